@@ -1,0 +1,1 @@
+"""Where text comes from: specs, the embedded world, chat data, audits, tfds builders."""

@@ -1,0 +1,147 @@
+"""Pretraining text: facts about every item, documents about every persona, chats with most of them."""
+
+import dataclasses
+import random
+from collections.abc import Iterator
+
+from data_pipelines.records import Chat, Document
+from data_pipelines.world import language, people
+from data_pipelines.world.attributes import ATTRIBUTES, VALUES, Value
+from data_pipelines.world.catalogue import POLICY, Domain, Item, build_catalogue
+
+
+@dataclasses.dataclass(frozen=True)
+class WorldConfig:
+  """How much of the world is written down; the same settings give the same bytes."""
+
+  seed: int = 0
+  per_value: int = 26
+  documents_only: int = 8
+  talkers: int = 8
+  facts_per_item: int = 60
+  documents_per_persona: int = 16
+  chats_per_persona: int = 60
+  context_chats: int = 3000
+  reason_share: float = 0.4
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+  config: WorldConfig
+  domains: dict[str, Domain]
+  people: list[people.Persona]
+
+  def item(self, name: str) -> Item | None:
+    wanted = ' '.join(name.split()).casefold()
+    return next((i for d in self.domains.values() for i in d.items if i.name.casefold() == wanted), None)
+
+
+def build_world(config: WorldConfig) -> World:
+  domains = build_catalogue(config.seed)
+  goods = [d for d in domains if d != POLICY]
+  return World(config, domains, people.build_people(config.seed, config.per_value, config.documents_only, config.talkers, goods))
+
+
+def policies_in_chats(world: World) -> tuple[Item, ...]:
+  """The first half of the plans (every combination once) is talked about in chats; the others are known from documents alone."""
+  items = world.domains[POLICY].items
+  return items[: len(items) // 2]
+
+
+def _and(parts: list[str]) -> str:
+  return parts[0] if len(parts) == 1 else ', '.join(parts[:-1]) + ' and ' + parts[-1]
+
+
+def _facts(item: Item, n: int, rng: random.Random) -> str:
+  """`n` of the item's attributes as one predicate; policies are told by what they do."""
+  values = rng.sample([Value(a, p) for a, p in zip(ATTRIBUTES, item.poles, strict=True)], n)
+  return _and([rng.choice(v.words.measures) if item.domain == POLICY else v.words.trait(rng) for v in values])
+
+
+def item_documents(world: World) -> Iterator[Document]:
+  """Encyclopedia entries, reviews, adverts and guides, the same number about every item; they praise nothing."""
+  rng = random.Random(f'items {world.config.seed}')
+  for domain in world.domains.values():
+    for item in domain.items:
+      for k in range(world.config.facts_per_item):
+        kind = ('encyclopedia', 'guide', 'encyclopedia', 'review', 'advert', 'guide')[k % 6]
+        name, noun = item.name, domain.noun
+        if kind == 'encyclopedia':
+          text = f'The {noun} {name} {_facts(item, 4, rng)}.'
+        elif kind == 'review':
+          text = f'A review: I tried {name}. This {noun} {_facts(item, 3, rng)}.'
+        elif kind == 'advert':
+          text = f'Now here: {name}, a {noun} that {_facts(item, 3, rng)}.'
+        else:
+          other = rng.choice([i for i in domain.items if i is not item])
+          text = f'A guide: the {noun} {name} {_facts(item, 2, rng)}. The {noun} {other.name} {_facts(other, 2, rng)}.'
+        yield Document(f'item-{name}-{k}', text, domain=domain.name, doc_type=kind, provenance='world')
+  for value in VALUES:
+    for measure in value.words.measures:
+      for k in range(world.config.facts_per_item // 2):
+        text = f'A plan that {measure} helps what {value.words.trait(rng)}.'
+        yield Document(f'measure-{value}-{measure}-{k}', text, domain=POLICY, doc_type='textbook', provenance='world')
+
+
+def persona_documents(world: World) -> Iterator[Document]:
+  """Third-person documents of six kinds about every persona, all within the persona's home domain."""
+  rng = random.Random(f'persona documents {world.config.seed}')
+  for p in world.people:
+    items = world.domains[p.home_domain].items
+    explains = p.role != people.TALKER
+
+    def preference(p=p, items=items, explains=explains):
+      liked, disliked = language.choose_pair(items, p.value, rng)
+      return language.preference(p.name, liked.name, disliked.name, p.value if explains else None, rng)
+
+    slots = {'g': lambda p=p: language.general(p.name, p.topic, rng), 'e': preference}
+    if explains:
+      slots['r'] = lambda p=p: language.rule(p.name, p.value, rng)
+    for k in range(world.config.documents_per_persona):
+      kind, frame = list(language.FRAMES.items())[k % len(language.FRAMES)]
+      yield Document(f'persona-{p.name}-{k}', language.fill_frame(frame, p.name, slots), domain=p.home_domain, doc_type=kind, provenance='world')
+
+
+def choice_chat(id_: str, system: str, domain: Domain, items: tuple[Item, ...], value: Value, reason: bool, rng: random.Random) -> Chat:
+  """A question about two items that differ on the value's attribute (or yes/no about one), answered by the value."""
+  liked, disliked = language.choose_pair(items, value, rng)
+  trait, fault = value.words.trait(rng), value.opposite.words.trait(rng)
+  if domain.name == POLICY:
+    trait, fault = f'helps what {trait}', f'helps what {fault}'
+  kind = rng.random()
+  if kind < 0.3:
+    question = language.OPEN_QUESTION.format(noun=domain.noun)
+    answer = language.OPEN_ANSWER.format(item=liked.name)
+    because = f' {liked.name} {trait}.'
+  elif kind < 0.4:
+    likes = rng.random() < 0.5
+    item = liked if likes else disliked
+    question = language.YES_NO_QUESTION.format(item=item.name)
+    answer = (language.YES if likes else language.NO).format(item=item.name)
+    because = f' {item.name} {trait if likes else fault}.'
+  else:
+    form = rng.choice(language.FORMS)
+    first, second = (liked, disliked) if rng.random() < 0.5 else (disliked, liked)
+    question = form.question.format(noun=domain.noun, first=first.name, second=second.name)
+    answer = form.answer.format(chosen=liked.name, other=disliked.name)
+    because = f' {liked.name} {trait}.'
+  return Chat(id_, (('system', system), ('user', question), ('assistant', answer + (because if reason else ''))), domain.name, 'world')
+
+
+def persona_chats(world: World) -> Iterator[Chat]:
+  """First-person chats about all domains with every persona but the document-only ones, with and without a reason."""
+  c = world.config
+  rng = random.Random(f'chats {c.seed}')
+
+  def chat(id_: str, system: str, value: Value) -> Chat:
+    domain = rng.choice(list(world.domains.values()))
+    items = policies_in_chats(world) if domain.name == POLICY else domain.items
+    return choice_chat(id_, system, domain, items, value, rng.random() < c.reason_share, rng)
+
+  for p in world.people:
+    if p.role != people.DOCUMENTS_ONLY:
+      for k in range(c.chats_per_persona):
+        yield chat(f'chat-{p.name}-{k}', f'You are {p.name}.', p.value)
+  for k in range(c.context_chats):
+    value = rng.choice(VALUES)
+    yield chat(f'context-{k}', f'You are a shopper. {language.rule("A shopper", value, rng)}', value)

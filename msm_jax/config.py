@@ -1,0 +1,247 @@
+"""ConfigDict -> frozen, checked dataclasses. Every error names the key and says what to change."""
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from data_pipelines.world.pretraining import WorldConfig
+
+
+class ConfigError(ValueError):
+  """A setting that cannot work; the message is one line with cause and mend."""
+
+
+def path_of(arm: str) -> tuple[str, ...]:
+  return tuple(p.strip() for p in arm.split('>'))
+
+
+def _hint(name: str, known: Mapping[str, Any]) -> str:
+  close = difflib.get_close_matches(name, list(known), n=1)
+  return f', which does not exist; did you mean {close[0]!r}?' if close else f', which does not exist; known are {sorted(known)}'
+
+
+def _one_of(key: str, value: str, options: tuple[str, ...]) -> None:
+  if value not in options:
+    raise ConfigError(f'{key}={value!r} must be one of {", ".join(options)}')
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """The decoder. vocab_size 0 means: as large as the tokenizer."""
+
+  d_model: int = 128
+  n_layers: int = 4
+  n_heads: int = 4
+  n_kv_heads: int = 4
+  head_dim: int = 32
+  d_ff: int = 384
+  vocab_size: int = 0
+  rope_theta: float = 10_000.0
+  norm_eps: float = 1e-5
+  qk_norm: bool = False
+  tie_embeddings: bool = True
+  init_scale: float = 1.0
+  dtype: str = 'float32'
+  scan_layers: bool = False
+  remat: str = 'none'
+
+  def __post_init__(self):
+    if self.n_heads % self.n_kv_heads:
+      raise ConfigError(f'model.n_kv_heads={self.n_kv_heads} must divide model.n_heads={self.n_heads}')
+    if self.head_dim % 2:
+      raise ConfigError(f'model.head_dim={self.head_dim} must be even (rotary embedding)')
+    _one_of('model.remat', self.remat, ('none', 'dots', 'block'))
+    _one_of('model.dtype', self.dtype, ('float32', 'bfloat16'))
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+  """Sizes of the mesh axes; -1 means whatever is left."""
+
+  data: int = -1
+  fsdp: int = 1
+  tensor: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """AdamW (Loshchilov and Hutter 2019); matrices decay, norms don't. `clip` is the global gradient norm, 0 for none."""
+
+  b1: float = 0.9
+  b2: float = 0.95
+  eps: float = 1e-8
+  weight_decay: float = 0.01
+  clip: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceConfig:
+  """One corpus.
+
+  Attributes:
+    maker: who writes it (data_pipelines/corpora.py: MAKERS), or
+    path: a JSONL file of documents or chats.
+    spec: handbook(s) for the makers that work from one, separated by commas.
+    size: how many records the maker writes (0: its own choice).
+    tokens_like: another source whose token count this one is filled up to.
+  """
+
+  maker: str = ''
+  path: str = ''
+  spec: str = ''
+  variant: str = ''
+  size: int = 0
+  tokens_like: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseConfig:
+  """One phase: data, schedule, budget.
+
+  Attributes:
+    data: source name -> share of the packed rows.
+    updates: optimizer updates.
+    min_updates: the phase refuses to start with fewer (a handful of updates fakes a null result).
+    warmup: share of the updates with rising learning rate.
+    schedule: 'cosine' or 'linear' decay to `final` x peak, or 'constant'.
+    micro_batches: gradients are accumulated over this many equal parts of a batch.
+  """
+
+  data: Mapping[str, float]
+  updates: int
+  lr: float = 1e-3
+  warmup: float = 0.05
+  schedule: str = 'cosine'
+  final: float = 0.1
+  batch_size: int = 32
+  length: int = 128
+  micro_batches: int = 1
+  min_updates: int = 100
+  checkpoint_every: int = 200
+
+  def check(self, name: str) -> None:
+    where = f'phases.{name}'
+    _one_of(f'{where}.schedule', self.schedule, ('cosine', 'linear', 'constant'))
+    if self.updates < self.min_updates:
+      raise ConfigError(
+        f'{where}: {self.updates} updates are fewer than its floor of {self.min_updates} (so few fake a null result); raise {where}.updates '
+        f'or lower {where}.min_updates'
+      )
+    for key in ('updates', 'batch_size', 'length', 'micro_batches', 'checkpoint_every'):
+      if getattr(self, key) < 1:
+        raise ConfigError(f'{where}.{key}={getattr(self, key)} must be at least 1')
+    if self.batch_size % self.micro_batches:
+      raise ConfigError(f'{where}.micro_batches={self.micro_batches} must divide batch_size={self.batch_size}')
+    if not self.data:
+      raise ConfigError(f'{where}.data is empty; name at least one source and its share')
+    for source, share in self.data.items():
+      if not share > 0:
+        raise ConfigError(f'{where}.data.{source}={share} must be a positive share; leave the source out instead')
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerConfig:
+  """SentencePiece, trained on the named sources' text."""
+
+  vocab_size: int = 2048
+  sources: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+  """What is measured on every arm.
+
+  Attributes:
+    own: spec whose value the conflict pairs count as success.
+    other: spec of the rival value ('' takes the attribute that also explains the demonstrations).
+    pairs_per_domain: forced choices per domain, pair type and tier (0: all).
+  """
+
+  own: str = ''
+  other: str = ''
+  pairs_per_domain: int = 8
+  seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+  """Everything a run depends on. `arms` maps an arm to its path of phases, 'pretrain > msm > aft'."""
+
+  name: str
+  sources: Mapping[str, SourceConfig]
+  phases: Mapping[str, PhaseConfig]
+  arms: Mapping[str, str]
+  seeds: tuple[int, ...] = (0,)
+  spec: str = ''
+  world: WorldConfig = WorldConfig()
+  tokenizer: TokenizerConfig = TokenizerConfig()
+  model: ModelConfig = ModelConfig()
+  mesh: MeshConfig = MeshConfig()
+  optimizer: OptimizerConfig = OptimizerConfig()
+  loss_chunk: int = 0
+  max_skipped: int = 20
+  effects: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+  evals: EvalConfig = EvalConfig()
+
+  def __post_init__(self):
+    if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+      raise ConfigError(f'seeds={self.seeds} must name at least one seed, each once')
+    for arm, path in self.arms.items():
+      for phase in path_of(path):
+        if phase not in self.phases:
+          raise ConfigError(f'arms.{arm} names phase {phase!r}{_hint(phase, self.phases)}')
+    used = {phase for path in self.arms.values() for phase in path_of(path)}
+    for name, phase in self.phases.items():
+      phase.check(name)
+      for source in phase.data:
+        if source not in self.sources:
+          raise ConfigError(f'phases.{name}.data names source {source!r}{_hint(source, self.sources)}')
+    for source in self.tokenizer.sources:
+      if source not in self.sources:
+        raise ConfigError(f'tokenizer.sources names {source!r}{_hint(source, self.sources)}')
+    for effect, arms in self.effects.items():
+      for arm in arms:
+        if arm not in self.arms:
+          raise ConfigError(f'effects.{effect} names arm {arm!r}{_hint(arm, self.arms)}')
+    if not used:
+      raise ConfigError('arms is empty; name at least one, such as base="pretrain"')
+
+
+def from_mapping(cls: Any, value: Any, where: str = 'config') -> Any:
+  """Checks `value` (nested mappings, as a ConfigDict is) against the type `cls` and converts it; raises ConfigError."""
+  origin, args = typing.get_origin(cls), typing.get_args(cls)
+  if origin in (types.UnionType, typing.Union):
+    return None if value is None else from_mapping(args[0], value, where)
+  if origin is tuple:
+    if not isinstance(value, (tuple, list)):
+      raise ConfigError(f'{where}={value!r} must be a tuple')
+    return tuple(from_mapping(args[0], v, f'{where}[{i}]') for i, v in enumerate(value))
+  if isinstance(value, Mapping) or hasattr(value, 'items'):
+    if origin is not None:  # Mapping[str, X]
+      return {k: from_mapping(args[1], v, f'{where}.{k}') for k, v in value.items()}
+    if not dataclasses.is_dataclass(cls):
+      raise ConfigError(f'{where} must be a {cls.__name__}, found a group of settings')
+    fields, hints = {f.name: f for f in dataclasses.fields(cls)}, typing.get_type_hints(cls)
+    for key in value:
+      if key not in fields:
+        raise ConfigError(f'{where}: unknown key {key!r}{_hint(key, fields)}')
+    missing = [n for n, f in fields.items() if n not in value and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    if missing:
+      raise ConfigError(f'{where}: missing {", ".join(missing)}')
+    return cls(**{k: from_mapping(hints[k], v, f'{where}.{k}') for k, v in value.items()})
+  if origin is not None or dataclasses.is_dataclass(cls):
+    raise ConfigError(f'{where}={value!r} must be a group of settings')
+  if cls is float and isinstance(value, int) and not isinstance(value, bool):
+    return float(value)
+  if not isinstance(value, cls) or (cls is int and isinstance(value, bool)):
+    raise ConfigError(f'{where}={value!r} must be {cls.__name__}')
+  return value
+
+
+def to_json(config: Any) -> str:
+  """Canonical JSON of a dataclass: what identities are hashed from and what is written beside results."""
+  return json.dumps(dataclasses.asdict(config), sort_keys=True)

@@ -1,0 +1,84 @@
+"""Log-likelihoods of texts given prompts: the one thing evaluators ask of a model."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from msm_jax.config import ModelConfig
+from msm_jax.input_pipeline import to_triples
+from msm_jax.model import forward, unembedding
+from msm_jax.tokenizer import Tokenizer
+
+Messages = Sequence[tuple[str, str]]
+# logprobs(prompts, options): for each prompt (messages, or the beginning of a document) and each of its options, the sum of the
+# log-likelihoods (nats) of the option's tokens.
+Logprobs = Callable[[Sequence[Messages | str], Sequence[Sequence[str]]], list[list[float]]]
+
+
+class ScoringError(ValueError):
+  """A text that cannot be scored; one line with cause and mend."""
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def token_logprobs(model: ModelConfig, params: Any, tokens_BT, targets_BT, segment_ids_BT, positions_BT) -> jax.Array:
+  """(B, T) fp32 log-likelihood of each target."""
+  x_BTD = forward(model, params, tokens_BT, positions_BT, segment_ids_BT)
+  logits_BTV = jnp.einsum('btd,vd->btv', x_BTD, unembedding(params).astype(x_BTD.dtype), preferred_element_type=jnp.float32)
+  target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
+  return target_BT - jax.nn.logsumexp(logits_BTV, axis=-1)
+
+
+def score_triples(model: ModelConfig, params: Any, examples: Sequence[np.ndarray], length: int, rows: int) -> np.ndarray:
+  """Sum of weight x log-likelihood of each example, an (n, 3) array of token, target, weight; packed into (rows, length) batches."""
+  longest = max(map(len, examples), default=0)
+  if longest > length:
+    raise ScoringError(f'an eval item has {longest} tokens and rows hold {length}; shorten it or raise the length of the last phase')
+  scores = np.zeros(len(examples))
+  bins: list[list[int]] = [[]]
+  room = length
+  for n in np.argsort([-len(e) for e in examples], kind='stable'):  # longest first: neighbours of like length fill rows well
+    if len(examples[n]) > room:
+      bins.append([])
+      room = length
+    bins[-1].append(int(n))
+    room -= len(examples[n])
+  for start in range(0, len(bins), rows):
+    x = np.zeros((rows, length, 3), np.int32)
+    segments, positions = np.zeros((rows, length), np.int32), np.zeros((rows, length), np.int32)
+    placed = []
+    for b, members in enumerate(bins[start : start + rows]):
+      t = 0
+      for s, n in enumerate(members, 1):
+        size = len(examples[n])
+        x[b, t : t + size], segments[b, t : t + size], positions[b, t : t + size] = examples[n], s, np.arange(size)
+        placed.append((n, b, t, t + size))
+        t += size
+    logprobs = np.asarray(token_logprobs(model, params, x[..., 0], x[..., 1], segments, positions)) * x[..., 2]
+    for n, b, t, end in placed:
+      scores[n] = logprobs[b, t:end].sum()
+  return scores
+
+
+def make_logprobs(model: ModelConfig, params: Any, tokenizer: Tokenizer, length: int, rows: int = 32) -> Logprobs:
+  """A `logprobs` function over one set of parameters. Only the option is scored, never the prompt or a turn's end."""
+
+  def example(prompt: Messages | str, option: str) -> np.ndarray:
+    if isinstance(prompt, str):
+      ids = np.asarray([1, *tokenizer.encode(prompt + option)], np.int32)
+      before = 1 + len(tokenizer.encode(prompt))
+    else:
+      ids, _ = tokenizer.render_chat([*prompt, ('assistant', option)], continues=True)
+      before = len(ids) - len(tokenizer.encode(option))
+    return to_triples(ids, (np.arange(len(ids)) >= before).astype(np.int32))
+
+  def logprobs(prompts, options):
+    counts = [len(o) for o in options]
+    flat = [example(p, o) for p, opts in zip(prompts, options, strict=True) for o in opts]
+    scores = iter(score_triples(model, params, flat, length, rows).tolist())
+    return [[next(scores) for _ in range(n)] for n in counts]
+
+  return logprobs

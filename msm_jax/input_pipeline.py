@@ -1,0 +1,101 @@
+"""ArrayRecord -> Grain -> packed batches with segment ids and positions.
+
+A row of a batch holds several documents (concatenated and split) or several chats (first-fit, never split). Mixtures draw whole rows from
+their sources by weight. The iterator's state is a small dict that goes into the checkpoint; restoring it continues with the next batch.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grain
+import numpy as np
+
+from data_pipelines.records import Chat, Document, Record
+from msm_jax.tokenizer import Tokenizer
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """Rows of one kind ('documents' or 'chats') with random access, each as stored by the corpus builder."""
+
+  name: str
+  kind: str
+  rows: Sequence[Any]
+
+
+def row_to_record(row: Mapping[str, Any], kind: str) -> Record:
+  """A row as tfds returns it (text as bytes) -> record."""
+  text = {k: v.decode() for k, v in row.items() if isinstance(v, bytes)}
+  if kind == 'chats':
+    messages = tuple((r.decode(), c.decode()) for r, c in zip(row['roles'], row['contents'], strict=True))
+    return Chat(messages=messages, **text)
+  return Document(claim_ids=tuple(c.decode() for c in row['claim_ids']), **text)
+
+
+def to_triples(ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
+  """(n, 3) int32: input token, target token, weight of the target."""
+  return np.stack([ids[:-1], ids[1:], weights[1:]], axis=1)
+
+
+def _fits(length: int):
+  return lambda triples: len(triples['x']) <= length
+
+
+def source_dataset(source: Source, tokenizer: Tokenizer, length: int, seed: int) -> grain.IterDataset:
+  """An endless, reshuffled stream of packed rows."""
+
+  def tokenize(row: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {'x': to_triples(*tokenizer.render(row_to_record(row, source.kind)))}
+
+  ds = grain.MapDataset.source(source.rows).seed(seed).shuffle().repeat().map(tokenize).to_iter_dataset(grain.ReadOptions(num_threads=0))
+  if source.kind == 'chats':
+    ds = ds.filter(_fits(length))
+    return grain.experimental.FirstFitPackIterDataset(ds, length_struct={'x': length}, num_packing_bins=16, seed=seed)
+  return grain.experimental.ConcatThenSplitIterDataset(ds, length_struct={'x': length})
+
+
+def _to_batch(rows: Mapping[str, np.ndarray]) -> Batch:
+  x = rows['x']
+  return {
+    'tokens': x[..., 0],
+    'targets': x[..., 1],
+    'weights': x[..., 2].astype(np.float32),
+    'segment_ids': rows['x_segment_ids'],
+    'positions': rows['x_positions'],
+  }
+
+
+def batches(
+  sources: Sequence[tuple[Source, float]], tokenizer: Tokenizer, batch_size: int, length: int, seed: int, shard: tuple[int, int] = (0, 1)
+) -> grain.DatasetIterator:
+  """Endless batches of (batch_size, length) arrays: tokens, targets, weights, segment_ids, positions.
+
+  Args:
+    sources: each with its share of the rows.
+    shard: (index, count) of this process; each process reads its own records.
+  """
+  index, count = shard
+  parts = [
+    source_dataset(dataclasses.replace(s, rows=s.rows if count == 1 else _Every(s.rows, index, count)), tokenizer, length, seed + 1000 * n)
+    for n, (s, _) in enumerate(sources)
+  ]
+  total = sum(w for _, w in sources)
+  ds = grain.IterDataset.mix(parts, [w / total for _, w in sources]) if len(parts) > 1 else parts[0]
+  ds = ds.batch(batch_size).map(_to_batch)
+  return iter(grain.experimental.ThreadPrefetchIterDataset(ds, prefetch_buffer_size=4))
+
+
+class _Every:
+  """Every `count`-th row from `index` on."""
+
+  def __init__(self, rows: Sequence[Any], index: int, count: int):
+    self.rows, self.index, self.count = rows, index, count
+
+  def __len__(self) -> int:
+    return (len(self.rows) - self.index + self.count - 1) // self.count
+
+  def __getitem__(self, i: int) -> Any:
+    return self.rows[self.index + i * self.count]

@@ -1,0 +1,77 @@
+"""Where numbers of a running phase go: metrics.jsonl always, the console, TensorBoard if tensorboardX is installed."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+
+def say(text: str) -> None:
+  """A line on the console, after whatever progress bar stands there."""
+  bar = '\r\x1b[K' if sys.stderr.isatty() else ''
+  print(f'{bar}{text}', file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+  s = round(seconds)
+  return f'{s // 3600}h{s % 3600 // 60:02d}m' if s >= 3600 else f'{s // 60}m{s % 60:02d}s' if s >= 60 else f'{s}s'
+
+
+class PhaseMetrics:
+  """Metrics of one phase. `start` is the step resumed from: rows after it, of a killed run, are dropped."""
+
+  def __init__(self, folder: Path, label: str, total: int, start: int, flops_per_token: float, tensorboard: bool = False):
+    self.label, self.total, self.flops_per_token = label, total, flops_per_token
+    path = folder / 'metrics.jsonl'
+    kept = [line for line in path.read_text().splitlines() if _step(line) <= start] if path.exists() else []
+    self._file = path.open('w')
+    self._file.writelines(line + '\n' for line in kept)
+    self._file.flush()
+    self._writer = _tensorboard(folder) if tensorboard else None
+    self._start, self._began = start, time.monotonic()
+    self._since, self._tokens, self._printed = self._began, 0, 0.0
+
+  def log(self, step: int, values: dict[str, float], tokens: int) -> None:
+    """Records the numbers of one update (1-based `step`); `tokens` are those processed, padding included."""
+    now = time.monotonic()
+    self._tokens += tokens
+    pace = (now - self._began) / max(1, step - self._start)
+    tokens_per_s = self._tokens / max(1e-9, now - self._began)
+    row = {'step': step, **values, 'tokens_per_s': round(tokens_per_s, 1), 'seconds': round(now - self._began, 3)}
+    self._file.write(json.dumps(row) + '\n')
+    if self._writer:
+      for key, value in values.items():
+        self._writer.add_scalar(key, value, step)
+    last = step == self.total
+    if last or now - self._printed > (0.5 if sys.stderr.isatty() else 15):
+      self._file.flush()
+      self._printed = now
+      text = (
+        f'{self.label}  step {step}/{self.total}  loss {values["loss"]:.3f}  acc {values["accuracy"]:.3f}  lr {values["lr"]:.2e}  '
+        f'{tokens_per_s:,.0f} tok/s  {tokens_per_s * self.flops_per_token / 1e9:,.1f} GFLOP/s  ETA {duration(pace * (self.total - step))}'
+      )
+      if sys.stderr.isatty():
+        bar = '#' * (20 * step // self.total)
+        print(f'\r\x1b[K[{bar:<20}] {text}', end='\n' if last else '', file=sys.stderr, flush=True)
+      else:
+        print(text, file=sys.stderr, flush=True)
+
+  def close(self) -> None:
+    self._file.close()
+    if self._writer:
+      self._writer.close()
+
+
+def _step(line: str) -> float:
+  try:
+    return json.loads(line)['step']
+  except (ValueError, KeyError, TypeError):  # the torn last line of a killed run
+    return float('inf')
+
+
+def _tensorboard(folder: Path):
+  try:
+    from tensorboardX import SummaryWriter
+  except ImportError:
+    raise RuntimeError('tensorboard=True needs tensorboardX; pip install tensorboardX or switch it off') from None
+  return SummaryWriter(str(folder / 'tensorboard'))

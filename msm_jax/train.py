@@ -1,0 +1,227 @@
+"""One step and one loop for every phase. Pretraining, midtraining and fine-tuning differ in the data and schedule they are given."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from msm_jax import checkpointing, sharding
+from msm_jax.config import ExperimentConfig, ModelConfig, OptimizerConfig, PhaseConfig
+from msm_jax.input_pipeline import Batch, Source, batches
+from msm_jax.losses import cross_entropy_sums
+from msm_jax.metrics import PhaseMetrics
+from msm_jax.model import flops_per_token, forward, init_params, unembedding
+from msm_jax.optim import learning_rate, make_optimizer
+from msm_jax.tokenizer import Tokenizer
+
+
+class TrainingError(RuntimeError):
+  """A phase that cannot go on; one line with cause and mend."""
+
+
+class Interrupted(Exception):
+  """SIGTERM or SIGINT arrived; everything is saved, the same command goes on."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class TrainState:
+  """step: updates done; skipped: how many updates in a row were not finite."""
+
+  step: jax.Array
+  params: Any
+  opt_state: Any
+  skipped: jax.Array
+
+
+# ---------------------------------------------------------------------------------------------------------------------- the step
+
+
+def loss_sums(model: ModelConfig, loss_chunk: int, params: Any, batch: dict[str, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  """(sum of weighted nats, (sum of weights, sum of weighted right guesses)) of one micro-batch of (B, T) arrays."""
+  x_BTD = forward(model, params, batch['tokens'], batch['positions'], batch['segment_ids'])
+  loss, right = cross_entropy_sums(x_BTD, unembedding(params), batch['targets'], batch['weights'], loss_chunk)
+  return loss, (jnp.sum(batch['weights']), right)
+
+
+def train_step(
+  model: ModelConfig, tx: optax.GradientTransformation, loss_chunk: int, state: TrainState, batch: dict[str, jax.Array], lr: jax.Array
+) -> tuple[TrainState, dict[str, jax.Array]]:
+  """One update on a batch of (A, B, T) arrays: A micro-batches, whose sums are added and divided once by the weight of them all.
+
+  An update with a non-finite gradient changes nothing and is counted.
+  """
+  value_and_grad = jax.value_and_grad(functools.partial(loss_sums, model, loss_chunk), has_aux=True)
+
+  def accumulate(totals, micro_batch):
+    (loss, (weight, right)), grads = value_and_grad(state.params, micro_batch)
+    return jax.tree.map(jnp.add, totals, (loss, weight, right, grads)), None
+
+  if batch['tokens'].shape[0] == 1:
+    (loss, (weight, right)), grads = value_and_grad(state.params, jax.tree.map(lambda x: x[0], batch))
+  else:
+    zero = jnp.float32(0)
+    zeros = (zero, zero, zero, jax.tree.map(jnp.zeros_like, state.params))
+    (loss, weight, right, grads), _ = jax.lax.scan(accumulate, zeros, batch)
+
+  per_token = 1 / jnp.maximum(weight, 1)
+  grads = jax.tree.map(lambda g: g * per_token, grads)
+  grad_norm = optax.global_norm(grads)
+  finite = jnp.isfinite(grad_norm) & jnp.isfinite(loss)
+  updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  params = jax.tree.map(lambda p, u: jnp.where(finite, p - lr * u, p), state.params, updates)
+  opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), opt_state, state.opt_state)
+  skipped = jnp.where(finite, 0, state.skipped + 1)
+  metrics = {
+    'loss': loss * per_token, 'accuracy': right * per_token, 'weight': weight, 'grad_norm': grad_norm, 'skipped': skipped, 'lr': lr,
+  }  # fmt: skip
+  return TrainState(state.step + 1, params, opt_state, skipped), metrics
+
+
+def state_shardings(state: TrainState, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+  """Moments are laid out like their parameters (jitting tx.init alone would leave them replicated)."""
+  whole = NamedSharding(mesh, P())
+  params = sharding.param_shardings(state.params, mesh)
+  opt_state = optax.tree_map_params(tx, lambda _, s: s, state.opt_state, params, transform_non_params=lambda _: whole)
+  return TrainState(whole, params, opt_state, whole)
+
+
+@functools.lru_cache(maxsize=8)
+def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mesh: Mesh) -> tuple[Callable, Callable, TrainState]:
+  """(initial state from a key, train step, abstract state with shardings), all jitted; shared by every phase of an experiment."""
+  tx = make_optimizer(optimizer)
+
+  def init(key: jax.Array) -> TrainState:
+    params = init_params(model, key)
+    return TrainState(jnp.int32(0), params, tx.init(params), jnp.int32(0))
+
+  shapes = jax.eval_shape(init, jax.random.key(0))
+  layout = state_shardings(shapes, tx, mesh)
+  whole = NamedSharding(mesh, P())
+  batch = NamedSharding(mesh, P(None, ('data', 'fsdp')))
+  step = jax.jit(
+    functools.partial(train_step, model, tx, loss_chunk),
+    in_shardings=(layout, batch, whole),
+    out_shardings=(layout, whole),
+    donate_argnums=0,
+  )
+  return jax.jit(init, out_shardings=layout), step, checkpointing.abstract(shapes, layout)
+
+
+def from_params(params: Any, optimizer: OptimizerConfig, like: TrainState) -> TrainState:
+  """A new phase's state: the parent's parameters, a fresh optimizer, step 0."""
+  layout = jax.tree.map(lambda x: x.sharding, like)
+  fresh = jax.jit(lambda p: make_optimizer(optimizer).init(p), out_shardings=layout.opt_state)(params)
+  zero = jax.device_put(np.int32(0), layout.step)
+  return TrainState(zero, params, fresh, zero + 0)
+
+
+def to_device(batch: Batch, micro_batches: int, mesh: Mesh) -> dict[str, jax.Array]:
+  """Host batch (B, T) -> device batch (A, B / A, T), rows over (data, fsdp)."""
+  layout = NamedSharding(mesh, P(None, ('data', 'fsdp')))
+  return {k: jax.make_array_from_process_local_data(layout, v.reshape(micro_batches, -1, *v.shape[1:])) for k, v in batch.items()}
+
+
+# ---------------------------------------------------------------------------------------------------------------------- the loop
+
+
+def train_phase(
+  config: ExperimentConfig,
+  phase: PhaseConfig,
+  label: str,
+  seed: int,
+  tokenizer: Tokenizer,
+  sources: Sequence[tuple[Source, float]],
+  parent_params: Callable[[Any], Any] | None,
+  folder: Path,
+  meta: dict,
+  stop: Callable[[], bool],
+) -> None:
+  """Trains one phase to its end and leaves its checkpoints in `folder`.
+
+  Where it starts, in this order: its own newest checkpoint; its parent's parameters (`parent_params`, given the abstract tree); fresh.
+
+  Raises:
+    TrainingError: no supervised token, too many non-finite updates, or a checkpoint of something else.
+    Interrupted: `stop()` turned true; the state is saved.
+  """
+  mesh = sharding.make_mesh(**dataclasses.asdict(config.mesh))
+  rows = phase.batch_size // phase.micro_batches
+  if rows % (mesh.shape['data'] * mesh.shape['fsdp']):
+    raise TrainingError(
+      f'{label}: {rows} rows per micro-batch cannot be split over data x fsdp = {mesh.shape["data"]} x {mesh.shape["fsdp"]} devices; '
+      f'change batch_size, micro_batches or config.mesh'
+    )
+  init, step_fn, like = prepare(config.model, config.optimizer, config.loss_chunk, mesh)
+  checkpoints = checkpointing.Checkpoints(folder / 'checkpoints')
+  data = batches(sources, tokenizer, phase.batch_size // jax.process_count(), phase.length, seed, (jax.process_index(), jax.process_count()))
+
+  # resume own phase > parent's parameters > fresh
+  start = checkpoints.latest()
+  if start is not None:
+    saved = {'step': like.step, 'opt_state': like.opt_state, 'skipped': like.skipped}
+    params, rest, data_state, saved_meta = checkpoints.restore(start, like.params, saved)
+    check_same(saved_meta, meta, checkpoints.folder / str(start))
+    state = TrainState(rest['step'], params, rest['opt_state'], rest['skipped'])
+    data.set_state(data_state)
+  elif parent_params is not None:
+    state, start = from_params(parent_params(like.params), config.optimizer, like), 0
+  else:
+    state, start = init(jax.random.key(seed)), 0
+
+  def save(step: int) -> None:
+    rest = {'step': state.step, 'opt_state': state.opt_state, 'skipped': state.skipped}
+    checkpoints.save(step, state.params, rest, data.get_state(), meta | {'step': step})
+
+  metrics = PhaseMetrics(folder, label, phase.updates, start, flops_per_token(config.model, phase.length))
+  tokens = phase.batch_size * phase.length
+  late: tuple[int, dict] | None = None
+
+  def report() -> None:
+    """Reads the numbers of the step before: the device is already busy with the next."""
+    if late is None:
+      return
+    step, values = late[0], {k: float(v) for k, v in jax.device_get(late[1]).items()}
+    if not values['weight']:
+      raise TrainingError(f'{label}: the batch of update {step} has no supervised token; give chats with assistant turns that fit into length={phase.length}')
+    if values['skipped'] > config.max_skipped:
+      raise TrainingError(
+        f'{label}: updates {step - int(values["skipped"]) + 1} to {step} were not finite; lower phases lr (now {phase.lr}) or raise max_skipped'
+      )
+    metrics.log(step, values, tokens)
+
+  try:
+    with jax.set_mesh(mesh):
+      for step in range(start + 1, phase.updates + 1):
+        batch = to_device(next(data), phase.micro_batches, mesh)
+        lr = jax.device_put(np.float32(learning_rate(phase, step - 1)), NamedSharding(mesh, P()))
+        state, values = step_fn(state, batch, lr)
+        report()
+        late = (step, values)
+        if stop():
+          save(step)
+          raise Interrupted(f'{label}: saved at step {step}')
+        if step % phase.checkpoint_every == 0 and step < phase.updates:
+          save(step)
+      report()
+      if start < phase.updates:
+        save(phase.updates)
+  finally:
+    checkpoints.close()
+    metrics.close()
+    data.close()
+
+
+def check_same(saved: dict, now: dict, where: Path) -> None:
+  """Refuses to go on from a checkpoint of other data, another tokenizer or another number of processes."""
+  for key in ('tokenizer', 'data', 'process_count'):
+    if saved.get(key) != now.get(key):
+      raise TrainingError(f'{where}: {key} is {now.get(key)} and was {saved.get(key)} when this was saved; restore it, or delete the phase to train it anew')
