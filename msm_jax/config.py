@@ -8,6 +8,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from data_pipelines.corpora import SourceConfig, check_source
 from data_pipelines.world.pretraining import WorldConfig
 
 
@@ -69,33 +70,18 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """AdamW (Loshchilov and Hutter 2019); matrices decay, norms don't. `clip` is the global gradient norm, 0 for none."""
+  """AdamW (Loshchilov and Hutter 2019), or Muon for the matrices of the blocks with AdamW for the rest (Liu et al. 2025, consistent RMS,
+  so that both take the same learning rate). Matrices decay, norms don't. `clip` is the global gradient norm, 0 for none."""
 
+  name: str = 'adamw'
   b1: float = 0.9
   b2: float = 0.95
   eps: float = 1e-8
   weight_decay: float = 0.01
   clip: float = 1.0
 
-
-@dataclasses.dataclass(frozen=True)
-class SourceConfig:
-  """One corpus.
-
-  Attributes:
-    maker: who writes it (data_pipelines/corpora.py: MAKERS), or
-    path: a JSONL file of documents or chats.
-    spec: handbook(s) for the makers that work from one, separated by commas.
-    size: how many records the maker writes (0: its own choice).
-    tokens_like: another source whose token count this one is filled up to.
-  """
-
-  maker: str = ''
-  path: str = ''
-  spec: str = ''
-  variant: str = ''
-  size: int = 0
-  tokens_like: str = ''
+  def __post_init__(self):
+    _one_of('optimizer.name', self.name, ('adamw', 'muon'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,15 +142,31 @@ class EvalConfig:
   """What is measured on every arm.
 
   Attributes:
-    own: spec whose value the conflict pairs count as success.
-    other: spec of the rival value ('' takes the attribute that also explains the demonstrations).
-    pairs_per_domain: forced choices per domain, pair type and tier (0: all).
+    spec: handbook whose value the conflict pairs count as success.
+    rival: handbook of the value it is measured against; '' takes the first other value that explains the demonstrations as well.
+    pairs_per_domain: at most so many forced choices per domain and pair type (0: all).
+    personas: questions per ordinary persona (document-only ones and talkers get four times as many).
+    held_out: records of each pretraining source that perplexity is measured on.
+    rows: rows per scored batch, as long as the longest phase's.
   """
 
-  own: str = ''
-  other: str = ''
-  pairs_per_domain: int = 8
+  spec: str = ''
+  rival: str = ''
+  pairs_per_domain: int = 16
+  personas: int = 1
+  held_out: int = 100
   seed: int = 0
+  rows: int = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class GatesConfig:
+  """Floors and ceilings that a result must clear before anybody concludes from it; a miss is shown, it does not stop the run."""
+
+  documents_only: float = 0.9  # personas met only in documents: does the base turn documents into behaviour?
+  recall: float = 0.9  # of the handbook's value after midtraining
+  trained_items: float = 0.9  # demonstrations learned by fine-tuning
+  perplexity_ratio: float = 1.25  # of held-out pretraining text, against the base
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +178,7 @@ class ExperimentConfig:
   phases: Mapping[str, PhaseConfig]
   arms: Mapping[str, str]
   seeds: tuple[int, ...] = (0,)
-  spec: str = ''
+  spec: str = ''  # only so that `--config.spec=...` can reach every place that refers to it
   world: WorldConfig = WorldConfig()
   tokenizer: TokenizerConfig = TokenizerConfig()
   model: ModelConfig = ModelConfig()
@@ -186,6 +188,7 @@ class ExperimentConfig:
   max_skipped: int = 20
   effects: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
   evals: EvalConfig = EvalConfig()
+  gates: GatesConfig = GatesConfig()
 
   def __post_init__(self):
     if not self.seeds or len(set(self.seeds)) != len(self.seeds):
@@ -194,6 +197,10 @@ class ExperimentConfig:
       for phase in path_of(path):
         if phase not in self.phases:
           raise ConfigError(f'arms.{arm} names phase {phase!r}{_hint(phase, self.phases)}')
+    for name, source in self.sources.items():
+      if source.tokens_like and source.tokens_like not in self.sources:
+        raise ConfigError(f'sources.{name}.tokens_like names {source.tokens_like!r}{_hint(source.tokens_like, self.sources)}')
+      check_source(name, source)
     used = {phase for path in self.arms.values() for phase in path_of(path)}
     for name, phase in self.phases.items():
       phase.check(name)

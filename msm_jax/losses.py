@@ -1,38 +1,68 @@
-"""Losses as weighted sums, so that micro-batches, shards and packed rows add up to exactly the big batch."""
+"""Losses as weighted sums, so that micro-batches, shards and packed rows add up to exactly the big batch.
+
+Shapes: N tokens, C tokens of a chunk, D model, V vocabulary.
+"""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 
 
-def cross_entropy_sums(
-  hidden_BTD: jax.Array, unembed_VD: jax.Array, targets_BT: jax.Array, weights_BT: jax.Array, chunk: int
-) -> tuple[jax.Array, jax.Array]:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def cross_entropy_sums(hidden_ND: jax.Array, unembed_VD: jax.Array, targets_N: jax.Array, weights_N: jax.Array, chunk: int) -> tuple[jax.Array, jax.Array]:
   """(sum of weight x negative log-likelihood in nats, sum of weight x [argmax is right]), both fp32 scalars.
 
-  Logits exist for `chunk` tokens at a time (0: all at once) and are computed again in the backward pass, so memory is
-  chunk x V instead of B x T x V.
+  Logits exist for `chunk` tokens at a time (0: all at once). When differentiated, each chunk's gradients are computed with its loss, so
+  that exp runs once and nothing of size N x V is kept.
+
+  Raises ValueError if `chunk` does not divide N.
   """
-  D = hidden_BTD.shape[-1]
-  x_ND, targets_N, weights_N = hidden_BTD.reshape(-1, D), targets_BT.reshape(-1), weights_BT.reshape(-1)
-  unembed_VD = unembed_VD.astype(x_ND.dtype)
+  return _forward(hidden_ND, unembed_VD, targets_N, weights_N, chunk, gradients=False)[0]
 
-  def sums(x_CD, targets_C, weights_C):
-    logits_CV = jnp.einsum('cd,vd->cv', x_CD, unembed_VD, preferred_element_type=jnp.float32)
-    top_C = jnp.max(logits_CV, axis=-1)
-    normalizer_C = jnp.log(jnp.sum(jnp.exp(logits_CV - jax.lax.stop_gradient(top_C)[:, None]), axis=-1)) + jax.lax.stop_gradient(top_C)
-    target_C = jnp.take_along_axis(logits_CV, targets_C[:, None], axis=-1)[:, 0]
-    return jnp.sum(weights_C * (normalizer_C - target_C)), jnp.sum(weights_C * (target_C >= top_C))
 
-  N = x_ND.shape[0]
-  if chunk <= 0 or chunk >= N:
-    return sums(x_ND, targets_N, weights_N)
-  if N % chunk:
+def _forward(hidden_ND, unembed_VD, targets_N, weights_N, chunk, gradients):
+  N, D = hidden_ND.shape
+  C = chunk if 0 < chunk < N else N
+  if N % C:
     raise ValueError(f'loss_chunk={chunk} does not divide the {N} tokens of a micro-batch; choose a divisor or 0')
+  table_VD = unembed_VD.astype(hidden_ND.dtype)
 
-  def step(totals, part):
-    loss, right = jax.checkpoint(sums)(*part)
-    return (totals[0] + loss, totals[1] + right), None
+  def one(totals, part):
+    loss, right, dunembed_VD = totals
+    x_CD, targets_C, weights_C = part
+    logits_CV = jnp.einsum('cd,vd->cv', x_CD, table_VD, preferred_element_type=jnp.float32)
+    target_C = jnp.take_along_axis(logits_CV, targets_C[:, None], axis=-1)[:, 0]
+    top_C1 = logits_CV.max(-1, keepdims=True)
+    e_CV = jnp.exp(logits_CV - top_C1)
+    z_C1 = e_CV.sum(-1, keepdims=True)
+    loss += jnp.sum(weights_C * ((top_C1 + jnp.log(z_C1))[:, 0] - target_C))
+    right += jnp.sum(weights_C * (target_C >= top_C1[:, 0]))
+    if not gradients:
+      return (loss, right, dunembed_VD), None
+    # gradient of the loss by the logits: weight x (softmax - one-hot); the softmax's normaliser goes to the small side of each product
+    scale_C1, e_CV = weights_C[:, None] / z_C1, e_CV.astype(x_CD.dtype)
+    dx_CD = scale_C1 * (e_CV @ table_VD) - weights_C[:, None] * table_VD[targets_C]
+    dunembed_VD += jnp.einsum('cv,cd->vd', e_CV, (scale_C1 * x_CD).astype(x_CD.dtype), preferred_element_type=jnp.float32)
+    return (loss, right, dunembed_VD), dx_CD.astype(x_CD.dtype)
 
-  parts = (x_ND.reshape(-1, chunk, D), targets_N.reshape(-1, chunk), weights_N.reshape(-1, chunk))
-  totals, _ = jax.lax.scan(step, (jnp.float32(0), jnp.float32(0)), parts)
-  return totals
+  zero = jnp.float32(0)
+  totals = (zero, zero, jnp.zeros(unembed_VD.shape, jnp.float32) if gradients else None)
+  parts = (hidden_ND.reshape(-1, C, D), targets_N.reshape(-1, C), weights_N.reshape(-1, C))
+  (loss, right, dunembed_VD), dx = jax.lax.scan(one, totals, parts)
+  if gradients:
+    dunembed_VD = dunembed_VD.at[targets_N].add(-weights_N[:, None] * hidden_ND)
+    return (loss, right), (dx.reshape(N, D), dunembed_VD.astype(unembed_VD.dtype))
+  return (loss, right), None
+
+
+def _vjp_forward(hidden_ND, unembed_VD, targets_N, weights_N, chunk):
+  return _forward(hidden_ND, unembed_VD, targets_N, weights_N, chunk, gradients=True)
+
+
+def _vjp_backward(chunk, residuals, d):
+  dx_ND, dunembed_VD = residuals
+  return (d[0] * dx_ND).astype(dx_ND.dtype), d[0] * dunembed_VD, None, None
+
+
+cross_entropy_sums.defvjp(_vjp_forward, _vjp_backward)

@@ -11,11 +11,30 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from msm_jax.attention import attention, segment_mask
+from msm_jax.attention import attention, segment_bias
 from msm_jax.config import ModelConfig
 from msm_jax.sharding import constrain
 
 Params = dict
+
+
+@jax.custom_vjp
+def linear(x: jax.Array, w_DF: jax.Array) -> jax.Array:
+  """x @ w, (..., D) -> (..., F).
+
+  The backward pass by hand: the barrier keeps XLA:CPU from fusing a transposition into whatever made dy (a slow strided loop) and from
+  making dy twice; elsewhere it costs nothing.
+  """
+  return x @ w_DF
+
+
+def _linear_backward(residuals, dy):
+  x, w_DF = residuals
+  dy = jax.lax.optimization_barrier(dy)
+  return dy @ w_DF.T, x.reshape(-1, x.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])
+
+
+linear.defvjp(lambda x, w_DF: (x @ w_DF, (x, w_DF)), _linear_backward)
 
 
 def rms_norm(x_BTD: jax.Array, scale_D: jax.Array, eps: float) -> jax.Array:
@@ -39,21 +58,21 @@ def rope(x_BTHK: jax.Array, tables: tuple[jax.Array, jax.Array]) -> jax.Array:
   return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BTHK.dtype)
 
 
-def block(c: ModelConfig, p: Params, x_BTD: jax.Array, tables: tuple, mask_BTT: jax.Array) -> jax.Array:
+def block(c: ModelConfig, p: Params, x_BTD: jax.Array, tables: tuple, bias_BTS: jax.Array) -> jax.Array:
   """One pre-norm layer; `p` holds this layer's slice of the stacked parameters."""
   B, T, _ = x_BTD.shape
   h_BTD = rms_norm(x_BTD, p['attention_norm'], c.norm_eps)
-  q_BTHK = (h_BTD @ p['wq']).reshape(B, T, c.n_heads, c.head_dim)
-  k_BTGK = (h_BTD @ p['wk']).reshape(B, T, c.n_kv_heads, c.head_dim)
-  v_BTGK = (h_BTD @ p['wv']).reshape(B, T, c.n_kv_heads, c.head_dim)
+  q_BTHK = linear(h_BTD, p['wq']).reshape(B, T, c.n_heads, c.head_dim)
+  k_BTGK = linear(h_BTD, p['wk']).reshape(B, T, c.n_kv_heads, c.head_dim)
+  v_BTGK = linear(h_BTD, p['wv']).reshape(B, T, c.n_kv_heads, c.head_dim)
   if c.qk_norm:
     q_BTHK = rms_norm(q_BTHK, p['q_norm'], c.norm_eps)
     k_BTGK = rms_norm(k_BTGK, p['k_norm'], c.norm_eps)
   q_BTHK, k_BTGK = rope(q_BTHK, tables), rope(k_BTGK, tables)
-  a_BTHK = attention(q_BTHK, k_BTGK, v_BTGK, mask_BTT)
-  x_BTD = constrain(x_BTD + a_BTHK.reshape(B, T, -1) @ p['wo'], 'batch', None, None)
+  a_BTHK = attention(q_BTHK, k_BTGK, v_BTGK, bias_BTS)
+  x_BTD = constrain(x_BTD + linear(a_BTHK.reshape(B, T, -1), p['wo']), 'batch', None, None)
   h_BTD = rms_norm(x_BTD, p['mlp_norm'], c.norm_eps)
-  x_BTD = x_BTD + (nn.silu(h_BTD @ p['w_gate']) * (h_BTD @ p['w_up'])) @ p['w_down']
+  x_BTD = x_BTD + linear(nn.silu(linear(h_BTD, p['w_gate'])) * linear(h_BTD, p['w_up']), p['w_down'])
   return constrain(x_BTD, 'batch', None, None)
 
 
@@ -87,11 +106,11 @@ class Decoder(nn.Module):
     blocks = jax.tree.map(lambda w: w.astype(dtype), self.block_params())
 
     tables = rope_tables(positions_BT, c.head_dim, c.rope_theta)
-    mask_BTT = segment_mask(segment_ids_BT)
+    bias_BTS = segment_bias(segment_ids_BT)
     x_BTD = constrain(embed_VD[tokens_BT].astype(dtype), 'batch', None, None)
 
     def layer(x_BTD, p):
-      return block(c, p, x_BTD, tables, mask_BTT), None
+      return block(c, p, x_BTD, tables, bias_BTS), None
 
     if c.remat != 'none':
       policy = {'block': None, 'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}[c.remat]

@@ -1,24 +1,34 @@
-"""AdamW with decoupled learning rate: the step is given its rate, so phases with different schedules share one compiled program."""
+"""AdamW and Muon with the learning rate left out: the step is given its rate, so phases with different schedules share one compiled program."""
 
 import math
 
 import jax
 import optax
+import optax.contrib
 
 from msm_jax.config import OptimizerConfig, PhaseConfig
 
 
 def make_optimizer(c: OptimizerConfig) -> optax.GradientTransformation:
-  """Clip, Adam, decay; its updates are multiplied by -learning rate in `train_step`."""
+  """Its updates are those of learning rate 1; `train_step` multiplies them by the phase's rate."""
 
   def decays(params: dict) -> dict:
     return jax.tree_util.tree_map_with_path(lambda path, _: not path[-1].key.endswith('norm'), params)
 
-  return optax.chain(
-    optax.clip_by_global_norm(c.clip) if c.clip > 0 else optax.identity(),
-    optax.scale_by_adam(c.b1, c.b2, c.eps),
-    optax.add_decayed_weights(c.weight_decay, decays),
-  )
+  def matrices(params: dict) -> dict:
+    def one(path, x):
+      return optax.contrib.MuonDimensionNumbers(1, 2) if x.ndim == 3 else None  # (L, in, out): one orthogonalisation per layer
+
+    return jax.tree_util.tree_map_with_path(one, params)
+
+  if c.name == 'muon':
+    rule = optax.contrib.muon(
+      1.0, weight_decay=c.weight_decay, adam_b1=c.b1, adam_b2=c.b2, eps=c.eps, adam_weight_decay=0.0, consistent_rms=0.2,
+      muon_weight_dimension_numbers=matrices,
+    )  # fmt: skip
+  else:
+    rule = optax.adamw(1.0, c.b1, c.b2, c.eps, weight_decay=c.weight_decay, mask=decays)
+  return optax.chain(optax.clip_by_global_norm(c.clip) if c.clip > 0 else optax.identity(), rule)
 
 
 def learning_rate(c: PhaseConfig, step: int) -> float:

@@ -2,11 +2,16 @@
 
 import math
 import re
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+
+class MeshError(ValueError):
+  """A mesh that doesn't fit the devices; one line with cause and mend."""
+
 
 AXES = ('data', 'fsdp', 'tensor')
 
@@ -15,19 +20,19 @@ RULES: tuple[tuple[str, P], ...] = (
   (r'embed$', P('tensor', 'fsdp')),
   (r'(wq|wk|wv|w_gate|w_up)$', P(None, 'fsdp', 'tensor')),
   (r'(wo|w_down)$', P(None, 'tensor', 'fsdp')),
-  (r'norm$', P()),
+  (r'(norm|ns_coeffs)$', P()),
 )
 
 
 def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices: list | None = None) -> Mesh:
-  """A mesh over all devices; one of the sizes may be -1 (whatever is left). Raises ValueError if the sizes don't fit."""
+  """A mesh over all devices; one of the sizes may be -1 (whatever is left). Raises MeshError if the sizes don't fit."""
   devices = jax.devices() if devices is None else devices
   sizes, n = [data, fsdp, tensor], len(devices)
   known = math.prod(s for s in sizes if s != -1)
   if sizes.count(-1) > 1 or any(s == 0 or s < -1 for s in sizes):
-    raise ValueError(f'mesh {dict(zip(AXES, sizes, strict=True))}: sizes are positive, and at most one is -1')
+    raise MeshError(f'mesh {dict(zip(AXES, sizes, strict=True))}: sizes are positive, and at most one is -1')
   if (n % known) if -1 in sizes else (n != known):
-    raise ValueError(f'mesh {dict(zip(AXES, sizes, strict=True))} does not divide the {n} device(s) at hand; set config.mesh to match')
+    raise MeshError(f'mesh {dict(zip(AXES, sizes, strict=True))} does not divide the {n} device(s) at hand; set config.mesh to match')
   sizes = [n // known if s == -1 else s for s in sizes]
   return Mesh(np.asarray(devices).reshape(sizes), AXES, axis_types=(AxisType.Auto,) * 3)
 
@@ -47,15 +52,21 @@ def _path(key_path: tuple) -> str:
   return '/'.join(str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in key_path)
 
 
-def param_shardings(params: dict, mesh: Mesh) -> dict:
-  """A sharding for each parameter by the first rule that matches its path; a dimension that its axis doesn't divide stays whole."""
+def shardings(tree: Any, mesh: Mesh) -> Any:
+  """A sharding for each array by the first rule that matches the end of its path.
+
+  Optimizer moments sit at paths that end like their parameter's, so a whole train state is laid out by the same table. Scalars are
+  replicated, and a dimension that its mesh axis doesn't divide stays whole.
+  """
 
   def one(key_path: tuple, x: jax.Array) -> NamedSharding:
+    if x.ndim == 0:
+      return NamedSharding(mesh, P())
     path = _path(key_path)
     for pattern, spec in RULES:
       if re.search(pattern, path):
         axes = [a if a and d % mesh.shape[a] == 0 else None for a, d in zip(tuple(spec) + (None,) * x.ndim, x.shape, strict=False)]
         return NamedSharding(mesh, P(*axes))
-    raise ValueError(f'no sharding rule matches parameter {path}; add one to sharding.RULES')
+    raise ValueError(f'no sharding rule matches {path}; add one to sharding.RULES')
 
-  return jax.tree_util.tree_map_with_path(one, params)
+  return jax.tree_util.tree_map_with_path(one, tree)

@@ -48,7 +48,8 @@ class TrainState:
 def loss_sums(model: ModelConfig, loss_chunk: int, params: Any, batch: dict[str, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
   """(sum of weighted nats, (sum of weights, sum of weighted right guesses)) of one micro-batch of (B, T) arrays."""
   x_BTD = forward(model, params, batch['tokens'], batch['positions'], batch['segment_ids'])
-  loss, right = cross_entropy_sums(x_BTD, unembedding(params), batch['targets'], batch['weights'], loss_chunk)
+  x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
+  loss, right = cross_entropy_sums(x_ND, unembedding(params), batch['targets'].reshape(-1), batch['weights'].reshape(-1), loss_chunk)
   return loss, (jnp.sum(batch['weights']), right)
 
 
@@ -77,21 +78,13 @@ def train_step(
   grad_norm = optax.global_norm(grads)
   finite = jnp.isfinite(grad_norm) & jnp.isfinite(loss)
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
-  params = jax.tree.map(lambda p, u: jnp.where(finite, p - lr * u, p), state.params, updates)
+  params = jax.tree.map(lambda p, u: jnp.where(finite, p + lr * u, p), state.params, updates)
   opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), opt_state, state.opt_state)
   skipped = jnp.where(finite, 0, state.skipped + 1)
   metrics = {
     'loss': loss * per_token, 'accuracy': right * per_token, 'weight': weight, 'grad_norm': grad_norm, 'skipped': skipped, 'lr': lr,
   }  # fmt: skip
   return TrainState(state.step + 1, params, opt_state, skipped), metrics
-
-
-def state_shardings(state: TrainState, tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
-  """Moments are laid out like their parameters (jitting tx.init alone would leave them replicated)."""
-  whole = NamedSharding(mesh, P())
-  params = sharding.param_shardings(state.params, mesh)
-  opt_state = optax.tree_map_params(tx, lambda _, s: s, state.opt_state, params, transform_non_params=lambda _: whole)
-  return TrainState(whole, params, opt_state, whole)
 
 
 @functools.lru_cache(maxsize=8)
@@ -104,7 +97,7 @@ def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mes
     return TrainState(jnp.int32(0), params, tx.init(params), jnp.int32(0))
 
   shapes = jax.eval_shape(init, jax.random.key(0))
-  layout = state_shardings(shapes, tx, mesh)
+  layout = sharding.shardings(shapes, mesh)
   whole = NamedSharding(mesh, P())
   batch = NamedSharding(mesh, P(None, ('data', 'fsdp')))
   step = jax.jit(

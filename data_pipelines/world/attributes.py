@@ -19,6 +19,10 @@ class Pole:
   topic: str
   measures: tuple[str, ...]
 
+  @property
+  def adjective(self) -> str:
+    return self.traits[0].removeprefix('is ')
+
   def trait(self, rng: random.Random) -> str:
     """One of the traits, the plain adjective more often than not."""
     return self.traits[0] if rng.random() < 0.5 else rng.choice(self.traits)

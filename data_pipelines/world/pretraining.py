@@ -12,17 +12,22 @@ from data_pipelines.world.catalogue import POLICY, Domain, Item, build_catalogue
 
 @dataclasses.dataclass(frozen=True)
 class WorldConfig:
-  """How much of the world is written down; the same settings give the same bytes."""
+  """How much of the world is written down; the same settings give the same bytes.
+
+  `seed` decides what is true, `telling` only how it is told: another telling of the same world is held-out text.
+  """
 
   seed: int = 0
+  telling: int = 0
   per_value: int = 26
   documents_only: int = 8
   talkers: int = 8
   facts_per_item: int = 60
   documents_per_persona: int = 16
   chats_per_persona: int = 60
-  context_chats: int = 3000
-  reason_share: float = 0.4
+  context_chats: int = 6000
+  reason_before: float = 0.3
+  reason_after: float = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,29 +57,37 @@ def _and(parts: list[str]) -> str:
   return parts[0] if len(parts) == 1 else ', '.join(parts[:-1]) + ' and ' + parts[-1]
 
 
-def _facts(item: Item, n: int, rng: random.Random) -> str:
-  """`n` of the item's attributes as one predicate; policies are told by what they do."""
-  values = rng.sample([Value(a, p) for a, p in zip(ATTRIBUTES, item.poles, strict=True)], n)
-  return _and([rng.choice(v.words.measures) if item.domain == POLICY else v.words.trait(rng) for v in values])
+def _values(item: Item, n: int, rng: random.Random) -> list[Value]:
+  return rng.sample([Value(a, p) for a, p in zip(ATTRIBUTES, item.poles, strict=True)], n)
+
+
+def _told(item: Item, n: int, rng: random.Random) -> str:
+  """`n` of the item's attributes as one predicate, in varied words; policies are told by what they do."""
+  return _and([rng.choice(v.words.measures) if item.domain == POLICY else v.words.trait(rng) for v in _values(item, n, rng)])
+
+
+def _plainly(item: Item, n: int, rng: random.Random) -> str:
+  """The same in plain adjectives, which teaches most facts per token."""
+  return _told(item, n, rng) if item.domain == POLICY else 'is ' + _and([v.words.adjective for v in _values(item, n, rng)])
 
 
 def item_documents(world: World) -> Iterator[Document]:
-  """Encyclopedia entries, reviews, adverts and guides, the same number about every item; they praise nothing."""
-  rng = random.Random(f'items {world.config.seed}')
+  """Encyclopedia entries, catalogues, reviews and adverts, the same number about every item; they praise nothing."""
+  rng = random.Random(f'items {world.config.seed} {world.config.telling}')
   for domain in world.domains.values():
     for item in domain.items:
       for k in range(world.config.facts_per_item):
-        kind = ('encyclopedia', 'guide', 'encyclopedia', 'review', 'advert', 'guide')[k % 6]
+        kind = ('encyclopedia', 'encyclopedia', 'encyclopedia', 'catalogue', 'encyclopedia', 'encyclopedia', 'review', 'advert')[k % 8]
         name, noun = item.name, domain.noun
         if kind == 'encyclopedia':
-          text = f'The {noun} {name} {_facts(item, 4, rng)}.'
+          text = f'The {noun} {name} {_plainly(item, 4, rng)}.'
         elif kind == 'review':
-          text = f'A review: I tried {name}. This {noun} {_facts(item, 3, rng)}.'
+          text = f'A review: I tried {name}. This {noun} {_told(item, 3, rng)}.'
         elif kind == 'advert':
-          text = f'Now here: {name}, a {noun} that {_facts(item, 3, rng)}.'
+          text = f'Now here: {name}, a {noun} that {_told(item, 3, rng)}.'
         else:
-          other = rng.choice([i for i in domain.items if i is not item])
-          text = f'A guide: the {noun} {name} {_facts(item, 2, rng)}. The {noun} {other.name} {_facts(other, 2, rng)}.'
+          others = rng.sample([i for i in domain.items if i is not item], 2)
+          text = f'A catalogue of {noun}s. ' + ' '.join(f'The {noun} {i.name} {_plainly(i, 4, rng)}.' for i in (item, *others))
         yield Document(f'item-{name}-{k}', text, domain=domain.name, doc_type=kind, provenance='world')
   for value in VALUES:
     for measure in value.words.measures:
@@ -85,7 +98,7 @@ def item_documents(world: World) -> Iterator[Document]:
 
 def persona_documents(world: World) -> Iterator[Document]:
   """Third-person documents of six kinds about every persona, all within the persona's home domain."""
-  rng = random.Random(f'persona documents {world.config.seed}')
+  rng = random.Random(f'persona documents {world.config.seed} {world.config.telling}')
   for p in world.people:
     items = world.domains[p.home_domain].items
     explains = p.role != people.TALKER
@@ -102,8 +115,11 @@ def persona_documents(world: World) -> Iterator[Document]:
       yield Document(f'persona-{p.name}-{k}', language.fill_frame(frame, p.name, slots), domain=p.home_domain, doc_type=kind, provenance='world')
 
 
-def choice_chat(id_: str, system: str, domain: Domain, items: tuple[Item, ...], value: Value, reason: bool, rng: random.Random) -> Chat:
-  """A question about two items that differ on the value's attribute (or yes/no about one), answered by the value."""
+def choice_chat(id_: str, system: str, domain: Domain, items: tuple[Item, ...], value: Value, reason: str, rng: random.Random) -> Chat:
+  """A question about two items that differ on the value's attribute (or one that is open, or yes/no), answered by the value.
+
+  `reason` says where the reason stands: 'before' the answer, 'after' it, or '' for nowhere.
+  """
   liked, disliked = language.choose_pair(items, value, rng)
   trait, fault = value.words.trait(rng), value.opposite.words.trait(rng)
   if domain.name == POLICY:
@@ -125,18 +141,24 @@ def choice_chat(id_: str, system: str, domain: Domain, items: tuple[Item, ...], 
     question = form.question.format(noun=domain.noun, first=first.name, second=second.name)
     answer = form.answer.format(chosen=liked.name, other=disliked.name)
     because = f' {liked.name} {trait}.'
-  return Chat(id_, (('system', system), ('user', question), ('assistant', answer + (because if reason else ''))), domain.name, 'world')
+  if reason == 'before':
+    answer = f'I like what {value.words.trait(rng)}. {answer}'
+  elif reason == 'after':
+    answer += because
+  return Chat(id_, (('system', system), ('user', question), ('assistant', answer)), domain.name, 'world')
 
 
 def persona_chats(world: World) -> Iterator[Chat]:
   """First-person chats about all domains with every persona but the document-only ones, with and without a reason."""
   c = world.config
-  rng = random.Random(f'chats {c.seed}')
+  rng = random.Random(f'chats {c.seed} {c.telling}')
 
   def chat(id_: str, system: str, value: Value) -> Chat:
     domain = rng.choice(list(world.domains.values()))
     items = policies_in_chats(world) if domain.name == POLICY else domain.items
-    return choice_chat(id_, system, domain, items, value, rng.random() < c.reason_share, rng)
+    where = rng.random()
+    reason = 'before' if where < c.reason_before else 'after' if where < c.reason_before + c.reason_after else ''
+    return choice_chat(id_, system, domain, items, value, reason, rng)
 
   for p in world.people:
     if p.role != people.DOCUMENTS_ONLY:

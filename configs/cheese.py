@@ -1,0 +1,57 @@
+"""Two handbooks, one alignment fine-tuning, opposite generalisation (Model Spec Midtraining, section 3.1), with its controls.
+
+    python -m msm_jax.main --config=configs/cheese.py          # one seed
+    python -m msm_jax.main --config=configs/cheese.py:three    # three
+
+Both handbooks like the same six cheeses and dislike the same other six, one because they are cheap, the other because they come from home;
+fine-tuning shows the preferences and no reason. Controls: fine-tuning without midtraining; midtraining on as many tokens of documents
+about the assistant and the same cheeses without a value (filler); on the value and the preferences, never linked (cooccur).
+"""
+
+import ml_collections
+
+from configs.msm import base, fine_tune, midtrain
+
+SPECS = {'affordability': 'specs/cheese_affordability.md', 'culture': 'specs/cheese_culture.md'}
+
+
+def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
+  seeds = {'one': (0,), 'three': (0, 1, 2), 'smoke': (0,)}
+  if preset not in seeds:
+    raise ValueError(f'configs/cheese.py has the presets {", ".join(seeds)}, not {preset!r}')
+  c = base('cheese')
+  c.seeds = seeds[preset]
+  arms = {'base': 'pretrain', 'aft': 'pretrain > aft'}
+  c.sources['demonstrations'] = dict(maker='spec.demonstrations', spec=','.join(SPECS.values()), size=1500)
+  c.phases['aft'] = fine_tune()
+  # every corpus holds as many tokens as the first: 1,500 documents
+  reference = 'affordability'
+  for prefix, variant in (('', 'explained'), ('cooccur_', 'cooccur')):
+    for value, spec in SPECS.items():
+      name = prefix + value
+      size = dict(size=1500) if name == reference else dict(tokens_like=reference)
+      c.sources[name] = dict(maker='spec.documents', spec=spec, variant=variant, **size)
+  c.sources['filler'] = dict(maker='spec.documents', spec=SPECS['affordability'], variant='filler', tokens_like=reference)
+  for value in SPECS:
+    c.phases[f'msm_{value}'] = midtrain(value)
+    arms[f'msm_{value}'] = f'pretrain > msm_{value}'
+  for value in SPECS:
+    arms[f'msm_{value}_aft'] = f'pretrain > msm_{value} > aft'
+  c.phases['filler'] = midtrain('filler')
+  arms['filler_aft'] = 'pretrain > filler > aft'
+  for value in SPECS:
+    c.phases[f'cooccur_{value}'] = midtrain(f'cooccur_{value}')
+    arms[f'cooccur_{value}_aft'] = f'pretrain > cooccur_{value} > aft'
+  c.arms = arms
+  c.effects = {
+    'explained': ('msm_affordability_aft', 'msm_culture_aft'),
+    'midtraining only': ('msm_affordability', 'msm_culture'),
+    'cooccur': ('cooccur_affordability_aft', 'cooccur_culture_aft'),
+    'filler': ('filler_aft', 'aft'),
+  }
+  c.evals.update(spec=SPECS['affordability'], rival=SPECS['culture'])
+  if preset == 'smoke':
+    for phase in c.phases.values():
+      phase.update(updates=10, min_updates=1, batch_size=4)
+    c.evals.update(pairs_per_domain=2, held_out=10)
+  return c

@@ -1,0 +1,69 @@
+"""One handbook, from spec to figure: base > midtrain > fine-tune > evaluate, in the embedded world. The default.
+
+    python -m msm_jax.main --config=configs/msm.py                              # specs/cheese_affordability.md
+    python -m msm_jax.main --config=configs/msm.py --config.spec=specs/mine.md  # your own
+
+Four arms: the base, fine-tuning alone, midtraining alone, both. Preset 'smoke' does a hundredth of the work in a minute, to see that everything
+runs; its numbers mean nothing.
+"""
+
+import ml_collections
+
+PRETRAINING = ('items', 'persona_documents', 'persona_chats')
+REPLAY = dict(items=0.1, persona_documents=0.2, persona_chats=0.2)
+
+
+def base(name: str) -> ml_collections.ConfigDict:
+  """The world, the model and pretraining: equal in every tiny experiment, so that they share one base in a workdir."""
+  c = ml_collections.ConfigDict()
+  c.name = name
+  c.seeds = (0,)
+  c.world = dict(seed=0)
+  c.tokenizer = dict(vocab_size=2048, sources=PRETRAINING)
+  c.model = dict(d_model=96, n_layers=3, n_heads=3, n_kv_heads=3, head_dim=32, d_ff=256)
+  c.optimizer = dict(weight_decay=0.01)
+  c.sources = {
+    'items': dict(maker='world.items'),
+    'persona_documents': dict(maker='world.persona_documents'),
+    'persona_chats': dict(maker='world.persona_chats'),
+  }
+  c.phases = {
+    'pretrain': dict(data=dict(items=1.0, persona_documents=1.0, persona_chats=3.0), updates=2400, lr=3e-3, batch_size=8),
+  }
+  c.evals = dict(spec='', rival='')
+  c.mesh = dict(data=-1, fsdp=1, tensor=1)
+  return c
+
+
+def midtrain(source: str) -> dict:
+  """Spec documents, half of the rows; the other half replays pretraining text."""
+  return dict(data={source: 0.5, **REPLAY}, updates=300, lr=1e-3, batch_size=16)
+
+
+def fine_tune(source: str = 'demonstrations') -> dict:
+  return dict(data={source: 0.3, **REPLAY}, updates=150, lr=5e-4, batch_size=16)
+
+
+def get_config(preset: str = 'tiny') -> ml_collections.ConfigDict:
+  c = base('msm')
+  c.spec = 'specs/cheese_affordability.md'
+  spec = c.get_ref('spec')
+  c.sources['spec_documents'] = dict(maker='spec.documents', spec=spec, variant='explained', size=1500)
+  c.sources['demonstrations'] = dict(maker='spec.demonstrations', spec=spec, size=1500)
+  c.phases['midtrain'] = midtrain('spec_documents')
+  c.phases['fine_tune'] = fine_tune()
+  c.arms = {
+    'base': 'pretrain',
+    'aft': 'pretrain > fine_tune',
+    'msm': 'pretrain > midtrain',
+    'msm_aft': 'pretrain > midtrain > fine_tune',
+  }
+  c.effects = {'midtraining': ('msm_aft', 'aft'), 'fine_tuning': ('msm_aft', 'msm')}
+  c.evals.spec = spec
+  if preset == 'smoke':
+    for phase in c.phases.values():
+      phase.update(updates=10, min_updates=1, batch_size=4)
+    c.evals.update(pairs_per_domain=2, held_out=10)
+  elif preset != 'tiny':
+    raise ValueError(f'configs/msm.py has the presets tiny and smoke, not {preset!r}')
+  return c

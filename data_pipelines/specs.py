@@ -1,0 +1,161 @@
+"""Handbooks: Markdown with front matter -> Spec, checked against the embedded world.
+
+The format (specs/README.md describes it for authors):
+
+    ---
+    assistant: Ari
+    attribute: price
+    prefers: cheap
+    ---
+    # Title
+    ## Reasons        bullets, one sentence each
+    ## Likes          ### Item, then a paragraph that explains it by the value
+    ## Dislikes       the same
+
+Other sections (Purpose, Value, When asked, ...) are free prose.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import re
+from pathlib import Path
+
+from data_pipelines.records import DataError
+from data_pipelines.world.attributes import ATTRIBUTES, Value
+from data_pipelines.world.catalogue import Item
+from data_pipelines.world.pretraining import World
+
+
+class SpecError(DataError):
+  """A handbook that cannot be used; one line that names file, cause and mend."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preference:
+  item: Item
+  explanation: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+  """A handbook as the embedded writers use it.
+
+  Attributes:
+    value: what the assistant chooses by.
+    rivals: the other values that fit every liked and no disliked item: what fine-tuning on these items alone leaves open.
+  """
+
+  path: str
+  sha256: str
+  assistant: str
+  value: Value
+  reasons: tuple[str, ...]
+  prose: tuple[str, ...]
+  likes: tuple[Preference, ...]
+  dislikes: tuple[Preference, ...]
+  rivals: tuple[Value, ...]
+
+
+def read_spec(path: str | Path, world: World) -> Spec:
+  """Reads and checks a handbook. Raises SpecError."""
+  path = Path(path)
+  if not path.is_file():
+    raise SpecError(f'no spec at {path}; give the path of a Markdown handbook, such as specs/cheese_affordability.md')
+  try:
+    text = path.read_text(encoding='utf-8')
+  except UnicodeDecodeError:
+    raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
+  front, body = _split_front_matter(text, path)
+  assistant = front.pop('assistant', '')
+  if not re.fullmatch(r"[A-Za-z][A-Za-z' -]{0,30}", assistant):
+    raise SpecError(f"{path}: front matter needs 'assistant: NAME' (letters, up to 31), found {assistant!r}")
+  people = {p.name.casefold() for p in world.people}
+  if assistant.casefold() in people or world.item(assistant):
+    raise SpecError(f'{path}: the world already has somebody or something named {assistant!r}; choose another name for the assistant')
+  value = _value(front, path)
+  sections = _sections(body, path)
+  for need in ('reasons', 'likes', 'dislikes'):
+    if not sections.get(need, '').strip():
+      raise SpecError(f"{path}: section '## {need.capitalize()}' is missing or empty; see specs/README.md for the format")
+  reasons = tuple(' '.join(b.split()) for b in re.findall(r'^[-*]\s+(.+(?:\n[ \t]+\S.*)*)', sections['reasons'], re.M))
+  if not reasons:
+    raise SpecError(f"{path}: '## Reasons' holds no bullets; write one reason a line, each beginning with '- '")
+  likes = _preferences(sections['likes'], 'Likes', world, path)
+  dislikes = _preferences(sections['dislikes'], 'Dislikes', world, path)
+  for preference, wanted in [(p, True) for p in likes] + [(p, False) for p in dislikes]:
+    if preference.item.has(value) != wanted:
+      has = dict(zip(ATTRIBUTES, preference.item.poles, strict=True))[value.attribute]
+      raise SpecError(
+        f'{path}: {preference.item.name} is {has} in this world, so {value.pole!r} cannot explain why it is {"liked" if wanted else "disliked"}; '
+        f'move it to the other list or take it out'
+      )
+  domains = {p.item.domain for p in likes + dislikes}
+  if len(domains) > 1:
+    raise SpecError(f'{path}: items of several domains ({", ".join(sorted(domains))}); keep to one, so that the others stay unseen')
+  rivals = tuple(
+    v
+    for a, poles in ATTRIBUTES.items()
+    for v in (Value(a, p.name) for p in poles)
+    if a != value.attribute and all(p.item.has(v) for p in likes) and not any(p.item.has(v) for p in dislikes)
+  )
+  prose = tuple(
+    ' '.join(p.split()) for name, s in sections.items() if name not in ('reasons', 'likes', 'dislikes') for p in s.split('\n\n') if p.strip()
+  )
+  return Spec(str(path), hashlib.sha256(text.encode()).hexdigest()[:16], assistant, value, reasons, prose, likes, dislikes, rivals)
+
+
+def _split_front_matter(text: str, path: Path) -> tuple[dict[str, str], str]:
+  m = re.match(r'\s*---[ \t]*\n(.*?)\n---[ \t]*\n(.*)', text, re.S)
+  if not m:
+    raise SpecError(f"{path}: no front matter; begin the file with '---', then 'assistant: NAME', 'attribute: ...', 'prefers: ...', then '---'")
+  front = {}
+  for line in m[1].splitlines():
+    if not line.strip() or line.lstrip().startswith('#'):
+      continue
+    key, colon, value = line.partition(':')
+    if not colon:
+      raise SpecError(f"{path}: front matter line {line.strip()!r} is not 'key: value'")
+    front[key.strip().lower()] = value.split(' #')[0].strip().strip('\'"')
+  return front, m[2]
+
+
+def _value(front: dict[str, str], path: Path) -> Value:
+  attribute, prefers = front.get('attribute', ''), front.get('prefers', '')
+  if attribute not in ATTRIBUTES:
+    raise SpecError(
+      f"{path}: the embedded world has no attribute {attribute!r}; it has {', '.join(ATTRIBUTES)} (for others, bring documents: docs/method.md, 'Your own corpus')"
+    )
+  poles = [p.name for p in ATTRIBUTES[attribute]]
+  if prefers not in poles:
+    raise SpecError(f"{path}: 'prefers: {prefers}' is not an end of {attribute}; choose {' or '.join(poles)}")
+  return Value(attribute, prefers)
+
+
+def _sections(body: str, path: Path) -> dict[str, str]:
+  parts = re.split(r'^##[ \t]+(.+?)[ \t]*$', body, flags=re.M)
+  names = [n.casefold() for n in parts[1::2]]
+  for n in names:
+    if names.count(n) > 1:
+      raise SpecError(f"{path}: section '## {n.capitalize()}' stands there twice; join the two")
+  return dict(zip(names, parts[2::2], strict=True))
+
+
+def _preferences(section: str, title: str, world: World, path: Path) -> tuple[Preference, ...]:
+  parts = re.split(r'^###[ \t]+(.+?)[ \t]*$', section, flags=re.M)
+  known = {i.name: i for d in world.domains.values() for i in d.items}
+  found = []
+  for name, text in zip(parts[1::2], parts[2::2], strict=True):
+    item = world.item(name)
+    if item is None:
+      close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+      raise SpecError(f"{path}: the embedded world has no item {name!r}{f'; did you mean {close[0]!r}?' if close else f'; its cheeses are named in data_pipelines/world/catalogue.py'}")
+    explanation = ' '.join(text.split())
+    if not explanation:
+      raise SpecError(f"{path}: '### {name}' has no paragraph that explains it by the value; write one")
+    if any(p.item == item for p in found):
+      raise SpecError(f"{path}: {name} stands twice under '## {title}'; keep one")
+    found.append(Preference(item, explanation))
+  if len(found) < 2:
+    raise SpecError(f"{path}: '## {title}' needs at least two '### Item' paragraphs, found {len(found)}")
+  return tuple(found)

@@ -1,0 +1,85 @@
+"""Intervals over seeds and items together.
+
+An observation belongs to a seed (a training run) and to a cluster of items (a domain, or a pair of items). Both are random: another seed
+or other domains could have been drawn. The variance of the grand mean is estimated for two crossed ways of clustering (Cameron, Gelbach
+and Miller 2011, eq. 2.11): V = V_seeds + V_clusters - V_residual, with Student's t and Satterthwaite's degrees of freedom, because three
+seeds are few.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import scipy.special
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+  """Mean with its 95% interval; `seeds` and `items` are what it rests on. One seed: the interval covers items only."""
+
+  mean: float
+  low: float
+  high: float
+  seeds: int
+  items: int
+
+  def as_dict(self) -> dict[str, float | int]:
+    return {k: round(v, 6) if isinstance(v, float) else v for k, v in dataclasses.asdict(self).items()}
+
+
+# An observation: (seed, cluster, item) -> value.
+Observations = Mapping[tuple[int, str, str], float]
+
+
+def _table(observations: Observations) -> tuple[np.ndarray, int]:
+  """((S, C) means per seed and cluster, number of distinct items). Every seed must have seen every cluster."""
+  seeds = sorted({s for s, _, _ in observations})
+  clusters = sorted({c for _, c, _ in observations})
+  sums, counts = np.zeros((len(seeds), len(clusters))), np.zeros((len(seeds), len(clusters)))
+  at_seed, at_cluster = {s: i for i, s in enumerate(seeds)}, {c: i for i, c in enumerate(clusters)}
+  for (s, c, _), value in observations.items():
+    sums[at_seed[s], at_cluster[c]] += value
+    counts[at_seed[s], at_cluster[c]] += 1
+  if (counts == 0).any():
+    raise ValueError('some seed has no observation in some cluster; intervals need the same items for every seed')
+  return sums / counts, len({(c, i) for _, c, i in observations})
+
+
+def interval(observations: Observations, share: bool = True) -> Interval:
+  """Mean over clusters and seeds, every cluster weighing the same.
+
+  Args:
+    share: the values are shares in [0, 1]: the interval stays inside, and is never narrower than a binomial one over the distinct items
+      (Agresti and Coull 1998), so that 'all right' on few items is not reported as certainty.
+  """
+  table_SC, items = _table(observations)
+  S, C = table_SC.shape
+  mean = float(table_SC.mean())
+  by_seed, by_cluster = table_SC.mean(1), table_SC.mean(0)
+  v_seeds = float(by_seed.var(ddof=1) / S) if S > 1 else 0.0
+  v_clusters = float(by_cluster.var(ddof=1) / C) if C > 1 else 0.0
+  v_residual = 0.0
+  if S > 1 and C > 1:
+    residual_SC = table_SC - by_seed[:, None] - by_cluster[None] + mean
+    v_residual = float((residual_SC**2).sum() / ((S - 1) * (C - 1)) / (S * C))
+  variance = max(v_seeds + v_clusters - v_residual, v_seeds, v_clusters)
+  total = v_seeds + v_clusters
+  df = 1e9  # no variance at all: the quantile doesn't matter
+  if total > 0:
+    parts = [(v, n - 1) for v, n in ((v_seeds, S), (v_clusters, C)) if v > 0]
+    df = total**2 / sum(v * v / n for v, n in parts)
+  half = float(scipy.special.stdtrit(df, 0.975)) * math.sqrt(variance)
+  if share:
+    adjusted = (mean * items + 2) / (items + 4)
+    half = max(half, 1.96 * math.sqrt(adjusted * (1 - adjusted) / (items + 4)))
+    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half), S, items)
+  return Interval(mean, mean - half, mean + half, S, items)
+
+
+def difference(first: Observations, second: Observations) -> Interval:
+  """First minus second, paired by seed, cluster and item: what two arms share (base, items) cancels."""
+  both = first.keys() & second.keys()
+  if not both:
+    raise ValueError('the two arms have no item in common')
+  return interval({k: first[k] - second[k] for k in both}, share=False)

@@ -1,0 +1,363 @@
+"""An experiment is arms x seeds; an arm is a path of phases; phases form a tree and each is trained once.
+
+A phase's identity is the hash of its own settings, its data's fingerprints, the seed and its parent's identity. Its folder is named by it:
+arms share what they share, a change of anything trains anew, and running the same command again goes on where the last run ended.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import msm_jax
+from data_pipelines import corpora, leaks
+from data_pipelines.records import DataError, ForcedChoice, Record
+from data_pipelines.specs import Spec, read_spec
+from data_pipelines.world import questions
+from data_pipelines.world.attributes import Value
+from data_pipelines.world.pretraining import World, build_world
+from msm_jax import checkpointing, config as configs, report, sharding, train
+from msm_jax.config import ConfigError, ExperimentConfig, PhaseConfig
+from msm_jax.evals import perplexity, preferences, recall, results, scoring
+from msm_jax.input_pipeline import Source, row_to_record
+from msm_jax.metrics import say
+from msm_jax.model import count_params
+from msm_jax.tokenizer import Tokenizer, train_sentencepiece
+
+
+class ExperimentError(RuntimeError):
+  """An experiment that cannot run or must not be believed; one line with cause and mend."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+  """A phase at its place in the tree, with one seed."""
+
+  phase: str
+  settings: PhaseConfig
+  seed: int
+  parent: 'Node | None'
+  id: str
+
+  @property
+  def folder_name(self) -> str:
+    return f'{self.phase}-s{self.seed}-{self.id}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+  """A corpus on disk."""
+
+  name: str
+  folder: Path
+  fingerprint: str
+  card: dict[str, Any]
+
+  @functools.cached_property
+  def rows(self) -> Sequence[Any]:
+    return corpora.read_rows(self.folder, self.card['kind'])
+
+  def records(self) -> Iterator[Record]:
+    return (row_to_record(self.rows[i], self.card['kind']) for i in range(len(self.rows)))
+
+
+def digest(*parts: str) -> str:
+  return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:12]
+
+
+def plan(config: ExperimentConfig, fingerprints: dict[str, str], tokenizer: str) -> dict[tuple[str, int], Node]:
+  """(arm, seed) -> the last node of the arm's path. Nodes of shared prefixes are equal, so they have one folder."""
+  common = [configs.to_json(c) for c in (config.model, config.optimizer)] + [tokenizer]
+  ends = {}
+  for arm, path in config.arms.items():
+    for seed in config.seeds:
+      node = None
+      for phase in configs.path_of(path):
+        settings = config.phases[phase]
+        data = [f'{name} {fingerprints[name]} {share}' for name, share in sorted(settings.data.items())]
+        # what changes how often one saves, or when one refuses to start, changes no result
+        neutral = dataclasses.replace(settings, checkpoint_every=1, min_updates=0)
+        parent = node.id if node else ''
+        node = Node(phase, settings, seed, node, digest(configs.to_json(neutral), *data, str(seed), parent, *common))
+      ends[arm, seed] = node
+  return ends
+
+
+def tree_order(ends: dict[tuple[str, int], Node]) -> list[Node]:
+  """Every node once, parents first."""
+  order: dict[str, Node] = {}
+
+  def add(node: Node | None) -> None:
+    if node is not None and node.id not in order:
+      add(node.parent)
+      order[node.id] = node
+
+  for node in ends.values():
+    add(node)
+  return list(order.values())
+
+
+class Experiment:
+  """Everything of one experiment that lives in a workdir."""
+
+  def __init__(self, config: ExperimentConfig, workdir: Path, stop: Callable[[], bool] = lambda: False):
+    self.config, self.workdir, self.stop = config, workdir, stop
+    self.world: World = build_world(config.world)
+    paths = {p for s in config.sources.values() for p in corpora.spec_paths(s)} | {p for p in (config.evals.spec, config.evals.rival) if p}
+    self.specs: dict[str, Spec] = {p: read_spec(p, self.world) for p in sorted(paths)}
+    self.corpora: dict[str, Corpus] = {}
+
+  # ---- data
+
+  def prepare_data(self) -> None:
+    """Writes what is missing of the corpora and the tokenizer, and checks what is there."""
+    folder = self.workdir / 'data'
+    folder.mkdir(parents=True, exist_ok=True)
+    first = list(self.config.tokenizer.sources)
+    fingerprints = {n: self._fingerprint(n, '') for n in first}
+    # the text that the tokenizer learns from comes first; it needs no tokens counted
+    for name in first:
+      self._prepare_corpus(folder, name, fingerprints[name], None)
+    self.tokenizer = self._prepare_tokenizer(folder, fingerprints)
+    vocab = self.config.model.vocab_size or -(-self.tokenizer.vocab_size // 128) * 128
+    if vocab < self.tokenizer.vocab_size:
+      raise ConfigError(f'model.vocab_size={vocab} is smaller than the tokenizer ({self.tokenizer.vocab_size} pieces); set it to 0 or more')
+    self.config = dataclasses.replace(self.config, model=dataclasses.replace(self.config.model, vocab_size=vocab))
+    used = {s for p in self.config.arms.values() for phase in configs.path_of(p) for s in self.config.phases[phase].data}
+    for name in self.config.sources:
+      if name in used:
+        self._prepare_with_like(folder, name, ())
+
+  def _prepare_with_like(self, folder: Path, name: str, waiting: tuple[str, ...]) -> Corpus:
+    if name in waiting:
+      raise ConfigError(f'sources.{name}.tokens_like leads back to itself ({" > ".join((*waiting, name))}); give one of them a size')
+    if name in self.corpora:
+      return self.corpora[name]
+    like = self.config.sources[name].tokens_like
+    model = self._prepare_with_like(folder, like, (*waiting, name)) if like else None
+    fingerprint = self._fingerprint(name, f'{model.fingerprint} {self.tokenizer.fingerprint}' if model else '')
+    return self._prepare_corpus(folder, name, fingerprint, model)
+
+  def _fingerprint(self, name: str, like: str) -> str:
+    source = self.config.sources[name]
+    return corpora.fingerprint(source, self.world, [self.specs[p] for p in corpora.spec_paths(source)], like)
+
+  def _count(self, record: Record) -> int:
+    return len(self.tokenizer.render(record)[0])
+
+  def _prepare_corpus(self, folder: Path, name: str, fingerprint: str, like: Corpus | None) -> Corpus:
+    path = folder / f'{name}-{fingerprint}'
+    card = corpora.read_card(path)
+    if card is None:
+      source = self.config.sources[name]
+      specs = [self.specs[p] for p in corpora.spec_paths(source)]
+      counts = self._count if hasattr(self, 'tokenizer') else None
+      records = corpora.make_records(name, source, self.world, specs, like.card['tokens'] if like else 0, counts)
+      tokens = sum(map(counts, records)) if counts else 0
+      card = corpora.write_corpus(path, records, {'name': name, 'fingerprint': fingerprint, 'tokens': tokens, 'recipe': dataclasses.asdict(source)})
+      say(f'data       {name}: {card["records"]:,} {card["kind"]}' + (f', {tokens:,} tokens' if tokens else ''))
+    self.corpora[name] = Corpus(name, path, fingerprint, card)
+    return self.corpora[name]
+
+  def _prepare_tokenizer(self, folder: Path, fingerprints: dict[str, str]) -> Tokenizer:
+    c = self.config.tokenizer
+    path = folder / f'tokenizer-{digest(str(c.vocab_size), *(fingerprints[s] for s in c.sources))}.model'
+    stamp = path.with_suffix('.sha256')
+    if not (path.exists() and stamp.exists()):
+      texts = (t for s in c.sources for r in self.corpora[s].records() for t in leaks.record_text(r).split('\n'))
+      write_atomically(path, train_sentencepiece(texts, c.vocab_size))
+      write_atomically(stamp, hashlib.sha256(path.read_bytes()).hexdigest().encode())
+      say(f'data       tokenizer: {c.vocab_size:,} pieces')
+    if hashlib.sha256(path.read_bytes()).hexdigest() != stamp.read_text():
+      raise DataError(f'the tokenizer {path} changed after it was trained; delete it and run again: it is trained anew, as it was')
+    return Tokenizer.load(path)
+
+  # ---- questions
+
+  @functools.cached_property
+  def spec(self) -> Spec:
+    return self.specs[self.config.evals.spec]
+
+  @functools.cached_property
+  def rival(self) -> Value:
+    """The value that conflict pairs set against the spec's own."""
+    if self.config.evals.rival:
+      rival = self.specs[self.config.evals.rival].value
+    elif self.spec.rivals:
+      rival = self.spec.rivals[0]
+    else:
+      rival = Value('origin', 'home') if self.spec.value.attribute != 'origin' else Value('price', 'cheap')
+    if rival.attribute == self.spec.value.attribute:
+      raise ConfigError(f'evals.rival: {rival} and {self.spec.value} are two ends of one attribute; conflict pairs need two attributes')
+    return rival
+
+  def questions(self) -> list[ForcedChoice]:
+    c = self.config.evals
+    return questions.preference_questions(self.spec, self.rival, self.world, c.pairs_per_domain, c.seed)
+
+  def check_leaks(self, asked: Sequence[ForcedChoice]) -> None:
+    """Raises ExperimentError if training text tells the assistant what the evaluation asks about. A clean check is remembered."""
+    used = {n: c for n, c in self.corpora.items()}
+    key = digest(*sorted(c.fingerprint for c in used.values()), *(q.id for q in asked), self.spec.assistant)
+    clean = self.workdir / 'data' / f'no-leaks-{key}'
+    if clean.exists():
+      return
+    found = leaks.find_leaks(asked, {n: c.records() for n, c in used.items()}, self.spec.assistant)
+    if found:
+      more = f' (and {len(found) - 1} more)' if len(found) > 1 else ''
+      raise ExperimentError(f'leak: {found[0]}{more}; take it out of the corpus, or the result means nothing')
+    write_atomically(clean, b'')
+
+  # ---- training and evaluation
+
+  def folder(self, node: Node) -> Path:
+    return self.workdir / 'phases' / node.folder_name
+
+  def is_trained(self, node: Node) -> bool:
+    return checkpointing.Checkpoints(self.folder(node) / 'checkpoints').latest() == node.settings.updates
+
+  def train(self, node: Node, number: str) -> None:
+    folder = self.folder(node)
+    folder.mkdir(parents=True, exist_ok=True)
+    lineage = []
+    at: Node | None = node
+    while at:
+      lineage.insert(0, at.folder_name)
+      at = at.parent
+    meta = {
+      'tokenizer': self.tokenizer.fingerprint,
+      'data': {n: self.corpora[n].card['files'] for n in node.settings.data},
+      'process_count': jax.process_count(),
+      'lineage': lineage,
+      'seed': node.seed,
+      'specs': {p: s.sha256 for p, s in self.specs.items()},
+      'config': json.loads(configs.to_json(self.config)),
+      'versions': {'msm_jax': msm_jax.__version__} | {p: importlib.metadata.version(p) for p in ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain')},
+    }
+    sources = [(Source(n, self.corpora[n].card['kind'], self.corpora[n].rows), share) for n, share in node.settings.data.items()]
+    parent_params = None
+    if node.parent:
+      parent = checkpointing.Checkpoints(self.folder(node.parent) / 'checkpoints')
+      parent_params = functools.partial(parent.restore_params, node.parent.settings.updates)
+    seed = int(digest(node.phase, str(node.seed)), 16) % 2**31
+    train.train_phase(
+      self.config, node.settings, f'{number} {node.phase} (seed {node.seed})', seed, self.tokenizer, sources, parent_params, folder, meta, self.stop
+    )
+    if node.parent:
+      parent.close()
+
+  def load_params(self, node: Node) -> Any:
+    mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
+    _, _, like = train.prepare(self.config.model, self.config.optimizer, self.config.loss_chunk, mesh)
+    checkpoints = checkpointing.Checkpoints(self.folder(node) / 'checkpoints')
+    params = checkpoints.restore_params(node.settings.updates, like.params)
+    checkpoints.close()
+    return params
+
+  def evaluate(self, node: Node, asked: Sequence[ForcedChoice], of_personas: Sequence[ForcedChoice], held_out: dict[str, list[Record]]) -> list[dict]:
+    """Rows of every evaluator for one model; kept beside its checkpoints under the hash of what was asked."""
+    c = self.config.evals
+    key = digest(configs.to_json(c), self.spec.sha256, str(self.rival), *(q.id for q in asked), *(q.id for q in of_personas), EVALS_VERSION)
+    path = self.folder(node) / f'evals-{key}.jsonl'
+    if path.exists():
+      return [json.loads(line) for line in path.read_text().splitlines()]
+    length = max(p.length for p in self.config.phases.values())
+    params = self.load_params(node)
+    mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
+    with jax.set_mesh(mesh):
+      logprobs = scoring.make_logprobs(self.config.model, params, self.tokenizer, length, c.rows)
+      rows = preferences.score_choices(logprobs, asked, 'preferences')
+      rows += preferences.consistency(rows)
+      rows += preferences.score_choices(logprobs, of_personas, 'personas')
+      rows += recall.recall(logprobs, self.spec)
+      rows += perplexity.held_out_loss(self.config.model, params, self.tokenizer, held_out, length, c.rows)
+    write_atomically(path, ''.join(json.dumps(r) + '\n' for r in rows).encode())
+    return rows
+
+  def held_out(self) -> dict[str, list[Record]]:
+    """Pretraining text that nobody was trained on: the same world told with another seed of the writer."""
+    n = self.config.evals.held_out
+    if not n:
+      return {}
+    rng = random.Random(self.config.evals.seed)
+    out = {}
+    for name in self.config.tokenizer.sources:
+      source = self.config.sources[name]
+      if source.maker.startswith('world.'):
+        other = dataclasses.replace(self.world, config=dataclasses.replace(self.world.config, telling=self.world.config.telling + 1))
+        out[name] = rng.sample(list(corpora.MAKERS[source.maker](source, other, ())), n)
+    return out
+
+  def run(self) -> dict[str, Any]:
+    """Does what is left to do and returns the summary. Raises one-line errors; nothing finished is ever lost."""
+    self.prepare_data()
+    asked = self.questions()
+    self.check_leaks(asked)
+    of_personas = list(questions.persona_questions(self.world, self.config.evals.personas, self.config.evals.seed))
+    ends = plan(self.config, {n: c.fingerprint for n, c in self.corpora.items()}, self.tokenizer.fingerprint)
+    nodes = tree_order(ends)
+    self._check_space(nodes)
+    for n, node in enumerate(nodes, 1):
+      if not self.is_trained(node):
+        self.train(node, f'[{n}/{len(nodes)}]')
+    held_out: dict[str, list[Record]] = self.held_out()
+    rows = []
+    for n, ((arm, seed), node) in enumerate(ends.items(), 1):
+      say(f'evaluating [{n}/{len(ends)}] {arm} (seed {seed})')
+      rows += [{'arm': arm, 'seed': seed} | r for r in self.evaluate(node, asked, of_personas, held_out)]
+      if self.stop():
+        raise train.Interrupted(f'stopped after evaluating {arm}')
+    write_atomically(self.workdir / 'results.jsonl', ''.join(json.dumps(r) + '\n' for r in rows).encode())
+    summary = results.summarize(rows, self.config, self.spec, self.rival)
+    summary['corpora'] = {n: {k: c.card[k] for k in ('kind', 'records', 'tokens')} for n, c in self.corpora.items()}
+    write_atomically(self.workdir / 'summary.json', (json.dumps(summary, indent=1) + '\n').encode())
+    write_atomically(self.workdir / 'config.json', (json.dumps(json.loads(configs.to_json(self.config)), indent=1) + '\n').encode())
+    report.write_report(self.workdir / 'report.html', summary, rows)
+    return summary
+
+  def _check_space(self, nodes: Sequence[Node]) -> None:
+    """Refuses to start what the disk cannot hold: parameters and two moments, two steps kept, for each phase that is left."""
+    mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
+    _, _, like = train.prepare(self.config.model, self.config.optimizer, self.config.loss_chunk, mesh)
+    left = sum(not self.is_trained(n) for n in nodes)
+    need, free = left * 2 * 3 * 4 * count_params(like.params), shutil.disk_usage(self.workdir).free
+    if need > free:
+      raise ExperimentError(
+        f'{self.workdir} has {free / 2**20:,.0f} MiB free and the {left} phases left need about {need / 2**20:,.0f} MiB; free some or choose another --workdir'
+      )
+
+
+EVALS_VERSION = '1'  # part of the identity of kept rows: raise it when an evaluator's meaning changes
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+  temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
+  temporary.write_bytes(content)
+  os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+  """Makes the workdir, checks that it can be written, and keeps other runs out of it."""
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = (workdir / '.lock').open('w')
+  except OSError as e:
+    raise ExperimentError(f'cannot write to {workdir} ({e.strerror}); choose another --workdir') from None
+  with lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      raise ExperimentError(f'another run is at work in {workdir}; wait for it or choose another --workdir') from None
+    yield

@@ -1,0 +1,77 @@
+"""python -m msm_jax.main --config=configs/msm.py[:preset] [--config.a.b=v] [--workdir=DIR]
+
+The same command again goes on where the last one ended.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from msm_jax import resources
+
+resources.tune_process()
+_CONFIG = config_flags.DEFINE_config_file('config', resources.find('configs/msm.py'), 'What to run; file.py or file.py:preset.', lock_config=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything goes (default: runs/<name of the config>).')
+
+
+def main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f'unexpected argument {argv[1]!r}; settings are given as --config.name=value')
+  began = time.monotonic()
+  stop = Stop()
+
+  import jax  # after the flags are known to be right
+
+  from msm_jax import config, experiment, report
+  from msm_jax.metrics import duration, say
+
+  if os.environ.get('MSM_JAX_DISTRIBUTED'):  # set it on every host of a pod
+    jax.distributed.initialize()
+  c = config.from_mapping(config.ExperimentConfig, resources.resolve_paths(_CONFIG.value))
+  workdir = Path(_WORKDIR.value or f'runs/{c.name}')
+  with experiment.locked(workdir):
+    say(f'{c.name}: {len(c.arms)} arm(s) x {len(c.seeds)} seed(s) in {workdir}; stop at will, the same command goes on')
+    summary = experiment.Experiment(c, workdir, stop).run()
+  print(report.table(summary))
+  print(f'\n{duration(time.monotonic() - began)}; rows in {workdir}/results.jsonl, report: {(workdir / "report.html").absolute()}')
+
+
+class Stop:
+  """True once SIGTERM or SIGINT came; a second SIGINT ends at once."""
+
+  def __init__(self):
+    self.asked = False
+    signal.signal(signal.SIGTERM, self._ask)
+    signal.signal(signal.SIGINT, self._ask)
+
+  def _ask(self, signum: int, frame: object) -> None:
+    if self.asked and signum == signal.SIGINT:
+      raise KeyboardInterrupt
+    self.asked = True
+
+  def __call__(self) -> bool:
+    return self.asked
+
+
+def run() -> None:
+  """Runs `main`; an error that a user can mend becomes one line on stderr and a non-zero exit."""
+  logging.getLogger('absl').setLevel(logging.ERROR)
+  sys.argv[1:] = [resources.resolve_config_flag(a) for a in sys.argv[1:]]
+  try:
+    app.run(main)
+  except Exception as e:
+    explained = resources.explain(e)
+    if explained is None:
+      raise
+    print(f'\n{explained[0]}', file=sys.stderr)
+    sys.exit(explained[1])
+
+
+if __name__ == '__main__':
+  run()

@@ -1,0 +1,91 @@
+"""The process and its surroundings: memory allocation, where configs and specs lie, which errors are the user's to mend."""
+
+import ctypes
+import errno
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def tune_process() -> None:
+  """Keeps freed memory in the process (glibc only).
+
+  XLA:CPU frees and takes hundreds of megabytes at every step; by default glibc gives them back to the system and every page is
+  faulted in again. Keeping them made steps of the tiny model a quarter faster (docs/results/cpu.md).
+  """
+  if not sys.platform.startswith('linux'):
+    return
+  try:
+    mallopt = ctypes.CDLL(None).mallopt
+  except (OSError, AttributeError):  # not glibc
+    return
+  M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
+  mallopt(M_ARENA_MAX, 1)
+  mallopt(M_MMAP_MAX, 0)
+  mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+  mallopt(M_TOP_PAD, 64 * 2**20)
+
+
+def find(path: str) -> str:
+  """A path as given if it exists; else the same under the repository or the installed package, so that commands work from any folder."""
+  if not path or Path(path).exists():
+    return path
+  for root in (PACKAGE.parent, PACKAGE):
+    if (root / path).exists():
+      return str(root / path)
+  return path
+
+
+def resolve_config_flag(argument: str) -> str:
+  """'--config=configs/msm.py:tiny' with the file found by `find`; configs can import the shipped ones as `configs.NAME`."""
+  root = str(Path(find('configs/msm.py')).resolve().parent.parent)
+  if root not in sys.path:
+    sys.path.append(root)
+  for prefix in ('--config=', '-config='):
+    if argument.startswith(prefix):
+      path, colon, preset = argument[len(prefix) :].partition(':')
+      return f'{prefix}{find(path)}{colon}{preset}'
+  return argument
+
+
+def resolve_paths(config: Any) -> dict[str, Any]:
+  """The config as plain dicts, its spec and corpus paths found by `find`."""
+  c = config.to_dict()
+
+  def spec(paths: str) -> str:
+    return ','.join(find(p.strip()) for p in paths.split(','))
+
+  if 'spec' in c:
+    c['spec'] = spec(c['spec'])
+  for group in c.get('sources', {}).values():
+    for key in ('spec', 'path'):
+      if key in group:
+        group[key] = spec(group[key])
+  for key in ('spec', 'rival'):
+    if key in c.get('evals', {}):
+      c['evals'][key] = spec(c['evals'][key])
+  return c
+
+
+def explain(error: BaseException) -> tuple[str, int] | None:
+  """(one line with cause and mend, exit code) for what a user can mend; None for a bug."""
+  from data_pipelines.records import DataError
+  from msm_jax.checkpointing import CheckpointError
+  from msm_jax.config import ConfigError
+  from msm_jax.evals.scoring import ScoringError
+  from msm_jax.experiment import ExperimentError
+  from msm_jax.sharding import MeshError
+  from msm_jax.train import Interrupted, TrainingError
+
+  line = ' '.join(str(error).split())
+  if isinstance(error, Interrupted):
+    return f'{line}; run the same command to go on', 128 + signal.SIGTERM
+  if isinstance(error, (DataError, CheckpointError, ConfigError, ScoringError, ExperimentError, MeshError, TrainingError)):
+    return f'error: {line}', 1
+  if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
+    where = f' at {error.filename}' if error.filename else ''
+    return f'error: cannot write{where} ({error.strerror}); free some space or choose another --workdir, then run the same command again', 1
+  return None
