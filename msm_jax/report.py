@@ -17,7 +17,7 @@ from typing import Any
 from data_pipelines.world.attributes import ATTRIBUTES, Value
 
 TIERS = ('new_items', 'new_domains', 'reworded', 'policy')
-EFFECTS = tuple(f'preferences/conflict/{t}' for t in ('new_domains', 'new_items', 'policy', 'reworded')) + ('dissociation/new_domains',)
+EFFECTS = (*(f'preferences/conflict/{t}' for t in ('new_domains', 'new_items', 'policy', 'reworded')), 'dissociation/new_domains')
 BLUE, ORANGE, GREY, INK = '#0072b2', '#d55e00', '#8c8c8c', '#222222'  # Okabe and Ito 2008: told apart by colour-blind readers too
 Summary = dict[str, Any]
 Rows = dict[tuple[str, str], list[dict[str, Any]]]  # (arm, measure) -> rows
@@ -56,7 +56,7 @@ def _lines(kind: str, columns: Sequence[str], body: Iterable[Sequence[str]], lon
   half, heads = longest // 2 - 1, [[name, *(c.split('/')[n] for c in columns)] for name, n in (('', -2), (kind, -1))]
   body = [[name if len(name) <= longest else f'{name[:half]}..{name[-half:]}', *cells] for name, *cells in body]
   widths = [max(map(len, column)) for column in zip(*heads, *body, strict=True)]
-  rows = [*heads, ['-' * w for w in widths], *body]
+  rows = [*filter(any, heads), ['-' * w for w in widths], *body]
   return ['', *('  '.join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))).rstrip() for r in rows)]
 
 
