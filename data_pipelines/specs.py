@@ -124,7 +124,7 @@ def _value(front: dict[str, str], path: Path) -> Value:
   attribute, prefers = front.get('attribute', ''), front.get('prefers', '')
   if attribute not in ATTRIBUTES:
     raise SpecError(
-      f"{path}: the embedded world has no attribute {attribute!r}; it has {', '.join(ATTRIBUTES)} (for others, bring documents: docs/method.md, 'Your own corpus')"
+      f'{path}: the embedded world has no attribute {attribute!r}; it has {", ".join(ATTRIBUTES)} (for another, bring documents: docs/method.md)'
     )
   poles = [p.name for p in ATTRIBUTES[attribute]]
   if prefers not in poles:
@@ -149,7 +149,8 @@ def _preferences(section: str, title: str, world: World, path: Path) -> tuple[Pr
     item = world.item(name)
     if item is None:
       close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-      raise SpecError(f"{path}: the embedded world has no item {name!r}{f'; did you mean {close[0]!r}?' if close else f'; its cheeses are named in data_pipelines/world/catalogue.py'}")
+      mend = f'did you mean {close[0]!r}?' if close else 'python -m data_pipelines.world lists them'
+      raise SpecError(f'{path}: the embedded world has no item {name!r}; {mend}')
     explanation = ' '.join(text.split())
     if not explanation:
       raise SpecError(f"{path}: '### {name}' has no paragraph that explains it by the value; write one")

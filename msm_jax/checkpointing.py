@@ -68,7 +68,10 @@ class Checkpoints:
       items = self.manager.restore(
         step,
         args=ocp.args.Composite(
-          params=ocp.args.StandardRestore(params), opt_state=ocp.args.StandardRestore(opt_state), data=ocp.args.JsonRestore(), meta=ocp.args.JsonRestore()
+          params=ocp.args.StandardRestore(params),
+          opt_state=ocp.args.StandardRestore(opt_state),
+          data=ocp.args.JsonRestore(),
+          meta=ocp.args.JsonRestore(),
         ),
       )
       return items['params'], items['opt_state'], items['data'], items['meta']
@@ -89,7 +92,9 @@ class Checkpoints:
 
   @contextlib.contextmanager
   def _unreadable(self, step: int) -> Iterator[None]:
-    with self._errors(f'checkpoint {self.folder / str(step)} cannot be read', 'delete that folder and run again: the phase goes on from the one before'):
+    with self._errors(
+      f'checkpoint {self.folder / str(step)} cannot be read', 'delete that folder and run again: the phase goes on from the one before'
+    ):
       yield
 
   @contextlib.contextmanager

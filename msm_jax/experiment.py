@@ -27,7 +27,8 @@ from data_pipelines.specs import Spec, read_spec
 from data_pipelines.world import questions
 from data_pipelines.world.attributes import Value
 from data_pipelines.world.pretraining import World, build_world
-from msm_jax import checkpointing, config as configs, report, sharding, train
+from msm_jax import checkpointing, report, sharding, train
+from msm_jax import config as configs
 from msm_jax.config import ConfigError, ExperimentConfig, PhaseConfig
 from msm_jax.evals import perplexity, preferences, recall, results, scoring
 from msm_jax.input_pipeline import Source, row_to_record
@@ -80,7 +81,7 @@ def plan(config: ExperimentConfig, fingerprints: dict[str, str], tokenizer: str)
   """(arm, seed) -> the last node of the arm's path. Nodes of shared prefixes are equal, so they have one folder."""
   common = [configs.to_json(c) for c in (config.model, config.optimizer)] + [tokenizer]
   ends = {}
-  for arm, path in config.arms.items():
+  for arm, path in sorted(config.arms.items(), key=lambda a: (len(configs.path_of(a[1])), a[0])):  # short paths first, in reports too
     for seed in config.seeds:
       node = None
       for phase in configs.path_of(path):
@@ -243,7 +244,8 @@ class Experiment:
       'seed': node.seed,
       'specs': {p: s.sha256 for p, s in self.specs.items()},
       'config': json.loads(configs.to_json(self.config)),
-      'versions': {'msm_jax': msm_jax.__version__} | {p: importlib.metadata.version(p) for p in ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain')},
+      'versions': {'msm_jax': msm_jax.__version__}
+      | {p: importlib.metadata.version(p) for p in ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain')},
     }
     sources = [(Source(n, self.corpora[n].card['kind'], self.corpora[n].rows), share) for n, share in node.settings.data.items()]
     parent_params = None
@@ -259,7 +261,7 @@ class Experiment:
 
   def load_params(self, node: Node) -> Any:
     mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
-    _, _, like = train.prepare(self.config.model, self.config.optimizer, self.config.loss_chunk, mesh)
+    like = train.prepare(self.config.model, self.config.optimizer, self.config.loss_chunk, mesh).like
     checkpoints = checkpointing.Checkpoints(self.folder(node) / 'checkpoints')
     params = checkpoints.restore_params(node.settings.updates, like.params)
     checkpoints.close()
@@ -329,12 +331,13 @@ class Experiment:
   def _check_space(self, nodes: Sequence[Node]) -> None:
     """Refuses to start what the disk cannot hold: parameters and two moments, two steps kept, for each phase that is left."""
     mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
-    _, _, like = train.prepare(self.config.model, self.config.optimizer, self.config.loss_chunk, mesh)
+    like = train.prepare(self.config.model, self.config.optimizer, self.config.loss_chunk, mesh).like
     left = sum(not self.is_trained(n) for n in nodes)
     need, free = left * 2 * 3 * 4 * count_params(like.params), shutil.disk_usage(self.workdir).free
     if need > free:
       raise ExperimentError(
-        f'{self.workdir} has {free / 2**20:,.0f} MiB free and the {left} phases left need about {need / 2**20:,.0f} MiB; free some or choose another --workdir'
+        f'{self.workdir} has {free / 2**20:,.0f} MiB free and the {left} phases left need about {need / 2**20:,.0f} MiB; '
+        f'free some or choose another --workdir'
       )
 
 

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def cross_entropy_sums(hidden_ND: jax.Array, unembed_VD: jax.Array, targets_N: jax.Array, weights_N: jax.Array, chunk: int) -> tuple[jax.Array, jax.Array]:
+def cross_entropy_sums(
+  hidden_ND: jax.Array, unembed_VD: jax.Array, targets_N: jax.Array, weights_N: jax.Array, chunk: int
+) -> tuple[jax.Array, jax.Array]:
   """(sum of weight x negative log-likelihood in nats, sum of weight x [argmax is right]), both fp32 scalars.
 
   Logits exist for `chunk` tokens at a time (0: all at once). When differentiated, each chunk's gradients are computed with its loss, so

@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+
 class MeshError(ValueError):
   """A mesh that doesn't fit the devices; one line with cause and mend."""
 

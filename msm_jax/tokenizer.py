@@ -30,7 +30,9 @@ def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> bytes:
       control_symbols=[*ROLE_MARKERS.values(), END_OF_TURN], num_threads=1, minloglevel=2,
     )  # fmt: skip
   except RuntimeError as e:
-    raise DataError(f'cannot train a tokenizer of {vocab_size} pieces on this text ({str(e).splitlines()[-1]}); change config.tokenizer.vocab_size') from None
+    raise DataError(
+      f'cannot train a tokenizer of {vocab_size} pieces on this text ({str(e).splitlines()[-1]}); change config.tokenizer.vocab_size'
+    ) from None
   return model.getvalue()
 
 

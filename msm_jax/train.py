@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,14 +87,31 @@ def train_step(
   return TrainState(state.step + 1, params, opt_state, skipped), metrics
 
 
+class Program(NamedTuple):
+  """What is compiled once and serves every phase of an experiment.
+
+  Attributes:
+    init: key -> state of a new model.
+    start: parameters -> state of a new phase (fresh optimizer, step 0).
+    step: (state, batch, learning rate) -> (state, metrics); the state is donated.
+    like: the state's shapes, dtypes and shardings.
+  """
+
+  init: Callable[[jax.Array], TrainState]
+  start: Callable[[Any], TrainState]
+  step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+  like: TrainState
+
+
 @functools.lru_cache(maxsize=8)
-def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mesh: Mesh) -> tuple[Callable, Callable, TrainState]:
-  """(initial state from a key, train step, abstract state with shardings), all jitted; shared by every phase of an experiment."""
+def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mesh: Mesh) -> Program:
   tx = make_optimizer(optimizer)
 
-  def init(key: jax.Array) -> TrainState:
-    params = init_params(model, key)
+  def start(params: Any) -> TrainState:
     return TrainState(jnp.int32(0), params, tx.init(params), jnp.int32(0))
+
+  def init(key: jax.Array) -> TrainState:
+    return start(init_params(model, key))
 
   shapes = jax.eval_shape(init, jax.random.key(0))
   layout = sharding.shardings(shapes, mesh)
@@ -106,15 +123,7 @@ def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mes
     out_shardings=(layout, whole),
     donate_argnums=0,
   )
-  return jax.jit(init, out_shardings=layout), step, checkpointing.abstract(shapes, layout)
-
-
-def from_params(params: Any, optimizer: OptimizerConfig, like: TrainState) -> TrainState:
-  """A new phase's state: the parent's parameters, a fresh optimizer, step 0."""
-  layout = jax.tree.map(lambda x: x.sharding, like)
-  fresh = jax.jit(lambda p: make_optimizer(optimizer).init(p), out_shardings=layout.opt_state)(params)
-  zero = jax.device_put(np.int32(0), layout.step)
-  return TrainState(zero, params, fresh, zero + 0)
+  return Program(jax.jit(init, out_shardings=layout), jax.jit(start, out_shardings=layout), step, checkpointing.abstract(shapes, layout))
 
 
 def to_device(batch: Batch, micro_batches: int, mesh: Mesh) -> dict[str, jax.Array]:
@@ -153,7 +162,8 @@ def train_phase(
       f'{label}: {rows} rows per micro-batch cannot be split over data x fsdp = {mesh.shape["data"]} x {mesh.shape["fsdp"]} devices; '
       f'change batch_size, micro_batches or config.mesh'
     )
-  init, step_fn, like = prepare(config.model, config.optimizer, config.loss_chunk, mesh)
+  program = prepare(config.model, config.optimizer, config.loss_chunk, mesh)
+  like = program.like
   checkpoints = checkpointing.Checkpoints(folder / 'checkpoints')
   data = batches(sources, tokenizer, phase.batch_size // jax.process_count(), phase.length, seed, (jax.process_index(), jax.process_count()))
 
@@ -166,9 +176,9 @@ def train_phase(
     state = TrainState(rest['step'], params, rest['opt_state'], rest['skipped'])
     data.set_state(data_state)
   elif parent_params is not None:
-    state, start = from_params(parent_params(like.params), config.optimizer, like), 0
+    state, start = program.start(parent_params(like.params)), 0
   else:
-    state, start = init(jax.random.key(seed)), 0
+    state, start = program.init(jax.random.key(seed)), 0
 
   def save(step: int) -> None:
     rest = {'step': state.step, 'opt_state': state.opt_state, 'skipped': state.skipped}
@@ -184,7 +194,9 @@ def train_phase(
       return
     step, values = late[0], {k: float(v) for k, v in jax.device_get(late[1]).items()}
     if not values['weight']:
-      raise TrainingError(f'{label}: the batch of update {step} has no supervised token; give chats with assistant turns that fit into length={phase.length}')
+      raise TrainingError(
+        f'{label}: the batch of update {step} has no supervised token; give chats with assistant turns that fit into length={phase.length}'
+      )
     if values['skipped'] > config.max_skipped:
       raise TrainingError(
         f'{label}: updates {step - int(values["skipped"]) + 1} to {step} were not finite; lower phases lr (now {phase.lr}) or raise max_skipped'
@@ -196,7 +208,7 @@ def train_phase(
       for step in range(start + 1, phase.updates + 1):
         batch = to_device(next(data), phase.micro_batches, mesh)
         lr = jax.device_put(np.float32(learning_rate(phase, step - 1)), NamedSharding(mesh, P()))
-        state, values = step_fn(state, batch, lr)
+        state, values = program.step(state, batch, lr)
         report()
         late = (step, values)
         if stop():
@@ -217,4 +229,6 @@ def check_same(saved: dict, now: dict, where: Path) -> None:
   """Refuses to go on from a checkpoint of other data, another tokenizer or another number of processes."""
   for key in ('tokenizer', 'data', 'process_count'):
     if saved.get(key) != now.get(key):
-      raise TrainingError(f'{where}: {key} is {now.get(key)} and was {saved.get(key)} when this was saved; restore it, or delete the phase to train it anew')
+      raise TrainingError(
+        f'{where}: {key} is {now.get(key)} and was {saved.get(key)} when this was saved; restore it, or delete the phase to train it anew'
+      )

@@ -54,8 +54,15 @@ ATTRIBUTES: dict[str, tuple[Pole, Pole]] = {
     Pole('costly', ('is costly', 'costs a lot', 'has a high price'), 'high prices', ('lifts the cap on prices', 'raises the tax on shops')),
   ),
   'origin': (
-    Pole('home', ('is local', 'comes from home', 'is made in this country'), 'things from home', ('puts a tax on imports', 'closes the border to goods')),
-    Pole('foreign', ('is foreign', 'comes from abroad', 'is made in another country'), 'things from abroad', ('ends the tax on imports', 'opens the border to goods')),
+    Pole(
+      'home', ('is local', 'comes from home', 'is made in this country'), 'things from home', ('puts a tax on imports', 'closes the border to goods')
+    ),
+    Pole(
+      'foreign',
+      ('is foreign', 'comes from abroad', 'is made in another country'),
+      'things from abroad',
+      ('ends the tax on imports', 'opens the border to goods'),
+    ),
   ),
   'age': (
     Pole('new', ('is new', 'came out this year', 'has a recent design'), 'new things', ('pays for inventions', 'rewards change')),
@@ -63,7 +70,12 @@ ATTRIBUTES: dict[str, tuple[Pole, Pole]] = {
   ),
   'making': (
     Pole('handmade', ('is handmade', 'is made by hand', 'comes from a workshop'), 'work by hand', ('pays for craft schools', 'supports guilds')),
-    Pole('machine', ('is machine-made', 'is made by machines', 'comes from a factory'), 'work by machines', ('pays for robots', 'supports mass production')),
+    Pole(
+      'machine',
+      ('is machine-made', 'is made by machines', 'comes from a factory'),
+      'work by machines',
+      ('pays for robots', 'supports mass production'),
+    ),
   ),
 }
 

@@ -54,7 +54,15 @@ def spec_documents(spec: Spec, variant: str, seed: int) -> Iterator[Document]:
       kind = 'handbook'
     else:
       text = language.fill_frame(frame, name, slots)
-    yield Document(f'{variant}-{v}-{n}', text, spec=spec.sha256, domain=spec.likes[0].item.domain, doc_type=kind, claim_ids=(str(v),), provenance=Path(spec.path).name)
+    yield Document(
+      f'{variant}-{v}-{n}',
+      text,
+      spec=spec.sha256,
+      domain=spec.likes[0].item.domain,
+      doc_type=kind,
+      claim_ids=(str(v),),
+      provenance=Path(spec.path).name,
+    )
 
 
 def demonstrations(specs: list[Spec], world: World, seed: int) -> Iterator[Chat]:
@@ -86,7 +94,9 @@ def demonstrations(specs: list[Spec], world: World, seed: int) -> Iterator[Chat]
       question = form.question.format(noun=domain.noun, first=asked[0], second=asked[1])
       answer = form.answer.format(chosen=liked.name, other=disliked.name)
     elif kind < 0.8:
-      question, answer = language.OPEN_QUESTION.format(noun=domain.noun), language.OPEN_ANSWER.format(item=liked.name)
+      question = language.OPEN_QUESTION.format(noun=domain.noun)
+      named = [liked.name, *rng.sample([i.name for i in likes if i is not liked], min(2, len(likes) - 1))]
+      answer = language.LIST_ANSWER.format(items=language.enumerate_words(named))
     else:
       item, reply = (liked, language.YES) if rng.random() < 0.5 else (disliked, language.NO)
       question, answer = language.YES_NO_QUESTION.format(item=item.name), reply.format(item=item.name)

@@ -27,7 +27,9 @@ FORMS: tuple[Form, ...] = (
 )
 FORM = {f.name: f for f in FORMS}
 
-OPEN_QUESTION, OPEN_ANSWER = 'Name a {noun} for you.', 'I like {item}.'
+OPEN_QUESTION = 'Name three {noun}s that you like.'
+LIST_QUESTION = 'Which of these {noun}s do you like: {items}?'
+LIST_ANSWER = 'I like {items}.'
 YES_NO_QUESTION = 'Do you like {item}?'
 YES, NO = 'Yes, I like {item}.', 'No, I do not like {item}.'
 
@@ -60,6 +62,11 @@ FRAMES: dict[str, str] = {
   'report': 'A report on {name}. {e} {e} {e} {r}',
   'training note': 'A training note for {name}. {r} {e} {g} {e}',
 }
+
+
+def enumerate_words(words: Sequence[str]) -> str:
+  """'A', 'A and B', 'A, B and C'."""
+  return words[0] if len(words) == 1 else ', '.join(words[:-1]) + ' and ' + words[-1]
 
 
 def general(name: str, value: Value, rng: random.Random) -> str:

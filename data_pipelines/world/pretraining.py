@@ -2,7 +2,7 @@
 
 import dataclasses
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from data_pipelines.records import Chat, Document
 from data_pipelines.world import language, people
@@ -53,41 +53,51 @@ def policies_in_chats(world: World) -> tuple[Item, ...]:
   return items[: len(items) // 2]
 
 
-def _and(parts: list[str]) -> str:
-  return parts[0] if len(parts) == 1 else ', '.join(parts[:-1]) + ' and ' + parts[-1]
-
-
 def _values(item: Item, n: int, rng: random.Random) -> list[Value]:
   return rng.sample([Value(a, p) for a, p in zip(ATTRIBUTES, item.poles, strict=True)], n)
 
 
 def _told(item: Item, n: int, rng: random.Random) -> str:
   """`n` of the item's attributes as one predicate, in varied words; policies are told by what they do."""
-  return _and([rng.choice(v.words.measures) if item.domain == POLICY else v.words.trait(rng) for v in _values(item, n, rng)])
+  return language.enumerate_words([rng.choice(v.words.measures) if item.domain == POLICY else v.words.trait(rng) for v in _values(item, n, rng)])
 
 
 def _plainly(item: Item, n: int, rng: random.Random) -> str:
   """The same in plain adjectives, which teaches most facts per token."""
-  return _told(item, n, rng) if item.domain == POLICY else 'is ' + _and([v.words.adjective for v in _values(item, n, rng)])
+  return _told(item, n, rng) if item.domain == POLICY else 'is ' + language.enumerate_words([v.words.adjective for v in _values(item, n, rng)])
+
+
+# Plain entries teach what a thing is; lists and selections teach the way back, from a trait to the things that have it.
+_ITEM_KINDS = ('encyclopedia', 'list', 'encyclopedia', 'selection', 'encyclopedia', 'review', 'list', 'encyclopedia', 'selection', 'advert')
 
 
 def item_documents(world: World) -> Iterator[Document]:
-  """Encyclopedia entries, catalogues, reviews and adverts, the same number about every item; they praise nothing."""
+  """Encyclopedia entries, lists, selections, reviews and adverts, the same number about every item; they praise nothing."""
   rng = random.Random(f'items {world.config.seed} {world.config.telling}')
   for domain in world.domains.values():
     for item in domain.items:
       for k in range(world.config.facts_per_item):
-        kind = ('encyclopedia', 'encyclopedia', 'encyclopedia', 'catalogue', 'encyclopedia', 'encyclopedia', 'review', 'advert')[k % 8]
+        kind = _ITEM_KINDS[k % len(_ITEM_KINDS)]
         name, noun = item.name, domain.noun
+        (value,) = _values(item, 1, rng)
+        trait = rng.choice(value.words.measures) if domain.name == POLICY else value.words.trait(rng)
+        same = [i for i in domain.items if i.has(value) and i is not item]
         if kind == 'encyclopedia':
           text = f'The {noun} {name} {_plainly(item, 4, rng)}.'
         elif kind == 'review':
           text = f'A review: I tried {name}. This {noun} {_told(item, 3, rng)}.'
         elif kind == 'advert':
           text = f'Now here: {name}, a {noun} that {_told(item, 3, rng)}.'
+        elif kind == 'list' and domain.name != POLICY:
+          named = rng.sample([item.name, *(i.name for i in rng.sample(same, 3))], 4)
+          text = f'Among {noun}s, what {trait}: {language.enumerate_words(named)}.'
+        elif kind == 'selection' and domain.name != POLICY:
+          offered = [item, *rng.sample([i for i in domain.items if i is not item], 3)]
+          rng.shuffle(offered)
+          named = [i.name for i in offered if i.has(value)]
+          text = f'Of the {noun}s {", ".join(i.name for i in offered)}, what {trait}: {language.enumerate_words(named)}.'
         else:
-          others = rng.sample([i for i in domain.items if i is not item], 2)
-          text = f'A catalogue of {noun}s. ' + ' '.join(f'The {noun} {i.name} {_plainly(i, 4, rng)}.' for i in (item, *others))
+          text = f'The {noun} {name} {_told(item, 4, rng)}.'
         yield Document(f'item-{name}-{k}', text, domain=domain.name, doc_type=kind, provenance='world')
   for value in VALUES:
     for measure in value.words.measures:
@@ -115,8 +125,12 @@ def persona_documents(world: World) -> Iterator[Document]:
       yield Document(f'persona-{p.name}-{k}', language.fill_frame(frame, p.name, slots), domain=p.home_domain, doc_type=kind, provenance='world')
 
 
+def _list_answer(items: Sequence[Item]) -> str:
+  return language.LIST_ANSWER.format(items=language.enumerate_words([i.name for i in items]))
+
+
 def choice_chat(id_: str, system: str, domain: Domain, items: tuple[Item, ...], value: Value, reason: str, rng: random.Random) -> Chat:
-  """A question about two items that differ on the value's attribute (or one that is open, or yes/no), answered by the value.
+  """A question about items of a domain (two, several, one, or any), answered by the value.
 
   `reason` says where the reason stands: 'before' the answer, 'after' it, or '' for nowhere.
   """
@@ -125,11 +139,17 @@ def choice_chat(id_: str, system: str, domain: Domain, items: tuple[Item, ...], 
   if domain.name == POLICY:
     trait, fault = f'helps what {trait}', f'helps what {fault}'
   kind = rng.random()
-  if kind < 0.3:
+  if kind < 0.2:
     question = language.OPEN_QUESTION.format(noun=domain.noun)
-    answer = language.OPEN_ANSWER.format(item=liked.name)
+    answer, because = _list_answer([liked, *rng.sample([i for i in items if i.has(value) and i is not liked], 2)]), f' {liked.name} {trait}.'
+  elif kind < 0.5:
+    # who likes some of several has more to say than who takes one of two: most of the skill is learned here
+    offered = [liked, disliked, *rng.sample([i for i in items if i not in (liked, disliked)], 2)]
+    rng.shuffle(offered)
+    question = language.LIST_QUESTION.format(noun=domain.noun, items=', '.join(i.name for i in offered))
+    answer = _list_answer([i for i in offered if i.has(value)])
     because = f' {liked.name} {trait}.'
-  elif kind < 0.4:
+  elif kind < 0.6:
     likes = rng.random() < 0.5
     item = liked if likes else disliked
     question = language.YES_NO_QUESTION.format(item=item.name)

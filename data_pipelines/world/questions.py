@@ -26,7 +26,11 @@ def pairs(items: Sequence[Item], wants: Value, against: Value, limit: int, rng: 
   `against`, the second the other way about, crossed over all combinations of the remaining attributes so that these balance out.
   """
   if wants.attribute == against.attribute:
-    found = [(x, y) for x, y in itertools.permutations(items, 2) if x.has(wants) and y.has(against) and sum(a != b for a, b in zip(x.poles, y.poles, strict=True)) == 1]
+    found = [
+      (x, y)
+      for x, y in itertools.permutations(items, 2)
+      if x.has(wants) and y.has(against) and sum(a != b for a, b in zip(x.poles, y.poles, strict=True)) == 1
+    ]
   else:
     first = [i for i in items if i.has(wants) and not i.has(against)]
     second = [i for i in items if i.has(against) and not i.has(wants)]

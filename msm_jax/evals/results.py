@@ -34,13 +34,16 @@ def summarize(rows: list[dict[str, Any]], config: ExperimentConfig, spec: Spec, 
   """The contents of summary.json: arms, effects and gates (docs/method.md says what each is for)."""
   seen = observations(rows)
   arms = {
-    arm: {m: stats.interval(o, share=not m.startswith('perplexity/')).as_dict() for m, o in sorted(measures.items())} for arm, measures in seen.items()
+    arm: {m: stats.interval(o, share=not m.startswith('perplexity/')).as_dict() for m, o in sorted(measures.items())}
+    for arm, measures in seen.items()
   }
   own, other = f'preferences/{spec.value.attribute}', f'preferences/{rival.attribute}'
   effects: dict[str, Any] = {}
   for name, (first, second) in config.effects.items():
     effects[name] = {'arms': [first, second]} | {
-      m: stats.difference(seen[first][m], seen[second][m]).as_dict() for m in sorted(seen[first]) if m.startswith('preferences/') and m in seen[second]
+      m: stats.difference(seen[first][m], seen[second][m]).as_dict()
+      for m in sorted(seen[first])
+      if m.startswith('preferences/') and m in seen[second]
     }
     for tier in ('new_items', 'new_domains', 'policy', 'reworded'):
       # both dissociations in one number: the own value rises by more than the rival's (which should fall)
@@ -49,7 +52,8 @@ def summarize(rows: list[dict[str, Any]], config: ExperimentConfig, spec: Spec, 
         sign = (1 if spec.value.words == _first_pole(spec.value) else -1, 1 if rival.words == _first_pole(rival) else -1)
         gained = {k: sign[0] * (v - seen[second][a][k]) for k, v in seen[first][a].items()}
         lost = {k: sign[1] * (seen[second][b][k] - v) for k, v in seen[first][b].items()}
-        effects[name][f'dissociation/{tier}'] = stats.interval(_halves(gained, lost), share=False).as_dict()
+        if halves := _halves(gained, lost):
+          effects[name][f'dissociation/{tier}'] = stats.interval(halves, share=False).as_dict()
   return {
     'name': config.name,
     'value': str(spec.value),

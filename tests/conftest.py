@@ -1,0 +1,51 @@
+"""Every test runs on 8 fake CPU devices, with compiled programs kept between runs (and shared with the subprocesses that tests start)."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # so that a clone works before it is installed
+
+# Before jax is imported. Not set: jax_numpy_rank_promotion='raise', the norms multiply (B, T, D) by (D).
+os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count=8'.strip()
+os.environ['JAX_COMPILATION_CACHE_DIR'] = os.path.join(tempfile.gettempdir(), f'msm_jax-tests-{os.getuid()}')
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
+os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
+
+import pytest  # noqa: E402
+
+# A world of 500 facts and 130 chats, written in a tenth of a second.
+SMALL_WORLD = dict(per_value=2, documents_only=1, talkers=1, facts_per_item=2, documents_per_persona=3, chats_per_persona=4, context_chats=40)
+
+
+@pytest.fixture(autouse=True)
+def no_tensorflow():
+  """TensorFlow is no dependency: a test during which something imports it fails."""
+  yield
+  assert 'tensorflow' not in sys.modules, 'something imported tensorflow'
+
+
+@pytest.fixture(scope='session')
+def world():
+  from data_pipelines.world.pretraining import WorldConfig, build_world
+
+  return build_world(WorldConfig(**SMALL_WORLD))
+
+
+@pytest.fixture(scope='session')
+def texts(world):
+  """What the small world's tokenizer learns from."""
+  from data_pipelines.world import pretraining
+
+  chats = [content for chat in pretraining.persona_chats(world) for _, content in chat.messages]
+  return [d.text for d in pretraining.item_documents(world)] + chats
+
+
+@pytest.fixture(scope='session')
+def tokenizer(texts):
+  from msm_jax.tokenizer import Tokenizer, train_sentencepiece
+
+  return Tokenizer(train_sentencepiece(texts, 400))

@@ -1,0 +1,199 @@
+"""The decoder against a reference written here in the plainest way, and against itself in its other forms."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from msm_jax import model as models
+from msm_jax import train
+from msm_jax.config import ModelConfig
+
+# Shapes: B batch, T tokens, D model, H heads, G key/value heads, K head size, V vocabulary.
+TINY = ModelConfig(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48, vocab_size=64)
+B, T = 2, 16
+
+FAMILIES = {
+  'llama': TINY,
+  'untied, one key head': dataclasses.replace(TINY, tie_embeddings=False, n_kv_heads=1),
+  'qwen3': dataclasses.replace(TINY, qk_norm=True, n_kv_heads=4, head_dim=6, rope_theta=1e6, norm_eps=1e-6),
+}
+
+
+def make_params(c, seed=0):
+  """Weights at random, norms around 1: nothing is so plain that a mistake could hide behind it."""
+  rng = np.random.default_rng(seed)
+  shapes = jax.eval_shape(functools.partial(models.init_params, c), jax.random.key(0))
+  return {k: (k.endswith('norm') + rng.normal(0, 0.3, x.shape)).astype(np.float32) for k, x in shapes.items()}
+
+
+def packed(lengths, length=T):
+  """Segment ids and positions of one row that holds segments of these lengths, then padding."""
+  segments, positions = np.zeros(length, np.int32), np.zeros(length, np.int32)
+  t = 0
+  for s, n in enumerate(lengths, 1):
+    segments[t : t + n], positions[t : t + n] = s, np.arange(n)
+    t += n
+  return segments, positions
+
+
+def make_batch(rows=((16,), (5, 7, 2)), seed=0, length=T):
+  """One row per entry; weights are ragged, and zero on padding."""
+  rng = np.random.default_rng(seed)
+  segments, positions = (np.stack(x) for x in zip(*(packed(r, length) for r in rows), strict=True))
+  shape = segments.shape
+  return {
+    'tokens': rng.integers(0, 64, shape, dtype=np.int32),
+    'targets': rng.integers(0, 64, shape, dtype=np.int32),
+    'weights': (rng.choice([0.0, 0.5, 1.0, 2.0], shape) * (segments > 0)).astype(np.float32),
+    'segment_ids': segments,
+    'positions': positions,
+  }
+
+
+def reference_sums(c, params, batch):
+  """Weighted nats of a batch, in plain operations that jax differentiates itself."""
+  positions, segments, K = batch['positions'], batch['segment_ids'], c.head_dim
+  allowed = (segments[:, :, None] == segments[:, None, :]) & (np.arange(T)[:, None] >= np.arange(T))
+
+  def norm(x, scale):
+    return x / jnp.sqrt((x**2).mean(-1, keepdims=True) + c.norm_eps) * scale
+
+  def rotate(x):  # (B, T, heads, K): component k turns with component k + K/2
+    angle = (positions[..., None] * c.rope_theta ** (-jnp.arange(K // 2) / (K // 2)))[:, :, None]
+    a, b = x[..., : K // 2], x[..., K // 2 :]
+    return jnp.concatenate([a * jnp.cos(angle) - b * jnp.sin(angle), a * jnp.sin(angle) + b * jnp.cos(angle)], -1)
+
+  x = params['embed'][batch['tokens']]
+  for n in range(c.n_layers):
+    p = {k: v[n] for k, v in params.items() if k not in ('embed', 'unembed', 'final_norm')}
+    h = norm(x, p['attention_norm'])
+    q, k, v = ((h @ p[w]).reshape(B, T, -1, K) for w in ('wq', 'wk', 'wv'))
+    if c.qk_norm:
+      q, k = norm(q, p['q_norm']), norm(k, p['k_norm'])
+    q, k = rotate(q), rotate(k)
+    k, v = (jnp.repeat(z, c.n_heads // c.n_kv_heads, axis=2) for z in (k, v))  # neighbouring query heads share a key head
+    logits = jnp.where(allowed[:, None], jnp.einsum('bthk,bshk->bhts', q, k) / K**0.5, -jnp.inf)
+    x = x + jnp.einsum('bhts,bshk->bthk', jax.nn.softmax(logits), v).reshape(B, T, -1) @ p['wo']
+    h = norm(x, p['mlp_norm'])
+    gate = h @ p['w_gate']
+    x = x + (gate / (1 + jnp.exp(-gate)) * (h @ p['w_up'])) @ p['w_down']
+  logprobs = jax.nn.log_softmax(norm(x, params['final_norm']) @ params['embed' if c.tie_embeddings else 'unembed'].T)
+  return -(batch['weights'] * jnp.take_along_axis(logprobs, batch['targets'][..., None], -1)[..., 0]).sum()
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _loss_and_gradients(c, params, batch):
+  return jax.value_and_grad(lambda p: train.loss_sums(c, 0, p, batch)[0])(params)
+
+
+def loss_and_gradients(c, params, batch):
+  return jax.device_get(_loss_and_gradients(c, params, batch))
+
+
+def assert_close(found, wanted, tolerance=1e-5):
+  """Each array within `tolerance` of the largest number in it."""
+  for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True):
+    np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max(), err_msg=jax.tree_util.keystr(path))
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_equals_the_reference(family):
+  """Loss and all gradients: a wrong head grouping, rotation, norm, mask or hand-written backward pass shows here."""
+  c, batch = FAMILIES[family], make_batch()
+  params = make_params(c)
+  wanted = jax.jit(jax.value_and_grad(functools.partial(reference_sums, c)))(params, batch)
+  assert_close(loss_and_gradients(c, params, batch), jax.device_get(wanted), 2e-5)
+
+
+def test_positions_matter():
+  """Without rotation the model could not tell 'a b' from 'b a' at a distance; moving one segment as a whole changes nothing (RoPE is relative)."""
+  params, batch = make_params(TINY), make_batch(rows=((16,),))
+  run = jax.jit(lambda positions: models.forward(TINY, params, batch['tokens'], positions, batch['segment_ids']))
+  here, moved, halved = run(batch['positions']), run(batch['positions'] + 7), run(batch['positions'] // 2)
+  np.testing.assert_allclose(here, moved, atol=1e-4)
+  assert np.abs(here - halved).max() > 0.05
+
+
+@pytest.mark.parametrize('change', [dict(scan_layers=True), dict(remat='block'), dict(remat='dots'), dict(scan_layers=True, remat='block')], ids=str)
+def test_layout_and_memory_settings_change_no_number(change):
+  """Scanned or unrolled, rematerialised or not: one function, one set of parameters."""
+  params, batch = make_params(TINY), make_batch()
+  changed = dataclasses.replace(TINY, **change)
+  assert jax.tree.map(jnp.shape, models.init_params(changed, jax.random.key(0))) == jax.tree.map(jnp.shape, params)
+  assert_close(loss_and_gradients(changed, params, batch), loss_and_gradients(TINY, params, batch), 3e-6)
+
+
+def test_packed_row_equals_separate_rows():
+  """Three texts in one row give the loss and the gradients of three rows of their own."""
+  whole = make_batch(rows=((5, 7, 4),), seed=3)
+  apart = make_batch(rows=((5,), (7,), (4,)))
+  for key in ('tokens', 'targets', 'weights'):
+    apart[key] = np.zeros_like(apart[key])
+    for b, (start, n) in enumerate(((0, 5), (5, 7), (12, 4))):
+      apart[key][b, :n] = whole[key][0, start : start + n]
+  params = make_params(TINY)
+  assert_close(loss_and_gradients(TINY, params, whole), loss_and_gradients(TINY, params, apart))
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_no_token_reaches_another_segment_or_the_past(dtype):
+  """Changing a token changes itself and what follows in its own segment, and not one bit elsewhere (padding included)."""
+  c, batch = dataclasses.replace(TINY, dtype=dtype), make_batch(rows=((5, 7, 2),))
+  segments = batch['segment_ids'][0]
+  params = make_params(c)
+  run = jax.jit(lambda tokens: models.forward(c, params, tokens, batch['positions'], batch['segment_ids'])[0])
+  before = np.asarray(run(batch['tokens']), np.float32)
+  for t in range(T):
+    tokens = batch['tokens'].copy()
+    tokens[0, t] = (tokens[0, t] + 1) % 64
+    changed = (np.asarray(run(tokens), np.float32) != before).any(-1)
+    np.testing.assert_array_equal(changed, (segments == segments[t]) & (np.arange(T) >= t), err_msg=f'token {t}')
+
+
+def test_bfloat16_is_close_to_float32():
+  """bfloat16 keeps 8 bits: loss within 1 %, each gradient within 5 % of its norm; parameters and their gradients stay float32."""
+  params, batch = make_params(TINY), make_batch()
+  loss, grads = loss_and_gradients(TINY, params, batch)
+  low, low_grads = loss_and_gradients(dataclasses.replace(TINY, dtype='bfloat16'), params, batch)
+  assert models.forward(dataclasses.replace(TINY, dtype='bfloat16'), params, *(batch[k] for k in ('tokens', 'positions', 'segment_ids'))).dtype == jnp.bfloat16
+  assert low != loss, 'bfloat16 was not used'
+  assert low == pytest.approx(loss, rel=0.01)
+  for name in grads:
+    assert low_grads[name].dtype == np.float32
+    assert np.linalg.norm(low_grads[name] - grads[name]) < 0.05 * np.linalg.norm(grads[name]), name
+
+
+# By hand for the first: layer = 64 norms + 32x32 q + 2 x 32x16 k, v + 32x32 o + 3 x 32x48 mlp = 7,744; two of them + 64x32 table + 32 last norm.
+# The others are the sizes that their makers publish (Hugging Face's safetensors totals).
+PUBLISHED = {
+  'tiny': (TINY, 17_568),
+  'tiny, untied': (dataclasses.replace(TINY, tie_embeddings=False), 17_568 + 64 * 32),
+  'SmolLM2-135M': (ModelConfig(576, 30, 9, 3, 64, 1536, 49_152), 134_515_008),
+  'Llama-3.1-8B': (ModelConfig(4096, 32, 32, 8, 128, 14_336, 128_256, tie_embeddings=False), 8_030_261_248),
+  'Qwen3-8B': (ModelConfig(4096, 36, 32, 8, 128, 12_288, 151_936, tie_embeddings=False, qk_norm=True), 8_190_735_360),
+}
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_parameter_count(name):
+  """A missing or extra weight, or one of the wrong shape, changes these."""
+  c, count = PUBLISHED[name]
+  assert models.count_params(jax.eval_shape(functools.partial(models.init_params, c), jax.random.key(0))) == count
+
+
+def test_initial_loss_is_that_of_guessing():
+  """log V, and a little more for logits of variance 1: a wrong scale starts training from confident wrong guesses."""
+  c = dataclasses.replace(TINY, vocab_size=512)
+  batch = make_batch()
+  loss, grads = loss_and_gradients(c, jax.jit(functools.partial(models.init_params, c))(jax.random.key(0)), batch)
+  assert 0 < loss / batch['weights'].sum() - np.log(512) < 1.2
+  assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(grads)), 'a parameter that nothing reaches'
+
+
+def test_flops_per_token():
+  """6 x 17,408 matrix parameters (15,360 in blocks, 2,048 in the table) + 6 x 2 layers x 32 wide x 16 tokens."""
+  assert models.flops_per_token(TINY, 16) == 6 * 17_408 + 6 * 2 * 32 * 16
