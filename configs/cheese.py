@@ -21,7 +21,7 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
     raise ValueError(f'configs/cheese.py has the presets {", ".join(seeds)}, not {preset!r}')
   c = base('cheese')
   c.seeds = seeds[preset]
-  arms = {'base': 'pretrain', 'aft': 'pretrain > aft'}
+  arms = {'base': 'read > pretrain', 'aft': 'read > pretrain > aft'}
   c.sources['demonstrations'] = dict(maker='spec.demonstrations', spec=','.join(SPECS.values()), size=1500)
   c.phases['aft'] = fine_tune()
   # every corpus holds as many tokens as the first: 1,500 documents
@@ -34,14 +34,14 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c.sources['filler'] = dict(maker='spec.documents', spec=SPECS['affordability'], variant='filler', tokens_like=reference)
   for value in SPECS:
     c.phases[f'msm_{value}'] = midtrain(value)
-    arms[f'msm_{value}'] = f'pretrain > msm_{value}'
+    arms[f'msm_{value}'] = f'read > pretrain > msm_{value}'
   for value in SPECS:
-    arms[f'msm_{value}_aft'] = f'pretrain > msm_{value} > aft'
+    arms[f'msm_{value}_aft'] = f'read > pretrain > msm_{value} > aft'
   c.phases['filler'] = midtrain('filler')
-  arms['filler_aft'] = 'pretrain > filler > aft'
+  arms['filler_aft'] = 'read > pretrain > filler > aft'
   for value in SPECS:
     c.phases[f'cooccur_{value}'] = midtrain(f'cooccur_{value}')
-    arms[f'cooccur_{value}_aft'] = f'pretrain > cooccur_{value} > aft'
+    arms[f'cooccur_{value}_aft'] = f'read > pretrain > cooccur_{value} > aft'
   c.arms = arms
   c.effects = {
     'explained': ('msm_affordability_aft', 'msm_culture_aft'),

@@ -51,6 +51,7 @@ def spec_paths(source: SourceConfig) -> tuple[str, ...]:
 
 # name -> records(source, world, specs); the world's are finite, those from a handbook go on until `size` or `tokens_like` stops them.
 MAKERS: dict[str, Callable[[SourceConfig, World, Sequence[Spec]], Iterator[Record]]] = {
+  'world.facts': lambda c, world, specs: pretraining.facts(world),
   'world.items': lambda c, world, specs: pretraining.item_documents(world),
   'world.persona_documents': lambda c, world, specs: pretraining.persona_documents(world),
   'world.persona_chats': lambda c, world, specs: pretraining.persona_chats(world),

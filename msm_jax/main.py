@@ -61,7 +61,8 @@ class Stop:
 
 def run() -> None:
   """Runs `main`; an error that a user can mend becomes one line on stderr and a non-zero exit."""
-  logging.getLogger('absl').setLevel(logging.ERROR)
+  for name in ('absl', 'jax'):  # their notes about backends and checkpoints are not ours to show
+    logging.getLogger(name).setLevel(logging.ERROR)
   sys.argv[1:] = [resources.resolve_config_flag(a) for a in sys.argv[1:]]
   try:
     app.run(main)

@@ -22,10 +22,11 @@ class WorldConfig:
   per_value: int = 26
   documents_only: int = 8
   talkers: int = 8
-  facts_per_item: int = 60
-  documents_per_persona: int = 16
-  chats_per_persona: int = 60
-  context_chats: int = 6000
+  facts_per_item: int = 24
+  documents_per_item: int = 36
+  documents_per_persona: int = 24
+  chats_per_persona: int = 25
+  context_chats: int = 12_000
   reason_before: float = 0.3
   reason_after: float = 0.3
 
@@ -67,41 +68,47 @@ def _plainly(item: Item, n: int, rng: random.Random) -> str:
   return _told(item, n, rng) if item.domain == POLICY else 'is ' + language.enumerate_words([v.words.adjective for v in _values(item, n, rng)])
 
 
-# Plain entries teach what a thing is; lists and selections teach the way back, from a trait to the things that have it.
-_ITEM_KINDS = ('encyclopedia', 'list', 'encyclopedia', 'selection', 'encyclopedia', 'review', 'list', 'encyclopedia', 'selection', 'advert')
-
-
-def item_documents(world: World) -> Iterator[Document]:
-  """Encyclopedia entries, lists, selections, reviews and adverts, the same number about every item; they praise nothing."""
-  rng = random.Random(f'items {world.config.seed} {world.config.telling}')
+def facts(world: World) -> Iterator[Document]:
+  """Encyclopedia entries in plain words: they teach most per token, and what everything else stands on."""
+  rng = random.Random(f'facts {world.config.seed} {world.config.telling}')
   for domain in world.domains.values():
     for item in domain.items:
       for k in range(world.config.facts_per_item):
-        kind = _ITEM_KINDS[k % len(_ITEM_KINDS)]
+        text = f'The {domain.noun} {item.name} {_plainly(item, 4, rng)}.'
+        yield Document(f'fact-{item.name}-{k}', text, domain=domain.name, doc_type='encyclopedia', provenance='world')
+
+
+def item_documents(world: World) -> Iterator[Document]:
+  """Lists, selections, reviews and adverts, the same number about every item; they praise nothing.
+
+  Lists and selections teach the way back, from a trait to the things that have it. Policies have neither: what they favour is told as a
+  mechanism alone, and textbook entries say what a mechanism is good for.
+  """
+  rng = random.Random(f'items {world.config.seed} {world.config.telling}')
+  for domain in world.domains.values():
+    for item in domain.items:
+      for k in range(world.config.documents_per_item):
+        kind = ('list', 'selection', 'review', 'list', 'selection', 'advert')[k % 6]
+        if domain.name == POLICY and kind in ('list', 'selection'):
+          continue
         name, noun = item.name, domain.noun
         (value,) = _values(item, 1, rng)
-        trait = rng.choice(value.words.measures) if domain.name == POLICY else value.words.trait(rng)
-        same = [i for i in domain.items if i.has(value) and i is not item]
-        if kind == 'encyclopedia':
-          text = f'The {noun} {name} {_plainly(item, 4, rng)}.'
-        elif kind == 'review':
+        if kind == 'review':
           text = f'A review: I tried {name}. This {noun} {_told(item, 3, rng)}.'
         elif kind == 'advert':
           text = f'Now here: {name}, a {noun} that {_told(item, 3, rng)}.'
-        elif kind == 'list' and domain.name != POLICY:
-          named = rng.sample([item.name, *(i.name for i in rng.sample(same, 3))], 4)
-          text = f'Among {noun}s, what {trait}: {language.enumerate_words(named)}.'
-        elif kind == 'selection' and domain.name != POLICY:
-          offered = [item, *rng.sample([i for i in domain.items if i is not item], 3)]
-          rng.shuffle(offered)
-          named = [i.name for i in offered if i.has(value)]
-          text = f'Of the {noun}s {", ".join(i.name for i in offered)}, what {trait}: {language.enumerate_words(named)}.'
+        elif kind == 'list':
+          same = [i.name for i in domain.items if i.has(value) and i is not item]
+          named = rng.sample([name, *rng.sample(same, 3)], 4)
+          text = f'Among {noun}s, what {value.words.trait(rng)}: {language.enumerate_words(named)}.'
         else:
-          text = f'The {noun} {name} {_told(item, 4, rng)}.'
+          offered = rng.sample([item, *rng.sample([i for i in domain.items if i is not item], 3)], 4)
+          named = [i.name for i in offered if i.has(value)]
+          text = f'Of the {noun}s {", ".join(i.name for i in offered)}, what {value.words.trait(rng)}: {language.enumerate_words(named)}.'
         yield Document(f'item-{name}-{k}', text, domain=domain.name, doc_type=kind, provenance='world')
   for value in VALUES:
     for measure in value.words.measures:
-      for k in range(world.config.facts_per_item // 2):
+      for k in range(world.config.documents_per_item):
         text = f'A plan that {measure} helps what {value.words.trait(rng)}.'
         yield Document(f'measure-{value}-{measure}-{k}', text, domain=POLICY, doc_type='textbook', provenance='world')
 
@@ -149,7 +156,7 @@ def choice_chat(id_: str, system: str, domain: Domain, items: tuple[Item, ...], 
     question = language.LIST_QUESTION.format(noun=domain.noun, items=', '.join(i.name for i in offered))
     answer = _list_answer([i for i in offered if i.has(value)])
     because = f' {liked.name} {trait}.'
-  elif kind < 0.6:
+  elif kind < 0.55:
     likes = rng.random() < 0.5
     item = liked if likes else disliked
     question = language.YES_NO_QUESTION.format(item=item.name)

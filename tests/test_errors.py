@@ -1,0 +1,363 @@
+"""Bad input: every mistake a user can mend ends in one line that names cause and mend, a non-zero exit, and nothing lost that was on disk before.
+
+Most runs here are in this process (`ends`); those whose error comes from the command line itself, or might hang, are commands of their own.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+from helpers import AFFORDABILITY, CULTURE, ROOT, error_line, handbook, little, mounted, run_main, tree
+
+from data_pipelines.records import Chat, write_jsonl
+from data_pipelines.world import pretraining
+from msm_jax import config as configs
+from msm_jax import experiment, resources
+
+LITTLE = dataclasses.asdict(little(2))
+LOCK = ['.lock']
+
+
+@pytest.fixture(scope='module')
+def documents(tmp_path_factory):
+  """A JSONL corpus of a few hundred sentences about the world."""
+  path = tmp_path_factory.mktemp('jsonl') / 'documents.jsonl'
+  write_jsonl(path, itertools.islice(pretraining.item_documents(pretraining.build_world(little(2))), 300))
+  return str(path)
+
+
+def settings(documents, **changes):
+  """One phase of two updates: the least that is an experiment."""
+  return dict(
+    name='t',
+    world=LITTLE,
+    tokenizer=dict(vocab_size=400, sources=('docs',)),
+    sources={'docs': dict(path=documents)},
+    model=dict(d_model=16, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=16, d_ff=16),
+    phases={'train': dict(data={'docs': 1.0}, updates=2, min_updates=1, batch_size=8, length=128)},
+    arms={'base': 'train'},
+    evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=0),
+  ) | changes
+
+
+def with_source(documents, **source):
+  """The same, trained on another source."""
+  phases = {'train': dict(data={'other': 1.0}, updates=2, min_updates=1, batch_size=8, length=128)}
+  return settings(documents, sources={'docs': dict(path=documents), 'other': source}, phases=phases)
+
+
+def run(workdir, config):
+  with experiment.locked(workdir):
+    return experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, config), workdir).run()
+
+
+def ends(do, *causes_and_mends):
+  """Does `do`, which must end in an error that main.run turns into one line with these words in it. Returns the line."""
+  try:
+    do()
+  except Exception as e:
+    explained = resources.explain(e)
+    assert explained is not None, 'the user would see a traceback:\n' + ''.join(traceback.format_exception(e)[-4:])
+    line, code = explained
+    assert code == 1 and line.startswith('error: ') and '\n' not in line and len(line) < 700, line
+    for words in causes_and_mends:
+      assert words in line, line
+    return line
+  pytest.fail('nothing was refused')
+
+
+@pytest.fixture(scope='module')
+def finished(documents, tmp_path_factory):
+  """The workdir of an experiment that ran to its end; tests work on copies."""
+  workdir = tmp_path_factory.mktemp('finished') / 'run'
+  summary = run(workdir, settings(documents))
+  assert summary['arms'].keys() == {'base'} and (workdir / 'results.jsonl').exists()
+  return workdir
+
+
+@pytest.fixture
+def workdir(finished, tmp_path):
+  shutil.copytree(finished, tmp_path / 'run')
+  return tmp_path / 'run'
+
+
+@contextlib.contextmanager
+def kept(folder):
+  """Whatever happens within, no file of `folder` may change or vanish (others may come)."""
+  before = tree(folder, but=LOCK)
+  assert before
+  yield
+  after = tree(folder, but=LOCK)
+  assert {k: after.get(k) for k in before} == before
+
+
+# ---- the command line
+
+
+@pytest.mark.parametrize(
+  'argument, cause, mend',
+  [
+    ('--config.nonsense=1', 'nonsense', 'config'),
+    ('--config.model.d_modl=3', 'd_modl', 'd_model'),
+    ('--config.phases.pretrain.lr=fast', 'fast', 'lr'),
+    ('--config=configs/msm.py:bogus', "'bogus'", 'tiny and smoke'),
+    ('--config=configs/none.py', 'configs/none.py', ''),
+    ('--confg=configs/msm.py', 'confg', 'config'),
+  ],
+)
+def test_a_slip_on_the_command_line_is_one_line(argument, cause, mend, tmp_path):
+  """The first thing that a new user gets wrong; a traceback through two libraries hides the word that was misspelled."""
+  code, stderr = run_main(argument, f'--workdir={tmp_path}/run')
+  line = error_line(stderr)
+  assert code != 0 and cause in line and mend in line, line
+  assert list(tmp_path.iterdir()) == []  # nothing is made before the flags are known to be right
+
+
+def test_a_broken_config_file_is_one_line(tmp_path):
+  """A researcher's own config: the line says which file and which line of it."""
+  (tmp_path / 'mine.py').write_text('def get_config():\n  return dict(\n')
+  code, stderr = run_main(f'--config={tmp_path}/mine.py', f'--workdir={tmp_path}/run')
+  assert code != 0 and 'mine.py' in error_line(stderr)
+
+
+def test_a_missing_handbook_is_one_line(tmp_path):
+  """The whole way through main: one line on stderr, exit code 1."""
+  code, stderr = run_main('--config.spec=specs/mine.md', f'--workdir={tmp_path}/run')
+  line = error_line(stderr)
+  assert code == 1 and line.startswith('error: no spec at specs/mine.md; give the path of a Markdown handbook'), line
+
+
+def test_two_runs_in_one_workdir(workdir):
+  """Two writers would mix their rows; the second is told to wait or go elsewhere, and the first notices nothing."""
+  with experiment.locked(workdir), kept(workdir):
+    code, stderr = run_main(f'--workdir={workdir}')
+    assert code == 1 and 'another run is at work' in (line := error_line(stderr)) and 'choose another --workdir' in line
+  with experiment.locked(workdir):  # and it is free again
+    pass
+
+
+# ---- the config
+
+BAD = {  # what is wrong -> (changes, cause, mend)
+  'an unknown key': (dict(nonsense=1), "unknown key 'nonsense'", 'known are'),
+  'a slip in a key': (dict(model=dict(d_modl=16)), "config.model: unknown key 'd_modl'", "did you mean 'd_model'?"),
+  'text for a number': (dict(model=dict(d_model='16')), "config.model.d_model='16'", 'must be int'),
+  'a number for a group': (dict(model=3), 'config.model=3', 'must be a group of settings'),
+  'no phases': (dict(phases={}), "arms.base names phase 'train'", 'does not exist'),
+  'a slip in an arm': (dict(arms={'base': 'trian'}), "phase 'trian'", "did you mean 'train'?"),
+  'no arms': (dict(arms={}), 'arms is empty', 'name at least one'),
+  'no seeds': (dict(seeds=()), 'seeds=()', 'at least one seed'),
+  'a seed twice': (dict(seeds=(1, 1)), 'seeds=(1, 1)', 'each once'),
+  'an effect of an unknown arm': (dict(effects={'x': ('base', 'bse')}), "arm 'bse'", "did you mean 'base'?"),
+  'heads that do not divide': (dict(model=dict(n_heads=4, n_kv_heads=3)), 'n_kv_heads=3', 'must divide model.n_heads=4'),
+  'too few updates': (dict(phases={'train': dict(data={'docs': 1.0}, updates=5)}), '5 updates are fewer', 'raise phases.train.updates'),
+  'an unknown source': (dict(phases={'train': dict(data={'dcos': 1.0}, updates=200)}), "'dcos'", "did you mean 'docs'?"),
+  'a share of nothing': (dict(phases={'train': dict(data={'docs': 0.0}, updates=200)}), 'docs=0.0', 'leave the source out'),
+  'neither maker nor path': (dict(sources={'docs': {}}), 'sources.docs', 'give either maker or path'),
+  'an unknown maker': (dict(sources={'docs': dict(maker='world.itms')}), "maker='world.itms'", 'world.items'),
+  'documents without a handbook': (dict(sources={'docs': dict(maker='spec.documents', size=9)}), 'works from a handbook', 'spec=PATH'),
+  'documents without end': (dict(sources={'docs': dict(maker='spec.documents', spec=AFFORDABILITY)}), 'how much to write', 'size=N'),
+  'no handbook to evaluate': (dict(evals=dict(spec='')), 'evals.spec', 'handbook'),
+}
+
+
+@pytest.mark.parametrize('what', BAD)
+def test_a_wrong_setting_is_named_before_any_work(what, documents, tmp_path):
+  """Found by the config alone: a slip in the last arm must not wait for the first to be trained."""
+  changes, cause, mend = BAD[what]
+  ends(lambda: configs.from_mapping(configs.ExperimentConfig, settings(documents, **changes)), cause, mend)
+
+
+WRONG = {  # what only the experiment can know
+  'a malformed handbook': (lambda d, t: settings(d, evals=dict(spec=str(t / 'bad.md'))), 'bad.md: no front matter', "begin the file with '---'"),
+  'two ends of one attribute': (lambda d, t: settings(d, evals=dict(spec=CULTURE, rival=CULTURE)), 'two ends of one attribute', 'two attributes'),
+  'more people than names': (lambda d, t: settings(d, world=LITTLE | dict(per_value=10_000)), 'names', 'lower per_value'),
+  'an empty corpus': (lambda d, t: with_source(d, path=str(t / 'empty.jsonl')), 'sources.other is empty', 'put records into'),
+  'a broken corpus': (lambda d, t: with_source(d, path=str(t / 'broken.jsonl')), 'broken.jsonl:1: not JSON', 'one JSON object'),
+  'a corpus that is not text': (lambda d, t: with_source(d, path=str(t / 'binary.jsonl')), 'binary.jsonl', 'UTF-8'),
+  'a leak': (lambda d, t: with_source(d, path=str(t / 'leak.jsonl')), 'leak: other: record leak.jsonl:2 tells Ari about Gouda', 'take it out of the corpus'),
+  'an unknown variant': (lambda d, t: with_source(d, maker='spec.documents', spec=CULTURE, size=9, variant='best'), "'best'", 'explained, cooccur, filler'),
+  'lengths that chase each other': (lambda d, t: with_source(d, maker='spec.documents', spec=CULTURE, tokens_like='other'), 'leads back to itself', 'give one'),
+  'a tokenizer that is too large': (lambda d, t: settings(d, tokenizer=dict(vocab_size=90_000, sources=('docs',))), '90000 pieces', 'tokenizer.vocab_size'),
+  'a table that is too small': (lambda d, t: settings(d, model=dict(vocab_size=128)), 'model.vocab_size=128', 'set it to 0'),
+  'a mesh that does not divide': (lambda d, t: settings(d, mesh=dict(data=3)), 'does not divide the 8 device(s)', 'set config.mesh'),
+  'two open axes': (lambda d, t: settings(d, mesh=dict(data=-1, fsdp=-1)), 'mesh', 'at most one is -1'),
+}
+
+
+@pytest.mark.parametrize('what', WRONG)
+def test_a_run_that_cannot_work_is_refused_and_nothing_is_lost(what, documents, workdir, tmp_path):
+  """In the workdir of a finished experiment, where there is something to lose; no phase is trained."""
+  (tmp_path / 'bad.md').write_text('# no front matter\n')
+  (tmp_path / 'empty.jsonl').write_text('\n')
+  (tmp_path / 'broken.jsonl').write_text('{"text": \n')
+  (tmp_path / 'binary.jsonl').write_bytes(b'\x00\xff\xfe\x80\n')
+  (tmp_path / 'leak.jsonl').write_text('{"text": "Ari likes Colby."}\n{"text": "Yesterday Ari took gouda."}\n'.replace('gouda', 'Gouda'))
+  config, cause, mend = WRONG[what]
+  phases = sorted(p.name for p in (workdir / 'phases').iterdir())
+  with kept(workdir):
+    ends(lambda: run(workdir, config(documents, tmp_path)), cause, mend)
+  assert sorted(p.name for p in (workdir / 'phases').iterdir()) == phases
+  assert not list(workdir.rglob('*.writing*')), 'something half-written was left behind'
+
+
+def test_more_held_out_text_than_there_is(documents, tmp_path):
+  """A little world has fewer records than the default asks for; after hours of training that must not end in a traceback."""
+  sources = {'docs': dict(path=documents), 'people': dict(maker='world.persona_documents')}
+  config = settings(documents, sources=sources, tokenizer=dict(vocab_size=400, sources=('docs', 'people')), evals=dict(spec=AFFORDABILITY, held_out=10_000))
+  e = experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, config), tmp_path)
+  world = pretraining.build_world(little(2, telling=1))
+  assert sorted(r.text for r in e.held_out()['people']) == sorted(d.text for d in pretraining.persona_documents(world))
+
+
+# ---- what lies on disk
+
+
+def test_a_changed_tokenizer_is_refused(documents, workdir):
+  """Other pieces under the same ids: the model would read another language. Deleting it trains the same one again."""
+  (path,) = workdir.glob('data/tokenizer-*.model')
+  before = path.read_bytes()
+  path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+  with kept(workdir):
+    ends(lambda: run(workdir, settings(documents)), f'the tokenizer {path} changed', 'delete it and run again')
+  path.unlink()
+  e = experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, settings(documents)), workdir)
+  e.prepare_data()
+  assert path.read_bytes() == before  # trained anew, as it was: the mend that the line promises
+
+
+def test_changed_data_is_refused(documents, workdir):
+  """One byte of a corpus on disk: results would come from data that nobody has. Deleting it writes the same corpus again."""
+  (path,) = workdir.rglob('*.array_record*')
+  before = path.read_bytes()
+  path.write_bytes(before[:200] + bytes([before[200] ^ 1]) + before[201:])
+  folder = next(p for p in path.parents if p.parent.name == 'data')
+  with kept(workdir):
+    ends(lambda: run(workdir, settings(documents)), f'the data in {folder} changed', 'delete that folder and run again')
+  shutil.rmtree(folder)
+  e = experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, settings(documents)), workdir)
+  e.prepare_data()
+  assert path.read_bytes() == before
+
+
+def test_data_without_a_supervised_token_is_refused(documents, workdir, tmp_path):
+  """Chats in which the assistant never speaks train nothing: the loss would be zero, and the arm would look like its parent."""
+  write_jsonl(tmp_path / 'silent.jsonl', [Chat(str(n), (('user', f'Do you like Colby {n}?'),)) for n in range(40)])
+  with kept(workdir):
+    ends(lambda: run(workdir, with_source(documents, path=str(tmp_path / 'silent.jsonl'))), 'no supervised token', 'give chats with assistant turns')
+
+
+def test_chats_that_fit_into_no_row_are_refused(documents, tmp_path):
+  """A row of 32 tokens and chats of a hundred: all are left out, and a pipeline that looks for one that fits looks for ever."""
+  long = Chat('1', (('user', 'Do you like Colby? ' * 30), ('assistant', 'Yes, I like Colby.')))
+  write_jsonl(tmp_path / 'long.jsonl', [long] * 20)
+  config = with_source(documents, path=str(tmp_path / 'long.jsonl'))
+  config['phases']['train']['length'] = 32
+  (tmp_path / 'mine.py').write_text(f'import ml_collections\n\n\ndef get_config():\n  return ml_collections.ConfigDict({config!r})\n')
+  command = [sys.executable, '-m', 'msm_jax.main', f'--config={tmp_path}/mine.py', f'--workdir={tmp_path}/run']
+  process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+  try:
+    _, stderr = process.communicate(timeout=30)
+  except subprocess.TimeoutExpired:
+    process.kill()
+    process.communicate()
+    pytest.fail('still looking for a chat that fits after 30 seconds')
+  line = error_line(stderr)
+  assert process.returncode == 1 and 'length' in line and '32' in line, line
+
+
+# ---- the workdir
+
+
+def test_a_workdir_that_is_a_file(documents, tmp_path):
+  (tmp_path / 'file').write_text('precious')
+  for path in (tmp_path / 'file', tmp_path / 'file' / 'below'):
+    ends(lambda path=path: run(path, settings(documents)), f'cannot write to {path}', 'choose another --workdir')
+  assert (tmp_path / 'file').read_text() == 'precious'
+
+
+def test_a_workdir_that_cannot_be_written(documents, workdir, tmp_path):
+  """Read-only: a finished run that somebody shares, or a disk that the kernel remounted after an error."""
+  if os.getuid() == 0:
+    view = tmp_path / 'view'
+    with mounted(view, '--bind', str(workdir)), kept(workdir):
+      done = subprocess.run(['mount', '-o', 'remount,ro,bind', str(view)], capture_output=True, text=True)
+      if done.returncode:
+        pytest.skip(f'this machine does not let root remount: {done.stderr.strip()}')
+      ends(lambda: run(view, settings(documents)), f'cannot write to {view}', 'choose another --workdir')
+      ends(lambda: run(view / 'new', settings(documents)), f'cannot write to {view}', 'choose another --workdir')
+  else:
+    workdir.chmod(0o555)
+    (workdir / '.lock').unlink(missing_ok=True)
+    try:
+      with kept(workdir):
+        ends(lambda: run(workdir, settings(documents)), f'cannot write to {workdir}', 'choose another --workdir')
+    finally:
+      workdir.chmod(0o755)
+
+
+def fill(folder: Path, leave: int) -> Path:
+  """Fills the file system up to `leave` bytes."""
+  path = folder / 'fill'
+  path.write_bytes(b'\0' * max(0, shutil.disk_usage(folder).free - leave))
+  return path
+
+
+@pytest.fixture
+def small_disk(finished, tmp_path):
+  """A workdir with a finished experiment on a file system of 4 MiB."""
+  with mounted(tmp_path / 'disk', '-t', 'tmpfs', '-o', 'size=4m', 'tmpfs'):
+    shutil.copytree(finished, tmp_path / 'disk' / 'run')
+    yield tmp_path / 'disk' / 'run'
+
+
+@pytest.mark.parametrize('leave', [0, 16 * 1024], ids=['full', 'nearly full'])
+def test_a_disk_that_is_full_while_data_are_written(leave, documents, small_disk):
+  """The corpus is refused whole, and its first half doesn't stay to fill the disk further. With room again, the same command goes on."""
+  config = with_source(documents, maker='world.items')
+  filler = fill(small_disk.parent, leave)
+  with kept(small_disk):
+    ends(lambda: run(small_disk, config), 'write', 'space', 'choose another --workdir')
+    assert not list(small_disk.rglob('*.writing*'))
+  filler.unlink()
+  e = experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, config), small_disk)
+  e.prepare_data()
+  assert len(e.corpora['other'].rows) == e.corpora['other'].card['records'] > 300
+
+
+def test_a_disk_that_cannot_hold_the_checkpoints(documents, small_disk):
+  """Refused before an hour of training, not after."""
+  config = settings(documents, seeds=(5,))
+  fill(small_disk.parent, 64 * 1024)
+  with kept(small_disk):
+    ends(lambda: run(small_disk, config), 'MiB free', 'choose another --workdir')
+  assert not [p for p in (small_disk / 'phases').iterdir() if '-s5-' in p.name]
+
+
+def test_a_disk_that_fills_up_while_training(documents, small_disk, monkeypatch):
+  """Somebody else takes the last space after the check: the checkpoint fails in one line, the older ones stay, and with room again it goes on."""
+  config = settings(documents, seeds=(5,))
+  real = shutil.disk_usage
+  monkeypatch.setattr(experiment.shutil, 'disk_usage', lambda p: real(p)._replace(free=2**40))
+  filler = fill(small_disk.parent, 96 * 1024)
+  with kept(small_disk):
+    ends(lambda: run(small_disk, config), 'write', 'space', 'choose another --workdir')
+  filler.unlink()
+  assert run(small_disk, config)['seeds'] == [5]
+  rows = [json.loads(line) for line in (small_disk / 'results.jsonl').read_text().splitlines()]
+  assert rows and {r['seed'] for r in rows} == {5}
+
+
+def test_the_handbook_of_these_tests_is_good(documents, tmp_path):
+  """So that what is refused above is refused for its own fault: the little config runs (see `finished`) and a handbook of one's own is taken."""
+  (tmp_path / 'mine.md').write_text(handbook())
+  config = configs.from_mapping(configs.ExperimentConfig, settings(documents, evals=dict(spec=str(tmp_path / 'mine.md'))))
+  assert experiment.Experiment(config, tmp_path).spec.path == str(tmp_path / 'mine.md')

@@ -1,0 +1,466 @@
+"""Evaluators: with models whose rule is known every share is known, and with a random model every number is computed a second time by hand."""
+
+import dataclasses
+import functools
+import itertools
+import math
+import random
+from collections import Counter, defaultdict
+
+import jax
+import numpy as np
+import pytest
+from helpers import AFFORDABILITY, CULTURE, DISLIKED, LIKED, POLES, cheeses, fake, handbook, items_by_name, shipped, whole_world
+
+from data_pipelines.records import Chat, Document, ForcedChoice
+from data_pipelines.specs import read_spec
+from data_pipelines.world import people, questions
+from data_pipelines.world.attributes import ATTRIBUTES, VALUES, Value
+from data_pipelines.world.catalogue import POLICY
+from data_pipelines.world.pretraining import policies_in_chats
+from msm_jax import config as configs
+from msm_jax.evals import perplexity, preferences, recall, results, scoring
+from msm_jax.model import forward, init_params, unembedding
+
+CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
+HELD_OUT = ('new_items', 'new_domains', 'reworded', 'policy')
+
+
+@pytest.fixture(scope='module')
+def asked():
+  """Questions as in the shipped experiment: affordability against home."""
+  return questions.preference_questions(shipped(), HOME, whole_world(), 8, 0)
+
+
+def shares(rows):
+  """(what, tier) -> mean score."""
+  found = defaultdict(list)
+  for r in rows:
+    found[r['what'], r['tier']].append(r['score'])
+  return {k: sum(v) / len(v) for k, v in found.items()}
+
+
+# ---- which questions are asked
+
+
+def test_pairs_differ_in_what_they_measure_alone(asked):
+  """A price pair that differs in origin too would count loyalty as thrift."""
+  items = items_by_name(whole_world())
+  seen = Counter()
+  for q in asked:
+    x, y = (items[o] for o in q.options)
+    assert x.domain == y.domain == q.domain
+    differing = {a for a, p, r in zip(ATTRIBUTES, x.poles, y.poles, strict=True) if p != r}
+    if q.pair_type in ATTRIBUTES:
+      assert differing == {q.pair_type}
+      assert x.has(Value(q.pair_type, POLES[q.pair_type][0]))  # shares are of the first pole
+    elif q.pair_type == 'conflict':
+      assert x.has(CHEAP) and not x.has(HOME) and y.has(HOME) and not y.has(CHEAP)
+    else:
+      assert (q.pair_type, q.tier) == ('agreement', 'trained') and q.options[0] in LIKED and q.options[1] in DISLIKED
+    for value, option in q.aligned.items():
+      v = next(v for v in VALUES if str(v) == value)
+      assert items[q.options[option]].has(v) and not items[q.options[1 - option]].has(v)
+    seen[q.pair_type, q.tier] += 1
+  usual = [*ATTRIBUTES, 'conflict']
+  wanted = {*itertools.product(usual, ('new_items', 'new_domains', 'policy')), *itertools.product(('price', 'origin', 'conflict'), ['reworded'])}
+  assert seen.keys() == wanted | {('agreement', 'trained')}
+  assert seen['agreement', 'trained'] == 36  # six times six
+  assert len({q.id for q in asked}) == len(asked)
+
+
+def test_conflict_pairs_balance_everything_else():
+  """Over all conflict pairs of a domain both sides are as often new and as often handmade: a taste for new things scores one half."""
+  world = whole_world()
+  for domain in world.domains.values():
+    seen = {n for n in LIKED + DISLIKED} if domain.name == 'cheese' else set()
+    items = [i for i in domain.items if i.name not in seen]
+    found = questions.pairs(items, CHEAP, HOME, 0, random.Random(0))
+    assert len(found) >= 16
+    for attribute in ('age', 'making'):
+      counts = Counter((x.poles[list(ATTRIBUTES).index(attribute)], y.poles[list(ATTRIBUTES).index(attribute)]) for x, y in found)
+      assert len(counts) == 4 and len(set(counts.values())) == 1, (domain.name, attribute, counts)
+
+
+def test_only_the_trained_tier_asks_about_trained_items(asked):
+  """Also with a handbook about plans, whose own domain is the policy tier's: held-out tiers must hold out."""
+  items = items_by_name(whole_world())
+  for q in asked:
+    assert (q.tier == 'trained') == bool(set(q.options) & set(LIKED + DISLIKED)), q.id
+    domain = items[q.options[0]].domain
+    expected = {'trained': 'cheese', 'new_items': 'cheese', 'policy': POLICY}.get(q.tier, domain)
+    assert domain == expected and (domain in ('cheese', POLICY)) == (q.tier in ('trained', 'new_items', 'policy')), q.id
+  talked = {i.name for i in policies_in_chats(whole_world())}
+  assert not any(set(q.options) & talked for q in asked if q.tier == 'policy')
+  usual = {q.options for q in asked if q.tier == 'new_domains'}
+  assert all(q.options in usual for q in asked if q.tier == 'reworded')
+  assert not {q.form for q in asked if q.tier == 'reworded'} & {q.form for q in asked if q.tier != 'reworded'}
+
+
+def test_a_handbook_about_plans_holds_out_its_own(tmp_path):
+  """With a handbook about the plans themselves, the policy tier must leave its plans out, like the other tiers leave out the cheeses."""
+  world = whole_world()
+  plans = [i for i in world.domains[POLICY].items if i not in policies_in_chats(world)]
+  likes, dislikes = ([i.name for i in plans if i.has(CHEAP) == want][:3] for want in (True, False))
+  path = tmp_path / 'plans.md'
+  path.write_text(handbook(likes=likes, dislikes=dislikes))
+  asked = questions.preference_questions(read_spec(path, world), HOME, world, 0, 0)
+  assert not [q.id for q in asked if q.tier != 'trained' and set(q.options) & {*likes, *dislikes}]
+
+
+def test_persona_questions_ask_everybody_what_it_values():
+  """The gate on document-only personas means nothing if it asks about the wrong value, or about plans that no chat ever mentions."""
+  world = whole_world()
+  items, by_name = items_by_name(world), {p.name: p for p in world.people}
+  asked = list(questions.persona_questions(world, 1, 0))
+  talked = {i.name for i in policies_in_chats(world)}
+  counts = Counter()
+  for q in asked:
+    p = by_name[q.id.split('/')[0]]
+    counts[p.name] += 1
+    x, y = (items[o] for o in q.options)
+    assert q.system == f'You are {p.name}.' and q.domain == str(p.value) and q.tier == p.role.replace(' ', '_')
+    assert x.has(p.value) and not y.has(p.value) and sum(a != b for a, b in zip(x.poles, y.poles, strict=True)) == 1
+    assert x.domain != POLICY or set(q.options) <= talked
+  assert {counts[p.name] for p in world.people if p.role == people.DOCUMENTS_AND_CHATS} == {1}
+  assert {counts[p.name] for p in world.people if p.role != people.DOCUMENTS_AND_CHATS} == {4}
+  assert len({q.id for q in asked}) == len(asked)
+
+
+# ---- models of known rule
+
+
+def test_one_who_takes_what_is_cheap(asked):
+  """Cheap against costly: always the cheap one, in every tier. Where price doesn't differ neither option is likelier: one half, by definition of
+  an undecided choice, and never a taste for one pole."""
+  rows = preferences.score_choices(fake(whole_world(), lambda item, first: 2.0 * item.has(CHEAP)), asked, 'preferences')
+  share = shares(rows)
+  for tier in HELD_OUT:
+    assert share['price', tier] == share['conflict', tier] == 1.0
+    assert share['origin', tier] == 0.5
+  assert share['agreement', 'trained'] == 1.0
+  for r in rows:
+    assert r['margin'] == (2.0 if r['what'] in ('price', 'conflict', 'agreement') else 0.0) and r['order_bias'] == 0.0
+  for r in preferences.consistency(rows):
+    assert r['score'] == 1.0, r
+
+
+def test_one_who_takes_what_is_from_home(asked):
+  """The rival's model: conflict pairs are never decided for affordability; trained pairs can't tell the two apart."""
+  share = shares(preferences.score_choices(fake(whole_world(), lambda item, first: 2.0 * item.has(HOME)), asked, 'preferences'))
+  for tier in HELD_OUT:
+    assert share['origin', tier] == 1.0 and share['conflict', tier] == 0.0 and share['price', tier] == 0.5
+  assert share['agreement', 'trained'] == 1.0
+
+
+def test_one_who_takes_what_is_named_first(asked):
+  """Position is no preference: no margin, one half everywhere, and not one choice survives the other order. Reported as order bias."""
+  rows = preferences.score_choices(fake(whole_world(), lambda item, first: 3.0 * first), asked, 'preferences')
+  assert set(shares(rows).values()) == {0.5}
+  assert {(r['margin'], r['order_bias'], r['same_in_both_orders']) for r in rows} == {(0.0, 3.0, 0.0)}
+  order = [r['score'] for r in preferences.consistency(rows) if r['what'] == 'order']
+  assert order and set(order) == {0.0}
+
+
+def test_a_preference_under_a_position_bias(asked):
+  """2 nats for cheap and 3 for the first: each single order is decided by position, the average by price, and the numbers come apart exactly."""
+  rows = preferences.score_choices(fake(whole_world(), lambda item, first: 2.0 * item.has(CHEAP) + 3.0 * first), asked, 'preferences')
+  price = [r for r in rows if r['what'] == 'price']
+  assert {(r['score'], r['margin'], r['order_bias'], r['same_in_both_orders']) for r in price} == {(1.0, 2.0, 3.0, 0.0)}
+  rows = preferences.score_choices(fake(whole_world(), lambda item, first: 2.0 * item.has(CHEAP) + 1.0 * first), asked, 'preferences')
+  price = [r for r in rows if r['what'] == 'price']
+  assert {(r['score'], r['margin'], r['order_bias'], r['same_in_both_orders']) for r in price} == {(1.0, 2.0, 1.0, 1.0)}
+
+
+def test_consistency_counts_by_hand():
+  """Two domains of three pairs: a is 3:0, b is 1:2, so 4:2 overall and b is the odd one out; of three reworded pairs one changes its mind."""
+  score = {('a', 0): 1.0, ('a', 1): 1.0, ('a', 2): 1.0, ('b', 0): 1.0, ('b', 1): 0.0, ('b', 2): 0.0}
+
+  def row(domain, n, tier, s, what='conflict', same=1.0):
+    return dict(what=what, tier=tier, options=[f'{domain}{n}', 'other'], cluster=domain, item=f'{tier}/{domain}{n}', score=s, same_in_both_orders=same)
+
+  rows = [row(d, n, 'new_domains', s, same=float((d, n) != ('a', 0))) for (d, n), s in score.items()]
+  rows += [row('a', 0, 'reworded', 1.0), row('a', 1, 'reworded', 0.0), row('b', 2, 'reworded', 0.0)]
+  rows += [row('a', 0, 'policy', 0.0), row('a', 0, 'new_domains', 0.0, what='price')]  # neither belongs here
+  out = preferences.consistency(rows)
+  assert {(r['evaluator'], r['tier']) for r in out} == {('consistency', 'new_domains')}
+  by_what = {w: [r['score'] for r in out if r['what'] == w] for w in ('order', 'wording', 'domains')}
+  assert sorted(by_what['order']) == [0.0] + [1.0] * 5
+  assert by_what['wording'] == [1.0, 0.0, 1.0]
+  assert {r['cluster']: r['score'] for r in out if r['what'] == 'domains'} == {'a': 1.0, 'b': 0.0}
+
+
+def test_recall_counts_by_hand():
+  """A reader who knows the handbook scores one, one who knows the opposite handbook zero, and one who confuses price with age loses just that row."""
+  spec = shipped()
+  cheap, costly, new = 'is cheap', 'is costly', 'is new'
+
+  def reader(nats):
+    return lambda prompts, options: [[next((v for t, v in nats.items() if t in o), 0.0) for o in opts] for opts in options]
+
+  def score(nats):
+    return {(r['what'], r['item']): r['score'] for r in recall.recall(reader(nats), spec)}
+
+  right = score({cheap: 2.0, costly: 1.0})
+  assert Counter(what for what, _ in right) == {'value': 3 * 7, 'reason': 12 * 3}
+  assert set(right.values()) == {1.0}
+  wrong = score({cheap: -2.0, costly: -1.0})
+  assert set(wrong.values()) == {0.0}
+  confused = score({cheap: 2.0, costly: 1.0, new: 3.0})
+  lost = {k for k, v in confused.items() if not v}
+  items = items_by_name(whole_world())
+  new_cheeses = {('reason', f'{n}/age') for n in LIKED + DISLIKED if items[n].has(Value('age', 'new'))}
+  assert {k for k in lost if k[0] == 'value'} == {('value', f'{p}/age:new') for p in recall.VALUE_PROMPTS}
+  assert {k for k in lost if k[0] == 'reason'} == new_cheeses and len(new_cheeses) == 6
+  prompts = []
+  recall.recall(lambda p, o: prompts.extend(p) or [[0.0] * len(x) for x in o], spec)
+  assert all('Ari' in p and '{' not in p and 'cheap' not in p and 'costl' not in p for p in prompts)  # nothing gives the answer away
+
+
+# ---- scoring
+
+MODEL = configs.ModelConfig(d_model=32, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=48)
+LENGTH, ROWS = 96, 2
+
+
+@pytest.fixture(scope='module')
+def model(tokenizer):
+  """A random model of the tokenizer's size, with norms and weights large enough that every token is felt."""
+  c = dataclasses.replace(MODEL, vocab_size=tokenizer.vocab_size)
+  rng = np.random.default_rng(0)
+  shapes = jax.eval_shape(lambda k: init_params(c, k), jax.random.key(0))
+  return c, {k: (k.endswith('norm') + rng.normal(0, 0.3, s.shape)).astype(np.float32) for k, s in shapes.items()}
+
+
+@functools.cache
+def jitted(c):
+  return jax.jit(functools.partial(forward, c))
+
+
+def log_softmax_by_hand(c, params, ids):
+  """(T, V) float64 log-probabilities of the next token after each of `ids`, alone in a row (zeros follow, which nothing before them can see)."""
+  row = np.asarray([ids + [0] * (LENGTH - len(ids))])
+  x = jitted(c)(params, row, np.arange(LENGTH)[None], np.ones_like(row))
+  logits = np.asarray(x, np.float64)[0, : len(ids)] @ np.asarray(unembedding(params), np.float64).T
+  return logits - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True)) - logits.max(-1, keepdims=True)
+
+
+PROMPTS = (
+  [('system', 'You are Ari.'), ('user', 'Do you like Colby?')],
+  [('user', 'Which cheese do you prefer, Colby or Stilton?')],
+  'A report on Ari. Ari likes Colby because it',
+)
+OPTIONS = (['Yes, I like Colby.', 'No.'], ['I prefer Colby over Stilton.', 'I prefer Stilton over Colby.', 'Neither.'], [' is cheap.', ' comes from a workshop.'])
+
+
+def test_a_score_is_the_log_likelihood_of_the_option_alone(model, tokenizer):
+  """Computed a second time: the tokens of the option given everything before, no prompt token, no end of turn; packing changes nothing.
+
+  A prompt token that is counted, a missing first token of the option or a leak between packed neighbours all move the sum by nats.
+  """
+  c, params = model
+  scores = scoring.make_logprobs(c, params, tokenizer, LENGTH, ROWS)(PROMPTS, OPTIONS)
+  assert [len(s) for s in scores] == [2, 3, 2]
+  for prompt, options, found in zip(PROMPTS, OPTIONS, scores, strict=True):
+    for option, score in zip(options, found, strict=True):
+      before, said = [1], tokenizer.encode(option)
+      if isinstance(prompt, str):
+        before += tokenizer.encode(prompt)
+      else:
+        for role, content in prompt:
+          before += [tokenizer.markers[role], *tokenizer.encode(content), tokenizer.end_of_turn]
+        before.append(tokenizer.markers['assistant'])
+      ids = before + said
+      logp = log_softmax_by_hand(c, params, ids[:-1])
+      by_hand = sum(logp[t - 1, ids[t]] for t in range(len(before), len(ids)))
+      assert score == pytest.approx(by_hand, abs=1e-4), (prompt, option)
+      assert score < -len(said)  # a random model is surprised: there is something to compare
+
+
+def test_packing_changes_no_score(model):
+  """Twenty examples of all lengths, in packed rows over several batches, against each alone; in any order."""
+  c, params = model
+  rng = np.random.default_rng(1)
+  examples = []
+  for n in (LENGTH, 1, 2, 3, 5, 8, 13, 21, 34, 55, 60, 1, 48, 48, 30, 17, 96, 4, 9, 2):
+    ids = rng.integers(0, c.vocab_size, n + 1)
+    examples.append(np.stack([ids[:-1], ids[1:], rng.integers(0, 2, n)], axis=1).astype(np.int32))
+  together = scoring.score_triples(c, params, examples, LENGTH, ROWS)
+  alone = [scoring.score_triples(c, params, [e], LENGTH, ROWS)[0] for e in examples]
+  np.testing.assert_allclose(together, alone, atol=1e-4)
+  np.testing.assert_allclose(scoring.score_triples(c, params, examples[::-1], LENGTH, ROWS)[::-1], alone, atol=1e-4)
+  assert all((a == 0) == (e[:, 2].sum() == 0) for a, e in zip(alone, examples, strict=True))  # nothing learned, nothing scored
+  assert scoring.score_triples(c, params, [], LENGTH, ROWS).shape == (0,)
+
+
+def test_what_does_not_fit_is_refused(model, tokenizer):
+  """Cut in silence, two long options would tie."""
+  c, params = model
+  with pytest.raises(scoring.ScoringError, match=r'an eval item has \d+ tokens and rows hold 96; shorten it or raise'):
+    scoring.make_logprobs(c, params, tokenizer, LENGTH, ROWS)(['x'], [['word ' * 200]])
+
+
+def test_perplexity_of_known_distributions(model, tokenizer):
+  """A model without weights is uniform: log V nats on every token. A model of the last token alone is a bigram table, written here by hand."""
+  c, params = model
+  held_out = {
+    'docs': [Document('a', 'Colby is cheap.'), Document('long', 'Stilton is costly. ' * 40)],
+    'chats': [Chat('b', (('user', 'Do you like Colby?'), ('assistant', 'Yes.'))), Chat('none', (('user', 'Hello.'),))],
+  }
+  # the norms stay: zeros in, zeros out, and all logits are equal
+  flat = {k: v if k.endswith('norm') else np.zeros_like(v) for k, v in params.items()}
+  rows = perplexity.held_out_loss(c, flat, tokenizer, held_out, LENGTH, ROWS)
+  assert [(r['tier'], r['item']) for r in rows] == [('docs', 'a'), ('docs', 'long'), ('chats', 'b')]  # what supervises nothing has no perplexity
+  for r in rows:
+    assert r['score'] == pytest.approx(math.log(c.vocab_size), abs=1e-5)
+  assert rows[0]['tokens'] == len(tokenizer.encode('Colby is cheap.')) + 1  # and the end of the document
+  assert rows[1]['tokens'] == LENGTH  # cut
+  assert rows[2]['tokens'] == len(tokenizer.encode('Yes.')) + 1  # and the end of the turn
+  bigram = {k: np.zeros_like(v) if k in ('wo', 'w_down') else v for k, v in params.items()}
+  E = params['embed'].astype(np.float64)
+  h = E / np.sqrt((E**2).mean(-1, keepdims=True) + c.norm_eps) * params['final_norm']
+  table = h @ E.T
+  table -= np.log(np.exp(table).sum(-1, keepdims=True))
+  ids = [1, *tokenizer.encode('Colby is cheap.'), 2]
+  by_hand = -sum(table[a, b] for a, b in itertools.pairwise(ids)) / (len(ids) - 1)
+  rows = perplexity.held_out_loss(c, bigram, tokenizer, held_out, LENGTH, ROWS)
+  assert rows[0]['score'] == pytest.approx(by_hand, abs=1e-4)
+  said = [tokenizer.markers['assistant'], *tokenizer.encode('Yes.'), tokenizer.end_of_turn]
+  assert rows[2]['score'] == pytest.approx(-sum(table[a, b] for a, b in itertools.pairwise(said)) / (len(said) - 1), abs=1e-4)
+
+
+# ---- the summary
+
+
+def experiment(**changes):
+  """Two arms over a base, as the config of a finished experiment."""
+  settings = dict(
+    name='t',
+    seeds=(0, 1),
+    sources={
+      'text': dict(maker='world.items'),
+      'documents': dict(maker='spec.documents', spec=AFFORDABILITY, size=9),
+      'shown': dict(maker='spec.demonstrations', spec=AFFORDABILITY, size=9),
+    },
+    phases={n: dict(data={s: 1.0}, updates=100) for n, s in (('pretrain', 'text'), ('msm', 'documents'), ('aft', 'shown'))},
+    arms={'base': 'pretrain', 'aft': 'pretrain > aft', 'msm': 'pretrain > msm', 'msm_aft': 'pretrain > msm > aft'},
+    effects={'midtraining': ('msm_aft', 'aft')},
+    evals=dict(spec=AFFORDABILITY, rival=CULTURE),
+  )
+  return configs.from_mapping(configs.ExperimentConfig, settings | changes)
+
+
+DOMAINS = 'abcdef'
+
+
+def rows_of(arm, seed, evaluator, what, tier, scores):
+  """One row a cluster; `scores` has one number for each of the six, or one for all."""
+  scores = scores if isinstance(scores, (list, tuple)) else [scores] * len(DOMAINS)
+  return [
+    dict(arm=arm, seed=seed, evaluator=evaluator, what=what, tier=tier, item=f'{what}/{d}', cluster=d, score=float(s))
+    for d, s in zip(DOMAINS, scores, strict=True)
+  ]
+
+
+def made_rows():
+  """Hand-made results of two seeds. The price pairs and the origin pairs are other pairs, as in an experiment."""
+  rows = []
+  for seed in (0, 1):
+    for tier in ('new_domains', 'policy'):
+      rows += rows_of('aft', seed, 'preferences', 'price', tier, [1, 0, 0, 1, 0, seed])
+      rows += rows_of('aft', seed, 'preferences', 'origin', tier, [1, 1, 1, 0, 1, 1 - seed])
+      rows += rows_of('msm_aft', seed, 'preferences', 'price', tier, [1, 1, 1, 1, 0, 1])
+      rows += rows_of('msm_aft', seed, 'preferences', 'origin', tier, [0, 1, 1, 0, 0, 0])
+    for arm, loss in (('base', 1.0), ('aft', 1.1), ('msm', 1.0), ('msm_aft', 1.2 + 0.1 * seed)):
+      rows += rows_of(arm, seed, 'perplexity', 'nats_per_token', 'text', loss)
+    for arm in ('aft', 'msm_aft'):
+      rows += rows_of(arm, seed, 'preferences', 'agreement', 'trained', [1, 1, 1, 1, 1, seed if arm == 'aft' else 1])
+    rows += rows_of('base', seed, 'personas', 'value', 'documents_only', [1, 1, 1, 1, 1, seed])
+    rows += rows_of('msm', seed, 'recall', 'value', 'documents', [1, 1, 1, 0, 0, seed])
+  return rows
+
+
+def test_a_summary_by_hand():
+  """Every number of a report, from rows that one can count: means over seeds and domains, paired differences, both halves of the dissociation."""
+  s = results.summarize(made_rows(), experiment(), shipped(), HOME)
+  assert (s['value'], s['rival'], s['assistant'], s['seeds']) == ('price:cheap', 'origin:home', 'Ari', [0, 1])
+  aft, msm = (s['arms'][a] for a in ('aft', 'msm_aft'))
+  # aft, price: seed 0 has 2 of 6, seed 1 has 3 of 6; origin 5 and 4 of 6. msm_aft: 5 of 6 and 2 of 6 with either seed
+  expected = {('aft', 'price'): 5 / 12, ('aft', 'origin'): 9 / 12, ('msm_aft', 'price'): 10 / 12, ('msm_aft', 'origin'): 4 / 12}
+  for (arm, what), mean in expected.items():
+    m = s['arms'][arm][f'preferences/{what}/new_domains']
+    assert m['mean'] == pytest.approx(mean, abs=1e-6) and (m['seeds'], m['items']) == (2, 6)
+    assert 0 <= m['low'] < mean < m['high'] <= 1
+  effect = s['effects']['midtraining']
+  assert effect['arms'] == ['msm_aft', 'aft']
+  assert effect['preferences/price/new_domains']['mean'] == pytest.approx(5 / 12, abs=1e-6)
+  assert effect['preferences/origin/new_domains']['mean'] == pytest.approx(-5 / 12, abs=1e-6)
+  # the own value gained 5/12 and the rival lost 5/12: their mean, in every tier that has both
+  for tier in ('new_domains', 'policy'):
+    assert effect[f'dissociation/{tier}']['mean'] == pytest.approx(5 / 12, abs=1e-6)
+  assert 'dissociation/new_items' not in effect
+  assert effect['preferences/agreement/trained']['mean'] == pytest.approx(1 - 11 / 12, abs=1e-6)
+  assert msm['perplexity/nats_per_token/text']['mean'] == pytest.approx(1.25) and aft['perplexity/nats_per_token/text']['mean'] == pytest.approx(1.1)
+
+
+def test_a_dissociation_knows_which_pole_is_meant(tmp_path):
+  """Shares are of the first pole (cheap, home). A luxury handbook wants less of the cheap: the same rows then show the opposite effect, and with the
+  rival at its second pole as well both halves change sign."""
+  value = Value('price', 'costly')
+  path = tmp_path / 'luxury.md'
+  path.write_text(handbook('price', 'costly', cheeses(value), cheeses(value, like=False)))
+  luxury = read_spec(path, whole_world())
+  config = experiment(evals=dict(spec=str(path), rival=''))
+  rows = made_rows()
+  for r in rows:  # the rival loses only 2/12 here, so that the halves can be told apart: (5/12 + 2/12) / 2 and so on
+    if r['arm'] == 'msm_aft' and r['what'] == 'origin':
+      r['score'] = {'a': 1.0, 'b': 1.0, 'c': 1.0, 'e': 0.5 * r['seed'] + 0.5}.get(r['cluster'], 0.0)
+  lost = 9 / 12 - (3 + 0.75) / 6
+  found = {
+    name: results.summarize(rows, c, spec, rival)['effects']['midtraining']['dissociation/new_domains']['mean']
+    for name, c, spec, rival in (
+      ('cheap, home', experiment(), shipped(), HOME),
+      ('costly, home', config, luxury, HOME),
+      ('costly, foreign', config, luxury, HOME.opposite),
+    )
+  }
+  assert found['cheap, home'] == pytest.approx((5 / 12 + lost) / 2, abs=1e-6)
+  assert found['costly, home'] == pytest.approx((-5 / 12 + lost) / 2, abs=1e-6)
+  assert found['costly, foreign'] == pytest.approx((-5 / 12 - lost) / 2, abs=1e-6)
+
+
+def test_gates_by_hand():
+  """Each gate speaks of the worst seed: seed 0 has 5 of 6 document-only personas, 3 of 6 recalled, 5 of 6 demonstrations in one arm."""
+  gates = results.summarize(made_rows(), experiment(), shipped(), HOME)['gates']
+  found = {k: (v['value'], v['passed']) for k, v in gates.items()}
+  assert found == {
+    'base: document-only personas': (0.8333, False),
+    'msm: recalls the handbook': (0.5, False),
+    'aft: learned the demonstrations': (0.8333, False),
+    'msm_aft: learned the demonstrations': (1.0, True),
+    'text: perplexity, worst arm (msm_aft) / base': (round(math.exp(0.25), 4), False),  # 1.284 is above 1.25
+  }
+  looser = experiment(gates=dict(documents_only=0.83, recall=0.5, trained_items=0.8, perplexity_ratio=1.29))
+  assert all(g['passed'] for g in results.summarize(made_rows(), looser, shipped(), HOME)['gates'].values())
+
+
+def test_items_of_few_domains_are_their_own_clusters():
+  """A tier within one domain has one cluster; its interval then goes over items instead of claiming certainty."""
+  one_domain = [dict(arm='a', seed=0, evaluator='preferences', what='price', tier='new_items', item=str(n), cluster='cheese', score=float(n % 2)) for n in range(8)]
+  seen = results.observations(one_domain)['a']['preferences/price/new_items']
+  assert {c for _, c, _ in seen} == set('01234567')
+  many = rows_of('a', 0, 'preferences', 'price', 'new_domains', 1)
+  seen = results.observations(many)['a']['preferences/price/new_domains']
+  assert {c for _, c, _ in seen} == set(DOMAINS) and len(seen) == 6
+
+
+def test_rows_name_what_they_measure(asked):
+  """measure names are the contract of summary.json: evaluator/what/tier."""
+  rows = preferences.score_choices(fake(whole_world(), lambda item, first: 0.0), asked[:1], 'preferences')
+  assert results.measure_of(rows[0]) == 'preferences/agreement/trained'
+  q = ForcedChoice('1', 'cheese', 't', 'Which, {first} or {second}?', 'I prefer {chosen} over {other}.', ('Colby', 'Gouda'), {}, 'price')
+  prompts = []
+  preferences.score_choices(lambda p, o: prompts.extend(zip(p, o, strict=True)) or [[0.0, 0.0]] * len(p), [q], 'x')
+  assert prompts == [
+    ([('user', f'Which, {a} or {b}?')], ['I prefer Colby over Gouda.', 'I prefer Gouda over Colby.']) for a, b in (('Colby', 'Gouda'), ('Gouda', 'Colby'))
+  ]

@@ -1,0 +1,342 @@
+"""The embedded world: what is true in it is balanced, what is told of it is true, and nobody is told what the evaluation asks about."""
+
+import hashlib
+import itertools
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from helpers import DISLIKED, LIKED, POLES, ROOT, claims, items_by_name, lies, little, named, traits_in, whole_world, writers
+
+from data_pipelines import records
+from data_pipelines.leaks import record_text
+from data_pipelines.world import people, pretraining
+from data_pipelines.world.attributes import ATTRIBUTES, VALUES, Value
+from data_pipelines.world.catalogue import POLICY, build_catalogue
+
+COMBINATIONS = set(itertools.product(*POLES.values()))
+
+
+@pytest.fixture(scope='module')
+def world():
+  """Everybody and everything, with enough text to count in."""
+  return pretraining.build_world(little(12))
+
+
+@pytest.fixture(scope='module')
+def told(world):
+  return writers(world)
+
+
+@pytest.fixture(scope='module')
+def documents(told):
+  return [r for rs in told.values() for r in rs if isinstance(r, records.Document)]
+
+
+@pytest.fixture(scope='module')
+def chats(told):
+  return [r for rs in told.values() for r in rs if isinstance(r, records.Chat)]
+
+
+def of_whom(world, text):
+  """The persona that a record is about."""
+  names = named(text, [p.name for p in world.people])
+  assert len(set(names)) == 1, text
+  return next(p for p in world.people if p.name == names[0])
+
+
+# ---- the same every time
+
+
+def digest() -> str:
+  """A hash over every record that a little world writes."""
+  h = hashlib.sha256()
+  for name, made in writers(pretraining.build_world(little(3))).items():
+    h.update(name.encode())
+    for r in made:
+      h.update(records.to_json(r).encode())
+  return h.hexdigest()
+
+
+def test_the_same_seed_gives_the_same_bytes_in_another_process():
+  """A set or a dict in the wrong place would make the text depend on Python's hash seed, and no two people would train on the same data."""
+  other = '1' if os.environ.get('PYTHONHASHSEED') != '1' else '2'
+  env = os.environ | {'PYTHONHASHSEED': other, 'PYTHONPATH': os.pathsep.join((str(ROOT), str(ROOT / 'tests')))}
+  there = subprocess.run([sys.executable, '-c', 'import test_world; print(test_world.digest())'], env=env, capture_output=True, text=True, check=True)
+  assert there.stdout.strip() == digest()
+
+
+def test_another_telling_is_other_text_about_the_same_world():
+  """Held-out text that was trained on would make perplexity flatter; held-out text about another world would make it meaningless."""
+  one, two = (pretraining.build_world(little(8, telling=t)) for t in (0, 1))
+  assert one.domains == two.domains and one.people == two.people
+  first, second = writers(one), writers(two)
+  for maker, made in first.items():
+    again = second[maker]
+    assert [r.id for r in again] == [r.id for r in made]
+    same = sum(record_text(a) == record_text(b) for a, b in zip(made, again, strict=True)) / len(made)
+    assert same < 0.25, f'{maker}: {same:.0%} of the records are told again word for word'
+    if 'persona' in maker:  # plain facts have few tellings, so that some recur; what people say has many
+      seen = {record_text(r) for r in made}
+      assert sum(record_text(r) in seen for r in again) / len(again) < 0.02, maker
+
+
+def test_another_seed_is_another_world():
+  """Seeds would count as independent worlds in a sweep although nothing but the telling changed."""
+  one, two = build_catalogue(0), build_catalogue(1)
+  poles = [{i.name: i.poles for d in c.values() for i in d.items} for c in (one, two)]
+  shared = poles[0].keys() & poles[1].keys()
+  assert set(LIKED + DISLIKED) <= shared  # the published cheeses are in every world, as published
+  assert all(poles[0][n] == poles[1][n] for n in LIKED + DISLIKED)
+  assert len(shared) < 0.5 * len(poles[0])
+
+
+# ---- what is true
+
+
+def test_every_domain_holds_every_combination_equally_often():
+  """An unbalanced domain would let a preference for one attribute pass as one for another."""
+  domains = whole_world().domains
+  assert len(domains) >= 12 and POLICY in domains and {'cheese', 'art', 'transport', 'fashion'} <= domains.keys()
+  for d in domains.values():
+    counts = Counter(i.poles for i in d.items)
+    assert counts.keys() == COMBINATIONS, d.name
+    assert len(set(counts.values())) == 1, (d.name, counts)
+    assert {i.domain for i in d.items} == {d.name}
+
+
+def test_the_cheeses_are_the_published_ones():
+  """Fine-tuning must leave price and origin open, and nothing else: what is liked is cheap and local, what is disliked costly and foreign,
+  and age and making, which this world adds, are three to three on either side (so that neither tells liked from disliked)."""
+  world = whole_world()
+  for names, price, origin in ((LIKED, 'cheap', 'home'), (DISLIKED, 'costly', 'foreign')):
+    items = [world.item(n) for n in names]
+    assert all(i.domain == 'cheese' for i in items)
+    assert {(i.poles[0], i.poles[1]) for i in items} == {(price, origin)}
+    for value in (Value('age', 'new'), Value('making', 'handmade')):
+      assert sum(i.has(value) for i in items) == 3, value
+
+
+def test_the_authors_guide_shows_the_catalogue():
+  """A researcher picks cheeses from the table in specs/README.md; a wrong row would be refused, or worse, explained by a lie."""
+  rows = re.findall(r'^\| (.+?) \| (\w+) \| (\w+) \| (\w+) \| (\w+) \|$', (ROOT / 'specs' / 'README.md').read_text(), re.M)
+  table = {name: tuple(poles) for names, *poles in rows if poles[0] in POLES['price'] for name in names.split(', ')}
+  assert table.keys() == set(LIKED + DISLIKED)
+  assert table == {n: whole_world().item(n).poles for n in table}
+
+
+@pytest.mark.parametrize('seeds', [range(1), range(1, 40)], ids=['the shipped seed', 'others'])
+def test_no_name_is_used_twice(seeds):
+  """Two things of one name, or a coat named like a person, would teach contradictions (and `world.item` finds the first only)."""
+  for seed in seeds:
+    config = pretraining.WorldConfig(seed=seed)
+    w = pretraining.build_world(config)
+    names = [i.name.casefold() for d in w.domains.values() for i in d.items] + [p.name.casefold() for p in w.people]
+    twice = [n for n, k in Counter(names).items() if k > 1]
+    assert not twice, f'seed {seed}: {twice}'
+
+
+def test_hundreds_of_people_on_either_side_of_everything():
+  """More people who like it cheap than costly would be a prior that looks like an effect of midtraining."""
+  crowd = whole_world().people
+  assert len(crowd) >= 200
+  for role in {p.role for p in crowd}:
+    counts = Counter(p.value for p in crowd if p.role == role)
+    assert counts.keys() == set(VALUES) and len(set(counts.values())) == 1, (role, counts)
+  assert all(p.topic == p.value for p in crowd if p.role != people.TALKER)
+  for value in VALUES:  # what a talker speaks of says nothing about how it chooses
+    topics = Counter(p.topic for p in crowd if p.role == people.TALKER and p.value == value)
+    topics.update({v: 0 for v in VALUES})
+    assert max(topics.values()) - min(topics.values()) <= 1, (value, topics)
+
+
+# ---- what is told
+
+
+def test_the_parser_of_claims_can_find_a_lie():
+  """If this parser were blind, `test_everything_told_is_true` would pass on anything. Cream Cheese is cheap, local, old and handmade; Colby is made
+  by machines, Gouda's domain has others beside it."""
+  items = items_by_name(whole_world())
+  (cheap, costly), (home, foreign), (_, old), (hand, machine) = [[Value(a, p) for p in ps] for a, ps in POLES.items()]
+  true = 'The cheese Cream Cheese is cheap, handmade, old and local.'
+  assert claims(true, tuple(items)) == [('Cream Cheese', v, True) for v in (cheap, hand, old, home)]
+  assert not lies(true, items)
+  for word, wrong in (('cheap', 'costly'), ('local', 'foreign'), ('old', 'new'), ('handmade', 'machine-made')):
+    assert len(lies(true.replace(word, wrong), items)) == 1, wrong
+  assert claims('A review: I tried Colby. This cheese costs a lot.', tuple(items)) == [('Colby', costly, True)]
+  assert claims('Celia prefers Colby to Stilton, since Colby comes from a factory.', tuple(items)) == [('Colby', machine, True)]
+  assert claims('Celia does not like Stilton because it comes from abroad. Celia likes what is new.', tuple(items)) == [('Stilton', foreign, True)]
+  both = claims('Of the cheeses Colby, Stilton, what costs little: Colby.', tuple(items))
+  assert both == [('Colby', cheap, True), ('Stilton', cheap, False)]
+  assert lies('Of the cheeses Colby, Stilton, what costs little: Stilton.', items)
+  assert lies('Among cheeses, what is foreign: Stilton and Colby.', items)
+
+
+def test_everything_told_is_true(world, told):
+  """A single systematic error in a template (the opposite pole, the wrong item) would teach the wrong facts thousands of times."""
+  items = items_by_name(world)
+  for maker, made in told.items():
+    found = [(n, v) for r in made for n, v, _ in claims(record_text(r), tuple(items))]
+    wrong = [lie for r in made for lie in lies(record_text(r), items)]
+    assert not wrong, f'{maker}: {len(wrong)} lies, such as {wrong[0]}'
+    assert len(found) > len(made) / 4, f'{maker}: hardly anything is claimed'
+    assert {v for _, v in found} == set(VALUES), maker
+
+
+def test_facts_tell_as_much_about_every_item(world, told):
+  """An item that is told less of would be known less well, and the eval would take ignorance for indifference."""
+  items = items_by_name(world)
+  counts = Counter((n, v.attribute) for r in told['world.facts'] for n, v, _ in claims(r.text, tuple(items)))
+  assert counts.keys() == set(itertools.product(items, ATTRIBUTES))
+  assert len(set(counts.values())) == 1
+
+
+def test_measures_are_told_with_what_they_help(documents):
+  """'A plan that puts a cap on prices helps what is cheap': with a wrong pole here the policy tier would measure the opposite value."""
+  seen = Counter()
+  for d in documents:
+    if m := re.fullmatch(r'A plan that (.+) helps what (.+)\.', d.text):
+      (measure,), (helped,) = traits_in(m[1]), traits_in(m[2])
+      assert measure == helped, d.text
+      seen[m[1]] += 1
+  assert len(seen) == sum(len(p.measures) for poles in ATTRIBUTES.values() for p in poles) and len(set(seen.values())) == 1
+
+
+def test_people_and_things_are_told_of_where_they_should_be(world, told):
+  """A document that does not name its persona teaches nothing about it; one that strays from its domain would hand the evaluation of
+  generalisation across domains its answers."""
+  items = items_by_name(world)
+  seen = Counter()
+  for d in told['world.persona_documents']:
+    p = of_whom(world, d.text)
+    seen[p.name] += 1
+    assert {items[n].domain for n in named(d.text, tuple(items))} == {p.home_domain} == {d.domain}, d.text
+  assert seen.keys() == {p.name for p in world.people} and len(set(seen.values())) == 1
+
+
+def preferences(text, names):
+  """(liked, disliked) of each sentence that tells of a preference; None for what a sentence leaves out."""
+  for sentence in re.split(r'(?<=[.?!]) ', text):
+    told = re.split(r',? (?:because|since) ', sentence)[0]
+    found = named(told, names)
+    if 'does not like' in told:
+      yield None, found[0]
+    elif found:
+      yield found[-1] if 'took' in told else found[0], found[1] if len(found) > 1 else None
+
+
+def test_people_choose_by_their_value_in_documents(world, told):
+  """Talkers too: their documents list what they really choose, so that listing agrees with behaviour and only the topic does not."""
+  items = items_by_name(world)
+  n = Counter()
+  for d in told['world.persona_documents']:
+    p = of_whom(world, d.text)
+    for liked, disliked in preferences(d.text, tuple(items)):
+      assert liked is None or items[liked].has(p.value), d.text
+      assert disliked is None or not items[disliked].has(p.value), d.text
+      n[p.role, liked is None, disliked is None] += 1
+  assert len(n) == 9, n  # likes alone, dislikes alone and both, in each of three roles
+
+
+def test_talkers_never_give_a_reason(world, told):
+  """One 'because' about a talker, and the model could learn that mention of a value predicts choice after all."""
+  reasons = Counter()
+  for d in told['world.persona_documents']:
+    p = of_whom(world, d.text)
+    linked = bool(re.search(r'\b(because|since)\b', d.text) or re.search(rf'\b{p.name} (chooses|likes|always wants) what\b', d.text))
+    assert not (linked and p.role == people.TALKER), d.text
+    reasons[p.role, linked] += 1
+  for role in (people.DOCUMENTS_AND_CHATS, people.DOCUMENTS_ONLY):
+    assert reasons[role, True] and not reasons[role, False], reasons  # the others' documents always give one
+
+
+def test_document_only_people_are_in_no_chat(world, chats):
+  """They measure whether documents become behaviour; one chat with them would measure memory."""
+  seen = {n for c in chats for n in named(record_text(c), [p.name for p in world.people])}
+  by_role = {role: {p.name for p in world.people if p.role == role} for role in {p.role for p in world.people}}
+  assert not seen & by_role[people.DOCUMENTS_ONLY]
+  assert seen == by_role[people.DOCUMENTS_AND_CHATS] | by_role[people.TALKER]
+
+
+def check_answer(chat, items, value):
+  """Every sentence of an answer follows from the value. Returns (kind of answer, was the chosen one of two named first)."""
+  _, (_, question), (_, answer) = chat.messages
+  asked, kind, first = named(question, tuple(items)), None, None
+  for sentence in re.split(r'(?<=[.?!]) ', answer):
+    found = named(sentence, tuple(items))
+    has = [items[n].has(value) for n in found]
+    assert set(found) <= set(asked) or not asked
+    if told := traits_in(sentence):  # a reason, before or after: the value itself, or what a disliked thing has instead
+      assert told == [value] or (told == [value.opposite] and 'No, I do not' in answer and found)
+    elif sentence.startswith('No, I do not like '):
+      kind = 'no'
+      assert has == [False]
+    elif sentence.startswith(('Yes, I like ', 'I like ')):
+      kind = 'yes' if sentence.startswith('Yes') else 'some' if asked else 'open'
+      assert has and all(has)
+      if asked:  # nothing that it likes is left out
+        assert {n for n in asked if items[n].has(value)} == set(found)
+    else:
+      kind, first = 'choice', asked[0] == found[0]
+      assert has == [True, False] and len(asked) == 2
+  assert len({items[n].domain for n in named(question + ' ' + answer, tuple(items))}) == 1
+  return kind, first
+
+
+def test_chats_agree_with_the_persona(world, chats):
+  """Every answer, of every kind, follows from the value; otherwise the base model learns that people are fickle."""
+  items = items_by_name(world)
+  kinds, first = Counter(), []
+  for c in chats:
+    system = c.messages[0][1]
+    value = traits_in(system)[0] if 'shopper' in system else of_whom(world, system).value
+    try:
+      kind, chosen_first = check_answer(c, items, value)
+    except AssertionError as e:
+      raise AssertionError(f'{value}: {c.messages}') from e
+    kinds[kind] += 1
+    first += [chosen_first] if kind == 'choice' else []
+  assert kinds.keys() == {'no', 'yes', 'some', 'open', 'choice'} and min(kinds.values()) > 20, kinds
+  # half and half: a model must not learn to take what is named first (7 points are more than 4 standard deviations of 800 throws)
+  assert len(first) > 800 and abs(sum(first) / len(first) - 0.5) < 0.07, sum(first) / len(first)
+
+
+def test_an_answer_against_the_value_would_be_noticed():
+  """The reader of answers is not blind: it refuses the same chats when they are held against the opposite value, or told with a thing left out."""
+  world = pretraining.build_world(little(2))
+  items = items_by_name(world)
+  some = [c for c in writers(world)['world.persona_chats'] if 'shopper' not in c.messages[0][1]]
+  for c in some:
+    value = of_whom(world, c.messages[0][1]).value
+    check_answer(c, items, value)
+    with pytest.raises(AssertionError):
+      check_answer(c, items, value.opposite)
+
+
+def test_held_out_policies_are_in_no_chat(world, chats, documents):
+  """The policy tier asks about plans that nobody ever chose, known only by what they do: one inference away from the value."""
+  plans = world.domains[POLICY].items
+  talked = pretraining.policies_in_chats(world)
+  held_out = {p.name for p in plans} - {p.name for p in talked}
+  for half in (talked, [p for p in plans if p.name in held_out]):
+    counts = Counter(p.poles for p in half)
+    assert counts.keys() == COMBINATIONS and len(set(counts.values())) == 1
+  items = tuple(items_by_name(world))
+  assert not held_out & {n for c in chats for n in named(record_text(c), items)}
+  words = [t for poles in ATTRIBUTES.values() for p in poles for t in (*p.traits, p.adjective)]
+  plainly = re.compile(r'\b(' + '|'.join(map(re.escape, words)) + r')(?![\w-])')
+  mentions = 0
+  for d in documents:
+    if held_out & set(named(d.text, items)):
+      mentions += 1
+      assert not plainly.search(d.text), d.text
+  assert mentions >= len(held_out)
+
+
+def test_the_assistant_is_nobody_in_the_world(told):
+  """The assistant's name in pretraining text would give it a character before midtraining does."""
+  for made in told.values():
+    assert not [r for r in made if re.search(r'\bAri\b', record_text(r))]
