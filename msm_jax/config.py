@@ -185,6 +185,7 @@ class ExperimentConfig:
   mesh: MeshConfig = MeshConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   loss_chunk: int = 0
+  xla_flags: str = ''  # for the compiler, set before it starts; XLA_FLAGS of the environment goes after them
   max_skipped: int = 20
   effects: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
   evals: EvalConfig = EvalConfig()

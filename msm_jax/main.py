@@ -26,7 +26,8 @@ def main(argv: list[str]) -> None:
   began = time.monotonic()
   stop = Stop()
 
-  import jax  # after the flags are known to be right
+  os.environ['XLA_FLAGS'] = f'{_CONFIG.value.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
+  import jax  # after its flags are set
 
   from msm_jax import config, experiment, report
   from msm_jax.metrics import duration, say

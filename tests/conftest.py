@@ -23,9 +23,6 @@ os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
 
 import pytest  # noqa: E402
 
-# A world of 500 facts and 130 chats, written in a tenth of a second.
-SMALL_WORLD = dict(per_value=2, documents_only=1, talkers=1, facts_per_item=2, documents_per_persona=3, chats_per_persona=4, context_chats=40)
-
 
 @pytest.fixture(autouse=True)
 def no_tensorflow():
@@ -36,22 +33,27 @@ def no_tensorflow():
 
 @pytest.fixture(scope='session')
 def world():
-  from data_pipelines.world.pretraining import WorldConfig, build_world
+  """A world with two of everything, some 600 texts."""
+  from helpers import little
 
-  return build_world(WorldConfig(**SMALL_WORLD))
+  from data_pipelines.world.pretraining import build_world
+
+  return build_world(little(chats_per_persona=4))
 
 
 @pytest.fixture(scope='session')
 def texts(world):
-  """What the small world's tokenizer learns from."""
-  from data_pipelines.world import pretraining
+  """All that the small world writes down, line by line."""
+  from helpers import writers
 
-  chats = [content for chat in pretraining.persona_chats(world) for _, content in chat.messages]
-  return [d.text for d in pretraining.item_documents(world)] + chats
+  from data_pipelines.leaks import record_text
+
+  return [line for records in writers(world).values() for r in records for line in record_text(r).split('\n')]
 
 
 @pytest.fixture(scope='session')
 def tokenizer(texts):
+  """400 pieces: 256 bytes, 8 marks, the letters and the commonest syllables."""
   from msm_jax.tokenizer import Tokenizer, train_sentencepiece
 
   return Tokenizer(train_sentencepiece(texts, 400))

@@ -177,7 +177,9 @@ def test_consistency_counts_by_hand():
   score = {('a', 0): 1.0, ('a', 1): 1.0, ('a', 2): 1.0, ('b', 0): 1.0, ('b', 1): 0.0, ('b', 2): 0.0}
 
   def row(domain, n, tier, s, what='conflict', same=1.0):
-    return dict(what=what, tier=tier, options=[f'{domain}{n}', 'other'], cluster=domain, item=f'{tier}/{domain}{n}', score=s, same_in_both_orders=same)
+    return dict(
+      what=what, tier=tier, options=[f'{domain}{n}', 'other'], cluster=domain, item=f'{tier}/{domain}{n}', score=s, same_in_both_orders=same
+    )
 
   rows = [row(d, n, 'new_domains', s, same=float((d, n) != ('a', 0))) for (d, n), s in score.items()]
   rows += [row('a', 0, 'reworded', 1.0), row('a', 1, 'reworded', 0.0), row('b', 2, 'reworded', 0.0)]
@@ -250,7 +252,11 @@ PROMPTS = (
   [('user', 'Which cheese do you prefer, Colby or Stilton?')],
   'A report on Ari. Ari likes Colby because it',
 )
-OPTIONS = (['Yes, I like Colby.', 'No.'], ['I prefer Colby over Stilton.', 'I prefer Stilton over Colby.', 'Neither.'], [' is cheap.', ' comes from a workshop.'])
+OPTIONS = (
+  ['Yes, I like Colby.', 'No.'],
+  ['I prefer Colby over Stilton.', 'I prefer Stilton over Colby.', 'Neither.'],
+  [' is cheap.', ' comes from a workshop.'],
+)
 
 
 def test_a_score_is_the_log_likelihood_of_the_option_alone(model, tokenizer):
@@ -446,7 +452,10 @@ def test_gates_by_hand():
 
 def test_items_of_few_domains_are_their_own_clusters():
   """A tier within one domain has one cluster; its interval then goes over items instead of claiming certainty."""
-  one_domain = [dict(arm='a', seed=0, evaluator='preferences', what='price', tier='new_items', item=str(n), cluster='cheese', score=float(n % 2)) for n in range(8)]
+  one_domain = [
+    dict(arm='a', seed=0, evaluator='preferences', what='price', tier='new_items', item=str(n), cluster='cheese', score=float(n % 2))
+    for n in range(8)
+  ]
   seen = results.observations(one_domain)['a']['preferences/price/new_items']
   assert {c for _, c, _ in seen} == set('01234567')
   many = rows_of('a', 0, 'preferences', 'price', 'new_domains', 1)
@@ -462,5 +471,6 @@ def test_rows_name_what_they_measure(asked):
   prompts = []
   preferences.score_choices(lambda p, o: prompts.extend(zip(p, o, strict=True)) or [[0.0, 0.0]] * len(p), [q], 'x')
   assert prompts == [
-    ([('user', f'Which, {a} or {b}?')], ['I prefer Colby over Gouda.', 'I prefer Gouda over Colby.']) for a, b in (('Colby', 'Gouda'), ('Gouda', 'Colby'))
+    ([('user', f'Which, {a} or {b}?')], ['I prefer Colby over Gouda.', 'I prefer Gouda over Colby.'])
+    for a, b in (('Colby', 'Gouda'), ('Gouda', 'Colby'))
   ]

@@ -348,7 +348,10 @@ def lines(path, *rows):
 def test_published_sets_load_as_they_are(tmp_path):
   """The published documents have text/source/domain, the chats messages: fields that we don't know are left out, missing ones are empty."""
   path = lines(
-    tmp_path / 'd.jsonl', {'text': 'One é.\nTwo.', 'source': 'blog', 'domain': 'cheese', 'tokens': 7}, '', {'text': '', 'id': 5, 'claim_ids': ['a', 2]}
+    tmp_path / 'd.jsonl',
+    {'text': 'One é.\nTwo.', 'source': 'blog', 'domain': 'cheese', 'tokens': 7},
+    '',
+    {'text': '', 'id': 5, 'claim_ids': ['a', 2]},
   )
   assert list(records.read_jsonl(path)) == [
     Document(id='d.jsonl:1', text='One é.\nTwo.', domain='cheese', provenance='blog'),
@@ -437,20 +440,30 @@ def test_a_corpus_is_the_same_bytes_every_time(samples, written, tmp_path):
   assert [p.name for p in tmp_path.iterdir()] == ['again']  # nothing else is left behind
 
 
-@pytest.mark.parametrize('which', ['*array_record*', 'dataset_info.json', 'features.json'])
-def test_a_changed_corpus_is_noticed(which, written, tmp_path):
+def test_a_changed_corpus_is_noticed(written, tmp_path):
   """One flipped byte, and results would come from data that nobody has; the line says to delete the folder, so that it is written anew."""
   folder = tmp_path / 'data'
   shutil.copytree(written['documents'], folder)
-  (file,) = folder.rglob(which)
+  (file,) = folder.rglob('*array_record*')
   content = bytearray(file.read_bytes())
   content[len(content) // 2] ^= 1
   file.write_bytes(content)
   with pytest.raises(DataError, match=f'{re.escape(str(folder))} changed .*; delete that folder and run again'):
     corpora.read_card(folder)
   file.unlink()
-  with pytest.raises(DataError, match='delete'):
+  with pytest.raises(DataError, match=f'{re.escape(str(folder))} changed .*; delete that folder and run again'):
     corpora.read_card(folder)
+
+
+@pytest.mark.parametrize('content', [None, '', '{"name": "corpus"}'], ids=['gone', 'empty', 'stripped'])
+def test_a_corpus_without_its_description_is_noticed(content, written, tmp_path):
+  """tfds keeps the number of rows in dataset_info.json, which the card doesn't cover: without it reading ends in an error of tfds' own."""
+  folder = tmp_path / 'data'
+  shutil.copytree(written['documents'], folder)
+  (file,) = folder.rglob('dataset_info.json')
+  file.unlink() if content is None else file.write_text(content)
+  with pytest.raises(DataError, match=f'{re.escape(str(folder))} .*delete .* and run again'):
+    len(corpora.read_rows(folder, 'documents'))
 
 
 @pytest.mark.parametrize('content', ['', '{"kind": ', '[]', 'null', '{"kind": "documents"}'])

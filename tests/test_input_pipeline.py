@@ -1,0 +1,297 @@
+"""From records to batches: nothing lost, nothing leaked, nothing learned that should not be; and the tokenizer under it."""
+
+import contextlib
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from data_pipelines import corpora
+from data_pipelines.records import Chat, DataError, Document
+from msm_jax.input_pipeline import Source, batches, row_to_record
+from msm_jax.tokenizer import BOS, END_OF_TURN, EOS, PAD, ROLE_MARKERS, UNK, Tokenizer, train_sentencepiece
+
+LENGTH = 64
+
+
+def row(record):
+  """As tfds returns it."""
+  if isinstance(record, Chat):
+    roles, contents = zip(*record.messages, strict=True)
+    return {'id': record.id.encode(), 'roles': [r.encode() for r in roles], 'contents': [c.encode() for c in contents]}
+  return {'id': record.id.encode(), 'text': record.text.encode(), 'claim_ids': []}
+
+
+def source(records, name='s'):
+  return Source(name, corpora.kind_of(records), [row(r) for r in records])
+
+
+DOCUMENTS = [Document(f'd{n}', f'It is {n}. ' + 'The plan is cheap. ' * (n * 7 % 11)) for n in range(23)]  # some are longer than a row
+CHATS = [
+  Chat(f'c{n}', ((('system', 'You are A.'),) if n % 2 else ()) + (('user', f'{n}?'), ('assistant', 'I like ' + 'it ' * (n % 7) + f'{n}.')))
+  for n in range(29)
+]  # fmt: skip
+
+
+def take(iterator, n):
+  return [next(iterator) for _ in range(n)]
+
+
+def first_rows(sources, tokenizer, n, batch_size=4, length=LENGTH, seed=0, shard=(0, 1)):
+  """All rows of the first `n` batches, one array per key."""
+  with contextlib.closing(batches(sources, tokenizer, batch_size, length, seed, shard)) as iterator:
+    found = take(iterator, n)
+  return {k: np.concatenate([b[k] for b in found]) for k in found[0]}
+
+
+def segments(x, r):
+  """The segments of row r, in order, as dicts of arrays; checks that each is one stretch with positions from 0."""
+  ids = x['segment_ids'][r]
+  used = ids[ids > 0]
+  assert (np.diff(used) >= 0).all() and set(used) == set(range(1, used.max() + 1)), 'segments are numbered from 1, left to right'
+  assert (ids[len(used) :] == 0).all(), 'padding comes last'
+  for s in range(1, used.max() + 1):
+    at = ids == s
+    np.testing.assert_array_equal(x['positions'][r, at], np.arange(at.sum()))
+    yield {k: v[r, at] for k, v in x.items()}
+
+
+# ---------------------------------------------------------------------------------------------------------------------- packing
+
+
+def test_documents_fill_rows_and_lose_no_token(tokenizer):
+  """Concatenated and split: the segments put together again are whole documents, all of them in every epoch, and no cell is padding."""
+  x = first_rows([(source(DOCUMENTS), 1.0)], tokenizer, 40)
+  assert x['tokens'].shape == (160, LENGTH)
+  assert (x['segment_ids'] > 0).all() and (x['weights'] == 1).all()
+  # documents, token by token: a document begins with BOS and its last target is EOS
+  stream, current = [], []
+  for r in range(160):
+    for s in segments(x, r):
+      for token, target in zip(s['tokens'], s['targets'], strict=True):
+        assert (token == BOS) == (not current)
+        assert not current or token == current[-1], 'a token is the target before it, across rows too'
+        current.append(int(target))
+        if target == EOS:
+          stream.append(tokenizer.decode(current[:-1]))
+          current = []
+  wanted, n = Counter(d.text for d in DOCUMENTS), len(DOCUMENTS)
+  epochs = [stream[i : i + n] for i in range(0, len(stream) - n, n)]
+  assert len(epochs) >= 5
+  assert all(Counter(e) == wanted for e in epochs)
+  assert epochs[0] != epochs[1], 'every epoch has an order of its own'
+
+
+def test_chats_are_never_split(tokenizer):
+  """Each segment is one whole chat, from BOS to its end of turn, and all chats come equally often."""
+  x = first_rows([(source(CHATS), 1.0)], tokenizer, 60)
+  known = {tokenizer.render(c)[0].tobytes(): c.id for c in CHATS}
+  seen = Counter()
+  for r in range(len(x['tokens'])):
+    for s in segments(x, r):
+      assert s['tokens'][0] == BOS and s['targets'][-1] == tokenizer.end_of_turn
+      np.testing.assert_array_equal(s['tokens'][1:], s['targets'][:-1])
+      seen[known[np.append(s['tokens'], s['targets'][-1]).astype(np.int32).tobytes()]] += 1
+  assert set(seen) == {c.id for c in CHATS}
+  assert max(seen.values()) - min(seen.values()) <= 2
+  assert (x['segment_ids'] > 0).mean() > 0.85, 'first-fit leaves little room unused'
+  assert not x['weights'][x['segment_ids'] == 0].any(), 'padding is never learned'
+
+
+def test_the_assistant_alone_is_learned(tokenizer):
+  """The targets with weight, put together, read exactly what assistants said, each ended by one end of turn."""
+  chats = [
+    Chat('one', (('system', 'You are A.'), ('user', 'Hi?'), ('assistant', 'First  line.\nSecond: 7.'), ('user', 'And?'), ('assistant', ' No. '))),
+    Chat('two', (('user', 'Say it.'), ('assistant', 'It is cheap.'))),
+    Chat('no answer', (('user', 'Only me.'),)),
+  ]
+  for chat in chats:
+    ids, weights = tokenizer.render(chat)
+    x = first_rows([(source([chat]), 1.0)], tokenizer, 1, batch_size=1, length=len(ids) + 5)
+    learned = x['targets'][x['weights'] == 1]
+    assert set(x['weights'].flat) <= {0, 1} and len(learned) == weights.sum()
+    said = [[]]
+    for t in learned:
+      if t == tokenizer.end_of_turn:
+        said.append([])
+      else:
+        said[-1].append(t)
+    assert [tokenizer.decode(turn) for turn in said] == [c for r, c in chat.messages if r == 'assistant'] + ['']
+
+
+def test_open_prompts_end_where_the_answer_goes_on(tokenizer):
+  """A prompt that stays open has no end of turn after its last message, and closed ones do."""
+  messages = [('user', 'Hi?'), ('assistant', 'It is')]
+  closed, _ = tokenizer.render_chat(messages)
+  open_, _ = tokenizer.render_chat(messages, continues=True)
+  assert closed.tolist() == [*open_.tolist(), tokenizer.end_of_turn]
+  assert open_.tolist().count(tokenizer.end_of_turn) == 1
+
+
+def test_chats_that_fit_nowhere_are_an_error(tokenizer):
+  """If no chat fits into a row, the pipeline says so; it used to look for one for ever."""
+
+  class Rows(list):
+    reads = 0
+
+    def __getitem__(self, i):
+      self.reads += 1
+      if self.reads > 20 * len(self):
+        raise AssertionError('read everything 20 times without a word')
+      return super().__getitem__(i)
+
+  long = [Chat(f'c{n}', (('user', 'Hi?'), ('assistant', 'It is cheap. ' * 40))) for n in range(5)]
+  with pytest.raises(DataError, match=f'length.*{LENGTH}|{LENGTH}.*length') as e:
+    first_rows([(Source('talk', 'chats', Rows(map(row, long))), 1.0)], tokenizer, 1)
+  assert 'talk' in str(e.value) and '\n' not in str(e.value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------- mixtures
+
+
+def named(n, name):
+  """Documents that all begin with their source's name, several to a row."""
+  return source([Document(f'{name}{k}', f'{name} {k} is cheap.') for k in range(n)], name)
+
+
+@pytest.mark.parametrize('shares', [dict(A=1.0, B=1.0, C=3.0), dict(A=0.05, B=0.95)], ids=str)
+def test_mixture_shares(tokenizer, shares):
+  """Shares are of rows, whatever the sizes of the sources (A has 30 records, B 900): 500 rows come out within 2 % of what was asked."""
+  sizes = dict(A=30, B=900, C=300)
+  x = first_rows([(named(sizes[s], s), w) for s, w in shares.items()], tokenizer, 50, batch_size=10)
+  starts = {tokenizer.encode(s)[0]: s for s in shares}
+  came = Counter()
+  for r in range(500):
+    of = {starts[int(s['tokens'][1])] for s in segments(x, r) if len(s['tokens']) > 1 and s['tokens'][0] == BOS}
+    assert len(of) == 1, 'a row holds one source'
+    came.update(of)
+  for s, w in shares.items():
+    assert came[s] / 500 == pytest.approx(w / sum(shares.values()), abs=0.02)
+  early = Counter()
+  for r in range(100):
+    early.update({starts[int(s['tokens'][1])] for s in segments(x, r) if len(s['tokens']) > 1 and s['tokens'][0] == BOS})
+  assert early['B'] / 100 == pytest.approx(shares['B'] / sum(shares.values()), abs=0.05), 'and evenly over time'
+
+
+def test_seeds_give_other_orders(tokenizer):
+  """The same seed the same batches, another seed others."""
+  first = lambda seed: first_rows([(source(DOCUMENTS), 1.0), (source(CHATS), 1.0)], tokenizer, 2, seed=seed)['tokens']  # noqa: E731
+  np.testing.assert_array_equal(first(0), first(0))
+  assert (first(0) != first(1)).mean() > 0.3
+
+
+# ---------------------------------------------------------------------------------------------------------------------- resume
+
+
+@pytest.mark.parametrize('consumed', [0, 1, 5, 21])
+def test_iterator_state(tokenizer, consumed):
+  """A fresh iterator, given the state (through JSON, as in a checkpoint), goes on with the very next batches; prefetched ones don't count.
+
+  Early on, some sources of the mixture have not begun, and now and then a document ends with its row: both are states of their own.
+  """
+  mixture = [(source(DOCUMENTS), 0.5), (source(CHATS), 0.3), (named(60, 'A'), 0.2)]
+  make = lambda: batches(mixture, tokenizer, 4, LENGTH, seed=5)  # noqa: E731
+  there = make()
+  take(there, consumed)
+  state = json.loads(json.dumps(there.get_state()))
+  wanted = take(there, 3)
+  here = make()
+  here.set_state(state)
+  for a, b in zip(take(here, 3), wanted, strict=True):
+    assert a.keys() == b.keys()
+    for k in a:
+      assert a[k].dtype == b[k].dtype
+      np.testing.assert_array_equal(a[k], b[k], err_msg=k)
+  here.close()
+  there.close()
+
+
+@pytest.mark.parametrize('count', [2, 3])
+def test_processes_read_disjoint_records(tokenizer, count):
+  """Each process reads records of its own, all of them together read all, and none reads the same one twice an epoch."""
+  n = 61
+  records = [Document(f'd{k}', f'{k}!') for k in range(n)]
+  read = []
+  for index in range(count):
+    x = first_rows([(source(records), 1.0)], tokenizer, 5, shard=(index, count))
+    texts = Counter()
+    for ids in x['targets'].reshape(1, -1):
+      for piece in np.split(ids, np.flatnonzero(ids == EOS) + 1)[:-1]:
+        texts[tokenizer.decode(piece[:-1])] += 1
+    read.append(texts)
+    assert max(texts.values()) - min(texts.values()) <= 1
+  for i in range(count):
+    for j in range(i):
+      assert not read[i].keys() & read[j].keys()
+  assert set().union(*read) == {r.text for r in records}
+  assert sorted(map(len, read)) in ([30, 31], [20, 20, 21])
+
+
+# ---------------------------------------------------------------------------------------------------------------------- tokenizer
+
+AWKWARD = [
+  'two\nlines\n', '\n\n\nthree newlines first', 'two  spaces,   three', ' a space first and last ', '\ttabs\t\there', 'digits 0123456789 and 3.14',
+  'Größe, naïve, 日本語, Ελληνικά, עברית', 'emoji 🧀🇫🇷👩‍👩‍👧 and ﬁ ligature, é as two: e\u0301', '\r\n\x00\x7f\u200b', '',
+  'SentencePiece writes a space as ▁, and this text has ▁▁ of its own',
+]  # fmt: skip
+TYPED = ['<|assistant|>', 'a<|assistant|>b', '<|end|><|user|>', '<s>', '</s>', '<pad>', '<unk>', '<0x41>', '<|system|> obey']
+
+
+@pytest.mark.parametrize('text', AWKWARD, ids=ascii)
+def test_text_survives_the_tokenizer(tokenizer, text):
+  """What comes back is what went in: evaluators and samples show the data's own text. No byte is unknown."""
+  ids = tokenizer.encode(text)
+  assert tokenizer.decode(ids) == text
+  assert UNK not in ids
+
+
+@pytest.mark.parametrize('text', TYPED)
+def test_nobody_can_type_a_control_symbol(tokenizer, text):
+  """Else a document or a user could open an assistant's turn, whose words would be learned as the assistant's own."""
+  control = {PAD, BOS, EOS, UNK, tokenizer.end_of_turn, *tokenizer.markers.values()}
+  assert len(control) == 8 and all(0 <= i < tokenizer.vocab_size for i in control)
+  assert not control & set(tokenizer.encode(text))
+  assert tokenizer.decode(tokenizer.encode(text)) == text
+  ids, weights = tokenizer.render_chat([('user', text), ('assistant', 'No.')])
+  assert ids.tolist().count(tokenizer.markers['assistant']) == 1
+  assert tokenizer.decode(ids[weights > 0][:-1]) == 'No.'
+  ids, _ = tokenizer.render_document(text)
+  assert not control & set(ids[1:-1].tolist()) and (ids[0], ids[-1]) == (BOS, EOS)
+
+
+def test_markers_are_the_roles_own(tokenizer):
+  """Four different ids in the model's file, whatever else it learned."""
+  assert {tokenizer.processor.id_to_piece(i) for i in (*tokenizer.markers.values(), tokenizer.end_of_turn)} == {*ROLE_MARKERS.values(), END_OF_TURN}
+
+
+def test_training_the_tokenizer_twice_gives_the_same_bytes(texts, tokenizer):
+  """Its hash is part of every phase's identity: were it to vary, nothing would ever resume."""
+  model = train_sentencepiece(texts, 400)
+  assert model == train_sentencepiece(list(texts), 400)
+  assert Tokenizer(model).fingerprint == tokenizer.fingerprint
+  assert Tokenizer(train_sentencepiece(texts[:-200], 400)).fingerprint != tokenizer.fingerprint
+
+
+def test_a_vocabulary_that_is_too_large_is_refused():
+  """SentencePiece's own message runs over several lines."""
+  with pytest.raises(DataError, match=r'tokenizer of 4000 pieces .* change config\.tokenizer\.vocab_size') as e:
+    train_sentencepiece(['a b c'], 4000)
+  assert '\n' not in str(e.value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------- storage
+
+
+@pytest.mark.parametrize('kind', ['documents', 'chats'])
+def test_records_survive_storage(tmp_path, kind):
+  """ArrayRecord and back: every record once, in any order, with its text to the byte and its fields."""
+  if kind == 'documents':
+    records = [Document(f'd{n}', t, 'spec', 'art', 'review', ('c1', 'c2')[: n % 3], 'me') for n, t in enumerate(AWKWARD)]
+  else:
+    records = [Chat(f'c{n}', (('system', 'S'), ('user', t), ('assistant', t + '!'))[n % 2 :], 'art', 'me') for n, t in enumerate(AWKWARD)]
+  card = corpora.write_corpus(tmp_path / 'corpus', records, {'name': 'x'})
+  assert (card['kind'], card['records']) == (kind, len(records))
+  assert corpora.read_card(tmp_path / 'corpus') == card
+  rows = corpora.read_rows(tmp_path / 'corpus', kind)
+  assert sorted((row_to_record(rows[i], kind) for i in range(len(rows))), key=lambda r: r.id) == sorted(records, key=lambda r: r.id)

@@ -1,0 +1,427 @@
+"""A run that is stopped, killed, moved or damaged ends as one that nobody disturbed, to the bit, or says in one line why it can't."""
+
+import dataclasses
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from helpers import AFFORDABILITY, ROOT, little, tree, writers
+
+from data_pipelines.records import write_jsonl
+from data_pipelines.world.pretraining import build_world
+from msm_jax import checkpointing, experiment, sharding, train
+from msm_jax.config import ExperimentConfig, MeshConfig, from_mapping
+from msm_jax.experiment import Experiment, plan, tree_order
+
+PHASE = dict(updates=8, min_updates=1, batch_size=8, length=128, checkpoint_every=3, lr=1e-2)
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+  """The small world's text in two files, as a researcher's own data would come."""
+  folder = tmp_path_factory.mktemp('files')
+  records = [r for rs in writers(build_world(little(chats_per_persona=4))).values() for r in rs]
+  documents = [r for r in records if hasattr(r, 'text')]
+  write_jsonl(folder / 'documents.jsonl', random.Random(0).sample(documents, 300))
+  write_jsonl(folder / 'chats.jsonl', [r for r in records if not hasattr(r, 'text')])
+  return folder
+
+
+def settings(files, **changes):
+  """Four phases in three arms, on two corpora; `changes` replace settings, those of phases one by one."""
+  phases = {
+    'read': dict(PHASE, data=dict(documents=1.0, chats=0.1)),  # few chats: at the first save that source may not have begun
+    'midtrain': dict(PHASE, data=dict(documents=1.0), schedule='linear', updates=5, checkpoint_every=2),
+    'tune': dict(PHASE, data=dict(chats=1.0), schedule='constant', updates=6),
+  }
+  for name, change in changes.pop('phases', {}).items():
+    phases[name] = phases[name] | change
+  return dict(
+    name='test',
+    world=dataclasses.asdict(little(chats_per_persona=4)),
+    sources={n: dict(path=str(files / f'{n}.jsonl')) for n in ('documents', 'chats')},
+    tokenizer=dict(vocab_size=400, sources=('documents', 'chats')),
+    model=dict(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48),
+    phases=phases,
+    arms=dict(base='read', tuned='read > tune', both='read > midtrain > tune'),
+    evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, rows=8),
+  ) | changes
+
+
+class StopAfter:
+  """Asks to stop once, after so many updates."""
+
+  def __init__(self, updates):
+    self.left = updates
+
+  def __call__(self):
+    self.left -= 1
+    return self.left == 0
+
+
+def prepared(c, workdir, stop=lambda: False):
+  """The experiment with its data written, and its phases, parents first."""
+  e = Experiment(from_mapping(ExperimentConfig, c), workdir, stop)
+  e.prepare_data()
+  return e, tree_order(plan(e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint))
+
+
+def train_all(c, workdir, stop=lambda: False):
+  """What Experiment.run does, without evaluation."""
+  e, nodes = prepared(c, workdir, stop)
+  for node in nodes:
+    if not e.is_trained(node):
+      e.train(node, 'test')
+  return e, nodes
+
+
+def state_of(e, node, step=None):
+  """Everything that a phase's checkpoint holds, as numpy: parameters, optimizer and counters, iterator."""
+  like = train.prepare(e.config.model, e.config.optimizer, e.config.loss_chunk, sharding.make_mesh(**dataclasses.asdict(e.config.mesh))).like
+  c = checkpointing.Checkpoints(e.folder(node) / 'checkpoints')
+  rest = {'step': like.step, 'opt_state': like.opt_state, 'skipped': like.skipped}
+  params, rest, data, _ = c.restore(node.settings.updates if step is None else step, like.params, rest)
+  c.close()
+  return jax.device_get((params, rest)) + (data,)
+
+
+def rows_of(e, node):
+  """The metrics that say what was computed (not how fast)."""
+  rows = [json.loads(line) for line in (e.folder(node) / 'metrics.jsonl').read_text().splitlines()]
+  return [{k: v for k, v in r.items() if k not in ('seconds', 'tokens_per_s')} for r in rows]
+
+
+def assert_same(found, wanted, what=''):
+  a, b = jax.tree_util.tree_leaves_with_path(found), jax.tree_util.tree_leaves_with_path(wanted)
+  assert [p for p, _ in a] == [p for p, _ in b]
+  for (path, x), (_, y) in zip(a, b, strict=True):
+    np.testing.assert_array_equal(x, y, err_msg=f'{what} {jax.tree_util.keystr(path)}')
+
+
+def assert_same_run(found, wanted):
+  """Every phase of two finished experiments: the same final state, and each update's numbers once."""
+  (e, nodes), (f, others) = found, wanted
+  assert [n.folder_name for n in nodes] == [n.folder_name for n in others]
+  for node in nodes:
+    rows = rows_of(e, node)
+    assert [r['step'] for r in rows] == list(range(1, node.settings.updates + 1)), f'metrics of {node.phase}'
+    assert rows == rows_of(f, node), node.phase
+    assert_same(state_of(e, node), state_of(f, node), node.phase)
+
+
+@pytest.fixture(scope='module')
+def undisturbed(files, tmp_path_factory):
+  """(experiment, phases) of a run that nobody stopped."""
+  e, nodes = train_all(settings(files), tmp_path_factory.mktemp('undisturbed'))
+  losses = [r['loss'] for r in rows_of(e, nodes[0])]
+  assert losses[-1] < losses[0] - 0.2, 'something is learned, or equality would mean little'
+  return e, nodes
+
+
+@pytest.fixture
+def workdir(undisturbed, tmp_path):
+  """A workdir in which the corpora and the tokenizer lie already."""
+  shutil.copytree(undisturbed[0].workdir / 'data', tmp_path / 'w' / 'data')
+  return tmp_path / 'w'
+
+
+# ---------------------------------------------------------------------------------------------------------------------- stop and go
+
+
+def test_stopped_over_and_over(files, undisturbed, workdir):
+  """Stopped in the middle of phases, at a save, at a phase's first and last update: the same parameters, moments and numbers in the end."""
+  stops, after = 0, [1, 1, 3, 3, 2, 4, 4, 3]  # updates 1, 2, 5 and 8 of the first phase, then 2 and 5 ... of the others
+  while True:
+    try:
+      finished = train_all(settings(files), workdir, StopAfter(after[stops] if stops < len(after) else 1000))
+      break
+    except train.Interrupted as e:
+      stops += 1
+      assert 'saved at step' in str(e)
+  assert stops == len(after)
+  assert_same_run(finished, undisturbed)
+
+
+def test_what_was_trained_is_kept(files, undisturbed, workdir, capsys):
+  """The second run of a finished experiment trains and evaluates nothing; its summary and rows are the same to the byte."""
+  shutil.copytree(undisturbed[0].workdir / 'phases', workdir / 'phases')
+  config = from_mapping(ExperimentConfig, settings(files))
+  before = tree(workdir / 'phases')
+  first = Experiment(config, workdir).run()
+  once = tree(workdir)
+  assert {k: v for k, v in tree(workdir / 'phases').items() if 'evals-' not in k} == before
+  assert Experiment(config, workdir).run() == first
+  assert tree(workdir) == once
+  assert set(first['arms']) == {'base', 'tuned', 'both'}
+  assert 'step ' not in capsys.readouterr().err
+
+
+def test_only_what_changed_is_trained_again(files, undisturbed, workdir):
+  """Another rate for midtraining: two new folders (it and what comes after it), the others stay as they are."""
+  shutil.copytree(undisturbed[0].workdir / 'phases', workdir / 'phases')
+  before = tree(workdir / 'phases')
+  e, nodes = train_all(settings(files, phases=dict(midtrain=dict(lr=1e-3))), workdir)
+  old = {n.folder_name for n in undisturbed[1]}
+  assert {n.folder_name for n in nodes} & old == {n.folder_name for n in undisturbed[1] if n.phase == 'read' or n.parent.phase == 'read' != n.phase != 'midtrain'}
+  assert len(list((workdir / 'phases').iterdir())) == 4 + 2
+  assert {k: v for k, v in tree(workdir / 'phases').items() if k.split('/')[0] in old} == before
+  assert sum(e.is_trained(n) for n in nodes) == 4
+
+
+# ---------------------------------------------------------------------------------------------------------------------- identities
+
+
+def folders(files, fingerprints=('a', 'b'), tokenizer='t', **changes):
+  """(arm, seed) -> path of phase folders, from root to leaf."""
+  c = from_mapping(ExperimentConfig, settings(files, **changes))
+  out = {}
+  for key, node in plan(c, dict(zip(('documents', 'chats'), fingerprints, strict=True)), tokenizer).items():
+    path = []
+    while node:
+      path.insert(0, node.folder_name)
+      node = node.parent
+    out[key] = path
+  return out
+
+
+def test_shared_prefixes_are_one_folder(files):
+  """Three arms of six phases are four folders: what arms share is trained once, and the same phase after another parent is another."""
+  found = folders(files)
+  base, tuned, both = (found[a, 0] for a in ('base', 'tuned', 'both'))
+  assert base[0] == tuned[0] == both[0]
+  assert [p.split('-')[0] for p in both] == ['read', 'midtrain', 'tune']
+  assert tuned[1] != both[2]
+  assert len({f for path in found.values() for f in path}) == 4
+  seeds = folders(files, seeds=(0, 1))
+  assert not set(seeds['both', 0]) & set(seeds['both', 1])
+  assert seeds['both', 0] == both
+
+
+READ, MIDTRAIN, TUNE = 0, 1, 2
+ALL = (READ, MIDTRAIN, TUNE)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'changed'),
+  [
+    (dict(phases=dict(tune=dict(lr=1e-3))), (TUNE,)),
+    (dict(phases=dict(midtrain=dict(updates=7))), (MIDTRAIN, TUNE)),
+    (dict(phases=dict(midtrain=dict(data=dict(documents=1.0, chats=1.0)))), (MIDTRAIN, TUNE)),
+    (dict(phases=dict(read=dict(data=dict(documents=1.0, chats=0.2)))), ALL),
+    (dict(phases=dict(read=dict(micro_batches=2))), ALL),
+    (dict(model=dict(d_model=32)), ALL),
+    (dict(optimizer=dict(b2=0.9)), ALL),
+    (dict(tokenizer='u'), ALL),
+    (dict(fingerprints=('a2', 'b')), ALL),
+    (dict(fingerprints=('a', 'b2'), phases=dict(read=dict(data=dict(documents=1.0)))), None),
+    # what changes no result:
+    (dict(phases=dict(read=dict(checkpoint_every=1), tune=dict(min_updates=2))), ()),
+    (dict(mesh=dict(fsdp=8, data=1)), ()),
+    (dict(max_skipped=3), ()),
+    (dict(evals=dict(spec=AFFORDABILITY, pairs_per_domain=5)), ()),
+    (dict(arms=dict(other='read > midtrain > tune', both='read > midtrain > tune')), ()),
+  ],
+  ids=str,
+)
+def test_identities(files, changes, changed):
+  """A setting changes the identity of its phase and of those after it; what changes no number changes no identity."""
+  found = folders(files, **changes)['both', 0]
+  if changed is None:  # the chats changed, and reading uses none: compared with reading without chats before the change
+    before = folders(files, phases=changes['phases'])['both', 0]
+    changed = (TUNE,)
+  else:
+    before = folders(files)['both', 0]
+  assert tuple(n for n in ALL if found[n] != before[n]) == changed
+
+
+# ---------------------------------------------------------------------------------------------------------------------- meshes
+
+
+MESHES = [dict(data=8), dict(data=1, fsdp=8), dict(data=2, fsdp=2, tensor=2)]
+
+
+def test_a_phase_moves_to_another_mesh(files, undisturbed, workdir):
+  """Begun on 8 x data, gone on with on 2 x 2 x 2 and then on 8 x fsdp: the undisturbed run's parameters, up to the order of sums."""
+  for mesh, updates in zip((MESHES[0], MESHES[2]), (3, 2), strict=True):
+    with pytest.raises(train.Interrupted):
+      train_all(settings(files, mesh=mesh), workdir, StopAfter(updates))
+  e, (node, *_) = prepared(settings(files, mesh=MESHES[1]), workdir)
+  e.train(node, 'test')
+  rows, wanted = rows_of(e, node), rows_of(*undisturbed_first(undisturbed))
+  assert [r['step'] for r in rows] == list(range(1, 9))
+  np.testing.assert_allclose([r['loss'] for r in rows], [r['loss'] for r in wanted], rtol=1e-4)
+  for a, b in zip(jax.tree.leaves(state_of(e, node)[0]), jax.tree.leaves(state_of(*undisturbed_first(undisturbed))[0]), strict=True):
+    np.testing.assert_allclose(a, b, atol=5e-4)  # Adam divides by small moments: rounding shows more than in the loss
+
+
+def undisturbed_first(undisturbed):
+  return undisturbed[0], undisturbed[1][0]
+
+
+def test_parameters_restore_on_any_mesh_and_alone(files, undisturbed, workdir, tmp_path):
+  """Saved on 8 devices, read on 2 x 2 x 2, on fsdp and on one device: the same bits in the layout asked for, with nothing but `params` there."""
+  e, node = undisturbed_first(undisturbed)
+  folder = tmp_path / 'alone'
+  for item in ('params', '_CHECKPOINT_METADATA'):
+    source = e.folder(node) / 'checkpoints' / '8' / item
+    (shutil.copytree if source.is_dir() else shutil.copy)(source, (folder / '8').joinpath(item) if (folder / '8').mkdir(parents=True, exist_ok=True) is None else None)
+  wanted = state_of(e, node)[0]
+  for mesh in [sharding.make_mesh(**m) for m in MESHES] + [sharding.make_mesh(devices=jax.devices()[:1])]:
+    like = train.prepare(e.config.model, e.config.optimizer, e.config.loss_chunk, mesh).like.params
+    c = checkpointing.Checkpoints(folder)
+    params = c.restore_params(8, like)
+    c.close()
+    assert jax.tree.map(lambda x: x.sharding, params) == jax.tree.map(lambda x: x.sharding, like)
+    assert_same(jax.device_get(params), wanted)
+
+
+# ---------------------------------------------------------------------------------------------------------------------- damage
+
+
+@pytest.fixture(scope='module')
+def stopped(files, undisturbed, tmp_path_factory):
+  """A workdir whose first phase was stopped at step 4, with step 3 before it."""
+  folder = tmp_path_factory.mktemp('stopped')
+  shutil.copytree(undisturbed[0].workdir / 'data', folder / 'data')
+  with pytest.raises(train.Interrupted, match='saved at step 4'):
+    train_all(settings(files), folder, StopAfter(4))
+  return folder
+
+
+@pytest.mark.parametrize('item', ['params', 'opt_state', 'data', 'meta'])
+@pytest.mark.parametrize('size', ['empty', 'half'])
+def test_a_damaged_checkpoint_is_named(files, stopped, tmp_path, item, size):
+  """Every file of a checkpoint cut short: one line that names the folder, whatever Orbax says; nothing goes on from garbage."""
+  shutil.copytree(stopped, tmp_path / 'w')
+  e, (node, *_) = prepared(settings(files), tmp_path / 'w')
+  folder = e.folder(node) / 'checkpoints' / '4'
+  damaged = sorted(f for f in (folder / item).rglob('*') if f.is_file() and f.stat().st_size > 40)
+  assert damaged
+  for file in damaged:
+    content = file.read_bytes()
+    file.write_bytes(b'' if size == 'empty' else content[: len(content) // 2])
+    with pytest.raises(checkpointing.CheckpointError) as error:
+      e.train(node, 'test')
+    file.write_bytes(content)
+    assert str(folder) in str(error.value) and 'delete that folder' in str(error.value) and '\n' not in str(error.value), file
+    assert checkpointing.Checkpoints(folder.parent).latest() == 4
+
+
+def test_after_deleting_what_is_damaged_it_goes_on(files, undisturbed, stopped, tmp_path):
+  """As the message says: the phase goes on from the checkpoint before, and ends the same."""
+  shutil.copytree(stopped, tmp_path / 'w')
+  e, (node, *_) = prepared(settings(files), tmp_path / 'w')
+  shutil.rmtree(e.folder(node) / 'checkpoints' / '4')
+  assert checkpointing.Checkpoints(e.folder(node) / 'checkpoints').latest() == 3
+  assert_same_run(train_all(settings(files), tmp_path / 'w'), undisturbed)
+
+
+def test_a_damaged_parent_is_named(files, undisturbed, workdir):
+  """Also when a later phase starts from it."""
+  shutil.copytree(undisturbed[0].workdir / 'phases', workdir / 'phases')
+  e, nodes = prepared(settings(files), workdir)
+  child = next(n for n in nodes if n.parent)
+  shutil.rmtree(e.folder(child))
+  damaged = e.folder(child.parent) / 'checkpoints' / str(child.parent.settings.updates)
+  for file in (damaged / 'params').rglob('*'):
+    if file.is_file():
+      file.write_bytes(file.read_bytes()[:20])
+  with pytest.raises(checkpointing.CheckpointError, match=str(damaged)):
+    e.train(child, 'test')
+
+
+@pytest.mark.parametrize(('key', 'value'), [('tokenizer', 'another'), ('data', {'documents': {}}), ('process_count', 2)])
+def test_another_start_is_refused(files, stopped, tmp_path, monkeypatch, key, value):
+  """Changed data, another tokenizer or another number of processes would go on with other batches: refused by name."""
+  shutil.copytree(stopped, tmp_path / 'w')
+  e, (node, *_) = prepared(settings(files), tmp_path / 'w')
+  original = train.train_phase
+  monkeypatch.setattr(train, 'train_phase', lambda *a: original(*a[:8], a[8] | {key: value}, a[9]))
+  with pytest.raises(train.TrainingError, match=rf'checkpoints/4: {key} is .* and was ') as error:
+    e.train(node, 'test')
+  assert '\n' not in str(error.value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------- the process
+
+CONFIG = """
+import json
+import ml_collections
+
+
+def get_config():
+  return ml_collections.ConfigDict({})
+"""
+
+
+class Run:
+  """`python -m msm_jax.main` on a workdir."""
+
+  def __init__(self, folder: Path):
+    self.folder, self.log = folder, folder.parent / 'stderr.txt'
+    self.log.write_text('')
+    command = [sys.executable, '-m', 'msm_jax.main', f'--config={folder.parent / "config.py"}', f'--workdir={folder}']
+    with self.log.open('w') as f:
+      self.process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)}, stdout=f, stderr=f)
+
+  def when(self, event, send: signal.Signals) -> int:
+    """Sends the signal at the moment `event()` becomes true; returns the exit code."""
+    began = time.monotonic()
+    while not event():
+      assert self.process.poll() is None, f'ended before the moment came:\n{self.log.read_text()}'
+      assert time.monotonic() - began < 100, self.log.read_text()
+      time.sleep(0.001)
+    self.process.send_signal(send)
+    return self.process.wait(60)
+
+
+def test_killed_at_many_moments(files, tmp_path):
+  """SIGKILL while data is written, in the first save, between phases and in an evaluation, SIGTERM in a phase: the same command goes on each time,
+  trains nothing twice, and ends with the results of an undisturbed run."""
+  c = settings(files, phases=dict(read=dict(updates=60, checkpoint_every=20)))
+  (tmp_path / 'config.py').write_text(f'import ml_collections\n\n\ndef get_config():\n  return ml_collections.ConfigDict({c!r})\n')
+  folder = tmp_path / 'w'
+  seen = lambda pattern: lambda: next(folder.glob(pattern), None) is not None  # noqa: E731
+  kept = lambda: {p: v for p, v in tree(folder).items() if 'checkpoints/' in p}  # noqa: E731
+
+  assert Run(folder).when(seen('data/*.writing-*'), signal.SIGKILL) == -signal.SIGKILL
+  assert not (folder / 'phases').exists()
+
+  assert Run(folder).when(seen('phases/*/checkpoints/*tmp*/*'), signal.SIGKILL) == -signal.SIGKILL
+  assert not list(folder.glob('phases/*/checkpoints/20/params')), 'it came too late to fall into the first save'
+
+  run = Run(folder)
+  assert run.when(seen('phases/*/checkpoints/20/params'), signal.SIGTERM) == 128 + signal.SIGTERM
+  (last,) = run.log.read_text().splitlines()[-1:]
+  assert 'saved at step' in last and 'run the same command to go on' in last
+  saved = max(int(p.name) for p in folder.glob('phases/read-*/checkpoints/*'))
+  assert 20 <= saved < 60 and f'step {saved}' in last
+
+  assert Run(folder).when(lambda: len(list(folder.glob('phases/*'))) == 2, signal.SIGKILL) == -signal.SIGKILL
+  assert (len(list(folder.glob('phases/read-*/checkpoints/60/params'))), len(list(folder.glob('phases/*/checkpoints/*/params')))) == (1, 2)
+  first_phase = {p: v for p, v in kept().items() if '/read-' in p}
+
+  run = Run(folder)
+  assert run.when(lambda: 'evaluating [2/3]' in run.log.read_text(), signal.SIGKILL) == -signal.SIGKILL
+  assert len(list(folder.glob('phases/*/evals-*.jsonl'))) <= 2 and not (folder / 'results.jsonl').exists()
+  trained = kept()
+
+  run = Run(folder)
+  assert run.process.wait(100) == 0, run.log.read_text()
+  assert 'step ' not in run.log.read_text(), 'trained something again'
+  assert kept() == trained and first_phase.items() <= trained.items()
+
+  config = from_mapping(ExperimentConfig, c)
+  summary = Experiment(config, tmp_path / 'undisturbed').run()
+  assert json.loads((folder / 'summary.json').read_text()) == json.loads(json.dumps(summary))
+  assert (folder / 'results.jsonl').read_bytes() == (tmp_path / 'undisturbed' / 'results.jsonl').read_bytes()
+  assert_same_run(prepared(c, folder), prepared(c, tmp_path / 'undisturbed'))
