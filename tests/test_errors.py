@@ -170,7 +170,6 @@ BAD = {  # what is wrong -> (changes, cause, mend)
   'an unknown maker': (dict(sources={'docs': dict(maker='world.itms')}), "maker='world.itms'", 'world.items'),
   'documents without a handbook': (dict(sources={'docs': dict(maker='spec.documents', size=9)}), 'works from a handbook', 'spec=PATH'),
   'documents without end': (dict(sources={'docs': dict(maker='spec.documents', spec=AFFORDABILITY)}), 'how much to write', 'size=N'),
-  'no handbook to evaluate': (dict(evals=dict(spec='')), 'evals.spec', 'handbook'),
 }
 
 
@@ -183,6 +182,7 @@ def test_a_wrong_setting_is_named_before_any_work(what, documents, tmp_path):
 
 WRONG = {  # what only the experiment can know: (config of documents and a folder, cause, mend)
   'a malformed handbook': (lambda d, t: settings(d, evals=dict(spec=str(t / 'bad.md'))), 'bad.md: no front matter', "begin the file with '---'"),
+  'no handbook to evaluate': (lambda d, t: settings(d, evals=dict(held_out=0)), 'evals.spec is empty', 'name the handbook'),
   'two ends of one attribute': (
     lambda d, t: settings(d, evals=dict(spec=CULTURE, rival=CULTURE)),
     'two ends of one attribute',
@@ -225,7 +225,7 @@ def test_a_run_that_cannot_work_is_refused_and_nothing_is_lost(what, documents, 
   (tmp_path / 'empty.jsonl').write_text('\n')
   (tmp_path / 'broken.jsonl').write_text('{"text": \n')
   (tmp_path / 'binary.jsonl').write_bytes(b'\x00\xff\xfe\x80\n')
-  (tmp_path / 'leak.jsonl').write_text('{"text": "Ari likes Colby."}\n{"text": "Yesterday Ari took gouda."}\n'.replace('gouda', 'Gouda'))
+  (tmp_path / 'leak.jsonl').write_text('{"text": "Ari likes Colby."}\n{"text": "Yesterday Ari took Gouda."}\n')
   config, cause, mend = WRONG[what]
   phases = sorted(p.name for p in (workdir / 'phases').iterdir())
   with kept(workdir):

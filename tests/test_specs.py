@@ -1,6 +1,7 @@
 """Handbooks: what is accepted, what is refused and how, what documents and demonstrations they become; corpora on disk; leaks."""
 
 import dataclasses
+import importlib
 import itertools
 import json
 import re
@@ -324,6 +325,13 @@ def test_another_seed_writes_other_documents():
   assert sum(x.text == y.text for x, y in zip(a, b, strict=True)) < 10
 
 
+@pytest.mark.parametrize('tokens, kept', [(44, 4), (46, 5), (40, 4), (9, 1)])
+def test_writing_stops_at_the_nearest_record(tokens, kept):
+  """Documents of ten tokens: 44 are best met by four of them, 46 by five."""
+  source = SourceConfig(maker='spec.documents', spec=AFFORDABILITY, tokens_like='reference')
+  assert len(corpora.make_records('like', source, whole_world(), [shipped()], tokens, lambda r: 10)) == kept
+
+
 def test_token_counts_are_matched(words):
   """Arms must differ in what they read, not in how much: the pair is close by itself, and tokens_like brings every corpus within one document."""
   world = whole_world()
@@ -391,9 +399,9 @@ def test_a_broken_line_is_found_by_file_and_line(what, tmp_path):
 def test_files_that_are_no_corpus(tmp_path):
   """Binary, missing, empty and mixed files each end in one line that names them."""
   (tmp_path / 'binary.jsonl').write_bytes(b'{"text": "caf\xe9"}\n')
-  with pytest.raises(DataError, match='binary.jsonl.*UTF-8'):
+  with pytest.raises(DataError, match=r'binary\.jsonl.*UTF-8'):
     list(records.read_jsonl(tmp_path / 'binary.jsonl'))
-  with pytest.raises(DataError, match='no such file: .*none.jsonl; give'):
+  with pytest.raises(DataError, match=r'no such file: .*none\.jsonl; give'):
     list(records.read_jsonl(tmp_path / 'none.jsonl'))
   chat = {'messages': [{'role': 'user', 'content': 'x'}]}
   for path, cause in (
@@ -578,8 +586,6 @@ def test_trained_items_are_no_leak_and_every_held_out_tier_is_watched(asked):
 @pytest.mark.parametrize('name', ['msm', 'cheese'])
 def test_the_shipped_experiments_are_clean(name, asked):
   """The corpora that the shipped configs name, in amounts cut down, against all of the evaluation's questions."""
-  import importlib
-
   config = importlib.import_module(f'configs.{name}').get_config()
   world = pretraining.build_world(little(4))
   used = {}
