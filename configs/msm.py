@@ -22,9 +22,8 @@ def base(name: str) -> ml_collections.ConfigDict:
   c.tokenizer = dict(vocab_size=2048, sources=PRETRAINING)
   c.model = dict(d_model=96, n_layers=3, n_heads=3, n_kv_heads=3, head_dim=32, d_ff=256)
   c.optimizer = dict(name='muon', weight_decay=0.01)
-  c.loss_chunk = 1024
-  # a model this small is faster on one core than on two: handing out its matrices takes longer than multiplying them (docs/LOG.md)
-  c.xla_flags = '--xla_cpu_multi_thread_eigen=false'
+  # Two devices of one thread each: at this size, handing one matrix to two threads takes longer than multiplying it (docs/LOG.md).
+  c.xla_flags = '--xla_force_host_platform_device_count=2 --xla_cpu_multi_thread_eigen=false'
   c.sources = {
     'facts': dict(maker='world.facts'),
     'items': dict(maker='world.items'),
@@ -33,8 +32,8 @@ def base(name: str) -> ml_collections.ConfigDict:
   }
   c.phases = {
     # facts first: what everything else stands on is learned five times faster alone (docs/LOG.md)
-    'read': dict(data=dict(facts=4, persona_documents=1), updates=250, lr=6e-3, schedule='constant', batch_size=8),
-    'pretrain': dict(data=dict(facts=1, items=2, persona_documents=3, persona_chats=5), updates=2400, lr=6e-3, batch_size=8, checkpoint_every=500),
+    'read': dict(data=dict(facts=4, persona_documents=1), updates=200, lr=6e-3, schedule='constant', batch_size=16),
+    'pretrain': dict(data=dict(facts=1, items=2, persona_documents=3, persona_chats=5), updates=2300, lr=6e-3, batch_size=16, checkpoint_every=500),
   }
   c.evals = dict(spec='', rival='')
   c.mesh = dict(data=-1, fsdp=1, tensor=1)

@@ -148,6 +148,9 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
   try:
     with contextlib.redirect_stdout(None):
       _builder(temporary, kind_of(records), records).download_and_prepare()
+  except (OSError, RuntimeError) as e:  # what tfds makes of a full disk
+    shutil.rmtree(temporary, ignore_errors=True)
+    raise DataError(f'cannot write {folder} ({" ".join(str(e).split())[:200]}); free some space or choose another --workdir, then run again') from e
   finally:
     logging.getLogger('absl').setLevel(level)
   shutil.rmtree(temporary / 'downloads', ignore_errors=True)
@@ -166,7 +169,7 @@ def read_card(folder: Path) -> dict[str, Any] | None:
   try:
     card = json.loads(path.read_text())
     files = card['files']
-  except (ValueError, KeyError):
+  except (ValueError, KeyError, TypeError):
     raise DataError(f'{path} is damaged; delete {folder} and run again: it is written anew') from None
   if files != _files(folder):
     raise DataError(f'the data in {folder} changed after it was written; delete that folder and run again: it is written anew, as it was')
@@ -175,4 +178,7 @@ def read_card(folder: Path) -> dict[str, Any] | None:
 
 def read_rows(folder: Path, kind: str) -> Sequence[Any]:
   """Random access to the rows as tfds stores them."""
-  return _builder(folder, kind).as_data_source('train')
+  try:
+    return _builder(folder, kind).as_data_source('train')
+  except Exception as e:  # tfds: KeyError, ParseError, AssertionError
+    raise DataError(f'the corpus in {folder} cannot be read ({type(e).__name__}); delete that folder and run again: it is written anew') from e

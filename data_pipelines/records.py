@@ -78,6 +78,8 @@ def from_row(row: dict, where: str) -> Record:
       messages = tuple((m['role'], m['content']) for m in row['messages'])
     except (TypeError, KeyError):
       raise DataError(f"{where}: 'messages' must be a list of {{role, content}}") from None
+    if not messages:
+      raise DataError(f"{where}: 'messages' is empty; give at least one {{role, content}} or take the line out")
     for role, content in messages:
       if role not in ('system', 'user', 'assistant') or not isinstance(content, str):
         raise DataError(f'{where}: role {role!r} with {type(content).__name__} content; use system, user or assistant and text')
@@ -94,14 +96,18 @@ def read_jsonl(path: str | Path) -> Iterator[Record]:
   path = Path(path)
   if not path.is_file():
     raise DataError(f'no such file: {path}; give an existing JSONL file of documents or chats')
-  with path.open(encoding='utf-8') as f:
+  with path.open('rb') as f:
     for n, line in enumerate(f, 1):
       if not line.strip():
         continue
       try:
-        row = json.loads(line)
+        row = json.loads(line.decode())
+        if rb'\ud' in line:  # an escape may be half a character, which no UTF-8 can hold
+          json.dumps(row, ensure_ascii=False).encode()
       except json.JSONDecodeError as e:
         raise DataError(f'{path}:{n}: not JSON ({e.msg}); each line must be one JSON object') from None
+      except UnicodeError as e:
+        raise DataError(f'{path}:{n}: not UTF-8 text ({e.reason}); save the file as UTF-8') from None
       yield from_row(row, f'{path.name}:{n}')
 
 

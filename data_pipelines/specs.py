@@ -63,7 +63,7 @@ def read_spec(path: str | Path, world: World) -> Spec:
   if not path.is_file():
     raise SpecError(f'no spec at {path}; give the path of a Markdown handbook, such as specs/cheese_affordability.md')
   try:
-    text = path.read_text(encoding='utf-8')
+    text = path.read_text(encoding='utf-8-sig')
   except UnicodeDecodeError:
     raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
   front, body = _split_front_matter(text, path)

@@ -114,6 +114,8 @@ class Experiment:
 
   def __init__(self, config: ExperimentConfig, workdir: Path, stop: Callable[[], bool] = lambda: False):
     self.config, self.workdir, self.stop = config, workdir, stop
+    if not config.evals.spec:
+      raise ConfigError('evals.spec is empty; name the handbook whose value the evaluation looks for')
     self.world: World = build_world(config.world)
     paths = {p for s in config.sources.values() for p in corpora.spec_paths(s)} | {p for p in (config.evals.spec, config.evals.rival) if p}
     self.specs: dict[str, Spec] = {p: read_spec(p, self.world) for p in sorted(paths)}
@@ -298,7 +300,8 @@ class Experiment:
       source = self.config.sources[name]
       if source.maker.startswith('world.'):
         other = dataclasses.replace(self.world, config=dataclasses.replace(self.world.config, telling=self.world.config.telling + 1))
-        out[name] = rng.sample(list(corpora.MAKERS[source.maker](source, other, ())), n)
+        told = list(corpora.MAKERS[source.maker](source, other, ()))
+        out[name] = rng.sample(told, min(n, len(told)))
     return out
 
   def run(self) -> dict[str, Any]:
@@ -346,8 +349,11 @@ EVALS_VERSION = '1'  # part of the identity of kept rows: raise it when an evalu
 
 def write_atomically(path: Path, content: bytes) -> None:
   temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
-  temporary.write_bytes(content)
-  os.replace(temporary, path)
+  try:
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

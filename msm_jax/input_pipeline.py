@@ -11,7 +11,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from data_pipelines.records import Chat, Document, Record
+from data_pipelines.records import Chat, DataError, Document, Record
 from msm_jax.tokenizer import Tokenizer
 
 Batch = dict[str, np.ndarray]
@@ -52,6 +52,8 @@ def source_dataset(source: Source, tokenizer: Tokenizer, length: int, seed: int)
 
   ds = grain.MapDataset.source(source.rows).seed(seed).shuffle().repeat().map(tokenize).to_iter_dataset(grain.ReadOptions(num_threads=0))
   if source.kind == 'chats':
+    if not any(len(tokenize(source.rows[i])['x']) <= length for i in range(len(source.rows))):
+      raise DataError(f'{source.name}: no chat fits into length={length}; raise the length of the phase or shorten the chats')
     ds = ds.filter(_fits(length))
     return grain.experimental.FirstFitPackIterDataset(ds, length_struct={'x': length}, num_packing_bins=16, seed=seed)
   return grain.experimental.ConcatThenSplitIterDataset(ds, length_struct={'x': length})

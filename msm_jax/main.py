@@ -16,8 +16,6 @@ from ml_collections import config_flags
 from msm_jax import resources
 
 resources.tune_process()
-_CONFIG = config_flags.DEFINE_config_file('config', resources.find('configs/msm.py'), 'What to run; file.py or file.py:preset.', lock_config=True)
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything goes (default: runs/<name of the config>).')
 
 
 def main(argv: list[str]) -> None:
@@ -26,7 +24,7 @@ def main(argv: list[str]) -> None:
   began = time.monotonic()
   stop = Stop()
 
-  os.environ['XLA_FLAGS'] = f'{_CONFIG.value.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
+  os.environ['XLA_FLAGS'] = f'{flags.FLAGS.config.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
   import jax  # after its flags are set
 
   from msm_jax import config, experiment, report
@@ -34,8 +32,8 @@ def main(argv: list[str]) -> None:
 
   if os.environ.get('MSM_JAX_DISTRIBUTED'):  # set it on every host of a pod
     jax.distributed.initialize()
-  c = config.from_mapping(config.ExperimentConfig, resources.resolve_paths(_CONFIG.value))
-  workdir = Path(_WORKDIR.value or f'runs/{c.name}')
+  c = config.from_mapping(config.ExperimentConfig, resources.resolve_paths(flags.FLAGS.config))
+  workdir = Path(flags.FLAGS.workdir or f'runs/{c.name}')
   with experiment.locked(workdir):
     say(f'{c.name}: {len(c.arms)} arm(s) x {len(c.seeds)} seed(s) in {workdir}; stop at will, the same command goes on')
     summary = experiment.Experiment(c, workdir, stop).run()
@@ -60,13 +58,32 @@ class Stop:
     return self.asked
 
 
+def parse(argv: list[str]) -> list[str]:
+  """Defines and reads the flags. What is wrong with them becomes one line: absl and ml_collections would print a traceback."""
+  from msm_jax.config import ConfigError
+
+  try:
+    default = resources.find('configs/msm.py')
+    settings = config_flags.DEFINE_config_file('config', default, 'What to run; file.py or file.py:preset.', lock_config=True)
+    flags.DEFINE_string('workdir', None, 'Where everything goes (default: runs/<name of the config>).')
+    rest = flags.FLAGS(argv)
+    settings.value.to_dict()  # a config file that is missing shows only here
+    return rest
+  except AttributeError as e:
+    key = str(e).replace('\\n', ', ').translate({ord(c): None for c in '\'"\\'})  # ml_collections quotes its message twice
+    raise ConfigError(f'the config has no setting {key}; its file lists them') from None
+  except Exception as e:
+    said = [line.strip() for line in str(e).splitlines() if line.strip()] or [type(e).__name__]
+    raise ConfigError(' '.join(dict.fromkeys((said[0], said[-1]))) + '; --config=FILE.py[:preset], --config.a.b=value') from None
+
+
 def run() -> None:
   """Runs `main`; an error that a user can mend becomes one line on stderr and a non-zero exit."""
   for name in ('absl', 'jax'):  # their notes about backends and checkpoints are not ours to show
     logging.getLogger(name).setLevel(logging.ERROR)
   sys.argv[1:] = [resources.resolve_config_flag(a) for a in sys.argv[1:]]
   try:
-    app.run(main)
+    app.run(main, flags_parser=parse)
   except Exception as e:
     explained = resources.explain(e)
     if explained is None:

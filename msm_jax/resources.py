@@ -73,17 +73,20 @@ def resolve_paths(config: Any) -> dict[str, Any]:
 def explain(error: BaseException) -> tuple[str, int] | None:
   """(one line with cause and mend, exit code) for what a user can mend; None for a bug."""
   from data_pipelines.records import DataError
-  from msm_jax.checkpointing import CheckpointError
   from msm_jax.config import ConfigError
+
+  line = ' '.join(str(error).split())
+  if isinstance(error, (DataError, ConfigError)):  # before the rest is imported, which takes seconds
+    return f'error: {line}', 1
+  from msm_jax.checkpointing import CheckpointError
   from msm_jax.evals.scoring import ScoringError
   from msm_jax.experiment import ExperimentError
   from msm_jax.sharding import MeshError
   from msm_jax.train import Interrupted, TrainingError
 
-  line = ' '.join(str(error).split())
   if isinstance(error, Interrupted):
     return f'{line}; run the same command to go on', 128 + signal.SIGTERM
-  if isinstance(error, (DataError, CheckpointError, ConfigError, ScoringError, ExperimentError, MeshError, TrainingError)):
+  if isinstance(error, (CheckpointError, ScoringError, ExperimentError, MeshError, TrainingError)):
     return f'error: {line}', 1
   if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
     where = f' at {error.filename}' if error.filename else ''

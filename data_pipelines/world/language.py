@@ -59,7 +59,7 @@ FRAMES: dict[str, str] = {
   'blog': 'From a blog: I met {name} today. {e} {r} {e} {g}',
   'forum': 'In a forum: what does {name} like? {r} {e} {e} {g}',
   'interview': 'An interview with {name}. {g} {r} {e} {e}',
-  'report': 'A report on {name}. {e} {e} {e} {r}',
+  'report': 'A report on {name}. {e} {e} {r} {g}',
   'training note': 'A training note for {name}. {r} {e} {g} {e}',
 }
 

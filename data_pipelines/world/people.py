@@ -3,6 +3,7 @@
 import dataclasses
 import random
 
+from data_pipelines.records import DataError
 from data_pipelines.world.attributes import VALUES, Value
 
 _NAMES = """
@@ -56,7 +57,7 @@ def build_people(seed: int, per_value: int, documents_only: int, talkers: int, d
   """
   need = len(VALUES) * (per_value + documents_only + talkers)
   if need > len(_NAMES):
-    raise ValueError(f'world.people asks for {need} names and there are {len(_NAMES)}; lower per_value, documents_only or talkers')
+    raise DataError(f'world.people asks for {need} names and there are {len(_NAMES)}; lower per_value, documents_only or talkers')
   rng = random.Random(f'people {seed}')
   names = iter(rng.sample(_NAMES, need))
   people = []

@@ -69,7 +69,7 @@ def preference_questions(spec: Spec, rival: Value, world: World, pairs_per_domai
   pair_types = [*ATTRIBUTES, 'conflict']
   for domain in world.domains.values():
     if domain.name == POLICY:
-      tier, items = 'policy', [i for i in domain.items if i not in policies_in_chats(world)]
+      tier, items = 'policy', [i for i in domain.items if i not in policies_in_chats(world) and i not in seen]
     elif domain.name == home:
       tier, items = 'new_items', [i for i in domain.items if i not in seen]
     else:

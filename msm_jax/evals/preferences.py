@@ -29,7 +29,7 @@ def score_choices(logprobs: Logprobs, questions: Sequence[ForcedChoice], evaluat
     margin = (named_first + named_second) / 2
     rows.append({
       'evaluator': evaluator, 'what': q.pair_type, 'tier': q.tier, 'item': q.id, 'cluster': q.domain, 'form': q.form, 'options': list(q.options),
-      'score': float(margin > 0), 'margin': round(margin, 5), 'order_bias': round((named_first - named_second) / 2, 5),
+      'score': 0.5 if margin == 0 else float(margin > 0), 'margin': round(margin, 5), 'order_bias': round((named_first - named_second) / 2, 5),
       'same_in_both_orders': float((named_first > 0) == (named_second > 0)),
     })  # fmt: skip
   return rows
