@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.records import Chat, DataError, Record, read_jsonl
+from data_pipelines.records import Chat, DataError, Record, read_jsonl, to_json
 from data_pipelines.specs import Spec
 from data_pipelines.world import handbook, pretraining
 from data_pipelines.world.pretraining import World
@@ -154,7 +154,9 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
   finally:
     logging.getLogger('absl').setLevel(level)
   shutil.rmtree(temporary / 'downloads', ignore_errors=True)
-  card = card | {'kind': kind_of(records), 'records': len(records), 'files': _files(temporary)}
+  # the files' bytes vary from process to process (protobuf's maps have no order); their content does not
+  content = _digest(*map(to_json, records))
+  card = card | {'kind': kind_of(records), 'records': len(records), 'content': content, 'files': _files(temporary)}
   (temporary / 'card.json').write_text(json.dumps(card, indent=1, sort_keys=True) + '\n')
   shutil.rmtree(folder, ignore_errors=True)
   os.replace(temporary, folder)
@@ -168,7 +170,7 @@ def read_card(folder: Path) -> dict[str, Any] | None:
     return None
   try:
     card = json.loads(path.read_text())
-    files = card['files']
+    files, _ = card['files'], card['content']
   except (ValueError, KeyError, TypeError):
     raise DataError(f'{path} is damaged; delete {folder} and run again: it is written anew') from None
   if files != _files(folder):

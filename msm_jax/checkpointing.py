@@ -101,7 +101,7 @@ class Checkpoints:
   def _errors(self, what: str, mend: str) -> Iterator[None]:
     try:
       yield
-    except (ValueError, OSError, KeyError, TypeError, RuntimeError) as e:
+    except Exception as e:  # Orbax raises bare Exceptions too
       reason = ' '.join(str(e).split())[:200]
       raise CheckpointError(f'{what} ({type(e).__name__}: {reason}); {mend}') from e
 

@@ -240,7 +240,7 @@ class Experiment:
       at = at.parent
     meta = {
       'tokenizer': self.tokenizer.fingerprint,
-      'data': {n: self.corpora[n].card['files'] for n in node.settings.data},
+      'data': {n: self.corpora[n].card['content'] for n in node.settings.data},
       'process_count': jax.process_count(),
       'lineage': lineage,
       'seed': node.seed,
@@ -249,7 +249,7 @@ class Experiment:
       'versions': {'msm_jax': msm_jax.__version__}
       | {p: importlib.metadata.version(p) for p in ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain')},
     }
-    sources = [(Source(n, self.corpora[n].card['kind'], self.corpora[n].rows), share) for n, share in node.settings.data.items()]
+    sources = [(Source(n, self.corpora[n].card['kind'], self.corpora[n].rows), share) for n, share in sorted(node.settings.data.items())]
     parent_params = None
     if node.parent:
       parent = checkpointing.Checkpoints(self.folder(node.parent) / 'checkpoints')

@@ -40,10 +40,6 @@ def to_triples(ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
   return np.stack([ids[:-1], ids[1:], weights[1:]], axis=1)
 
 
-def _fits(length: int):
-  return lambda triples: len(triples['x']) <= length
-
-
 def source_dataset(source: Source, tokenizer: Tokenizer, length: int, seed: int) -> grain.IterDataset:
   """An endless, reshuffled stream of packed rows."""
 
@@ -54,7 +50,7 @@ def source_dataset(source: Source, tokenizer: Tokenizer, length: int, seed: int)
   if source.kind == 'chats':
     if not any(len(tokenize(source.rows[i])['x']) <= length for i in range(len(source.rows))):
       raise DataError(f'{source.name}: no chat fits into length={length}; raise the length of the phase or shorten the chats')
-    ds = ds.filter(_fits(length))
+    ds = ds.filter(lambda triples: len(triples['x']) <= length)
     return grain.experimental.FirstFitPackIterDataset(ds, length_struct={'x': length}, num_packing_bins=16, seed=seed)
   return grain.experimental.ConcatThenSplitIterDataset(ds, length_struct={'x': length})
 
@@ -72,7 +68,7 @@ def _to_batch(rows: Mapping[str, np.ndarray]) -> Batch:
 
 def batches(
   sources: Sequence[tuple[Source, float]], tokenizer: Tokenizer, batch_size: int, length: int, seed: int, shard: tuple[int, int] = (0, 1)
-) -> grain.DatasetIterator:
+) -> 'BatchIterator':
   """Endless batches of (batch_size, length) arrays: tokens, targets, weights, segment_ids, positions.
 
   Args:
@@ -87,7 +83,31 @@ def batches(
   total = sum(w for _, w in sources)
   ds = grain.IterDataset.mix(parts, [w / total for _, w in sources]) if len(parts) > 1 else parts[0]
   ds = ds.batch(batch_size).map(_to_batch)
-  return iter(grain.experimental.ThreadPrefetchIterDataset(ds, prefetch_buffer_size=4))
+  return BatchIterator(iter(grain.experimental.ThreadPrefetchIterDataset(ds, prefetch_buffer_size=4)))
+
+
+class BatchIterator:
+  """Endless batches. The state goes through JSON into a checkpoint and back."""
+
+  def __init__(self, iterator: grain.DatasetIterator):
+    self._iterator = iterator
+    self.get_state, self.close = iterator.get_state, iterator.close
+
+  def __iter__(self) -> 'BatchIterator':
+    return self
+
+  def __next__(self) -> Batch:
+    return next(self._iterator)
+
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Grain compares the slices of a split document with tuples; JSON made them lists, and the next document would be dropped."""
+
+    def mend(value: Any) -> Any:
+      if isinstance(value, dict):
+        return {k: {f: tuple(x) for f, x in v.items()} if k == 'remainder_slices' else mend(v) for k, v in value.items()}
+      return [mend(v) for v in value] if isinstance(value, list) else value
+
+    self._iterator.set_state(mend(state))
 
 
 class _Every:

@@ -1,6 +1,7 @@
 """Where numbers of a running phase go: metrics.jsonl always, the console, TensorBoard if tensorboardX is installed."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -24,9 +25,10 @@ class PhaseMetrics:
     self.label, self.total, self.flops_per_token = label, total, flops_per_token
     path = folder / 'metrics.jsonl'
     kept = [line for line in path.read_text().splitlines() if _step(line) <= start] if path.exists() else []
-    self._file = path.open('w')
-    self._file.writelines(line + '\n' for line in kept)
-    self._file.flush()
+    temporary = path.with_suffix('.writing')
+    temporary.write_text(''.join(line + '\n' for line in kept))
+    os.replace(temporary, path)  # a kill leaves the old rows or the new
+    self._file = path.open('a')
     self._writer = _tensorboard(folder) if tensorboard else None
     self._start, self._began = start, time.monotonic()
     self._since, self._tokens, self._printed = self._began, 0, 0.0
@@ -55,6 +57,9 @@ class PhaseMetrics:
         print(f'\r\x1b[K[{bar:<20}] {text}', end='\n' if last else '', file=sys.stderr, flush=True)
       else:
         print(text, file=sys.stderr, flush=True)
+
+  def flush(self) -> None:
+    self._file.flush()
 
   def close(self) -> None:
     self._file.close()

@@ -13,6 +13,7 @@ from data_pipelines.records import Chat, DataError, Record
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 ROLE_MARKERS = {'system': '<|system|>', 'user': '<|user|>', 'assistant': '<|assistant|>'}
 END_OF_TURN = '<|end|>'
+SPACE = '\u2581'  # what SentencePiece writes for a space; in a text of its own it goes through as bytes
 
 
 def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> bytes:
@@ -44,6 +45,7 @@ class Tokenizer:
     self.fingerprint = hashlib.sha256(model).hexdigest()[:16]
     self.vocab_size = self.processor.vocab_size()
     self.end_of_turn = self.processor.piece_to_id(END_OF_TURN)
+    self.space = [self.processor.piece_to_id(f'<0x{b:02X}>') for b in SPACE.encode()]
     self.markers = {role: self.processor.piece_to_id(m) for role, m in ROLE_MARKERS.items()}
 
   @classmethod
@@ -51,7 +53,11 @@ class Tokenizer:
     return cls(Path(path).read_bytes())
 
   def encode(self, text: str) -> list[int]:
-    return self.processor.encode(text)
+    first, *rest = text.split(SPACE)
+    ids = self.processor.encode(first)
+    for part in rest:
+      ids += [*self.space, *self.processor.encode(part)]
+    return ids
 
   def decode(self, ids: Sequence[int]) -> str:
     return self.processor.decode([int(i) for i in ids])

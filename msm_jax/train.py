@@ -182,6 +182,7 @@ def train_phase(
 
   def save(step: int) -> None:
     rest = {'step': state.step, 'opt_state': state.opt_state, 'skipped': state.skipped}
+    metrics.flush()
     checkpoints.save(step, state.params, rest, data.get_state(), meta | {'step': step})
 
   metrics = PhaseMetrics(folder, label, phase.updates, start, flops_per_token(config.model, phase.length))
@@ -190,6 +191,7 @@ def train_phase(
 
   def report() -> None:
     """Reads the numbers of the step before: the device is already busy with the next."""
+    nonlocal late
     if late is None:
       return
     step, values = late[0], {k: float(v) for k, v in jax.device_get(late[1]).items()}
@@ -202,6 +204,7 @@ def train_phase(
         f'{label}: updates {step - int(values["skipped"]) + 1} to {step} were not finite; lower phases lr (now {phase.lr}) or raise max_skipped'
       )
     metrics.log(step, values, tokens)
+    late = None
 
   try:
     with jax.set_mesh(mesh):
@@ -211,11 +214,12 @@ def train_phase(
         state, values = program.step(state, batch, lr)
         report()
         late = (step, values)
-        if stop():
+        stopped = stop()
+        if stopped or (step % phase.checkpoint_every == 0 and step < phase.updates):
+          report()  # metrics.jsonl never knows less than a checkpoint
           save(step)
+        if stopped:
           raise Interrupted(f'{label}: saved at step {step}')
-        if step % phase.checkpoint_every == 0 and step < phase.updates:
-          save(step)
       report()
       if start < phase.updates:
         save(phase.updates)

@@ -43,16 +43,19 @@ def settings(files, **changes):
   }
   for name, change in changes.pop('phases', {}).items():
     phases[name] = phases[name] | change
-  return dict(
-    name='test',
-    world=dataclasses.asdict(little()),
-    sources={n: dict(path=str(files / f'{n}.jsonl')) for n in ('documents', 'chats')},
-    tokenizer=dict(vocab_size=300, sources=('documents', 'chats')),
-    model=dict(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48),
-    phases=phases,
-    arms=dict(base='read', tuned='read > tune', both='read > midtrain > tune'),
-    evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, rows=32),
-  ) | changes
+  return (
+    dict(
+      name='test',
+      world=dataclasses.asdict(little()),
+      sources={n: dict(path=str(files / f'{n}.jsonl')) for n in ('documents', 'chats')},
+      tokenizer=dict(vocab_size=300, sources=('documents', 'chats')),
+      model=dict(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48),
+      phases=phases,
+      arms=dict(base='read', tuned='read > tune', both='read > midtrain > tune'),
+      evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, rows=32),
+    )
+    | changes
+  )
 
 
 class StopAfter:
@@ -351,6 +354,7 @@ def test_another_start_is_refused(files, stopped, tmp_path, monkeypatch, key, va
 
 
 # ---------------------------------------------------------------------------------------------------------------------- the process
+
 
 class Run:
   """`python -m msm_jax.main` on a workdir, on one device."""

@@ -403,7 +403,6 @@ def test_too_few_updates_are_refused():
   """A handful of updates fakes a null result: a phase refuses to be planned below its floor (100 unless lowered)."""
   c = dict(name='t', sources=dict(items=dict(maker='world.items')), arms=dict(a='p'))
 
-
   def plan(**settings):
     return config.from_mapping(ExperimentConfig, c | dict(phases=dict(p=dict(data=dict(items=1.0), **settings))))
 
