@@ -71,7 +71,9 @@ class MeshConfig:
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
   """AdamW (Loshchilov and Hutter 2019), or Muon for the matrices of the blocks with AdamW for the rest (Liu et al. 2025, consistent RMS,
-  so that both take the same learning rate; the embedding does not decay then). Matrices decay, norms don't. `clip` is the global gradient norm, 0 for none."""
+  so that both take the same learning rate; the embedding does not decay then).
+
+  Matrices decay, norms don't. `clip` is the global gradient norm, 0 for none."""
 
   name: str = 'adamw'
   b1: float = 0.9

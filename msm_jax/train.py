@@ -75,7 +75,7 @@ def train_step(
 
   per_token = 1 / jnp.maximum(weight, 1)
   grads = jax.tree.map(lambda g: g * per_token, grads)
-  grad_norm = optax.global_norm(grads)
+  grad_norm = optax.tree.norm(grads)
   finite = jnp.isfinite(grad_norm) & jnp.isfinite(loss)
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   params = jax.tree.map(lambda p, u: jnp.where(finite, p + lr * u, p), state.params, updates)
