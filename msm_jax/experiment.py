@@ -69,6 +69,11 @@ class Corpus:
   def rows(self) -> Sequence[Any]:
     return corpora.read_rows(self.folder, self.card['kind'])
 
+  @functools.cached_property
+  def source(self) -> Source:
+    """What phases read; one object, so that its rows are tokenized once."""
+    return Source(self.name, self.card['kind'], self.rows)
+
   def records(self) -> Iterator[Record]:
     return (row_to_record(self.rows[i], self.card['kind']) for i in range(len(self.rows)))
 
@@ -249,7 +254,7 @@ class Experiment:
       'versions': {'msm_jax': msm_jax.__version__}
       | {p: importlib.metadata.version(p) for p in ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain')},
     }
-    sources = [(Source(n, self.corpora[n].card['kind'], self.corpora[n].rows), share) for n, share in sorted(node.settings.data.items())]
+    sources = [(self.corpora[n].source, share) for n, share in sorted(node.settings.data.items())]
     parent_params = None
     if node.parent:
       parent = checkpointing.Checkpoints(self.folder(node.parent) / 'checkpoints')

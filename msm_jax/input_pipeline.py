@@ -19,11 +19,15 @@ Batch = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """Rows of one kind ('documents' or 'chats') with random access, each as stored by the corpus builder."""
+  """Rows of one kind ('documents' or 'chats') with random access, each as stored by the corpus builder.
+
+  `made` keeps the tokenized rows of a small corpus, for every phase that reads this source with the same tokenizer.
+  """
 
   name: str
   kind: str
   rows: Sequence[Any]
+  made: dict[int, np.ndarray] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
 
 def row_to_record(row: Mapping[str, Any], kind: str) -> Record:
@@ -40,15 +44,33 @@ def to_triples(ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
   return np.stack([ids[:-1], ids[1:], weights[1:]], axis=1)
 
 
+CACHED_ROWS = 200_000  # a corpus of at most so many rows is tokenized once and kept
+
+
+class _Examples:
+  """The rows of a source as (n, 3) arrays, made when first asked for."""
+
+  def __init__(self, source: Source, tokenizer: Tokenizer):
+    self.source, self.tokenizer = source, tokenizer
+
+  def __len__(self) -> int:
+    return len(self.source.rows)
+
+  def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+    x = self.source.made.get(i)
+    if x is None:
+      x = to_triples(*self.tokenizer.render(row_to_record(self.source.rows[i], self.source.kind)))
+      if len(self) <= CACHED_ROWS:
+        self.source.made[i] = x
+    return {'x': x}
+
+
 def source_dataset(source: Source, tokenizer: Tokenizer, length: int, seed: int) -> grain.IterDataset:
-  """An endless, reshuffled stream of packed rows."""
-
-  def tokenize(row: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {'x': to_triples(*tokenizer.render(row_to_record(row, source.kind)))}
-
-  ds = grain.MapDataset.source(source.rows).seed(seed).shuffle().repeat().map(tokenize).to_iter_dataset(grain.ReadOptions(num_threads=0))
+  """An endless, reshuffled stream of packed rows. Raises DataError if no chat fits into a row."""
+  examples = _Examples(source, tokenizer)
+  ds = grain.MapDataset.source(examples).seed(seed).shuffle().repeat().to_iter_dataset(grain.ReadOptions(num_threads=0))
   if source.kind == 'chats':
-    if not any(len(tokenize(source.rows[i])['x']) <= length for i in range(len(source.rows))):
+    if not any(len(examples[i]['x']) <= length for i in range(len(examples))):
       raise DataError(f'{source.name}: no chat fits into length={length}; raise the length of the phase or shorten the chats')
     ds = ds.filter(lambda triples: len(triples['x']) <= length)
     return grain.experimental.FirstFitPackIterDataset(ds, length_struct={'x': length}, num_packing_bins=16, seed=seed)
@@ -77,7 +99,7 @@ def batches(
   """
   index, count = shard
   parts = [
-    source_dataset(dataclasses.replace(s, rows=s.rows if count == 1 else _Every(s.rows, index, count)), tokenizer, length, seed + 1000 * n)
+    source_dataset(s if count == 1 else Source(s.name, s.kind, _Every(s.rows, index, count)), tokenizer, length, seed + 1000 * n)
     for n, (s, _) in enumerate(sources)
   ]
   total = sum(w for _, w in sources)
