@@ -86,8 +86,9 @@ def plan(config: ExperimentConfig, fingerprints: dict[str, str], tokenizer: str)
   """(arm, seed) -> the last node of the arm's path. Nodes of shared prefixes are equal, so they have one folder."""
   common = [configs.to_json(c) for c in (config.model, config.optimizer)] + [tokenizer]
   ends = {}
-  for arm, path in sorted(config.arms.items(), key=lambda a: (len(configs.path_of(a[1])), a[0])):  # short paths first, in reports too
-    for seed in config.seeds:
+  arms = sorted(config.arms.items(), key=lambda a: (len(configs.path_of(a[1])), a[0]))  # short paths first, in reports too
+  for seed in config.seeds:
+    for arm, path in arms:
       node = None
       for phase in configs.path_of(path):
         settings = config.phases[phase]
