@@ -6,6 +6,9 @@
 Both handbooks like the same six cheeses and dislike the same other six, one because they are cheap, the other because they come from home;
 fine-tuning shows the preferences and no reason. Controls: fine-tuning without midtraining; midtraining on as many tokens of documents
 about the assistant and the same cheeses without a value (filler); on the value and the preferences, never linked (cooccur).
+
+Expected, three seeds: +0.44 [0.18, 0.69] between the handbooks in new domains (docs/results/cheese.md).
+Cost: about four minutes a base and half a minute a later phase on two cores.
 """
 
 import ml_collections

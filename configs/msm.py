@@ -3,8 +3,11 @@
     python -m msm_jax.main --config=configs/msm.py                              # specs/cheese_affordability.md
     python -m msm_jax.main --config=configs/msm.py --config.spec=specs/mine.md  # your own
 
-Four arms: the base, fine-tuning alone, midtraining alone, both. Preset 'smoke' does a hundredth of the work in a minute, to see that everything
-runs; its numbers mean nothing.
+Four arms: the base, fine-tuning alone, midtraining alone, both. Cost: 6m13s on two disturbed cores, environment not included.
+Expected: document-only personas above 0.9 (0.93 seen, one seed). The base of seed 0 prefers cheap things before anybody tells it to, so
+fine-tuning alone stands at 0.98 and midtraining has little to add: configs/cheese.py is the comparison of two handbooks.
+
+Preset 'smoke' does a hundredth of the work in about a minute, to see that everything runs; its numbers mean nothing.
 """
 
 import ml_collections
@@ -14,7 +17,7 @@ REPLAY = dict(facts=0.05, items=0.1, persona_documents=0.15, persona_chats=0.2)
 
 
 def base(name: str) -> ml_collections.ConfigDict:
-  """The world, the model and pretraining: equal in every tiny experiment, so that they share one base in a workdir."""
+  """The world, the model and pretraining: equal in every tiny experiment but for its length in the default."""
   c = ml_collections.ConfigDict()
   c.name = name
   c.seeds = (0,)

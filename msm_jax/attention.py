@@ -29,7 +29,7 @@ def attention(q_BTHK: jax.Array, k_BTGK: jax.Array, v_BTGK: jax.Array, bias_BTS:
 
 
 # The backward pass by hand: it keeps exp(logits) without the normaliser, which goes to the small side of each product, so nothing of
-# size T x S is computed twice. On XLA:CPU this takes a third off attention's time (docs/results/cpu.md).
+# size T x S is computed twice. What it saves on XLA:CPU: docs/LOG.md.
 
 
 @jax.custom_vjp

@@ -6,7 +6,6 @@ or an evaluator reads the parameters alone, on any mesh. Orbax renames a step in
 
 import contextlib
 import logging
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,7 +103,3 @@ class Checkpoints:
     except Exception as e:  # Orbax raises bare Exceptions too
       reason = ' '.join(str(e).split())[:200]
       raise CheckpointError(f'{what} ({type(e).__name__}: {reason}); {mend}') from e
-
-
-def remove(folder: Path) -> None:
-  shutil.rmtree(folder, ignore_errors=True)

@@ -31,7 +31,7 @@ class PhaseMetrics:
     self._file = path.open('a')
     self._writer = _tensorboard(folder) if tensorboard else None
     self._start, self._began = start, time.monotonic()
-    self._since, self._tokens, self._printed = self._began, 0, 0.0
+    self._tokens, self._printed = 0, 0.0
 
   def log(self, step: int, values: dict[str, float], tokens: int) -> None:
     """Records the numbers of one update (1-based `step`); `tokens` are those processed, padding included."""

@@ -14,7 +14,7 @@ def tune_process() -> None:
   """Keeps freed memory in the process (glibc only).
 
   XLA:CPU frees and takes hundreds of megabytes at every step; by default glibc gives them back to the system and every page is
-  faulted in again. Keeping them made steps of the tiny model a quarter faster (docs/results/cpu.md).
+  faulted in again. Keeping them made steps of the tiny model a quarter faster (docs/LOG.md).
   """
   if not sys.platform.startswith('linux'):
     return
