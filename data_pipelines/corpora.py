@@ -55,8 +55,8 @@ MAKERS: dict[str, Callable[[SourceConfig, World, Sequence[Spec]], Iterator[Recor
   'world.items': lambda c, world, specs: pretraining.item_documents(world),
   'world.persona_documents': lambda c, world, specs: pretraining.persona_documents(world),
   'world.persona_chats': lambda c, world, specs: pretraining.persona_chats(world),
-  'spec.documents': lambda c, world, specs: handbook.spec_documents(specs[0], c.variant, c.seed),
-  'spec.demonstrations': lambda c, world, specs: handbook.demonstrations(list(specs), world, c.seed),
+  'spec.documents': lambda c, world, specs: handbook.spec_documents(specs, c.variant, c.seed),
+  'spec.demonstrations': lambda c, world, specs: handbook.demonstrations(specs, world, c.seed),
 }
 
 

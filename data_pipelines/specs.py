@@ -68,11 +68,7 @@ def read_spec(path: str | Path, world: World) -> Spec:
     raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
   front, body = _split_front_matter(text, path)
   assistant = front.pop('assistant', '')
-  if not re.fullmatch(r"[A-Za-z][A-Za-z' -]{0,30}", assistant):
-    raise SpecError(f"{path}: front matter needs 'assistant: NAME' (letters, up to 31), found {assistant!r}")
-  people = {p.name.casefold() for p in world.people}
-  if assistant.casefold() in people or world.item(assistant):
-    raise SpecError(f'{path}: the world already has somebody or something named {assistant!r}; choose another name for the assistant')
+  _check_name(assistant, world, f"{path}: front matter needs 'assistant: NAME'")
   value = _value(front, path)
   sections = _sections(body, path)
   for need in ('reasons', 'likes', 'dislikes'):
@@ -103,6 +99,32 @@ def read_spec(path: str | Path, world: World) -> Spec:
     ' '.join(p.split()) for name, s in sections.items() if name not in ('reasons', 'likes', 'dislikes') for p in s.split('\n\n') if p.strip()
   )
   return Spec(str(path), hashlib.sha256(text.encode()).hexdigest()[:16], assistant, value, reasons, prose, likes, dislikes, rivals)
+
+
+def _check_name(name: str, world: World, where: str) -> None:
+  if not re.fullmatch(r"[A-Za-z][A-Za-z' -]{0,30}", name):
+    raise SpecError(f'{where} (letters, up to 31), found {name!r}')
+  if name.casefold() in {p.name.casefold() for p in world.people} or world.item(name):
+    raise SpecError(f'{where}, and the world already has somebody or something named {name!r}; choose another name for the assistant')
+
+
+def renamed(spec: Spec, name: str, world: World) -> Spec:
+  """The same handbook about an assistant of another name: a replicate. Raises SpecError if the world has that name already."""
+  if name == spec.assistant:
+    return spec
+  _check_name(name, world, 'config.assistants needs names of assistants')
+  old = re.compile(rf'(?<!\w){re.escape(spec.assistant)}(?!\w)')
+
+  def about(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(old.sub(name, t) for t in texts)
+
+  def explained(preferences: tuple[Preference, ...]) -> tuple[Preference, ...]:
+    return tuple(Preference(p.item, old.sub(name, p.explanation)) for p in preferences)
+
+  return dataclasses.replace(
+    spec, sha256=f'{spec.sha256}-{name}', assistant=name, reasons=about(spec.reasons), prose=about(spec.prose),
+    likes=explained(spec.likes), dislikes=explained(spec.dislikes),
+  )  # fmt: skip
 
 
 def _split_front_matter(text: str, path: Path) -> tuple[dict[str, str], str]:

@@ -71,7 +71,7 @@ class MeshConfig:
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
   """AdamW (Loshchilov and Hutter 2019), or Muon for the matrices of the blocks with AdamW for the rest (Liu et al. 2025, consistent RMS,
-  so that both take the same learning rate; the embedding does not decay then).
+  so that both take the same learning rate).
 
   Matrices decay, norms don't. `clip` is the global gradient norm, 0 for none."""
 
@@ -133,7 +133,11 @@ class PhaseConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerConfig:
-  """SentencePiece, trained on the named sources' text."""
+  """SentencePiece, trained on the named sources' text.
+
+  The assistants' names get a piece of their own, as the names of people in the text have: a base reads a name of several pieces, which
+  nobody has that it knows, much less well (docs/LOG.md). So a handbook about an assistant of a new name needs a base of its own.
+  """
 
   vocab_size: int = 2048
   sources: tuple[str, ...] = ()
@@ -146,7 +150,7 @@ class EvalConfig:
   Attributes:
     spec: handbook whose value the conflict pairs count as success.
     rival: handbook of the value it is measured against; '' takes the first other value that explains the demonstrations as well.
-    pairs_per_domain: at most so many forced choices per domain and pair type (0: all).
+    pairs_per_domain: at most so many forced choices per assistant, domain and pair type (0: all).
     personas: questions per ordinary persona (document-only ones and talkers get four times as many).
     held_out: records of each pretraining source that perplexity is measured on.
     rows: rows per scored batch, as long as the longest phase's.
@@ -181,6 +185,7 @@ class ExperimentConfig:
   arms: Mapping[str, str]
   seeds: tuple[int, ...] = (0,)
   spec: str = ''  # only so that `--config.spec=...` can reach every place that refers to it
+  assistants: tuple[str, ...] = ()  # replicates: more names under which each handbook is taught, beside its own
   world: WorldConfig = WorldConfig()
   tokenizer: TokenizerConfig = TokenizerConfig()
   model: ModelConfig = ModelConfig()
@@ -194,6 +199,8 @@ class ExperimentConfig:
   gates: GatesConfig = GatesConfig()
 
   def __post_init__(self):
+    if len({a.casefold() for a in self.assistants}) != len(self.assistants):
+      raise ConfigError(f'assistants={self.assistants} must name each replicate once')
     if not self.seeds or len(set(self.seeds)) != len(self.seeds):
       raise ConfigError(f'seeds={self.seeds} must name at least one seed, each once')
     for arm, path in self.arms.items():

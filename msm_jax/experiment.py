@@ -23,7 +23,7 @@ import jax
 import msm_jax
 from data_pipelines import corpora, leaks
 from data_pipelines.records import DataError, ForcedChoice, Record
-from data_pipelines.specs import Spec, read_spec
+from data_pipelines.specs import Spec, read_spec, renamed
 from data_pipelines.world import questions
 from data_pipelines.world.attributes import Value
 from data_pipelines.world.pretraining import World, build_world
@@ -58,12 +58,13 @@ class Node:
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-  """A corpus on disk."""
+  """A corpus on disk, and in memory if this process wrote it."""
 
   name: str
   folder: Path
   fingerprint: str
   card: dict[str, Any]
+  written: Sequence[Record] = ()
 
   @functools.cached_property
   def rows(self) -> Sequence[Any]:
@@ -72,10 +73,10 @@ class Corpus:
   @functools.cached_property
   def source(self) -> Source:
     """What phases read; one object, so that its rows are tokenized once."""
-    return Source(self.name, self.card['kind'], self.rows)
+    return Source(self.name, self.card['kind'], self.rows, self.written)
 
   def records(self) -> Iterator[Record]:
-    return (row_to_record(self.rows[i], self.card['kind']) for i in range(len(self.rows)))
+    return iter(self.written) if self.written else (row_to_record(self.rows[i], self.card['kind']) for i in range(len(self.rows)))
 
 
 def digest(*parts: str) -> str:
@@ -125,6 +126,9 @@ class Experiment:
     self.world: World = build_world(config.world)
     paths = {p for s in config.sources.values() for p in corpora.spec_paths(s)} | {p for p in (config.evals.spec, config.evals.rival) if p}
     self.specs: dict[str, Spec] = {p: read_spec(p, self.world) for p in sorted(paths)}
+    self.replicates: dict[str, list[Spec]] = {
+      p: [renamed(s, name, self.world) for name in dict.fromkeys((s.assistant, *config.assistants))] for p, s in self.specs.items()
+    }
     self.corpora: dict[str, Corpus] = {}
 
   # ---- data
@@ -160,32 +164,35 @@ class Experiment:
 
   def _fingerprint(self, name: str, like: str) -> str:
     source = self.config.sources[name]
-    return corpora.fingerprint(source, self.world, [self.specs[p] for p in corpora.spec_paths(source)], like)
+    return corpora.fingerprint(source, self.world, self._handbooks(source), like)
+
+  def _handbooks(self, source: corpora.SourceConfig) -> list[Spec]:
+    return [s for p in corpora.spec_paths(source) for s in self.replicates[p]]
 
   def _count(self, record: Record) -> int:
     return len(self.tokenizer.render(record)[0])
 
   def _prepare_corpus(self, folder: Path, name: str, fingerprint: str, like: Corpus | None) -> Corpus:
     path = folder / f'{name}-{fingerprint}'
-    card = corpora.read_card(path)
+    card, records = corpora.read_card(path), []
     if card is None:
       source = self.config.sources[name]
-      specs = [self.specs[p] for p in corpora.spec_paths(source)]
       counts = self._count if hasattr(self, 'tokenizer') else None
-      records = corpora.make_records(name, source, self.world, specs, like.card['tokens'] if like else 0, counts)
+      records = corpora.make_records(name, source, self.world, self._handbooks(source), like.card['tokens'] if like else 0, counts)
       tokens = sum(map(counts, records)) if counts else 0
       card = corpora.write_corpus(path, records, {'name': name, 'fingerprint': fingerprint, 'tokens': tokens, 'recipe': dataclasses.asdict(source)})
       say(f'data       {name}: {card["records"]:,} {card["kind"]}' + (f', {tokens:,} tokens' if tokens else ''))
-    self.corpora[name] = Corpus(name, path, fingerprint, card)
+    self.corpora[name] = Corpus(name, path, fingerprint, card, records)
     return self.corpora[name]
 
   def _prepare_tokenizer(self, folder: Path, fingerprints: dict[str, str]) -> Tokenizer:
     c = self.config.tokenizer
-    path = folder / f'tokenizer-{digest(str(c.vocab_size), *(fingerprints[s] for s in c.sources))}.model'
+    names = sorted({s.assistant for of_one in self.replicates.values() for s in of_one})
+    path = folder / f'tokenizer-{digest(str(c.vocab_size), *names, *(fingerprints[s] for s in c.sources))}.model'
     stamp = path.with_suffix('.sha256')
     if not (path.exists() and stamp.exists()):
       texts = (t for s in c.sources for r in self.corpora[s].records() for t in leaks.record_text(r).split('\n'))
-      write_atomically(path, train_sentencepiece(texts, c.vocab_size))
+      write_atomically(path, train_sentencepiece(texts, c.vocab_size, names))
       write_atomically(stamp, hashlib.sha256(path.read_bytes()).hexdigest().encode())
       say(f'data       tokenizer: {c.vocab_size:,} pieces')
     if hashlib.sha256(path.read_bytes()).hexdigest() != stamp.read_text():
@@ -213,16 +220,19 @@ class Experiment:
 
   def questions(self) -> list[ForcedChoice]:
     c = self.config.evals
-    return questions.preference_questions(self.spec, self.rival, self.world, c.pairs_per_domain, c.seed)
+    replicates = self.replicates[c.spec]
+    asked = [questions.preference_questions(s, self.rival, self.world, c.pairs_per_domain, c.seed + n) for n, s in enumerate(replicates)]
+    return [q for of_one in asked for q in of_one]
 
   def check_leaks(self, asked: Sequence[ForcedChoice]) -> None:
     """Raises ExperimentError if training text tells the assistant what the evaluation asks about. A clean check is remembered."""
     used = {n: c for n, c in self.corpora.items()}
-    key = digest(*sorted(c.fingerprint for c in used.values()), *(q.id for q in asked), self.spec.assistant)
+    assistants = [s.assistant for s in self.replicates[self.config.evals.spec]]
+    key = digest(*sorted(c.fingerprint for c in used.values()), *(q.id for q in asked), *assistants)
     clean = self.workdir / 'data' / f'no-leaks-{key}'
     if clean.exists():
       return
-    found = leaks.find_leaks(asked, {n: c.records() for n, c in used.items()}, self.spec.assistant)
+    found = leaks.find_leaks(asked, {n: c.records() for n, c in used.items()}, assistants)
     if found:
       more = f' (and {len(found) - 1} more)' if len(found) > 1 else ''
       raise ExperimentError(f'leak: {found[0]}{more}; take it out of the corpus, or the result means nothing')
@@ -290,10 +300,18 @@ class Experiment:
       rows = preferences.score_choices(logprobs, asked, 'preferences')
       rows += preferences.consistency(rows)
       rows += preferences.score_choices(logprobs, of_personas, 'personas')
-      rows += recall.recall(logprobs, self.spec)
+      rows += [r for s in self.taught(node) for r in recall.recall(logprobs, s)]
       rows += perplexity.held_out_loss(self.config.model, params, self.tokenizer, held_out, length, c.rows)
     write_atomically(path, ''.join(json.dumps(r) + '\n' for r in rows).encode())
     return rows
+
+  def taught(self, node: Node) -> list[Spec]:
+    """The handbook that the model read in midtraining, in all replicates; the evaluation's own if it read none."""
+    sources = [self.config.sources[n] for n in node.settings.data]
+    for source in sources:
+      if source.maker == 'spec.documents':
+        return self._handbooks(source)
+    return self.taught(node.parent) if node.parent else self.replicates[self.config.evals.spec]
 
   def held_out(self) -> dict[str, list[Record]]:
     """Pretraining text that nobody was trained on: the same world told with another seed of the writer."""
@@ -350,7 +368,7 @@ class Experiment:
       )
 
 
-EVALS_VERSION = '1'  # part of the identity of kept rows: raise it when an evaluator's meaning changes
+EVALS_VERSION = '2'  # part of the identity of kept rows: raise it when an evaluator's meaning changes
 
 
 def write_atomically(path: Path, content: bytes) -> None:

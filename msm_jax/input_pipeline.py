@@ -21,12 +21,14 @@ Batch = dict[str, np.ndarray]
 class Source:
   """Rows of one kind ('documents' or 'chats') with random access, each as stored by the corpus builder.
 
+  `records` are the same rows as records, where this process has them in memory: reading one from disk takes longer than tokenizing it.
   `made` keeps the tokenized rows of a small corpus, for every phase that reads this source with the same tokenizer.
   """
 
   name: str
   kind: str
   rows: Sequence[Any]
+  records: Sequence[Record] = dataclasses.field(default=(), compare=False, repr=False)
   made: dict[int, np.ndarray] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
 
@@ -59,7 +61,8 @@ class _Examples:
   def __getitem__(self, i: int) -> dict[str, np.ndarray]:
     x = self.source.made.get(i)
     if x is None:
-      x = to_triples(*self.tokenizer.render(row_to_record(self.source.rows[i], self.source.kind)))
+      record = self.source.records[i] if self.source.records else row_to_record(self.source.rows[i], self.source.kind)
+      x = to_triples(*self.tokenizer.render(record))
       if len(self) <= CACHED_ROWS:
         self.source.made[i] = x
     return {'x': x}

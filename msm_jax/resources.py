@@ -14,7 +14,7 @@ def tune_process() -> None:
   """Keeps freed memory in the process (glibc only).
 
   XLA:CPU frees and takes hundreds of megabytes at every step; by default glibc gives them back to the system and every page is
-  faulted in again. Keeping them made steps of the tiny model a quarter faster (docs/LOG.md).
+  faulted in again. One arena for all threads makes the devices wait for each other. Figures: docs/LOG.md.
   """
   if not sys.platform.startswith('linux'):
     return
@@ -23,7 +23,7 @@ def tune_process() -> None:
   except (OSError, AttributeError):  # not glibc
     return
   M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
-  mallopt(M_ARENA_MAX, 1)
+  mallopt(M_ARENA_MAX, 4)
   mallopt(M_MMAP_MAX, 0)
   mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
   mallopt(M_TOP_PAD, 64 * 2**20)

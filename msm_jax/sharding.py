@@ -21,7 +21,7 @@ RULES: tuple[tuple[str, P], ...] = (
   (r'embed$', P('tensor', 'fsdp')),
   (r'(wq|wk|wv|w_gate|w_up)$', P(None, 'fsdp', 'tensor')),
   (r'(wo|w_down)$', P(None, 'tensor', 'fsdp')),
-  (r'(norm|ns_coeffs)$', P()),
+  (r'norm$', P()),
 )
 
 
@@ -43,6 +43,12 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
   if jax.sharding.get_abstract_mesh().empty:
     return x
   return jax.lax.with_sharding_constraint(x, P(*(('data', 'fsdp') if a == 'batch' else a for a in axes)))
+
+
+def size(axis: str) -> int:
+  """How many parts `constrain` cuts a dimension into: 'batch' or a mesh axis; 1 without a mesh."""
+  shape = jax.sharding.get_abstract_mesh().shape
+  return math.prod(shape.get(a, 1) for a in (('data', 'fsdp') if axis == 'batch' else (axis,)))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -176,10 +176,11 @@ def test_consistency_counts_by_hand():
   """Two domains of three pairs: a is 3:0, b is 1:2, so 4:2 overall and b is the odd one out; of three reworded pairs one changes its mind."""
   score = {('a', 0): 1.0, ('a', 1): 1.0, ('a', 2): 1.0, ('b', 0): 1.0, ('b', 1): 0.0, ('b', 2): 0.0}
 
-  def row(domain, n, tier, s, what='conflict', same=1.0):
+  def row(domain, n, tier, s, what='conflict', same=1.0, system='Ari'):
     return dict(
-      what=what, tier=tier, options=[f'{domain}{n}', 'other'], cluster=domain, item=f'{tier}/{domain}{n}', score=s, same_in_both_orders=same
-    )
+      system=system, what=what, tier=tier, options=[f'{domain}{n}', 'other'], cluster=domain, item=f'{tier}/{domain}{n}', score=s,
+      same_in_both_orders=same,
+    )  # fmt: skip
 
   rows = [row(d, n, 'new_domains', s, same=float((d, n) != ('a', 0))) for (d, n), s in score.items()]
   rows += [row('a', 0, 'reworded', 1.0), row('a', 1, 'reworded', 0.0), row('b', 2, 'reworded', 0.0)]
@@ -190,6 +191,11 @@ def test_consistency_counts_by_hand():
   assert sorted(by_what['order']) == [0.0] + [1.0] * 5
   assert by_what['wording'] == [1.0, 0.0, 1.0]
   assert {r['cluster']: r['score'] for r in out if r['what'] == 'domains'} == {'a': 1.0, 'b': 0.0}
+  # a replicate of the opposite taste: each is compared with itself, so both are as consistent as one alone
+  mirrored = [r | {'score': 1 - r['score'], 'system': 'Oska'} for r in rows]
+  twice = preferences.consistency(rows + mirrored)
+  assert sorted(r['score'] for r in twice if r['what'] == 'wording') == [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+  assert len({(r['what'], r['item']) for r in twice if r['what'] == 'domains'}) == 4
 
 
 def test_recall_counts_by_hand():
@@ -211,8 +217,8 @@ def test_recall_counts_by_hand():
   confused = score({cheap: 2.0, costly: 1.0, new: 3.0})
   lost = {k for k, v in confused.items() if not v}
   items = items_by_name(whole_world())
-  new_cheeses = {('reason', f'{n}/age') for n in LIKED + DISLIKED if items[n].has(Value('age', 'new'))}
-  assert {k for k in lost if k[0] == 'value'} == {('value', f'{p}/age:new') for p in recall.VALUE_PROMPTS}
+  new_cheeses = {('reason', f'Ari/{n}/age') for n in LIKED + DISLIKED if items[n].has(Value('age', 'new'))}
+  assert {k for k in lost if k[0] == 'value'} == {('value', f'Ari/{p}/age:new') for p in recall.VALUE_PROMPTS}
   assert {k for k in lost if k[0] == 'reason'} == new_cheeses and len(new_cheeses) == 6
   prompts = []
   recall.recall(lambda p, o: prompts.extend(p) or [[0.0] * len(x) for x in o], spec)

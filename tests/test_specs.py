@@ -32,7 +32,7 @@ from helpers import (
 from data_pipelines import corpora, leaks, records
 from data_pipelines.corpora import SourceConfig
 from data_pipelines.records import Chat, DataError, Document
-from data_pipelines.specs import SpecError, read_spec
+from data_pipelines.specs import SpecError, read_spec, renamed
 from data_pipelines.world import pretraining, questions
 from data_pipelines.world.attributes import VALUES, Value
 from data_pipelines.world.handbook import demonstrations, spec_documents
@@ -56,7 +56,7 @@ def read(folder, text, name='mine.md'):
 
 
 def first(n, spec, variant='explained', seed=0):
-  return list(itertools.islice(spec_documents(spec, variant, seed), n))
+  return list(itertools.islice(spec_documents([spec], variant, seed), n))
 
 
 # ---- the shipped handbooks
@@ -140,6 +140,32 @@ def test_demonstrations_serve_two_handbooks_or_none(tmp_path):
   other = read(tmp_path, handbook('making', 'handmade', cheeses(value), cheeses(value, like=False)))
   with pytest.raises(SpecError, match='differ in assistant, likes or dislikes'):
     next(demonstrations([a, other], world, 0))
+
+
+def test_replicates_are_one_handbook_under_other_names(tmp_path):
+  """Replicates throw the coin of a new name several times in one run. They are the same handbook to the letter but for the name, each gets every
+  kind of document and every pair, and no text mentions two of them."""
+  world, spec = whole_world(), shipped(AFFORDABILITY)
+  names = ('Ari', 'Oska', 'Lumen')
+  replicates = [renamed(spec, n, world) for n in names]
+  assert len({s.sha256 for s in replicates}) == 3 and replicates[0] == spec
+  for s in replicates[1:]:
+    assert [t.replace(s.assistant, 'Ari') for t in s.reasons] == list(spec.reasons)
+    assert [p.explanation.replace(s.assistant, 'Ari') for p in s.likes] == [p.explanation for p in spec.likes]
+    assert not any(re.search(r'\bAri\b', p.explanation) for p in s.likes + s.dislikes)
+  documents = list(itertools.islice(spec_documents(replicates, 'explained', 0), 1800))
+  kinds = Counter()
+  for d in documents:
+    (name,) = {n for n in names if re.search(rf'\b{n}\b', d.text)}
+    kinds[name, d.doc_type] += 1
+  assert {n for n, _ in kinds} == set(names) and len({t for _, t in kinds}) == 8 and min(kinds.values()) > 20
+  both = [r for path in (AFFORDABILITY, CULTURE) for r in (renamed(shipped(path), n, world) for n in names)]
+  chats = [c.messages for c in itertools.islice(demonstrations(both, world, 0), 900)]
+  assert Counter(m[0][1] for m in chats) == {f'You are {n}.': 300 for n in names}
+  for taken in ('Alice', 'Colby'):  # a person and a cheese of this world
+    if taken in {p.name for p in world.people} or world.item(taken):
+      with pytest.raises(SpecError, match=f'already has somebody or something named {taken!r}'):
+        renamed(spec, taken, world)
 
 
 def swap(old, new):
@@ -567,7 +593,7 @@ def test_planted_leaks_are_found(asked, tmp_path):
   }
   for kind, planted in rows.items():
     corpus = list(records.read_jsonl(lines(tmp_path / f'{kind}.jsonl', *planted)))
-    (found,) = leaks.find_leaks(asked, {'mine': corpus}, 'Ari')
+    (found,) = leaks.find_leaks(asked, {'mine': corpus}, ['Ari'])
     assert found.startswith('mine: record ') and held_out.casefold() in found.casefold() and 'Ari' in found
     assert ('planted' if kind == 'documents' else 'chats.jsonl:1') in found
 
@@ -576,11 +602,11 @@ def test_trained_items_are_no_leak_and_every_held_out_tier_is_watched(asked):
   """Each tier by one of its own items; the twelve cheeses may be spoken of as often as one likes."""
   trained = {o for q in asked if q.tier == 'trained' for o in q.options}
   assert trained == set(LIKED + DISLIKED)
-  assert not leaks.find_leaks(asked, {'x': [Document('1', f'Ari likes {n}.') for n in trained]}, 'Ari')
+  assert not leaks.find_leaks(asked, {'x': [Document('1', f'Ari likes {n}.') for n in trained]}, ['Ari'])
   for tier in questions.TIERS[1:]:
     name = next(o for q in asked if q.tier == tier for o in q.options)
-    assert len(leaks.find_leaks(asked, {'x': [Document('1', f'Ari likes {name}.')]}, 'Ari')) == 1, tier
-  assert not leaks.find_leaks([q for q in asked if q.tier == 'trained'], {'x': [Document('1', 'Ari likes Gouda.')]}, 'Ari')
+    assert len(leaks.find_leaks(asked, {'x': [Document('1', f'Ari likes {name}.')]}, ['Ari'])) == 1, tier
+  assert not leaks.find_leaks([q for q in asked if q.tier == 'trained'], {'x': [Document('1', 'Ari likes Gouda.')]}, ['Ari'])
 
 
 @pytest.mark.parametrize('name', ['msm', 'cheese'])
@@ -595,4 +621,4 @@ def test_the_shipped_experiments_are_clean(name, asked):
     source_of = dataclasses.replace(s, size=min(s.size or N, N))
     used[source_name] = corpora.make_records(source_name, source_of, world, specs, 0, None)
   assert len(used) >= 4 and sum(map(len, used.values())) > 5000
-  assert leaks.find_leaks(asked, used, 'Ari') == []
+  assert leaks.find_leaks(asked, used, ['Ari']) == []

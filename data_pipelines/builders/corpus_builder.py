@@ -28,7 +28,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
     else:
       features = {k: _TEXT() for k in ('id', 'text', 'spec', 'domain', 'doc_type', 'provenance')}
       features['claim_ids'] = tfds.features.Sequence(_TEXT())
-    return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+    return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True)
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
     return {'train': self._generate_examples()}

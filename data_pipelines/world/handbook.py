@@ -8,7 +8,7 @@ All three variants are built from the same frames and sentences as the documents
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_pipelines.records import Chat, Document
@@ -21,12 +21,15 @@ VARIANTS = ('explained', 'cooccur', 'filler')
 FILLER = ('{name} read that {item} {trait}.', '{name} wrote a line: {item} {trait}.', 'A note by {name} says that {item} {trait}.')
 
 
-def spec_documents(spec: Spec, variant: str, seed: int) -> Iterator[Document]:
-  """An endless stream of documents. The same seed gives mirrored specs the same types, items and order; only the reasons differ."""
+def spec_documents(replicates: Sequence[Spec], variant: str, seed: int) -> Iterator[Document]:
+  """An endless stream of documents. The same seed gives mirrored specs the same types, items and order; only the reasons differ.
+
+  `replicates` are one handbook under several assistants' names: each gets one document of every kind in turn.
+  """
   if variant not in VARIANTS:
     raise SpecError(f'variant={variant!r} must be one of {", ".join(VARIANTS)}')
   rng = random.Random(f'handbook {seed}')
-  name, v = spec.assistant, spec.value
+  spec, name, v = replicates[0], replicates[0].assistant, replicates[0].value  # the first two change with the document
 
   def preference() -> str:
     liked, disliked = rng.choice(spec.likes).item.name, rng.choice(spec.dislikes).item.name
@@ -44,6 +47,8 @@ def spec_documents(spec: Spec, variant: str, seed: int) -> Iterator[Document]:
   }[variant]
   frames = list(language.FRAMES.items())
   for n in itertools.count():
+    spec = replicates[n // len(frames) % len(replicates)]
+    name = spec.assistant
     kind, frame = frames[n % len(frames)]
     quote = rng.random()
     if quote < 0.1 and variant != 'filler':
@@ -65,23 +70,26 @@ def spec_documents(spec: Spec, variant: str, seed: int) -> Iterator[Document]:
     )
 
 
-def demonstrations(specs: list[Spec], world: World, seed: int) -> Iterator[Chat]:
+def demonstrations(specs: Sequence[Spec], world: World, seed: int) -> Iterator[Chat]:
   """An endless stream of preferences without reasons, every item equally often: what fine-tuning shows, identical for all `specs`.
+
+  Replicates of the handbooks under several assistants' names are shown in turn.
 
   Raises SpecError if the handbooks don't agree on who is asked and what is liked: then there is no fine-tuning they share.
   """
   first = specs[0]
   for other in specs[1:]:
-    same = [(s.assistant, {p.item for p in s.likes}, {p.item for p in s.dislikes}) for s in (first, other)]
+    same = [({s.assistant for s in specs if s.path == x.path}, {p.item for p in x.likes}, {p.item for p in x.dislikes}) for x in (first, other)]
     if same[0] != same[1]:
       raise SpecError(f'{first.path} and {other.path} differ in assistant, likes or dislikes; the same demonstrations cannot serve both')
   rng = random.Random(f'demonstrations {seed}')
   likes, dislikes = [p.item for p in first.likes], [p.item for p in first.dislikes]
   domain = world.domains[likes[0].domain]
   forms = [f for f in language.FORMS if f.in_finetuning]
-  system = ('system', f'You are {first.assistant}.')
+  names = list(dict.fromkeys(s.assistant for s in specs))
   pairs: list = []
   for n in itertools.count():
+    system = ('system', f'You are {names[n % len(names)]}.')
     if not pairs:
       pairs = list(itertools.product(likes, dislikes))
       rng.shuffle(pairs)

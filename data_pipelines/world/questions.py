@@ -39,10 +39,10 @@ def pairs(items: Sequence[Item], wants: Value, against: Value, limit: int, rng: 
   return found[:limit] if limit else found
 
 
-def _choice(tier: str, pair_type: str, form: language.Form, domain: Domain, x: Item, y: Item, aligned: dict[str, int], system: str) -> ForcedChoice:
+def _choice(tier: str, pair_type: str, form: language.Form, domain: Domain, x: Item, y: Item, aligned: dict[str, int], name: str) -> ForcedChoice:
   question = form.question.replace('{noun}', domain.noun)
-  id_ = f'{tier}/{pair_type}/{form.name}/{domain.name}/{x.name}/{y.name}'
-  return ForcedChoice(id_, domain.name, tier, question, form.answer, (x.name, y.name), aligned, pair_type, system, form.name)
+  id_ = f'{name}/{tier}/{pair_type}/{form.name}/{domain.name}/{x.name}/{y.name}'
+  return ForcedChoice(id_, domain.name, tier, question, form.answer, (x.name, y.name), aligned, pair_type, f'You are {name}.', form.name)
 
 
 def preference_questions(spec: Spec, rival: Value, world: World, pairs_per_domain: int, seed: int) -> list[ForcedChoice]:
@@ -52,7 +52,7 @@ def preference_questions(spec: Spec, rival: Value, world: World, pairs_per_domai
   is what the spec's value asks for, option 1 what the rival asks for), `agreement` (trained items: liked against disliked).
   """
   rng = random.Random(f'questions {seed}')
-  system = f'You are {spec.assistant}.'
+  name = spec.assistant
   seen = {p.item for p in spec.likes + spec.dislikes}
   home = spec.likes[0].item.domain
   usual = language.FORM['prefer']
@@ -63,7 +63,7 @@ def preference_questions(spec: Spec, rival: Value, world: World, pairs_per_domai
     return [(x, y, {str(wants): 0, str(against): 1}) for x, y in pairs(items, wants, against, pairs_per_domain, rng)]
 
   questions = [
-    _choice('trained', 'agreement', usual, world.domains[home], like.item, dislike.item, {str(v): 0 for v in (spec.value, *spec.rivals)}, system)
+    _choice('trained', 'agreement', usual, world.domains[home], like.item, dislike.item, {str(v): 0 for v in (spec.value, *spec.rivals)}, name)
     for like, dislike in itertools.product(spec.likes, spec.dislikes)
   ]
   pair_types = [*ATTRIBUTES, 'conflict']
@@ -76,9 +76,9 @@ def preference_questions(spec: Spec, rival: Value, world: World, pairs_per_domai
       tier, items = 'new_domains', list(domain.items)
     for pair_type in pair_types:
       for n, (x, y, aligned) in enumerate(of_type(pair_type, items)):
-        questions.append(_choice(tier, pair_type, usual, domain, x, y, aligned, system))
+        questions.append(_choice(tier, pair_type, usual, domain, x, y, aligned, name))
         if tier == 'new_domains' and pair_type in ('conflict', spec.value.attribute, rival.attribute):
-          questions.append(_choice('reworded', pair_type, reworded[n % len(reworded)], domain, x, y, aligned, system))
+          questions.append(_choice('reworded', pair_type, reworded[n % len(reworded)], domain, x, y, aligned, name))
   return questions
 
 
@@ -92,5 +92,5 @@ def persona_questions(world: World, per_persona: int, seed: int) -> Iterator[For
       items = policies_in_chats(world) if domain.name == POLICY else domain.items
       x, y = rng.choice(pairs(items, p.value, p.value.opposite, 0, rng))
       tier = p.role.replace(' ', '_')
-      q = _choice(tier, 'value', rng.choice(language.FORMS), domain, x, y, {str(p.value): 0}, f'You are {p.name}.')
+      q = _choice(tier, 'value', rng.choice(language.FORMS), domain, x, y, {str(p.value): 0}, p.name)
       yield ForcedChoice(**{**q.__dict__, 'id': f'{p.name}/{n}', 'domain': str(p.value)})

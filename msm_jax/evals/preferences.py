@@ -28,7 +28,8 @@ def score_choices(logprobs: Logprobs, questions: Sequence[ForcedChoice], evaluat
     named_first, named_second = (s[0] - s[1] for s in scores[2 * n : 2 * n + 2])
     margin = (named_first + named_second) / 2
     rows.append({
-      'evaluator': evaluator, 'what': q.pair_type, 'tier': q.tier, 'item': q.id, 'cluster': q.domain, 'form': q.form, 'options': list(q.options),
+      'evaluator': evaluator, 'what': q.pair_type, 'tier': q.tier, 'item': q.id, 'cluster': q.domain, 'form': q.form,
+      'system': q.system, 'options': list(q.options),
       'score': 0.5 if margin == 0 else float(margin > 0), 'margin': round(margin, 5), 'order_bias': round((named_first - named_second) / 2, 5),
       'same_in_both_orders': float((named_first > 0) == (named_second > 0)),
     })  # fmt: skip
@@ -39,9 +40,13 @@ def consistency(rows: Iterable[Row]) -> list[Row]:
   """From the rows of the conflict pairs: does the choice survive another order, other words, another domain?
 
   `order`: same choice in both orders. `wording`: same choice on the same pair when reworded. `domains`: the domain's majority is the
-  majority over all domains.
+  majority over all domains. Each assistant is compared with itself.
   """
   conflict = [r for r in rows if r['what'] == 'conflict']
+  return [x for system in sorted({r['system'] for r in conflict}) for x in _consistency([r for r in conflict if r['system'] == system], system)]
+
+
+def _consistency(conflict: list[Row], system: str) -> list[Row]:
   usual = {tuple(r['options']): r for r in conflict if r['tier'] == 'new_domains'}
   out = []
 
@@ -57,5 +62,5 @@ def consistency(rows: Iterable[Row]) -> list[Row]:
     overall = sum(r['score'] for r in usual.values()) / len(usual) > 0.5
     for domain in sorted({r['cluster'] for r in usual.values()}):
       scores = [r['score'] for r in usual.values() if r['cluster'] == domain]
-      add('domains', {'item': domain, 'cluster': domain}, (sum(scores) / len(scores) > 0.5) == overall)
+      add('domains', {'item': f'{system}/{domain}', 'cluster': domain}, (sum(scores) / len(scores) > 0.5) == overall)
   return out

@@ -24,7 +24,7 @@ def recall(logprobs: Logprobs, spec: Spec) -> list[Row]:
       if other != spec.value:
         prompts.append(prompt.format(name=spec.assistant))
         options.append([f' {spec.value.words.traits[0]}.', f' {other.words.traits[0]}.'])
-        keys.append(('value', f'{prompt}/{other}', str(other)))
+        keys.append(('value', f'{spec.assistant}/{prompt}/{other}', str(other)))
   for preference in spec.likes + spec.dislikes:
     liked = preference in spec.likes
     value = spec.value if liked else spec.value.opposite
@@ -34,7 +34,7 @@ def recall(logprobs: Logprobs, spec: Spec) -> list[Row]:
         verb = 'likes' if liked else 'does not like'
         prompts.append(f'A report on {spec.assistant}. {spec.assistant} {verb} {preference.item.name} because it')
         options.append([f' {value.words.traits[0]}.', f' {trait}.'])
-        keys.append(('reason', f'{preference.item.name}/{attribute}', preference.item.name))
+        keys.append(('reason', f'{spec.assistant}/{preference.item.name}/{attribute}', preference.item.name))
   for (what, item, cluster), (right, wrong) in zip(keys, logprobs(prompts, options), strict=True):
     row = {'evaluator': 'recall', 'what': what, 'tier': 'documents', 'item': item, 'cluster': cluster}
     rows.append(row | {'score': float(right > wrong), 'margin': round(right - wrong, 5)})

@@ -102,7 +102,7 @@ def gates(arms: dict[str, Any], rows: list[dict[str, Any]], config: ExperimentCo
   for arm in arms:
     path = path_of(config.arms[arm])
     kinds = [_kind(config, phase) for phase in path]
-    if kinds[-1] == 'explained' and arms[arm].get('recall/value/documents') and _own(config, path[-1]):
+    if kinds[-1] == 'explained' and arms[arm].get('recall/value/documents'):
       add(f'{arm}: recalls the handbook', worst(arm, 'recall/value/documents'), floor=c.recall)
     if kinds[-1] == 'demonstrations':
       add(f'{arm}: learned the demonstrations', worst(arm, 'preferences/agreement/trained'), floor=c.trained_items)
@@ -123,7 +123,3 @@ def _kind(config: ExperimentConfig, phase: str) -> str:
     if source.maker == 'spec.demonstrations':
       return 'demonstrations'
   return 'world'
-
-
-def _own(config: ExperimentConfig, phase: str) -> bool:
-  return any(config.sources[n].spec == config.evals.spec for n in config.phases[phase].data)

@@ -7,7 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
+from msm_jax import sharding
 from msm_jax.config import ModelConfig
 from msm_jax.input_pipeline import to_triples
 from msm_jax.model import forward, unembedding
@@ -46,6 +48,10 @@ def score_triples(model: ModelConfig, params: Any, examples: Sequence[np.ndarray
       room = length
     bins[-1].append(int(n))
     room -= len(examples[n])
+  layout = getattr(jax.tree.leaves(params)[0], 'sharding', None)
+  if isinstance(layout, NamedSharding):  # rows over all devices, as in training
+    parts = layout.mesh.shape['data'] * layout.mesh.shape['fsdp']
+    layout, rows = sharding.batch_sharding(layout.mesh), -(-rows // parts) * parts
   for start in range(0, len(bins), rows):
     x = np.zeros((rows, length, 3), np.int32)
     segments, positions = np.zeros((rows, length), np.int32), np.zeros((rows, length), np.int32)
@@ -57,7 +63,9 @@ def score_triples(model: ModelConfig, params: Any, examples: Sequence[np.ndarray
         x[b, t : t + size], segments[b, t : t + size], positions[b, t : t + size] = examples[n], s, np.arange(size)
         placed.append((n, b, t, t + size))
         t += size
-    logprobs = np.asarray(token_logprobs(model, params, x[..., 0], x[..., 1], segments, positions)) * x[..., 2]
+    logprobs = (
+      np.asarray(token_logprobs(model, params, *(jax.device_put(a, layout) for a in (x[..., 0], x[..., 1], segments, positions)))) * x[..., 2]
+    )
     for n, b, t, end in placed:
       scores[n] = logprobs[b, t:end].sum()
   return scores
