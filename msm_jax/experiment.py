@@ -73,7 +73,7 @@ class Corpus:
   @functools.cached_property
   def source(self) -> Source:
     """What phases read; one object, so that its rows are tokenized once."""
-    return Source(self.name, self.card['kind'], self.rows, self.written)
+    return Source(self.name, self.card['kind'], self.rows, self.written, self.folder)
 
   def records(self) -> Iterator[Record]:
     return iter(self.written) if self.written else (row_to_record(self.rows[i], self.card['kind']) for i in range(len(self.rows)))

@@ -1,35 +1,92 @@
-"""ArrayRecord -> Grain -> packed batches with segment ids and positions.
+"""ArrayRecord -> tokens -> Grain -> packed batches with segment ids and positions.
 
 A row of a batch holds several documents (concatenated and split) or several chats (first-fit, never split). Mixtures draw whole rows from
-their sources by weight. The iterator's state is a small dict that goes into the checkpoint; restoring it continues with the next batch.
+their sources by weight. Which records a row holds follows from the seed and the row's number alone, so the iterator's state is a few
+numbers that go into the checkpoint; restoring it continues with the next batch.
 """
 
 import dataclasses
+import functools
+import hashlib
+import os
+import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import grain
 import numpy as np
 
 from data_pipelines.records import Chat, DataError, Document, Record
+from msm_jax.metrics import say
 from msm_jax.tokenizer import Tokenizer
 
 Batch = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
+class Tokens:
+  """A tokenized corpus: ids (N,) int32 and loss weights (N,) int8 of its records, one after the other; record i begins at starts[i]."""
+
+  ids: np.ndarray
+  weights: np.ndarray
+  starts: np.ndarray
+
+  def digest(self) -> str:
+    return hashlib.sha256(b''.join(x.tobytes() for x in (self.ids, self.weights, self.starts))).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
 class Source:
   """Rows of one kind ('documents' or 'chats') with random access, each as stored by the corpus builder.
 
-  `records` are the same rows as records, where this process has them in memory: reading one from disk takes longer than tokenizing it.
-  `made` keeps the tokenized rows of a small corpus, for every phase that reads this source with the same tokenizer.
+  Attributes:
+    records: the same rows as records, where this process has them in memory: reading one from disk takes longer than tokenizing it.
+    cache: folder in which the tokens are kept, if any.
   """
 
   name: str
   kind: str
   rows: Sequence[Any]
-  records: Sequence[Record] = dataclasses.field(default=(), compare=False, repr=False)
-  made: dict[int, np.ndarray] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+  records: Sequence[Record] = dataclasses.field(default=(), repr=False)
+  cache: Path | None = None
+  _made: dict[str, Tokens] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+  def tokens(self, tokenizer: Tokenizer) -> Tokens:
+    """Everything tokenized, once; 5 bytes a token of memory."""
+    if tokenizer.fingerprint not in self._made:
+      path = self.cache / f'tokens-{tokenizer.fingerprint}.npz' if self.cache else None
+      self._made[tokenizer.fingerprint] = _load(path) or _save(path, self._tokenize(tokenizer))
+    return self._made[tokenizer.fingerprint]
+
+  def _tokenize(self, tokenizer: Tokenizer) -> Tokens:
+    if len(self.rows) > 50_000:
+      say(f'data       {self.name}: tokenizing {len(self.rows):,} {self.kind}')
+    records = self.records or (row_to_record(self.rows[i], self.kind) for i in range(len(self.rows)))
+    rendered = [tokenizer.render(r) for r in records]
+    starts = np.cumsum([0, *(len(ids) for ids, _ in rendered)])
+    return Tokens(np.concatenate([ids for ids, _ in rendered]), np.concatenate([w for _, w in rendered]).astype(np.int8), starts)
+
+
+def _load(path: Path | None) -> Tokens | None:
+  """Tokens kept on disk; None if there are none or they are damaged, which costs no more than making them again."""
+  try:
+    with np.load(path) as kept:
+      tokens = Tokens(kept['ids'], kept['weights'], kept['starts'])
+      return tokens if str(kept['digest']) == tokens.digest() else None
+  except (TypeError, OSError, KeyError, ValueError, zipfile.BadZipFile):
+    return None
+
+
+def _save(path: Path | None, tokens: Tokens) -> Tokens:
+  if path:
+    temporary = path.with_name(f'{path.stem}.writing-{os.getpid()}.npz')
+    try:
+      np.savez(temporary, ids=tokens.ids, weights=tokens.weights, starts=tokens.starts, digest=tokens.digest())
+      os.replace(temporary, path)
+    finally:
+      temporary.unlink(missing_ok=True)
+  return tokens
 
 
 def row_to_record(row: Mapping[str, Any], kind: str) -> Record:
@@ -46,49 +103,90 @@ def to_triples(ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
   return np.stack([ids[:-1], ids[1:], weights[1:]], axis=1)
 
 
-CACHED_ROWS = 200_000  # a corpus of at most so many rows is tokenized once and kept
+OPEN_ROWS = 16  # how many rows of chats are filled at a time
 
 
-class _Examples:
-  """The rows of a source as (n, 3) arrays, made when first asked for."""
+class PackedRows:
+  """The packed rows of a source, epoch after epoch, each epoch in an order of its own: row k is made from the seed and k alone.
 
-  def __init__(self, source: Source, tokenizer: Tokenizer):
-    self.source, self.tokenizer = source, tokenizer
+  Args:
+    shard: (index, count): every count-th record from index on is packed.
+
+  Raises DataError if no chat fits into a row.
+  """
+
+  def __init__(self, source: Source, tokenizer: Tokenizer, length: int, seed: int, shard: tuple[int, int] = (0, 1)):
+    self.tokens, self.length, self.seed = source.tokens(tokenizer), length, seed
+    index, count = shard
+    sizes = np.diff(self.tokens.starts) - 1  # a token and its target take one cell
+    self.members = np.arange(index, len(sizes), count)
+    self.chats = source.kind == 'chats'
+    if self.chats:
+      self.members = self.members[sizes[self.members] <= length]
+      if not len(self.members):
+        raise DataError(f'{source.name}: no chat fits into length={length}; raise the length of the phase or shorten the chats')
+      self.rows_before = [0]  # rows before each epoch that is known
+    self.sizes = sizes
+    self.total = int(sizes[self.members].sum())
+    self.order = functools.lru_cache(2)(self._order)
+    self.plan = functools.lru_cache(2)(self._plan)
 
   def __len__(self) -> int:
-    return len(self.source.rows)
+    return 2**40  # no end
 
-  def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-    x = self.source.made.get(i)
-    if x is None:
-      record = self.source.records[i] if self.source.records else row_to_record(self.source.rows[i], self.source.kind)
-      x = to_triples(*self.tokenizer.render(record))
-      if len(self) <= CACHED_ROWS:
-        self.source.made[i] = x
-    return {'x': x}
+  def __getitem__(self, k: int) -> Batch:
+    out = {key: np.zeros(self.length, np.int32) for key in ('tokens', 'targets', 'segment_ids', 'positions')}
+    out['weights'] = np.zeros(self.length, np.float32)
+    at = 0
+    for segment, (i, offset, n) in enumerate(self._chats_of(k) if self.chats else self._documents_of(k), 1):
+      begin, cells = self.tokens.starts[i] + offset, slice(at, at + n)
+      out['tokens'][cells] = self.tokens.ids[begin : begin + n]
+      out['targets'][cells] = self.tokens.ids[begin + 1 : begin + n + 1]
+      out['weights'][cells] = self.tokens.weights[begin + 1 : begin + n + 1]
+      out['segment_ids'][cells], out['positions'][cells] = segment, np.arange(n)
+      at += n
+    return out
 
+  def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """(records in the order of this epoch, cells up to the end of each)."""
+    order = np.random.default_rng((self.seed, epoch)).permutation(self.members)
+    return order, np.cumsum(self.sizes[order])
 
-def source_dataset(source: Source, tokenizer: Tokenizer, length: int, seed: int) -> grain.IterDataset:
-  """An endless, reshuffled stream of packed rows. Raises DataError if no chat fits into a row."""
-  examples = _Examples(source, tokenizer)
-  ds = grain.MapDataset.source(examples).seed(seed).shuffle().repeat().to_iter_dataset(grain.ReadOptions(num_threads=0))
-  if source.kind == 'chats':
-    if not any(len(examples[i]['x']) <= length for i in range(len(examples))):
-      raise DataError(f'{source.name}: no chat fits into length={length}; raise the length of the phase or shorten the chats')
-    ds = ds.filter(lambda triples: len(triples['x']) <= length)
-    return grain.experimental.FirstFitPackIterDataset(ds, length_struct={'x': length}, num_packing_bins=16, seed=seed)
-  return grain.experimental.ConcatThenSplitIterDataset(ds, length_struct={'x': length})
+  def _documents_of(self, k: int) -> list[tuple[int, int, int]]:
+    """(record, offset, cells) of each segment: the stretch [k, k + 1) x length of all epochs' documents put one after the other."""
+    found, at, end = [], k * self.length, (k + 1) * self.length
+    while at < end:
+      epoch, inside = divmod(at, self.total)
+      order, ends = self.order(epoch)
+      j = int(np.searchsorted(ends, inside, side='right'))
+      n = min(int(ends[j]) - inside, end - at)
+      found.append((order[j], int(self.sizes[order[j]] - (ends[j] - inside)), n))
+      at += n
+    return found
 
+  def _chats_of(self, k: int) -> list[tuple[int, int, int]]:
+    while self.rows_before[-1] <= k:
+      self.rows_before.append(self.rows_before[-1] + len(self.plan(len(self.rows_before) - 1)))
+    epoch = int(np.searchsorted(self.rows_before, k, side='right')) - 1
+    return [(i, 0, int(self.sizes[i])) for i in self.plan(epoch)[k - self.rows_before[epoch]]]
 
-def _to_batch(rows: Mapping[str, np.ndarray]) -> Batch:
-  x = rows['x']
-  return {
-    'tokens': x[..., 0],
-    'targets': x[..., 1],
-    'weights': x[..., 2].astype(np.float32),
-    'segment_ids': rows['x_segment_ids'],
-    'positions': rows['x_positions'],
-  }
+  def _plan(self, epoch: int) -> list[list[int]]:
+    """The chats of each row of an epoch: each goes into the first open row with room; if there is none, the fullest makes way."""
+    rows, room, members = [], [], []
+    for i in self.order(epoch)[0]:
+      n = self.sizes[i]
+      b = next((b for b, free in enumerate(room) if free >= n), None)
+      if b is None:
+        if len(room) == OPEN_ROWS:
+          fullest = min(range(OPEN_ROWS), key=room.__getitem__)
+          rows.append(members.pop(fullest))
+          room.pop(fullest)
+        b = len(room)
+        room.append(self.length)
+        members.append([])
+      room[b] -= n
+      members[b].append(i)
+    return rows + members
 
 
 def batches(
@@ -100,14 +198,13 @@ def batches(
     sources: each with its share of the rows.
     shard: (index, count) of this process; each process reads its own records.
   """
-  index, count = shard
   parts = [
-    source_dataset(s if count == 1 else Source(s.name, s.kind, _Every(s.rows, index, count)), tokenizer, length, seed + 1000 * n)
+    grain.MapDataset.source(PackedRows(s, tokenizer, length, seed + 1000 * n, shard)).to_iter_dataset(grain.ReadOptions(num_threads=0))
     for n, (s, _) in enumerate(sources)
   ]
   total = sum(w for _, w in sources)
   ds = grain.IterDataset.mix(parts, [w / total for _, w in sources]) if len(parts) > 1 else parts[0]
-  ds = ds.batch(batch_size).map(_to_batch)
+  ds = ds.batch(batch_size)
   return BatchIterator(iter(grain.experimental.ThreadPrefetchIterDataset(ds, prefetch_buffer_size=4)))
 
 
@@ -116,33 +213,10 @@ class BatchIterator:
 
   def __init__(self, iterator: grain.DatasetIterator):
     self._iterator = iterator
-    self.get_state, self.close = iterator.get_state, iterator.close
+    self.get_state, self.set_state, self.close = iterator.get_state, iterator.set_state, iterator.close
 
   def __iter__(self) -> 'BatchIterator':
     return self
 
   def __next__(self) -> Batch:
     return next(self._iterator)
-
-  def set_state(self, state: dict[str, Any]) -> None:
-    """Grain compares the slices of a split document with tuples; JSON made them lists, and the next document would be dropped."""
-
-    def mend(value: Any) -> Any:
-      if isinstance(value, dict):
-        return {k: {f: tuple(x) for f, x in v.items()} if k == 'remainder_slices' else mend(v) for k, v in value.items()}
-      return [mend(v) for v in value] if isinstance(value, list) else value
-
-    self._iterator.set_state(mend(state))
-
-
-class _Every:
-  """Every `count`-th row from `index` on."""
-
-  def __init__(self, rows: Sequence[Any], index: int, count: int):
-    self.rows, self.index, self.count = rows, index, count
-
-  def __len__(self) -> int:
-    return (len(self.rows) - self.index + self.count - 1) // self.count
-
-  def __getitem__(self, i: int) -> Any:
-    return self.rows[self.index + i * self.count]
