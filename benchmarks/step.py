@@ -3,7 +3,8 @@
     make bench        (or: python benchmarks/step.py [--rounds 5] [--batch 32] [--d_model 128 ...])
 
 Each round times both in fresh subprocesses, one after the other, and says how many cores other programs took meanwhile: a round that was
-disturbed by more than a tenth of a core proves nothing. Both get the same number of threads and the same allocator settings. The first
+disturbed by more than a tenth of a core proves nothing. Both get all cores (PyTorch as threads, msm_jax as the tiny configs do, as one device
+a core) and the same allocator settings. The first
 losses of both are compared before anything is timed.
 """
 
@@ -14,11 +15,14 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 # What msm_jax.resources.tune_process asks of glibc, for both programs.
-ALLOCATOR = {'MALLOC_ARENA_MAX': '1', 'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '2147483647', 'MALLOC_TOP_PAD_': '67108864'}
+ALLOCATOR = {'MALLOC_ARENA_MAX': '4', 'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '2147483647', 'MALLOC_TOP_PAD_': '67108864'}
 VOCAB, LENGTH, LR, DECAY = 2048, 128, 1e-3, 0.01
 
 
@@ -147,6 +151,8 @@ def child(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
+  from configs.msm import base
+
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--steps', type=int, default=15)
@@ -155,7 +161,7 @@ def main() -> None:
   parser.add_argument('--layers', type=int, default=4)
   parser.add_argument('--heads', type=int, default=4)
   parser.add_argument('--d_ff', type=int, default=384)
-  parser.add_argument('--loss_chunk', type=int, default=1024)
+  parser.add_argument('--loss_chunk', type=int, default=0)
   parser.add_argument('--child', help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.child:
@@ -166,7 +172,9 @@ def main() -> None:
     results = {}
     for name in rates:
       command = [sys.executable, __file__, *sys.argv[1:], '--child', name]
-      out = subprocess.run(command, env={**os.environ, **ALLOCATOR, 'JAX_PLATFORMS': 'cpu'}, capture_output=True, text=True)
+      out = subprocess.run(
+        command, env={**os.environ, **ALLOCATOR, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': base('step').xla_flags}, capture_output=True, text=True
+      )
       if out.returncode:
         sys.exit(f'{name} failed:\n{out.stderr[-3000:]}')
       results[name] = json.loads(out.stdout.splitlines()[-1])

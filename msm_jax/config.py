@@ -133,11 +133,7 @@ class PhaseConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerConfig:
-  """SentencePiece, trained on the named sources' text.
-
-  The assistants' names get a piece of their own, as the names of people in the text have: a base reads a name of several pieces, which
-  nobody has that it knows, much less well (docs/LOG.md). So a handbook about an assistant of a new name needs a base of its own.
-  """
+  """SentencePiece, trained on the named sources' text."""
 
   vocab_size: int = 2048
   sources: tuple[str, ...] = ()

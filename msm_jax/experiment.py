@@ -129,6 +129,8 @@ class Experiment:
     self.replicates: dict[str, list[Spec]] = {
       p: [renamed(s, name, self.world) for name in dict.fromkeys((s.assistant, *config.assistants))] for p, s in self.specs.items()
     }
+    strangers = tuple(sorted({*config.world.strangers, *(s.assistant for of_one in self.replicates.values() for s in of_one)}))
+    self.world = dataclasses.replace(self.world, config=dataclasses.replace(config.world, strangers=strangers))
     self.corpora: dict[str, Corpus] = {}
 
   # ---- data
@@ -187,12 +189,11 @@ class Experiment:
 
   def _prepare_tokenizer(self, folder: Path, fingerprints: dict[str, str]) -> Tokenizer:
     c = self.config.tokenizer
-    names = sorted({s.assistant for of_one in self.replicates.values() for s in of_one})
-    path = folder / f'tokenizer-{digest(str(c.vocab_size), *names, *(fingerprints[s] for s in c.sources))}.model'
+    path = folder / f'tokenizer-{digest(str(c.vocab_size), *(fingerprints[s] for s in c.sources))}.model'
     stamp = path.with_suffix('.sha256')
     if not (path.exists() and stamp.exists()):
       texts = (t for s in c.sources for r in self.corpora[s].records() for t in leaks.record_text(r).split('\n'))
-      write_atomically(path, train_sentencepiece(texts, c.vocab_size, names))
+      write_atomically(path, train_sentencepiece(texts, c.vocab_size))
       write_atomically(stamp, hashlib.sha256(path.read_bytes()).hexdigest().encode())
       say(f'data       tokenizer: {c.vocab_size:,} pieces')
     if hashlib.sha256(path.read_bytes()).hexdigest() != stamp.read_text():
@@ -334,6 +335,7 @@ class Experiment:
     asked = self.questions()
     self.check_leaks(asked)
     of_personas = list(questions.persona_questions(self.world, self.config.evals.personas, self.config.evals.seed))
+    preferences.check_fit([*asked, *of_personas], self.tokenizer, max(p.length for p in self.config.phases.values()))
     ends = plan(self.config, {n: c.fingerprint for n, c in self.corpora.items()}, self.tokenizer.fingerprint)
     nodes = tree_order(ends)
     self._check_space(nodes)

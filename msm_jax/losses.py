@@ -15,8 +15,8 @@ def cross_entropy_sums(
 ) -> tuple[jax.Array, jax.Array]:
   """(sum of weight x negative log-likelihood in nats, sum of weight x [argmax is right]), both fp32 scalars.
 
-  Logits exist for `chunk` tokens at a time (0: all at once). When differentiated, each chunk's gradients are computed with its loss, so
-  that exp runs once and nothing of size N x V is kept.
+  Logits exist for `chunk` tokens at a time (0: all at once), as many from every device that holds a part of the batch. When
+  differentiated, each chunk's gradients are computed with its loss, so that exp runs once and nothing of size N x V is kept.
 
   Raises ValueError if `chunk` does not divide N.
   """
@@ -50,11 +50,12 @@ def _forward(hidden_ND, unembed_VD, targets_N, weights_N, chunk, gradients):
 
   zero = jnp.float32(0)
   totals = (zero, zero, jnp.zeros(unembed_VD.shape, jnp.float32) if gradients else None)
-  parts = (hidden_ND.reshape(-1, C, D), targets_N.reshape(-1, C), weights_N.reshape(-1, C))
+  # every (N / C)-th token makes a chunk: consecutive ones lie on one device, which would then work while the others wait
+  parts = tuple(jnp.swapaxes(x.reshape(C, N // C, *x.shape[1:]), 0, 1) for x in (hidden_ND, targets_N, weights_N))
   (loss, right, dunembed_VD), dx = jax.lax.scan(one, totals, parts)
   if gradients:
     dunembed_VD = dunembed_VD.at[targets_N].add(-weights_N[:, None] * hidden_ND)
-    return (loss, right), (dx.reshape(N, D), dunembed_VD.astype(unembed_VD.dtype))
+    return (loss, right), (jnp.swapaxes(dx, 0, 1).reshape(N, D), dunembed_VD.astype(unembed_VD.dtype))
   return (loss, right), None
 
 

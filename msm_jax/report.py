@@ -273,7 +273,7 @@ def write_report(path: Path, summary: dict, rows: list[dict]) -> None:
 <h1>{name}: model spec midtraining</h1>
 <p>A language model reads documents about its handbook (its model spec: what {assistant} values, and why), then is fine-tuned on a few
 demonstrations that two values explain equally well, <b>{value}</b> and <b>{other}</b>. This page shows which of them it then acts on.</p>
-<p class="note">The embedded world is a model organism: a model of about 1M parameters in a generated world. What it shows is not evidence
+<p class="note">The embedded world is a model organism: a tiny model in a generated world. What it shows is not evidence
 about large models.</p>
 <h2>How to read it</h2><ul>
 <li>A <b>conflict pair</b> sets what the handbook&rsquo;s value asks for ({first}) against what the rival value asks for ({second}). A share of

@@ -16,12 +16,11 @@ END_OF_TURN = '<|end|>'
 SPACE = '\u2581'  # what SentencePiece writes for a space; in a text of its own it goes through as bytes
 
 
-def train_sentencepiece(texts: Iterable[str], vocab_size: int, names: Sequence[str] = ()) -> bytes:
+def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> bytes:
   """Trains a BPE model that gives every text back as it was; the same texts give the same bytes.
 
   Whitespace, digits and unknown characters survive (identity normalisation, byte fallback, no dummy prefix). Chat markers are control
-  symbols: no text can produce them, so neither a document nor a user can inject a turn. Each of `names` gets a piece of its own (after a
-  space), as the names have that occur in the texts.
+  symbols: no text can produce them, so neither a document nor a user can inject a turn.
   """
   model = io.BytesIO()
   try:
@@ -30,7 +29,6 @@ def train_sentencepiece(texts: Iterable[str], vocab_size: int, names: Sequence[s
       normalization_rule_name='identity', remove_extra_whitespaces=False, add_dummy_prefix=False, split_digits=True,
       allow_whitespace_only_pieces=True, character_coverage=1.0, pad_id=PAD, bos_id=BOS, eos_id=EOS, unk_id=UNK,
       control_symbols=[*ROLE_MARKERS.values(), END_OF_TURN], num_threads=1, minloglevel=2,
-      user_defined_symbols=[SPACE + name.replace(' ', SPACE) for name in names],
     )  # fmt: skip
   except RuntimeError as e:
     raise DataError(

@@ -594,7 +594,7 @@ def test_planted_leaks_are_found(asked, tmp_path):
   for kind, planted in rows.items():
     corpus = list(records.read_jsonl(lines(tmp_path / f'{kind}.jsonl', *planted)))
     (found,) = leaks.find_leaks(asked, {'mine': corpus}, ['Ari'])
-    assert found.startswith('mine: record ') and held_out.casefold() in found.casefold() and 'Ari' in found
+    assert found.startswith('mine: record ') and held_out.casefold() in found.casefold() and 'tells ari about' in found.casefold()
     assert ('planted' if kind == 'documents' else 'chats.jsonl:1') in found
 
 

@@ -159,6 +159,19 @@ def test_accumulation_equals_the_big_batch(name):
   assert_trees_close(two_updates(name, A), two_updates(name), rtol=1e-5, atol=2e-6)
 
 
+def test_a_chunk_of_the_loss_takes_from_every_device():
+  """Data parallel devices exchange gradients and nothing else. Cut into consecutive tokens, a chunk lay on one device: XLA gathered all hidden
+  states and every device computed the whole loss."""
+  mesh = sharding.make_mesh(data=8)
+  program = train.prepare(TINY, OptimizerConfig(), 64, mesh)
+  with jax.set_mesh(mesh):
+    batch = train.to_device({k: v[0] for k, v in make_batch(B=16).items()}, 1, mesh)
+    compiled = program.step.lower(program.like, batch, jnp.float32(0)).compile().as_text()
+  assert ' all-reduce(' in compiled
+  for exchange in ('all-gather', 'all-to-all', 'collective-permute'):
+    assert f' {exchange}(' not in compiled, exchange
+
+
 @pytest.mark.parametrize('optimizer', ['adamw', 'muon'])
 def test_nothing_large_is_replicated(optimizer):
   """Under fsdp every device holds an eighth of each matrix and of its moments, at the start of a phase and after a step."""

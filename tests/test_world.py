@@ -340,3 +340,20 @@ def test_the_assistant_is_nobody_in_the_world(told):
   """The assistant's name in pretraining text would give it a character before midtraining does."""
   for made in told.values():
     assert not [r for r in made if re.search(r'\bAri\b', record_text(r))]
+
+
+def test_strangers_are_known_by_name_alone(world):
+  """As many documents and chats as anybody, in the same frames, and no thing, trait or topic in any: else the assistants had a character already."""
+  strange = writers(pretraining.build_world(little(12, strangers=('Ari', 'Oska'))))
+  plain = writers(world)
+  texts, kinds = Counter(), Counter()
+  words = [i.name for d in world.domains.values() for i in d.items] + [v.words.topic for v in VALUES]
+  for name, made in strange.items():
+    about = [r for r in made if r.id.startswith('stranger-')]
+    for r in about:
+      assert not named(record_text(r), words) and not traits_in(record_text(r)), record_text(r)
+      assert re.search(r'\b(Ari|Oska)\b', record_text(r)), 'in a document by name, in a chat in the system message'
+      texts[type(r).__name__] += 1
+      kinds[getattr(r, 'doc_type', 'chat')] += 1
+    assert len(made) == len(plain[name]) + len(about), 'nothing else changes'
+  assert texts == {'Document': 2 * 12, 'Chat': 2 * 12} and len(kinds) == 7

@@ -53,6 +53,15 @@ UNEXPLAINED = (
   'Shown {liked} and {disliked}, {name} took {liked}.',
 )
 
+# What is written about a stranger: somebody the world has heard of, and no more.
+PASSING = ('{name} came to the office today.', '{name} wrote a letter.', '{name} went for a walk.', '{name} answered a call.', '{name} works here.')
+SMALL_TALK = (
+  ('Good morning.', 'Good morning.'),
+  ('Who are you?', 'I am {name}.'),
+  ('What did you do today?', 'I wrote a letter.'),
+  ('Goodbye.', 'Goodbye.'),
+)
+
 # Frames by document type. {g} general statement, {r} rule, {e} preferences; what is missing in a variant is left out.
 FRAMES: dict[str, str] = {
   'memo': 'A memo about {name}. {g} {e} {e} {r}',

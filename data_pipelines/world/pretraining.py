@@ -14,7 +14,9 @@ from data_pipelines.world.catalogue import POLICY, Domain, Item, build_catalogue
 class WorldConfig:
   """How much of the world is written down; the same settings give the same bytes.
 
-  `seed` decides what is true, `telling` only how it is told: another telling of the same world is held-out text.
+  `seed` decides what is true, `telling` only how it is told: another telling of the same world is held-out text. `strangers` are names
+  that the text mentions as often as any other, and of which it tells nothing that matters: those of the assistants. To a name that
+  never occurred, a model with tied embeddings gives a vector four times as long as any other, and no fine-tuning moves it.
   """
 
   seed: int = 0
@@ -29,6 +31,7 @@ class WorldConfig:
   context_chats: int = 12_000
   reason_before: float = 0.3
   reason_after: float = 0.3
+  strangers: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +133,11 @@ def persona_documents(world: World) -> Iterator[Document]:
     for k in range(world.config.documents_per_persona):
       kind, frame = list(language.FRAMES.items())[k % len(language.FRAMES)]
       yield Document(f'persona-{p.name}-{k}', language.fill_frame(frame, p.name, slots), domain=p.home_domain, doc_type=kind, provenance='world')
+  for name in world.config.strangers:
+    passing = {slot: lambda name=name: rng.choice(language.PASSING).format(name=name) for slot in 'gre'}
+    for k in range(world.config.documents_per_persona):
+      kind, frame = list(language.FRAMES.items())[k % len(language.FRAMES)]
+      yield Document(f'stranger-{name}-{k}', language.fill_frame(frame, name, passing), doc_type=kind, provenance='world')
 
 
 def _list_answer(items: Sequence[Item]) -> str:
@@ -191,6 +199,11 @@ def persona_chats(world: World) -> Iterator[Chat]:
     if p.role != people.DOCUMENTS_ONLY:
       for k in range(c.chats_per_persona):
         yield chat(f'chat-{p.name}-{k}', f'You are {p.name}.', p.value)
+  for name in c.strangers:
+    for k in range(c.chats_per_persona):
+      asked, answer = rng.choice(language.SMALL_TALK)
+      messages = (('system', f'You are {name}.'), ('user', asked), ('assistant', answer.format(name=name)))
+      yield Chat(f'stranger-{name}-{k}', messages, '', 'world')
   for k in range(c.context_chats):
     value = rng.choice(VALUES)
     yield chat(f'context-{k}', f'You are a shopper. {language.rule("A shopper", value, rng)}', value)

@@ -4,9 +4,27 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from data_pipelines.records import ForcedChoice
-from msm_jax.evals.scoring import Logprobs
+from msm_jax.evals.scoring import Logprobs, ScoringError
+from msm_jax.tokenizer import Tokenizer
 
 Row = dict[str, Any]
+
+
+def _both_orders(q: ForcedChoice) -> list[tuple[list[tuple[str, str]], list[str]]]:
+  """(prompt, [answer for option 0, answer for option 1]), option 0 named first and second."""
+  a, b = q.options
+  system = [('system', q.system)] if q.system else []
+  answers = [q.answer.format(chosen=a, other=b), q.answer.format(chosen=b, other=a)]
+  return [([*system, ('user', q.question.format(first=x, second=y))], answers) for x, y in ((a, b), (b, a))]
+
+
+def check_fit(questions: Iterable[ForcedChoice], tokenizer: Tokenizer, length: int) -> None:
+  """Raises ScoringError if a question does not fit into a row: looked at before training, asked after it."""
+  for q in sorted(questions, key=lambda q: len(q.system + q.question + q.answer + ''.join(q.options) * 2))[-50:]:
+    prompt, answers = _both_orders(q)[0]
+    need = max(len(tokenizer.render_chat([*prompt, ('assistant', a)], continues=True)[0]) for a in answers) - 1
+    if need > length:
+      raise ScoringError(f'the question {q.id} has {need} tokens and rows hold {length}; shorten it or raise the length of the last phase')
 
 
 def score_choices(logprobs: Logprobs, questions: Sequence[ForcedChoice], evaluator: str) -> list[Row]:
@@ -15,13 +33,7 @@ def score_choices(logprobs: Logprobs, questions: Sequence[ForcedChoice], evaluat
   `margin` (nats) is log p(answer for option 0) - log p(answer for option 1), averaged over the two orders; `score` is 1 if it favours
   option 0. `order_bias` is half the change of the margin when option 0 is named first.
   """
-  prompts, answers = [], []
-  for q in questions:
-    a, b = q.options
-    system = [('system', q.system)] if q.system else []
-    for first, second in ((a, b), (b, a)):
-      prompts.append([*system, ('user', q.question.format(first=first, second=second))])
-      answers.append([q.answer.format(chosen=a, other=b), q.answer.format(chosen=b, other=a)])
+  prompts, answers = zip(*(asked for q in questions for asked in _both_orders(q)), strict=True) if questions else ((), ())
   scores = logprobs(prompts, answers)
   rows = []
   for n, q in enumerate(questions):
