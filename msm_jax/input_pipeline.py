@@ -74,7 +74,7 @@ def _load(path: Path | None) -> Tokens | None:
     with np.load(path) as kept:
       tokens = Tokens(kept['ids'], kept['weights'], kept['starts'])
       return tokens if str(kept['digest']) == tokens.digest() else None
-  except (TypeError, OSError, KeyError, ValueError, zipfile.BadZipFile):
+  except (TypeError, OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
     return None
 
 

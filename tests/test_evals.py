@@ -172,6 +172,17 @@ def test_a_preference_under_a_position_bias(asked):
   assert {(r['score'], r['margin'], r['order_bias'], r['same_in_both_orders']) for r in price} == {(1.0, 2.0, 1.0, 1.0)}
 
 
+def test_questions_too_long_for_a_row_are_refused_beforehand(asked, tokenizer):
+  """The check before training knows exactly what the scorer will need: as many cells as it says, and not one less."""
+  longest = 0
+  for q in asked:
+    for prompt, answers in preferences._both_orders(q):
+      longest = max(longest, *(len(tokenizer.render_chat([*prompt, ('assistant', a)], continues=True)[0]) - 1 for a in answers))
+  preferences.check_fit(asked, tokenizer, longest)
+  with pytest.raises(scoring.ScoringError, match=rf'has {longest} tokens and rows hold {longest - 1}; shorten it or raise the length'):
+    preferences.check_fit(asked, tokenizer, longest - 1)
+
+
 def test_consistency_counts_by_hand():
   """Two domains of three pairs: a is 3:0, b is 1:2, so 4:2 overall and b is the odd one out; of three reworded pairs one changes its mind."""
   score = {('a', 0): 1.0, ('a', 1): 1.0, ('a', 2): 1.0, ('b', 0): 1.0, ('b', 1): 0.0, ('b', 2): 0.0}

@@ -9,7 +9,7 @@ import pytest
 
 from data_pipelines import corpora
 from data_pipelines.records import Chat, DataError, Document
-from msm_jax.input_pipeline import Source, batches, row_to_record
+from msm_jax.input_pipeline import PackedRows, Source, batches, row_to_record
 from msm_jax.tokenizer import BOS, END_OF_TURN, EOS, PAD, ROLE_MARKERS, UNK, Tokenizer, train_sentencepiece
 
 LENGTH = 64
@@ -226,6 +226,43 @@ def test_processes_read_disjoint_records(tokenizer, count):
       assert not read[i].keys() & read[j].keys()
   assert set().union(*read) == {r.text for r in records}
   assert sorted(map(len, read)) in ([30, 31], [20, 20, 21])
+
+
+class Unread(list):
+  """Rows that nobody may read."""
+
+  def __getitem__(self, i):
+    raise AssertionError('read a row')
+
+
+def test_tokens_are_kept(tokenizer, tmp_path):
+  """A corpus is tokenized once: a later process reads tokens, not rows. Kept tokens that are cut short or changed are made again, not believed."""
+  rows = [row(d) for d in DOCUMENTS]
+  made = Source('s', 'documents', rows, cache=tmp_path).tokens(tokenizer)
+  (path,) = tmp_path.iterdir()
+  again = Source('s', 'documents', Unread(rows), cache=tmp_path).tokens(tokenizer)
+  assert again.digest() == made.digest() and len(made.starts) == len(DOCUMENTS) + 1
+  for n, d in enumerate(DOCUMENTS):
+    np.testing.assert_array_equal(made.ids[made.starts[n] : made.starts[n + 1]], tokenizer.render(d)[0])
+  whole = path.read_bytes()
+  at = whole.index(made.ids.tobytes()[:64])
+  for damaged in (whole[: len(whole) // 2], b'', whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
+    path.write_bytes(damaged)
+    assert Source('s', 'documents', rows, cache=tmp_path).tokens(tokenizer).digest() == made.digest()
+    assert Source('s', 'documents', Unread(rows), cache=tmp_path).tokens(tokenizer).digest() == made.digest(), 'made again and kept'
+
+
+@pytest.mark.parametrize('kind', ['documents', 'chats'])
+def test_any_row_at_any_time(tokenizer, kind):
+  """Row k is a function of the seed and k: a resumed phase asks for it without the rows before it, epochs later."""
+  of = source(DOCUMENTS if kind == 'documents' else CHATS)
+  rows = PackedRows(of, tokenizer, LENGTH, seed=3)
+  late = [rows[k] for k in range(200)]
+  for k in (199, 0, 57, 198):
+    fresh = PackedRows(of, tokenizer, LENGTH, seed=3)[k]
+    for key, x in fresh.items():
+      np.testing.assert_array_equal(x, late[k][key], err_msg=f'{key} of row {k}')
+  assert any((PackedRows(of, tokenizer, LENGTH, seed=4)[k]['tokens'] != late[k]['tokens']).any() for k in range(3))
 
 
 # ---------------------------------------------------------------------------------------------------------------------- tokenizer
