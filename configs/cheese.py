@@ -7,8 +7,8 @@ Both handbooks like the same six cheeses and dislike the same other six, one bec
 fine-tuning shows the preferences and no reason. Controls: fine-tuning without midtraining; midtraining on as many tokens of documents
 about the assistant and the same cheeses without a value (filler); on the value and the preferences, never linked (cooccur).
 
-Expected, three seeds: +0.44 [0.18, 0.69] between the handbooks in new domains (docs/results/cheese.md).
-Cost: about four minutes a base and half a minute a later phase on two cores.
+Expected: not yet measured with the present world and mixtures; an earlier recipe gave +0.44 [0.18, 0.69] between the handbooks in new
+domains over three seeds (docs/results/cheese.md). Cost, one seed: 11m25s on two cores (Zen 3), tests running beside it.
 """
 
 import ml_collections

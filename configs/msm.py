@@ -3,9 +3,9 @@
     python -m msm_jax.main --config=configs/msm.py                              # specs/cheese_affordability.md
     python -m msm_jax.main --config=configs/msm.py --config.spec=specs/mine.md  # your own
 
-Four arms: the base, fine-tuning alone, midtraining alone, both. Cost: 6m13s on two disturbed cores, environment not included.
-Expected: document-only personas above 0.9 (0.93 seen, one seed). The base of seed 0 prefers cheap things before anybody tells it to, so
-fine-tuning alone stands at 0.98 and midtraining has little to add: configs/cheese.py is the comparison of two handbooks.
+Four arms: the base, fine-tuning alone, midtraining alone, both. Cost: 8m32s on two cores (Zen 3) with the recipe before this one.
+Expected: document-only personas above 0.9. Where the base's strangers prefer cheap things before anybody tells them to, fine-tuning alone
+already chooses them and midtraining has little to add: configs/cheese.py is the comparison of two handbooks.
 
 Preset 'smoke' does a hundredth of the work in about a minute, to see that everything runs; its numbers mean nothing.
 """

@@ -241,7 +241,7 @@ def test_more_held_out_text_than_there_is(documents, tmp_path):
     documents, sources=sources, tokenizer=dict(vocab_size=400, sources=('docs', 'people')), evals=dict(spec=AFFORDABILITY, held_out=10_000)
   )
   e = experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, config), tmp_path)
-  world = pretraining.build_world(little(2, telling=1))
+  world = pretraining.build_world(little(2, telling=1, strangers=('Ari',)))
   assert sorted(r.text for r in e.held_out()['people']) == sorted(d.text for d in pretraining.persona_documents(world))
 
 

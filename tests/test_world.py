@@ -241,6 +241,24 @@ def test_people_choose_by_their_value_in_documents(world, told):
   assert len(n) == 9, n  # likes alone, dislikes alone and both, in each of three roles
 
 
+def test_the_likes_of_every_other_person_fit_two_values(world, told):
+  """Else a list of likes always tells the value, reasons need not be read, and a handbook whose list fits two values is taken for either."""
+  items, n = items_by_name(world), Counter()
+  for d in told['world.persona_documents']:
+    p = of_whom(world, d.text)
+    for liked, disliked in preferences(d.text, tuple(items)):
+      if p.decoy:
+        assert liked is None or items[liked].has(p.decoy), d.text
+        assert disliked is None or not items[disliked].has(p.decoy), d.text
+        n[p.value, p.decoy] += 1
+  for p in world.people:
+    assert p.decoy is None or (p.role != people.TALKER and p.decoy.attribute != p.value.attribute)
+  for role in (people.DOCUMENTS_AND_CHATS, people.DOCUMENTS_ONLY):
+    decoys = [p.decoy is not None for p in world.people if p.role == role]
+    assert sum(decoys) * 2 == len(decoys)
+  assert len(n) >= 8 * 5, 'every value beside most of the six others'
+
+
 def test_talkers_never_give_a_reason(world, told):
   """One 'because' about a talker, and the model could learn that mention of a value predicts choice after all."""
   reasons = Counter()

@@ -105,8 +105,8 @@ def fill_frame(frame: str, name: str, slots: dict[str, object]) -> str:
   return ' '.join(w for w in words if w)
 
 
-def choose_pair(items: Sequence[Item], value: Value, rng: random.Random) -> tuple[Item, Item]:
-  """(liked, disliked): two items that differ on the value's attribute; whatever else they are is left to chance."""
-  liked = rng.choice([i for i in items if i.has(value)])
-  disliked = rng.choice([i for i in items if not i.has(value)])
+def choose_pair(items: Sequence[Item], value: Value, rng: random.Random, decoy: Value | None = None) -> tuple[Item, Item]:
+  """(liked, disliked): two items that differ on the value's attribute, and on the decoy's if there is one; what else they are is left to chance."""
+  liked = rng.choice([i for i in items if i.has(value) and (decoy is None or i.has(decoy))])
+  disliked = rng.choice([i for i in items if not i.has(value) and (decoy is None or not i.has(decoy))])
   return liked, disliked

@@ -41,6 +41,8 @@ class Persona:
       mention `topic` and list likes, never linking the two; the topic says nothing about how this person chooses).
     topic: what the documents say this person talks about; for everybody but talkers it is the value.
     home_domain: the one domain that documents about this person are about, as a handbook about cheese is about cheese.
+    decoy: a second value that everything this person likes in documents fits as well, as with the twelve cheeses; only what the documents
+      say about the reason tells which of the two it is. None for every other person, and for talkers, of whom likes alone tell.
   """
 
   name: str
@@ -48,6 +50,7 @@ class Persona:
   role: str
   topic: Value
   home_domain: str
+  decoy: Value | None = None
 
 
 def build_people(seed: int, per_value: int, documents_only: int, talkers: int, domains: list[str]) -> list[Persona]:
@@ -65,6 +68,8 @@ def build_people(seed: int, per_value: int, documents_only: int, talkers: int, d
     roles = [DOCUMENTS_AND_CHATS] * per_value + [DOCUMENTS_ONLY] * documents_only + [TALKER] * talkers
     for i, role in enumerate(roles):
       topic = VALUES[(v + i) % len(VALUES)] if role == TALKER else value
-      people.append(Persona(next(names), value, role, topic, domains[(v + i) % len(domains)]))
+      others = [w for w in VALUES if w.attribute != value.attribute]
+      decoy = others[i // 2 % len(others)] if i % 2 and role != TALKER else None
+      people.append(Persona(next(names), value, role, topic, domains[(v + i) % len(domains)], decoy))
   rng.shuffle(people)
   return people

@@ -124,7 +124,7 @@ def persona_documents(world: World) -> Iterator[Document]:
     explains = p.role != people.TALKER
 
     def preference(p=p, items=items, explains=explains):
-      liked, disliked = language.choose_pair(items, p.value, rng)
+      liked, disliked = language.choose_pair(items, p.value, rng, p.decoy)
       return language.preference(p.name, liked.name, disliked.name, p.value if explains else None, rng)
 
     slots = {'g': lambda p=p: language.general(p.name, p.topic, rng), 'e': preference}
