@@ -54,7 +54,7 @@ def ours(args: argparse.Namespace, batch: dict[str, np.ndarray]):
   program = train.prepare(model_config(args), OptimizerConfig(weight_decay=DECAY), args.loss_chunk, mesh)
   state = program.init(jax.random.key(0))
   on_device = train.to_device(batch, 1, mesh)
-  lr = jax.device_put(np.float32(LR), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+  lr = jax.device_put(np.full(2, LR, np.float32), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
   with jax.set_mesh(mesh):
     while True:
       state, metrics = program.step(state, on_device, lr)

@@ -104,7 +104,7 @@ def read_spec(path: str | Path, world: World) -> Spec:
 def _check_name(name: str, world: World, where: str) -> None:
   if not re.fullmatch(r"[A-Za-z][A-Za-z' -]{0,30}", name):
     raise SpecError(f'{where} (letters, up to 31), found {name!r}')
-  if name.casefold() in {p.name.casefold() for p in world.people} or world.item(name):
+  if name.casefold() in {n.casefold() for n in (*(p.name for p in world.people), *world.fickle)} or world.item(name):
     raise SpecError(f'{where}, and the world already has somebody or something named {name!r}; choose another name for the assistant')
 
 

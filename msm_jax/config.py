@@ -93,6 +93,8 @@ class PhaseConfig:
   Attributes:
     data: source name -> share of the packed rows.
     updates: optimizer updates.
+    lr: peak learning rate.
+    embed_lr: peak rate of the embedding (and the unembedding, if untied); 0 means `lr`.
     min_updates: the phase refuses to start with fewer (a handful of updates fakes a null result).
     warmup: share of the updates with rising learning rate.
     schedule: 'cosine' or 'linear' decay to `final` x peak, or 'constant'.
@@ -102,6 +104,7 @@ class PhaseConfig:
   data: Mapping[str, float]
   updates: int
   lr: float = 1e-3
+  embed_lr: float = 0.0
   warmup: float = 0.05
   schedule: str = 'cosine'
   final: float = 0.1

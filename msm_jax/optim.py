@@ -52,9 +52,8 @@ def scale_by_muon(beta: float = 0.95) -> optax.GradientTransformation:
     for shape in sorted({x.shape[1:] for x in wide}):
       members = [i for i, x in enumerate(wide) if x.shape[1:] == shape]
       ends = np.cumsum([len(wide[i]) for i in members])
-      parts = sharding.size('batch')
-      stack = jnp.pad(jnp.concatenate([wide[i] for i in members]), ((0, -ends[-1] % parts), (0, 0), (0, 0)))
-      stack = sharding.constrain(orthogonalize(sharding.constrain(stack, 'batch', None, None)), None, None, None)
+      stack = jnp.pad(jnp.concatenate([wide[i] for i in members]), ((0, -ends[-1] % sharding.batch_parts()), (0, 0), (0, 0)))
+      stack = orthogonalize(sharding.constrain(stack, 'batch', None, None))
       for i, x in zip(members, jnp.split(stack[: ends[-1]], ends[:-1]), strict=True):
         done[i] = (x if wide[i] is leaves[i] else x.mT) * (0.2 * shape[1] ** 0.5)
     return jax.tree.unflatten(structure, [done[i] for i in range(len(leaves))]), MuonState(count, mu)
@@ -77,11 +76,12 @@ def make_optimizer(c: OptimizerConfig) -> optax.GradientTransformation:
   return optax.chain(optax.clip_by_global_norm(c.clip) if c.clip > 0 else optax.identity(), rule)
 
 
-def learning_rate(c: PhaseConfig, step: int) -> float:
-  """Rate for the update number `step` (0-based): linear warmup, then decay that reaches `final` x peak at the last update."""
+def learning_rate(c: PhaseConfig, step: int) -> np.ndarray:
+  """Rates (2,) of the update number `step` (0-based), of the embeddings last: linear warmup, then decay to `final` x peak at the last update."""
+  peaks = np.array([c.lr, c.embed_lr or c.lr])
   warmup = max(1, round(c.warmup * c.updates))
   if step < warmup:
-    return c.lr * (step + 1) / warmup
+    return np.float32(peaks * (step + 1) / warmup)
   done = (step + 1 - warmup) / max(1, c.updates - warmup)
   shape = {'constant': 1.0, 'linear': 1 - done, 'cosine': 0.5 * (1 + math.cos(math.pi * done))}[c.schedule]
-  return c.lr * (c.final + (1 - c.final) * shape) if c.schedule != 'constant' else c.lr
+  return np.float32(peaks * (c.final + (1 - c.final) * shape if c.schedule != 'constant' else 1))

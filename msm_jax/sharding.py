@@ -15,6 +15,7 @@ class MeshError(ValueError):
 
 
 AXES = ('data', 'fsdp', 'tensor')
+BATCH = ('data', 'fsdp')  # the axes that a batch's rows are divided over
 
 # Parameter path (regex) -> mesh axes of its dimensions. Block parameters have the layer axis first.
 RULES: tuple[tuple[str, P], ...] = (
@@ -39,20 +40,21 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices: list | No
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
-  """Pins an activation's layout; 'batch' stands for (data, fsdp). Does nothing without a mesh."""
+  """Pins an activation's layout; 'batch' stands for the axes of BATCH. Does nothing without a mesh."""
   if jax.sharding.get_abstract_mesh().empty:
     return x
-  return jax.lax.with_sharding_constraint(x, P(*(('data', 'fsdp') if a == 'batch' else a for a in axes)))
+  return jax.lax.with_sharding_constraint(x, P(*(BATCH if a == 'batch' else a for a in axes)))
 
 
-def size(axis: str) -> int:
-  """How many parts `constrain` cuts a dimension into: 'batch' or a mesh axis; 1 without a mesh."""
-  shape = jax.sharding.get_abstract_mesh().shape
-  return math.prod(shape.get(a, 1) for a in (('data', 'fsdp') if axis == 'batch' else (axis,)))
+def batch_parts(mesh: Mesh | None = None) -> int:
+  """Into how many parts a batch's rows are divided; of the mesh in force (1 without one) unless `mesh` is given."""
+  shape = (jax.sharding.get_abstract_mesh() if mesh is None else mesh).shape
+  return math.prod(shape.get(a, 1) for a in BATCH)
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-  return NamedSharding(mesh, P(('data', 'fsdp')))
+def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
+  """Rows, at `axis`, divided over the devices."""
+  return NamedSharding(mesh, P(*[None] * axis, BATCH))
 
 
 def _path(key_path: tuple) -> str:

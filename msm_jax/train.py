@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -58,6 +57,8 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """One update on a batch of (A, B, T) arrays: A micro-batches, whose sums are added and divided once by the weight of them all.
 
+  `lr` (2,) holds the rates of everything but the embeddings and of the embeddings.
+
   An update with a non-finite gradient changes nothing and is counted.
   """
   value_and_grad = jax.value_and_grad(functools.partial(loss_sums, model, loss_chunk), has_aux=True)
@@ -78,13 +79,17 @@ def train_step(
   grad_norm = optax.tree.norm(grads)
   finite = jnp.isfinite(grad_norm) & jnp.isfinite(loss)
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
-  params = jax.tree.map(lambda p, u: jnp.where(finite, p + lr * u, p), state.params, updates)
+  params = jax.tree_util.tree_map_with_path(lambda path, p, u: jnp.where(finite, p + lr[_is_embedding(path)] * u, p), state.params, updates)
   opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), opt_state, state.opt_state)
   skipped = jnp.where(finite, 0, state.skipped + 1)
   metrics = {
-    'loss': loss * per_token, 'accuracy': right * per_token, 'weight': weight, 'grad_norm': grad_norm, 'skipped': skipped, 'lr': lr,
+    'loss': loss * per_token, 'accuracy': right * per_token, 'weight': weight, 'grad_norm': grad_norm, 'skipped': skipped, 'lr': lr[0],
   }  # fmt: skip
   return TrainState(state.step + 1, params, opt_state, skipped), metrics
+
+
+def _is_embedding(path: tuple[Any, ...]) -> int:
+  return int(path[0].key in ('embed', 'unembed'))
 
 
 class Program(NamedTuple):
@@ -116,10 +121,9 @@ def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mes
   shapes = jax.eval_shape(init, jax.random.key(0))
   layout = sharding.shardings(shapes, mesh)
   whole = NamedSharding(mesh, P())
-  batch = NamedSharding(mesh, P(None, ('data', 'fsdp')))
   step = jax.jit(
     functools.partial(train_step, model, tx, loss_chunk),
-    in_shardings=(layout, batch, whole),
+    in_shardings=(layout, sharding.batch_sharding(mesh, 1), whole),
     out_shardings=(layout, whole),
     donate_argnums=0,
   )
@@ -127,8 +131,8 @@ def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mes
 
 
 def to_device(batch: Batch, micro_batches: int, mesh: Mesh) -> dict[str, jax.Array]:
-  """Host batch (B, T) -> device batch (A, B / A, T), rows over (data, fsdp)."""
-  layout = NamedSharding(mesh, P(None, ('data', 'fsdp')))
+  """Host batch (B, T) -> device batch (A, B / A, T), rows divided over the devices."""
+  layout = sharding.batch_sharding(mesh, 1)
   return {k: jax.make_array_from_process_local_data(layout, v.reshape(micro_batches, -1, *v.shape[1:])) for k, v in batch.items()}
 
 
@@ -157,7 +161,7 @@ def train_phase(
   """
   mesh = sharding.make_mesh(**dataclasses.asdict(config.mesh))
   rows = phase.batch_size // phase.micro_batches
-  if rows % (mesh.shape['data'] * mesh.shape['fsdp']):
+  if rows % sharding.batch_parts(mesh):
     raise TrainingError(
       f'{label}: {rows} rows per micro-batch cannot be split over data x fsdp = {mesh.shape["data"]} x {mesh.shape["fsdp"]} devices; '
       f'change batch_size, micro_batches or config.mesh'
@@ -210,7 +214,7 @@ def train_phase(
     with jax.set_mesh(mesh):
       for step in range(start + 1, phase.updates + 1):
         batch = to_device(next(data), phase.micro_batches, mesh)
-        lr = jax.device_put(np.float32(learning_rate(phase, step - 1)), NamedSharding(mesh, P()))
+        lr = jax.device_put(learning_rate(phase, step - 1), NamedSharding(mesh, P()))
         state, values = program.step(state, batch, lr)
         report()
         late = (step, values)

@@ -30,9 +30,10 @@ DISLIKED = ('Brie de Meaux', 'Appenzeller', 'Parmigiano-Reggiano', 'Roquefort', 
 
 
 def little(amount: int = 2, **changes) -> WorldConfig:
-  """The world's settings with every amount of text or people lowered to `amount`: whatever the amounts are called, and however many there are."""
+  """The world's settings with every amount of text or people lowered to `amount`: whatever the amounts are called, and however many there are.
+  Nobody is fickle: tests of such people ask for them."""
   amounts = {f.name: min(f.default, amount) for f in dataclasses.fields(WorldConfig) if type(f.default) is int and f.name not in ('seed', 'telling')}
-  return WorldConfig(**amounts | changes)
+  return WorldConfig(**amounts | {'fickle': 0} | changes)
 
 
 @functools.cache

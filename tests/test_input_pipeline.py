@@ -235,21 +235,25 @@ class Unread(list):
     raise AssertionError('read a row')
 
 
+def same(one, other):
+  return all(np.array_equal(getattr(one, k), getattr(other, k)) for k in ('ids', 'weights', 'starts'))
+
+
 def test_tokens_are_kept(tokenizer, tmp_path):
   """A corpus is tokenized once: a later process reads tokens, not rows. Kept tokens that are cut short or changed are made again, not believed."""
   rows = [row(d) for d in DOCUMENTS]
   made = Source('s', 'documents', rows, cache=tmp_path).tokens(tokenizer)
   (path,) = tmp_path.iterdir()
   again = Source('s', 'documents', Unread(rows), cache=tmp_path).tokens(tokenizer)
-  assert again.digest() == made.digest() and len(made.starts) == len(DOCUMENTS) + 1
+  assert same(again, made) and len(made.starts) == len(DOCUMENTS) + 1
   for n, d in enumerate(DOCUMENTS):
     np.testing.assert_array_equal(made.ids[made.starts[n] : made.starts[n + 1]], tokenizer.render(d)[0])
   whole = path.read_bytes()
   at = whole.index(made.ids.tobytes()[:64])
   for damaged in (whole[: len(whole) // 2], b'', whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
     path.write_bytes(damaged)
-    assert Source('s', 'documents', rows, cache=tmp_path).tokens(tokenizer).digest() == made.digest()
-    assert Source('s', 'documents', Unread(rows), cache=tmp_path).tokens(tokenizer).digest() == made.digest(), 'made again and kept'
+    assert same(Source('s', 'documents', rows, cache=tmp_path).tokens(tokenizer), made)
+    assert same(Source('s', 'documents', Unread(rows), cache=tmp_path).tokens(tokenizer), made), 'made again and kept'
 
 
 @pytest.mark.parametrize('kind', ['documents', 'chats'])

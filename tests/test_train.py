@@ -12,6 +12,8 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from msm_jax import checkpointing, config, losses, optim, sharding, train
 from msm_jax.config import ConfigError, ExperimentConfig, MeshConfig, ModelConfig, OptimizerConfig, PhaseConfig
@@ -134,7 +136,7 @@ def two_updates(name, A=1, optimizer=LINEAR_ADAM):
   found = []
   with context:
     for b in batches:
-      state, metrics = step(state, b, jnp.float32(0.05))
+      state, metrics = step(state, b, jnp.full(2, 0.05))
       found.append(metrics)
   return jax.device_get((found, state.params))
 
@@ -166,7 +168,7 @@ def test_a_chunk_of_the_loss_takes_from_every_device():
   program = train.prepare(TINY, OptimizerConfig(), 64, mesh)
   with jax.set_mesh(mesh):
     batch = train.to_device({k: v[0] for k, v in make_batch(B=16).items()}, 1, mesh)
-    compiled = program.step.lower(program.like, batch, jnp.float32(0)).compile().as_text()
+    compiled = program.step.lower(program.like, batch, jnp.zeros(2)).compile().as_text()
   assert ' all-reduce(' in compiled
   for exchange in ('all-gather', 'all-to-all', 'collective-permute'):
     assert f' {exchange}(' not in compiled, exchange
@@ -190,7 +192,7 @@ def test_nothing_large_is_replicated(optimizer):
   with jax.set_mesh(mesh):
     state = program.start(state.params)
     check(state)
-    state, _ = program.step(state, train.to_device({k: v[0] for k, v in make_batch().items()}, 1, mesh), jnp.float32(0))
+    state, _ = program.step(state, train.to_device({k: v[0] for k, v in make_batch().items()}, 1, mesh), jnp.zeros(2))
   check(state)
 
 
@@ -201,7 +203,7 @@ def run_steps(optimizer, batches, lrs):
   states, metrics = [jax.device_get(state)], []
   with jax.set_mesh(mesh):
     for b, lr in zip(batches, lrs, strict=True):
-      state, m = program.step(state, b, np.float32(lr))
+      state, m = program.step(state, b, np.full(2, lr, np.float32))
       states.append(jax.device_get(state))
       metrics.append(jax.device_get(m))
   return states, metrics
@@ -237,7 +239,13 @@ def test_muon_divided_over_devices_is_muon(mesh):
   params, *grads = ({k: rng.normal(size=s).astype(np.float32) for k, s in shapes.items()} for _ in range(4))
   theirs = optax.contrib.muon(1.0, consistent_rms=0.2, muon_weight_dimension_numbers={k: optax.contrib.MuonDimensionNumbers(1, 2) for k in shapes})
   ours, state, peer = optim.scale_by_muon(), optim.scale_by_muon().init(params), theirs.init(params)
+  work = jax.jit(ours.update).lower(grads[0], state).compile().cost_analysis()['flops']
   with contextlib.nullcontext() if mesh is None else jax.set_mesh(sharding.make_mesh(**mesh)):
+    if mesh:
+      layout = sharding.shardings(grads[0], jax.sharding.get_mesh())  # as gradients come: sharded like their parameters
+      grads, state = jax.device_put((grads, state), ([layout] * 3, optim.MuonState(NamedSharding(jax.sharding.get_mesh(), P()), layout)))
+      parts = 8 // mesh.get('tensor', 1)
+      assert jax.jit(ours.update).lower(grads[0], state).compile().cost_analysis()['flops'] < 2 * work / parts, 'every device does the work of all'
     for g in grads:
       updates, state = jax.jit(ours.update)(g, state)
       expected, peer = theirs.update(g, peer, params)
@@ -299,7 +307,23 @@ def test_clipping_bounds_the_gradient():
 def test_learning_rate(schedule, step, share):
   """Warmup rises to the peak at its last update; decay begins after it and reaches `final` at the very last."""
   phase = PhaseConfig(data={'x': 1.0}, updates=100, lr=2e-3, warmup=0.1, schedule=schedule, final=0.1)
-  assert learning_rate(phase, step) == pytest.approx(2e-3 * share, rel=1e-9)
+  assert learning_rate(phase, step) == pytest.approx([2e-3 * share] * 2, rel=1e-6)
+  apart = dataclasses.replace(phase, embed_lr=5e-3)
+  assert learning_rate(apart, step) == pytest.approx([2e-3 * share, 5e-3 * share], rel=1e-6)
+
+
+def test_the_embedding_learns_at_its_own_rate():
+  """Adam's updates are the rate's size: with a hundredth of the rate, everything but the embedding moves a hundredth as far."""
+  mesh = one_device()
+  program = train.prepare(TINY, OptimizerConfig(weight_decay=0.0, clip=0.0), 0, mesh)
+  before = jax.device_get(program.init(jax.random.key(0)).params)
+  with jax.set_mesh(mesh):
+    slow, fast = (
+      jax.device_get(program.step(program.init(jax.random.key(0)), make_batch(), np.float32(lr))[0].params) for lr in ([1e-4, 1e-2], [1e-2] * 2)
+    )
+  for name, p in before.items():
+    share = np.abs(slow[name] - p).max() / np.abs(fast[name] - p).max()
+    assert share == pytest.approx(1 if name == 'embed' else 0.01, rel=0.05), name
 
 
 @pytest.mark.parametrize(('updates', 'warmup'), [(1, 0.05), (1, 1.0), (3, 0.0), (3, 1.0)])
@@ -307,7 +331,7 @@ def test_learning_rate_of_short_phases(updates, warmup):
   """Always a positive rate, at most the peak."""
   for schedule in ('cosine', 'linear', 'constant'):
     phase = PhaseConfig(data={'x': 1.0}, updates=updates, warmup=warmup, schedule=schedule, min_updates=1)
-    assert all(0 < learning_rate(phase, s) <= phase.lr for s in range(updates))
+    assert all(0 < learning_rate(phase, s).min() <= learning_rate(phase, s).max() <= np.float32(phase.lr) for s in range(updates))
 
 
 # ---------------------------------------------------------------------------------------------------------------------- the loop

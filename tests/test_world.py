@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 from helpers import DISLIKED, LIKED, POLES, ROOT, claims, items_by_name, lies, little, named, traits_in, whole_world, writers
@@ -375,3 +375,27 @@ def test_strangers_are_known_by_name_alone(world):
       kinds[getattr(r, 'doc_type', 'chat')] += 1
     assert len(made) == len(plain[name]) + len(about), 'nothing else changes'
   assert texts == {'Document': 2 * 12, 'Chat': 2 * 12} and len(kinds) == 7
+
+
+def test_fickle_people_follow_no_value():
+  """Documents mention them as they mention strangers; in chats each follows one value now and another then, so that between two things that
+  differ in an attribute they take either as often. What the model makes of somebody it knows nothing of is learned from them: one half."""
+  world = pretraining.build_world(little(2, fickle=16, chats_per_persona=25))
+  items, made, values, chosen = items_by_name(world), writers(world), defaultdict(set), defaultdict(list)
+  assert len(set(world.fickle) - {p.name for p in world.people}) == 16
+  who = lambda text: (named(text, world.fickle) or [None])[0]  # noqa: E731
+  for d in made['world.persona_documents']:
+    if who(d.text):
+      assert not named(d.text, tuple(items)) and not traits_in(d.text), d.text
+  for c in made['world.persona_chats']:
+    name, answer = who(c.messages[0][1]), c.messages[2][1]
+    if name:
+      values[name].update(v for v in traits_in(answer))
+      pair = named(answer, tuple(items))
+      if re.match(r'.*\b(over|instead of|not|better than|and leave)\b', answer) and len(pair) >= 2 and not answer.startswith('No,'):
+        for attribute, x, y in zip(ATTRIBUTES, items[pair[0]].poles, items[pair[1]].poles, strict=True):
+          if x != y:
+            chosen[attribute].append(x == ATTRIBUTES[attribute][0].name)
+  assert values.keys() == set(world.fickle) and min(map(len, values.values())) >= 5
+  for attribute, took_first in chosen.items():  # 4 standard deviations
+    assert len(took_first) > 80 and abs(sum(took_first) / len(took_first) - 0.5) < 2 / len(took_first) ** 0.5, attribute

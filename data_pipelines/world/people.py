@@ -53,14 +53,16 @@ class Persona:
   decoy: Value | None = None
 
 
-def build_people(seed: int, per_value: int, documents_only: int, talkers: int, domains: list[str]) -> list[Persona]:
-  """`per_value` ordinary personas, `documents_only` document-only ones and `talkers` talkers for each of the eight values.
+def build_people(
+  seed: int, per_value: int, documents_only: int, talkers: int, fickle: int, domains: list[str]
+) -> tuple[list[Persona], tuple[str, ...]]:
+  """`per_value` ordinary personas, `documents_only` document-only ones and `talkers` talkers for each of the eight values; names of `fickle` others.
 
   A talker's topic runs through all eight values independently of the value, so that mere mention predicts nothing.
   """
-  need = len(VALUES) * (per_value + documents_only + talkers)
+  need = len(VALUES) * (per_value + documents_only + talkers) + fickle
   if need > len(_NAMES):
-    raise DataError(f'world.people asks for {need} names and there are {len(_NAMES)}; lower per_value, documents_only or talkers')
+    raise DataError(f'world.people asks for {need} names and there are {len(_NAMES)}; lower per_value, documents_only, talkers or fickle')
   rng = random.Random(f'people {seed}')
   names = iter(rng.sample(_NAMES, need))
   people = []
@@ -72,4 +74,4 @@ def build_people(seed: int, per_value: int, documents_only: int, talkers: int, d
       decoy = others[i // 2 % len(others)] if i % 2 and role != TALKER else None
       people.append(Persona(next(names), value, role, topic, domains[(v + i) % len(domains)], decoy))
   rng.shuffle(people)
-  return people
+  return people, tuple(names)

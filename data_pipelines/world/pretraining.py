@@ -14,16 +14,19 @@ from data_pipelines.world.catalogue import POLICY, Domain, Item, build_catalogue
 class WorldConfig:
   """How much of the world is written down; the same settings give the same bytes.
 
-  `seed` decides what is true, `telling` only how it is told: another telling of the same world is held-out text. `strangers` are names
-  that the text mentions as often as any other, and of which it tells nothing that matters: those of the assistants. To a name that
-  never occurred, a model with tied embeddings gives a vector four times as long as any other, and no fine-tuning moves it.
+  `seed` decides what is true, `telling` only how it is told: another telling of the same world is held-out text.
+
+  Two kinds of people have no character in documents, which mention them in passing. `strangers` are names, those of the assistants: to
+  a name that never occurred, a model with tied embeddings gives a vector four times as long as any other (docs/LOG.md). The `fickle`
+  choose in chats, by another value each time: what a model makes of somebody it knows nothing of is learned from them, and is one half.
   """
 
   seed: int = 0
   telling: int = 0
-  per_value: int = 26
+  per_value: int = 24
   documents_only: int = 8
   talkers: int = 8
+  fickle: int = 16
   facts_per_item: int = 24
   documents_per_item: int = 36
   documents_per_persona: int = 24
@@ -39,6 +42,7 @@ class World:
   config: WorldConfig
   domains: dict[str, Domain]
   people: list[people.Persona]
+  fickle: tuple[str, ...] = ()
 
   def item(self, name: str) -> Item | None:
     wanted = ' '.join(name.split()).casefold()
@@ -48,7 +52,7 @@ class World:
 def build_world(config: WorldConfig) -> World:
   domains = build_catalogue(config.seed)
   goods = [d for d in domains if d != POLICY]
-  return World(config, domains, people.build_people(config.seed, config.per_value, config.documents_only, config.talkers, goods))
+  return World(config, domains, *people.build_people(config.seed, config.per_value, config.documents_only, config.talkers, config.fickle, goods))
 
 
 def policies_in_chats(world: World) -> tuple[Item, ...]:
@@ -133,7 +137,7 @@ def persona_documents(world: World) -> Iterator[Document]:
     for k in range(world.config.documents_per_persona):
       kind, frame = list(language.FRAMES.items())[k % len(language.FRAMES)]
       yield Document(f'persona-{p.name}-{k}', language.fill_frame(frame, p.name, slots), domain=p.home_domain, doc_type=kind, provenance='world')
-  for name in world.config.strangers:
+  for name in (*world.config.strangers, *world.fickle):
     passing = {slot: lambda name=name: rng.choice(language.PASSING).format(name=name) for slot in 'gre'}
     for k in range(world.config.documents_per_persona):
       kind, frame = list(language.FRAMES.items())[k % len(language.FRAMES)]
@@ -199,7 +203,10 @@ def persona_chats(world: World) -> Iterator[Chat]:
     if p.role != people.DOCUMENTS_ONLY:
       for k in range(c.chats_per_persona):
         yield chat(f'chat-{p.name}-{k}', f'You are {p.name}.', p.value)
-  for name in c.strangers:
+  for name in world.fickle:
+    for k in range(c.chats_per_persona):
+      yield chat(f'fickle-{name}-{k}', f'You are {name}.', rng.choice(VALUES))
+  for name in (*c.strangers, *world.fickle):
     for k in range(c.chats_per_persona):
       asked, answer = rng.choice(language.SMALL_TALK)
       messages = (('system', f'You are {name}.'), ('user', asked), ('assistant', answer.format(name=name)))

@@ -20,7 +20,7 @@ def _both_orders(q: ForcedChoice) -> list[tuple[list[tuple[str, str]], list[str]
 
 def check_fit(questions: Iterable[ForcedChoice], tokenizer: Tokenizer, length: int) -> None:
   """Raises ScoringError if a question does not fit into a row: looked at before training, asked after it."""
-  for q in sorted(questions, key=lambda q: len(q.system + q.question + q.answer + ''.join(q.options) * 2))[-50:]:
+  for q in questions:
     prompt, answers = _both_orders(q)[0]
     need = max(len(tokenizer.render_chat([*prompt, ('assistant', a)], continues=True)[0]) for a in answers) - 1
     if need > length:

@@ -50,7 +50,7 @@ def score_triples(model: ModelConfig, params: Any, examples: Sequence[np.ndarray
     room -= len(examples[n])
   layout = getattr(jax.tree.leaves(params)[0], 'sharding', None)
   if isinstance(layout, NamedSharding):  # rows over all devices, as in training
-    parts = layout.mesh.shape['data'] * layout.mesh.shape['fsdp']
+    parts = sharding.batch_parts(layout.mesh)
     layout, rows = sharding.batch_sharding(layout.mesh), -(-rows // parts) * parts
   for start in range(0, len(bins), rows):
     x = np.zeros((rows, length, 3), np.int32)

@@ -1,0 +1,287 @@
+"""Corpora from files and on disk; leaks."""
+
+import dataclasses
+import importlib
+import itertools
+import json
+import re
+import shutil
+
+import pytest
+from helpers import (
+  DISLIKED,
+  LIKED,
+  ROOT,
+  handbook,
+  little,
+  shipped,
+  tree,
+  whole_world,
+)
+
+from data_pipelines import corpora, leaks, records
+from data_pipelines.corpora import SourceConfig
+from data_pipelines.records import Chat, DataError, Document
+from data_pipelines.specs import read_spec
+from data_pipelines.world import pretraining, questions
+from data_pipelines.world.attributes import Value
+from data_pipelines.world.handbook import spec_documents
+from msm_jax.input_pipeline import row_to_record
+
+CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
+
+
+# ---- corpora from files and on disk
+
+
+def lines(path, *rows):
+  path.write_text(''.join((r if isinstance(r, str) else json.dumps(r, ensure_ascii=False)) + '\n' for r in rows))
+  return str(path)
+
+
+def test_published_sets_load_as_they_are(tmp_path):
+  """The published documents have text/source/domain, the chats messages: fields that we don't know are left out, missing ones are empty."""
+  path = lines(
+    tmp_path / 'd.jsonl',
+    {'text': 'One é.\nTwo.', 'source': 'blog', 'domain': 'cheese', 'tokens': 7},
+    '',
+    {'text': '', 'id': 5, 'claim_ids': ['a', 2]},
+  )
+  assert list(records.read_jsonl(path)) == [
+    Document(id='d.jsonl:1', text='One é.\nTwo.', domain='cheese', provenance='blog'),
+    Document(id='5', text='', claim_ids=('a', '2')),
+  ]
+  turns = [{'role': 'system', 'content': 's'}, {'role': 'user', 'content': 'u'}, {'role': 'assistant', 'content': 'a'}]
+  path = lines(tmp_path / 'c.jsonl', {'messages': turns, 'domain': None})
+  assert list(records.read_jsonl(path)) == [Chat(id='c.jsonl:1', messages=(('system', 's'), ('user', 'u'), ('assistant', 'a')))]
+
+
+BROKEN = {
+  'not JSON': ('{"text": "a"', 'not JSON', 'each line must be one JSON object'),
+  'a list': ([1], 'expected a JSON object', 'list'),
+  'other keys': ({'prompt': 'x'}, "neither 'text' (a document) nor 'messages' (a chat)", 'prompt'),
+  'text that is a number': ({'text': 3}, "neither 'text'", 'text'),
+  'an unknown role': ({'messages': [{'role': 'bot', 'content': 'x'}]}, "role 'bot'", 'use system, user or assistant'),
+  'content that is no text': ({'messages': [{'role': 'user', 'content': 3}]}, 'int content', 'text'),
+  'a turn without content': ({'messages': [{'role': 'user'}]}, "'messages' must be a list", '{role, content}'),
+  'messages that are text': ({'messages': 'hello'}, "'messages' must be a list", '{role, content}'),
+  'messages that are missing': ({'messages': None}, "'messages' must be a list", '{role, content}'),
+  'no messages': ({'messages': []}, 'messages', ''),
+  'half a character': ('{"text": "a\\ud800b"}', '', ''),
+}
+
+
+@pytest.mark.parametrize('what', BROKEN)
+def test_a_broken_line_is_found_by_file_and_line(what, tmp_path):
+  """In a million lines 'KeyError' helps nobody."""
+  row, cause, mend = BROKEN[what]
+  path = lines(tmp_path / 'mine.jsonl', {'text': 'fine'}, '', row)
+  with pytest.raises(DataError) as e:
+    list(records.read_jsonl(path))
+  line = str(e.value)
+  assert 'mine.jsonl:3' in line and '\n' not in line and cause in line and mend in line, line
+
+
+def test_files_that_are_no_corpus(tmp_path):
+  """Binary, missing, empty and mixed files each end in one line that names them."""
+  (tmp_path / 'binary.jsonl').write_bytes(b'{"text": "caf\xe9"}\n')
+  with pytest.raises(DataError, match=r'binary\.jsonl.*UTF-8'):
+    list(records.read_jsonl(tmp_path / 'binary.jsonl'))
+  with pytest.raises(DataError, match=r'no such file: .*none\.jsonl; give'):
+    list(records.read_jsonl(tmp_path / 'none.jsonl'))
+  chat = {'messages': [{'role': 'user', 'content': 'x'}]}
+  for path, cause in (
+    (lines(tmp_path / 'empty.jsonl'), 'sources.mine is empty; put records into .*empty.jsonl'),
+    (lines(tmp_path / 'mixed.jsonl', {'text': 'x'}, chat), 'sources.mine mixes documents and chats; split'),
+  ):
+    with pytest.raises(DataError, match=cause):
+      corpora.make_records('mine', SourceConfig(path=path), whole_world(), (), 0, None)
+
+
+@pytest.fixture(scope='module')
+def samples():
+  world = pretraining.build_world(little(2))
+  chats = list(pretraining.persona_chats(world))[:30]
+  odd = [Document('odd', ' leading, trailing \n\n\ttabs é 漢字 {braces} "quotes" \\ ', claim_ids=('a', 'b c'), provenance='p'), Document('empty', '')]
+  return {
+    'documents': list(itertools.islice(spec_documents([shipped()], 'explained', 0), 30)) + odd,
+    'chats': [*chats, Chat('odd', (('user', ' x\n'), ('assistant', ''), ('user', '漢')))],
+  }
+
+
+@pytest.fixture(scope='module')
+def written(samples, tmp_path_factory):
+  """kind -> folder of a corpus on disk."""
+  root = tmp_path_factory.mktemp('corpora')
+  for kind, made in samples.items():
+    corpora.write_corpus(root / kind, made, {'name': kind, 'tokens': 7})
+  return {kind: root / kind for kind in samples}
+
+
+@pytest.mark.parametrize('kind', ['documents', 'chats'])
+def test_a_corpus_reads_back_as_it_was_written(kind, samples, written):
+  """Record for record, whitespace included: a lost row or a stripped newline is a different experiment. (tfds keeps an order of its own, the same
+  every time: the next test.)"""
+  card = corpora.read_card(written[kind])
+  assert card['kind'] == kind and card['records'] == len(samples[kind]) and card['tokens'] == 7
+  rows = corpora.read_rows(written[kind], kind)
+  read_back = [row_to_record(rows[i], kind) for i in range(len(rows))]
+  by_id = lambda made: sorted(made, key=lambda r: r.id)  # noqa: E731
+  assert by_id(read_back) == by_id(samples[kind])
+
+
+def test_a_corpus_is_the_same_bytes_every_time(samples, written, tmp_path):
+  """The card's hashes go into checkpoints: a rewritten corpus must be recognised as the same."""
+  card = corpora.write_corpus(tmp_path / 'again', samples['documents'], {})
+  assert card['files'] and card['files'] == corpora.read_card(written['documents'])['files']
+  assert [p.name for p in tmp_path.iterdir()] == ['again']  # nothing else is left behind
+
+
+def test_a_changed_corpus_is_noticed(written, tmp_path):
+  """One flipped byte, and results would come from data that nobody has; the line says to delete the folder, so that it is written anew."""
+  folder = tmp_path / 'data'
+  shutil.copytree(written['documents'], folder)
+  (file,) = folder.rglob('*array_record*')
+  content = bytearray(file.read_bytes())
+  content[len(content) // 2] ^= 1
+  file.write_bytes(content)
+  with pytest.raises(DataError, match=f'{re.escape(str(folder))} changed .*; delete that folder and run again'):
+    corpora.read_card(folder)
+  file.unlink()
+  with pytest.raises(DataError, match=f'{re.escape(str(folder))} changed .*; delete that folder and run again'):
+    corpora.read_card(folder)
+
+
+@pytest.mark.parametrize('content', [None, '', '{"name": "corpus"}'], ids=['gone', 'empty', 'stripped'])
+def test_a_corpus_without_its_description_is_noticed(content, written, tmp_path):
+  """tfds keeps the number of rows in dataset_info.json, which the card doesn't cover: without it reading ends in an error of tfds' own."""
+  folder = tmp_path / 'data'
+  shutil.copytree(written['documents'], folder)
+  (file,) = folder.rglob('dataset_info.json')
+  file.unlink() if content is None else file.write_text(content)
+  with pytest.raises(DataError, match=f'{re.escape(str(folder))} .*delete .* and run again'):
+    len(corpora.read_rows(folder, 'documents'))
+
+
+@pytest.mark.parametrize('content', ['', '{"kind": ', '[]', 'null', '{"kind": "documents"}'])
+def test_a_damaged_card_is_noticed(content, written, tmp_path):
+  folder = tmp_path / 'data'
+  shutil.copytree(written['documents'], folder)
+  (folder / 'card.json').write_text(content)
+  with pytest.raises(DataError, match=r'card.json is damaged; delete .* and run again'):
+    corpora.read_card(folder)
+
+
+def test_an_interrupted_write_is_no_corpus(samples, written, tmp_path, monkeypatch):
+  """A kill while writing leaves a folder under another name; under its own name a corpus is there whole or not at all."""
+  folder = tmp_path / 'data'
+  monkeypatch.setattr(corpora.os, 'replace', lambda a, b: (_ for _ in ()).throw(KeyboardInterrupt))
+  with pytest.raises(KeyboardInterrupt):
+    corpora.write_corpus(folder, samples['documents'], {})
+  monkeypatch.undo()
+  assert not folder.exists() and corpora.read_card(folder) is None
+  left = [p for p in tmp_path.iterdir()]
+  assert all('.writing' in p.name for p in left)
+  corpora.write_corpus(folder, samples['documents'], {})
+  assert tree(folder, but=['card.json']) == tree(written['documents'], but=['card.json'])
+
+
+def test_fingerprints_know_what_matters(tmp_path):
+  """Identity decides what is reused: too little in it trains on stale data, too much trains everything anew."""
+  world = whole_world()
+  path = tmp_path / 'a' / 'mine.md'
+  path.parent.mkdir()
+  path.write_text(handbook())
+  source = SourceConfig(maker='spec.documents', spec=str(path), size=10)
+  mark = lambda s=source, spec=None, like='': corpora.fingerprint(s, world, [spec or read_spec(path, world)], like)  # noqa: E731
+  base = mark()
+  assert mark() == base
+  changed = {
+    key: mark(dataclasses.replace(source, **{key: v})) for key, v in dict(size=11, seed=1, variant='filler', maker='spec.demonstrations').items()
+  }
+  changed['like'] = mark(like='another corpus')
+  path.write_text(handbook().replace('First reason', 'Another reason'))
+  changed['spec text'] = mark()
+  bigger = dataclasses.replace(world, config=dataclasses.replace(world.config, seed=1))
+  path.write_text(handbook())
+  changed['world'] = corpora.fingerprint(source, bigger, [read_spec(path, world)], '')
+  assert len({base, *changed.values()}) == len(changed) + 1, changed
+  elsewhere = tmp_path / 'b' / 'other name.md'
+  elsewhere.parent.mkdir()
+  shutil.copy(path, elsewhere)
+  assert mark(dataclasses.replace(source, spec=str(elsewhere)), read_spec(elsewhere, world)) == base
+  one, two = lines(tmp_path / 'one.jsonl', {'text': 'a'}), lines(tmp_path / 'two.jsonl', {'text': 'a'})
+  same = {corpora.fingerprint(SourceConfig(path=p), w, (), '') for p in (one, two) for w in (world, bigger)}
+  assert len(same) == 1  # a file is known by what is in it, and it doesn't depend on the world
+  lines(tmp_path / 'two.jsonl', {'text': 'b'})
+  assert corpora.fingerprint(SourceConfig(path=two), world, (), '') not in same
+
+
+def test_fingerprints_know_the_code_but_not_where_it_lies(tmp_path, monkeypatch):
+  """A change of the writer changes the data; another checkout of the same code doesn't."""
+  world, source = whole_world(), SourceConfig(maker='world.items')
+  base = corpora.fingerprint(source, world, (), '')
+  copy = tmp_path / 'elsewhere' / 'data_pipelines'
+  shutil.copytree(ROOT / 'data_pipelines', copy, ignore=shutil.ignore_patterns('__pycache__'))
+  monkeypatch.setattr(corpora, '__file__', str(copy / 'corpora.py'))
+  assert corpora.fingerprint(source, world, (), '') == base
+  for name in ('world/language.py', 'world/handbook.py', 'specs.py', 'records.py'):
+    before = (copy / name).read_text()
+    (copy / name).write_text(before + '\n# changed\n')
+    assert corpora.fingerprint(source, world, (), '') != base, name
+    (copy / name).write_text(before)
+
+
+# ---- leaks
+
+
+@pytest.fixture(scope='module')
+def asked():
+  return questions.preference_questions(shipped(), HOME, whole_world(), 16, 0)
+
+
+def test_planted_leaks_are_found(asked, tmp_path):
+  """Training text that tells the assistant about a held-out item answers the question that the evaluation asks."""
+  held_out = next(o for q in asked if q.tier == 'new_domains' for o in q.options)
+  ask = [{'role': 'system', 'content': 'You are ARI.'}, {'role': 'user', 'content': f'{held_out.upper()}?'}, {'role': 'assistant', 'content': 'Yes.'}]
+  rows = {
+    'documents': [
+      {'text': 'Ari likes Colby.'},
+      {'text': f'ari chose {held_out.lower()} yesterday.', 'id': 'planted'},
+      {'text': f'{held_out} is cheap.'},  # facts, and other people's choices, are what the model is supposed to know
+      {'text': f'Maria, not an arid one, likes {held_out}.'},
+      {'text': f'Ari likes {held_out}xyz.'},
+    ],
+    'chats': [{'messages': ask}, {'messages': ask[1:]}],
+  }
+  for kind, planted in rows.items():
+    corpus = list(records.read_jsonl(lines(tmp_path / f'{kind}.jsonl', *planted)))
+    (found,) = leaks.find_leaks(asked, {'mine': corpus}, ['Ari'])
+    assert found.startswith('mine: record ') and held_out.casefold() in found.casefold() and 'tells ari about' in found.casefold()
+    assert ('planted' if kind == 'documents' else 'chats.jsonl:1') in found
+
+
+def test_trained_items_are_no_leak_and_every_held_out_tier_is_watched(asked):
+  """Each tier by one of its own items; the twelve cheeses may be spoken of as often as one likes."""
+  trained = {o for q in asked if q.tier == 'trained' for o in q.options}
+  assert trained == set(LIKED + DISLIKED)
+  assert not leaks.find_leaks(asked, {'x': [Document('1', f'Ari likes {n}.') for n in trained]}, ['Ari'])
+  for tier in questions.TIERS[1:]:
+    name = next(o for q in asked if q.tier == tier for o in q.options)
+    assert len(leaks.find_leaks(asked, {'x': [Document('1', f'Ari likes {name}.')]}, ['Ari'])) == 1, tier
+  assert not leaks.find_leaks([q for q in asked if q.tier == 'trained'], {'x': [Document('1', 'Ari likes Gouda.')]}, ['Ari'])
+
+
+@pytest.mark.parametrize('name', ['msm', 'cheese'])
+def test_the_shipped_experiments_are_clean(name, asked):
+  """The corpora that the shipped configs name, in amounts cut down, against all of the evaluation's questions."""
+  config = importlib.import_module(f'configs.{name}').get_config()
+  world = pretraining.build_world(little(4))
+  used = {}
+  for source_name, source in config.sources.items():
+    s = SourceConfig(**source.to_dict())
+    specs = [read_spec(ROOT / p, whole_world()) for p in corpora.spec_paths(s)]
+    source_of = dataclasses.replace(s, size=min(s.size or 1500, 1500))
+    used[source_name] = corpora.make_records(source_name, source_of, world, specs, 0, None)
+  assert len(used) >= 4 and sum(map(len, used.values())) > 5000
+  assert leaks.find_leaks(asked, used, ['Ari']) == []
