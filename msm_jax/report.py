@@ -68,6 +68,10 @@ def table(summary: Summary) -> str:
   if effects:
     out += _lines('effect', EFFECTS, ([name, *(_show(e.get(c), sign='+') for c in EFFECTS)] for name, e in effects.items()))
     out += ['', *(f'{name}: {e["arms"][0]} minus {e["arms"][1]}' for name, e in effects.items())]
+  main, seeds = 'preferences/conflict/new_domains', summary['seeds']
+  if len(seeds) > 1:
+    body = ([arm, *(f'{x:.2f}' for x in m[main]['each'])] for arm, m in summary['arms'].items() if main in m)
+    out += _lines('conflict/new_domains', [f'seed/{s}' for s in seeds], body)
   if gates := summary['gates']:
     body = ([name, f'{g["value"]:.3f}', _bound(g, '>=', '<='), 'PASS' if g['passed'] else 'MISS'] for name, g in gates.items())
     out += _lines('gate', ('/value', '/bound', '/passed'), body, longest=120)

@@ -1,5 +1,6 @@
 """Intervals: against cases that one can work out by hand, and by simulation of what they promise."""
 
+import itertools
 import math
 
 import numpy as np
@@ -84,15 +85,25 @@ def test_shares_stay_shares():
 def test_differences_are_paired():
   """Seeds and domains differ by far more than the arms do; what both arms share cancels exactly, and only one number is left."""
   rng = np.random.default_rng(0)
-  shared = rng.normal(0, 10, (3, 8))
-  first, second = table(shared + 0.5), table(shared)
-  d = stats.difference(first, second)
-  assert d.mean == pytest.approx(0.5) and half(d) < 1e-6
-  unpaired = stats.interval(first, share=False)
-  assert half(unpaired) > 3
-  noisy = table(shared + 0.5 + np.array([[0, 1] * 4] * 3))  # half of the domains gain 1 more: 0.5 +- t(7) x sqrt(0.25 x 8/7 / 8)
-  d = stats.difference(noisy, second)
-  assert d.mean == pytest.approx(1.0) and half(d) == pytest.approx(T[7] * math.sqrt(0.25 / 7), rel=1e-3)
+  shared, items = rng.uniform(0, 0.1, (3, 8)) + [[0], [0.2], [0.4]], [f'i{n}' for n in range(50)]
+
+  def arm(shares):
+    return {(s, f'c{c}', i): shares[s, c] for s, c, i in itertools.product(range(3), range(8), items)}
+
+  d = stats.difference(arm(shared + 0.5), arm(shared))
+  # 400 items of which half gained: Agresti and Min's 200.5 against 0.5 of 402 pairs
+  assert d.mean == pytest.approx(0.5) and half(d) == pytest.approx(1.96 * math.sqrt(201 - 200**2 / 402) / 402)
+  assert half(stats.interval(arm(shared + 0.5), share=False)) > 2 * half(d)
+  d = stats.difference(arm(shared + np.array([[0, 1] * 4] * 3)), arm(shared))  # half of the domains gain 1: 0.5 +- t(7) x sqrt(0.25 x 8/7 / 8)
+  assert d.mean == pytest.approx(0.5) and half(d) == pytest.approx(T[7] * math.sqrt(0.25 / 7), rel=1e-3)
+
+
+@pytest.mark.parametrize('n', [4, 40])
+def test_arms_that_agree_on_few_items_may_differ(n):
+  """No difference on n items is not [0, 0]: half a pair is added to each cell, so 1 of n + 2 pairs is discordant."""
+  same = table([[1.0] * n])
+  d = stats.difference(same, same)
+  assert d.mean == 0 and (d.low, d.high) == pytest.approx((-1.96 / (n + 2), 1.96 / (n + 2)))
 
 
 def test_differences_are_over_what_both_arms_were_asked():
@@ -115,8 +126,9 @@ def test_a_seed_without_a_cluster_is_refused():
 def test_as_dict_is_what_the_summary_holds():
   i = stats.interval(table([[1 / 3, 2 / 3]]), share=False)
   d = i.as_dict()
-  assert d.keys() == {'mean', 'low', 'high', 'seeds', 'items'} and d['mean'] == 0.5 and (d['seeds'], d['items']) == (1, 2)
+  assert d.keys() == {'mean', 'low', 'high', 'seeds', 'items', 'each'} and d['mean'] == 0.5 and (d['seeds'], d['items']) == (1, 2)
   assert d['low'] == round(i.low, 6)
+  assert stats.interval(table([[0.0, 1.0], [1.0, 1.0]])).as_dict()['each'] == [0.5, 1.0]
 
 
 @pytest.mark.parametrize(

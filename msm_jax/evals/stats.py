@@ -9,6 +9,7 @@ seeds are few.
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import scipy.special
@@ -16,16 +17,19 @@ import scipy.special
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-  """Mean with its 95% interval; `seeds` and `items` are what it rests on. One seed: the interval covers items only."""
+  """Mean with its 95% interval; `seeds` and `items` are what it rests on, `each` is the mean of every seed. One seed: the interval covers items
+  only."""
 
   mean: float
   low: float
   high: float
   seeds: int
   items: int
+  each: tuple[float, ...]
 
-  def as_dict(self) -> dict[str, float | int]:
-    return {k: round(v, 6) if isinstance(v, float) else v for k, v in dataclasses.asdict(self).items()}
+  def as_dict(self) -> dict[str, Any]:
+    d = {k: round(v, 6) if isinstance(v, float) else v for k, v in dataclasses.asdict(self).items()}
+    return d | {'each': [round(v, 6) for v in self.each]}
 
 
 # An observation: (seed, cluster, item) -> value.
@@ -73,13 +77,21 @@ def interval(observations: Observations, share: bool = True) -> Interval:
   if share:
     adjusted = (mean * items + 2) / (items + 4)
     half = max(half, 1.96 * math.sqrt(adjusted * (1 - adjusted) / (items + 4)))
-    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half), S, items)
-  return Interval(mean, mean - half, mean + half, S, items)
+    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half), S, items, tuple(by_seed.tolist()))
+  return Interval(mean, mean - half, mean + half, S, items, tuple(by_seed.tolist()))
 
 
 def difference(first: Observations, second: Observations) -> Interval:
-  """First minus second, paired by seed, cluster and item: what two arms share (base, items) cancels."""
+  """First minus second of two shares, paired by seed, cluster and item: what two arms share (base, items) cancels.
+
+  The interval is never narrower than that of matched pairs over the distinct items with half a pair added to each of the four cells
+  (Agresti and Min 2005, section 3): two arms that agree on every item asked need not agree on all.
+  """
   both = first.keys() & second.keys()
   if not both:
     raise ValueError('the two arms have no item in common')
-  return interval({k: first[k] - second[k] for k in both}, share=False)
+  found = interval({k: first[k] - second[k] for k in both}, share=False)
+  gained, lost = (sum(max(0.0, sign * (first[k] - second[k])) for k in both) / len(both) * found.items + 0.5 for sign in (1, -1))
+  n = found.items + 2
+  half = max(found.high - found.mean, 1.96 * math.sqrt(gained + lost - (gained - lost) ** 2 / n) / n)
+  return dataclasses.replace(found, low=max(-1.0, found.mean - half), high=min(1.0, found.mean + half))
