@@ -85,7 +85,7 @@ def test_shares_stay_shares():
 def test_differences_are_paired():
   """Seeds and domains differ by far more than the arms do; what both arms share cancels exactly, and only one number is left."""
   rng = np.random.default_rng(0)
-  shared, items = rng.uniform(0, 0.1, (3, 8)) + [[0], [0.2], [0.4]], [f'i{n}' for n in range(50)]
+  shared, items = rng.uniform(0, 0.1, (3, 8)) + np.array([[0], [0.2], [0.4]]), [f'i{n}' for n in range(50)]
 
   def arm(shares):
     return {(s, f'c{c}', i): shares[s, c] for s, c, i in itertools.product(range(3), range(8), items)}
