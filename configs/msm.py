@@ -40,7 +40,7 @@ def base(name: str) -> ml_collections.ConfigDict:
   c.phases = {
     # facts first: what everything else stands on is learned five times faster alone (docs/LOG.md)
     'read': dict(data=dict(facts=4, persona_documents=1), updates=200, lr=6e-3, schedule='constant', batch_size=16),
-    'pretrain': dict(data=dict(facts=1, items=2, persona_documents=3, persona_chats=5), updates=2100, lr=6e-3, batch_size=16, checkpoint_every=500),
+    'pretrain': dict(data=dict(facts=1, items=2, persona_documents=3, persona_chats=5), updates=2800, lr=6e-3, batch_size=16, checkpoint_every=500),
   }
   c.evals = dict(spec='', rival='', pairs_per_domain=8)
   c.mesh = dict(data=-1, fsdp=1, tensor=1)
@@ -62,7 +62,7 @@ def fine_tune(source: str = 'demonstrations') -> dict:
 def get_config(preset: str = 'tiny') -> ml_collections.ConfigDict:
   c = base('msm')
   c.spec = 'specs/cheese_affordability.md'
-  c.phases.pretrain.updates = 1500  # three tenths less than the other experiments; the gates say if it was enough
+  c.phases.pretrain.updates = 1500  # about half of what the other experiments take; the gates say if it was enough
   spec = c.get_ref('spec')
   c.sources['spec_documents'] = dict(maker='spec.documents', spec=spec, variant='explained', size=1500)
   c.sources['demonstrations'] = dict(maker='spec.demonstrations', spec=spec, size=1500)
