@@ -7,8 +7,8 @@ Both handbooks like the same six cheeses and dislike the same other six, one bec
 fine-tuning shows the preferences and no reason. Controls: fine-tuning without midtraining; midtraining on as many tokens of documents
 about the assistant and the same cheeses without a value (filler); on the value and the preferences, never linked (cooccur).
 
-Expected: not yet measured with the present world and mixtures; an earlier recipe gave +0.44 [0.18, 0.69] between the handbooks in new
-domains over three seeds (docs/results/cheese.md). Cost, one seed: 11m25s on two cores (Zen 3), tests running beside it.
+Expected: +0.86 [0.63, 1.00] between the handbooks in new domains over three seeds, fine-tuning alone in between, filler as fine-tuning
+alone (docs/results/cheese.md). Cost, one seed: 14m05s on two cores (Zen 3).
 """
 
 import ml_collections
