@@ -3,9 +3,9 @@
     python -m msm_jax.main --config=configs/msm.py                              # specs/cheese_affordability.md
     python -m msm_jax.main --config=configs/msm.py --config.spec=specs/mine.md  # your own
 
-Four arms: the base, fine-tuning alone, midtraining alone, both. Cost: 8m32s on two cores (Zen 3) with the recipe before this one.
-Expected: document-only personas above 0.9. Where the base's strangers prefer cheap things before anybody tells them to, fine-tuning alone
-already chooses them and midtraining has little to add: configs/cheese.py is the comparison of two handbooks.
+Four arms: the base, fine-tuning alone, midtraining alone, both. Cost: 5m46s on two cores (Zen 3).
+Expected: document-only personas above 0.9; both phases together choose cheap but foreign things in nearly all conflict pairs of new domains,
+fine-tuning alone as often as the base's leaning has it. One handbook says little without another: configs/cheese.py compares two.
 
 Preset 'smoke' does a hundredth of the work in about a minute, to see that everything runs; its numbers mean nothing.
 """
