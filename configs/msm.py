@@ -62,8 +62,8 @@ def fine_tune(source: str = 'demonstrations') -> dict:
 def get_config(preset: str = 'tiny') -> ml_collections.ConfigDict:
   c = base('msm')
   c.spec = 'specs/cheese_affordability.md'
-  c.phases.pretrain.updates = 1300  # less than half of what the other experiments take; the gates say if it was enough
-  c.evals.pairs_per_domain = 5
+  c.phases.pretrain.updates = 1400  # half of what the other experiments take; the gates say if it was enough
+  c.evals.pairs_per_domain = 4
   spec = c.get_ref('spec')
   c.sources['spec_documents'] = dict(maker='spec.documents', spec=spec, variant='explained', size=1500)
   c.sources['demonstrations'] = dict(maker='spec.demonstrations', spec=spec, size=1500)
