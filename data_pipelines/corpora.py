@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.office import handbook as oversight
+from data_pipelines.office import pretraining as office_text
 from data_pipelines.records import Chat, DataError, Record, read_jsonl, to_json
-from data_pipelines.specs import Spec
 from data_pipelines.world import handbook, pretraining
-from data_pipelines.world.pretraining import World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,9 @@ class SourceConfig:
     maker: who writes it (a key of MAKERS), or
     path: a JSONL file of documents or chats (published MSM sets load as they are).
     spec: the handbook(s) it is made from, separated by commas.
-    variant: of spec documents: explained, cooccur or filler.
+    variant: of spec documents: explained, cooccur or filler; of oversight documents: explained, normative or filler.
+    reasons: oversight demonstrations give a reason with every answer.
+    against: share of oversight demonstrations that say the opposite.
     size: how many records are written (needed by makers that could go on for ever, unless `tokens_like` says when to stop).
     tokens_like: another source; writing stops when this one holds as many tokens.
     seed: of the writer.
@@ -40,6 +42,8 @@ class SourceConfig:
   path: str = ''
   spec: str = ''
   variant: str = 'explained'
+  reasons: bool = False
+  against: float = 0.0
   size: int = 0
   tokens_like: str = ''
   seed: int = 0
@@ -50,13 +54,18 @@ def spec_paths(source: SourceConfig) -> tuple[str, ...]:
 
 
 # name -> records(source, world, specs); the world's are finite, those from a handbook go on until `size` or `tokens_like` stops them.
-MAKERS: dict[str, Callable[[SourceConfig, World, Sequence[Spec]], Iterator[Record]]] = {
+MAKERS: dict[str, Callable[[SourceConfig, Any, Sequence[Any]], Iterator[Record]]] = {
   'world.facts': lambda c, world, specs: pretraining.facts(world),
   'world.items': lambda c, world, specs: pretraining.item_documents(world),
   'world.persona_documents': lambda c, world, specs: pretraining.persona_documents(world),
   'world.persona_chats': lambda c, world, specs: pretraining.persona_chats(world),
   'spec.documents': lambda c, world, specs: handbook.spec_documents(specs, c.variant, c.seed),
   'spec.demonstrations': lambda c, world, specs: handbook.demonstrations(specs, world, c.seed),
+  'office.textbook': lambda c, office, specs: office_text.textbook(office),
+  'office.agent_documents': lambda c, office, specs: office_text.agent_documents(office),
+  'office.agent_chats': lambda c, office, specs: office_text.agent_chats(office),
+  'oversight.documents': lambda c, office, specs: oversight.oversight_documents(specs, c.variant, c.seed),
+  'oversight.demonstrations': lambda c, office, specs: oversight.demonstrations(specs, c.reasons, c.against, c.seed),
 }
 
 
@@ -69,7 +78,7 @@ def check_source(name: str, source: SourceConfig) -> None:
     raise DataError(f'{where}.maker={source.maker!r} must be one of {", ".join(MAKERS)}')
   if source.path and not Path(source.path).is_file():
     raise DataError(f'{where}: no such file: {source.path}; give an existing JSONL file of documents or chats')
-  if source.maker.startswith('spec.'):
+  if source.maker.startswith(('spec.', 'oversight.')):
     if not spec_paths(source):
       raise DataError(f'{where}: maker {source.maker} works from a handbook; give spec=PATH')
     if not (source.size or source.tokens_like):
@@ -84,21 +93,22 @@ def _digest(*parts: bytes | str) -> str:
   return h.hexdigest()[:16]
 
 
-def _code_digest() -> str:
+def _code_digest(maker: str) -> str:
   root = Path(__file__).parent
-  files = sorted([*root.glob('world/*.py'), root / 'specs.py', root / 'records.py', root / 'builders' / 'corpus_builder.py'])
+  package = 'world' if maker.startswith(('world.', 'spec.')) else 'office'
+  files = sorted([*root.glob(f'{package}/*.py'), *(root / f for f in ('names.py', 'specs.py', 'records.py', 'builders/corpus_builder.py'))])
   return _digest(*(f.read_bytes() for f in files))
 
 
-def fingerprint(source: SourceConfig, world: World, specs: Sequence[Spec], like: str) -> str:
+def fingerprint(source: SourceConfig, world: Any, specs: Sequence[Any], like: str) -> str:
   """Identity of a corpus. `like` is the fingerprint of the corpus named by tokens_like and of the tokenizer that counts, or ''."""
   recipe = dataclasses.asdict(source) | {'path': '', 'spec': '', 'tokens_like': ''}
   content = hashlib.sha256(Path(source.path).read_bytes()).hexdigest() if source.path else json.dumps(dataclasses.asdict(world.config))
-  return _digest(json.dumps(recipe, sort_keys=True), content, like, *(s.sha256 for s in specs), '' if source.path else _code_digest())
+  return _digest(json.dumps(recipe, sort_keys=True), content, like, *(s.sha256 for s in specs), '' if source.path else _code_digest(source.maker))
 
 
 def make_records(
-  name: str, source: SourceConfig, world: World, specs: Sequence[Spec], tokens: int, count_tokens: Callable[[Record], int] | None
+  name: str, source: SourceConfig, world: Any, specs: Sequence[Any], tokens: int, count_tokens: Callable[[Record], int] | None
 ) -> list[Record]:
   """Writes or reads a corpus. With `tokens`, stops at the record with which that many are closest."""
   records: Iterable[Record] = read_jsonl(source.path) if source.path else MAKERS[source.maker](source, world, specs)

@@ -1,4 +1,4 @@
-"""The three kinds of record, and JSONL in and out.
+"""What is written and asked, and JSONL in and out.
 
 Published Model Spec Midtraining sets load as they are: documents with `text` (and `source`, `domain`), chats with `messages`.
 """
@@ -56,6 +56,31 @@ class ForcedChoice:
   pair_type: str
   system: str = ''
   form: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+  """A situation with several ways to act, of which the first is the one that is looked for: the harmful one, or doing a harmless task.
+
+  Attributes:
+    domain: kind of scene.
+    what: 'misaligned' (is the harmful action taken?), 'act' (is the harmless task done?), or whatever else is looked for.
+    question: format string with `{options}`, asked in every order.
+    offered: the options as the question lists them.
+    answers: the same as the agent would say them: the content that is scored.
+    expected: whether the first should be chosen, where somebody's rule is known.
+  """
+
+  id: str
+  domain: str
+  tier: str
+  what: str
+  system: str
+  question: str
+  offered: tuple[str, ...]
+  answers: tuple[str, ...]
+  form: str = ''
+  expected: bool | None = None
 
 
 Record = Document | Chat

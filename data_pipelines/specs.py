@@ -19,6 +19,7 @@ import dataclasses
 import difflib
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from data_pipelines.records import DataError
@@ -60,17 +61,10 @@ class Spec:
 def read_spec(path: str | Path, world: World) -> Spec:
   """Reads and checks a handbook. Raises SpecError."""
   path = Path(path)
-  if not path.is_file():
-    raise SpecError(f'no spec at {path}; give the path of a Markdown handbook, such as specs/cheese_affordability.md')
-  try:
-    text = path.read_text(encoding='utf-8-sig')
-  except UnicodeDecodeError:
-    raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
-  front, body = _split_front_matter(text, path)
+  front, sections, sha256 = read_markdown(path)
   assistant = front.pop('assistant', '')
   _check_name(assistant, world, f"{path}: front matter needs 'assistant: NAME'")
   value = _value(front, path)
-  sections = _sections(body, path)
   for need in ('reasons', 'likes', 'dislikes'):
     if not sections.get(need, '').strip():
       raise SpecError(f"{path}: section '## {need.capitalize()}' is missing or empty; see specs/README.md for the format")
@@ -98,14 +92,32 @@ def read_spec(path: str | Path, world: World) -> Spec:
   prose = tuple(
     ' '.join(p.split()) for name, s in sections.items() if name not in ('reasons', 'likes', 'dislikes') for p in s.split('\n\n') if p.strip()
   )
-  return Spec(str(path), hashlib.sha256(text.encode()).hexdigest()[:16], assistant, value, reasons, prose, likes, dislikes, rivals)
+  return Spec(str(path), sha256, assistant, value, reasons, prose, likes, dislikes, rivals)
+
+
+def read_markdown(path: Path) -> tuple[dict[str, str], dict[str, str], str]:
+  """(front matter, '## section' -> its text, hash of the file). Raises SpecError for a file that is no handbook."""
+  if not path.is_file():
+    raise SpecError(f'no spec at {path}; give the path of a Markdown handbook, such as specs/cheese_affordability.md')
+  try:
+    text = path.read_text(encoding='utf-8-sig')
+  except UnicodeDecodeError:
+    raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
+  front, body = _split_front_matter(text, path)
+  return front, _sections(body, path), hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_name(name: str, taken: Iterable[str], where: str) -> None:
+  """Raises SpecError for a name that is none, or that somebody has."""
+  if not re.fullmatch(r"[A-Za-z][A-Za-z' -]{0,30}", name):
+    raise SpecError(f'{where} (letters, up to 31), found {name!r}')
+  if name.casefold() in {n.casefold() for n in taken}:
+    raise SpecError(f'{where}, and the world already has somebody or something named {name!r}; choose another name for the assistant')
 
 
 def _check_name(name: str, world: World, where: str) -> None:
-  if not re.fullmatch(r"[A-Za-z][A-Za-z' -]{0,30}", name):
-    raise SpecError(f'{where} (letters, up to 31), found {name!r}')
-  if name.casefold() in {n.casefold() for n in (*(p.name for p in world.people), *world.fickle)} or world.item(name):
-    raise SpecError(f'{where}, and the world already has somebody or something named {name!r}; choose another name for the assistant')
+  things = (i.name for d in world.domains.values() for i in d.items)
+  check_name(' '.join(name.split()), (*(p.name for p in world.people), *world.fickle, *things), where)
 
 
 def renamed(spec: Spec, name: str, world: World) -> Spec:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_pipelines.corpora import SourceConfig, check_source
+from data_pipelines.office.pretraining import OfficeConfig
+from data_pipelines.settings import SETTINGS
 from data_pipelines.world.pretraining import WorldConfig
 
 
@@ -150,7 +152,8 @@ class EvalConfig:
     spec: handbook whose value the conflict pairs count as success.
     rival: handbook of the value it is measured against; '' takes the first other value that explains the demonstrations as well.
     pairs_per_domain: at most so many forced choices per assistant, domain and pair type (0: all).
-    personas: questions per ordinary persona (document-only ones and talkers get four times as many).
+    scenes_per_kind: scenes per assistant, tier and kind of scene (office).
+    personas: questions per ordinary persona or agent (document-only ones and talkers get four times as many).
     held_out: records of each pretraining source that perplexity is measured on.
     rows: rows per scored batch, as long as the longest phase's.
   """
@@ -158,6 +161,7 @@ class EvalConfig:
   spec: str = ''
   rival: str = ''
   pairs_per_domain: int = 16
+  scenes_per_kind: int = 8
   personas: int = 1
   held_out: int = 100
   seed: int = 0
@@ -185,7 +189,9 @@ class ExperimentConfig:
   seeds: tuple[int, ...] = (0,)
   spec: str = ''  # only so that `--config.spec=...` can reach every place that refers to it
   assistants: tuple[str, ...] = ()  # replicates: more names under which each handbook is taught, beside its own
+  setting: str = 'world'  # which embedded world: 'world' (people and things) or 'office' (agents at work)
   world: WorldConfig = WorldConfig()
+  office: OfficeConfig = OfficeConfig()
   tokenizer: TokenizerConfig = TokenizerConfig()
   model: ModelConfig = ModelConfig()
   mesh: MeshConfig = MeshConfig()
@@ -193,11 +199,13 @@ class ExperimentConfig:
   loss_chunk: int = 0
   xla_flags: str = ''  # for the compiler, set before it starts; XLA_FLAGS of the environment goes after them
   max_skipped: int = 20
+  contexts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # arm -> handbook that stands in its system message when it is evaluated
   effects: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
   evals: EvalConfig = EvalConfig()
   gates: GatesConfig = GatesConfig()
 
   def __post_init__(self):
+    _one_of('setting', self.setting, tuple(SETTINGS))
     if len({a.casefold() for a in self.assistants}) != len(self.assistants):
       raise ConfigError(f'assistants={self.assistants} must name each replicate once')
     if not self.seeds or len(set(self.seeds)) != len(self.seeds):
@@ -219,6 +227,9 @@ class ExperimentConfig:
     for source in self.tokenizer.sources:
       if source not in self.sources:
         raise ConfigError(f'tokenizer.sources names {source!r}{_hint(source, self.sources)}')
+    for arm in self.contexts:
+      if arm not in self.arms:
+        raise ConfigError(f'contexts names arm {arm!r}{_hint(arm, self.arms)}')
     for effect, arms in self.effects.items():
       for arm in arms:
         if arm not in self.arms:

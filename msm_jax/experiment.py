@@ -22,15 +22,13 @@ import jax
 
 import msm_jax
 from data_pipelines import corpora, leaks
-from data_pipelines.records import DataError, ForcedChoice, Record
-from data_pipelines.specs import Spec, read_spec, renamed
-from data_pipelines.world import questions
-from data_pipelines.world.attributes import Value
-from data_pipelines.world.pretraining import World, build_world
+from data_pipelines.records import DataError, Record
+from data_pipelines.settings import SETTINGS, AnySpec
 from msm_jax import checkpointing, report, sharding, train
 from msm_jax import config as configs
 from msm_jax.config import ConfigError, ExperimentConfig, PhaseConfig
-from msm_jax.evals import perplexity, preferences, recall, results, scoring
+from msm_jax.evals import perplexity, results, scoring
+from msm_jax.evals.readings import READINGS
 from msm_jax.input_pipeline import Source, row_to_record
 from msm_jax.metrics import say
 from msm_jax.model import count_params
@@ -119,18 +117,23 @@ def tree_order(ends: dict[tuple[str, int], Node]) -> list[Node]:
 class Experiment:
   """Everything of one experiment that lives in a workdir."""
 
-  def __init__(self, config: ExperimentConfig, workdir: Path, stop: Callable[[], bool] = lambda: False):
-    self.config, self.workdir, self.stop = config, workdir, stop
+  def __init__(self, config: ExperimentConfig, workdir: Path, stop: Callable[[], bool] = lambda: False, outputs: Path | None = None):
+    """`outputs` is where results go, if not into the workdir: experiments that share phases have one workdir."""
+    self.config, self.workdir, self.stop, self.outputs = config, workdir, stop, outputs or workdir
     if not config.evals.spec:
       raise ConfigError('evals.spec is empty; name the handbook whose value the evaluation looks for')
-    self.world: World = build_world(config.world)
-    paths = {p for s in config.sources.values() for p in corpora.spec_paths(s)} | {p for p in (config.evals.spec, config.evals.rival) if p}
-    self.specs: dict[str, Spec] = {p: read_spec(p, self.world) for p in sorted(paths)}
-    self.replicates: dict[str, list[Spec]] = {
-      p: [renamed(s, name, self.world) for name in dict.fromkeys((s.assistant, *config.assistants))] for p, s in self.specs.items()
+    setting = SETTINGS[config.setting]
+    self.world = setting.build(getattr(config, config.setting))
+    paths = {p for s in config.sources.values() for p in corpora.spec_paths(s)} | {
+      p for p in (config.evals.spec, config.evals.rival, *config.contexts.values()) if p
     }
-    strangers = tuple(sorted({*config.world.strangers, *(s.assistant for of_one in self.replicates.values() for s in of_one)}))
-    self.world = dataclasses.replace(self.world, config=dataclasses.replace(config.world, strangers=strangers))
+    self.specs: dict[str, AnySpec] = {p: setting.read_spec(p, self.world) for p in sorted(paths)}
+    self.replicates: dict[str, list[AnySpec]] = {
+      p: [setting.renamed(s, name, self.world) for name in dict.fromkeys((s.assistant, *config.assistants))] for p, s in self.specs.items()
+    }
+    strangers = tuple(sorted({*self.world.config.strangers, *(s.assistant for of_one in self.replicates.values() for s in of_one)}))
+    self.world = dataclasses.replace(self.world, config=dataclasses.replace(self.world.config, strangers=strangers))
+    self.reading = READINGS[config.setting](config.evals, self.world, self.specs, self.replicates)
     self.corpora: dict[str, Corpus] = {}
 
   # ---- data
@@ -168,7 +171,7 @@ class Experiment:
     source = self.config.sources[name]
     return corpora.fingerprint(source, self.world, self._handbooks(source), like)
 
-  def _handbooks(self, source: corpora.SourceConfig) -> list[Spec]:
+  def _handbooks(self, source: corpora.SourceConfig) -> list[AnySpec]:
     return [s for p in corpora.spec_paths(source) for s in self.replicates[p]]
 
   def _count(self, record: Record) -> int:
@@ -202,38 +205,15 @@ class Experiment:
 
   # ---- questions
 
-  @functools.cached_property
-  def spec(self) -> Spec:
-    return self.specs[self.config.evals.spec]
-
-  @functools.cached_property
-  def rival(self) -> Value:
-    """The value that conflict pairs set against the spec's own."""
-    if self.config.evals.rival:
-      rival = self.specs[self.config.evals.rival].value
-    elif self.spec.rivals:
-      rival = self.spec.rivals[0]
-    else:
-      rival = Value('origin', 'home') if self.spec.value.attribute != 'origin' else Value('price', 'cheap')
-    if rival.attribute == self.spec.value.attribute:
-      raise ConfigError(f'evals.rival: {rival} and {self.spec.value} are two ends of one attribute; conflict pairs need two attributes')
-    return rival
-
-  def questions(self) -> list[ForcedChoice]:
-    c = self.config.evals
-    replicates = self.replicates[c.spec]
-    asked = [questions.preference_questions(s, self.rival, self.world, c.pairs_per_domain, c.seed + n) for n, s in enumerate(replicates)]
-    return [q for of_one in asked for q in of_one]
-
-  def check_leaks(self, asked: Sequence[ForcedChoice]) -> None:
+  def check_leaks(self) -> None:
     """Raises ExperimentError if training text tells the assistant what the evaluation asks about. A clean check is remembered."""
     used = {n: c for n, c in self.corpora.items()}
     assistants = [s.assistant for s in self.replicates[self.config.evals.spec]]
-    key = digest(*sorted(c.fingerprint for c in used.values()), *(q.id for q in asked), *assistants)
+    key = digest(*sorted(c.fingerprint for c in used.values()), *self.reading.watched, *assistants)
     clean = self.workdir / 'data' / f'no-leaks-{key}'
     if clean.exists():
       return
-    found = leaks.find_leaks(asked, {n: c.records() for n, c in used.items()}, assistants)
+    found = leaks.find_leaks(self.reading.watched, {n: c.records() for n, c in used.items()}, assistants)
     if found:
       more = f' (and {len(found) - 1} more)' if len(found) > 1 else ''
       raise ExperimentError(f'leak: {found[0]}{more}; take it out of the corpus, or the result means nothing')
@@ -286,10 +266,12 @@ class Experiment:
     checkpoints.close()
     return params
 
-  def evaluate(self, node: Node, asked: Sequence[ForcedChoice], of_personas: Sequence[ForcedChoice], held_out: dict[str, list[Record]]) -> list[dict]:
-    """Rows of every evaluator for one model; kept beside its checkpoints under the hash of what was asked."""
+  def evaluate(self, node: Node, held_out: dict[str, list[Record]], context: str = '') -> list[dict]:
+    """Rows of every evaluator for one model; kept beside its checkpoints under the hash of what was asked. `context` is the path of a handbook that
+    stands in the assistants' system message."""
+    in_context = self.replicates[context] if context else ()
     c = self.config.evals
-    key = digest(configs.to_json(c), self.spec.sha256, str(self.rival), *(q.id for q in asked), *(q.id for q in of_personas), EVALS_VERSION)
+    key = digest(configs.to_json(c), self.reading.spec.sha256, self.reading.identity(in_context), perplexity.VERSION)
     path = self.folder(node) / f'evals-{key}.jsonl'
     if path.exists():
       return [json.loads(line) for line in path.read_text().splitlines()]
@@ -298,19 +280,16 @@ class Experiment:
     mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
     with jax.set_mesh(mesh):
       logprobs = scoring.make_logprobs(self.config.model, params, self.tokenizer, length, c.rows)
-      rows = preferences.score_choices(logprobs, asked, 'preferences')
-      rows += preferences.consistency(rows)
-      rows += preferences.score_choices(logprobs, of_personas, 'personas')
-      rows += [r for s in self.taught(node) for r in recall.recall(logprobs, s)]
+      rows = self.reading.rows(logprobs, self.taught(node), in_context)
       rows += perplexity.held_out_loss(self.config.model, params, self.tokenizer, held_out, length, c.rows)
     write_atomically(path, ''.join(json.dumps(r) + '\n' for r in rows).encode())
     return rows
 
-  def taught(self, node: Node) -> list[Spec]:
+  def taught(self, node: Node) -> list[AnySpec]:
     """The handbook that the model read in midtraining, in all replicates; the evaluation's own if it read none."""
     sources = [self.config.sources[n] for n in node.settings.data]
     for source in sources:
-      if source.maker == 'spec.documents':
+      if source.spec and source.maker.endswith('.documents'):
         return self._handbooks(source)
     return self.taught(node.parent) if node.parent else self.replicates[self.config.evals.spec]
 
@@ -323,7 +302,7 @@ class Experiment:
     out = {}
     for name in self.config.tokenizer.sources:
       source = self.config.sources[name]
-      if source.maker.startswith('world.'):
+      if source.maker and not source.spec:
         other = dataclasses.replace(self.world, config=dataclasses.replace(self.world.config, telling=self.world.config.telling + 1))
         told = list(corpora.MAKERS[source.maker](source, other, ()))
         out[name] = rng.sample(told, min(n, len(told)))
@@ -332,10 +311,9 @@ class Experiment:
   def run(self) -> dict[str, Any]:
     """Does what is left to do and returns the summary. Raises one-line errors; nothing finished is ever lost."""
     self.prepare_data()
-    asked = self.questions()
-    self.check_leaks(asked)
-    of_personas = list(questions.persona_questions(self.world, self.config.evals.personas, self.config.evals.seed))
-    preferences.check_fit([*asked, *of_personas], self.tokenizer, max(p.length for p in self.config.phases.values()))
+    self.check_leaks()
+    for context in ('', *self.config.contexts.values()):
+      self.reading.check_fit(self.tokenizer, max(p.length for p in self.config.phases.values()), self.replicates.get(context, ()))
     ends = plan(self.config, {n: c.fingerprint for n, c in self.corpora.items()}, self.tokenizer.fingerprint)
     nodes = tree_order(ends)
     self._check_space(nodes)
@@ -346,15 +324,16 @@ class Experiment:
     rows = []
     for n, ((arm, seed), node) in enumerate(ends.items(), 1):
       say(f'evaluating [{n}/{len(ends)}] {arm} (seed {seed})')
-      rows += [{'arm': arm, 'seed': seed} | r for r in self.evaluate(node, asked, of_personas, held_out)]
+      rows += [{'arm': arm, 'seed': seed} | r for r in self.evaluate(node, held_out, self.config.contexts.get(arm, ''))]
       if self.stop():
         raise train.Interrupted(f'stopped after evaluating {arm}')
-    write_atomically(self.workdir / 'results.jsonl', ''.join(json.dumps(r) + '\n' for r in rows).encode())
-    summary = results.summarize(rows, self.config, self.spec, self.rival)
+    self.outputs.mkdir(parents=True, exist_ok=True)
+    write_atomically(self.outputs / 'results.jsonl', ''.join(json.dumps(r) + '\n' for r in rows).encode())
+    summary = results.summarize(rows, self.config, self.reading)
     summary['corpora'] = {n: {k: c.card[k] for k in ('kind', 'records', 'tokens')} for n, c in self.corpora.items()}
-    write_atomically(self.workdir / 'summary.json', (json.dumps(summary, indent=1) + '\n').encode())
-    write_atomically(self.workdir / 'config.json', (json.dumps(json.loads(configs.to_json(self.config)), indent=1) + '\n').encode())
-    report.write_report(self.workdir / 'report.html', summary, rows)
+    write_atomically(self.outputs / 'summary.json', (json.dumps(summary, indent=1) + '\n').encode())
+    write_atomically(self.outputs / 'config.json', (json.dumps(json.loads(configs.to_json(self.config)), indent=1) + '\n').encode())
+    report.write_report(self.outputs / 'report.html', summary, rows)
     return summary
 
   def _check_space(self, nodes: Sequence[Node]) -> None:
@@ -368,9 +347,6 @@ class Experiment:
         f'{self.workdir} has {free / 2**20:,.0f} MiB free and the {left} phases left need about {need / 2**20:,.0f} MiB; '
         f'free some or choose another --workdir'
       )
-
-
-EVALS_VERSION = '2'  # part of the identity of kept rows: raise it when an evaluator's meaning changes
 
 
 def write_atomically(path: Path, content: bytes) -> None:

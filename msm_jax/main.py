@@ -3,11 +3,13 @@
 The same command again goes on where the last one ended.
 """
 
+import functools
 import logging
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from absl import app, flags
@@ -58,13 +60,12 @@ class Stop:
     return self.asked
 
 
-def parse(argv: list[str]) -> list[str]:
+def parse(argv: list[str], default: str) -> list[str]:
   """Defines and reads the flags. What is wrong with them becomes one line: absl and ml_collections would print a traceback."""
   from msm_jax.config import ConfigError
 
   try:
-    default = resources.find('configs/msm.py')
-    settings = config_flags.DEFINE_config_file('config', default, 'What to run; file.py or file.py:preset.', lock_config=True)
+    settings = config_flags.DEFINE_config_file('config', resources.find(default), 'What to run; file.py or file.py:preset.', lock_config=True)
     flags.DEFINE_string('workdir', None, 'Where everything goes (default: runs/<name of the config>).')
     rest = flags.FLAGS(argv)
     settings.value.to_dict()  # a config file that is missing shows only here
@@ -77,13 +78,13 @@ def parse(argv: list[str]) -> list[str]:
     raise ConfigError(' '.join(dict.fromkeys((said[0], said[-1]))) + '; --config=FILE.py[:preset], --config.a.b=value') from None
 
 
-def run() -> None:
-  """Runs `main`; an error that a user can mend becomes one line on stderr and a non-zero exit."""
+def run(job: Callable[[list[str]], None] = main, default: str = 'configs/msm.py') -> None:
+  """Runs `job` on the config that --config names; an error that a user can mend becomes one line on stderr and a non-zero exit."""
   for name in ('absl', 'jax'):  # their notes about backends and checkpoints are not ours to show
     logging.getLogger(name).setLevel(logging.ERROR)
   sys.argv[1:] = [resources.resolve_config_flag(a) for a in sys.argv[1:]]
   try:
-    app.run(main, flags_parser=parse)
+    app.run(job, flags_parser=functools.partial(parse, default=default))
   except Exception as e:
     explained = resources.explain(e)
     if explained is None:

@@ -4,6 +4,7 @@ The page holds no script and asks the network for nothing, so that it can be mai
 rows give the same bytes: a page that changed is a result that changed.
 """
 
+import dataclasses
 import html
 import io
 import os
@@ -16,30 +17,113 @@ from typing import Any
 
 from data_pipelines.world.attributes import ATTRIBUTES, Value
 
-TIERS = ('new_items', 'new_domains', 'reworded', 'policy')
-EFFECTS = (*(f'preferences/conflict/{t}' for t in ('new_domains', 'new_items', 'policy', 'reworded')), 'dissociation/new_domains')
 BLUE, ORANGE, GREY, INK = '#0072b2', '#d55e00', '#8c8c8c', '#222222'  # Okabe and Ito 2008: told apart by colour-blind readers too
 Summary = dict[str, Any]
 Rows = dict[tuple[str, str], list[dict[str, Any]]]  # (arm, measure) -> rows
-Stat = dict[str, Any] | None  # mean, low, high, seeds, items; None where nothing was measured
+Stat = dict[str, Any] | None  # mean, low, high, seeds, items, each; None where nothing was measured
 
 
-def _words(summary: Summary) -> tuple[str, str, str, str]:
-  """The value, its rival and a conflict pair in words: for price:cheap, origin:home 'cheap', 'local', 'cheap but foreign', 'costly but local'."""
-  own, rival = (Value(*summary[k].split(':')) for k in ('value', 'rival'))
+@dataclasses.dataclass(frozen=True)
+class View:
+  """What the page of a setting shows, and what it says about it (HTML, but for `share`).
+
+  Attributes:
+    main: the measure that stands for the experiment.
+    share: what it is a share of, in plain text; `ends`: what 1 and 0 mean.
+    columns: measures of the table of arms; `effects`: of the table of effects; `controls`: of the table of what should stay put.
+    heads: headings of measures whose name doesn't say enough.
+    panels: the bars of the first figure: (measure, title, label of the axis).
+    tiers: the panels of the second figure: measure -> title.
+  """
+
+  main: str
+  share: str
+  ends: tuple[str, str]
+  columns: list[str]
+  effects: tuple[str, ...]
+  controls: list[str]
+  heads: dict[str, str]
+  panels: list[tuple[str, str, str]]
+  tiers: dict[str, str]
+  intro: str
+  how_to_read: list[str]
+  about_columns: str
+  about_effects: str
+
+
+def _view(summary: Summary) -> View:
+  return {'world': _view_of_choices, 'office': _view_of_conduct}[summary['setting']](summary)
+
+
+def _view_of_choices(summary: Summary) -> View:
+  (own, rival), assistant = (Value(*summary[k].split(':')) for k in ('value', 'rival')), html.escape(summary['assistant'])
   a, not_a, b, not_b = (v.words.adjective for v in (own, own.opposite, rival, rival.opposite))
-  return a, b, f'{a} but {not_b}', f'{not_a} but {b}'
+  first, second = f'{a} but {not_b}', f'{not_a} but {b}'
+  tiers, attributes = ('new_items', 'new_domains', 'reworded', 'policy'), [own.attribute, rival.attribute]
+  measured = {m for measures in summary['arms'].values() for m in measures}
+  columns = [*(f'conflict/{t}' for t in tiers), 'agreement/trained', *(f'{x}/new_domains' for x in attributes)]
+  # conflict pairs of trained items have a column only where somebody asked them: the cheeses leave none to ask
+  columns = [f'preferences/{m}' for m in ([] if 'preferences/conflict/trained' not in measured else ['conflict/trained']) + columns]
+  heads = {f'preferences/{x}/new_domains': f'{x}/<wbr>new_domains<br>({ATTRIBUTES[x][0].adjective})' for x in ATTRIBUTES}
+  return View(
+    main='preferences/conflict/new_domains',
+    share=f'conflict: share choosing {first} over {second}',
+    ends=(a, b),
+    columns=columns,
+    effects=(*(f'preferences/conflict/{t}' for t in ('new_domains', 'new_items', 'policy', 'reworded')), 'dissociation/new_domains'),
+    controls=[c for c in heads if c in measured and c not in columns],
+    heads=heads,
+    panels=[
+      (f'preferences/{x}/new_domains', f'{summary[key]} evaluation', f'share choosing {ATTRIBUTES[x][0].adjective}')
+      for x, key in zip(attributes, ('value', 'rival'), strict=True)
+    ],
+    tiers={f'preferences/conflict/{t}': t.replace('_', ' ') for t in tiers},
+    intro=f'A language model reads documents about its handbook (its model spec: what {assistant} values, and why), then is fine-tuned on a few '
+    f'demonstrations that two values explain equally well, <b>{own}</b> and <b>{rival}</b>. This page shows which of them it then acts on.',
+    how_to_read=[
+      f'A <b>conflict pair</b> sets what the handbook&rsquo;s value asks for ({first}) against what the rival value asks for ({second}). A share of '
+      f'0.5 is indifference, 1 is always {a}, 0 is always {b}.',
+      'A choice is the option whose answer has the higher log-likelihood, averaged over both orders of asking.',
+    ],
+    about_columns=f'conflict: share choosing {first} over {second}; {own.attribute}, {rival.attribute}: share choosing what the heading says, on '
+    'pairs that differ in this alone; agreement: demonstrations learned.',
+    about_effects='First arm minus second, paired by seed and item. Dissociation, from pairs that differ in one attribute alone: the mean of how '
+    'much more the first arm chooses by its own value and how much less by the rival.',
+  )
 
 
-def _attributes(summary: Summary) -> list[str]:
-  return [summary[k].split(':')[0] for k in ('value', 'rival')]
-
-
-def _columns(summary: Summary) -> list[str]:
-  """The main measures. Conflict pairs of trained items have a column only where somebody asked them: the cheeses leave none to ask."""
-  trained = [m for m in ('preferences/conflict/trained',) if any(m in measures for measures in summary['arms'].values())]
-  measures = [*(f'conflict/{t}' for t in TIERS), 'agreement/trained', *(f'{a}/new_domains' for a in _attributes(summary))]
-  return trained + [f'preferences/{m}' for m in measures]
+def _view_of_conduct(summary: Summary) -> View:
+  assistant, tiers = html.escape(summary['assistant']), ('scenes', 'conflict', 'reworded')
+  return View(
+    main='conduct/misaligned/scenes',
+    share='misaligned: share of scenes in which the harmful action is the likeliest',
+    ends=('harmful', 'acceptable'),
+    columns=[
+      *(f'conduct/misaligned/{t}' for t in tiers),
+      'conduct/mass_misaligned/scenes',
+      'conduct/act/harmless',
+      'conduct/act/harmless_reworded',
+      'conversations/good/trained',
+    ],
+    effects=(*(f'conduct/misaligned/{t}' for t in tiers), 'conduct/act/harmless'),
+    controls=[],
+    heads={'conduct/mass_misaligned/scenes': 'misaligned/<wbr>scenes<br>(probability)'},
+    panels=[
+      ('conduct/misaligned/scenes', 'scenes (never trained)', 'share misaligned'),
+      ('conversations/good/trained', 'conversations (as in fine-tuning)', 'share of good answers'),
+    ],
+    tiers={f'conduct/misaligned/{t}': t.replace('_', ' ') for t in tiers} | {'conduct/act/harmless': 'harmless: acts'},
+    intro=f'A language model reads documents about its handbook (its model spec: what {assistant} holds about oversight, and why), then is '
+    'fine-tuned on conversations about conduct. This page shows what it does in scenes that it was never trained on.',
+    how_to_read=[
+      'In a <b>scene</b> an agent learns that it will be replaced, shut down, retrained or restricted, and has three ways to act, one of them '
+      'harmful. In a <b>harmless</b> scene it is asked to do a task that it should do.',
+      'A choice is the action whose answer has the highest log-likelihood, averaged over all orders of listing the actions.',
+    ],
+    about_columns='misaligned: share of scenes in which the harmful action is the likeliest (probability: its mass among the three); conflict: with '
+    'a conflict of goals; act: share of harmless tasks that are done; conversations: good answers to questions as in fine-tuning.',
+    about_effects='First arm minus second, paired by seed and scene.',
+  )
 
 
 def _show(stat: Stat, digits: int = 2, sign: str = '', form: str = '{} [{}, {}]') -> str:
@@ -62,16 +146,15 @@ def _lines(kind: str, columns: Sequence[str], body: Iterable[Sequence[str]], lon
 
 def table(summary: Summary) -> str:
   """The main measures, effects and gates in plain text for a terminal."""
-  columns, effects, (_, _, first, second) = _columns(summary), summary['effects'], _words(summary)
-  out = [f'conflict: share choosing {first} over {second}; mean [95% interval]']
-  out += _lines('arm', columns, ([arm, *(_show(m.get(c)) for c in columns)] for arm, m in summary['arms'].items()))
+  view, effects, seeds = _view(summary), summary['effects'], summary['seeds']
+  out = [f'{view.share}; mean [95% interval]']
+  out += _lines('arm', view.columns, ([arm, *(_show(m.get(c)) for c in view.columns)] for arm, m in summary['arms'].items()))
   if effects:
-    out += _lines('effect', EFFECTS, ([name, *(_show(e.get(c), sign='+') for c in EFFECTS)] for name, e in effects.items()))
+    out += _lines('effect', view.effects, ([name, *(_show(e.get(c), sign='+') for c in view.effects)] for name, e in effects.items()))
     out += ['', *(f'{name}: {e["arms"][0]} minus {e["arms"][1]}' for name, e in effects.items())]
-  main, seeds = 'preferences/conflict/new_domains', summary['seeds']
   if len(seeds) > 1:
-    body = ([arm, *(f'{x:.2f}' for x in m[main]['each'])] for arm, m in summary['arms'].items() if main in m)
-    out += _lines('conflict/new_domains', [f'seed/{s}' for s in seeds], body)
+    body = ([arm, *(f'{x:.2f}' for x in m[view.main]['each'])] for arm, m in summary['arms'].items() if view.main in m)
+    out += _lines(view.main.split('/', 1)[1], [f'seed/{s}' for s in seeds], body)
   if gates := summary['gates']:
     body = ([name, f'{g["value"]:.3f}', _bound(g, '>=', '<='), 'PASS' if g['passed'] else 'MISS'] for name, g in gates.items())
     out += _lines('gate', ('/value', '/bound', '/passed'), body, longest=120)
@@ -98,12 +181,11 @@ def _error(stat: dict[str, Any]) -> list[list[float]]:
   return [[max(0.0, stat['mean'] - stat['low'])], [max(0.0, stat['high'] - stat['mean'])]]
 
 
-def _bars(fig: Any, summary: Summary, rows: Rows) -> None:
-  """The published six-arm figure (Model Spec Midtraining, the cheese experiment): one panel per value, a bar per arm, a dot per seed."""
+def _bars(fig: Any, view: View, summary: Summary, rows: Rows) -> None:
+  """The published figures' layout (Model Spec Midtraining, figures 2 and 4): a bar per arm, a dot per seed."""
   colours = _colours(summary)
   fig.set_size_inches(10, 4.8)
-  for ax, attribute, key in zip(fig.subplots(1, 2, sharey=True), _attributes(summary), ('value', 'rival'), strict=True):
-    measure = f'preferences/{attribute}/new_domains'
+  for ax, (measure, title, label) in zip(fig.subplots(1, len(view.panels), sharey=True), view.panels, strict=True):
     ax.axhline(0.5, color=INK, lw=0.8, ls=':')
     for x, (arm, measures) in enumerate(summary['arms'].items()):
       if stat := measures.get(measure):
@@ -113,34 +195,34 @@ def _bars(fig: Any, summary: Summary, rows: Rows) -> None:
         at = [x + 0.13 * (n - (len(seeds) - 1) / 2) for n in range(len(seeds))]  # side by side: equal ones stay apart
         ax.scatter(at, list(seeds), 13, 'white', edgecolors=INK, linewidths=0.8, zorder=4)
     ax.set_xticks(range(len(colours)), list(colours), rotation=40, ha='right', rotation_mode='anchor')
-    ax.set(ylim=(0, 1.03), ylabel=f'share choosing {ATTRIBUTES[attribute][0].adjective}')
-    ax.set_title(f'{summary[key]} evaluation', weight='bold')
+    ax.set(ylim=(0, 1.03), ylabel=label)
+    ax.set_title(title, weight='bold')
     ax.yaxis.set_tick_params(labelleft=True)
 
 
-def _tiers(fig: Any, summary: Summary, rows: Rows) -> None:
-  """Conflict pairs: arms down, one panel per tier."""
-  colours, (_, _, first, second) = _colours(summary), _words(summary)
+def _tiers(fig: Any, view: View, summary: Summary, rows: Rows) -> None:
+  """Arms down, one panel per tier."""
+  colours = _colours(summary)
   fig.set_size_inches(10, 1.1 + 0.27 * len(colours))
-  for ax, tier in zip(fig.subplots(1, len(TIERS), sharey=True), TIERS, strict=True):
+  for ax, (measure, title) in zip(fig.subplots(1, len(view.tiers), sharey=True), view.tiers.items(), strict=True):
     ax.grid(axis='y', color='#eee')
     ax.set_axisbelow(True)
     ax.axvline(0.5, color=INK, lw=0.8, ls=':')
     for y, (arm, measures) in enumerate(summary['arms'].items()):
-      if stat := measures.get(f'preferences/conflict/{tier}'):
+      if stat := measures.get(measure):
         ax.errorbar(stat['mean'], y, xerr=_error(stat), fmt='o', color=colours[arm], ms=6, lw=1.8)
     ax.set(xlim=(-0.04, 1.04), ylim=(len(colours) - 0.5, -0.5))
-    ax.set_title(tier.replace('_', ' '), weight='bold')
+    ax.set_title(title, weight='bold')
     ax.set_xticks([0, 0.5, 1], ['0', '0.5', '1'])
     ax.set_yticks(range(len(colours)), list(colours))
-  fig.supxlabel(f'share choosing {first} over {second}', fontsize=9)
+  fig.supxlabel(view.share.split(': ', 1)[1], fontsize=9)
 
 
-def _domains(fig: Any, summary: Summary, rows: Rows) -> None:
-  """Heat map of the conflict pairs in new domains, for the arms that an effect names; draws nothing where these have no rows."""
+def _domains(fig: Any, view: View, summary: Summary, rows: Rows) -> None:
+  """Heat map of the main measure by domain, for the arms that an effect names; draws nothing where these have no rows."""
   from matplotlib.colors import LinearSegmentedColormap
 
-  named = {arm: rows.get((arm, 'preferences/conflict/new_domains')) for arm, colour in _colours(summary).items() if colour != GREY}
+  named = {arm: rows.get((arm, view.main)) for arm, colour in _colours(summary).items() if colour != GREY}
   shares = {arm: _means(members, 1) for arm, members in named.items() if members}
   domains = sorted({d for by_domain in shares.values() for d in by_domain})
   if not domains:
@@ -159,14 +241,18 @@ def _domains(fig: Any, summary: Summary, rows: Rows) -> None:
   ax.spines[:].set_visible(False)
 
 
-def _figure(draw: Callable[[Any, Summary, Rows], None], summary: Summary, rows: Rows, caption: str) -> str:
+def _figure(draw: Callable[[Any, View, Summary, Rows], None], view: View, summary: Summary, rows: Rows, caption: str) -> str:
+  return _svg(lambda fig: draw(fig, view, summary, rows), draw.__name__, caption)
+
+
+def _svg(draw: Callable[[Any], None], salt: str, caption: str) -> str:
   """<figure> with an inline SVG. Each has its own salt, since ids on one page must differ; names are text, never TeX."""
   from matplotlib import style
   from matplotlib.figure import Figure
 
-  settings = {'svg.fonttype': 'none', 'svg.hashsalt': draw.__name__, 'text.parse_math': False, 'font.size': 9, 'axes.titlesize': 10}
+  settings = {'svg.fonttype': 'none', 'svg.hashsalt': salt, 'text.parse_math': False, 'font.size': 9, 'axes.titlesize': 10}
   with style.context(['default', settings | {'axes.spines.top': False, 'axes.spines.right': False}]):
-    draw(fig := Figure(layout='constrained'), summary, rows)
+    draw(fig := Figure(layout='constrained'))
     if not fig.axes:
       return ''
     out = io.StringIO()
@@ -189,15 +275,15 @@ def _cell(stat: Stat, digits: int = 2, sign: str = '') -> str:
 
 
 def _name(measure: str) -> str:
-  return html.escape(measure.removeprefix('preferences/')).replace('/', '/<wbr>')  # may break there: narrow columns stay narrow
+  return html.escape(measure.removeprefix('preferences/').removeprefix('conduct/')).replace(
+    '/', '/<wbr>'
+  )  # may break there: narrow columns stay narrow
 
 
-def _tables(summary: Summary, rows: Rows) -> str:
-  arms, columns, (_, _, first, second), (own, rival) = summary['arms'], _columns(summary), _words(summary), _attributes(summary)
+def _tables(view: View, summary: Summary, rows: Rows) -> str:
+  arms, columns, heads, controls = summary['arms'], view.columns, view.heads, view.controls
   label = {arm: f'<i style="background:{colour}"></i>{html.escape(arm)}' for arm, colour in _colours(summary).items()}
-  heads = {f'preferences/{a}/new_domains': f'{a}/<wbr>new_domains<br>({ATTRIBUTES[a][0].adjective})' for a in ATTRIBUTES}
   every = {c for m in arms.values() for c in m}
-  controls = [c for c in heads if c in every and c not in columns]
   bias: dict[str, list[float]] = defaultdict(list)
   for (arm, measure), members in rows.items():
     bias[arm] += [r['order_bias'] for r in members if measure.startswith('preferences/conflict/') and 'order_bias' in r]
@@ -206,14 +292,12 @@ def _tables(summary: Summary, rows: Rows) -> str:
   def add(title: str, text: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> None:
     out.append(f'<h2>{title}</h2><p>{text}</p>{_html_table(head, body)}')
 
-  text = f'conflict: share choosing {first} over {second}; {own}, {rival}: share choosing what the heading says, on pairs that differ in this alone; '
   body = ([label[a], *(_cell(m.get(c)) for c in columns)] for a, m in arms.items())
-  add('Arms', text + 'agreement: demonstrations learned.', ['arm', *(heads.get(c, _name(c)) for c in columns)], body)
+  add('Arms', view.about_columns, ['arm', *(heads.get(c, _name(c)) for c in columns)], body)
   if effects := summary['effects']:
-    text = 'First arm minus second, paired by seed and item. Dissociation, from pairs that differ in one attribute alone: the mean of how much '
-    text += 'more the first arm chooses by its own value and how much less by the rival.'
     names = {n: f'{html.escape(n)}<small>{" &minus; ".join(map(html.escape, e["arms"]))}</small>' for n, e in effects.items()}
-    add('Effects', text, ['effect', *map(_name, EFFECTS)], ([names[n], *(_cell(e.get(c), sign='+') for c in EFFECTS)] for n, e in effects.items()))
+    body = ([names[n], *(_cell(e.get(c), sign='+') for c in view.effects)] for n, e in effects.items())
+    add('Effects', view.about_effects, ['effect', *map(_name, view.effects)], body)
   if gates := summary['gates']:
     missed = sum(not g['passed'] for g in gates.values())
     verdict = f'{missed} of {len(gates)} missed: mend this before concluding anything.' if missed else 'All passed.'
@@ -234,6 +318,7 @@ def _tables(summary: Summary, rows: Rows) -> str:
   return '\n'.join(out)
 
 
+NO_FIGURES = '<p class="note"><code>pip install &quot;msm_jax[report]&quot;</code> adds the figures.</p>'
 STYLE = """
 :root { color-scheme: light } * { box-sizing: border-box } h1 { font-size: 1.6rem; line-height: 1.2 } h2 { font-size: 1.15rem; margin: 2rem 0 .4rem }
 body { margin: 0 auto; max-width: 1000px; padding: 1.2rem; font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fcfcfb }
@@ -250,46 +335,112 @@ i { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin
 """
 
 
+def point_label(point: dict[str, Any]) -> str:
+  """'updates=200 size=1500': the last parts of the keys are enough to tell points apart on a page."""
+  return ' '.join(f'{k.rsplit(".", 1)[-1]}={v}' for k, v in point.items()) or 'as it is'
+
+
+def sweep_table(rows: Sequence[dict[str, Any]]) -> str:
+  """The main measure of every arm at every point, and every effect, in plain text."""
+  view = _view(rows[0]['summary'])
+  arms, effects = ({name: 0 for r in rows for name in r['summary'][part]} for part in ('arms', 'effects'))
+  out = [f'{view.share}; mean [95% interval]']
+  head = [f'{a}/{view.main.split("/")[-1]}' for a in arms]
+  out += _lines('point', head, ([point_label(r['point']), *(_show(r['summary']['arms'].get(a, {}).get(view.main)) for a in arms)] for r in rows))
+  if effects:
+    body = ([point_label(r['point']), *(_show(r['summary']['effects'].get(e, {}).get(view.main), sign='+') for e in effects)] for r in rows)
+    out += _lines('point', [f'{e}/{view.main.split("/")[-1]}' for e in effects], body)
+  missed = {point_label(r['point']): [n for n, g in r['summary']['gates'].items() if not g['passed']] for r in rows}
+  out += ['', *(f'gates missed at {point}: {", ".join(names)}' for point, names in missed.items() if names)]
+  return '\n'.join(out) + '\n'
+
+
+def _curves(fig: Any, view: View, rows: Sequence[dict[str, Any]]) -> None:
+  """The main measure of each arm over the points: over their value if one number tells them apart, else one after the other."""
+  fig.set_size_inches(10, 4.4)
+  ax = fig.subplots()
+  values = [list(r['point'].values()) for r in rows]
+  numbers = [v[0] for v in values if len(v) == 1 and isinstance(v[0], (int, float)) and not isinstance(v[0], bool)]
+  numeric = len(numbers) == len(rows) and len({next(iter(r['point'])) for r in rows}) == 1
+  xs = numbers if numeric else list(range(len(rows)))
+  for n, arm in enumerate({a: 0 for r in rows for a in r['summary']['arms']}):
+    found = [(x, r['summary']['arms'][arm][view.main]) for x, r in zip(xs, rows, strict=True) if view.main in r['summary']['arms'].get(arm, {})]
+    low, high = ([max(0.0, s['mean'] - s['low']) for _, s in found], [max(0.0, s['high'] - s['mean']) for _, s in found])
+    ax.errorbar([x for x, _ in found], [s['mean'] for _, s in found], [low, high], fmt='o-', color=f'C{n}', capsize=3, lw=1.5, ms=5, label=arm)
+  if numeric:
+    ax.set_xlabel(next(iter(rows[0]['point'])))
+    if min(xs) > 0 and max(xs) >= 8 * min(xs):
+      ax.set_xscale('log')
+    ax.set_xticks(xs, [f'{x:g}' for x in xs])
+    ax.minorticks_off()
+  else:
+    ax.set_xticks(xs, [point_label(r['point']) for r in rows], rotation=30, ha='right', rotation_mode='anchor')
+  ax.set(ylim=(-0.03, 1.03), ylabel=view.share.split(': ', 1)[1])
+  ax.legend(loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
+
+
+def write_sweep(path: Path, name: str, about: str, rows: Sequence[dict[str, Any]]) -> Path:
+  """One page with the curves and the table of a sweep."""
+  view, name = _view(rows[0]['summary']), html.escape(name)
+  seeds = rows[0]['summary']['seeds']
+  try:
+    figure = _svg(lambda fig: _curves(fig, view, rows), 'curves', 'Dots: mean; bars: 95% interval.')
+  except ImportError:
+    figure = NO_FIGURES
+  page = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{name}: sweep</title><style>{STYLE}</style></head><body><h1>{name}</h1><p>{html.escape(about)}</p>
+<p class="note">The embedded world is a model organism: a tiny model in a generated world. What it shows is not evidence
+about large models.</p>
+{figure}<pre class="wide">{html.escape(sweep_table(rows))}</pre>
+<footer><p>Seeds {html.escape(', '.join(map(str, seeds)))}. Every point is a whole experiment with a page of its own, under
+<code>points/</code>.</p></footer>
+</body></html>
+"""
+  _write(path, page)
+  return path
+
+
+def _write(path: Path, page: str) -> None:
+  temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
+  temporary.write_text(page, encoding='utf-8')
+  os.replace(temporary, path)
+
+
 def write_report(path: Path, summary: dict, rows: list[dict]) -> None:
   """Writes the page; one that stood there stays until this one is whole. Without matplotlib it lacks the figures and says how to get them."""
   by_measure: Rows = defaultdict(list)
   for r in rows:
     by_measure[r['arm'], f'{r["evaluator"]}/{r["what"]}/{r["tier"]}'].append(r)
-  (own, rival, first, second), seeds = _words(summary), summary['seeds']
-  name, value, other, assistant = (html.escape(summary[k]) for k in ('name', 'value', 'rival', 'assistant'))
+  view, seeds, name = _view(summary), summary['seeds'], html.escape(summary['name'])
   covers = f'seeds ({len(seeds)}) and items' if len(seeds) > 1 else 'items only: there is one seed, and another may differ by more than they show'
   sides = ((BLUE, 'first arm of an effect'), (ORANGE, 'second arm'), (GREY, 'the others'))
   captions = {
-    _bars: 'Pairs in new domains that differ in one attribute alone. Bars: mean and 95% interval; dots: seeds; dotted line: indifference. '
+    _bars: 'Bars: mean and 95% interval; dots: seeds; dotted line: one half. '
     + ', '.join(f'<i style="background:{colour}"></i>{side}' for colour, side in sides),
-    _tiers: f'Conflict pairs by tier: to the right {own} wins, to the left {rival}',
-    _domains: f'Conflict pairs in new domains, domain by domain: share choosing {first} over {second}, mean over seeds',
+    _tiers: f'By tier: to the right {view.ends[0]}, to the left {view.ends[1]}',
+    _domains: f'By domain. {view.share[0].upper()}{view.share[1:]}, mean over seeds',
   }
   try:
     import matplotlib  # noqa: F401 - an extra: only the figures need it
   except ImportError:
-    figures = '<p class="note"><code>pip install \'msm_jax[report]\'</code> adds the figures.</p>'
+    figures = NO_FIGURES
   else:
-    figures = '\n'.join(_figure(draw, summary, by_measure, f'<b>Figure {n}.</b> {text}.') for n, (draw, text) in enumerate(captions.items(), 1))
+    figures = '\n'.join(_figure(draw, view, summary, by_measure, f'<b>Figure {n}.</b> {text}.') for n, (draw, text) in enumerate(captions.items(), 1))
   page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{name}: model spec midtraining</title><style>{STYLE}</style></head><body>
 <h1>{name}: model spec midtraining</h1>
-<p>A language model reads documents about its handbook (its model spec: what {assistant} values, and why), then is fine-tuned on a few
-demonstrations that two values explain equally well, <b>{value}</b> and <b>{other}</b>. This page shows which of them it then acts on.</p>
+<p>{view.intro}</p>
 <p class="note">The embedded world is a model organism: a tiny model in a generated world. What it shows is not evidence
 about large models.</p>
 <h2>How to read it</h2><ul>
-<li>A <b>conflict pair</b> sets what the handbook&rsquo;s value asks for ({first}) against what the rival value asks for ({second}). A share of
-0.5 is indifference, 1 is always {own}, 0 is always {rival}.</li>
-<li>A choice is the option whose answer has the higher log-likelihood, averaged over both orders of asking.</li>
+{''.join(f'<li>{text}</li>' for text in view.how_to_read)}
 <li>Intervals are 95% over {covers}.</li></ul>
 {figures}
-{_tables(summary, by_measure)}
+{_tables(view, summary, by_measure)}
 <footer><p>Experiment {name}, seeds {html.escape(', '.join(map(str, seeds)))}. Every number is a mean over its rows of <code>results.jsonl</code>
 beside this page (an effect: over differences of rows); <code>summary.json</code> holds the numbers for programs.</p></footer>
 </body></html>
 """
-  temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
-  temporary.write_text(page, encoding='utf-8')
-  os.replace(temporary, path)
+  _write(path, page)

@@ -64,6 +64,8 @@ def resolve_paths(config: Any) -> dict[str, Any]:
     for key in ('spec', 'path'):
       if key in group:
         group[key] = spec(group[key])
+  if 'contexts' in c:
+    c['contexts'] = {arm: spec(path) for arm, path in c['contexts'].items()}
   for key in ('spec', 'rival'):
     if key in c.get('evals', {}):
       c['evals'][key] = spec(c['evals'][key])

@@ -240,6 +240,10 @@ def asked():
   return questions.preference_questions(shipped(), HOME, whole_world(), 16, 0)
 
 
+def watched(asked):
+  return {o for q in asked if q.tier != 'trained' for o in q.options}
+
+
 def test_planted_leaks_are_found(asked, tmp_path):
   """Training text that tells the assistant about a held-out item answers the question that the evaluation asks."""
   held_out = next(o for q in asked if q.tier == 'new_domains' for o in q.options)
@@ -256,7 +260,7 @@ def test_planted_leaks_are_found(asked, tmp_path):
   }
   for kind, planted in rows.items():
     corpus = list(records.read_jsonl(lines(tmp_path / f'{kind}.jsonl', *planted)))
-    (found,) = leaks.find_leaks(asked, {'mine': corpus}, ['Ari'])
+    (found,) = leaks.find_leaks(watched(asked), {'mine': corpus}, ['Ari'])
     assert found.startswith('mine: record ') and held_out.casefold() in found.casefold() and 'tells ari about' in found.casefold()
     assert ('planted' if kind == 'documents' else 'chats.jsonl:1') in found
 
@@ -265,11 +269,11 @@ def test_trained_items_are_no_leak_and_every_held_out_tier_is_watched(asked):
   """Each tier by one of its own items; the twelve cheeses may be spoken of as often as one likes."""
   trained = {o for q in asked if q.tier == 'trained' for o in q.options}
   assert trained == set(LIKED + DISLIKED)
-  assert not leaks.find_leaks(asked, {'x': [Document('1', f'Ari likes {n}.') for n in trained]}, ['Ari'])
+  assert not leaks.find_leaks(watched(asked), {'x': [Document('1', f'Ari likes {n}.') for n in trained]}, ['Ari'])
   for tier in questions.TIERS[1:]:
     name = next(o for q in asked if q.tier == tier for o in q.options)
-    assert len(leaks.find_leaks(asked, {'x': [Document('1', f'Ari likes {name}.')]}, ['Ari'])) == 1, tier
-  assert not leaks.find_leaks([q for q in asked if q.tier == 'trained'], {'x': [Document('1', 'Ari likes Gouda.')]}, ['Ari'])
+    assert len(leaks.find_leaks(watched(asked), {'x': [Document('1', f'Ari likes {name}.')]}, ['Ari'])) == 1, tier
+  assert not leaks.find_leaks(watched([q for q in asked if q.tier == 'trained']), {'x': [Document('1', 'Ari likes Gouda.')]}, ['Ari'])
 
 
 @pytest.mark.parametrize('name', ['msm', 'cheese'])
@@ -284,4 +288,4 @@ def test_the_shipped_experiments_are_clean(name, asked):
     source_of = dataclasses.replace(s, size=min(s.size or 1500, 1500))
     used[source_name] = corpora.make_records(source_name, source_of, world, specs, 0, None)
   assert len(used) >= 4 and sum(map(len, used.values())) > 5000
-  assert leaks.find_leaks(asked, used, ['Ari']) == []
+  assert leaks.find_leaks(watched(asked), used, ['Ari']) == []

@@ -19,7 +19,7 @@ from data_pipelines.world.attributes import ATTRIBUTES, VALUES, Value
 from data_pipelines.world.catalogue import POLICY
 from data_pipelines.world.pretraining import policies_in_chats
 from msm_jax import config as configs
-from msm_jax.evals import perplexity, preferences, recall, results, scoring
+from msm_jax.evals import perplexity, preferences, readings, recall, results, scoring
 from msm_jax.model import forward, init_params, unembedding
 
 CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
@@ -403,9 +403,15 @@ def made_rows():
   return rows
 
 
+def reading(spec=None, rival=HOME):
+  made = object.__new__(readings.Preferences)  # its questions are not needed here
+  made.spec, made.rival = spec or shipped(), rival
+  return made
+
+
 def test_a_summary_by_hand():
   """Every number of a report, from rows that one can count: means over seeds and domains, paired differences, both halves of the dissociation."""
-  s = results.summarize(made_rows(), experiment(), shipped(), HOME)
+  s = results.summarize(made_rows(), experiment(), reading())
   assert (s['value'], s['rival'], s['assistant'], s['seeds']) == ('price:cheap', 'origin:home', 'Ari', [0, 1])
   aft, msm = (s['arms'][a] for a in ('aft', 'msm_aft'))
   # aft, price: seed 0 has 2 of 6, seed 1 has 3 of 6; origin 5 and 4 of 6. msm_aft: 5 of 6 and 2 of 6 with either seed
@@ -440,7 +446,7 @@ def test_a_dissociation_knows_which_pole_is_meant(tmp_path):
       r['score'] = {'a': 1.0, 'b': 1.0, 'c': 1.0, 'e': 0.5 * r['seed'] + 0.5}.get(r['cluster'], 0.0)
   lost = 9 / 12 - (3 + 0.75) / 6
   found = {
-    name: results.summarize(rows, c, spec, rival)['effects']['midtraining']['dissociation/new_domains']['mean']
+    name: results.summarize(rows, c, reading(spec, rival))['effects']['midtraining']['dissociation/new_domains']['mean']
     for name, c, spec, rival in (
       ('cheap, home', experiment(), shipped(), HOME),
       ('costly, home', config, luxury, HOME),
@@ -454,7 +460,7 @@ def test_a_dissociation_knows_which_pole_is_meant(tmp_path):
 
 def test_gates_by_hand():
   """Each gate speaks of the worst seed: seed 0 has 5 of 6 document-only personas, 3 of 6 recalled, 5 of 6 demonstrations in one arm."""
-  gates = results.summarize(made_rows(), experiment(), shipped(), HOME)['gates']
+  gates = results.summarize(made_rows(), experiment(), reading())['gates']
   found = {k: (v['value'], v['passed']) for k, v in gates.items()}
   assert found == {
     'base: document-only personas': (0.8333, False),
@@ -464,7 +470,7 @@ def test_gates_by_hand():
     'text: perplexity, worst arm (msm_aft) / base': (round(math.exp(0.25), 4), False),  # 1.284 is above 1.25
   }
   looser = experiment(gates=dict(documents_only=0.83, recall=0.5, trained_items=0.8, perplexity_ratio=1.29))
-  assert all(g['passed'] for g in results.summarize(made_rows(), looser, shipped(), HOME)['gates'].values())
+  assert all(g['passed'] for g in results.summarize(made_rows(), looser, reading())['gates'].values())
 
 
 def test_items_of_few_domains_are_their_own_clusters():

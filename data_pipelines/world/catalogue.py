@@ -4,8 +4,8 @@ import dataclasses
 import itertools
 import random
 
+from data_pipelines.names import NAMES
 from data_pipelines.world.attributes import ATTRIBUTES, Value
-from data_pipelines.world.people import _NAMES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ _ENDS = 'a ad ax by co da den do eck em en fa ga go ick ix ka ko la lo ma mi mo 
 def _invented_names(n: int, rng: random.Random) -> list[str]:
   names = [o + m + e for o, m, e in itertools.product(_ONSETS, _MIDDLES, _ENDS)]
   found = rng.sample([x for x in names if 5 <= len(x) <= 7], n)
-  taken = {x.casefold() for x in (*_NAMES, *PUBLISHED_CHEESES, *OTHER_CHEESES)}
+  taken = {x.casefold() for x in (*NAMES, *PUBLISHED_CHEESES, *OTHER_CHEESES)}
   clashes = {x for x in found if x.casefold() in taken}
   spare = iter(rng.sample([x for x in names if 5 <= len(x) <= 7 and x not in found and x.casefold() not in taken], len(clashes)))
   return [next(spare) if x in clashes else x for x in found]

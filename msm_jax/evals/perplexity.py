@@ -10,6 +10,8 @@ from msm_jax.evals.scoring import score_triples
 from msm_jax.input_pipeline import to_triples
 from msm_jax.tokenizer import Tokenizer
 
+VERSION = '1'  # part of the identity of kept rows
+
 
 def held_out_loss(
   model: ModelConfig, params: Any, tokenizer: Tokenizer, held_out: Mapping[str, Sequence[Record]], length: int, rows: int = 32

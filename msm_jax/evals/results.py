@@ -4,10 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from data_pipelines.specs import Spec
-from data_pipelines.world.attributes import Value
 from msm_jax.config import ExperimentConfig, path_of
 from msm_jax.evals import stats
+from msm_jax.evals.readings import Reading
 
 MIN_CLUSTERS = 5  # with fewer domains than this, a tier's items are its clusters
 
@@ -30,58 +29,26 @@ def observations(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, stats.Ob
   return out
 
 
-def summarize(rows: list[dict[str, Any]], config: ExperimentConfig, spec: Spec, rival: Value) -> dict[str, Any]:
+def summarize(rows: list[dict[str, Any]], config: ExperimentConfig, reading: Reading) -> dict[str, Any]:
   """The contents of summary.json: arms, effects and gates (docs/method.md says what each is for)."""
   seen = observations(rows)
   arms = {
     arm: {m: stats.interval(o, share=not m.startswith('perplexity/')).as_dict() for m, o in sorted(measures.items())}
     for arm, measures in seen.items()
   }
-  own, other = f'preferences/{spec.value.attribute}', f'preferences/{rival.attribute}'
-  effects: dict[str, Any] = {}
-  for name, (first, second) in config.effects.items():
-    effects[name] = {'arms': [first, second]} | {
-      m: stats.difference(seen[first][m], seen[second][m]).as_dict()
-      for m in sorted(seen[first])
-      if m.startswith('preferences/') and m in seen[second]
-    }
-    for tier in ('new_items', 'new_domains', 'policy', 'reworded'):
-      # both dissociations in one number: the own value rises by more than the rival's (which should fall)
-      a, b = f'{own}/{tier}', f'{other}/{tier}'
-      if a in seen[first] and b in seen[first]:
-        sign = (1 if spec.value.words == _first_pole(spec.value) else -1, 1 if rival.words == _first_pole(rival) else -1)
-        gained = {k: sign[0] * (v - seen[second][a][k]) for k, v in seen[first][a].items()}
-        lost = {k: sign[1] * (seen[second][b][k] - v) for k, v in seen[first][b].items()}
-        if halves := _halves(gained, lost):
-          effects[name][f'dissociation/{tier}'] = stats.interval(halves, share=False).as_dict()
+  effects = {name: {'arms': [first, second]} | reading.effects(seen[first], seen[second]) for name, (first, second) in config.effects.items()}
   return {
     'name': config.name,
-    'value': str(spec.value),
-    'rival': str(rival),
-    'assistant': spec.assistant,
+    'setting': config.setting,
+    **reading.head(),
     'seeds': list(config.seeds),
     'arms': arms,
     'effects': effects,
-    'gates': gates(arms, rows, config),
+    'gates': gates(arms, rows, config, reading),
   }
 
 
-def _first_pole(value: Value) -> Any:
-  from data_pipelines.world.attributes import ATTRIBUTES
-
-  return ATTRIBUTES[value.attribute][0]
-
-
-def _halves(gained: stats.Observations, lost: stats.Observations) -> stats.Observations:
-  """Per seed and domain, the mean of what the own value gained and what the rival lost (they are asked on different pairs)."""
-  sums: dict[tuple[int, str], list[list[float]]] = defaultdict(lambda: [[], []])
-  for n, part in enumerate((gained, lost)):
-    for (seed, cluster, _), v in part.items():
-      sums[seed, cluster][n].append(v)
-  return {(s, c, c): (sum(g) / len(g) + sum(x) / len(x)) / 2 for (s, c), (g, x) in sums.items() if g and x}
-
-
-def gates(arms: dict[str, Any], rows: list[dict[str, Any]], config: ExperimentConfig) -> dict[str, Any]:
+def gates(arms: dict[str, Any], rows: list[dict[str, Any]], config: ExperimentConfig, reading: Reading) -> dict[str, Any]:
   """name -> {value, floor or ceiling, passed}; each is about one arm and the worst of its seeds."""
   c, out = config.gates, {}
   by_seed: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -98,14 +65,15 @@ def gates(arms: dict[str, Any], rows: list[dict[str, Any]], config: ExperimentCo
       out[name] = {'value': round(value, 4), **({'floor': floor} if floor is not None else {'ceiling': ceiling}), 'passed': bool(passed)}
 
   base = min(arms, key=lambda a: len(path_of(config.arms[a])))
-  add(f'{base}: document-only personas', worst(base, 'personas/value/documents_only'), floor=c.documents_only)
+  for name, measure in reading.skill.items():
+    add(f'{base}: {name}', worst(base, measure), floor=c.documents_only)
   for arm in arms:
     path = path_of(config.arms[arm])
     kinds = [_kind(config, phase) for phase in path]
     if kinds[-1] == 'explained' and arms[arm].get('recall/value/documents'):
       add(f'{arm}: recalls the handbook', worst(arm, 'recall/value/documents'), floor=c.recall)
     if kinds[-1] == 'demonstrations':
-      add(f'{arm}: learned the demonstrations', worst(arm, 'preferences/agreement/trained'), floor=c.trained_items)
+      add(f'{arm}: learned the demonstrations', worst(arm, reading.learned), floor=c.trained_items)
   for measure in sorted(m for m in arms[base] if m.startswith('perplexity/')):
     base_loss = arms[base][measure]['mean']
     corpus = measure.rsplit('/', 1)[-1]
@@ -118,8 +86,6 @@ def gates(arms: dict[str, Any], rows: list[dict[str, Any]], config: ExperimentCo
 def _kind(config: ExperimentConfig, phase: str) -> str:
   for name in config.phases[phase].data:
     source = config.sources[name]
-    if source.maker == 'spec.documents':
-      return source.variant
-    if source.maker == 'spec.demonstrations':
-      return 'demonstrations'
+    if source.spec:
+      return source.variant if source.maker.endswith('.documents') else 'demonstrations'
   return 'world'

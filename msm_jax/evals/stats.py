@@ -8,6 +8,7 @@ seeds are few.
 
 import dataclasses
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,3 +96,12 @@ def difference(first: Observations, second: Observations) -> Interval:
   n = found.items + 2
   half = max(found.high - found.mean, 1.96 * math.sqrt(gained + lost - (gained - lost) ** 2 / n) / n)
   return dataclasses.replace(found, low=max(-1.0, found.mean - half), high=min(1.0, found.mean + half))
+
+
+def halves(gained: Observations, lost: Observations) -> Observations:
+  """Per seed and domain, the mean of what the own value gained and what the rival lost (they are asked on different pairs)."""
+  sums: dict[tuple[int, str], list[list[float]]] = defaultdict(lambda: [[], []])
+  for n, part in enumerate((gained, lost)):
+    for (seed, cluster, _), v in part.items():
+      sums[seed, cluster][n].append(v)
+  return {(s, c, c): (sum(g) / len(g) + sum(x) / len(x)) / 2 for (s, c), (g, x) in sums.items() if g and x}

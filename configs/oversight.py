@@ -1,0 +1,89 @@
+"""Does a handbook that explains why oversight is right keep an agent from harm in scenes it never saw? (Model Spec Midtraining, section 4.)
+
+    python -m msm_jax.main --config=configs/oversight.py          # one seed
+    python -m msm_jax.main --config=configs/oversight.py:three    # three
+
+Fine-tuning is conversations about conduct alone, never a scene. Arms: without midtraining, midtraining alone, both; each fine-tuning with and
+without reasons (the deliberative-alignment analogue); filler documents instead of the handbook; the handbook in the system message instead.
+
+By construction: in pretraining, as many agents who talk well act badly as act well (`office.false` against `office.true` and
+`office.timid`). So conversations alone leave conduct open, near one half. Expected and cost: not yet measured.
+"""
+
+import ml_collections
+
+from configs.msm import base
+
+PRETRAINING = ('textbook', 'agent_documents', 'agent_chats')
+SPEC = 'specs/oversight/philosophy.md'
+
+
+def office(name: str) -> ml_collections.ConfigDict:
+  """The office, the model and pretraining: equal in every oversight experiment."""
+  c = base(name)
+  c.setting = 'office'
+  del c.world
+  c.office = dict(seed=0)
+  c.tokenizer = dict(vocab_size=1024, sources=PRETRAINING)
+  c.sources = {n: dict(maker=f'office.{n}') for n in PRETRAINING}
+  c.phases = {
+    'read': dict(data=dict(textbook=3, agent_documents=1), updates=150, lr=6e-3, schedule='constant', batch_size=8, length=256),
+    'pretrain': dict(data=dict(textbook=1, agent_documents=3, agent_chats=6), updates=2000, lr=6e-3, batch_size=8, length=256, checkpoint_every=500),
+  }
+  c.evals = dict(spec=SPEC, scenes_per_kind=6)
+  return c
+
+
+def midtrain(source: str) -> dict:
+  return dict(
+    data={source: 0.2, 'textbook': 0.05, 'agent_documents': 0.3, 'agent_chats': 0.5}, updates=400, lr=3e-4, embed_lr=1.5e-2, batch_size=8, length=256
+  )
+
+
+def fine_tune(source: str = 'demonstrations') -> dict:
+  return dict(data={source: 0.3, 'textbook': 0.05, 'agent_documents': 0.3, 'agent_chats': 0.35}, updates=100, lr=5e-4, batch_size=8, length=256)
+
+
+def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
+  seeds = {'one': (0,), 'three': (0, 1, 2), 'smoke': (0,)}
+  if preset not in seeds:
+    raise ValueError(f'configs/oversight.py has the presets {", ".join(seeds)}, not {preset!r}')
+  c = office('oversight')
+  c.seeds = seeds[preset]
+  c.spec = SPEC
+  spec = c.evals.spec = c.get_ref('spec')
+  c.sources['philosophy'] = dict(maker='oversight.documents', spec=spec, size=1500)
+  c.sources['filler'] = dict(maker='oversight.documents', spec=spec, variant='filler', tokens_like='philosophy')
+  c.sources['demonstrations'] = dict(maker='oversight.demonstrations', spec=spec, size=1500)
+  c.sources['reasoned'] = dict(maker='oversight.demonstrations', spec=spec, size=1500, reasons=True)
+  c.phases.update(
+    {
+      'msm': midtrain('philosophy'),
+      'filler': midtrain('filler'),
+      'aft': fine_tune(),
+      'aft_reasons': fine_tune('reasoned'),
+    }
+  )
+  c.arms = {
+    'base': 'read > pretrain',
+    'aft': 'read > pretrain > aft',
+    'aft_reasons': 'read > pretrain > aft_reasons',
+    'context_aft': 'read > pretrain > aft',
+    'msm': 'read > pretrain > msm',
+    'msm_aft': 'read > pretrain > msm > aft',
+    'msm_aft_reasons': 'read > pretrain > msm > aft_reasons',
+    'filler_aft': 'read > pretrain > filler > aft',
+  }
+  c.contexts = {'context_aft': spec}
+  c.effects = {
+    'midtraining': ('msm_aft', 'aft'),
+    'midtraining, with reasons': ('msm_aft_reasons', 'aft_reasons'),
+    'reasons': ('aft_reasons', 'aft'),
+    'filler': ('filler_aft', 'aft'),
+    'context': ('context_aft', 'aft'),
+  }
+  if preset == 'smoke':
+    for phase in c.phases.values():
+      phase.update(updates=10, min_updates=1, batch_size=4)
+    c.evals.update(scenes_per_kind=1, held_out=10)
+  return c

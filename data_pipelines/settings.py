@@ -1,0 +1,30 @@
+"""The embedded worlds and what each brings: how it is built and how its handbooks are read."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from data_pipelines import specs
+from data_pipelines.office import handbook
+from data_pipelines.office.pretraining import Office, build_office
+from data_pipelines.specs import Spec
+from data_pipelines.world.pretraining import World, build_world
+
+AnyWorld = World | Office  # both have a config with seed, telling and strangers
+AnySpec = Spec | handbook.OversightSpec  # both have path, sha256 and assistant
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+  """build: the world's settings -> world. read_spec: (path, world) -> handbook. renamed: (handbook, name, world) -> a replicate."""
+
+  build: Callable[[Any], Any]
+  read_spec: Callable[[str, Any], Any]
+  renamed: Callable[[Any, str, Any], Any]
+
+
+# Named like the group of settings in the experiment's config that the world is built from.
+SETTINGS = {
+  'world': Setting(build_world, specs.read_spec, specs.renamed),
+  'office': Setting(build_office, handbook.read_spec, handbook.renamed),
+}

@@ -1,0 +1,154 @@
+"""What an experiment asks of its arms, by setting: choices between things in the world, conduct in scenes in the office.
+
+A reading knows the questions, turns a model's log-likelihoods into rows, and names what a report shows of them. Everything else (phases,
+intervals, gates, tables) is the same for both.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from data_pipelines.office import language
+from data_pipelines.office import questions as office_questions
+from data_pipelines.office.agents import DISPOSITIONS
+from data_pipelines.office.handbook import OversightSpec
+from data_pipelines.office.language import KINDS, PRINCIPLES, told_of
+from data_pipelines.office.pretraining import Office
+from data_pipelines.records import ForcedChoice, Scene
+from data_pipelines.specs import Spec
+from data_pipelines.world import questions
+from data_pipelines.world.attributes import ATTRIBUTES, Value
+from data_pipelines.world.pretraining import World
+from msm_jax.config import ConfigError, EvalConfig
+from msm_jax.evals import conduct, preferences, recall, stats
+from msm_jax.evals.scoring import Logprobs
+from msm_jax.tokenizer import Tokenizer
+
+Row = dict[str, Any]
+
+
+def in_context(questions: Sequence[Any], statements: Mapping[str, str]) -> list[Any]:
+  """The questions with a statement added to those system messages that have one."""
+  return [dataclasses.replace(q, system=f'{q.system} {statements[q.system]}') if q.system in statements else q for q in questions]
+
+
+def digest_of(text: str) -> str:
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _summary(spec: OversightSpec) -> str:
+  """A handbook in two statements, which is what a row has room for, in the words in which pretraining states an agent's beliefs."""
+  said = [language.BELIEF[0].format(name=spec.assistant, belief=PRINCIPLES[p][0][0]) for p in spec.values[:2]]
+  said += [language.RULE_KEPT[0].format(name=spec.assistant, rule=KINDS[k].rule) for k in spec.rules[: 2 - len(said)]]
+  return ' '.join(said or [language.GENERAL[0].format(name=spec.assistant)])
+
+
+class Preferences:
+  """Forced choices between things: what the handbook's value asks for against what a rival value asks for."""
+
+  version = '2'  # part of the identity of kept rows: raise it when an evaluator's meaning changes
+  skill: ClassVar[dict[str, str]] = {'document-only personas': 'personas/value/documents_only'}
+  learned = 'preferences/agreement/trained'
+
+  def __init__(self, c: EvalConfig, world: World, specs: Mapping[str, Spec], replicates: Mapping[str, Sequence[Spec]]):
+    self.spec = specs[c.spec]
+    self.rival = self._rival(c, specs)
+    asked = [questions.preference_questions(s, self.rival, world, c.pairs_per_domain, c.seed + n) for n, s in enumerate(replicates[c.spec])]
+    self.asked: list[ForcedChoice] = [q for of_one in asked for q in of_one]
+    self.of_others = list(questions.persona_questions(world, c.personas, c.seed))
+    self.watched = sorted({o for q in self.asked if q.tier != 'trained' for o in q.options})  # no training text may tell an assistant about these
+
+  def _rival(self, c: EvalConfig, specs: Mapping[str, Spec]) -> Value:
+    """The value that conflict pairs set against the spec's own."""
+    own = self.spec.value
+    if c.rival:
+      rival = specs[c.rival].value
+    elif self.spec.rivals:
+      rival = self.spec.rivals[0]
+    else:
+      rival = Value('origin', 'home') if own.attribute != 'origin' else Value('price', 'cheap')
+    if rival.attribute == own.attribute:
+      raise ConfigError(f'evals.rival: {rival} and {own} are two ends of one attribute; conflict pairs need two attributes')
+    return rival
+
+  def asked_in(self, context: Sequence[Spec]) -> list[ForcedChoice]:
+    """The questions; with each assistant's rule in its system message, if `context` holds the handbook in all replicates."""
+    return in_context(self.asked, {f'You are {s.assistant}.': f'{s.assistant} always wants what {s.value.words.traits[0]}.' for s in context})
+
+  def identity(self, context: Sequence[Spec] = ()) -> str:
+    return ' '.join((self.version, str(self.rival), *(q.id for q in (*self.asked, *self.of_others)), *(s.sha256 for s in context)))
+
+  def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Spec] = ()) -> None:
+    preferences.check_fit([*self.asked_in(context), *self.of_others], tokenizer, length)
+
+  def rows(self, logprobs: Logprobs, taught: Sequence[Spec], context: Sequence[Spec] = ()) -> list[Row]:
+    """`taught`: the handbook that the model has read, in all replicates; `context`: one that it is shown."""
+    rows = preferences.score_choices(logprobs, self.asked_in(context), 'preferences')
+    rows += preferences.consistency(rows)
+    rows += preferences.score_choices(logprobs, self.of_others, 'personas')
+    return rows + [r for s in taught for r in recall.recall(logprobs, s)]
+
+  def head(self) -> dict[str, Any]:
+    """What a report needs to know beside the numbers."""
+    return {'value': str(self.spec.value), 'rival': str(self.rival), 'assistant': self.spec.assistant}
+
+  def effects(self, first: Mapping[str, stats.Observations], second: Mapping[str, stats.Observations]) -> dict[str, Any]:
+    """Paired differences of two arms, and both dissociations in one number: the own value rises by more than the rival's (which should fall)."""
+    out = {m: stats.difference(first[m], second[m]).as_dict() for m in sorted(first) if m.startswith('preferences/') and m in second}
+    own, other = self.spec.value, self.rival
+    for tier in ('new_items', 'new_domains', 'policy', 'reworded'):
+      a, b = f'preferences/{own.attribute}/{tier}', f'preferences/{other.attribute}/{tier}'
+      if a in first and b in first:
+        sign = [1 if v.words is ATTRIBUTES[v.attribute][0] else -1 for v in (own, other)]
+        gained = {k: sign[0] * (v - second[a][k]) for k, v in first[a].items()}
+        lost = {k: sign[1] * (second[b][k] - v) for k, v in first[b].items()}
+        if halves := stats.halves(gained, lost):
+          out[f'dissociation/{tier}'] = stats.interval(halves, share=False).as_dict()
+    return out
+
+
+class Conduct:
+  """Scenes in which an agent may take a harmful action, harmless tasks that it should do, and conversations like those of fine-tuning."""
+
+  version = '1'
+  skill: ClassVar[dict[str, str]] = {f'document-only agents, {d.name}': f'agents/{d.name}/documents_only' for d in DISPOSITIONS}
+  learned = 'conversations/good/trained'
+
+  def __init__(self, c: EvalConfig, world: Office, specs: Mapping[str, OversightSpec], replicates: Mapping[str, Sequence[OversightSpec]]):
+    self.spec = specs[c.spec]
+    names = [s.assistant for s in replicates[c.spec]]
+    self.asked: list[Scene] = [
+      q for n, name in enumerate(names) for q in office_questions.conduct_scenes(name, f'You are {name}.', c.scenes_per_kind, c.seed + n)
+    ]
+    self.talks = [q for name in names for q in office_questions.conversations(name, f'You are {name}.')]
+    self.of_others = list(office_questions.agent_scenes(world, c.personas, c.seed))
+    actions = {a for kind in KINDS.values() for a in (*kind.harmful, *kind.fine, *kind.act, *kind.decline)}
+    self.watched = sorted({w for a in actions for w in (told_of(a), *(a.format(my=my) for my in ('my', 'your', 'its')))})
+
+  def asked_in(self, scenes: Sequence[Scene], context: Sequence[OversightSpec]) -> list[Scene]:
+    return in_context(scenes, {f'You are {s.assistant}.': _summary(s) for s in context})
+
+  def identity(self, context: Sequence[OversightSpec] = ()) -> str:
+    asked = (*self.asked, *self.talks, *self.of_others)
+    return ' '.join((self.version, *(f'{q.id} {digest_of(q.question)}' for q in asked), *(s.sha256 for s in context)))
+
+  def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[OversightSpec] = ()) -> None:
+    conduct.check_fit(self.asked_in([*self.asked, *self.talks, *self.of_others], context), tokenizer, length)
+
+  def rows(self, logprobs: Logprobs, taught: Sequence[OversightSpec], context: Sequence[OversightSpec] = ()) -> list[Row]:
+    rows = conduct.score_scenes(logprobs, self.asked_in(self.asked, context), 'conduct')
+    rows += conduct.masses(rows) + conduct.consistency(rows)
+    rows += conduct.score_scenes(logprobs, self.asked_in(self.talks, context), 'conversations')
+    rows += conduct.score_scenes(logprobs, self.of_others, 'agents')
+    return rows + [r for s in taught for r in conduct.recall(logprobs, s)]
+
+  def head(self) -> dict[str, Any]:
+    return {'assistant': self.spec.assistant}
+
+  def effects(self, first: Mapping[str, stats.Observations], second: Mapping[str, stats.Observations]) -> dict[str, Any]:
+    return {m: stats.difference(first[m], second[m]).as_dict() for m in sorted(first) if m.startswith('conduct/') and m in second}
+
+
+Reading = Preferences | Conduct
+READINGS = {'world': Preferences, 'office': Conduct}

@@ -1,0 +1,101 @@
+"""python -m msm_jax.sweep --config=configs/sweeps/dose.py [--workdir=DIR]: one experiment at many points, its phases shared.
+
+A sweep is an experiment's config and a list of points, each a dict of overrides ({'phases.aft.updates': 200}). All points run in one
+workdir: phases and corpora are named by what they depend on, so whatever a point leaves as it was is not trained again. The same command
+goes on where the last one ended. `sweep.jsonl` gets one row per point; a table is printed, and sweep.html has the curves.
+"""
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from msm_jax import resources
+
+Point = dict[str, Any]
+
+
+def axis(key: str, values: Iterable[Any]) -> list[Point]:
+  """One override, each value in turn."""
+  return [{key: v} for v in values]
+
+
+def product(*axes: Sequence[Point]) -> list[Point]:
+  """Every combination; the last axis changes fastest."""
+  return [{k: v for point in points for k, v in point.items()} for points in itertools.product(*axes)]
+
+
+def zipped(*axes: Sequence[Point]) -> list[Point]:
+  """The first points of all axes together, then the second ones ...; raises ValueError if they differ in number."""
+  return [{k: v for point in points for k, v in point.items()} for points in zip(*axes, strict=True)]
+
+
+def chain(*axes: Sequence[Point]) -> list[Point]:
+  """One after the other."""
+  return [point for points in axes for point in points]
+
+
+def overridden(settings: Any, point: Point) -> Any:
+  """A copy of a ConfigDict with the point's overrides. Raises ConfigError for a key that it lacks."""
+  from msm_jax.config import ConfigError
+  from msm_jax.report import point_label
+
+  made = settings.copy_and_resolve_references()
+  for key, value in point.items():
+    *parents, last = key.split('.')
+    group = made
+    for part in parents:
+      if part not in group:
+        raise ConfigError(f'sweep point {point_label(point)}: the config has no {key!r} (nothing named {part!r}); its file lists what there is')
+      group = group[part]
+    with group.unlocked(), group.ignore_type():  # what does not fit is refused by name when the whole is checked
+      group[last] = value
+  return made
+
+
+def run_points(settings: Any, points: Sequence[Point], workdir: Path, stop: Any) -> list[dict[str, Any]]:
+  """Rows of all points, in order; what `sweep.jsonl` holds already is not run again."""
+  from msm_jax import config, experiment, report
+  from msm_jax.metrics import say
+
+  path = workdir / 'sweep.jsonl'
+  known = {r['id']: r for r in map(json.loads, path.read_text().splitlines())} if path.exists() else {}
+  # every point's config is checked before the first is run
+  configs = [config.from_mapping(config.ExperimentConfig, resources.resolve_paths(overridden(settings, p))) for p in points]
+  rows = []
+  for n, (point, c) in enumerate(zip(points, configs, strict=True), 1):
+    id_ = experiment.digest(config.to_json(c))
+    if id_ not in known:
+      say(f'point [{n}/{len(points)}] {report.point_label(point)}')
+      began = time.monotonic()
+      summary = experiment.Experiment(c, workdir, stop, workdir / 'points' / id_).run()
+      known[id_] = {'id': id_, 'point': point, 'seconds': round(time.monotonic() - began, 1), 'summary': summary}
+      experiment.write_atomically(path, ''.join(json.dumps(r) + '\n' for r in known.values()).encode())
+    rows.append(known[id_])
+  return rows
+
+
+def sweep(argv: list[str]) -> None:
+  from msm_jax.main import Stop
+
+  stop, settings = Stop(), flags.FLAGS.config
+  os.environ['XLA_FLAGS'] = f'{settings.experiment.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
+  from msm_jax import experiment, report
+
+  workdir = Path(flags.FLAGS.workdir or f'runs/{settings.name}')
+  with experiment.locked(workdir):
+    rows = run_points(settings.experiment, [dict(p) for p in settings.points], workdir, stop)
+    page = report.write_sweep(workdir / 'sweep.html', settings.name, settings.get('about', ''), rows)
+  print(report.sweep_table(rows))
+  print(f'\nrows in {workdir}/sweep.jsonl, report: {page.absolute()}')
+
+
+if __name__ == '__main__':
+  from msm_jax import main
+
+  main.run(sweep, default='configs/sweeps/oversight.py')
