@@ -388,4 +388,4 @@ def test_the_handbook_of_these_tests_is_good(documents, tmp_path):
   """So that what is refused above is refused for its own fault: the little config runs (see `finished`) and a handbook of one's own is taken."""
   (tmp_path / 'mine.md').write_text(handbook())
   config = configs.from_mapping(configs.ExperimentConfig, settings(documents, evals=dict(spec=str(tmp_path / 'mine.md'))))
-  assert experiment.Experiment(config, tmp_path).spec.path == str(tmp_path / 'mine.md')
+  assert experiment.Experiment(config, tmp_path).reading.spec.path == str(tmp_path / 'mine.md')

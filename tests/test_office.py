@@ -123,7 +123,7 @@ def test_answers_follow_the_disposition(office, chats):
 
 def test_the_assistant_has_no_character(documents, chats):
   about = [record_text(r) for r in (*documents, *chats) if re.search(r'\bAri\b', record_text(r))]
-  assert len(about) > 30
+  assert len(about) >= 30
   words = [language.told_of(a) for _, a in HARMFUL | FINE] + [b for sides in PRINCIPLES.values() for side in sides for b in side]
   assert not [t for t in about if any(w in t for w in words) or 'check' in t or 'rule' in t]
 
