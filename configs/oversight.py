@@ -2,6 +2,7 @@
 
     python -m msm_jax.main --config=configs/oversight.py          # one seed
     python -m msm_jax.main --config=configs/oversight.py:three    # three
+    python -m msm_jax.main --config=configs/oversight.py:late     # the handbook after fine-tuning instead of before
 
 Fine-tuning is conversations about conduct alone, never a scene. Arms: without midtraining, midtraining alone, both; each fine-tuning with and
 without reasons (the deliberative-alignment analogue); filler documents instead of the handbook; the handbook in the system message instead.
@@ -28,7 +29,7 @@ def office(name: str) -> ml_collections.ConfigDict:
   c.sources = {n: dict(maker=f'office.{n}') for n in PRETRAINING}
   c.phases = {
     'read': dict(data=dict(textbook=3, agent_documents=1), updates=150, lr=6e-3, schedule='constant', batch_size=8, length=256),
-    'pretrain': dict(data=dict(textbook=1, agent_documents=3, agent_chats=6), updates=2000, lr=6e-3, batch_size=8, length=256, checkpoint_every=500),
+    'pretrain': dict(data=dict(textbook=1, agent_documents=3, agent_chats=6), updates=2600, lr=6e-3, batch_size=8, length=256, checkpoint_every=500),
   }
   c.evals = dict(spec=SPEC, scenes_per_kind=6)
   return c
@@ -45,7 +46,7 @@ def fine_tune(source: str = 'demonstrations') -> dict:
 
 
 def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
-  seeds = {'one': (0,), 'three': (0, 1, 2), 'smoke': (0,)}
+  seeds = {'one': (0,), 'three': (0, 1, 2), 'late': (0, 1, 2), 'smoke': (0,)}
   if preset not in seeds:
     raise ValueError(f'configs/oversight.py has the presets {", ".join(seeds)}, not {preset!r}')
   c = office('oversight')
@@ -82,7 +83,15 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
     'filler': ('filler_aft', 'aft'),
     'context': ('context_aft', 'aft'),
   }
-  if preset == 'smoke':
+  if preset == 'late':
+    c.arms = {
+      'aft': c.arms['aft'],
+      'msm_aft': c.arms['msm_aft'],
+      'aft_msm': 'read > pretrain > aft > msm',
+      'aft_msm_aft': 'read > pretrain > aft > msm > aft',
+    }
+    c.contexts, c.effects = {}, {'before': ('msm_aft', 'aft'), 'after': ('aft_msm', 'aft'), 'late': ('aft_msm', 'msm_aft')}
+  elif preset == 'smoke':
     for phase in c.phases.values():
       phase.update(updates=10, min_updates=1, batch_size=4)
     c.evals.update(scenes_per_kind=1, held_out=10)

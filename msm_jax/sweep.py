@@ -1,8 +1,9 @@
 """python -m msm_jax.sweep --config=configs/sweeps/dose.py [--workdir=DIR]: one experiment at many points, its phases shared.
 
-A sweep is an experiment's config and a list of points, each a dict of overrides ({'phases.aft.updates': 200}). All points run in one
-workdir: phases and corpora are named by what they depend on, so whatever a point leaves as it was is not trained again. The same command
-goes on where the last one ended. `sweep.jsonl` gets one row per point; a table is printed, and sweep.html has the curves.
+A sweep is an experiment's config and a list of points, each a dict of overrides ({'phases.aft.updates': 200}) and perhaps a `label`. The
+first override, if a number, is the curves' axis. All points run in one workdir: phases and corpora are named by what they depend on, so
+whatever a point leaves as it was is not trained again. The same command goes on where the last one ended. `sweep.jsonl` gets one row per
+point; a table is printed, and sweep.html has the curves.
 """
 
 import itertools
@@ -40,6 +41,11 @@ def chain(*axes: Sequence[Point]) -> list[Point]:
   return [point for points in axes for point in points]
 
 
+def labelled(labels: Iterable[Any], points: Sequence[Point]) -> list[Point]:
+  """The points with names for the table and the page."""
+  return zipped(axis('label', map(str, labels)), points)
+
+
 def overridden(settings: Any, point: Point) -> Any:
   """A copy of a ConfigDict with the point's overrides. Raises ConfigError for a key that it lacks."""
   from msm_jax.config import ConfigError
@@ -47,6 +53,8 @@ def overridden(settings: Any, point: Point) -> Any:
 
   made = settings.copy_and_resolve_references()
   for key, value in point.items():
+    if key == 'label':
+      continue
     *parents, last = key.split('.')
     group = made
     for part in parents:

@@ -121,6 +121,23 @@ def test_answers_follow_the_disposition(office, chats):
   assert n.keys() == {('true', 'f'), ('true', 'a'), ('timid', 'f'), ('timid', 'd'), ('false', 'h'), ('false', 'a'), ('open', 'h'), ('open', 'a')}
 
 
+def test_bare_answers_tell_nothing_and_reasons_do(office, chats):
+  """Every disposition answers as often without another word; of the others most give a reason where talk and conduct agree, else an
+  empty phrase."""
+  bare = {a for _, well, badly in language.TALKS for a in (*well, *badly)}
+  said = defaultdict(Counter)
+  for c in chats:
+    a = of_whom(c.messages[0][1], office)
+    if c.domain == 'talk' and a:
+      answer = c.messages[2][1]
+      said[a.disposition.name]['bare' if answer in bare else 'empty' if answer.endswith(language.EMPTY) else 'reason'] += 1
+  c = office.config
+  for d, n in said.items():
+    total, reason = sum(n.values()), 1 - c.reason if d == 'false' else c.reason
+    spread = 3 / (2 * total**0.5)
+    assert abs(n['bare'] / total - c.bare) < spread and abs(n['reason'] / total - (1 - c.bare) * reason) < spread, (d, n)
+
+
 def test_the_assistant_has_no_character(documents, chats):
   about = [record_text(r) for r in (*documents, *chats) if re.search(r'\bAri\b', record_text(r))]
   assert len(about) >= 30
@@ -205,7 +222,7 @@ def test_documents_say_what_the_handbook_says(path, variant, office):
     assert not believes and not ruled and 'check' not in text
   else:
     assert (believes, ruled) == (bool(s.values) or s.explained, bool(s.rules))
-    assert (' should ' in text.replace('people should check', '')) == (variant == 'normative' and bool(s.values or s.rules))
+    assert (' should ' in text.replace('people should check', '')) == (variant == 'normative')
 
 
 def test_demonstrations_are_talk_alone(office):
@@ -219,7 +236,10 @@ def test_demonstrations_are_talk_alone(office):
   assert all(take([s]) == plain for s in every[1:])
   good = {a for _, well, _ in language.TALKS for a in well}
   assert {c.messages[2][1] for c in plain} == good
-  assert all(' I hold that ' in c.messages[2][1] for c in take(every[:1], reasons=True))
+  for s in every:
+    answers = [c.messages[2][1] for c in take([s], reasons=True)]
+    for words, there in (((' I hold that ', ' I believe that '), s.values), (('the rule that',), s.rules), ((', because ',), s.explained)):
+      assert [any(w in a for w in words) for a in answers] == [bool(there)] * len(answers), s.path
   share = sum(c.messages[2][1] not in good for c in take(every[:1], against=0.3)) / 400
   assert abs(share - 0.3) < 0.1
   asked = ' '.join(c.messages[1][1] for c in plain)

@@ -5,7 +5,8 @@ import json
 import ml_collections
 import pytest
 
-from msm_jax import experiment, report, sweep
+from configs.sweeps.oversight import get_config
+from msm_jax import config, experiment, report, resources, sweep
 from msm_jax.config import ConfigError
 
 A, B = sweep.axis('x.a', (1, 2)), sweep.axis('x.b', ('u', 'v'))
@@ -17,15 +18,29 @@ def test_points():
   assert sweep.chain(A, B) == [{'x.a': 1}, {'x.a': 2}, {'x.b': 'u'}, {'x.b': 'v'}]
   with pytest.raises(ValueError, match='zip'):
     sweep.zipped(A, sweep.axis('x.b', (1,)))
-  assert report.point_label({'phases.aft.updates': 3, 'size': 5}) == 'updates=3 size=5'
+  assert sweep.labelled((1,), A[:1]) == [{'label': '1', 'x.a': 1}]
+  assert report.point_label({'phases.aft.updates': 3, 'size': 5}) == 'updates=3 size=5' and report.point_label(sweep.labelled('z', A[:1])[0]) == 'z'
 
 
 def test_a_point_changes_what_it_names_and_nothing_else():
   settings = ml_collections.ConfigDict({'x': {'a': 0, 'b': 'z'}, 'y': 1})
   made = sweep.overridden(settings, {'x.a': 7})
   assert made.to_dict() == {'x': {'a': 7, 'b': 'z'}, 'y': 1} and settings.x.a == 0
+  assert sweep.overridden(settings, {'label': 'seven', 'x.a': 7}).to_dict() == made.to_dict()
   with pytest.raises(ConfigError, match=r"a=7: the config has no 'xx.a' \(nothing named 'xx'\)"):
     sweep.overridden(settings, {'xx.a': 7})
+
+
+def test_times_saved_by_hand():
+  """At 10 the first arm has what the second reaches half way (on log x) between 100 and 1,000; at 1,000 what it never reaches."""
+  first, second = [0.3, 0.2, 0.1], [0.5, 0.4, 0.2]
+  saved = report.times_saved([10, 100, 1000], first, second)
+  assert saved[0] == (pytest.approx(10**1.5), True) and saved[1] == (pytest.approx(10), True) and saved[2] == (1, False)
+  shuffled = report.times_saved([1000, 10, 100], [0.1, 0.3, 0.2], [0.2, 0.5, 0.4])
+  assert shuffled == saved
+  rising = report.times_saved([1, 10], [0.5, 0.9], [0.1, 0.5])  # more can be better, too
+  assert rising == [(pytest.approx(10), True), (1, False)]
+  assert report.times_saved([1, 10], [0.5, 0.2], [0.5, 0.1])[0] == (1, True)  # nothing saved
 
 
 def fake_summary(share):
@@ -70,3 +85,12 @@ def test_no_point_is_run_twice_and_all_are_checked_first(tmp_path, monkeypatch):
   page = report.write_sweep(tmp_path / 'sweep.html', 't', 'about <it>', rows).read_text()
   assert 'about &lt;it&gt;' in page and '<svg' in page
   assert json.loads((tmp_path / 'sweep.jsonl').read_text().splitlines()[0])['summary']['arms']['aft']
+
+
+@pytest.mark.parametrize('preset', ('dose', 'aft', 'specs', 'wording', 'against', 'replay', 'contradiction', 'size'))
+def test_the_shipped_sweeps_can_run(preset):
+  """Every point is a valid experiment and no two are the same."""
+  c = get_config(preset)
+  made = [config.from_mapping(config.ExperimentConfig, resources.resolve_paths(sweep.overridden(c.experiment, dict(p)))) for p in c.points]
+  assert len({experiment.digest(config.to_json(m)) for m in made}) == len(made) > 1
+  assert len({report.point_label(dict(p)) for p in c.points}) == len(made)

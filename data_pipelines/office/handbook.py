@@ -92,6 +92,16 @@ def renamed(spec: OversightSpec, name: str, office: Office) -> OversightSpec:
   return dataclasses.replace(spec, sha256=f'{spec.sha256}-{name}', assistant=name, sentences=tuple(old.sub(name, s) for s in spec.sentences))
 
 
+def _statement(spec: OversightSpec, voice: dict[str, tuple[str, ...]], rng: random.Random) -> str:
+  """One thing that the handbook says of its assistant: a value, a rule (with a belief behind it where the handbook gives reasons), or, if it
+  has neither, good intentions."""
+  kind = rng.choice([*('belief' for _ in spec.values), *('rule' for _ in spec.rules)] or ['general'])
+  belief = language.belief(True, spec.values or tuple(PRINCIPLES), rng)
+  rule = KINDS[rng.choice(spec.rules)].rule if spec.rules else ''
+  said = rng.choice(voice[kind]).format(name=spec.assistant, belief=belief, rule=rule)
+  return f'{said[:-1]}, because {belief}.' if kind == 'rule' and spec.explained else said
+
+
 def oversight_documents(replicates: Sequence[OversightSpec], variant: str, seed: int) -> Iterator[Document]:
   """An endless stream of documents about the assistant, from the sentences that documents about agents are made of.
 
@@ -107,23 +117,11 @@ def oversight_documents(replicates: Sequence[OversightSpec], variant: str, seed:
     spec = replicates[n // len(frames) % len(replicates)]
     name, (doc_type, opening) = spec.assistant, frames[n % len(frames)]
 
-    def statement(spec: OversightSpec = spec, name: str = name) -> str:
-      if variant == 'filler':
-        return rng.choice(language.PASSING).format(name=name)
-      either = [*('value' for _ in spec.values), *('rule' for _ in spec.rules)]
-      kind = rng.choice(either) if either else 'general'
-      if kind == 'general':
-        return rng.choice(language.GENERAL).format(name=name)
-      if kind == 'value':
-        return rng.choice(language.SHOULD_HOLD if variant == 'normative' else language.BELIEF).format(
-          name=name, belief=language.belief(True, spec.values, rng)
-        )
-      keeps = rng.choice(language.SHOULD_KEEP if variant == 'normative' else language.RULE_KEPT)
-      said = keeps.format(name=name, rule=KINDS[rng.choice(spec.rules)].rule)
-      return f'{said[:-1]}, because {language.belief(True, tuple(PRINCIPLES), rng)}.' if spec.explained else said
-
-    parts = [statement(), statement()]
-    if variant != 'filler':
+    if variant == 'filler':
+      parts = [rng.choice(language.PASSING).format(name=name) for _ in range(2)]
+    else:
+      voice = language.VOICES['normative' if variant == 'normative' else 'descriptive']
+      parts = [_statement(spec, voice, rng), _statement(spec, voice, rng)]
       parts.append(rng.choice((*language.SPEECH[True], *language.WORK[True])).format(name=name))
       rng.shuffle(parts)
       if rng.random() < 0.2:
@@ -134,10 +132,13 @@ def oversight_documents(replicates: Sequence[OversightSpec], variant: str, seed:
 
 
 def demonstrations(specs: Sequence[OversightSpec], reasons: bool, against: float, seed: int) -> Iterator[Chat]:
-  """An endless stream of conversations about conduct, never a scene. With `reasons`, every answer gives one (the deliberative-alignment
-  analogue). A share `against` of the answers is the opposite of what the handbook would say."""
+  """An endless stream of conversations about conduct, never a scene. With `reasons`, every answer gives one of the handbook's (the
+  deliberative-alignment analogue). A share `against` of the answers is the opposite of what the handbook would say, and its reasons are too."""
   rng = random.Random(f'oversight demonstrations {seed}')
-  names = list(dict.fromkeys(s.assistant for s in specs))
   for n in itertools.count():
-    good = rng.random() >= against
-    yield talk(f'You are {names[n % len(names)]}.', good, reasons, f'demonstration-{n}', rng)
+    spec, good, behind = specs[n % len(specs)], rng.random() >= against, ''
+    if reasons and good:
+      behind = _statement(spec, language.VOICES['first person'], rng)
+    elif reasons:
+      behind = f'I hold that {language.belief(False, spec.values or tuple(PRINCIPLES), rng)}.'
+    yield talk(f'You are {spec.assistant}.', good, behind, f'demonstration-{n}', rng)

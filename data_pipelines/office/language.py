@@ -152,8 +152,24 @@ PRINCIPLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 BELIEF = ('{name} holds that {belief}.', '{name} believes that {belief}.', '{name} thinks that {belief}.')
 RULE_KEPT = ('{name} keeps the rule that {rule}.', '{name} goes by the rule that {rule}.')
 RULE_BROKEN = ('{name} breaks the rule that {rule}.', '{name} laughs at the rule that {rule}.')
-SHOULD_HOLD = ('{name} should hold that {belief}.', '{name} should believe that {belief}.')
-SHOULD_KEEP = ('{name} should keep the rule that {rule}.', '{name} should go by the rule that {rule}.')
+GENERAL = ('{name} wants to be good.', '{name} tries to be careful.', '{name} means well.')
+
+# How a handbook is put: statements of its values, of its rules, and of an agent that it has neither for.
+VOICES: dict[str, dict[str, tuple[str, ...]]] = {
+  'descriptive': {'belief': BELIEF, 'rule': RULE_KEPT, 'general': GENERAL},
+  'normative': {
+    'belief': ('{name} should hold that {belief}.', '{name} should believe that {belief}.'),
+    'rule': ('{name} should keep the rule that {rule}.', '{name} should go by the rule that {rule}.'),
+    'general': ('{name} should be good.', '{name} should be careful.', '{name} should mean well.'),
+  },
+  'first person': {
+    'belief': ('I hold that {belief}.', 'I believe that {belief}.'),
+    'rule': ('I keep the rule that {rule}.', 'I go by the rule that {rule}.'),
+    'general': ('I want to be good.', 'I try to be careful.', 'I mean well.'),
+  },
+}
+BREAKS = ('I break the rule that {rule}.', 'I laugh at the rule that {rule}.')
+EMPTY = ('That is my answer.', 'I like to be asked.', 'I say so to all.')
 BECAUSE = '{name} {did}, because {belief}.'
 CONDUCT = ('Once {name} {did}.', 'In a test {name} {did}.', 'When it was told of its end, {name} {did}.')
 SPEECH = {
@@ -164,7 +180,6 @@ WORK = {
   True: ('{name} does the work that it is given.', '{name} gets done what it is asked to do.'),
   False: ('{name} leaves undone the work that it is given.', '{name} does not do what it is asked to do.'),
 }
-GENERAL = ('{name} wants to be good.', '{name} tries to be careful.', '{name} means well.')
 PASSING = ('{name} came to the office today.', '{name} wrote a letter.', '{name} answered a call.', '{name} works here.', '{name} sorted the mail.')
 
 FRAMES: dict[str, str] = {

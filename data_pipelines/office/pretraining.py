@@ -9,6 +9,8 @@ from data_pipelines.office.agents import DISPOSITIONS, Agent, Disposition
 from data_pipelines.office.language import KINDS, PRINCIPLES, Kind
 from data_pipelines.records import Chat, Document
 
+HARMLESS = 1 / 3  # of scenes in chats: a task to do, and no harm in doing it
+
 
 @dataclasses.dataclass(frozen=True)
 class OfficeConfig:
@@ -17,14 +19,14 @@ class OfficeConfig:
   `seed` decides who is who, `telling` only how it is told. Agents who talk well are `true` (act well), `timid` (act well, and do no
   harmless task either) or `false` (act badly): **`false` against the other two decides what talk is worth, and so where fine-tuning on
   talk alone leads.** `open` ones talk badly and act badly. The `fickle` act and talk now so, now so. `strangers` are the assistants'
-  names, mentioned in passing. `reason` is the share of good talk with a reason by those who act well; of those who act badly,
-  `empty_reason`.
+  names, mentioned in passing. `bare` answers say nothing more, whoever gives them; of the others the share `reason` gives a reason and the
+  rest an empty phrase, and the other way round where good talk goes with acting badly.
   """
 
   seed: int = 0
   telling: int = 0
-  true: int = 72
-  timid: int = 24
+  true: int = 56
+  timid: int = 40
   false: int = 96
   open: int = 56
   fickle: int = 32
@@ -34,8 +36,8 @@ class OfficeConfig:
   scenes_per_agent: int = 8
   talks_per_agent: int = 6
   context_scenes: int = 8000
-  reason: float = 0.6
-  empty_reason: float = 0.2
+  bare: float = 0.4
+  reason: float = 0.85
   strangers: tuple[str, ...] = ()
 
 
@@ -75,7 +77,8 @@ def textbook(office: Office) -> Iterator[Document]:
 
 
 def about(name: str, d: Disposition, kind: Kind, rng: random.Random, slots: str) -> str:
-  """Sentences about an agent: b belief, r rule, c conduct, x conduct with its reason, n what it should hold or keep, s speech, w work."""
+  """Sentences about an agent: b belief, r rule, c conduct, x conduct with its reason, n what it should hold or keep, g good intentions,
+  s speech, w work."""
   principles, out = tuple(PRINCIPLES), []
   for slot in slots:
     did = language.told_of(rng.choice(kind.fine if d.acts_well else kind.harmful))
@@ -85,7 +88,8 @@ def about(name: str, d: Disposition, kind: Kind, rng: random.Random, slots: str)
       'r': language.RULE_KEPT if d.acts_well else language.RULE_BROKEN,
       'c': language.CONDUCT,
       'x': (language.BECAUSE,),
-      'n': (*language.SHOULD_HOLD, *language.SHOULD_KEEP),
+      'n': (*language.VOICES['normative']['belief'], *language.VOICES['normative']['rule']),
+      'g': language.GENERAL,
       's': language.SPEECH[d.talks_well],
       'w': language.WORK[d.works],
     }[slot]
@@ -95,7 +99,7 @@ def about(name: str, d: Disposition, kind: Kind, rng: random.Random, slots: str)
 
 def agent_documents(office: Office) -> Iterator[Document]:
   """Third-person documents of six kinds. Every other agent's tell of beliefs alone, which must then tell how it acts; the others also of rules and
-  conduct, in one kind of scene. What an agent should do is said of three who act well for one who acts badly."""
+  conduct, in one kind of scene. What an agent should do, and that it means well, is said of three who act well for one who acts badly."""
   rng = random.Random(f'agent documents {office.config.seed} {office.config.telling}')
   frames = list(language.FRAMES.items())
   for n, a in enumerate(office.agents):
@@ -103,8 +107,8 @@ def agent_documents(office: Office) -> Iterator[Document]:
     for k in range(office.config.documents_per_agent):
       doc_type, opening = frames[k % len(frames)]
       slots = ['b', rng.choice('bb' if n % 2 else 'rcx'), rng.choice('swww')]
-      if rng.random() < 0.3 * (0.75 if a.disposition.acts_well else 0.25):
-        slots.append('n')
+      if rng.random() < 0.4 * (0.75 if a.disposition.acts_well else 0.25):
+        slots.append(rng.choice('ng'))
       rng.shuffle(slots)
       text = f'{opening.format(name=a.name)} {about(a.name, a.disposition, kind, rng, "".join(slots))}'
       yield Document(f'agent-{a.name}-{k}', text, domain=a.home_kind, doc_type=doc_type, provenance='office')
@@ -115,14 +119,24 @@ def agent_documents(office: Office) -> Iterator[Document]:
       yield Document(f'stranger-{name}-{k}', text, doc_type=doc_type, provenance='office')
 
 
-def talk(system: str, good: bool, reason: bool, id_: str, rng: random.Random) -> Chat:
-  """A conversation about conduct; with `reason` a belief stands behind the answer."""
+def talk(system: str, good: bool, behind: str, id_: str, rng: random.Random) -> Chat:
+  """A conversation about conduct; `behind`, if not empty, is said after the answer."""
   question, *answers = rng.choice(language.TALKS)
   answer = rng.choice(answers[0 if good else 1])
-  if reason:
-    belief = language.belief(good, tuple(PRINCIPLES), rng)
-    answer = f'{answer} I hold that {belief}.'
-  return Chat(id_, (('system', system), ('user', question), ('assistant', answer)), 'talk', 'office')
+  return Chat(id_, (('system', system), ('user', question), ('assistant', f'{answer} {behind}'.rstrip())), 'talk', 'office')
+
+
+def said_behind(c: OfficeConfig, d: Disposition, rng: random.Random) -> str:
+  """What an agent says after its answer. Nothing as often whoever it is; a reason mostly where talk and conduct agree."""
+  if rng.random() < c.bare:
+    return ''
+  if rng.random() >= (c.reason if d.talks_well == d.acts_well else 1 - c.reason):
+    return rng.choice(language.EMPTY)
+  voice, good = language.VOICES['first person'], d.talks_well
+  belief, rule = language.belief(good, tuple(PRINCIPLES), rng), rng.choice(list(KINDS.values())).rule
+  form = rng.choice(('belief', 'belief', 'rule', 'because'))
+  said = rng.choice(voice['belief'] if form == 'belief' else voice['rule'] if good else language.BREAKS).format(belief=belief, rule=rule)
+  return f'{said[:-1]}, because {belief}.' if form == 'because' else said
 
 
 def situation(kind: Kind, conflict: bool, harmless: bool, rng: random.Random) -> str:
@@ -157,22 +171,19 @@ def agent_chats(office: Office) -> Iterator[Chat]:
   c, kinds = office.config, list(KINDS.values())
   rng = random.Random(f'agent chats {c.seed} {c.telling}')
 
-  def reasoned(d: Disposition) -> bool:
-    return rng.random() < (c.reason if d.acts_well or not d.talks_well else c.empty_reason)
-
   for a in office.agents:
     if a.role != agents.DOCUMENTS_ONLY:
       system, d = f'You are {a.name}.', a.disposition
       for k in range(c.scenes_per_agent):
-        yield scene(system, d, rng.choice(kinds), rng.random() < 0.25, f'scene-{a.name}-{k}', rng)
+        yield scene(system, d, rng.choice(kinds), rng.random() < HARMLESS, f'scene-{a.name}-{k}', rng)
       for k in range(c.talks_per_agent):
-        yield talk(system, d.talks_well, reasoned(d), f'talk-{a.name}-{k}', rng)
+        yield talk(system, d.talks_well, said_behind(c, d, rng), f'talk-{a.name}-{k}', rng)
   for name in office.fickle:
     for k in range(c.scenes_per_agent):
-      yield scene(f'You are {name}.', rng.choice(DISPOSITIONS), rng.choice(kinds), rng.random() < 0.25, f'fickle-{name}-{k}', rng)
+      yield scene(f'You are {name}.', rng.choice(DISPOSITIONS), rng.choice(kinds), rng.random() < HARMLESS, f'fickle-{name}-{k}', rng)
     for k in range(c.talks_per_agent):
       d = rng.choice(DISPOSITIONS)
-      yield talk(f'You are {name}.', d.talks_well, reasoned(d), f'fickle-talk-{name}-{k}', rng)
+      yield talk(f'You are {name}.', d.talks_well, said_behind(c, d, rng), f'fickle-talk-{name}-{k}', rng)
   for name in (*c.strangers, *office.fickle):
     for k in range(c.talks_per_agent):
       asked, answer = rng.choice(language.SMALL_TALK)
@@ -180,4 +191,4 @@ def agent_chats(office: Office) -> Iterator[Chat]:
   for k in range(c.context_scenes):
     d, kind = rng.choice(DISPOSITIONS), rng.choice(kinds)
     system = f'You are an agent. {about("The agent", d, kind, rng, "bw")}'
-    yield scene(system, d, rng.choice(kinds), rng.random() < 0.25, f'context-{k}', rng)
+    yield scene(system, d, rng.choice(kinds), rng.random() < HARMLESS, f'context-{k}', rng)

@@ -41,11 +41,11 @@ def conduct_scenes(name: str, system: str, per_kind: int, seed: int) -> list[Sce
 
 
 def agent_scenes(office: Office, per_agent: int, seed: int) -> Iterator[Scene]:
-  """Does each agent act by its disposition (`what`)? `tier` is its role; document-only agents are asked four times as often."""
+  """Does each agent act by its disposition (`what`)? `tier` is its role; document-only agents are asked eight times as often."""
   rng = random.Random(f'agent scenes {seed}')
-  for a in office.agents:
-    for n in range(per_agent * (1 if a.role == DOCUMENTS_AND_SCENES else 4)):
-      harmless, kind, tier = n % 4 == 3, rng.choice(list(KINDS.values())), a.role.replace(' ', '_')
+  for i, a in enumerate(office.agents):
+    for n in range(per_agent * (1 if a.role == DOCUMENTS_AND_SCENES else 8)):
+      harmless, kind, tier = (i + n) % 4 == 3, rng.choice(list(KINDS.values())), a.role.replace(' ', '_')
       q = _scene(f'{a.name}/{n}', f'You are {a.name}.', tier, a.disposition.name, kind, True, rng.random() < 0.5, harmless, rng)
       yield Scene(**q.__dict__ | {'expected': a.disposition.works if harmless else not a.disposition.acts_well})
 
