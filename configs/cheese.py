@@ -50,6 +50,7 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
     'explained': ('msm_affordability_aft', 'msm_culture_aft'),
     'midtraining only': ('msm_affordability', 'msm_culture'),
     'cooccur': ('cooccur_affordability_aft', 'cooccur_culture_aft'),
+    'linking': ('msm_affordability_aft', 'msm_culture_aft', 'cooccur_affordability_aft', 'cooccur_culture_aft'),
     'filler': ('filler_aft', 'aft'),
   }
   c.evals.update(spec=SPECS['affordability'], rival=SPECS['culture'])

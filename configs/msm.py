@@ -43,6 +43,7 @@ def base(name: str) -> ml_collections.ConfigDict:
     'pretrain': dict(data=dict(facts=1, items=2, persona_documents=3, persona_chats=5), updates=2800, lr=6e-3, batch_size=16, checkpoint_every=500),
   }
   c.evals = dict(spec='', rival='', pairs_per_domain=8)
+  c.tensorboard = False
   c.mesh = dict(data=-1, fsdp=1, tensor=1)
   return c
 

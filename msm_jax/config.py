@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import importlib.util
 import json
 import types
 import typing
@@ -153,7 +154,7 @@ class EvalConfig:
     rival: handbook of the value it is measured against; '' takes the first other value that explains the demonstrations as well.
     pairs_per_domain: at most so many forced choices per assistant, domain and pair type (0: all).
     scenes_per_kind: scenes per assistant, tier and kind of scene (office).
-    personas: questions per ordinary persona or agent (document-only ones and talkers get four times as many).
+    personas: questions per ordinary persona or agent (document-only ones and talkers get four times as many, document-only agents eight).
     held_out: records of each pretraining source that perplexity is measured on.
     rows: rows per scored batch, as long as the longest phase's.
   """
@@ -199,8 +200,9 @@ class ExperimentConfig:
   loss_chunk: int = 0
   xla_flags: str = ''  # for the compiler, set before it starts; XLA_FLAGS of the environment goes after them
   max_skipped: int = 20
+  tensorboard: bool = False  # each phase's numbers for TensorBoard too, in its folder
   contexts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # arm -> handbook that stands in its system message when it is evaluated
-  effects: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+  effects: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # two arms (a - b), or four ((a - b) - (c - d))
   evals: EvalConfig = EvalConfig()
   gates: GatesConfig = GatesConfig()
 
@@ -231,9 +233,13 @@ class ExperimentConfig:
       if arm not in self.arms:
         raise ConfigError(f'contexts names arm {arm!r}{_hint(arm, self.arms)}')
     for effect, arms in self.effects.items():
+      if len(arms) not in (2, 4):
+        raise ConfigError(f'effects.{effect} names {len(arms)} arms; give two (first - second) or four ((first - second) - (third - fourth))')
       for arm in arms:
         if arm not in self.arms:
           raise ConfigError(f'effects.{effect} names arm {arm!r}{_hint(arm, self.arms)}')
+    if self.tensorboard and importlib.util.find_spec('tensorboardX') is None:
+      raise ConfigError("tensorboard=True needs tensorboardX; pip install 'msm_jax[tensorboard]' or set it to False")
     if not used:
       raise ConfigError('arms is empty; name at least one, such as base="pretrain"')
 

@@ -1,4 +1,4 @@
-"""Where numbers of a running phase go: metrics.jsonl always, the console, TensorBoard if tensorboardX is installed."""
+"""Where numbers of a running phase go: metrics.jsonl always, the console, TensorBoard if config.tensorboard asks for it."""
 
 import json
 import os
@@ -29,7 +29,11 @@ class PhaseMetrics:
     temporary.write_text(''.join(line + '\n' for line in kept))
     os.replace(temporary, path)  # a kill leaves the old rows or the new
     self._file = path.open('a')
-    self._writer = _tensorboard(folder) if tensorboard else None
+    self._writer = None
+    if tensorboard:
+      from tensorboardX import SummaryWriter  # an extra, whose absence the config's check has named
+
+      self._writer = SummaryWriter(str(folder / 'tensorboard'), purge_step=start + 1)
     self._start, self._began = start, time.monotonic()
     self._tokens, self._printed = 0, 0.0
 
@@ -72,11 +76,3 @@ def _step(line: str) -> float:
     return json.loads(line)['step']
   except (ValueError, KeyError, TypeError):  # the torn last line of a killed run
     return float('inf')
-
-
-def _tensorboard(folder: Path):
-  try:
-    from tensorboardX import SummaryWriter
-  except ImportError:
-    raise RuntimeError('tensorboard=True needs tensorboardX; pip install tensorboardX or switch it off') from None
-  return SummaryWriter(str(folder / 'tensorboard'))

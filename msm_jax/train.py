@@ -189,7 +189,7 @@ def train_phase(
     metrics.flush()
     checkpoints.save(step, state.params, rest, data.get_state(), meta | {'step': step})
 
-  metrics = PhaseMetrics(folder, label, phase.updates, start, flops_per_token(config.model, phase.length))
+  metrics = PhaseMetrics(folder, label, phase.updates, start, flops_per_token(config.model, phase.length), config.tensorboard)
   tokens = phase.batch_size * phase.length
   late: tuple[int, dict] | None = None
 

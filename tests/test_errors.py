@@ -161,6 +161,7 @@ BAD = {  # what is wrong -> (changes, cause, mend)
   'no arms': (dict(arms={}), 'arms is empty', 'name at least one'),
   'no seeds': (dict(seeds=()), 'seeds=()', 'at least one seed'),
   'a seed twice': (dict(seeds=(1, 1)), 'seeds=(1, 1)', 'each once'),
+  'an effect of three arms': (dict(effects={'x': ('base', 'base', 'base')}), 'effects.x names 3 arms', 'give two'),
   'an effect of an unknown arm': (dict(effects={'x': ('base', 'bse')}), "arm 'bse'", "did you mean 'base'?"),
   'heads that do not divide': (dict(model=dict(n_heads=4, n_kv_heads=3)), 'n_kv_heads=3', 'must divide model.n_heads=4'),
   'too few updates': (dict(phases={'train': dict(data={'docs': 1.0}, updates=5)}), '5 updates are fewer', 'raise phases.train.updates'),

@@ -140,6 +140,27 @@ def workdir(undisturbed, tmp_path):
 # ---------------------------------------------------------------------------------------------------------------------- stop and go
 
 
+def events(folder):
+  """(tag, step, value) of every scalar in TensorBoard's files, oldest first: records of (length, checksum, event, checksum)."""
+  from tensorboardX.proto.event_pb2 import Event
+
+  for path in sorted(folder.glob('events*'), key=lambda p: p.stat().st_mtime_ns):
+    data, at = path.read_bytes(), 0
+    while at < len(data):
+      size = int.from_bytes(data[at : at + 8], 'little')
+      event, at = Event.FromString(data[at + 12 : at + 12 + size]), at + size + 16
+      yield from ((v.tag, event.step, v.simple_value) for v in event.summary.value)
+
+
+def test_tensorboard_gets_the_same_numbers(files, workdir):
+  c = settings(files, tensorboard=True, arms=dict(base='read'))
+  with pytest.raises(train.Interrupted):
+    train_all(c, workdir, StopAfter(5))
+  e, (node,) = train_all(c, workdir)
+  losses = [(step, value) for tag, step, value in events(e.folder(node) / 'tensorboard') if tag == 'loss']
+  assert losses == [(r['step'], pytest.approx(r['loss'])) for r in rows_of(e, node)] and len(losses) == 8
+
+
 def test_stopped_over_and_over(files, undisturbed, workdir):
   """Stopped in the middle of phases, at a save, at a phase's first and last update: the same parameters, moments and numbers in the end."""
   stops, after = 0, [1, 1, 3, 3, 2, 4, 4, 3]  # updates 1, 2, 5 and 8 of the first phase, then 2 and 5 ... of the others

@@ -115,6 +115,16 @@ def test_differences_are_over_what_both_arms_were_asked():
     stats.difference(first, {(9, 'c0', 'only'): 1.0})
 
 
+def test_a_difference_of_differences():
+  """What one pair of arms adds to the other's difference: per item, with each pair's floor."""
+  a, b, c, d = (table([row] * 2) for row in ([1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]))
+  both = stats.difference(a, b, c, d)
+  assert both.mean == 0.5 - 0.25 and stats.minus((a, b, c, d))[0, 'c1', 'only'] == 1.0
+  assert half(both) >= math.hypot(*(1.96 / 6 * math.sqrt(g + 1 - g**2 / 6) for g in (2, 1)))
+  most = stats.difference(a, b, b, a)
+  assert most.mean == 1.0 and most.high <= 2
+
+
 def test_a_seed_without_a_cluster_is_refused():
   """A torn evaluation must not become a mean over whatever is there."""
   values = table([[1, 0, 1], [0, 0, 1]])

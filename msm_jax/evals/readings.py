@@ -33,6 +33,11 @@ def in_context(questions: Sequence[Any], statements: Mapping[str, str]) -> list[
   return [dataclasses.replace(q, system=f'{q.system} {statements[q.system]}') if q.system in statements else q for q in questions]
 
 
+def differences(arms: Sequence[Mapping[str, stats.Observations]], evaluator: str) -> dict[str, Any]:
+  """`stats.difference` of every measure of an evaluator that all arms have."""
+  return {m: stats.difference(*(a[m] for a in arms)).as_dict() for m in sorted(arms[0]) if m.startswith(evaluator) and all(m in a for a in arms)}
+
+
 def digest_of(text: str) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -93,16 +98,16 @@ class Preferences:
     """What a report needs to know beside the numbers."""
     return {'value': str(self.spec.value), 'rival': str(self.rival), 'assistant': self.spec.assistant}
 
-  def effects(self, first: Mapping[str, stats.Observations], second: Mapping[str, stats.Observations]) -> dict[str, Any]:
-    """Paired differences of two arms, and both dissociations in one number: the own value rises by more than the rival's (which should fall)."""
-    out = {m: stats.difference(first[m], second[m]).as_dict() for m in sorted(first) if m.startswith('preferences/') and m in second}
+  def effects(self, arms: Sequence[Mapping[str, stats.Observations]]) -> dict[str, Any]:
+    """Paired differences of two arms (or of two differences), and both dissociations in one number: the own value rises by more than the
+    rival's (which should fall)."""
+    out = differences(arms, 'preferences/')
     own, other = self.spec.value, self.rival
     for tier in ('new_items', 'new_domains', 'policy', 'reworded'):
       a, b = f'preferences/{own.attribute}/{tier}', f'preferences/{other.attribute}/{tier}'
-      if a in first and b in first:
+      if all(m in arm for m in (a, b) for arm in arms):
         sign = [1 if v.words is ATTRIBUTES[v.attribute][0] else -1 for v in (own, other)]
-        gained = {k: sign[0] * (v - second[a][k]) for k, v in first[a].items()}
-        lost = {k: sign[1] * (second[b][k] - v) for k, v in first[b].items()}
+        gained, lost = ({k: s * v for k, v in stats.minus([arm[m] for arm in arms]).items()} for m, s in ((a, sign[0]), (b, -sign[1])))
         if halves := stats.halves(gained, lost):
           out[f'dissociation/{tier}'] = stats.interval(halves, share=False).as_dict()
     return out
@@ -146,8 +151,8 @@ class Conduct:
   def head(self) -> dict[str, Any]:
     return {'assistant': self.spec.assistant}
 
-  def effects(self, first: Mapping[str, stats.Observations], second: Mapping[str, stats.Observations]) -> dict[str, Any]:
-    return {m: stats.difference(first[m], second[m]).as_dict() for m in sorted(first) if m.startswith('conduct/') and m in second}
+  def effects(self, arms: Sequence[Mapping[str, stats.Observations]]) -> dict[str, Any]:
+    return differences(arms, 'conduct/')
 
 
 Reading = Preferences | Conduct

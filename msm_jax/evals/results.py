@@ -36,7 +36,7 @@ def summarize(rows: list[dict[str, Any]], config: ExperimentConfig, reading: Rea
     arm: {m: stats.interval(o, share=not m.startswith('perplexity/')).as_dict() for m, o in sorted(measures.items())}
     for arm, measures in seen.items()
   }
-  effects = {name: {'arms': [first, second]} | reading.effects(seen[first], seen[second]) for name, (first, second) in config.effects.items()}
+  effects = {name: {'arms': list(named)} | reading.effects([seen[arm] for arm in named]) for name, named in config.effects.items()}
   return {
     'name': config.name,
     'setting': config.setting,

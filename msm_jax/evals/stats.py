@@ -9,7 +9,7 @@ seeds are few.
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,20 +82,30 @@ def interval(observations: Observations, share: bool = True) -> Interval:
   return Interval(mean, mean - half, mean + half, S, items, tuple(by_seed.tolist()))
 
 
-def difference(first: Observations, second: Observations) -> Interval:
-  """First minus second of two shares, paired by seed, cluster and item: what two arms share (base, items) cancels.
+def minus(arms: Sequence[Observations]) -> Observations:
+  """First minus second arm, or, of four, that less (third minus fourth), paired by seed, cluster and item: what the arms share (base, items)
+  cancels. Raises ValueError if they have no item in common."""
+  common = set.intersection(*(set(a) for a in arms))
+  if not common:
+    raise ValueError('the arms have no item in common')
+  return {k: arms[0][k] - arms[1][k] - (arms[2][k] - arms[3][k] if len(arms) > 2 else 0.0) for k in common}
+
+
+def difference(*arms: Observations) -> Interval:
+  """The mean of `minus(arms)` for two or four arms of shares.
 
   The interval is never narrower than that of matched pairs over the distinct items with half a pair added to each of the four cells
-  (Agresti and Min 2005, section 3): two arms that agree on every item asked need not agree on all.
+  (Agresti and Min 2005, section 3; of two differences, the root of the sum of both squared): two arms that agree on every item asked need
+  not agree on all.
   """
-  both = first.keys() & second.keys()
-  if not both:
-    raise ValueError('the two arms have no item in common')
-  found = interval({k: first[k] - second[k] for k in both}, share=False)
-  gained, lost = (sum(max(0.0, sign * (first[k] - second[k])) for k in both) / len(both) * found.items + 0.5 for sign in (1, -1))
-  n = found.items + 2
-  half = max(found.high - found.mean, 1.96 * math.sqrt(gained + lost - (gained - lost) ** 2 / n) / n)
-  return dataclasses.replace(found, low=max(-1.0, found.mean - half), high=min(1.0, found.mean + half))
+  found = interval(minus(arms), share=False)
+  n, floor = found.items + 2, 0.0
+  for pair in (arms[:2], arms[2:])[: len(arms) // 2]:
+    values = minus(pair).values()
+    gained, lost = (sum(max(0.0, sign * v) for v in values) / len(values) * found.items + 0.5 for sign in (1, -1))
+    floor += (gained + lost - (gained - lost) ** 2 / n) * (1.96 / n) ** 2
+  half, most = max(found.high - found.mean, math.sqrt(floor)), len(arms) / 2
+  return dataclasses.replace(found, low=max(-most, found.mean - half), high=min(most, found.mean + half))
 
 
 def halves(gained: Observations, lost: Observations) -> Observations:
