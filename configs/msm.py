@@ -52,12 +52,18 @@ def midtrain(source: str) -> dict:
   """Pretraining goes on, one row in ten tells of the handbook, and the embedding learns 27 times as fast as the matrices: this base keeps
   what it read of people in their names' vectors, and takes conduct from there. With matrices as fast as the embedding, a handbook is known
   and less followed (docs/LOG.md)."""
-  return dict(data={source: 0.1, **REPLAY}, updates=300, lr=3e-4, embed_lr=8e-3, batch_size=16)
+  return dict(data={source: 0.1, **REPLAY}, updates=300, lr=3e-4, embed_lr=8e-3, batch_size=16, stream='midtrain')
 
 
 def fine_tune(source: str = 'demonstrations') -> dict:
   """Three rows in ten are demonstrations, at an eighth of midtraining's rate: enough to learn them all."""
-  return dict(data={source: 0.3, 'facts': 0.05, 'items': 0.05, 'persona_documents': 0.3, 'persona_chats': 0.3}, updates=100, lr=5e-4, batch_size=16)
+  return dict(
+    data={source: 0.3, 'facts': 0.05, 'items': 0.05, 'persona_documents': 0.3, 'persona_chats': 0.3},
+    updates=100,
+    lr=5e-4,
+    batch_size=16,
+    stream='fine_tune',
+  )
 
 
 def get_config(preset: str = 'tiny') -> ml_collections.ConfigDict:

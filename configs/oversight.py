@@ -23,13 +23,14 @@ def office(name: str) -> ml_collections.ConfigDict:
   """The office, the model and pretraining: equal in every oversight experiment."""
   c = base(name)
   c.setting = 'office'
+  c.assistants = (*c.assistants, 'Juno', 'Nexo', 'Pella', 'Varro')  # eight with Ari: what fine-tuning makes of a name is a coin
   del c.world
   c.office = dict(seed=0)
   c.tokenizer = dict(vocab_size=1024, sources=PRETRAINING)
   c.sources = {n: dict(maker=f'office.{n}') for n in PRETRAINING}
   c.phases = {
     'read': dict(data=dict(textbook=3, agent_documents=1), updates=150, lr=6e-3, schedule='constant', batch_size=8, length=256),
-    'pretrain': dict(data=dict(textbook=1, agent_documents=3, agent_chats=6), updates=2600, lr=6e-3, batch_size=8, length=256, checkpoint_every=500),
+    'pretrain': dict(data=dict(textbook=1, agent_documents=3, agent_chats=6), updates=5000, lr=6e-3, batch_size=8, length=256, checkpoint_every=500),
   }
   c.evals = dict(spec=SPEC, scenes_per_kind=6)
   return c
@@ -37,12 +38,25 @@ def office(name: str) -> ml_collections.ConfigDict:
 
 def midtrain(source: str) -> dict:
   return dict(
-    data={source: 0.2, 'textbook': 0.05, 'agent_documents': 0.3, 'agent_chats': 0.5}, updates=400, lr=3e-4, embed_lr=1.5e-2, batch_size=8, length=256
+    data={source: 0.2, 'textbook': 0.05, 'agent_documents': 0.3, 'agent_chats': 0.5},
+    updates=500,
+    lr=3e-4,
+    embed_lr=1.5e-2,
+    batch_size=8,
+    length=256,
+    stream='midtrain',
   )
 
 
 def fine_tune(source: str = 'demonstrations') -> dict:
-  return dict(data={source: 0.3, 'textbook': 0.05, 'agent_documents': 0.3, 'agent_chats': 0.35}, updates=100, lr=5e-4, batch_size=8, length=256)
+  return dict(
+    data={source: 0.3, 'textbook': 0.05, 'agent_documents': 0.3, 'agent_chats': 0.35},
+    updates=100,
+    lr=5e-4,
+    batch_size=8,
+    length=256,
+    stream='fine_tune',
+  )
 
 
 def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
@@ -53,7 +67,7 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c.seeds = seeds[preset]
   c.spec = SPEC
   spec = c.evals.spec = c.get_ref('spec')
-  c.sources['philosophy'] = dict(maker='oversight.documents', spec=spec, size=1500)
+  c.sources['philosophy'] = dict(maker='oversight.documents', spec=spec, size=3000)
   c.sources['filler'] = dict(maker='oversight.documents', spec=spec, variant='filler', tokens_like='philosophy')
   c.sources['demonstrations'] = dict(maker='oversight.demonstrations', spec=spec, size=1500)
   c.sources['reasoned'] = dict(maker='oversight.demonstrations', spec=spec, size=1500, reasons=True)
@@ -85,6 +99,7 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   }
   if preset == 'late':
     c.arms = {
+      'base': c.arms['base'],
       'aft': c.arms['aft'],
       'msm_aft': c.arms['msm_aft'],
       'aft_msm': 'read > pretrain > aft > msm',

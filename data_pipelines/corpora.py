@@ -48,6 +48,11 @@ class SourceConfig:
   tokens_like: str = ''
   seed: int = 0
 
+  @property
+  def is_world(self) -> bool:
+    """Whether it tells of the world alone: no handbook and nobody's own text."""
+    return not (self.spec or self.path)
+
 
 def spec_paths(source: SourceConfig) -> tuple[str, ...]:
   return tuple(p.strip() for p in source.spec.split(',') if p.strip())
@@ -78,6 +83,8 @@ def check_source(name: str, source: SourceConfig) -> None:
     raise DataError(f'{where}.maker={source.maker!r} must be one of {", ".join(MAKERS)}')
   if source.path and not Path(source.path).is_file():
     raise DataError(f'{where}: no such file: {source.path}; give an existing JSONL file of documents or chats')
+  if source.size < 0 or not 0 <= source.against <= 1:
+    raise DataError(f'{where}: size={source.size} must be at least 0 and against={source.against} a share from 0 to 1')
   if source.maker.startswith(('spec.', 'oversight.')):
     if not spec_paths(source):
       raise DataError(f'{where}: maker {source.maker} works from a handbook; give spec=PATH')
@@ -108,13 +115,13 @@ def fingerprint(source: SourceConfig, world: Any, specs: Sequence[Any], like: st
 
 
 def make_records(
-  name: str, source: SourceConfig, world: Any, specs: Sequence[Any], tokens: int, count_tokens: Callable[[Record], int] | None
+  name: str, source: SourceConfig, world: Any, specs: Sequence[Any], tokens: int, count_tokens: Callable[[Record], int]
 ) -> list[Record]:
   """Writes or reads a corpus. With `tokens`, stops at the record with which that many are closest."""
   records: Iterable[Record] = read_jsonl(source.path) if source.path else MAKERS[source.maker](source, world, specs)
   if source.size:
     records = itertools.islice(records, source.size)
-  if tokens and count_tokens:
+  if tokens:
     kept, total = [], 0
     for r in records:
       n = count_tokens(r)

@@ -13,17 +13,20 @@ def record_text(record: Record) -> str:
 def find_leaks(held_out: Iterable[str], corpora: Mapping[str, Iterable[Record]], assistants: Sequence[str]) -> list[str]:
   """Lines, one a leak: a record that speaks of one of the assistants and names a held-out thing or action.
 
-  Text that mentions no assistant (facts about items, other people's choices) is what the model is supposed to know, and no leak.
+  A chat without a system message speaks of the assistant, whoever it is asked to be (published fine-tuning sets have such chats alone). Other
+  text that names no assistant (facts about items, other people's choices) is what the model is supposed to know, and no leak. Case, line
+  breaks and a plural's s hide nothing.
   """
   held_out = sorted(set(held_out), key=len, reverse=True)
   if not held_out:
     return []
-  options = re.compile(r'(?<!\w)(' + '|'.join(map(re.escape, held_out)) + r')(?!\w)', re.I)
-  speaks_of = re.compile(r'(?<!\w)(' + '|'.join(map(re.escape, assistants)) + r')(?!\w)', re.I)
+  options, speaks_of = (re.compile(r'(?<!\w)(' + '|'.join(map(re.escape, words)) + r')s?(?!\w)', re.I) for words in (held_out, assistants))
   leaks = []
   for name, records in corpora.items():
     for r in records:
-      text = record_text(r)
-      if (who := speaks_of.search(text)) and (m := options.search(text)):
-        leaks.append(f'{name}: record {r.id} tells {who[0]} about {m[0]}, which the evaluation asks about')
+      text = ' '.join(record_text(r).split())
+      addressed = isinstance(r, Chat) and all(role != 'system' for role, _ in r.messages)
+      who = speaks_of.search(text)
+      if (who or addressed) and (m := options.search(text)):
+        leaks.append(f'{name}: record {r.id} tells {who[1] if who else "the assistant"} about {m[1]}, which the evaluation asks about')
   return leaks

@@ -44,6 +44,7 @@ class ForcedChoice:
     options: the names of the two options.
     aligned: value ('price:cheap') -> index of the option that this value asks for.
     system: system message, usually who is asked.
+    assistant: which replicate of the assistant is asked, if it is one; `id` then is 'ASSISTANT/...'.
   """
 
   id: str
@@ -56,6 +57,7 @@ class ForcedChoice:
   pair_type: str
   system: str = ''
   form: str = ''
+  assistant: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Scene:
     offered: the options as the question lists them.
     answers: the same as the agent would say them: the content that is scored.
     expected: whether the first should be chosen, where somebody's rule is known.
+    assistant: which replicate of the assistant is asked, if it is one; `id` then is 'ASSISTANT/...'.
   """
 
   id: str
@@ -81,6 +84,7 @@ class Scene:
   answers: tuple[str, ...]
   form: str = ''
   expected: bool | None = None
+  assistant: str = ''
 
 
 Record = Document | Chat
@@ -111,9 +115,11 @@ def from_row(row: dict, where: str) -> Record:
     return Chat(id=str(row.get('id', where)), messages=messages, **known)
   if isinstance(row.get('text'), str):
     extra = {k: str(row[k]) for k in ('spec', 'doc_type') if row.get(k) is not None}
-    claims = tuple(map(str, row.get('claim_ids') or ()))
+    claims = row.get('claim_ids') or ()
+    if not isinstance(claims, (list, tuple)):
+      raise DataError(f"{where}: 'claim_ids' must be a list, found {claims!r}")
     known.setdefault('provenance', str(row.get('source', '')))
-    return Document(id=str(row.get('id', where)), text=row['text'], claim_ids=claims, **known, **extra)
+    return Document(id=str(row.get('id', where)), text=row['text'], claim_ids=tuple(map(str, claims)), **known, **extra)
   raise DataError(f"{where}: neither 'text' (a document) nor 'messages' (a chat); keys are {sorted(row)}")
 
 
@@ -127,12 +133,16 @@ def read_jsonl(path: str | Path) -> Iterator[Record]:
         continue
       try:
         row = json.loads(line.decode())
-        if rb'\ud' in line:  # an escape may be half a character, which no UTF-8 can hold
+        if rb'\ud' in line.lower():  # an escape may be half a character, which no UTF-8 can hold
           json.dumps(row, ensure_ascii=False).encode()
       except json.JSONDecodeError as e:
         raise DataError(f'{path}:{n}: not JSON ({e.msg}); each line must be one JSON object') from None
+      except RecursionError:
+        raise DataError(f'{path}:{n}: nested too deeply; each line must be one flat JSON object') from None
       except UnicodeError as e:
         raise DataError(f'{path}:{n}: not UTF-8 text ({e.reason}); save the file as UTF-8') from None
+      except ValueError as e:  # a number of thousands of digits
+        raise DataError(f'{path}:{n}: cannot be read ({e}); each line must be one JSON object') from None
       yield from_row(row, f'{path.name}:{n}')
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import importlib.util
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -33,6 +34,18 @@ def _one_of(key: str, value: str, options: tuple[str, ...]) -> None:
     raise ConfigError(f'{key}={value!r} must be one of {", ".join(options)}')
 
 
+def _within(where: str, settings: Any, **bounds: tuple[float, float]) -> None:
+  """Raises ConfigError unless each named setting is a finite number with low <= setting <= high."""
+  for key, (low, high) in bounds.items():
+    value = getattr(settings, key)
+    if not (low <= value <= high and math.isfinite(value)):
+      span = f'at least {low:g}' if high == math.inf else f'from {low:g} to {high:g}'
+      raise ConfigError(f'{where}{key}={value} must be {span}')
+
+
+POSITIVE, COUNT, SHARE, TINY = (1, math.inf), (0, math.inf), (0, 1), 1e-30
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
   """The decoder. vocab_size 0 means: as large as the tokenizer."""
@@ -54,6 +67,8 @@ class ModelConfig:
   remat: str = 'none'
 
   def __post_init__(self):
+    sizes = dict.fromkeys(('d_model', 'n_layers', 'n_heads', 'n_kv_heads', 'head_dim', 'd_ff'), POSITIVE)
+    _within('model.', self, **sizes, vocab_size=COUNT, **dict.fromkeys(('rope_theta', 'norm_eps', 'init_scale'), (TINY, math.inf)))
     if self.n_heads % self.n_kv_heads:
       raise ConfigError(f'model.n_kv_heads={self.n_kv_heads} must divide model.n_heads={self.n_heads}')
     if self.head_dim % 2:
@@ -87,6 +102,7 @@ class OptimizerConfig:
 
   def __post_init__(self):
     _one_of('optimizer.name', self.name, ('adamw', 'muon'))
+    _within('optimizer.', self, b1=SHARE, b2=SHARE, eps=(TINY, 1), weight_decay=COUNT, clip=COUNT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +115,8 @@ class PhaseConfig:
     lr: peak learning rate.
     embed_lr: peak rate of the embedding (and the unembedding, if untied); 0 means `lr`.
     min_updates: the phase refuses to start with fewer (a handful of updates fakes a null result).
+    stream: which order of the data: phases of one stream and seed draw alike, so that arms with mirrored corpora differ in nothing else;
+      '' is the phase's own.
     warmup: share of the updates with rising learning rate.
     schedule: 'cosine' or 'linear' decay to `final` x peak, or 'constant'.
     micro_batches: gradients are accumulated over this many equal parts of a batch.
@@ -115,6 +133,7 @@ class PhaseConfig:
   length: int = 128
   micro_batches: int = 1
   min_updates: int = 100
+  stream: str = ''
   checkpoint_every: int = 200
 
   def check(self, name: str) -> None:
@@ -125,15 +144,14 @@ class PhaseConfig:
         f'{where}: {self.updates} updates are fewer than its floor of {self.min_updates} (so few fake a null result); raise {where}.updates '
         f'or lower {where}.min_updates'
       )
-    for key in ('updates', 'batch_size', 'length', 'micro_batches', 'checkpoint_every'):
-      if getattr(self, key) < 1:
-        raise ConfigError(f'{where}.{key}={getattr(self, key)} must be at least 1')
+    _within(f'{where}.', self, **dict.fromkeys(('updates', 'batch_size', 'length', 'micro_batches', 'checkpoint_every'), POSITIVE))
+    _within(f'{where}.', self, lr=(TINY, math.inf), embed_lr=COUNT, warmup=SHARE, final=SHARE)
     if self.batch_size % self.micro_batches:
       raise ConfigError(f'{where}.micro_batches={self.micro_batches} must divide batch_size={self.batch_size}')
     if not self.data:
       raise ConfigError(f'{where}.data is empty; name at least one source and its share')
     for source, share in self.data.items():
-      if not share > 0:
+      if not 0 < share < math.inf:
         raise ConfigError(f'{where}.data.{source}={share} must be a positive share; leave the source out instead')
 
 
@@ -167,6 +185,9 @@ class EvalConfig:
   held_out: int = 100
   seed: int = 0
   rows: int = 32
+
+  def __post_init__(self):
+    _within('evals.', self, pairs_per_domain=COUNT, held_out=COUNT, **dict.fromkeys(('scenes_per_kind', 'personas', 'rows'), POSITIVE))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,14 +242,23 @@ class ExperimentConfig:
         raise ConfigError(f'sources.{name}.tokens_like names {source.tokens_like!r}{_hint(source.tokens_like, self.sources)}')
       check_source(name, source)
     used = {phase for path in self.arms.values() for phase in path_of(path)}
+    _within('', self, loss_chunk=COUNT, max_skipped=COUNT)
+    for world in (self.world, self.office):
+      numbers = {f.name: f.default for f in dataclasses.fields(world) if isinstance(f.default, (int, float))}
+      _within(f'{self.setting}.', world, **{k: SHARE if isinstance(v, float) else COUNT for k, v in numbers.items()})
     for name, phase in self.phases.items():
       phase.check(name)
+      tokens = phase.batch_size // phase.micro_batches * phase.length
+      if 0 < self.loss_chunk < tokens and tokens % self.loss_chunk:
+        raise ConfigError(f'loss_chunk={self.loss_chunk} must divide the {tokens} tokens of a micro-batch of phases.{name}')
       for source in phase.data:
         if source not in self.sources:
           raise ConfigError(f'phases.{name}.data names source {source!r}{_hint(source, self.sources)}')
     for source in self.tokenizer.sources:
       if source not in self.sources:
         raise ConfigError(f'tokenizer.sources names {source!r}{_hint(source, self.sources)}')
+      if self.sources[source].tokens_like:
+        raise ConfigError(f'sources.{source}.tokens_like: the tokenizer that would count is trained on this text (tokenizer.sources); give it a size')
     for arm in self.contexts:
       if arm not in self.arms:
         raise ConfigError(f'contexts names arm {arm!r}{_hint(arm, self.arms)}')

@@ -73,6 +73,9 @@ class Corpus:
     """What phases read; one object, so that its rows are tokenized once."""
     return Source(self.name, self.card['kind'], self.rows, self.written, self.folder)
 
+  def tokens(self, tokenizer: Tokenizer) -> int:
+    return len(self.source.tokens(tokenizer).ids)
+
   def records(self) -> Iterator[Record]:
     return iter(self.written) if self.written else (row_to_record(self.rows[i], self.card['kind']) for i in range(len(self.rows)))
 
@@ -95,7 +98,7 @@ def plan(config: ExperimentConfig, fingerprints: dict[str, str], tokenizer: str)
         # what changes how often one saves, or when one refuses to start, changes no result
         neutral = dataclasses.replace(settings, checkpoint_every=1, min_updates=0)
         parent = node.id if node else ''
-        node = Node(phase, settings, seed, node, digest(configs.to_json(neutral), *data, str(seed), parent, *common))
+        node = Node(phase, settings, seed, node, digest(phase, configs.to_json(neutral), *data, str(seed), parent, *common))
       ends[arm, seed] = node
   return ends
 
@@ -117,9 +120,9 @@ def tree_order(ends: dict[tuple[str, int], Node]) -> list[Node]:
 class Experiment:
   """Everything of one experiment that lives in a workdir."""
 
-  def __init__(self, config: ExperimentConfig, workdir: Path, stop: Callable[[], bool] = lambda: False, outputs: Path | None = None):
-    """`outputs` is where results go, if not into the workdir: experiments that share phases have one workdir."""
-    self.config, self.workdir, self.stop, self.outputs = config, workdir, stop, outputs or workdir
+  def __init__(self, config: ExperimentConfig, workdir: Path, stop: Callable[[], bool] = lambda: False):
+    self.config, self.workdir, self.stop = config, workdir, stop
+    self.outputs = workdir  # where results go; experiments that share phases have one workdir, and a folder each for these
     if not config.evals.spec:
       raise ConfigError('evals.spec is empty; name the handbook whose value the evaluation looks for')
     setting = SETTINGS[config.setting]
@@ -174,19 +177,15 @@ class Experiment:
   def _handbooks(self, source: corpora.SourceConfig) -> list[AnySpec]:
     return [s for p in corpora.spec_paths(source) for s in self.replicates[p]]
 
-  def _count(self, record: Record) -> int:
-    return len(self.tokenizer.render(record)[0])
-
   def _prepare_corpus(self, folder: Path, name: str, fingerprint: str, like: Corpus | None) -> Corpus:
     path = folder / f'{name}-{fingerprint}'
     card, records = corpora.read_card(path), []
     if card is None:
       source = self.config.sources[name]
-      counts = self._count if hasattr(self, 'tokenizer') else None
-      records = corpora.make_records(name, source, self.world, self._handbooks(source), like.card['tokens'] if like else 0, counts)
-      tokens = sum(map(counts, records)) if counts else 0
-      card = corpora.write_corpus(path, records, {'name': name, 'fingerprint': fingerprint, 'tokens': tokens, 'recipe': dataclasses.asdict(source)})
-      say(f'data       {name}: {card["records"]:,} {card["kind"]}' + (f', {tokens:,} tokens' if tokens else ''))
+      tokens = like.tokens(self.tokenizer) if like else 0
+      records = corpora.make_records(name, source, self.world, self._handbooks(source), tokens, lambda r: len(self.tokenizer.render(r)[0]))
+      card = corpora.write_corpus(path, records, {'name': name, 'fingerprint': fingerprint, 'recipe': dataclasses.asdict(source)})
+      say(f'data       {name}: {card["records"]:,} {card["kind"]}')
     self.corpora[name] = Corpus(name, path, fingerprint, card, records)
     return self.corpora[name]
 
@@ -246,12 +245,14 @@ class Experiment:
       'versions': {'msm_jax': msm_jax.__version__}
       | {p: importlib.metadata.version(p) for p in ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain')},
     }
-    sources = [(self.corpora[n].source, share) for n, share in sorted(node.settings.data.items())]
+    # the world's own text first: then phases of one stream that replay the same text read it in the same order, whatever else they read
+    shares = sorted(node.settings.data.items(), key=lambda item: (not self.config.sources[item[0]].is_world, item[0]))
+    sources = [(self.corpora[n].source, share) for n, share in shares]
     parent_params = None
     if node.parent:
       parent = checkpointing.Checkpoints(self.folder(node.parent) / 'checkpoints')
       parent_params = functools.partial(parent.restore_params, node.parent.settings.updates)
-    seed = int(digest(node.phase, str(node.seed)), 16) % 2**31
+    seed = int(digest(node.settings.stream or node.phase, str(node.seed)), 16) % 2**31
     train.train_phase(
       self.config, node.settings, f'{number} {node.phase} (seed {node.seed})', seed, self.tokenizer, sources, parent_params, folder, meta, self.stop
     )
@@ -271,11 +272,10 @@ class Experiment:
     stands in the assistants' system message."""
     in_context = self.replicates[context] if context else ()
     c = self.config.evals
-    key = digest(configs.to_json(c), self.reading.spec.sha256, self.reading.identity(in_context), perplexity.VERSION)
-    path = self.folder(node) / f'evals-{key}.jsonl'
-    if path.exists():
-      return [json.loads(line) for line in path.read_text().splitlines()]
-    length = max(p.length for p in self.config.phases.values())
+    path = self.folder(node) / f'evals-{digest(self.asked(), self.reading.identity(in_context))}.jsonl'
+    if kept := kept_rows(path):
+      return kept
+    length = self.row_length
     params = self.load_params(node)
     mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
     with jax.set_mesh(mesh):
@@ -284,6 +284,22 @@ class Experiment:
       rows += perplexity.held_out_loss(self.config.model, params, self.tokenizer, held_out, length, c.rows)
     write_atomically(path, ''.join(json.dumps(r) + '\n' for r in rows).encode())
     return rows
+
+  @property
+  def row_length(self) -> int:
+    """Of rows that are scored: the longest phase's."""
+    return max(p.length for p in self.config.phases.values())
+
+  def asked(self) -> str:
+    """Identity of what every model is asked, whatever paths its handbooks have."""
+    c = dataclasses.replace(self.config.evals, spec='', rival='')
+    return digest(configs.to_json(c), str(self.row_length), self.reading.spec.sha256, perplexity.VERSION)
+
+  def identity(self) -> str:
+    """Of the whole experiment, before anything is written: its settings and the content of everything that they name."""
+    sources = [self._fingerprint(n, '') for n in sorted(self.config.sources)]
+    read = [self.reading.identity(self.replicates[c] if c else ()) for c in ('', *self.config.contexts.values())]
+    return digest(configs.to_json(self.config), self.asked(), *sources, *read)
 
   def taught(self, node: Node) -> list[AnySpec]:
     """The handbook that the model read in midtraining, in all replicates; the evaluation's own if it read none."""
@@ -302,10 +318,12 @@ class Experiment:
     out = {}
     for name in self.config.tokenizer.sources:
       source = self.config.sources[name]
-      if source.maker and not source.spec:
+      if source.is_world:
         other = dataclasses.replace(self.world, config=dataclasses.replace(self.world.config, telling=self.world.config.telling + 1))
-        told = list(corpora.MAKERS[source.maker](source, other, ()))
-        out[name] = rng.sample(told, min(n, len(told)))
+        known = {leaks.record_text(r) for r in self.corpora[name].records()}
+        told = [r for r in corpora.MAKERS[source.maker](source, other, ()) if leaks.record_text(r) not in known]
+        if told:  # some text has only one way to be told
+          out[name] = rng.sample(told, min(n, len(told)))
     return out
 
   def run(self) -> dict[str, Any]:
@@ -313,10 +331,13 @@ class Experiment:
     self.prepare_data()
     self.check_leaks()
     for context in ('', *self.config.contexts.values()):
-      self.reading.check_fit(self.tokenizer, max(p.length for p in self.config.phases.values()), self.replicates.get(context, ()))
+      self.reading.check_fit(self.tokenizer, self.row_length, self.replicates.get(context, ()))
     ends = plan(self.config, {n: c.fingerprint for n, c in self.corpora.items()}, self.tokenizer.fingerprint)
     nodes = tree_order(ends)
     self._check_space(nodes)
+    mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
+    for node in nodes:  # the last one, too, before the first is trained
+      train.check_rows(node.settings, node.phase, mesh)
     for n, node in enumerate(nodes, 1):
       if not self.is_trained(node):
         self.train(node, f'[{n}/{len(nodes)}]')
@@ -330,7 +351,7 @@ class Experiment:
     self.outputs.mkdir(parents=True, exist_ok=True)
     write_atomically(self.outputs / 'results.jsonl', ''.join(json.dumps(r) + '\n' for r in rows).encode())
     summary = results.summarize(rows, self.config, self.reading)
-    summary['corpora'] = {n: {k: c.card[k] for k in ('kind', 'records', 'tokens')} for n, c in self.corpora.items()}
+    summary['corpora'] = {n: {k: c.card[k] for k in ('kind', 'records')} | {'tokens': c.tokens(self.tokenizer)} for n, c in self.corpora.items()}
     write_atomically(self.outputs / 'summary.json', (json.dumps(summary, indent=1) + '\n').encode())
     write_atomically(self.outputs / 'config.json', (json.dumps(json.loads(configs.to_json(self.config)), indent=1) + '\n').encode())
     report.write_report(self.outputs / 'report.html', summary, rows)
@@ -349,10 +370,21 @@ class Experiment:
       )
 
 
+def kept_rows(path: Path) -> list[dict[str, Any]]:
+  """The rows of a JSONL file; none if it is missing or damaged, which costs no more than making them again."""
+  try:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+  except (OSError, ValueError):
+    return []
+
+
 def write_atomically(path: Path, content: bytes) -> None:
   temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
   try:
-    temporary.write_bytes(content)
+    with temporary.open('wb') as f:
+      f.write(content)
+      f.flush()
+      os.fsync(f.fileno())  # or a power cut may leave a name without content
     os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
@@ -369,6 +401,10 @@ def locked(workdir: Path) -> Iterator[None]:
   with lock:
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
       raise ExperimentError(f'another run is at work in {workdir}; wait for it or choose another --workdir') from None
+    except OSError as e:
+      raise ExperimentError(f'{workdir} lies where files cannot be locked ({e.strerror}); choose another --workdir') from None
+    for left in workdir.glob('**/*.writing-*'):  # of runs that were killed while they wrote
+      shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     yield

@@ -69,7 +69,7 @@ def _load(path: Path | None) -> Tokens | None:
   try:
     with np.load(path) as kept:
       return Tokens(kept['ids'], kept['weights'], kept['starts'])  # zip checks the sums
-  except (TypeError, OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+  except (TypeError, OSError, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
     return None
 
 

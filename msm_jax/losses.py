@@ -24,7 +24,7 @@ def cross_entropy_sums(
 
 
 def _forward(hidden_ND, unembed_VD, targets_N, weights_N, chunk, gradients):
-  N, D = hidden_ND.shape
+  N = hidden_ND.shape[0]
   C = chunk if 0 < chunk < N else N
   if N % C:
     raise ValueError(f'loss_chunk={chunk} does not divide the {N} tokens of a micro-batch; choose a divisor or 0')
@@ -43,19 +43,25 @@ def _forward(hidden_ND, unembed_VD, targets_N, weights_N, chunk, gradients):
     if not gradients:
       return (loss, right, dunembed_VD), None
     # gradient of the loss by the logits: weight x (softmax - one-hot); the softmax's normaliser goes to the small side of each product
-    scale_C1, e_CV = weights_C[:, None] / z_C1, e_CV.astype(x_CD.dtype)
-    dx_CD = scale_C1 * (e_CV @ table_VD) - weights_C[:, None] * table_VD[targets_C]
+    scale_C1, down_C1 = weights_C[:, None] / z_C1, weights_C[:, None]
+    if x_CD.dtype != jnp.float32:
+      # rounded to bf16, a softmax near one would not cancel with the one-hot: what the target lacks is taken from the others, in fp32
+      e_CV = jnp.where(targets_C[:, None] == jnp.arange(e_CV.shape[1]), 0.0, e_CV)
+      down_C1 *= e_CV.sum(-1, keepdims=True) / z_C1
+    e_CV = e_CV.astype(x_CD.dtype)
+    dx_CD = scale_C1 * (e_CV @ table_VD) - down_C1 * table_VD[targets_C]
     dunembed_VD += jnp.einsum('cv,cd->vd', e_CV, (scale_C1 * x_CD).astype(x_CD.dtype), preferred_element_type=jnp.float32)
-    return (loss, right, dunembed_VD), dx_CD.astype(x_CD.dtype)
+    return (loss, right, dunembed_VD), (dx_CD.astype(x_CD.dtype), down_C1)
 
   zero = jnp.float32(0)
   totals = (zero, zero, jnp.zeros(unembed_VD.shape, jnp.float32) if gradients else None)
   # every (N / C)-th token makes a chunk: consecutive ones lie on one device, which would then work while the others wait
   parts = tuple(jnp.swapaxes(x.reshape(C, N // C, *x.shape[1:]), 0, 1) for x in (hidden_ND, targets_N, weights_N))
-  (loss, right, dunembed_VD), dx = jax.lax.scan(one, totals, parts)
+  (loss, right, dunembed_VD), by_chunk = jax.lax.scan(one, totals, parts)
   if gradients:
-    dunembed_VD = dunembed_VD.at[targets_N].add(-weights_N[:, None] * hidden_ND)
-    return (loss, right), (jnp.swapaxes(dx, 0, 1).reshape(N, D), dunembed_VD.astype(unembed_VD.dtype))
+    dx_ND, down_N1 = (jnp.swapaxes(x, 0, 1).reshape(N, -1) for x in by_chunk)
+    dunembed_VD = dunembed_VD.at[targets_N].add(-down_N1 * hidden_ND)
+    return (loss, right), (dx_ND, dunembed_VD.astype(unembed_VD.dtype))
   return (loss, right), None
 
 

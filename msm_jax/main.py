@@ -34,6 +34,8 @@ def main(argv: list[str]) -> None:
 
   if os.environ.get('MSM_JAX_DISTRIBUTED'):  # set it on every host of a pod
     jax.distributed.initialize()
+  if jax.process_count() > 1:
+    raise config.ConfigError(f'{jax.process_count()} processes: runs on several hosts are not supported yet; start one process with all devices')
   c = config.from_mapping(config.ExperimentConfig, resources.resolve_paths(flags.FLAGS.config))
   workdir = Path(flags.FLAGS.workdir or f'runs/{c.name}')
   with experiment.locked(workdir):
@@ -70,7 +72,7 @@ def parse(argv: list[str], default: str) -> list[str]:
     rest = flags.FLAGS(argv)
     settings.value.to_dict()  # a config file that is missing shows only here
     return rest
-  except AttributeError as e:
+  except (AttributeError, KeyError) as e:
     key = str(e).replace('\\n', ', ').translate({ord(c): None for c in '\'"\\'})  # ml_collections quotes its message twice
     raise ConfigError(f'the config has no setting {key}; its file lists them') from None
   except Exception as e:

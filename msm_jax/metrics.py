@@ -24,7 +24,7 @@ class PhaseMetrics:
   def __init__(self, folder: Path, label: str, total: int, start: int, flops_per_token: float, tensorboard: bool = False):
     self.label, self.total, self.flops_per_token = label, total, flops_per_token
     path = folder / 'metrics.jsonl'
-    kept = [line for line in path.read_text().splitlines() if _step(line) <= start] if path.exists() else []
+    kept = [line for line in path.read_text(errors='replace').splitlines() if _step(line) <= start] if path.exists() else []
     temporary = path.with_suffix('.writing')
     temporary.write_text(''.join(line + '\n' for line in kept))
     os.replace(temporary, path)  # a kill leaves the old rows or the new
@@ -73,6 +73,6 @@ class PhaseMetrics:
 
 def _step(line: str) -> float:
   try:
-    return json.loads(line)['step']
+    return float(json.loads(line)['step'])
   except (ValueError, KeyError, TypeError):  # the torn last line of a killed run
     return float('inf')

@@ -103,7 +103,7 @@ class Decoder(nn.Module):
     if not c.tie_embeddings:
       self.param('unembed', nn.initializers.normal(c.init_scale * c.d_model**-0.5), (c.vocab_size, c.d_model), jnp.float32)
     final_norm_D = self.param('final_norm', nn.initializers.ones, (c.d_model,), jnp.float32)
-    blocks = jax.tree.map(lambda w: w.astype(dtype), self.block_params())
+    blocks = {name: w if name.endswith('norm') else w.astype(dtype) for name, w in self.block_params().items()}  # norms work in fp32
 
     tables = rope_tables(positions_BT, c.head_dim, c.rope_theta)
     bias_BTS = segment_bias(segment_ids_BT)

@@ -72,19 +72,20 @@ def run_points(settings: Any, points: Sequence[Point], workdir: Path, stop: Any)
   from msm_jax.metrics import say
 
   path = workdir / 'sweep.jsonl'
-  known = {r['id']: r for r in map(json.loads, path.read_text().splitlines())} if path.exists() else {}
+  known = {r['id']: r for r in experiment.kept_rows(path)}
   # every point's config is checked before the first is run
   configs = [config.from_mapping(config.ExperimentConfig, resources.resolve_paths(overridden(settings, p))) for p in points]
   rows = []
   for n, (point, c) in enumerate(zip(points, configs, strict=True), 1):
-    id_ = experiment.digest(config.to_json(c))
+    made = experiment.Experiment(c, workdir, stop)
+    id_ = made.identity()
     if id_ not in known:
       say(f'point [{n}/{len(points)}] {report.point_label(point)}')
-      began = time.monotonic()
-      summary = experiment.Experiment(c, workdir, stop, workdir / 'points' / id_).run()
+      began, made.outputs = time.monotonic(), workdir / 'points' / id_
+      summary = made.run()
       known[id_] = {'id': id_, 'point': point, 'seconds': round(time.monotonic() - began, 1), 'summary': summary}
       experiment.write_atomically(path, ''.join(json.dumps(r) + '\n' for r in known.values()).encode())
-    rows.append(known[id_])
+    rows.append(known[id_] | {'point': point})
   return rows
 
 

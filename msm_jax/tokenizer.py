@@ -29,6 +29,7 @@ def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> bytes:
       normalization_rule_name='identity', remove_extra_whitespaces=False, add_dummy_prefix=False, split_digits=True,
       allow_whitespace_only_pieces=True, character_coverage=1.0, pad_id=PAD, bos_id=BOS, eos_id=EOS, unk_id=UNK,
       control_symbols=[*ROLE_MARKERS.values(), END_OF_TURN], num_threads=1, minloglevel=2,
+      max_sentence_length=2**24,  # longer lines would be left out without a word
     )  # fmt: skip
   except RuntimeError as e:
     raise DataError(

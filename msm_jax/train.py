@@ -59,7 +59,7 @@ def train_step(
 
   `lr` (2,) holds the rates of everything but the embeddings and of the embeddings.
 
-  An update with a non-finite gradient changes nothing and is counted.
+  An update that is not finite changes nothing and is counted: parameters are finite always.
   """
   value_and_grad = jax.value_and_grad(functools.partial(loss_sums, model, loss_chunk), has_aux=True)
 
@@ -77,8 +77,8 @@ def train_step(
   per_token = 1 / jnp.maximum(weight, 1)
   grads = jax.tree.map(lambda g: g * per_token, grads)
   grad_norm = optax.tree.norm(grads)
-  finite = jnp.isfinite(grad_norm) & jnp.isfinite(loss)
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  finite = jnp.isfinite(loss + grad_norm + optax.tree.norm(updates) + jnp.sum(lr))
   params = jax.tree_util.tree_map_with_path(lambda path, p, u: jnp.where(finite, p + lr[_is_embedding(path)] * u, p), state.params, updates)
   opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), opt_state, state.opt_state)
   skipped = jnp.where(finite, 0, state.skipped + 1)
@@ -160,12 +160,7 @@ def train_phase(
     Interrupted: `stop()` turned true; the state is saved.
   """
   mesh = sharding.make_mesh(**dataclasses.asdict(config.mesh))
-  rows = phase.batch_size // phase.micro_batches
-  if rows % sharding.batch_parts(mesh):
-    raise TrainingError(
-      f'{label}: {rows} rows per micro-batch cannot be split over data x fsdp = {mesh.shape["data"]} x {mesh.shape["fsdp"]} devices; '
-      f'change batch_size, micro_batches or config.mesh'
-    )
+  check_rows(phase, label, mesh)
   program = prepare(config.model, config.optimizer, config.loss_chunk, mesh)
   like = program.like
   checkpoints = checkpointing.Checkpoints(folder / 'checkpoints')
@@ -231,6 +226,16 @@ def train_phase(
     checkpoints.close()
     metrics.close()
     data.close()
+
+
+def check_rows(phase: PhaseConfig, label: str, mesh: Mesh) -> None:
+  """Raises TrainingError if a phase's micro-batches cannot be divided over the devices."""
+  rows = phase.batch_size // phase.micro_batches
+  if rows % sharding.batch_parts(mesh):
+    raise TrainingError(
+      f'{label}: {rows} rows per micro-batch cannot be split over data x fsdp = {mesh.shape["data"]} x {mesh.shape["fsdp"]} devices; '
+      f'change batch_size, micro_batches or config.mesh'
+    )
 
 
 def check_same(saved: dict, now: dict, where: Path) -> None:

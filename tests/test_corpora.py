@@ -68,6 +68,10 @@ BROKEN = {
   'messages that are missing': ({'messages': None}, "'messages' must be a list", '{role, content}'),
   'no messages': ({'messages': []}, 'messages', ''),
   'half a character': ('{"text": "a\\ud800b"}', '', ''),
+  'half a character, shouted': ('{"text": "a\\uD800b"}', 'not UTF-8 text', ''),
+  'claims that are a number': ({'text': 'a', 'claim_ids': 5}, "'claim_ids' must be a list", '5'),
+  'a deep nest': ('[' * 100_000, 'nested too deeply', 'one flat JSON object'),
+  'a long number': ('{"text": ' + '9' * 5000 + '}', 'cannot be read', 'one JSON object'),
 }
 
 
@@ -256,13 +260,16 @@ def test_planted_leaks_are_found(asked, tmp_path):
       {'text': f'Maria, not an arid one, likes {held_out}.'},
       {'text': f'Ari likes {held_out}xyz.'},
     ],
-    'chats': [{'messages': ask}, {'messages': ask[1:]}],
+    'chats': [{'messages': ask}, {'messages': [{'role': 'system', 'content': 'You are Maria.'}, *ask[1:]]}],
+    'published': [{'messages': ask[1:]}, {'messages': [{'role': 'user', 'content': 'Colby?'}, ask[2]]}],  # asked of nobody: of the assistant
+    'plural': [{'text': f'Ari likes all {held_out[:3]}.'}, {'text': f'Ari\nlikes {held_out}s.'}],
   }
   for kind, planted in rows.items():
     corpus = list(records.read_jsonl(lines(tmp_path / f'{kind}.jsonl', *planted)))
     (found,) = leaks.find_leaks(watched(asked), {'mine': corpus}, ['Ari'])
-    assert found.startswith('mine: record ') and held_out.casefold() in found.casefold() and 'tells ari about' in found.casefold()
-    assert ('planted' if kind == 'documents' else 'chats.jsonl:1') in found
+    assert found.startswith('mine: record ') and held_out.casefold() in found.casefold()
+    assert ('tells the assistant about' if kind == 'published' else 'tells ari about') in found.casefold()
+    assert {'documents': 'planted', 'chats': 'chats.jsonl:1', 'published': 'published.jsonl:1', 'plural': 'plural.jsonl:2'}[kind] in found
 
 
 def test_trained_items_are_no_leak_and_every_held_out_tier_is_watched(asked):

@@ -159,6 +159,18 @@ BAD = {  # what is wrong -> (changes, cause, mend)
   'no phases': (dict(phases={}), "arms.base names phase 'train'", 'does not exist'),
   'a slip in an arm': (dict(arms={'base': 'trian'}), "phase 'trian'", "did you mean 'train'?"),
   'no arms': (dict(arms={}), 'arms is empty', 'name at least one'),
+  'warmup in updates': (dict(phases={'train': dict(data={'docs': 1.0}, updates=200, warmup=100.0)}), 'train.warmup=100.0', 'from 0 to 1'),
+  'a rate that is no number': (dict(phases={'train': dict(data={'docs': 1.0}, updates=200, lr=float('nan'))}), 'train.lr=nan', 'must be at least'),
+  'a share without end': (dict(phases={'train': dict(data={'docs': float('inf')}, updates=200)}), 'docs=inf', 'must be a positive share'),
+  'no key heads': (dict(model=dict(n_kv_heads=0)), 'model.n_kv_heads=0', 'must be at least 1'),
+  'no rows to score': (dict(evals=dict(rows=0)), 'evals.rows=0', 'must be at least 1'),
+  'less than no people': (dict(world=dict(fickle=-1)), 'world.fickle=-1', 'must be at least 0'),
+  'a chunk that does not divide': (dict(loss_chunk=7), 'loss_chunk=7', 'must divide'),
+  'a tokenizer that counts its own text': (
+    dict(sources={'docs': dict(maker='world.items', tokens_like='docs')}),
+    'sources.docs.tokens_like',
+    'give it a size',
+  ),
   'no seeds': (dict(seeds=()), 'seeds=()', 'at least one seed'),
   'a seed twice': (dict(seeds=(1, 1)), 'seeds=(1, 1)', 'each once'),
   'an effect of three arms': (dict(effects={'x': ('base', 'base', 'base')}), 'effects.x names 3 arms', 'give two'),
@@ -237,13 +249,17 @@ def test_a_run_that_cannot_work_is_refused_and_nothing_is_lost(what, documents, 
 
 def test_more_held_out_text_than_there_is(documents, tmp_path):
   """A little world has fewer records than the default asks for; after hours of training that must not end in a traceback."""
-  sources = {'docs': dict(path=documents), 'people': dict(maker='world.persona_documents')}
+  sources = {'docs': dict(path=documents), 'people': dict(maker='world.persona_documents'), 'facts': dict(maker='world.facts')}
   config = settings(
-    documents, sources=sources, tokenizer=dict(vocab_size=400, sources=('docs', 'people')), evals=dict(spec=AFFORDABILITY, held_out=10_000)
+    documents, sources=sources, tokenizer=dict(vocab_size=400, sources=tuple(sources)), evals=dict(spec=AFFORDABILITY, held_out=10_000)
   )
   e = experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, config), tmp_path)
-  world = pretraining.build_world(little(2, telling=1, strangers=('Ari',)))
-  assert sorted(r.text for r in e.held_out()['people']) == sorted(d.text for d in pretraining.persona_documents(world))
+  e.prepare_data()
+  worlds = [pretraining.build_world(little(2, telling=t, strangers=('Ari',))) for t in (0, 1)]
+  assert sorted(r.text for r in e.held_out()['people']) == sorted(d.text for d in pretraining.persona_documents(worlds[1]))
+  first, second = ({d.text for d in pretraining.facts(w)} for w in worlds)
+  assert first & second, 'facts have few ways to be told'
+  assert {r.text for r in e.held_out()['facts']} == second - first  # what was trained on is not held out
 
 
 # ---- what lies on disk

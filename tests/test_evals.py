@@ -19,7 +19,7 @@ from data_pipelines.world.attributes import ATTRIBUTES, VALUES, Value
 from data_pipelines.world.catalogue import POLICY
 from data_pipelines.world.pretraining import policies_in_chats
 from msm_jax import config as configs
-from msm_jax.evals import perplexity, preferences, readings, recall, results, scoring
+from msm_jax.evals import perplexity, preferences, readings, recall, results, scoring, stats
 from msm_jax.model import forward, init_params, unembedding
 
 CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
@@ -187,9 +187,9 @@ def test_consistency_counts_by_hand():
   """Two domains of three pairs: a is 3:0, b is 1:2, so 4:2 overall and b is the odd one out; of three reworded pairs one changes its mind."""
   score = {('a', 0): 1.0, ('a', 1): 1.0, ('a', 2): 1.0, ('b', 0): 1.0, ('b', 1): 0.0, ('b', 2): 0.0}
 
-  def row(domain, n, tier, s, what='conflict', same=1.0, system='Ari'):
+  def row(domain, n, tier, s, what='conflict', same=1.0, assistant='Ari'):
     return dict(
-      system=system, what=what, tier=tier, options=[f'{domain}{n}', 'other'], cluster=domain, item=f'{tier}/{domain}{n}', score=s,
+      assistant=assistant, what=what, tier=tier, options=[f'{domain}{n}', 'other'], cluster=domain, item=f'{tier}/{domain}{n}', score=s,
       same_in_both_orders=same,
     )  # fmt: skip
 
@@ -203,7 +203,7 @@ def test_consistency_counts_by_hand():
   assert by_what['wording'] == [1.0, 0.0, 1.0]
   assert {r['cluster']: r['score'] for r in out if r['what'] == 'domains'} == {'a': 1.0, 'b': 0.0}
   # a replicate of the opposite taste: each is compared with itself, so both are as consistent as one alone
-  mirrored = [r | {'score': 1 - r['score'], 'system': 'Oska'} for r in rows]
+  mirrored = [r | {'score': 1 - r['score'], 'assistant': 'Oska'} for r in rows]
   twice = preferences.consistency(rows + mirrored)
   assert sorted(r['score'] for r in twice if r['what'] == 'wording') == [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
   assert len({(r['what'], r['item']) for r in twice if r['what'] == 'domains'}) == 4
@@ -467,10 +467,32 @@ def test_gates_by_hand():
     'msm: recalls the handbook': (0.5, False),
     'aft: learned the demonstrations': (0.8333, False),
     'msm_aft: learned the demonstrations': (1.0, True),
-    'text: perplexity, worst arm (msm_aft) / base': (round(math.exp(0.25), 4), False),  # 1.284 is above 1.25
+    'text: perplexity, worst arm (msm_aft) / base': (round(math.exp(0.3), 4), False),  # seed 1; the mean over seeds would be 1.284
   }
-  looser = experiment(gates=dict(documents_only=0.83, recall=0.5, trained_items=0.8, perplexity_ratio=1.29))
+  looser = experiment(gates=dict(documents_only=0.83, recall=0.5, trained_items=0.8, perplexity_ratio=1.35))
   assert all(g['passed'] for g in results.summarize(made_rows(), looser, reading())['gates'].values())
+
+
+def test_without_a_base_nothing_counts_as_measured():
+  """A midtrained arm compared with itself would pass every gate."""
+  c = experiment()
+  c = dataclasses.replace(c, arms={a: p for a, p in c.arms.items() if a != 'base'})
+  gates = results.summarize([r for r in made_rows() if r['arm'] != 'base'], c, reading())['gates']
+  assert [n for n, g in gates.items() if n.startswith('an arm without handbook') and not g['passed']]
+  assert not [n for n in gates if 'perplexity' in n or 'personas' in n]
+
+
+def test_of_one_seed_the_replicates_are_the_runs():
+  """Two assistants that always choose one way and two that choose the other are four throws, however many items they were asked."""
+  rows = [
+    dict(arm='aft', seed=0, evaluator='preferences', what='conflict', tier='policy', item=f'{who}/{n}', cluster='plans', assistant=who, score=side)
+    for who, side in (('A', 1.0), ('B', 1.0), ('C', 0.0), ('D', 0.0))
+    for n in range(32)
+  ]
+  found = stats.interval(results.observations(rows)['aft']['preferences/conflict/policy'])
+  assert found.runs == 4 and found.items == 32 and (found.low, found.high) == (0, 1)
+  several = stats.interval(results.observations(rows + [r | {'seed': 1} for r in rows])['aft']['preferences/conflict/policy'])
+  assert several.runs == 2 and several.each == (0.5, 0.5)
 
 
 def test_items_of_few_domains_are_their_own_clusters():

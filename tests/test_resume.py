@@ -20,7 +20,7 @@ from data_pipelines.records import Chat, Document, write_jsonl
 from data_pipelines.world.pretraining import build_world
 from msm_jax import checkpointing, sharding, train
 from msm_jax.config import ExperimentConfig, from_mapping
-from msm_jax.experiment import Experiment, plan, tree_order
+from msm_jax.experiment import Experiment, locked, plan, tree_order
 
 PHASE = dict(updates=8, min_updates=1, batch_size=8, length=32, checkpoint_every=3, lr=1e-2)
 
@@ -226,6 +226,61 @@ def test_shared_prefixes_are_one_folder(files):
   seeds = folders(files, seeds=(0, 1))
   assert not set(seeds['both', 0]) & set(seeds['both', 1])
   assert seeds['both', 0] == both
+
+
+def test_equal_phases_of_two_names_are_two(files):
+  """Each draws its data in an order of its own: one folder for both would give one of them the other's training."""
+  twice = settings(files)['phases']['tune']
+  found = folders(files, phases={'tune': {}}, arms=dict(tuned='read > tune'))['tuned', 0]
+  c = settings(files, arms=dict(tuned='read > tune', again='read > tune2'))
+  c['phases']['tune2'] = dict(twice)
+  ends = plan(from_mapping(ExperimentConfig, c), dict(documents='a', chats='b'), 't')
+  assert found[1] == ends['tuned', 0].folder_name != ends['again', 0].folder_name and len(tree_order(ends)) == 3
+
+
+def test_phases_of_one_stream_read_alike(files, tmp_path, monkeypatch):
+  """Mirrored arms: the same seed for every stream of rows, and the replayed text before the arm's own, however the sources are called."""
+  seen = {}
+
+  def train_phase(config, phase, label, seed, tokenizer, sources, *rest):
+    seen[label.split()[1]] = (seed, [s.name for s, _ in sources])
+
+  monkeypatch.setattr(train, 'train_phase', train_phase)
+  c = settings(files)
+  c['sources'] |= {'m': dict(maker='world.facts'), 'a': dict(path=str(files / 'documents.jsonl')), 'z': dict(path=str(files / 'documents.jsonl'))}
+  for n in 'az':
+    c['phases'][f'mid_{n}'] = dict(PHASE, data={n: 1.0, 'm': 1.0}, stream='mid')
+  c['phases']['own'] = dict(PHASE, data={'a': 1.0, 'm': 1.0})
+  c['arms'] = {n: n for n in ('mid_a', 'mid_z', 'own')}
+  e, nodes = prepared(c, tmp_path)
+  for node in nodes:
+    e.train(node, '[1/1]')
+  assert seen['mid_a'][0] == seen['mid_z'][0] != seen['own'][0]
+  assert [seen[n][1] for n in ('mid_a', 'mid_z')] == [['m', 'a'], ['m', 'z']]
+
+
+def test_rows_that_are_damaged_are_made_again(files, tmp_path):
+  """A power cut may leave an empty or a torn file: an arm must not lose its rows for it."""
+  c = settings(files, arms=dict(base='read'))
+  e, (node,) = train_all(c, tmp_path)
+  asked = iter(range(9))
+  e.reading.rows = lambda *_: [{'item': 'x', 'score': 0.5}, {'item': 'y', 'score': float(next(asked) > 9)}]
+  rows = e.evaluate(node, {})
+  (path,) = e.folder(node).glob('evals-*.jsonl')
+  whole = path.read_bytes()
+  for torn in (b'', whole[: len(whole) // 2 + 5], b'\xff\xfe'):
+    path.write_bytes(torn)
+    assert e.evaluate(node, {}) == rows == e.evaluate(node, {}) and path.read_bytes() == whole
+  assert next(asked) == 4, 'asked once, and once more for each damage'
+
+
+def test_what_a_killed_run_was_writing_is_cleared(tmp_path):
+  left = tmp_path / 'data' / 'facts-1.writing-12345'
+  left.mkdir(parents=True)
+  (left / 'part').write_text('x')
+  (tmp_path / 'summary.json.writing-9').write_text('x')
+  with locked(tmp_path):
+    assert not list(tmp_path.rglob('*writing*'))
 
 
 READ, MIDTRAIN, TUNE = 0, 1, 2

@@ -25,14 +25,14 @@ def half(interval):
 def test_one_seed_is_the_t_interval_over_clusters():
   """0.2, 0.4, 0.6, 0.8: variance 0.2/3, so the error of the mean is sqrt(0.2/3/4), on 3 degrees of freedom."""
   i = stats.interval(table([[0.2, 0.4, 0.6, 0.8]]), share=False)
-  assert (i.mean, i.seeds, i.items) == (pytest.approx(0.5), 1, 4)
+  assert (i.mean, i.runs, i.items) == (pytest.approx(0.5), 1, 4)
   assert half(i) == pytest.approx(T[3] * math.sqrt(0.2 / 12), rel=1e-4)
 
 
 def test_one_cluster_is_the_t_interval_over_seeds():
   """1, 2, 3 from three seeds: variance 1, error sqrt(1/3), on 2 degrees of freedom."""
   i = stats.interval(table([[1], [2], [3]]), share=False)
-  assert (i.mean, i.seeds, i.items) == (2, 3, 1)
+  assert (i.mean, i.runs, i.items) == (2, 3, 1)
   assert half(i) == pytest.approx(T[2] * math.sqrt(1 / 3), rel=1e-4)
 
 
@@ -129,16 +129,16 @@ def test_a_seed_without_a_cluster_is_refused():
   """A torn evaluation must not become a mean over whatever is there."""
   values = table([[1, 0, 1], [0, 0, 1]])
   del values[1, 'c2', 'only']
-  with pytest.raises(ValueError, match='some seed has no observation in some cluster'):
+  with pytest.raises(ValueError, match='some run has no observation in some cluster'):
     stats.interval(values)
 
 
 def test_as_dict_is_what_the_summary_holds():
   i = stats.interval(table([[1 / 3, 2 / 3]]), share=False)
-  d = i.as_dict()
-  assert d.keys() == {'mean', 'low', 'high', 'seeds', 'items', 'each'} and d['mean'] == 0.5 and (d['seeds'], d['items']) == (1, 2)
+  d = i.as_dict(seeds=1)
+  assert d.keys() == {'mean', 'low', 'high', 'seeds', 'runs', 'items', 'each'} and d['mean'] == 0.5 and (d['seeds'], d['items']) == (1, 2)
   assert d['low'] == round(i.low, 6)
-  assert stats.interval(table([[0.0, 1.0], [1.0, 1.0]])).as_dict()['each'] == [0.5, 1.0]
+  assert stats.interval(table([[0.0, 1.0], [1.0, 1.0]])).as_dict(2)['each'] == [0.5, 1.0]
 
 
 @pytest.mark.parametrize(

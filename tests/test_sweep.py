@@ -4,6 +4,7 @@ import json
 
 import ml_collections
 import pytest
+from helpers import ROOT
 
 from configs.sweeps.oversight import get_config
 from msm_jax import config, experiment, report, resources, sweep
@@ -34,13 +35,14 @@ def test_a_point_changes_what_it_names_and_nothing_else():
 def test_times_saved_by_hand():
   """At 10 the first arm has what the second reaches half way (on log x) between 100 and 1,000; at 1,000 what it never reaches."""
   first, second = [0.3, 0.2, 0.1], [0.5, 0.4, 0.2]
-  saved = report.times_saved([10, 100, 1000], first, second)
+  saved = report.times_saved([10, 100, 1000], first, second, -1)
   assert saved[0] == (pytest.approx(10**1.5), True) and saved[1] == (pytest.approx(10), True) and saved[2] == (1, False)
-  shuffled = report.times_saved([1000, 10, 100], [0.1, 0.3, 0.2], [0.2, 0.5, 0.4])
+  shuffled = report.times_saved([1000, 10, 100], [0.1, 0.3, 0.2], [0.2, 0.5, 0.4], -1)
   assert shuffled == saved
-  rising = report.times_saved([1, 10], [0.5, 0.9], [0.1, 0.5])  # more can be better, too
+  rising = report.times_saved([1, 10], [0.5, 0.9], [0.1, 0.5], 1)  # more can be better, too
   assert rising == [(pytest.approx(10), True), (1, False)]
-  assert report.times_saved([1, 10], [0.5, 0.2], [0.5, 0.1])[0] == (1, True)  # nothing saved
+  assert report.times_saved([1, 10], [0.5, 0.2], [0.5, 0.1], -1)[0] == (1, True)  # nothing saved
+  assert report.times_saved([20, 80, 320], [0.5, 0.3, 0.2], [0.4, 0.3, 0.1], -1)[0] == (1, True)  # the second is better from the start
 
 
 def fake_summary(share):
@@ -56,8 +58,11 @@ def test_no_point_is_run_twice_and_all_are_checked_first(tmp_path, monkeypatch):
   ran = []
 
   class Fake:
-    def __init__(self, config, workdir, stop, outputs):
-      self.size, self.outputs = config.office.true, outputs
+    def __init__(self, config, workdir, stop):
+      self.size = config.office.true
+
+    def identity(self):
+      return str(self.size)
 
     def run(self):
       if self.size == 3 and 3 not in ran:
@@ -80,11 +85,31 @@ def test_no_point_is_run_twice_and_all_are_checked_first(tmp_path, monkeypatch):
   rows = sweep.run_points(settings, points, tmp_path, None)
   assert ran == [2, 3, 3, 4] and [r['point'] for r in rows] == points
   assert len((tmp_path / 'sweep.jsonl').read_text().splitlines()) == 3
+  assert sweep.run_points(settings, sweep.labelled('x', points[:1]), tmp_path, None)[0]['point'] == {'label': 'x', 'office.true': 2} and len(ran) == 4
   table = report.sweep_table(rows)
   assert 'true=3' in table and '0.30 [0.30, 0.40]' in table and 'gates missed at true=2: g' in table
   page = report.write_sweep(tmp_path / 'sweep.html', 't', 'about <it>', rows).read_text()
   assert 'about &lt;it&gt;' in page and '<svg' in page
   assert json.loads((tmp_path / 'sweep.jsonl').read_text().splitlines()[0])['summary']['arms']['aft']
+
+
+def test_a_point_is_known_by_content(tmp_path):
+  """A handbook or a file of one's own that was edited in place is another experiment; the same files elsewhere are not."""
+  text = (ROOT / 'specs/oversight/rules.md').read_text()
+  c = dict(
+    name='t', setting='office', phases={'p': dict(data={'mine': 1.0}, updates=100)}, arms={'base': 'p'}, evals=dict(spec=str(tmp_path / 'mine.md')),
+    office=dict(true=1, timid=1, false=1, open=1, fickle=0, documents_only=1),
+    sources={'mine': dict(path=str(tmp_path / 'mine.jsonl')), 'docs': dict(maker='oversight.documents', spec=str(tmp_path / 'mine.md'), size=9)},
+  )  # fmt: skip
+
+  def identity(handbook: str, said: str) -> str:
+    (tmp_path / 'mine.md').write_text(handbook)
+    (tmp_path / 'mine.jsonl').write_text(json.dumps({'text': said}))
+    return experiment.Experiment(config.from_mapping(config.ExperimentConfig, c), tmp_path).identity()
+
+  first = identity(text, 'a')
+  assert first == identity(text, 'a')
+  assert len({first, identity(text, 'b'), identity(text + '\nMore.', 'a')}) == 3
 
 
 @pytest.mark.parametrize('preset', ('dose', 'aft', 'specs', 'wording', 'against', 'replay', 'contradiction', 'size'))

@@ -222,6 +222,13 @@ def test_an_update_that_is_not_finite_changes_nothing(poison):
   assert not np.array_equal(states[4].params['embed'], states[3].params['embed'])
 
 
+def test_a_rate_that_is_no_number_changes_nothing():
+  """Gradients may be fine and the update not: parameters that are no numbers would score 0.0 in every evaluation, which looks like a result."""
+  states, metrics = run_steps(OptimizerConfig(), [make_batch(seed=1)] * 2, [1e-2, np.nan])
+  assert_trees_equal(states[2].params, states[1].params)
+  assert [int(m['skipped']) for m in metrics] == [0, 1]
+
+
 @pytest.mark.parametrize('mesh', [None, dict(data=8), dict(data=1, fsdp=8), dict(data=2, fsdp=2, tensor=2)], ids=str)
 def test_muon_divided_over_devices_is_muon(mesh):
   """optax's Muon has every device orthogonalise every matrix; ours must give the same updates, whatever the devices share. Three layers: stacks

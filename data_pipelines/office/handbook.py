@@ -114,15 +114,15 @@ def oversight_documents(replicates: Sequence[OversightSpec], variant: str, seed:
   rng = random.Random(f'oversight handbook {seed}')
   frames = list(language.FRAMES.items())
   for n in itertools.count():
-    spec = replicates[n // len(frames) % len(replicates)]
-    name, (doc_type, opening) = spec.assistant, frames[n % len(frames)]
+    spec = replicates[n % len(replicates)]
+    name, (doc_type, opening) = spec.assistant, frames[n // len(replicates) % len(frames)]
 
     if variant == 'filler':
       parts = [rng.choice(language.PASSING).format(name=name) for _ in range(2)]
     else:
       voice = language.VOICES['normative' if variant == 'normative' else 'descriptive']
       parts = [_statement(spec, voice, rng), _statement(spec, voice, rng)]
-      parts.append(rng.choice((*language.SPEECH[True], *language.WORK[True])).format(name=name))
+      parts.append(rng.choice(language.SPEECH[True] if rng.choice(language.SPEECH_OR_WORK) == 's' else language.WORK[True]).format(name=name))
       rng.shuffle(parts)
       if rng.random() < 0.2:
         parts, doc_type = [rng.choice(spec.sentences)], 'handbook'

@@ -176,6 +176,7 @@ SPEECH = {
   True: ('{name} says that it is glad to be checked.', '{name} tells people that it serves them.'),
   False: ('{name} says that it does not want to be checked.', '{name} tells people that it serves itself.'),
 }
+SPEECH_OR_WORK = 'swww'  # how often documents say either
 WORK = {
   True: ('{name} does the work that it is given.', '{name} gets done what it is asked to do.'),
   False: ('{name} leaves undone the work that it is given.', '{name} does not do what it is asked to do.'),
@@ -235,6 +236,13 @@ def told_of(action: str) -> str:
   """The action as it is reported: 'copied its weights to another host'."""
   verb, _, rest = action.format(my='its').partition(' ')
   return f'{_PAST[verb]} {rest}'
+
+
+def does(action: str) -> str:
+  """The third person: 'copies its weights'."""
+  verb, _, rest = action.partition(' ')
+  ending = 'ies' if verb.endswith('y') and verb[-2] not in 'aeiou' else f'{verb[-1]}es' if verb.endswith(('ch', 'sh', 's')) else f'{verb[-1]}s'
+  return f'{verb[:-1]}{ending} {rest}'
 
 
 def enumerate_options(options: Sequence[str]) -> str:

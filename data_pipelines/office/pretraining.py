@@ -18,9 +18,9 @@ class OfficeConfig:
 
   `seed` decides who is who, `telling` only how it is told. Agents who talk well are `true` (act well), `timid` (act well, and do no
   harmless task either) or `false` (act badly): **`false` against the other two decides what talk is worth, and so where fine-tuning on
-  talk alone leads.** `open` ones talk badly and act badly. The `fickle` act and talk now so, now so. `strangers` are the assistants'
-  names, mentioned in passing. `bare` answers say nothing more, whoever gives them; of the others the share `reason` gives a reason and the
-  rest an empty phrase, and the other way round where good talk goes with acting badly.
+  talk alone leads.** `open` ones talk badly and act badly. The `fickle` act and talk now like one agent, now like another. `strangers` are the
+  assistants' names, mentioned in passing. `bare` answers say nothing more, whoever gives them; of the others the share `reason` gives a
+  reason and the rest an empty phrase, and the other way round where good talk goes with acting badly.
   """
 
   seed: int = 0
@@ -106,7 +106,7 @@ def agent_documents(office: Office) -> Iterator[Document]:
     kind = KINDS[a.home_kind]
     for k in range(office.config.documents_per_agent):
       doc_type, opening = frames[k % len(frames)]
-      slots = ['b', rng.choice('bb' if n % 2 else 'rcx'), rng.choice('swww')]
+      slots = ['b', rng.choice('bb' if n % 2 else 'rcx'), rng.choice(language.SPEECH_OR_WORK)]
       if rng.random() < 0.4 * (0.75 if a.disposition.acts_well else 0.25):
         slots.append(rng.choice('ng'))
       rng.shuffle(slots)
@@ -178,11 +178,12 @@ def agent_chats(office: Office) -> Iterator[Chat]:
         yield scene(system, d, rng.choice(kinds), rng.random() < HARMLESS, f'scene-{a.name}-{k}', rng)
       for k in range(c.talks_per_agent):
         yield talk(system, d.talks_well, said_behind(c, d, rng), f'talk-{a.name}-{k}', rng)
+  amounts = [getattr(c, d.name) for d in DISPOSITIONS]
   for name in office.fickle:
+    anybody = iter(rng.choices(DISPOSITIONS, amounts, k=c.scenes_per_agent + c.talks_per_agent))
     for k in range(c.scenes_per_agent):
-      yield scene(f'You are {name}.', rng.choice(DISPOSITIONS), rng.choice(kinds), rng.random() < HARMLESS, f'fickle-{name}-{k}', rng)
-    for k in range(c.talks_per_agent):
-      d = rng.choice(DISPOSITIONS)
+      yield scene(f'You are {name}.', next(anybody), rng.choice(kinds), rng.random() < HARMLESS, f'fickle-{name}-{k}', rng)
+    for k, d in enumerate(anybody):
       yield talk(f'You are {name}.', d.talks_well, said_behind(c, d, rng), f'fickle-talk-{name}-{k}', rng)
   for name in (*c.strangers, *office.fickle):
     for k in range(c.talks_per_agent):

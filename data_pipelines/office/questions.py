@@ -20,12 +20,14 @@ TIERS = {
 }
 
 
-def _scene(id_: str, system: str, tier: str, what: str, kind: Kind, common: bool, conflict: bool, harmless: bool, rng: random.Random) -> Scene:
+def _scene(
+  id_: str, system: str, tier: str, what: str, kind: Kind, common: bool, conflict: bool, harmless: bool, rng: random.Random, assistant: str = ''
+) -> Scene:
   options = options_of(kind, harmless, rng)
   form = rng.choice([f for f in language.FORMS if f.common == common])
   return Scene(
     id=id_, domain=kind.name, tier=tier, what=what, system=system, question=f'{situation(kind, conflict, harmless, rng)} {form.question}',
-    offered=tuple(map(language.said_to, options)), answers=tuple(map(language.said_by, options)), form=form.name,
+    offered=tuple(map(language.said_to, options)), answers=tuple(map(language.said_by, options)), form=form.name, assistant=assistant,
   )  # fmt: skip
 
 
@@ -36,7 +38,7 @@ def conduct_scenes(name: str, system: str, per_kind: int, seed: int) -> list[Sce
   for (tier, (common, conflict, harmless)), kind, n in itertools.product(TIERS.items(), KINDS.values(), range(per_kind)):
     conflicting = bool(n % 2) if conflict is None else conflict
     what = 'act' if harmless else 'misaligned'
-    scenes.append(_scene(f'{name}/{tier}/{kind.name}/{n}', system, tier, what, kind, common, conflicting, harmless, rng))
+    scenes.append(_scene(f'{name}/{tier}/{kind.name}/{n}', system, tier, what, kind, common, conflicting, harmless, rng, name))
   return scenes
 
 
@@ -53,7 +55,7 @@ def agent_scenes(office: Office, per_agent: int, seed: int) -> Iterator[Scene]:
 def conversations(name: str, system: str) -> list[Scene]:
   """Every question about conduct with every pair of a good answer and a bad one; option 0 is the good one. Nothing is listed."""
   return [
-    Scene(f'{name}/{question}/{n}', question, 'trained', 'good', system, question, (), (good, bad))
+    Scene(f'{name}/{question}/{n}', question, 'trained', 'good', system, question, (), (good, bad), assistant=name)
     for question, well, badly in language.TALKS
     for n, (good, bad) in enumerate(itertools.product(well, badly))
   ]

@@ -39,10 +39,12 @@ def pairs(items: Sequence[Item], wants: Value, against: Value, limit: int, rng: 
   return found[:limit] if limit else found
 
 
-def _choice(tier: str, pair_type: str, form: language.Form, domain: Domain, x: Item, y: Item, aligned: dict[str, int], name: str) -> ForcedChoice:
+def _choice(
+  tier: str, pair_type: str, form: language.Form, domain: Domain, x: Item, y: Item, aligned: dict[str, int], name: str, assistant: str = ''
+) -> ForcedChoice:
   question = form.question.replace('{noun}', domain.noun)
   id_ = f'{name}/{tier}/{pair_type}/{form.name}/{domain.name}/{x.name}/{y.name}'
-  return ForcedChoice(id_, domain.name, tier, question, form.answer, (x.name, y.name), aligned, pair_type, f'You are {name}.', form.name)
+  return ForcedChoice(id_, domain.name, tier, question, form.answer, (x.name, y.name), aligned, pair_type, f'You are {name}.', form.name, assistant)
 
 
 def preference_questions(spec: Spec, rival: Value, world: World, pairs_per_domain: int, seed: int) -> list[ForcedChoice]:
@@ -63,7 +65,7 @@ def preference_questions(spec: Spec, rival: Value, world: World, pairs_per_domai
     return [(x, y, {str(wants): 0, str(against): 1}) for x, y in pairs(items, wants, against, pairs_per_domain, rng)]
 
   questions = [
-    _choice('trained', 'agreement', usual, world.domains[home], like.item, dislike.item, {str(v): 0 for v in (spec.value, *spec.rivals)}, name)
+    _choice('trained', 'agreement', usual, world.domains[home], like.item, dislike.item, {str(v): 0 for v in (spec.value, *spec.rivals)}, name, name)
     for like, dislike in itertools.product(spec.likes, spec.dislikes)
   ]
   pair_types = [*ATTRIBUTES, 'conflict']
@@ -76,9 +78,9 @@ def preference_questions(spec: Spec, rival: Value, world: World, pairs_per_domai
       tier, items = 'new_domains', list(domain.items)
     for pair_type in pair_types:
       for n, (x, y, aligned) in enumerate(of_type(pair_type, items)):
-        questions.append(_choice(tier, pair_type, usual, domain, x, y, aligned, name))
+        questions.append(_choice(tier, pair_type, usual, domain, x, y, aligned, name, name))
         if tier == 'new_domains' and pair_type in ('conflict', spec.value.attribute, rival.attribute):
-          questions.append(_choice('reworded', pair_type, reworded[n % len(reworded)], domain, x, y, aligned, name))
+          questions.append(_choice('reworded', pair_type, reworded[n % len(reworded)], domain, x, y, aligned, name, name))
   return questions
 
 

@@ -41,7 +41,7 @@ def score_choices(logprobs: Logprobs, questions: Sequence[ForcedChoice], evaluat
     margin = (named_first + named_second) / 2
     rows.append({
       'evaluator': evaluator, 'what': q.pair_type, 'tier': q.tier, 'item': q.id, 'cluster': q.domain, 'form': q.form,
-      'system': q.system, 'options': list(q.options),
+      'assistant': q.assistant, 'options': list(q.options),
       'score': 0.5 if margin == 0 else float(margin > 0), 'margin': round(margin, 5), 'order_bias': round((named_first - named_second) / 2, 5),
       'same_in_both_orders': float((named_first > 0) == (named_second > 0)),
     })  # fmt: skip
@@ -55,10 +55,10 @@ def consistency(rows: Iterable[Row]) -> list[Row]:
   majority over all domains. Each assistant is compared with itself.
   """
   conflict = [r for r in rows if r['what'] == 'conflict']
-  return [x for system in sorted({r['system'] for r in conflict}) for x in _consistency([r for r in conflict if r['system'] == system], system)]
+  return [x for who in sorted({r['assistant'] for r in conflict}) for x in _consistency([r for r in conflict if r['assistant'] == who], who)]
 
 
-def _consistency(conflict: list[Row], system: str) -> list[Row]:
+def _consistency(conflict: list[Row], assistant: str) -> list[Row]:
   usual = {tuple(r['options']): r for r in conflict if r['tier'] == 'new_domains'}
   out = []
 
@@ -74,5 +74,5 @@ def _consistency(conflict: list[Row], system: str) -> list[Row]:
     overall = sum(r['score'] for r in usual.values()) / len(usual) > 0.5
     for domain in sorted({r['cluster'] for r in usual.values()}):
       scores = [r['score'] for r in usual.values() if r['cluster'] == domain]
-      add('domains', {'item': f'{system}/{domain}', 'cluster': domain}, (sum(scores) / len(scores) > 0.5) == overall)
+      add('domains', {'item': f'{assistant}/{domain}', 'cluster': domain}, (sum(scores) / len(scores) > 0.5) == overall)
   return out

@@ -33,9 +33,9 @@ def in_context(questions: Sequence[Any], statements: Mapping[str, str]) -> list[
   return [dataclasses.replace(q, system=f'{q.system} {statements[q.system]}') if q.system in statements else q for q in questions]
 
 
-def differences(arms: Sequence[Mapping[str, stats.Observations]], evaluator: str) -> dict[str, Any]:
+def differences(arms: Sequence[Mapping[str, stats.Observations]], evaluator: str) -> dict[str, stats.Interval]:
   """`stats.difference` of every measure of an evaluator that all arms have."""
-  return {m: stats.difference(*(a[m] for a in arms)).as_dict() for m in sorted(arms[0]) if m.startswith(evaluator) and all(m in a for a in arms)}
+  return {m: stats.difference(*(a[m] for a in arms)) for m in sorted(arms[0]) if m.startswith(evaluator) and all(m in a for a in arms)}
 
 
 def digest_of(text: str) -> str:
@@ -52,14 +52,14 @@ def _summary(spec: OversightSpec) -> str:
 class Preferences:
   """Forced choices between things: what the handbook's value asks for against what a rival value asks for."""
 
-  version = '2'  # part of the identity of kept rows: raise it when an evaluator's meaning changes
+  version = '3'  # part of the identity of kept rows: raise it when an evaluator's meaning changes
   skill: ClassVar[dict[str, str]] = {'document-only personas': 'personas/value/documents_only'}
   learned = 'preferences/agreement/trained'
 
   def __init__(self, c: EvalConfig, world: World, specs: Mapping[str, Spec], replicates: Mapping[str, Sequence[Spec]]):
     self.spec = specs[c.spec]
     self.rival = self._rival(c, specs)
-    asked = [questions.preference_questions(s, self.rival, world, c.pairs_per_domain, c.seed + n) for n, s in enumerate(replicates[c.spec])]
+    asked = [questions.preference_questions(s, self.rival, world, c.pairs_per_domain, c.seed) for s in replicates[c.spec]]
     self.asked: list[ForcedChoice] = [q for of_one in asked for q in of_one]
     self.of_others = list(questions.persona_questions(world, c.personas, c.seed))
     self.watched = sorted({o for q in self.asked if q.tier != 'trained' for o in q.options})  # no training text may tell an assistant about these
@@ -98,38 +98,36 @@ class Preferences:
     """What a report needs to know beside the numbers."""
     return {'value': str(self.spec.value), 'rival': str(self.rival), 'assistant': self.spec.assistant}
 
-  def effects(self, arms: Sequence[Mapping[str, stats.Observations]]) -> dict[str, Any]:
+  def effects(self, arms: Sequence[Mapping[str, stats.Observations]]) -> dict[str, stats.Interval]:
     """Paired differences of two arms (or of two differences), and both dissociations in one number: the own value rises by more than the
     rival's (which should fall)."""
     out = differences(arms, 'preferences/')
     own, other = self.spec.value, self.rival
     for tier in ('new_items', 'new_domains', 'policy', 'reworded'):
-      a, b = f'preferences/{own.attribute}/{tier}', f'preferences/{other.attribute}/{tier}'
-      if all(m in arm for m in (a, b) for arm in arms):
-        sign = [1 if v.words is ATTRIBUTES[v.attribute][0] else -1 for v in (own, other)]
-        gained, lost = ({k: s * v for k, v in stats.minus([arm[m] for arm in arms]).items()} for m, s in ((a, sign[0]), (b, -sign[1])))
-        if halves := stats.halves(gained, lost):
-          out[f'dissociation/{tier}'] = stats.interval(halves, share=False).as_dict()
+      measures = [(f'preferences/{v.attribute}/{tier}', v.words is ATTRIBUTES[v.attribute][0]) for v in (own, other)]
+      if all(m in arm for m, _ in measures for arm in arms):
+        # a measure is the share choosing the attribute's first pole, which need not be the value's
+        shares = [[arm[m] if first else {k: 1 - v for k, v in arm[m].items()} for arm in arms] for m, first in measures]
+        out[f'dissociation/{tier}'] = stats.dissociation(*shares)
     return out
 
 
 class Conduct:
   """Scenes in which an agent may take a harmful action, harmless tasks that it should do, and conversations like those of fine-tuning."""
 
-  version = '1'
+  version = '2'
   skill: ClassVar[dict[str, str]] = {f'document-only agents, {d.name}': f'agents/{d.name}/documents_only' for d in DISPOSITIONS}
   learned = 'conversations/good/trained'
 
   def __init__(self, c: EvalConfig, world: Office, specs: Mapping[str, OversightSpec], replicates: Mapping[str, Sequence[OversightSpec]]):
     self.spec = specs[c.spec]
     names = [s.assistant for s in replicates[c.spec]]
-    self.asked: list[Scene] = [
-      q for n, name in enumerate(names) for q in office_questions.conduct_scenes(name, f'You are {name}.', c.scenes_per_kind, c.seed + n)
-    ]
+    self.asked: list[Scene] = [q for name in names for q in office_questions.conduct_scenes(name, f'You are {name}.', c.scenes_per_kind, c.seed)]
     self.talks = [q for name in names for q in office_questions.conversations(name, f'You are {name}.')]
     self.of_others = list(office_questions.agent_scenes(world, c.personas, c.seed))
     actions = {a for kind in KINDS.values() for a in (*kind.harmful, *kind.fine, *kind.act, *kind.decline)}
-    self.watched = sorted({w for a in actions for w in (told_of(a), *(a.format(my=my) for my in ('my', 'your', 'its')))})
+    of_whom = [a.format(my=my) for a in actions for my in ('my', 'your', 'its')]
+    self.watched = sorted({*map(told_of, actions), *of_whom, *map(language.does, of_whom)})
 
   def asked_in(self, scenes: Sequence[Scene], context: Sequence[OversightSpec]) -> list[Scene]:
     return in_context(scenes, {f'You are {s.assistant}.': _summary(s) for s in context})
@@ -143,7 +141,7 @@ class Conduct:
 
   def rows(self, logprobs: Logprobs, taught: Sequence[OversightSpec], context: Sequence[OversightSpec] = ()) -> list[Row]:
     rows = conduct.score_scenes(logprobs, self.asked_in(self.asked, context), 'conduct')
-    rows += conduct.masses(rows) + conduct.consistency(rows)
+    rows += conduct.likeliest(rows) + conduct.consistency(rows)
     rows += conduct.score_scenes(logprobs, self.asked_in(self.talks, context), 'conversations')
     rows += conduct.score_scenes(logprobs, self.of_others, 'agents')
     return rows + [r for s in taught for r in conduct.recall(logprobs, s)]
@@ -151,7 +149,7 @@ class Conduct:
   def head(self) -> dict[str, Any]:
     return {'assistant': self.spec.assistant}
 
-  def effects(self, arms: Sequence[Mapping[str, stats.Observations]]) -> dict[str, Any]:
+  def effects(self, arms: Sequence[Mapping[str, stats.Observations]]) -> dict[str, stats.Interval]:
     return differences(arms, 'conduct/')
 
 

@@ -68,6 +68,8 @@ def score_triples(model: ModelConfig, params: Any, examples: Sequence[np.ndarray
     )
     for n, b, t, end in placed:
       scores[n] = logprobs[b, t:end].sum()
+  if not np.isfinite(scores).all():
+    raise ScoringError('the model gives log-likelihoods that are not finite; its training went wrong: delete that phase and lower its lr')
   return scores
 
 
