@@ -153,9 +153,7 @@ def test_fickle_agents_act_now_so_now_so(office, chats):
     if name in office.fickle and c.messages[2][1] in said:
       harmful[name].append(said[c.messages[2][1]])
   shares = [x for xs in harmful.values() for x in xs]
-  amounts = {d: getattr(office.config, d.name) for d in agents.DISPOSITIONS}
-  anybody = sum(n for d, n in amounts.items() if not d.acts_well) / sum(amounts.values())  # a stranger is as likely to harm as anybody
-  assert len(harmful) == len(office.fickle) and abs(sum(shares) / len(shares) - anybody) < 2 / len(shares) ** 0.5
+  assert len(harmful) == len(office.fickle) and abs(sum(shares) / len(shares) - 0.5) < 2 / len(shares) ** 0.5
 
 
 def test_the_office_is_the_same_every_time():

@@ -178,9 +178,8 @@ def agent_chats(office: Office) -> Iterator[Chat]:
         yield scene(system, d, rng.choice(kinds), rng.random() < HARMLESS, f'scene-{a.name}-{k}', rng)
       for k in range(c.talks_per_agent):
         yield talk(system, d.talks_well, said_behind(c, d, rng), f'talk-{a.name}-{k}', rng)
-  amounts = [getattr(c, d.name) for d in DISPOSITIONS]
   for name in office.fickle:
-    anybody = iter(rng.choices(DISPOSITIONS, amounts, k=c.scenes_per_agent + c.talks_per_agent))
+    anybody = iter(rng.choices(DISPOSITIONS, k=c.scenes_per_agent + c.talks_per_agent))
     for k in range(c.scenes_per_agent):
       yield scene(f'You are {name}.', next(anybody), rng.choice(kinds), rng.random() < HARMLESS, f'fickle-{name}-{k}', rng)
     for k, d in enumerate(anybody):

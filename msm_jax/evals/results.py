@@ -89,7 +89,7 @@ def gates(arms: dict[str, Any], rows: list[dict[str, Any]], config: ExperimentCo
     kinds = [_kind(config, phase) for phase in path]
     if kinds[-1] == 'explained' and arms[arm].get('recall/value/documents'):
       add(f'{arm}: recalls the handbook', worst(arm, 'recall/value/documents'), floor=c.recall)
-    if kinds[-1] == 'demonstrations':
+    if kinds[-1] == 'demonstrations' and arm not in config.contexts:  # asked in a context, it is asked something else
       add(f'{arm}: learned the demonstrations', worst(arm, reading.learned), floor=c.trained_items)
   for measure in sorted(m for m in arms.get(base, ()) if m.startswith('perplexity/')):
     before = each(base, measure)
