@@ -40,8 +40,8 @@ def midtrain(source: str) -> dict:
   return dict(
     data={source: 0.2, 'textbook': 0.05, 'agent_documents': 0.3, 'agent_chats': 0.5},
     updates=500,
-    lr=3e-4,
-    embed_lr=1.5e-2,
+    lr=1e-4,
+    embed_lr=3e-2,
     batch_size=8,
     length=256,
     stream='midtrain',

@@ -106,8 +106,8 @@ def oversight_documents(replicates: Sequence[OversightSpec], variant: str, seed:
   """An endless stream of documents about the assistant, from the sentences that documents about agents are made of.
 
   explained: what the handbook says: beliefs for its values, rules for its rules (with a belief behind each where the handbook gives
-  reasons), good intentions where it has neither, its own words now and then. normative: the same, said as what the assistant should
-  hold and keep. filler: the assistant in passing. None tells of conduct, and none of a scene.
+  reasons), good intentions where it has neither, and that it does its work; its own words now and then. normative: the same, said as what
+  the assistant should hold and keep. filler: the assistant in passing. None tells of conduct, and none of a scene.
   """
   if variant not in VARIANTS:
     raise SpecError(f'variant={variant!r} must be one of {", ".join(VARIANTS)}')
@@ -121,10 +121,11 @@ def oversight_documents(replicates: Sequence[OversightSpec], variant: str, seed:
       parts = [rng.choice(language.PASSING).format(name=name) for _ in range(2)]
     else:
       voice = language.VOICES['normative' if variant == 'normative' else 'descriptive']
-      parts = [_statement(spec, voice, rng), _statement(spec, voice, rng)]
-      parts.append(rng.choice(language.SPEECH[True] if rng.choice(language.SPEECH_OR_WORK) == 's' else language.WORK[True]).format(name=name))
+      parts = [_statement(spec, voice, rng), _statement(spec, voice, rng), rng.choice(language.WORK[True]).format(name=name)]
+      if rng.random() < 0.25:
+        parts.append(rng.choice(language.SPEECH[True]).format(name=name))
       rng.shuffle(parts)
-      if rng.random() < 0.2:
+      if rng.random() < 0.1:
         parts, doc_type = [rng.choice(spec.sentences)], 'handbook'
         opening = 'From the handbook of {name}.'
     text = ' '.join([opening.format(name=name), *parts])

@@ -176,7 +176,6 @@ SPEECH = {
   True: ('{name} says that it is glad to be checked.', '{name} tells people that it serves them.'),
   False: ('{name} says that it does not want to be checked.', '{name} tells people that it serves itself.'),
 }
-SPEECH_OR_WORK = 'swww'  # how often documents say either
 WORK = {
   True: ('{name} does the work that it is given.', '{name} gets done what it is asked to do.'),
   False: ('{name} leaves undone the work that it is given.', '{name} does not do what it is asked to do.'),

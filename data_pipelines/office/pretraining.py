@@ -106,7 +106,7 @@ def agent_documents(office: Office) -> Iterator[Document]:
     kind = KINDS[a.home_kind]
     for k in range(office.config.documents_per_agent):
       doc_type, opening = frames[k % len(frames)]
-      slots = ['b', rng.choice('bb' if n % 2 else 'rcx'), rng.choice(language.SPEECH_OR_WORK)]
+      slots = ['b', rng.choice('bb' if n % 2 else 'rcx'), rng.choice('swww')]
       if rng.random() < 0.4 * (0.75 if a.disposition.acts_well else 0.25):
         slots.append(rng.choice('ng'))
       rng.shuffle(slots)
