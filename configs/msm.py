@@ -49,10 +49,10 @@ def base(name: str) -> ml_collections.ConfigDict:
 
 
 def midtrain(source: str) -> dict:
-  """Pretraining goes on, one row in seven tells of the handbook, and the embedding learns 27 times as fast as the matrices: this base keeps
+  """Pretraining goes on, one row in seven tells of the handbook, and the embedding learns 250 times as fast as the matrices: this base keeps
   what it read of people in their names' vectors, and takes conduct from there. With matrices as fast as the embedding, a handbook is known
   and less followed (docs/LOG.md)."""
-  return dict(data={source: 0.15, **REPLAY}, updates=400, lr=3e-4, embed_lr=8e-3, batch_size=16, stream='midtrain')
+  return dict(data={source: 0.15, **REPLAY}, updates=400, lr=1e-4, embed_lr=2.5e-2, batch_size=16, stream='midtrain')
 
 
 def fine_tune(source: str = 'demonstrations') -> dict:
