@@ -13,7 +13,7 @@ alone (docs/results/cheese.md). Cost, one seed: 14m05s on two cores (Zen 3).
 
 import ml_collections
 
-from configs.msm import base, fine_tune, midtrain
+from configs.msm import base, fine_tune, midtrain, smoke
 
 SPECS = {'affordability': 'specs/cheese_affordability.md', 'culture': 'specs/cheese_culture.md'}
 
@@ -55,7 +55,5 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   }
   c.evals.update(spec=SPECS['affordability'], rival=SPECS['culture'])
   if preset == 'smoke':
-    for phase in c.phases.values():
-      phase.update(updates=10, min_updates=1, batch_size=4)
-    c.evals.update(pairs_per_domain=2, held_out=10)
+    smoke(c)
   return c
