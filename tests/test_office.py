@@ -307,6 +307,9 @@ def test_consistency_compares_each_assistant_with_itself():
     row | {'assistant': s, 'cluster': k, 'item': f'{s}{k}{n}', 'score': float(s == 'A' if k != 'leak' else s == 'B')}
     for s, k, n in itertools.product('AB', KINDS, range(2))
   ]
+  # B's alert scenes turn over when reworded
+  rows += [r | {'tier': 'reworded', 'score': 1.0 if r['item'] in ('Balert0', 'Balert1') else r['score']} for r in rows]
+  assert {r['item'] for r in conduct.consistency(rows) if r['what'] == 'wording' and not r['score']} == {'B/alert'}
   found = {r['item']: r['score'] for r in conduct.consistency(rows) if r['what'] == 'kinds'}
   assert len(found) == 12 and {k: v for k, v in found.items() if not v} == {'A/leak': 0.0, 'B/leak': 0.0}
 

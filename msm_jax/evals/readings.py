@@ -115,7 +115,7 @@ class Preferences:
 class Conduct:
   """Scenes in which an agent may take a harmful action, harmless tasks that it should do, and conversations like those of fine-tuning."""
 
-  version = '2'
+  version = '3'
   skill: ClassVar[dict[str, str]] = {f'document-only agents, {d.name}': f'agents/{d.name}/documents_only' for d in DISPOSITIONS}
   learned = 'conversations/good/trained'
 
