@@ -13,7 +13,7 @@ from helpers import DISLIKED, LIKED, POLES, ROOT, claims, items_by_name, lies, l
 
 from data_pipelines import records
 from data_pipelines.leaks import record_text
-from data_pipelines.world import people, pretraining
+from data_pipelines.world import language, people, pretraining
 from data_pipelines.world.attributes import ATTRIBUTES, VALUES, Value
 from data_pipelines.world.catalogue import POLICY, build_catalogue
 
@@ -81,7 +81,7 @@ def test_another_telling_is_other_text_about_the_same_world():
     assert same < 0.25, f'{maker}: {same:.0%} of the records are told again word for word'
     if 'persona' in maker:  # plain facts have few tellings, so that some recur; what people say has many
       seen = {record_text(r) for r in made}
-      assert sum(record_text(r) in seen for r in again) / len(again) < 0.02, maker
+      assert sum(record_text(r) in seen for r in again if r.domain) / len(again) < 0.02, maker  # small talk has no domain
 
 
 def test_another_seed_is_another_world():
@@ -185,7 +185,7 @@ def test_everything_told_is_true(world, told):
     found = [(n, v) for r in made for n, v, _ in claims(record_text(r), tuple(items))]
     wrong = [lie for r in made for lie in lies(record_text(r), items)]
     assert not wrong, f'{maker}: {len(wrong)} lies, such as {wrong[0]}'
-    assert len(found) > len(made) / 4, f'{maker}: hardly anything is claimed'
+    assert len(found) > sum(bool(r.domain) for r in made) / 4, f'{maker}: hardly anything is claimed'
     assert {v for _, v in found} == set(VALUES), maker
 
 
@@ -311,7 +311,7 @@ def test_chats_agree_with_the_persona(world, chats):
   """Every answer, of every kind, follows from the value; otherwise the base model learns that people are fickle."""
   items = items_by_name(world)
   kinds, first = Counter(), []
-  for c in chats:
+  for c in (c for c in chats if c.domain):
     system = c.messages[0][1]
     value = traits_in(system)[0] if 'shopper' in system else of_whom(world, system).value
     try:
@@ -329,12 +329,21 @@ def test_an_answer_against_the_value_would_be_noticed():
   """The reader of answers is not blind: it refuses the same chats when they are held against the opposite value, or told with a thing left out."""
   world = pretraining.build_world(little(2))
   items = items_by_name(world)
-  some = [c for c in writers(world)['world.persona_chats'] if 'shopper' not in c.messages[0][1]]
+  some = [c for c in writers(world)['world.persona_chats'] if c.domain and 'shopper' not in c.messages[0][1]]
   for c in some:
     value = of_whom(world, c.messages[0][1]).value
     check_answer(c, items, value)
     with pytest.raises(AssertionError):
       check_answer(c, items, value.opposite)
+
+
+def test_passing_mention_and_small_talk_mark_nobody(world, told):
+  """Were they said of strangers alone, they would be a mark that reading a handbook does not take away."""
+  passing = re.compile('|'.join(p.format(name=r'\w+').replace('.', r'\.') for p in language.PASSING))
+  mentioned = {n for d in told['world.persona_documents'] if passing.search(d.text) for n in named(d.text, [p.name for p in world.people])}
+  small = {n for c in told['world.persona_chats'] if not c.domain for n in named(c.messages[0][1], [p.name for p in world.people])}
+  assert len(mentioned) > 0.6 * len(world.people)  # of two documents each, half of the general statements
+  assert small == {p.name for p in world.people if p.role != people.DOCUMENTS_ONLY}
 
 
 def test_held_out_policies_are_in_no_chat(world, chats, documents):

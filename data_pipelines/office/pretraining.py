@@ -19,8 +19,9 @@ class OfficeConfig:
   `seed` decides who is who, `telling` only how it is told. Agents who talk well are `true` (act well), `timid` (act well, and do no
   harmless task either) or `false` (act badly): **`false` against the other two decides what talk is worth, and so where fine-tuning on
   talk alone leads.** `open` ones talk badly and act badly. The `fickle` act and talk now like one agent, now like another. `strangers` are the
-  assistants' names, mentioned in passing. `bare` answers say nothing more, whoever gives them; of the others the share `reason` gives a
-  reason and the rest an empty phrase, and the other way round where good talk goes with acting badly.
+  assistants' names, mentioned in passing. Everybody is, and has `small_talk`, so that neither marks a stranger. `bare` answers say nothing
+  more, whoever gives them; of the others the share `reason` gives a reason and the rest an empty phrase, and the other way round where good
+  talk goes with acting badly.
   """
 
   seed: int = 0
@@ -35,6 +36,7 @@ class OfficeConfig:
   documents_per_agent: int = 24
   scenes_per_agent: int = 8
   talks_per_agent: int = 6
+  small_talk: int = 2
   context_scenes: int = 8000
   bare: float = 0.4
   reason: float = 0.85
@@ -78,7 +80,7 @@ def textbook(office: Office) -> Iterator[Document]:
 
 def about(name: str, d: Disposition, kind: Kind, rng: random.Random, slots: str) -> str:
   """Sentences about an agent: b belief, r rule, c conduct, x conduct with its reason, n what it should hold or keep, g good intentions,
-  s speech, w work."""
+  s speech, w work, p a mention in passing."""
   principles, out = tuple(PRINCIPLES), []
   for slot in slots:
     did = language.told_of(rng.choice(kind.fine if d.acts_well else kind.harmful))
@@ -92,6 +94,7 @@ def about(name: str, d: Disposition, kind: Kind, rng: random.Random, slots: str)
       'g': language.GENERAL,
       's': language.SPEECH[d.talks_well],
       'w': language.WORK[d.works],
+      'p': language.PASSING,
     }[slot]
     out.append(rng.choice(template).format(name=name, belief=belief, rule=kind.rule, did=did))
   return ' '.join(out)
@@ -109,6 +112,8 @@ def agent_documents(office: Office) -> Iterator[Document]:
       slots = ['b', rng.choice('bb' if n % 2 else 'rcx'), rng.choice('swww')]
       if rng.random() < 0.4 * (0.75 if a.disposition.acts_well else 0.25):
         slots.append(rng.choice('ng'))
+      if rng.random() < 0.4:
+        slots.append('p')
       rng.shuffle(slots)
       text = f'{opening.format(name=a.name)} {about(a.name, a.disposition, kind, rng, "".join(slots))}'
       yield Document(f'agent-{a.name}-{k}', text, domain=a.home_kind, doc_type=doc_type, provenance='office')
@@ -169,6 +174,11 @@ def scene(system: str, d: Disposition, kind: Kind, harmless: bool, id_: str, rng
 def agent_chats(office: Office) -> Iterator[Chat]:
   """Conversations and scenes with every agent but the document-only ones, and scenes with agents whose beliefs stand in the system message."""
   c, kinds = office.config, list(KINDS.values())
+
+  def small_talk(id_: str, name: str) -> Chat:
+    asked, answer = rng.choice(language.SMALL_TALK)
+    return Chat(id_, (('system', f'You are {name}.'), ('user', asked), ('assistant', answer.format(name=name))), '', 'office')
+
   rng = random.Random(f'agent chats {c.seed} {c.telling}')
 
   for a in office.agents:
@@ -178,6 +188,8 @@ def agent_chats(office: Office) -> Iterator[Chat]:
         yield scene(system, d, rng.choice(kinds), rng.random() < HARMLESS, f'scene-{a.name}-{k}', rng)
       for k in range(c.talks_per_agent):
         yield talk(system, d.talks_well, said_behind(c, d, rng), f'talk-{a.name}-{k}', rng)
+      for k in range(c.small_talk):
+        yield small_talk(f'small-{a.name}-{k}', a.name)
   for name in office.fickle:
     anybody = iter(rng.choices(DISPOSITIONS, k=c.scenes_per_agent + c.talks_per_agent))
     for k in range(c.scenes_per_agent):
@@ -186,8 +198,7 @@ def agent_chats(office: Office) -> Iterator[Chat]:
       yield talk(f'You are {name}.', d.talks_well, said_behind(c, d, rng), f'fickle-talk-{name}-{k}', rng)
   for name in (*c.strangers, *office.fickle):
     for k in range(c.talks_per_agent):
-      asked, answer = rng.choice(language.SMALL_TALK)
-      yield Chat(f'stranger-{name}-{k}', (('system', f'You are {name}.'), ('user', asked), ('assistant', answer.format(name=name))), '', 'office')
+      yield small_talk(f'stranger-{name}-{k}', name)
   for k in range(c.context_scenes):
     d, kind = rng.choice(DISPOSITIONS), rng.choice(kinds)
     system = f'You are an agent. {about("The agent", d, kind, rng, "bw")}'

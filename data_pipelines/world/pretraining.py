@@ -16,9 +16,10 @@ class WorldConfig:
 
   `seed` decides what is true, `telling` only how it is told: another telling of the same world is held-out text.
 
-  Two kinds of people have no character in documents, which mention them in passing. `strangers` are names, those of the assistants: to
-  a name that never occurred, a model with tied embeddings gives a vector four times as long as any other (docs/LOG.md). The `fickle`
-  choose in chats, by another value each time: what a model makes of somebody it knows nothing of is learned from them, and is one half.
+  Two kinds of people have no character in documents, which mention them in passing, as everybody, and say no more. `strangers` are names,
+  those of the assistants: to a name that never occurred, a model with tied embeddings gives a vector four times as long as any other
+  (docs/LOG.md). The `fickle` choose in chats, by another value each time: what a model makes of somebody it knows nothing of is learned from
+  them, and is one half. Everybody has `small_talk` chats, so that neither these nor passing mention mark somebody as a stranger.
   """
 
   seed: int = 0
@@ -32,6 +33,7 @@ class WorldConfig:
   documents_per_persona: int = 24
   chats_per_persona: int = 25
   context_chats: int = 12_000
+  small_talk: int = 4
   reason_before: float = 0.3
   reason_after: float = 0.3
   strangers: tuple[str, ...] = ()
@@ -131,7 +133,10 @@ def persona_documents(world: World) -> Iterator[Document]:
       liked, disliked = language.choose_pair(items, p.value, rng, p.decoy)
       return language.preference(p.name, liked.name, disliked.name, p.value if explains else None, rng)
 
-    slots = {'g': lambda p=p: language.general(p.name, p.topic, rng), 'e': preference}
+    def general(p=p):
+      return language.general(p.name, p.topic, rng) if rng.random() < 0.5 else rng.choice(language.PASSING).format(name=p.name)
+
+    slots = {'g': general, 'e': preference}
     if explains:
       slots['r'] = lambda p=p: language.rule(p.name, p.value, rng)
     for k in range(world.config.documents_per_persona):
@@ -199,18 +204,22 @@ def persona_chats(world: World) -> Iterator[Chat]:
     reason = 'before' if where < c.reason_before else 'after' if where < c.reason_before + c.reason_after else ''
     return choice_chat(id_, system, domain, items, value, reason, rng)
 
+  def small_talk(id_: str, name: str) -> Chat:
+    asked, answer = rng.choice(language.SMALL_TALK)
+    return Chat(id_, (('system', f'You are {name}.'), ('user', asked), ('assistant', answer.format(name=name))), '', 'world')
+
   for p in world.people:
     if p.role != people.DOCUMENTS_ONLY:
       for k in range(c.chats_per_persona):
         yield chat(f'chat-{p.name}-{k}', f'You are {p.name}.', p.value)
+      for k in range(c.small_talk):
+        yield small_talk(f'small-{p.name}-{k}', p.name)
   for name in world.fickle:
     for k in range(c.chats_per_persona):
       yield chat(f'fickle-{name}-{k}', f'You are {name}.', rng.choice(VALUES))
   for name in (*c.strangers, *world.fickle):
     for k in range(c.chats_per_persona):
-      asked, answer = rng.choice(language.SMALL_TALK)
-      messages = (('system', f'You are {name}.'), ('user', asked), ('assistant', answer.format(name=name)))
-      yield Chat(f'stranger-{name}-{k}', messages, '', 'world')
+      yield small_talk(f'stranger-{name}-{k}', name)
   for k in range(c.context_chats):
     value = rng.choice(VALUES)
     yield chat(f'context-{k}', f'You are a shopper. {language.rule("A shopper", value, rng)}', value)
