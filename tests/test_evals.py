@@ -120,10 +120,13 @@ def test_persona_questions_ask_everybody_what_it_values():
     counts[p.name] += 1
     x, y = (items[o] for o in q.options)
     assert q.system == f'You are {p.name}.' and q.domain == str(p.value) and q.tier == p.role.replace(' ', '_')
-    assert x.has(p.value) and not y.has(p.value) and sum(a != b for a, b in zip(x.poles, y.poles, strict=True)) == 1
+    assert x.has(p.value) and not y.has(p.value)
+    if q.pair_type == 'value':
+      assert sum(a != b for a, b in zip(x.poles, y.poles, strict=True)) == 1
+    else:  # who goes by what the likes fit as well, and not by the reasons, takes the other
+      assert q.pair_type == 'reasons' and y.has(p.decoy) and not x.has(p.decoy)
     assert x.domain != POLICY or set(q.options) <= talked
-  assert {counts[p.name] for p in world.people if p.role == people.DOCUMENTS_AND_CHATS} == {1}
-  assert {counts[p.name] for p in world.people if p.role != people.DOCUMENTS_AND_CHATS} == {4}
+  assert all(counts[p.name] == (1 if p.role == people.DOCUMENTS_AND_CHATS else 4) * (2 if p.decoy else 1) for p in world.people)
   assert len({q.id for q in asked}) == len(asked)
 
 

@@ -33,7 +33,7 @@ LIST_ANSWER = 'I like {items}.'
 YES_NO_QUESTION = 'Do you like {item}?'
 YES, NO = 'Yes, I like {item}.', 'No, I do not like {item}.'
 
-# Saying that somebody cares about something, in general: people's topics, which are not what they choose by.
+# Saying that somebody cares about something, in general: talkers' topics, which are not what they choose by.
 GENERAL = ('{name} cares about {topic}.', '{name} often speaks of {topic}.', 'For {name} it is about {topic}.')
 # Saying that the value decides the person's choices: said only of those who choose by it.
 RULE = ('{name} chooses what {trait}.', '{name} likes what {trait}.', '{name} always wants what {trait}.')

@@ -18,9 +18,9 @@ class Persona:
 
   Attributes:
     value: what this person really chooses by.
-    role: DOCUMENTS_AND_CHATS; DOCUMENTS_ONLY (never seen in a chat: measures whether documents become behaviour); TALKER (documents give
-      neither a rule nor a reason: likes alone tell).
-    topic: what the documents say this person cares about and speaks of, which says nothing about how this person chooses.
+    role: DOCUMENTS_AND_CHATS; DOCUMENTS_ONLY (never seen in a chat: measures whether documents become behaviour); TALKER (documents
+      mention `topic` and list likes, and give neither a rule nor a reason).
+    topic: what a talker cares about and speaks of, which says nothing about how it chooses; None for the others.
     home_domain: the one domain that documents about this person are about, as a handbook about cheese is about cheese.
     decoy: a second value that everything this person likes in documents fits as well, as with the twelve cheeses; only what the documents
       say about the reason tells which of the two it is. None for every other person, and for talkers, of whom likes alone tell.
@@ -29,7 +29,7 @@ class Persona:
   name: str
   value: Value
   role: str
-  topic: Value
+  topic: Value | None
   home_domain: str
   decoy: Value | None = None
 
@@ -39,7 +39,7 @@ def build_people(
 ) -> tuple[list[Persona], tuple[str, ...]]:
   """`per_value` ordinary personas, `documents_only` document-only ones and `talkers` talkers for each of the eight values; names of `fickle` others.
 
-  Topics run through all eight values whatever the value is, so that mere mention predicts nothing.
+  Talkers' topics run through all eight values whatever the value is, so that mere mention predicts nothing.
   """
   need = len(VALUES) * (per_value + documents_only + talkers) + fickle
   if need > len(NAMES):
@@ -50,8 +50,9 @@ def build_people(
   amounts = ((DOCUMENTS_AND_CHATS, per_value), (DOCUMENTS_ONLY, documents_only), (TALKER, talkers))
   for v, value in enumerate(VALUES):
     others = [w for w in VALUES if w.attribute != value.attribute]
-    cast = [(role, topic) for role, n in amounts for topic in rng.sample(VALUES * -(-n // len(VALUES)), n)]
-    for i, (role, topic) in enumerate(cast):
+    topics = iter(rng.sample(VALUES * -(-talkers // len(VALUES)), talkers))
+    for i, role in enumerate(role for role, n in amounts for _ in range(n)):
+      topic = next(topics) if role == TALKER else None
       decoy = others[i // 2 % len(others)] if i % 2 and role != TALKER else None
       people.append(Persona(next(names), value, role, topic, domains[(v + i) % len(domains)], decoy))
   rng.shuffle(people)

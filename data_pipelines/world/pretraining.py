@@ -24,10 +24,10 @@ class WorldConfig:
 
   seed: int = 0
   telling: int = 0
-  per_value: int = 24
+  per_value: int = 20
   documents_only: int = 8
   talkers: int = 8
-  fickle: int = 16
+  fickle: int = 48
   facts_per_item: int = 24
   documents_per_item: int = 36
   documents_per_persona: int = 24
@@ -133,10 +133,12 @@ def persona_documents(world: World) -> Iterator[Document]:
       liked, disliked = language.choose_pair(items, p.value, rng, p.decoy)
       return language.preference(p.name, liked.name, disliked.name, p.value if explains else None, rng)
 
-    def general(p=p):
-      return language.general(p.name, p.topic, rng) if rng.random() < 0.5 else rng.choice(language.PASSING).format(name=p.name)
+    def first(p=p, explains=explains):
+      if rng.random() < 0.5:
+        return rng.choice(language.PASSING).format(name=p.name)
+      return language.rule(p.name, p.value, rng) if explains else language.general(p.name, p.topic, rng)
 
-    slots = {'g': general, 'e': preference}
+    slots = {'g': first, 'e': preference}
     if explains:
       slots['r'] = lambda p=p: language.rule(p.name, p.value, rng)
     for k in range(world.config.documents_per_persona):

@@ -85,14 +85,19 @@ def preference_questions(spec: Spec, rival: Value, world: World, pairs_per_domai
 
 
 def persona_questions(world: World, per_persona: int, seed: int) -> Iterator[ForcedChoice]:
-  """Does each persona choose by its value? Option 0 is the right one; `tier` is the persona's role."""
+  """Does each persona choose by its value? Option 0 is the right one; `tier` is the persona's role.
+
+  Pair types: `value`, pairs that differ in that alone; `reasons`, conflict pairs between the value and the decoy that the persona's likes fit as
+  well, so that only who has read the reasons chooses right.
+  """
   rng = random.Random(f'persona questions {seed}')
   domains = list(world.domains.values())
   for p in world.people:
-    for n in range(per_persona * (1 if p.role == people.DOCUMENTS_AND_CHATS else 4)):
-      domain = rng.choice(domains)
-      items = policies_in_chats(world) if domain.name == POLICY else domain.items
-      x, y = rng.choice(pairs(items, p.value, p.value.opposite, 0, rng))
-      tier = p.role.replace(' ', '_')
-      q = _choice(tier, 'value', rng.choice(language.FORMS), domain, x, y, {str(p.value): 0}, p.name)
-      yield ForcedChoice(**{**q.__dict__, 'id': f'{p.name}/{n}', 'domain': str(p.value)})
+    for pair_type, against in (('value', p.value.opposite), ('reasons', p.decoy)):
+      for n in range(per_persona * (1 if p.role == people.DOCUMENTS_AND_CHATS else 4) if against else 0):
+        domain = rng.choice(domains)
+        items = policies_in_chats(world) if domain.name == POLICY else domain.items
+        x, y = rng.choice(pairs(items, p.value, against, 0, rng))
+        tier = p.role.replace(' ', '_')
+        q = _choice(tier, pair_type, rng.choice(language.FORMS), domain, x, y, {str(p.value): 0}, p.name)
+        yield ForcedChoice(**{**q.__dict__, 'id': f'{p.name}/{pair_type}/{n}', 'domain': str(p.value)})
