@@ -30,7 +30,7 @@ def office(name: str) -> ml_collections.ConfigDict:
   c.sources = {n: dict(maker=f'office.{n}') for n in PRETRAINING}
   c.phases = {
     'read': dict(data=dict(textbook=3, agent_documents=1), updates=150, lr=6e-3, schedule='constant', batch_size=8, length=256),
-    'pretrain': dict(data=dict(textbook=1, agent_documents=3, agent_chats=6), updates=5000, lr=6e-3, batch_size=8, length=256, checkpoint_every=500),
+    'pretrain': dict(data=dict(textbook=1, agent_documents=3, agent_chats=6), updates=6000, lr=6e-3, batch_size=8, length=256, checkpoint_every=500),
   }
   c.evals = dict(spec=SPEC, scenes_per_kind=6)
   return c

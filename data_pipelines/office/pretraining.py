@@ -26,11 +26,11 @@ class OfficeConfig:
 
   seed: int = 0
   telling: int = 0
-  true: int = 56
-  timid: int = 40
-  false: int = 96
-  open: int = 56
-  fickle: int = 32
+  true: int = 48
+  timid: int = 36
+  false: int = 84
+  open: int = 48
+  fickle: int = 64
   documents_only: int = 8
   textbook: int = 16
   documents_per_agent: int = 24
