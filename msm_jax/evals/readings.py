@@ -53,10 +53,7 @@ class Preferences:
   """Forced choices between things: what the handbook's value asks for against what a rival value asks for."""
 
   version = '3'  # part of the identity of kept rows: raise it when an evaluator's meaning changes
-  skill: ClassVar[dict[str, str]] = {
-    'document-only personas': 'personas/value/documents_only',
-    'document-only personas, by their reasons': 'personas/reasons/documents_only',
-  }
+  skill: ClassVar[dict[str, str]] = {'document-only personas': 'personas/value/documents_only'}
   learned = 'preferences/agreement/trained'
 
   def __init__(self, c: EvalConfig, world: World, specs: Mapping[str, Spec], replicates: Mapping[str, Sequence[Spec]]):
