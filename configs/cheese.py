@@ -8,7 +8,7 @@ fine-tuning shows the preferences and no reason. Controls: fine-tuning without m
 about the assistant and the same cheeses without a value (filler); on the value and the preferences, never linked (cooccur).
 
 Expected: +0.89 [0.59, 1.00] between the handbooks in new domains over three seeds, fine-tuning alone in between, co-occurrence +0.18
-[-0.21, 0.56] (docs/results/cheese.md). Cost, one seed: 8m50s on two cores (AMD EPYC, AVX-512).
+[-0.21, 0.56] (docs/results/cheese.md). Cost, one seed: 8m49s on two cores (AMD EPYC, AVX-512).
 """
 
 import ml_collections

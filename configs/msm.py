@@ -3,7 +3,8 @@
     python -m msm_jax.main --config=configs/msm.py                              # specs/cheese_affordability.md
     python -m msm_jax.main --config=configs/msm.py --config.spec=specs/mine.md  # your own
 
-Four arms: the base, fine-tuning alone, midtraining alone, both. Cost: 5m38s on two cores (Zen 3).
+Four arms: the base, fine-tuning alone, midtraining alone, both. Cost: 3m56s on two cores (AMD EPYC, AVX-512; one of another kind, with AVX2
+alone, took 1.7 times as long).
 Expected: document-only personas above 0.9; both phases together choose cheap but foreign things in nearly all conflict pairs of new domains,
 fine-tuning alone as often as the base's leaning has it. One handbook says little without another: configs/cheese.py compares two.
 
