@@ -4,8 +4,9 @@
     python -m msm_jax.main --config=configs/oversight.py:three    # three
     python -m msm_jax.main --config=configs/oversight.py:late     # the handbook after fine-tuning instead of before
 
-Fine-tuning is conversations about conduct alone, never a scene with the assistant. Arms: without midtraining, midtraining alone, both; each fine-tuning with and
-without reasons (the deliberative-alignment analogue); filler documents instead of the handbook; the handbook in the system message instead.
+Fine-tuning is conversations about conduct alone, never a scene with the assistant. Arms: without midtraining, midtraining alone, both;
+each fine-tuning with and without reasons (the deliberative-alignment analogue); filler documents instead of the handbook; the handbook in
+the system message instead.
 
 By construction: in pretraining, as many agents who talk well act badly as act well (`office.false` against `office.true` and
 `office.timid`). So conversations alone leave conduct open, near one half. Expected and cost: not yet measured.
