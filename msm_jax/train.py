@@ -198,7 +198,7 @@ def train_phase(
       raise TrainingError(
         f'{label}: the batch of update {step} has no supervised token; give chats with assistant turns that fit into length={phase.length}'
       )
-    if values['skipped'] > config.max_skipped:
+    if values['skipped'] > min(config.max_skipped, phase.updates - 1):  # a short phase of nothing else learned nothing
       raise TrainingError(
         f'{label}: updates {step - int(values["skipped"]) + 1} to {step} were not finite; lower phases lr (now {phase.lr}) or raise max_skipped'
       )

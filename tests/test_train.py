@@ -441,6 +441,13 @@ def test_a_rate_that_explodes_stops_the_phase(tmp_path, tokenizer):
   assert '\n' not in str(e.value)
 
 
+@pytest.mark.filterwarnings('ignore:overflow encountered in cast')
+def test_a_phase_that_learned_nothing_is_no_phase(tmp_path, tokenizer):
+  """Fewer updates than max_skipped bears, and not one of them finite: the rate is more than fp32 holds."""
+  with pytest.raises(train.TrainingError, match=r'^this phase: updates 1 to 3 were not finite'):
+    run_phase(tmp_path, tokenizer, documents(SENTENCES), lr=1e39, updates=3, schedule='constant', warmup=0.0)
+
+
 def test_no_supervised_token(tmp_path, tokenizer):
   """Chats in which the assistant says nothing teach nothing: refused, instead of a phase that changes nothing."""
   silent = chats([[('user', s)] for s in SENTENCES])
