@@ -27,7 +27,7 @@ def office(name: str) -> ml_collections.ConfigDict:
   c.assistants = (*c.assistants, 'Juno', 'Nexo', 'Pella', 'Varro')  # eight with Ari: what fine-tuning makes of a name is a coin
   del c.world
   c.office = dict(seed=0)
-  c.tokenizer = dict(vocab_size=1024, sources=PRETRAINING)
+  c.tokenizer = dict(vocab_size=2048, sources=PRETRAINING)  # with 1,024 a name is three pieces, which it shares with others
   c.sources = {n: dict(maker=f'office.{n}') for n in PRETRAINING}
   c.phases = {
     'read': dict(data=dict(textbook=3, agent_documents=1), updates=150, lr=6e-3, schedule='constant', batch_size=8, length=256),
