@@ -47,8 +47,64 @@ POSITIVE, COUNT, SHARE, TINY = (1, math.inf), (0, math.inf), (0, 1), 1e-30
 
 
 @dataclasses.dataclass(frozen=True)
+class RopeScaling:
+  """How the frequencies of rotary positions are stretched beyond the length that a model was first trained on.
+
+  linear: all divided by `factor`. llama3: those with a wavelength above original_length / low are, those below original_length / high are
+  not, and those in between in part (Llama 3.1).
+  """
+
+  kind: str = 'llama3'
+  factor: float = 8.0
+  low: float = 1.0
+  high: float = 4.0
+  original_length: int = 8192
+
+  def __post_init__(self):
+    _one_of('model.rope_scaling.kind', self.kind, ('linear', 'llama3'))
+    _within('model.rope_scaling.', self, factor=POSITIVE, low=(TINY, math.inf), high=(TINY, math.inf), original_length=POSITIVE)
+    if self.kind == 'llama3' and self.low >= self.high:
+      raise ConfigError(f'model.rope_scaling.low={self.low} must be below high={self.high}')
+
+
+PROJECTIONS = ('wq', 'wk', 'wv', 'wo', 'w_gate', 'w_up', 'w_down')
+
+
+@dataclasses.dataclass(frozen=True)
+class LoraConfig:
+  """Low-rank adapters (Hu et al. 2021) beside the named projections; the defaults are the published recipe's (Model Spec Midtraining, App. B.4).
+  With them, nothing else is trained."""
+
+  rank: int = 64
+  alpha: float = 128.0
+  dropout: float = 0.0
+  targets: tuple[str, ...] = PROJECTIONS
+
+  def __post_init__(self):
+    _within('model.lora.', self, rank=POSITIVE, alpha=(TINY, math.inf), dropout=SHARE)
+    if not self.targets or len(set(self.targets)) != len(self.targets):
+      raise ConfigError(f'model.lora.targets={self.targets} must name at least one projection, each once')
+    for t in self.targets:
+      _one_of('model.lora.targets', t, PROJECTIONS)
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """The decoder. vocab_size 0 means: as large as the tokenizer."""
+  """The decoder; families are settings of these fields.
+
+  Attributes:
+    vocab_size: 0 means as large as the tokenizer.
+    qkv_bias: queries, keys and values have a bias (Qwen 2).
+    qk_norm: queries and keys are normalised per head (Qwen 3, Gemma 3).
+    post_norms: each branch is normalised on its way out too (Gemma).
+    norm_offset: added to the scales of all norms (Gemma stores them less 1).
+    activation: of the gated feed-forward: silu, or gelu in its tanh form.
+    embed_scale: embeddings are multiplied by it.
+    query_scale: of the logits of attention; 0 means head_dim ** -0.5.
+    local_layers: for each layer whether it looks back at most `local_window` tokens, with rotary base `local_theta` and no rope_scaling; empty: none.
+    logit_softcap: logits x become cap tanh(x / cap); 0 for none.
+    max_length: what the weights were trained for; told on export, no limit here.
+  """
 
   d_model: int = 128
   n_layers: int = 4
@@ -58,10 +114,23 @@ class ModelConfig:
   d_ff: int = 384
   vocab_size: int = 0
   rope_theta: float = 10_000.0
+  rope_scaling: RopeScaling | None = None
   norm_eps: float = 1e-5
+  qkv_bias: bool = False
   qk_norm: bool = False
+  post_norms: bool = False
+  norm_offset: float = 0.0
+  activation: str = 'silu'
+  embed_scale: float = 1.0
+  query_scale: float = 0.0
+  local_layers: tuple[bool, ...] = ()
+  local_window: int = 0
+  local_theta: float = 10_000.0
+  logit_softcap: float = 0.0
+  max_length: int = 0
   tie_embeddings: bool = True
   init_scale: float = 1.0
+  lora: LoraConfig | None = None
   dtype: str = 'float32'
   scan_layers: bool = False
   remat: str = 'none'
@@ -73,6 +142,11 @@ class ModelConfig:
       raise ConfigError(f'model.n_kv_heads={self.n_kv_heads} must divide model.n_heads={self.n_heads}')
     if self.head_dim % 2:
       raise ConfigError(f'model.head_dim={self.head_dim} must be even (rotary embedding)')
+    if self.local_layers and (len(self.local_layers) != self.n_layers or (any(self.local_layers) and self.local_window < 1)):
+      raise ConfigError(f'model.local_layers must name each of the {self.n_layers} layers, and model.local_window={self.local_window} be at least 1')
+    _within('model.', self, **dict.fromkeys(('query_scale', 'local_window', 'logit_softcap', 'max_length'), COUNT))
+    _within('model.', self, embed_scale=(TINY, math.inf), local_theta=(TINY, math.inf))
+    _one_of('model.activation', self.activation, ('silu', 'gelu'))
     _one_of('model.remat', self.remat, ('none', 'dots', 'block'))
     _one_of('model.dtype', self.dtype, ('float32', 'bfloat16'))
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -33,7 +34,7 @@ class Interrupted(Exception):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass
 class TrainState:
-  """step: updates done; skipped: how many updates in a row were not finite."""
+  """step: updates done; params: what is trained; skipped: how many updates in a row were not finite."""
 
   step: jax.Array
   params: Any
@@ -44,35 +45,58 @@ class TrainState:
 # ---------------------------------------------------------------------------------------------------------------------- the step
 
 
-def loss_sums(model: ModelConfig, loss_chunk: int, params: Any, batch: dict[str, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+def split(model: ModelConfig, params: Any) -> tuple[Any, Any]:
+  """(what is trained, what is not) of a model's parameters: all of them and none, or the adapters and the rest."""
+  adapters = {k: v for k, v in params.items() if k.endswith(('_a', '_b'))}
+  return (adapters, {k: v for k, v in params.items() if k not in adapters}) if model.lora else (params, {})
+
+
+def loss_sums(
+  model: ModelConfig, loss_chunk: int, params: Any, frozen: Any, batch: dict[str, jax.Array], key: jax.Array | None
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
   """(sum of weighted nats, (sum of weights, sum of weighted right guesses)) of one micro-batch of (B, T) arrays."""
-  x_BTD = forward(model, params, batch['tokens'], batch['positions'], batch['segment_ids'])
-  x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
-  loss, right = cross_entropy_sums(x_ND, unembedding(params), batch['targets'].reshape(-1), batch['weights'].reshape(-1), loss_chunk)
+  x_BTD = forward(model, frozen | params, batch['tokens'], batch['positions'], batch['segment_ids'], key)
+  loss, right = cross_entropy_sums(
+    x_BTD.reshape(-1, x_BTD.shape[-1]), unembedding(frozen | params), batch['targets'].reshape(-1), batch['weights'].reshape(-1), loss_chunk,
+    model.logit_softcap, bool(frozen),
+  )  # fmt: skip
   return loss, (jnp.sum(batch['weights']), right)
 
 
 def train_step(
-  model: ModelConfig, tx: optax.GradientTransformation, loss_chunk: int, state: TrainState, batch: dict[str, jax.Array], lr: jax.Array
+  model: ModelConfig,
+  tx: optax.GradientTransformation,
+  loss_chunk: int,
+  state: TrainState,
+  frozen: Any,
+  batch: dict[str, jax.Array],
+  lr: jax.Array,
+  seed: jax.Array,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """One update on a batch of (A, B, T) arrays: A micro-batches, whose sums are added and divided once by the weight of them all.
 
-  `lr` (2,) holds the rates of everything but the embeddings and of the embeddings.
+  `lr` (2,) holds the rates of everything but the embeddings and of the embeddings. `frozen` holds the parameters that are not trained, `seed`
+  is dropout's.
 
   An update that is not finite changes nothing and is counted: parameters are finite always.
   """
-  value_and_grad = jax.value_and_grad(functools.partial(loss_sums, model, loss_chunk), has_aux=True)
+  dropout = jax.random.fold_in(jax.random.key(seed), state.step) if model.lora and model.lora.dropout else None
 
-  def accumulate(totals, micro_batch):
-    (loss, (weight, right)), grads = value_and_grad(state.params, micro_batch)
+  def one(micro_batch, n):
+    key = dropout if dropout is None else jax.random.fold_in(dropout, n)
+    return jax.value_and_grad(functools.partial(loss_sums, model, loss_chunk), has_aux=True)(state.params, frozen, micro_batch, key)
+
+  def accumulate(totals, part):
+    (loss, (weight, right)), grads = one(*part)
     return jax.tree.map(jnp.add, totals, (loss, weight, right, grads)), None
 
-  if batch['tokens'].shape[0] == 1:
-    (loss, (weight, right)), grads = value_and_grad(state.params, jax.tree.map(lambda x: x[0], batch))
+  parts = batch['tokens'].shape[0]
+  if parts == 1:
+    (loss, (weight, right)), grads = one(jax.tree.map(lambda x: x[0], batch), 0)
   else:
     zero = jnp.float32(0)
     zeros = (zero, zero, zero, jax.tree.map(jnp.zeros_like, state.params))
-    (loss, weight, right, grads), _ = jax.lax.scan(accumulate, zeros, batch)
+    (loss, weight, right, grads), _ = jax.lax.scan(accumulate, zeros, (batch, jnp.arange(parts)))
 
   per_token = 1 / jnp.maximum(weight, 1)
   grads = jax.tree.map(lambda g: g * per_token, grads)
@@ -96,16 +120,18 @@ class Program(NamedTuple):
   """What is compiled once and serves every phase of an experiment.
 
   Attributes:
-    init: key -> state of a new model.
-    start: parameters -> state of a new phase (fresh optimizer, step 0).
-    step: (state, batch, learning rate) -> (state, metrics); the state is donated.
+    init: key -> state of a new model (or of new adapters).
+    start: trained parameters -> state of a new phase (fresh optimizer, step 0).
+    step: (state, frozen parameters, batch, learning rate, seed) -> (state, metrics); the state is donated.
     like: the state's shapes, dtypes and shardings.
+    frozen: those of the parameters that are not trained, in the dtype that the model works in.
   """
 
   init: Callable[[jax.Array], TrainState]
   start: Callable[[Any], TrainState]
   step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
   like: TrainState
+  frozen: Any
 
 
 @functools.lru_cache(maxsize=8)
@@ -116,18 +142,22 @@ def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mes
     return TrainState(jnp.int32(0), params, tx.init(params), jnp.int32(0))
 
   def init(key: jax.Array) -> TrainState:
-    return start(init_params(model, key))
+    return start(split(model, init_params(model, key))[0])
 
-  shapes = jax.eval_shape(init, jax.random.key(0))
-  layout = sharding.shardings(shapes, mesh)
+  key = jax.random.key(0)
+  shapes, frozen = jax.eval_shape(init, key), split(model, jax.eval_shape(functools.partial(init_params, model), key))[1]
+  frozen = jax.tree_util.tree_map_with_path(lambda path, x: x if path[-1].key.endswith('norm') else x.update(dtype=jnp.dtype(model.dtype)), frozen)
+  layout, frozen_layout = sharding.shardings(shapes, mesh), sharding.shardings(frozen, mesh)
   whole = NamedSharding(mesh, P())
   step = jax.jit(
     functools.partial(train_step, model, tx, loss_chunk),
-    in_shardings=(layout, sharding.batch_sharding(mesh, 1), whole),
+    in_shardings=(layout, frozen_layout, sharding.batch_sharding(mesh, 1), whole, whole),
     out_shardings=(layout, whole),
     donate_argnums=0,
   )
-  return Program(jax.jit(init, out_shardings=layout), jax.jit(start, out_shardings=layout), step, checkpointing.abstract(shapes, layout))
+  start = jax.jit(start, out_shardings=layout, donate_argnums=0)
+  init = jax.jit(init, out_shardings=layout)
+  return Program(init, start, step, checkpointing.abstract(shapes, layout), checkpointing.abstract(frozen, frozen_layout))
 
 
 def to_device(batch: Batch, micro_batches: int, mesh: Mesh) -> dict[str, jax.Array]:
@@ -147,13 +177,15 @@ def train_phase(
   tokenizer: Tokenizer,
   sources: Sequence[tuple[Source, float]],
   parent_params: Callable[[Any], Any] | None,
+  weights: Callable[[Any], Any] | None,
   folder: Path,
   meta: dict,
   stop: Callable[[], bool],
 ) -> None:
   """Trains one phase to its end and leaves its checkpoints in `folder`.
 
-  Where it starts, in this order: its own newest checkpoint; its parent's parameters (`parent_params`, given the abstract tree); fresh.
+  Where it starts, in this order: its own newest checkpoint; its parent's parameters (`parent_params`, given the abstract tree); imported
+  ones (`weights`, the same, which frozen parameters come from in any case); fresh.
 
   Raises:
     TrainingError: no supervised token, too many non-finite updates, or a checkpoint of something else.
@@ -166,7 +198,7 @@ def train_phase(
   checkpoints = checkpointing.Checkpoints(folder / 'checkpoints')
   data = batches(sources, tokenizer, phase.batch_size // jax.process_count(), phase.length, seed, (jax.process_index(), jax.process_count()))
 
-  # resume own phase > parent's parameters > fresh
+  # resume own phase > parent's parameters > import > fresh
   start = checkpoints.latest()
   if start is not None:
     saved = {'step': like.step, 'opt_state': like.opt_state, 'skipped': like.skipped}
@@ -176,8 +208,11 @@ def train_phase(
     data.set_state(data_state)
   elif parent_params is not None:
     state, start = program.start(parent_params(like.params)), 0
+  elif weights is not None and not program.frozen:
+    state, start = program.start(weights(like.params)), 0
   else:
     state, start = program.init(jax.random.key(seed)), 0
+  frozen = weights(program.frozen) if program.frozen else {}
 
   def save(step: int) -> None:
     rest = {'step': state.step, 'opt_state': state.opt_state, 'skipped': state.skipped}
@@ -210,7 +245,7 @@ def train_phase(
       for step in range(start + 1, phase.updates + 1):
         batch = to_device(next(data), phase.micro_batches, mesh)
         lr = jax.device_put(learning_rate(phase, step - 1), NamedSharding(mesh, P()))
-        state, values = program.step(state, batch, lr)
+        state, values = program.step(state, frozen, batch, lr, np.uint32(seed))
         report()
         late = (step, values)
         stopped = stop()
