@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import importlib.util
+import itertools
 import json
 import math
 import types
@@ -186,6 +187,8 @@ class PhaseConfig:
   Attributes:
     data: source name -> share of the packed rows.
     updates: optimizer updates.
+    weights: the phase is no training: it stands for these weights, a folder of Hugging Face or a name that `msm_jax.zoo` knows.
+    adapter: likewise, for a PEFT adapter over its parent's weights.
     lr: peak learning rate.
     embed_lr: peak rate of the embedding (and the unembedding, if untied); 0 means `lr`.
     min_updates: the phase refuses to start with fewer (a handful of updates fakes a null result).
@@ -196,8 +199,10 @@ class PhaseConfig:
     micro_batches: gradients are accumulated over this many equal parts of a batch.
   """
 
-  data: Mapping[str, float]
-  updates: int
+  data: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  updates: int = 0
+  weights: str = ''
+  adapter: str = ''
   lr: float = 1e-3
   embed_lr: float = 0.0
   warmup: float = 0.05
@@ -210,8 +215,16 @@ class PhaseConfig:
   stream: str = ''
   checkpoint_every: int = 200
 
+  @property
+  def is_import(self) -> bool:
+    return bool(self.weights or self.adapter)
+
   def check(self, name: str) -> None:
     where = f'phases.{name}'
+    if self.is_import:
+      if self.data or self.updates or (self.weights and self.adapter):
+        raise ConfigError(f'{where} names {"weights" if self.weights else "an adapter"} and so takes neither data nor updates, nor both of them')
+      return
     _one_of(f'{where}.schedule', self.schedule, ('cosine', 'linear', 'constant'))
     if self.updates < self.min_updates:
       raise ConfigError(
@@ -316,6 +329,7 @@ class ExperimentConfig:
         raise ConfigError(f'sources.{name}.tokens_like names {source.tokens_like!r}{_hint(source.tokens_like, self.sources)}')
       check_source(name, source)
     used = {phase for path in self.arms.values() for phase in path_of(path)}
+    self._check_imports([path_of(p) for p in self.arms.values()])
     _within('', self, loss_chunk=COUNT, max_skipped=COUNT)
     for world in (self.world, self.office):
       numbers = {f.name: f.default for f in dataclasses.fields(world) if isinstance(f.default, (int, float))}
@@ -346,6 +360,29 @@ class ExperimentConfig:
       raise ConfigError("tensorboard=True needs tensorboardX; pip install 'msm_jax[tensorboard]' or set it to False")
     if not used:
       raise ConfigError('arms is empty; name at least one, such as base="pretrain"')
+
+  @property
+  def weights(self) -> str:
+    """Of the phase that all arms begin with; '' if models start fresh."""
+    return next((self.phases[path_of(p)[0]].weights for p in self.arms.values()), '')
+
+  def _check_imports(self, paths: list[tuple[str, ...]]) -> None:
+    if len({self.phases[p[0]].weights for p in paths}) > 1:
+      raise ConfigError('arms start from different weights; an experiment has one model, so give each its own')
+    for path in paths:
+      for before, phase in itertools.pairwise(path):
+        if self.phases[phase].weights:
+          raise ConfigError(f'phases.{phase} names weights and follows {before!r}; weights are where a path begins')
+        if self.phases[phase].adapter and not self.phases[before].weights:
+          raise ConfigError(f'phases.{phase} names an adapter and follows {before!r}; an adapter goes straight over weights')
+      if self.phases[path[0]].adapter:
+        raise ConfigError(f'phases.{path[0]} names an adapter; begin the path with a phase of weights')
+    if (self.model.lora or any(p.adapter for p in self.phases.values())) and not self.weights:
+      raise ConfigError('model.lora trains adapters beside weights that stay as they are; begin the arms with a phase of weights')
+    if any(self.phases[x].adapter for p in paths for x in p) and not self.model.lora:
+      raise ConfigError('a phase names an adapter; set model.lora to its rank, alpha and targets')
+    if self.weights and self.tokenizer.sources:
+      raise ConfigError('tokenizer.sources must be empty: the tokenizer comes with the weights')
 
 
 def from_mapping(cls: Any, value: Any, where: str = 'config') -> Any:

@@ -21,8 +21,9 @@ def cross_entropy_sums(
 ) -> tuple[jax.Array, jax.Array]:
   """(sum of weight x negative log-likelihood in nats, sum of weight x [argmax is right]), both fp32 scalars.
 
-  `softcap`: logits become softcap x tanh(logit / softcap), unless 0. `frozen`: the unembedding gets no gradient. Logits exist for `chunk` tokens at a time (0: all at once), as many from every device that holds a part of the batch. When
-  differentiated, each chunk's gradients are computed with its loss, so that exp runs once and nothing of size N x V is kept.
+  Logits exist for `chunk` tokens at a time (0: all at once), as many from every device that holds a part of the batch. When
+  differentiated, each chunk's gradients are computed with its loss, so that exp runs once and nothing of size N x V is kept. `softcap`: logits
+  become softcap x tanh(logit / softcap), unless it is 0. `frozen`: the unembedding gets no gradient.
 
   Raises ValueError if `chunk` does not divide N.
   """

@@ -147,9 +147,10 @@ class Decoder(nn.Module):
     if c.post_norms:
       shapes |= {'post_attention_norm': (unit, (L, D)), 'post_mlp_norm': (unit, (L, D))}
     for name in c.lora.targets if c.lora else ():
-      _, (_, I, O) = shapes[name]
-      # as PEFT starts them: uniform within I ** -0.5, and zeros
-      shapes |= {f'{name}_a': (nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform'), (L, I, c.lora.rank)), f'{name}_b': (zeros, (L, c.lora.rank, O))}
+      _, (_, fan_in, fan_out) = shapes[name]
+      # as PEFT starts them: uniform within fan_in ** -0.5, and zeros
+      shapes[f'{name}_a'] = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform', batch_axis=0), (L, fan_in, c.lora.rank)
+      shapes[f'{name}_b'] = zeros, (L, c.lora.rank, fan_out)
     return {name: self.param(name, init, shape, jnp.float32) for name, (init, shape) in shapes.items()}
 
   @nn.compact
@@ -169,7 +170,10 @@ class Decoder(nn.Module):
       return Looking(tables, segment_bias(segment_ids_BT, window) if cache is None else cache_bias(positions_BT, cache[0].shape[2], window))
 
     is_local = c.local_layers or (False,) * c.n_layers
-    kinds = [looking(c.rope_theta, c.rope_scaling, 0) if not all(is_local) else None, looking(c.local_theta, None, c.local_window) if any(is_local) else None]
+    kinds = [
+      looking(c.rope_theta, c.rope_scaling, 0) if not all(is_local) else None,
+      looking(c.local_theta, None, c.local_window) if any(is_local) else None,
+    ]
     x_BTD = constrain(embed_VD[tokens_BT].astype(dtype) * jnp.asarray(c.embed_scale, dtype), 'batch', None, None)
 
     def layer(x_BTD, p, local, cache, key):
@@ -235,6 +239,15 @@ def logits(c: ModelConfig, params: Params, x: jax.Array) -> jax.Array:
   """(..., V) fp32 of hidden states (..., D)."""
   out = jnp.einsum('...d,vd->...v', x, unembedding(params).astype(x.dtype), preferred_element_type=jnp.float32)
   return c.logit_softcap * jnp.tanh(out / c.logit_softcap) if c.logit_softcap else out
+
+
+def adapted(c: ModelConfig, params: Params, name: str, layer: int) -> np.ndarray:
+  """A layer's slice of a stacked parameter on the host, in fp32 with its adapter added if it has one."""
+  w = np.asarray(jax.device_get(params[name][layer]))
+  if f'{name}_a' not in params:
+    return w
+  a, b = (np.asarray(jax.device_get(params[f'{name}_{x}'][layer]), np.float32) for x in 'ab')
+  return w.astype(np.float32) + a @ b * (c.lora.alpha / c.lora.rank)
 
 
 def count_params(params: Params) -> int:

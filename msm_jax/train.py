@@ -184,8 +184,8 @@ def train_phase(
 ) -> None:
   """Trains one phase to its end and leaves its checkpoints in `folder`.
 
-  Where it starts, in this order: its own newest checkpoint; its parent's parameters (`parent_params`, given the abstract tree); imported
-  ones (`weights`, the same, which frozen parameters come from in any case); fresh.
+  Where it starts, in this order: its own newest checkpoint; its parent's parameters (`parent_params`, given the abstract tree; None where
+  the parent leaves none); fresh. `weights`, given the same, is where frozen parameters come from.
 
   Raises:
     TrainingError: no supervised token, too many non-finite updates, or a checkpoint of something else.
@@ -198,7 +198,7 @@ def train_phase(
   checkpoints = checkpointing.Checkpoints(folder / 'checkpoints')
   data = batches(sources, tokenizer, phase.batch_size // jax.process_count(), phase.length, seed, (jax.process_index(), jax.process_count()))
 
-  # resume own phase > parent's parameters > import > fresh
+  # resume own phase > parent's parameters (which may be imported ones) > fresh
   start = checkpoints.latest()
   if start is not None:
     saved = {'step': like.step, 'opt_state': like.opt_state, 'skipped': like.skipped}
@@ -206,12 +206,9 @@ def train_phase(
     check_same(saved_meta, meta, checkpoints.folder / str(start))
     state = TrainState(rest['step'], params, rest['opt_state'], rest['skipped'])
     data.set_state(data_state)
-  elif parent_params is not None:
-    state, start = program.start(parent_params(like.params)), 0
-  elif weights is not None and not program.frozen:
-    state, start = program.start(weights(like.params)), 0
   else:
-    state, start = program.init(jax.random.key(seed)), 0
+    params = parent_params(like.params) if parent_params else None
+    state, start = program.init(jax.random.key(seed)) if params is None else program.start(params), 0
   frozen = weights(program.frozen) if program.frozen else {}
 
   def save(step: int) -> None:

@@ -4,6 +4,7 @@ What a config says is either understood, or known to change no output, or refuse
 with the layers stacked.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from jax.sharding import PartitionSpec as P
 
 import msm_jax
 from msm_jax.config import ConfigError, ModelConfig, RopeScaling
+from msm_jax.model import adapted
 
 DTYPES = {'float32': np.float32, 'bfloat16': ml_dtypes.bfloat16, 'float16': np.float16}
 
@@ -41,11 +43,13 @@ NEUTRAL = frozenset(
 # Keys that must hold just this (or nothing), because another value would change the mathematics in a way that no field of ModelConfig has.
 FIXED: dict[str, Any] = {
   'pretraining_tp': 1, 'attention_bias': False, 'mlp_bias': False, 'use_bidirectional_attention': False, 'quantization_config': None,
-  'partial_rotary_factor': 1.0, 'is_decoder': False, 'add_cross_attention': False, 'tie_encoder_decoder': False, 'attn_logit_softcapping': None, 'rope_interleaved': False,
+  'partial_rotary_factor': 1.0, 'is_decoder': False, 'add_cross_attention': False, 'tie_encoder_decoder': False,
+  'attn_logit_softcapping': None,
+  'rope_interleaved': False,
 }  # fmt: skip
 SIZES = {
-  'hidden_size': 'd_model', 'intermediate_size': 'd_ff', 'num_hidden_layers': 'n_layers', 'num_attention_heads': 'n_heads', 'vocab_size': 'vocab_size',
-  'rms_norm_eps': 'norm_eps',
+  'hidden_size': 'd_model', 'intermediate_size': 'd_ff', 'num_hidden_layers': 'n_layers', 'num_attention_heads': 'n_heads',
+  'vocab_size': 'vocab_size',   'rms_norm_eps': 'norm_eps',
 }  # fmt: skip
 FAMILIES: dict[str, dict[str, Any]] = {
   'llama': {},
@@ -64,7 +68,9 @@ def family_of(c: ModelConfig) -> str:
   for name, family in FAMILIES.items():
     if all(getattr(c, k) == family.get(k, ModelConfig.__dataclass_fields__[k].default) for k in fields):
       return name
-  raise WeightsError(f'no family of Hugging Face has {", ".join(f"{k}={getattr(c, k)}" for k in sorted(fields))}; such a model stays an Orbax checkpoint')
+  raise WeightsError(
+    f'no family of Hugging Face has {", ".join(f"{k}={getattr(c, k)}" for k in sorted(fields))}; such a model stays an Orbax checkpoint'
+  )
 
 
 def _rope(settings: Mapping[str, Any], theta: float, where: str) -> tuple[float, RopeScaling | None]:
@@ -108,7 +114,9 @@ def read_config(folder: str | Path, **ours: Any) -> ModelConfig:
 def config_from_json(raw: Mapping[str, Any], where: str, **ours: Any) -> ModelConfig:
   kind = raw.get('model_type')
   if kind not in FAMILIES:
-    raise WeightsError(f'{where}: architecture {kind!r} ({", ".join(raw.get("architectures") or ())}) is not known here; known are {", ".join(FAMILIES)}')
+    raise WeightsError(
+      f'{where}: architecture {kind!r} ({", ".join(raw.get("architectures") or ())}) is not known here; known are {", ".join(FAMILIES)}'
+    )
   left = {k: v for k, v in raw.items() if k not in NEUTRAL or k in FIXED}
   for key, value in FIXED.items():
     if (found := left.pop(key, value)) not in (value, None):
@@ -162,7 +170,9 @@ def config_from_json(raw: Mapping[str, Any], where: str, **ours: Any) -> ModelCo
     fields['embed_scale'] = float(fields['d_model']) ** 0.5
     fields['logit_softcap'] = left.pop('final_logit_softcapping', None) or 0.0
   if unknown := sorted(k for k, v in left.items() if v is not None):
-    raise WeightsError(f'{where}: {unknown[0]}={left[unknown[0]]!r} is not known here, and might change the mathematics; this model cannot be imported')
+    raise WeightsError(
+      f'{where}: {unknown[0]}={left[unknown[0]]!r} is not known here, and might change the mathematics; this model cannot be imported'
+    )
   try:
     return ModelConfig(**fields | ours)
   except (ConfigError, TypeError) as e:
@@ -254,20 +264,22 @@ class TensorFiles:
       return f.get_slice(name)[index]
 
 
-def load_params(read: 'Tensors', c: ModelConfig, like: Any) -> Any:
+def fingerprint(folder: str | Path) -> str:
+  """Of the weights and their config: every byte is read."""
+  h = hashlib.sha256()
+  for path in [Path(folder) / 'config.json', *sorted(Path(folder).glob('*.safetensors'))]:
+    with path.open('rb') as f:
+      h.update(hashlib.file_digest(f, 'sha256').digest())
+  return h.hexdigest()[:16]
+
+
+def load_params(files: TensorFiles, c: ModelConfig, like: Any) -> Any:
   """The parameters, laid out and typed as `like` (a dict of ShapeDtypeStructs with shardings, or part of one).
 
   Each device's part is read for itself, layer by layer: beyond the parameters themselves, one layer's tensor is in memory.
   """
   names = tensor_names(c)
-  return {k: _load(read, x, *names[k]) for k, x in like.items()}
-
-
-class Tensors:
-  """What `load_params` reads from: `shape(name)` and `read(name, index)`; TensorFiles is one, a GGUF file another."""
-
-  shape: Callable[[str], tuple[int, ...]]
-  read: Callable[[str, tuple[slice, ...]], np.ndarray]
+  return {k: load_stacked(files.read, x, *names[k]) for k, x in like.items()}
 
 
 def check_tensors(files: TensorFiles, c: ModelConfig) -> None:
@@ -297,29 +309,29 @@ def check_tensors(files: TensorFiles, c: ModelConfig) -> None:
     raise WeightsError(f'{files.folder}: tensor {min(spare)} has no place in this model; it cannot be imported ({len(spare)} such)')
 
 
-def _load(read: Any, like: jax.ShapeDtypeStruct, name: str, transposed: bool) -> jax.Array:
+Read = Callable[[str, tuple[slice, ...]], np.ndarray]
+
+
+def load_stacked(read: Read, like: jax.ShapeDtypeStruct, name: str, transposed: bool) -> jax.Array:
+  """One of our parameters from its layers' tensors; `read(name, index)` gives a part of one as it is stored."""
+
+  def place(name: str, one: jax.ShapeDtypeStruct) -> jax.Array:
+    def part(index: tuple[slice, ...]) -> np.ndarray:
+      x = read(name, index[::-1] if transposed else index)
+      return np.ascontiguousarray((x.T if transposed else x).astype(one.dtype, copy=False))
+
+    return jax.make_array_from_callback(one.shape, one.sharding, part)
+
   if '{}' not in name:
-    return _place(read, name, like.shape, like, transposed)
-  sharding = like.sharding
-  if isinstance(sharding, NamedSharding):
-    sharding = NamedSharding(sharding.mesh, P(*tuple(sharding.spec)[1:]))
-  one = jax.ShapeDtypeStruct(like.shape[1:], like.dtype, sharding=sharding)
+    return place(name, like)
+  of_layer = NamedSharding(like.sharding.mesh, P(*tuple(like.sharding.spec)[1:]))
+  one = jax.ShapeDtypeStruct(like.shape[1:], like.dtype, sharding=of_layer)
   stack = jax.jit(lambda: jnp.zeros(like.shape, like.dtype), out_shardings=like.sharding)()
   put = jax.jit(lambda stack, x, i: jax.lax.dynamic_update_index_in_dim(stack, x, i, 0), donate_argnums=0, out_shardings=like.sharding)
   for i in range(like.shape[0]):
-    stack = put(stack, _place(read, name.format(i), one.shape, one, transposed), i)
+    stack = put(stack, place(name.format(i), one), i)
     stack.block_until_ready()  # or the layers that are read ahead pile up
   return stack
-
-
-def _place(read: Any, name: str, shape: tuple[int, ...], like: jax.ShapeDtypeStruct, transposed: bool) -> jax.Array:
-  def part(index: tuple[slice, ...]) -> np.ndarray:
-    x = read.read(name, index[::-1] if transposed else index)
-    return np.ascontiguousarray((x.T if transposed else x).astype(like.dtype, copy=False))
-
-  if like.sharding is None:
-    return jnp.asarray(part((slice(None),) * len(shape)))
-  return jax.make_array_from_callback(shape, like.sharding, part)
 
 
 # ------------------------------------------------------------------------------------------------------------------------- export
@@ -334,15 +346,16 @@ def stored_tensors(c: ModelConfig, params: Any, dtype: str) -> Iterator[tuple[st
   """(name, array) as a file holds them, one after the other."""
   for ours, (name, transposed) in tensor_names(c).items():
     for i in range(c.n_layers if '{}' in name else 1):
-      x = np.asarray(jax.device_get(params[ours][i] if '{}' in name else params[ours])).astype(DTYPES[dtype])
+      x = adapted(c, params, ours, i) if '{}' in name else np.asarray(jax.device_get(params[ours]))
+      x = x.astype(DTYPES[dtype])
       yield name.format(i), np.ascontiguousarray(x.T if transposed else x)
 
 
 def export(folder: str | Path, c: ModelConfig, params: Any, source: str | Path, dtype: str = '', shard_bytes: int = 2 << 30) -> None:
   """Writes a folder that `transformers` loads as it is: config, generation config, tokenizer, chat template, sharded safetensors.
 
-  `source` is the folder of the base model, which the tokenizer comes from, and the dtype unless `dtype` names one. Adapters must have been
-  merged (lora.merge). Raises WeightsError if the folder exists.
+  `source` is the folder of the base model, which the tokenizer comes from, and the dtype unless `dtype` names one. Adapters are added to the
+  matrices. Raises WeightsError if the folder exists.
   """
   from safetensors.numpy import save_file
 
