@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,9 @@ def digest(*parts: str) -> str:
   return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:12]
 
 
-def plan(config: ExperimentConfig, fingerprints: dict[str, str], tokenizer: str, imports: Mapping[str, str]) -> dict[tuple[str, int], Node]:
+def plan(
+  config: ExperimentConfig, fingerprints: dict[str, str], tokenizer: str, imports: Mapping[str, str] = types.MappingProxyType({})
+) -> dict[tuple[str, int], Node]:
   """(arm, seed) -> the last node of the arm's path. Nodes of shared prefixes are equal, so they have one folder.
 
   `imports`: what each phase of weights or of an adapter stands for, by content.
@@ -156,8 +159,8 @@ class Experiment:
     for name in first:
       self._prepare_corpus(folder, name, fingerprints[name], None)
     if self.weights:
-      self.tokenizer = Tokenizer.load(self.weights)
       self.config = dataclasses.replace(self.config, model=self._model_of_weights(self.weights))
+      self.tokenizer = Tokenizer.load(self.weights)
     else:
       self.tokenizer = self._prepare_tokenizer(folder, fingerprints)
       vocab = self.config.model.vocab_size or -(-self.tokenizer.vocab_size // 128) * 128
@@ -318,6 +321,7 @@ class Experiment:
       logprobs = scoring.make_logprobs(self.config.model, params, self.tokenizer, length, c.rows)
       rows = self.reading.rows(logprobs, self.taught(node), in_context)
       rows += perplexity.held_out_loss(self.config.model, params, self.tokenizer, held_out, length, c.rows)
+    path.parent.mkdir(parents=True, exist_ok=True)  # imported weights have no folder yet
     write_atomically(path, ''.join(json.dumps(r) + '\n' for r in rows).encode())
     return rows
 

@@ -224,7 +224,7 @@ class HuggingFaceTokenizer(Tokenizer):
   @functools.cached_property
   def trims(self) -> dict[str, bool]:
     """Whether the template strips the white space around what a role says."""
-    chat = [('user', ' one '), ('assistant', ' two ')]
+    chat = [('user', '\tone\t'), ('assistant', '\ttwo\t')]
     told = self._fill(chat, False)
     return {role: content not in told for role, content in chat}
 
@@ -234,65 +234,65 @@ class HuggingFaceTokenizer(Tokenizer):
     ids, weights = self.render_chat([('user', 'one'), ('assistant', 'two')])
     return int(ids[np.flatnonzero(weights)[-1]])
 
-  def _pieces(self, messages: Sequence[tuple[str, str]], prompt: bool) -> list[tuple[str, int]]:
-    """The rendered chat in pieces: (text, the number of the message that it is, or -1 for what the template wrote)."""
+  def _pieces(self, messages: Sequence[tuple[str, str]], prompt: bool) -> list[tuple[str, int, bool]]:
+    """The rendered chat in pieces: (text, number of its message or -1, is it said by somebody rather than written by the template?)
+
+    What the template puts between a prompt's end and the answer is the answer's: it is what a model would have to say.
+    """
     said = [c.strip() if self.trims['user' if r == 'system' else r] else c for r, c in messages]
     digest = hashlib.sha256('\0'.join(said).encode()).hexdigest()[:16]  # no message holds the hash of itself
-    marks = [f'{digest}n{n}e' for n in range(len(said))]
-    filled = self._fill([(r, m) for (r, _), m in zip(messages, marks, strict=True)], prompt)
-    pieces, n_seen = [], []
-    for part in re.split(f'({digest}n[0-9]+e)', filled):
-      if part.startswith(f'{digest}n'):
-        n = int(part[len(digest) + 1 : -1])
-        pieces.append((said[n], n))
-        n_seen.append(n)
-      elif part:
-        pieces.append((part, -1))
-    if n_seen != list(range(len(said))) or ''.join(t for t, _ in pieces) != self._fill(messages, prompt):
+    marked = [(r, f'{digest}n{n}e') for n, (r, _) in enumerate(messages)]
+    filled = self._fill(marked, prompt)
+    begins = {}  # where answers begin
+    for n, (role, mark) in enumerate(marked):
+      if role == 'assistant' and n and filled.startswith(before := self._fill(marked[:n], True)) and len(before) <= filled.find(mark):
+        begins[n] = len(before)
+    pieces: list[tuple[str, int, bool]] = []
+    seen, at = [], 0
+    for mark in re.finditer(f'{digest}n([0-9]+)e', filled):
+      n = int(mark[1])
+      begin = max(begins.get(n, mark.start()), at)
+      pieces += [(filled[at:begin], -1, False), (filled[begin : mark.start()], n, False), (said[n], n, True)]
+      seen.append(n)
+      at = mark.end()
+    pieces.append((filled[at:], -1, False))
+    if seen != list(range(len(said))) or ''.join(t for t, _, _ in pieces) != self._fill(messages, prompt):
       raise DataError(f'the chat template of {self.folder} changes or leaves out what a message says ({said[-1][:40]!r} ...); take such turns out')
     return pieces
 
   def _render(self, messages: Sequence[tuple[str, str]], continues: bool, prompt: bool) -> tuple[np.ndarray, np.ndarray]:
     pieces = self._pieces(messages, prompt)
     if continues:
-      pieces = pieces[: 1 + max(k for k, (_, n) in enumerate(pieces) if n == len(messages) - 1)]
+      pieces = pieces[:-1]  # what the template says after the last message
     ids: list[int] = []
     weights: list[int] = []
     run: list[tuple[str, int]] = []  # text without control symbols, and whether it is learned
 
     def close() -> None:
-      text, learned, at = ''.join(t for t, _ in run), [], 0
-      for part, weight in run:
-        learned += [weight] * len(part)
-        at += len(part)
-      cuts = [k for k in range(1, len(learned)) if learned[k] > learned[k - 1]]
-      done = self.processor.encode(text, add_special_tokens=False)
-      if any(a < k < b for k in cuts for a, b in done.offsets):  # a token across the place where the answer begins, which no prompt would have
-        for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True):
-          part = self.processor.encode(text[a:b], add_special_tokens=False)
-          ids.extend(part.ids)
-          weights.extend(learned[a + s] if s < b - a else 0 for s, _ in part.offsets)
-      else:
+      """Encodes the run, cut where an answer begins: no prompt ends in the middle of a token."""
+      learned = [w for part, w in run for _ in part]
+      text, cuts = ''.join(part for part, _ in run), [k for k in range(1, len(learned)) if learned[k] > learned[k - 1]]
+      for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True):
+        done = self.processor.encode(text[a:b], add_special_tokens=False)
         ids.extend(done.ids)
-        weights.extend(learned[s] if s < len(text) else 0 for s, _ in done.offsets)
+        weights.extend(learned[min(a + s, len(text) - 1)] for s, _ in done.offsets)
       run.clear()
 
-    answered = False  # was the last message the assistant's, and is its turn still open?
-    for text, n in pieces:
-      if n >= 0:
-        answered = messages[n][0] == 'assistant'
-        run.append((text, int(answered)))
+    answering = False  # is an assistant's turn open?
+    for text, n, is_said in pieces:
+      if is_said:
+        run.append((text, int(answering := messages[n][0] == 'assistant')))
         continue
-      at = 0
+      at, learned = 0, n >= 0 and messages[n][0] == 'assistant'
       for control in self._controls.finditer(text):
         between = text[at : control.start()]
-        answered = answered and not between.strip()
-        run.append((between, int(answered)))
+        answering = answering and not between.strip()
+        run.append((between, int(answering or learned)))
         close()
         ids.append(self.added[control.group()])
-        weights.append(int(answered))
-        answered, at = False, control.end()
-      run.append((text[at:], 0))
+        weights.append(int(answering or learned))
+        answering, at = False, control.end()
+      run.append((text[at:], int(learned)))
     close()
     return np.asarray(ids, np.int32), np.asarray(weights, np.int32)
 

@@ -265,9 +265,9 @@ class TensorFiles:
 
 
 def fingerprint(folder: str | Path) -> str:
-  """Of the weights and their config: every byte is read."""
+  """Of weights (or an adapter) and their config: every byte is read."""
   h = hashlib.sha256()
-  for path in [Path(folder) / 'config.json', *sorted(Path(folder).glob('*.safetensors'))]:
+  for path in sorted(p for pattern in ('config.json', 'adapter_config.json', '*.safetensors') for p in Path(folder).glob(pattern)):
     with path.open('rb') as f:
       h.update(hashlib.file_digest(f, 'sha256').digest())
   return h.hexdigest()[:16]
