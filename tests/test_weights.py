@@ -20,7 +20,10 @@ tokenizers = pytest.importorskip('tokenizers')
 pytest.importorskip('safetensors')
 pytest.importorskip('jinja2')
 
-TEMPLATE = '{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
+TEMPLATE = (
+  '{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}'
+  '{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
+)
 PHASE = dict(updates=6, min_updates=1, batch_size=8, length=64, checkpoint_every=2, lr=1e-2)
 LORA = dict(rank=4, alpha=8.0)
 
@@ -104,7 +107,9 @@ def test_from_weights_to_results(weights, files, tmp_path, lora):
   if lora:
     assert not base['wq_b'].any() and both['wq_b'].any() and not np.array_equal(base['wq_a'], both['wq_a'])
     kept = ocp.StandardCheckpointer().metadata(e.folder(nodes['both']) / 'checkpoints' / str(PHASE['updates']) / 'params')
-    assert set(kept.item_metadata.tree if hasattr(kept.item_metadata, 'tree') else kept.item_metadata) == {k for k in both if k.endswith(('_a', '_b'))}
+    assert set(kept.item_metadata.tree if hasattr(kept.item_metadata, 'tree') else kept.item_metadata) == {
+      k for k in both if k.endswith(('_a', '_b'))
+    }
 
   rows = (tmp_path / 'results.jsonl').read_bytes()
   run(c, tmp_path)
