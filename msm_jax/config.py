@@ -297,6 +297,7 @@ class ExperimentConfig:
   arms: Mapping[str, str]
   seeds: tuple[int, ...] = (0,)
   spec: str = ''  # only so that `--config.spec=...` can reach every place that refers to it
+  weights: str = ''  # the same for `--config.weights=...`
   assistants: tuple[str, ...] = ()  # replicates: more names under which each handbook is taught, beside its own
   setting: str = 'world'  # which embedded world: 'world' (people and things) or 'office' (agents at work)
   world: WorldConfig = WorldConfig()
@@ -362,7 +363,7 @@ class ExperimentConfig:
       raise ConfigError('arms is empty; name at least one, such as base="pretrain"')
 
   @property
-  def weights(self) -> str:
+  def first_weights(self) -> str:
     """Of the phase that all arms begin with; '' if models start fresh."""
     return next((self.phases[path_of(p)[0]].weights for p in self.arms.values()), '')
 
@@ -377,11 +378,11 @@ class ExperimentConfig:
           raise ConfigError(f'phases.{phase} names an adapter and follows {before!r}; an adapter goes straight over weights')
       if self.phases[path[0]].adapter:
         raise ConfigError(f'phases.{path[0]} names an adapter; begin the path with a phase of weights')
-    if (self.model.lora or any(p.adapter for p in self.phases.values())) and not self.weights:
+    if (self.model.lora or any(p.adapter for p in self.phases.values())) and not self.first_weights:
       raise ConfigError('model.lora trains adapters beside weights that stay as they are; begin the arms with a phase of weights')
     if any(self.phases[x].adapter for p in paths for x in p) and not self.model.lora:
       raise ConfigError('a phase names an adapter; set model.lora to its rank, alpha and targets')
-    if self.weights and self.tokenizer.sources:
+    if self.first_weights and self.tokenizer.sources:
       raise ConfigError('tokenizer.sources must be empty: the tokenizer comes with the weights')
 
 

@@ -145,7 +145,7 @@ class Experiment:
     self.world = dataclasses.replace(self.world, config=dataclasses.replace(self.world.config, strangers=strangers))
     self.reading = READINGS[config.setting](config.evals, self.world, self.specs, self.replicates)
     self.corpora: dict[str, Corpus] = {}
-    self.weights = zoo.locate(config.weights) if config.weights else None  # the folder that the model comes from
+    self.weights = zoo.locate(config.first_weights) if config.first_weights else None  # the folder that the model comes from
 
   # ---- data
 
