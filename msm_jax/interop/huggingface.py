@@ -396,6 +396,7 @@ def write_tensors(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], shard
   final = ['model.safetensors'] if n == 1 else [f'model-{k:05d}-of-{n:05d}.safetensors' for k in range(1, n + 1)]
   for k, file in enumerate(final):
     os.replace(folder / f'shard-{k}', folder / file)
+    (folder / file).chmod(0o644)  # safetensors writes files that nobody else can read
   if n > 1:
     index = {'metadata': {'total_size': total}, 'weight_map': {name: file for file, of_one in zip(final, names, strict=True) for name in of_one}}
     (folder / 'model.safetensors.index.json').write_text(json.dumps(index, indent=2) + '\n')
