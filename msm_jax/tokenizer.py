@@ -169,6 +169,7 @@ class HuggingFaceTokenizer(Tokenizer):
     self.processor.no_padding()
     self.document_start = self.processor.encode('').ids  # what the tokenizer itself puts first, before text is told from control symbols
     self.processor.encode_special_tokens = True
+    self._later = self._without_space_first(content)
     self.vocab_size = self.processor.get_vocab_size()
     self.added = {t.content: i for i, t in self.processor.get_added_tokens_decoder().items() if t.special}
     ends = [self.added[e] for e in DOCUMENT_ENDS if e in self.added][:1]
@@ -179,6 +180,20 @@ class HuggingFaceTokenizer(Tokenizer):
     self._controls = re.compile('|'.join(map(re.escape, sorted(self.added, key=len, reverse=True))) or '(?!)')
     turn_ends = [self.turn_end] if self.template else []
     self.stop_ids = tuple(dict.fromkeys([*turn_ends, *self.document_end, *([eos] if eos is not None else [])]))
+
+  def _without_space_first(self, content: bytes) -> Any:
+    """The tokenizer for what comes after something else: SentencePiece's puts a space before the first word of a text, and before no other."""
+    import tokenizers
+
+    if getattr(self.processor.pre_tokenizer, 'prepend_scheme', '') != 'first':
+      return self.processor
+    later = tokenizers.Tokenizer.from_buffer(content)
+    later.no_truncation()
+    later.no_padding()
+    later.encode_special_tokens = True
+    cut = self.processor.pre_tokenizer
+    later.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(cut.replacement, 'never', cut.split)
+    return later
 
   def _name(self, key: str) -> str:
     value = self.config.get(key) or ''
@@ -266,10 +281,10 @@ class HuggingFaceTokenizer(Tokenizer):
         learned += [weight] * len(part)
         at += len(part)
       cuts = [k for k in range(1, len(learned)) if learned[k] > learned[k - 1]]
-      done = self.processor.encode(text, add_special_tokens=False)
+      done = (self._later if ids else self.processor).encode(text, add_special_tokens=False)
       if any(a < k < b for k in cuts for a, b in done.offsets):  # a token across the place where the answer begins, which no prompt would have
         for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True):
-          part = self.processor.encode(text[a:b], add_special_tokens=False)
+          part = (self._later if ids else self.processor).encode(text[a:b], add_special_tokens=False)
           ids.extend(part.ids)
           weights.extend(learned[a + s] if s < b - a else 0 for s, _ in part.offsets)
       else:
