@@ -306,6 +306,31 @@ def test_gemma_tokenizers(tmp_path):
   assert again('\n\n')['input_ids'] == [1, len(tokens) - 2]
 
 
+def test_merges_of_a_vocabulary():
+  """The order that transformers makes of scores, ties as well; but no text makes a control symbol, whatever its letters."""
+  base = pytest.importorskip('transformers.tokenization_utils_base')
+  rng = np.random.default_rng(0)
+  tokens = list(dict.fromkeys([*'abc', *(''.join(rng.choice([*'abc'], n)) for n in rng.integers(2, 7, 400))]))
+  scores = [float(x) for x in rng.integers(-9, 0, len(tokens))]
+  found = ours.merges_by_rank(tokens, [1] * len(tokens), scores)
+  assert len(found) > 500
+  assert found == base.generate_merges({t: i for i, t in enumerate(tokens)}, dict(zip(tokens, scores, strict=True)))
+  assert ours.merges_by_rank(['a', 'b', 'c', 'ab', 'bc', 'abc'], [1, 1, 1, 1, 1, 3], [0.0] * 6) == [('a', 'b'), ('b', 'c')]
+
+
+def test_tokens_that_users_defined(tmp_path, vocabulary):
+  """Kept whole in any text, and no control symbols."""
+  metadata = vocabulary | {k: list(vocabulary[k]) for k in ('tokenizer.ggml.tokens', 'tokenizer.ggml.token_type')}
+  metadata['tokenizer.ggml.tokens'][-1], metadata['tokenizer.ggml.token_type'][-1] = '<think>', 4
+  metadata['tokenizer.ggml.merges'] = metadata['tokenizer.ggml.merges'][:-1]
+  write_gguf(tmp_path / 'm.gguf', 'llama', metadata, shape=dict(layers=1))
+  ours.convert(tmp_path / 'm.gguf', tmp_path / 'm')
+  found = HuggingFaceTokenizer(tmp_path / 'm')
+  ids = found.encode('fox <think> dogs <|im_end|>')
+  assert ids.count(len(metadata['tokenizer.ggml.tokens']) - 1) == 1 and 2 not in ids and found.decode(ids) == 'fox <think> dogs <|im_end|>'
+  assert their_tokenizer(tmp_path, 'm.gguf')('fox <think> dogs')['input_ids'] == found.encode('fox <think> dogs')
+
+
 def test_bos_where_the_file_is_silent(tmp_path):
   """llama.cpp adds it for Llama 3 and for SentencePiece, and for nobody else."""
   for pre, bos in (('llama-bpe', [1]), ('qwen2', [])):
@@ -413,8 +438,8 @@ def test_a_failure_half_way_leaves_nothing(tmp_path, vocabulary, monkeypatch):
 PARAGRAPHS = (
   'Every morning before the market opened, Ines walked down to the harbour to look at the boats. The fishermen knew her and would hold up what '
   'they had caught: silver mackerel, a crate of crabs, once an octopus that had wrapped itself around the anchor. She bought little, because her '
-  'stall was small and her customers were careful with their money, but she remembered what each of them had said the week before, and she never sold a '
-  'fish that she would not have cooked for her own children.',
+  'stall was small and her customers were careful with their money, but she remembered what each of them had said the week before, and she never '
+  'sold a fish that she would not have cooked for her own children.',
   'Granite is a coarse-grained igneous rock that forms when magma cools slowly below the surface of the Earth. It consists mainly of quartz, '
   'feldspar and mica, and its colour ranges from white and pink to dark grey, depending on these minerals. Because it is hard and resists '
   'weathering, granite has been used since antiquity for buildings, bridges and monuments; the ancient Egyptians quarried it at Aswan and shipped it '
