@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import importlib
 import importlib.util
 import json
 import os
@@ -92,6 +93,8 @@ def fetch(name: str, cache: Path) -> Path:
       return folder
     if folder.exists():
       raise WeightsError(f'{folder} exists and is no model; move it away, or choose another folder with --cache or MSM_JAX_CACHE')
+    for needed in ('gguf', 'safetensors', 'tokenizers'):
+      importlib.import_module(needed)  # or their lack would show after the download
     for left in cache.glob(f'{name}.writing-*'):  # of one that was killed
       shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f'{name}.writing-', dir=cache) as scratch:

@@ -485,7 +485,7 @@ def test_smollm2_equals_transformers(tmp_path):
     mine, reference = (float(np.exp(-np.mean(np.asarray(jax.nn.log_softmax(x[:-1]))[np.arange(len(ids) - 1), ids[1:]]))) for x in (logits, wanted))
     report[f'paragraph {n}'] = f'{len(ids)} tokens, perplexity {mine:.5f} and {reference:.5f}, logits differ by {np.abs(logits - wanted).max():.1e}'
     assert f'{mine:.3g}' == f'{reference:.3g}' and mine < 60
-    np.testing.assert_allclose(logits, wanted, atol=2e-3)
+    np.testing.assert_allclose(logits, wanted, atol=5e-4)
 
   for question in QUESTIONS:
     ids = tokenizer.prompt([('user', question)]).tolist()
