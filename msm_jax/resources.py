@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent
+EXTRA = ('gguf', 'jinja2', 'safetensors', 'tokenizers')  # what the extra 'hf' installs
 
 
 def tune_process() -> None:
@@ -76,10 +77,13 @@ def explain(error: BaseException) -> tuple[str, int] | None:
   """(one line with cause and mend, exit code) for what a user can mend; None for a bug."""
   from data_pipelines.records import DataError
   from msm_jax.config import ConfigError
+  from msm_jax.interop import WeightsError
 
   line = ' '.join(str(error).split())
-  if isinstance(error, (DataError, ConfigError)):  # before the rest is imported, which takes seconds
+  if isinstance(error, (DataError, ConfigError, WeightsError)):  # before the rest is imported, which takes seconds
     return f'error: {line}', 1
+  if isinstance(error, ModuleNotFoundError) and (error.name or '').partition('.')[0] in EXTRA:
+    return f"error: the package {error.name} is missing, which models of others need; pip install 'msm_jax[hf]'", 1
   from msm_jax.checkpointing import CheckpointError
   from msm_jax.evals.scoring import ScoringError
   from msm_jax.experiment import ExperimentError

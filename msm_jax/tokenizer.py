@@ -169,6 +169,7 @@ class HuggingFaceTokenizer(Tokenizer):
     self.processor.no_padding()
     self.document_start = self.processor.encode('').ids  # what the tokenizer itself puts first, before text is told from control symbols
     self.processor.encode_special_tokens = True
+    self._later = self._without_space_first(content)
     self.vocab_size = self.processor.get_vocab_size()
     self.added = {t.content: i for i, t in self.processor.get_added_tokens_decoder().items() if t.special}
     ends = [self.added[e] for e in DOCUMENT_ENDS if e in self.added][:1]
@@ -179,6 +180,20 @@ class HuggingFaceTokenizer(Tokenizer):
     self._controls = re.compile('|'.join(map(re.escape, sorted(self.added, key=len, reverse=True))) or '(?!)')
     turn_ends = [self.turn_end] if self.template else []
     self.stop_ids = tuple(dict.fromkeys([*turn_ends, *self.document_end, *([eos] if eos is not None else [])]))
+
+  def _without_space_first(self, content: bytes) -> Any:
+    """The tokenizer for what comes after something else: SentencePiece's puts a space before the first word of a text, and before no other."""
+    import tokenizers
+
+    if getattr(self.processor.pre_tokenizer, 'prepend_scheme', '') != 'first':
+      return self.processor
+    later = tokenizers.Tokenizer.from_buffer(content)
+    later.no_truncation()
+    later.no_padding()
+    later.encode_special_tokens = True
+    cut = self.processor.pre_tokenizer
+    later.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace(cut.replacement, 'never', cut.split)
+    return later
 
   def _name(self, key: str) -> str:
     value = self.config.get(key) or ''
@@ -273,7 +288,7 @@ class HuggingFaceTokenizer(Tokenizer):
       learned = [w for part, w in run for _ in part]
       text, cuts = ''.join(part for part, _ in run), [k for k in range(1, len(learned)) if learned[k] > learned[k - 1]]
       for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True):
-        done = self.processor.encode(text[a:b], add_special_tokens=False)
+        done = (self._later if ids else self.processor).encode(text[a:b], add_special_tokens=False)
         ids.extend(done.ids)
         weights.extend(learned[min(a + s, len(text) - 1)] for s, _ in done.offsets)
       run.clear()

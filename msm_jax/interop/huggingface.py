@@ -4,11 +4,12 @@ What a config says is either understood, or known to change no output, or refuse
 with the layers stacked.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,10 @@ from jax.sharding import PartitionSpec as P
 
 import msm_jax
 from msm_jax.config import ConfigError, ModelConfig, RopeScaling
+from msm_jax.interop import WeightsError
 from msm_jax.model import adapted
 
 DTYPES = {'float32': np.float32, 'bfloat16': ml_dtypes.bfloat16, 'float16': np.float16}
-
-
-class WeightsError(ValueError):
-  """Weights that cannot be taken in or given out; one line with cause and mend."""
 
 
 # ------------------------------------------------------------------------------------------------------------------------- config
@@ -351,58 +349,75 @@ def stored_tensors(c: ModelConfig, params: Any, dtype: str) -> Iterator[tuple[st
       yield name.format(i), np.ascontiguousarray(x.T if transposed else x)
 
 
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+  """A temporary folder that gets its name when all is written: what is half-written never looks whole.
+
+  Raises WeightsError if there is one of that name with something in it, or if it cannot be written.
+  """
+  from safetensors import SafetensorError
+
+  temporary = folder.with_name(f'{folder.name}.writing-{os.getpid()}')
+  try:
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+      raise WeightsError(f'{folder} exists and is not empty; choose another folder')
+    temporary.mkdir(parents=True)
+    yield temporary
+    if folder.exists():
+      folder.rmdir()
+    os.replace(temporary, folder)
+  except (OSError, SafetensorError) as e:  # safetensors has its own error for a full disk
+    raise WeightsError(f'cannot write {folder} ({getattr(e, "strerror", None) or e}); free some space or choose another folder') from e
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_tensors(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: int = 2 << 30) -> None:
+  """Writes (name, array) to model.safetensors, or to several files with their index; one file's tensors are in memory at a time."""
+  from safetensors.numpy import save_file
+
+  shard: dict[str, np.ndarray] = {}
+  names: list[list[str]] = []  # of each file's tensors
+  size = total = 0
+
+  def flush() -> None:
+    save_file(shard, folder / f'shard-{len(names)}', metadata={'format': 'pt'})
+    names.append(list(shard))
+    shard.clear()
+
+  for name, x in tensors:
+    if shard and size + x.nbytes > shard_bytes:
+      flush()
+      size = 0
+    shard[name] = x
+    size, total = size + x.nbytes, total + x.nbytes
+  flush()
+  n = len(names)
+  final = ['model.safetensors'] if n == 1 else [f'model-{k:05d}-of-{n:05d}.safetensors' for k in range(1, n + 1)]
+  for k, file in enumerate(final):
+    os.replace(folder / f'shard-{k}', folder / file)
+    (folder / file).chmod(0o644)  # safetensors writes files that nobody else can read
+  if n > 1:
+    index = {'metadata': {'total_size': total}, 'weight_map': {name: file for file, of_one in zip(final, names, strict=True) for name in of_one}}
+    (folder / 'model.safetensors.index.json').write_text(json.dumps(index, indent=2) + '\n')
+
+
 def export(folder: str | Path, c: ModelConfig, params: Any, source: str | Path, dtype: str = '', shard_bytes: int = 2 << 30) -> None:
   """Writes a folder that `transformers` loads as it is: config, generation config, tokenizer, chat template, sharded safetensors.
 
   `source` is the folder of the base model, which the tokenizer comes from, and the dtype unless `dtype` names one. Adapters are added to the
   matrices. Raises WeightsError if the folder exists.
   """
-  from safetensors.numpy import save_file
-
-  folder, source = Path(folder), Path(source)
-  if folder.exists() and any(folder.iterdir()):
-    raise WeightsError(f'{folder} exists and is not empty; choose another folder')
+  source = Path(source)
   original = json.loads((source / 'config.json').read_text())
   dtype = dtype or original.get('torch_dtype') or original.get('dtype') or 'float32'
   if dtype not in DTYPES:
     raise WeightsError(f'dtype={dtype!r} must be one of {", ".join(DTYPES)}')
-  temporary = folder.with_name(f'{folder.name}.writing-{os.getpid()}')
-  temporary.mkdir(parents=True)
-  try:
-    shards: list[dict[str, np.ndarray]] = [{}]
-    weight_map: dict[str, str] = {}
-    size = total = 0
-
-    def flush() -> None:
-      save_file(shards[-1], temporary / f'shard-{len(shards)}', metadata={'format': 'pt'})
-      weight_map.update({n: f'shard-{len(shards)}' for n in shards[-1]})
-      shards[-1] = {}
-
-    for name, x in stored_tensors(c, params, dtype):
-      if shards[-1] and size + x.nbytes > shard_bytes:
-        flush()
-        shards.append({})
-        size = 0
-      shards[-1][name] = x
-      size, total = size + x.nbytes, total + x.nbytes
-    flush()
-    n = len(shards)
-    final = {f'shard-{k}': 'model.safetensors' if n == 1 else f'model-{k:05d}-of-{n:05d}.safetensors' for k in range(1, n + 1)}
-    for old, new in final.items():
-      os.replace(temporary / old, temporary / new)
-    if n > 1:
-      index = {'metadata': {'total_size': total}, 'weight_map': {name: final[f] for name, f in weight_map.items()}}
-      (temporary / 'model.safetensors.index.json').write_text(json.dumps(index, indent=2) + '\n')
-    tokens = {k: original[k] for k in ('bos_token_id', 'eos_token_id', 'pad_token_id') if k in original}
+  tokens = {k: original[k] for k in ('bos_token_id', 'eos_token_id', 'pad_token_id') if k in original}
+  with new_folder(Path(folder)) as new:
+    write_tensors(new, stored_tensors(c, params, dtype), shard_bytes)
     config = config_to_json(c, dtype, tokens) | {'msm_jax_version': msm_jax.__version__}
-    (temporary / 'config.json').write_text(json.dumps(config, indent=2) + '\n')
+    (new / 'config.json').write_text(json.dumps(config, indent=2) + '\n')
     for file in TOKENIZER_FILES:
       if (source / file).is_file():
-        shutil.copyfile(source / file, temporary / file)
-    if folder.exists():
-      folder.rmdir()
-    os.replace(temporary, folder)
-  except OSError as e:
-    raise WeightsError(f'cannot write {folder} ({e.strerror}); free some space or choose another folder') from e
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
+        shutil.copyfile(source / file, new / file)

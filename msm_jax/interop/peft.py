@@ -1,8 +1,6 @@
 """Low-rank adapters in the format of Hugging Face's PEFT (adapter_config.json, adapter_model.safetensors), in and out."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,8 @@ import jax
 import numpy as np
 
 from msm_jax.config import ConfigError, LoraConfig, ModelConfig
-from msm_jax.interop.huggingface import TensorFiles, WeightsError, load_stacked, tensor_names
+from msm_jax.interop import WeightsError
+from msm_jax.interop.huggingface import TensorFiles, load_stacked, new_folder, tensor_names
 
 TARGETS = {'q_proj': 'wq', 'k_proj': 'wk', 'v_proj': 'wv', 'o_proj': 'wo', 'gate_proj': 'w_gate', 'up_proj': 'w_up', 'down_proj': 'w_down'}
 # What must hold just this (or nothing): another value would make another adapter than ours.
@@ -78,9 +77,6 @@ def export(folder: str | Path, c: ModelConfig, params: Any, base: str) -> None:
   """Writes adapters so that PEFT loads them over the model `base` (a name or a folder, told in the config)."""
   from safetensors.numpy import save_file
 
-  folder = Path(folder)
-  if folder.exists() and any(folder.iterdir()):
-    raise WeightsError(f'{folder} exists and is not empty; choose another folder')
   theirs = {ours: name for name, ours in TARGETS.items()}
   settings = {
     'peft_type': 'LORA', 'task_type': 'CAUSAL_LM', 'base_model_name_or_path': base, 'r': c.lora.rank, 'lora_alpha': c.lora.alpha,
@@ -90,15 +86,6 @@ def export(folder: str | Path, c: ModelConfig, params: Any, base: str) -> None:
   for k, name in _names(c).items():
     for i in range(c.n_layers):
       tensors[name.format(i)] = np.ascontiguousarray(np.asarray(jax.device_get(params[k][i])).T)
-  temporary = folder.with_name(f'{folder.name}.writing-{os.getpid()}')
-  try:
-    temporary.mkdir(parents=True)
-    save_file(tensors, temporary / 'adapter_model.safetensors', metadata={'format': 'pt'})
-    (temporary / 'adapter_config.json').write_text(json.dumps(settings, indent=2) + '\n')
-    if folder.exists():
-      folder.rmdir()
-    os.replace(temporary, folder)
-  except OSError as e:
-    raise WeightsError(f'cannot write {folder} ({e.strerror}); free some space or choose another folder') from e
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
+  with new_folder(Path(folder)) as new:
+    save_file(tensors, new / 'adapter_model.safetensors', metadata={'format': 'pt'})
+    (new / 'adapter_config.json').write_text(json.dumps(settings, indent=2) + '\n')
