@@ -37,9 +37,9 @@ class Engine:
     self._thread = threading.Thread(target=self._work, name='msm_jax engine', daemon=True)
     self._thread.start()
 
-  def check(self, model: str, request: Request) -> None:
-    """Raises RequestError for a request that cannot be answered."""
-    self.samplers[model].completion(request)
+  @property
+  def alive(self) -> bool:
+    return self._thread.is_alive()
 
   def submit(self, model: str, request: Request, listener: Listener) -> Completion:
     """Raises RequestError at once; what goes wrong later comes as a piece."""

@@ -41,6 +41,10 @@ class RequestError(ValueError):
   """A request that cannot be answered; one line with cause and mend."""
 
 
+class TooLong(RequestError):
+  """A prompt that leaves no room for an answer."""
+
+
 class SamplingError(RuntimeError):
   """A model that cannot answer; one line with cause and mend."""
 
@@ -380,7 +384,7 @@ class Sampler:
     if not n:
       raise RequestError('the prompt is empty; give at least one token')
     if n + (request.max_tokens > 0) > self.max_length:
-      raise RequestError(f'the prompt has {n} tokens, and with its answer it must fit into {self.max_length}; shorten it or raise max_length')
+      raise TooLong(f'the prompt has {n} tokens, and with its answer it must fit into {self.max_length}; shorten it or raise max_length')
     ids = np.asarray(request.prompt)
     if ids.min() < 0 or ids.max() >= self.vocabulary:
       raise RequestError(f'the prompt holds token {ids.max() if ids.min() >= 0 else ids.min()}; ids go from 0 to {self.vocabulary - 1}')
