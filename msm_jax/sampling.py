@@ -181,6 +181,11 @@ class Completion:
     return out
 
 
+def seeds(seed: int, n: int) -> list[int]:
+  """Seeds of n answers to one prompt; the first, or only, answer has the seed itself."""
+  return [seed, *np.random.SeedSequence(seed % 2**64).generate_state(n).tolist()[1:]]
+
+
 def place_prompt(tokenizer: Tokenizer, prompt: Sequence[int], scored: Sequence[tuple[float | None, tuple[tuple[int, float], ...]]]) -> list[Token]:
   """A prompt's tokens with their places, counted back from where the answer begins."""
   stream, starts, at = TextStream(tokenizer), [], 0
@@ -359,6 +364,7 @@ class Sampler:
       self.mesh, self._parts = placed.mesh, sharding.batch_parts(placed.mesh)
       heads = 'tensor' if config.n_kv_heads % placed.mesh.shape['tensor'] == 0 else None
       self._layout = NamedSharding(placed.mesh, P(None, sharding.BATCH, heads))
+    self._names: dict[int, str] = {}
     self.waiting: collections.deque[Completion] = collections.deque()
     self.reset()
 
@@ -396,6 +402,14 @@ class Sampler:
     if '' in request.stop:
       raise RequestError('stop holds an empty string; leave it out')
     return Completion(request, self.tokenizer, self.stop_ids, min(request.max_tokens, self.max_length - n))
+
+  def token_text(self, token: int) -> str:
+    """What log-probabilities call a token: its text, or a name of its own if it has none."""
+    if token not in self._names:
+      anchor = self.tokenizer.encode('.')[-1:]  # some decoders drop the space before the first token of a text
+      text = self.tokenizer.decode([*anchor, token])[len(self.tokenizer.decode(anchor)) :]
+      self._names[token] = text if text and '\ufffd' not in text else f'<|token {token}|>'
+    return self._names[token]
 
   def submit(self, request: Request) -> Completion:
     """Puts a request in the queue. Raises RequestError."""

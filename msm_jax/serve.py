@@ -15,8 +15,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from data_pipelines.records import DataError
 from msm_jax import resources
 from msm_jax.config import ConfigError
@@ -125,7 +123,7 @@ class Asked(NamedTuple):
 
 def understand(body: Any, samplers: Mapping[str, Any], chat: bool) -> Asked:
   """Raises Refused, RequestError or DataError (of a chat template) for what cannot be done."""
-  from msm_jax.sampling import TOP, Request
+  from msm_jax.sampling import TOP, Request, seeds
 
   if not isinstance(body, dict):
     raise Refused('the body must be a JSON object')
@@ -166,12 +164,11 @@ def understand(body: Any, samplers: Mapping[str, Any], chat: bool) -> Asked:
   if len(ids) * n > MAX_CHOICES:
     raise Refused(f'{len(ids)} prompts with n={n} ask for more than {MAX_CHOICES} answers; send several requests', 'n')
   seed = number(body, 'seed', int.from_bytes(os.urandom(4)), -INTEGER - 1, INTEGER, whole=True)
-  seeds = [seed, *np.random.SeedSequence(seed % 2**64).generate_state(n).tolist()[1:]]  # an answer alone has the seed itself
   settings = dict(
     max_tokens=limit, temperature=number(body, 'temperature', 1.0, 0, 100), top_p=number(body, 'top_p', 1.0, 0, 1), stop=tuple(stop),
     top_logprobs=top, echo=echo and wanted,
   )  # fmt: skip
-  requests = [Request(p, seed=s, **settings) for p in ids for s in seeds]
+  requests = [Request(p, seed=s, **settings) for p in ids for s in seeds(seed, n)]
   for prompt in ids:
     samplers[model].completion(Request(prompt, **settings))
   if echo:
@@ -180,20 +177,6 @@ def understand(body: Any, samplers: Mapping[str, Any], chat: bool) -> Asked:
 
 
 # ---------------------------------------------------------------------------------------------------------------- what is answered
-
-
-def token_texts(tokenizer: Any) -> Callable[[int], str]:
-  """Names of tokens, as log-probabilities give them: the text, or a name of its own for what has none."""
-  anchor = [int(i) for i in tokenizer.encode('.')[-1:]]  # some decoders drop the space before a text's first token
-  before, known = tokenizer.decode(anchor), {}
-
-  def name(token: int) -> str:
-    if token not in known:
-      said = tokenizer.decode([*anchor, token])[len(before) :]
-      known[token] = said if said and '\ufffd' not in said else f'<|token {token}|>'
-    return known[token]
-
-  return name
 
 
 def chat_logprobs(tokens: Sequence[Any], name: Callable[[int], str]) -> dict[str, Any]:
@@ -340,7 +323,6 @@ def make_app(engine: Any) -> Any:
   from msm_jax.sampling import RequestError, TooLong
 
   began = int(time.time())
-  names = {model: token_texts(s.tokenizer) for model, s in engine.samplers.items()}
 
   def described(model: str) -> dict[str, Any]:
     return {'id': model, 'object': 'model', 'created': began, 'owned_by': 'msm_jax'}
@@ -359,7 +341,7 @@ def make_app(engine: Any) -> Any:
   async def complete(request: Request, chat: bool) -> Response:
     body = await read_json(request)
     asked = await run_in_threadpool(understand, body, engine.samplers, chat)
-    form, hearing = Form(asked, chat, names[asked.model]), Hearing(engine, asked, request.receive)
+    form, hearing = Form(asked, chat, engine.samplers[asked.model].token_text), Hearing(engine, asked, request.receive)
     if asked.stream:
       return StreamingResponse(told(form, hearing), media_type='text/event-stream', headers={'cache-control': 'no-cache'})
     try:
