@@ -4,6 +4,7 @@ Also how programs that talk to models (chat, server, Inspect) open them: arms of
 """
 
 import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,10 @@ WAITING = 1024  # requests; more are refused
 
 class Busy(RequestError):
   """Too many requests wait already."""
+
+
+class Closed(RequestError):
+  """The engine has ended."""
 
 
 class Engine:
@@ -46,7 +51,7 @@ class Engine:
     completion = self.samplers[model].completion(request)
     with self._lock:
       if self._closed:
-        raise Busy('the engine is closed; start it again')
+        raise Closed('the engine has ended; start it again')
       if self._open >= WAITING:
         raise Busy(f'{WAITING} requests wait already; try again later')
       self._open += 1
@@ -88,7 +93,7 @@ class Engine:
         job = self._inbox.get()
         if job is None:
           for sampler in self.samplers.values():
-            self._fail(sampler, RuntimeError('the engine was closed'))
+            self._fail(sampler, Closed('the engine ended before the answer did; ask again when it is back'))
           return
         job()
         busy = [s for s in self.samplers.values() if s.busy]
@@ -96,6 +101,7 @@ class Engine:
         try:
           pieces = sampler.round()
         except Exception as e:  # whatever it is, those who wait are told, and the next ones find an engine that works
+          logging.getLogger(__name__).exception('a batch failed')
           self._fail(sampler, e)
           continue
         for completion, piece in pieces:

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from data_pipelines.records import DataError
 from msm_jax import resources
 from msm_jax.config import ConfigError
 
+GRACE = 3  # seconds that open answers have left when the server is told to end
 MAX_BODY = 4 * 2**20  # bytes
 MAX_CHOICES = 128  # answers to one HTTP request
 MAX_STOPS, MAX_STOP = 16, 1024  # strings, characters
@@ -254,6 +256,10 @@ class HungUp(Exception):
   """The client is gone."""
 
 
+class Failed(Exception):
+  """The engine could not do it."""
+
+
 class Hearing:
   """The answers to one HTTP request as they are made. When the client hangs up, or `close` is called, their rows are free for others."""
 
@@ -286,14 +292,15 @@ class Hearing:
     self._cancel()
 
   async def pieces(self) -> AsyncIterator[tuple[int, Any]]:
-    """(which answer, what came anew). Raises HungUp, or whatever error the engine met."""
+    """(which answer, what came anew). Raises HungUp, Failed or Closed."""
     left = len(self.completions)
     while left:
       heard = await self._heard.get()
       if heard is None:
         raise HungUp
       if heard[1].finish_reason == 'error':
-        raise self.completions[heard[0]].error
+        error = self.completions[heard[0]].error
+        raise error if isinstance(error, ValueError) else Failed(str(error)) from error
       left -= bool(heard[1].finish_reason)
       yield heard
 
@@ -319,7 +326,7 @@ def make_app(engine: Any) -> Any:
   from starlette.responses import JSONResponse, Response, StreamingResponse
   from starlette.routing import Route
 
-  from msm_jax.engine import Busy
+  from msm_jax.engine import Busy, Closed
   from msm_jax.sampling import RequestError, TooLong
 
   began = int(time.time())
@@ -362,7 +369,7 @@ def make_app(engine: Any) -> Any:
       yield 'data: [DONE]\n\n'
     except HungUp:
       pass
-    except Exception as e:  # the status is sent already
+    except (Failed, Closed) as e:  # the status is sent already
       yield event(error_body(' '.join(str(e).split()), status=500))
     finally:
       hearing.close()
@@ -377,7 +384,7 @@ def make_app(engine: Any) -> Any:
       return JSONResponse(error_body(f'{request.method} {request.url.path}: {e.detail}', status=e.status_code), e.status_code, e.headers)
     if isinstance(e, (HungUp, ClientDisconnect)):
       return Response(status_code=499)
-    status = 429 if isinstance(e, Busy) else 400 if isinstance(e, (RequestError, DataError)) else 500
+    status = {Busy: 429, Closed: 503, Failed: 500}.get(type(e), 400 if isinstance(e, (RequestError, DataError)) else 500)
     code = 'context_length_exceeded' if isinstance(e, TooLong) else None
     return JSONResponse(error_body(' '.join(str(e).split()), None, status, code), status)
 
@@ -391,7 +398,7 @@ def make_app(engine: Any) -> Any:
     Route('/health', health), Route('/v1/models', models), Route('/v1/models/{model:path}', model),
     Route('/v1/chat/completions', chat_completions, methods=['POST']), Route('/v1/completions', completions, methods=['POST']),
   ]  # fmt: skip
-  handled = (Refused, RequestError, DataError, HungUp, ClientDisconnect, HTTPException, Exception)
+  handled = (Refused, RequestError, DataError, HungUp, Failed, ClientDisconnect, HTTPException, Exception)
   return Starlette(routes=routes, exception_handlers=dict.fromkeys(handled, refused))
 
 
@@ -433,9 +440,19 @@ def main(argv: list[str]) -> None:
   if not ipaddress.ip_address(host).is_loopback:
     say(f'warning    {host} is no loopback address: whoever reaches this machine can ask the model, without a password')
   engine = Engine(samplers)
-  server = uvicorn.Server(uvicorn.Config(make_app(engine), log_level='warning', lifespan='off', timeout_graceful_shutdown=5))
-  for number_ in (signal.SIGINT, signal.SIGTERM):  # the server stops by itself, and then raises the signal again
-    signal.signal(number_, lambda *_: None)
+  server = uvicorn.Server(uvicorn.Config(make_app(engine), log_level='warning', lifespan='off', timeout_graceful_shutdown=2 * GRACE))
+  stop = server.handle_exit
+
+  def ending(signum: int, frame: Any) -> None:
+    timer = threading.Timer(GRACE, engine.close)  # what is not answered by then ends with an error
+    timer.daemon = True
+    timer.start()
+    stop(signum, frame)
+
+  server.handle_exit = ending
+  for signum in (signal.SIGINT, signal.SIGTERM):  # which the server raises again when it has ended
+    signal.signal(signum, lambda *_: None)
+  sock.listen(1024)  # who calls from now on is answered, if only in a moment
   say(f'serving    http://{f"[{host}]" if ":" in host else host}:{port}/v1')
   try:
     server.run(sockets=[sock])
