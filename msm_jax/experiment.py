@@ -17,9 +17,11 @@ import shutil
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
 
 import msm_jax
 from data_pipelines import corpora, leaks
@@ -33,7 +35,7 @@ from msm_jax.evals.readings import READINGS
 from msm_jax.input_pipeline import Source, row_to_record
 from msm_jax.interop import huggingface, peft
 from msm_jax.metrics import say
-from msm_jax.model import count_params
+from msm_jax.model import count_params, init_params
 from msm_jax.tokenizer import Tokenizer, train_sentencepiece
 
 
@@ -229,6 +231,7 @@ class Experiment:
       write_atomically(path, train_sentencepiece(texts, c.vocab_size))
       write_atomically(stamp, hashlib.sha256(path.read_bytes()).hexdigest().encode())
       say(f'data       tokenizer: {c.vocab_size:,} pieces')
+    self.tokenizer_path = path
     if hashlib.sha256(path.read_bytes()).hexdigest() != stamp.read_text():
       raise DataError(f'the tokenizer {path} changed after it was trained; delete it and run again: it is trained anew, as it was')
     return Tokenizer.load(path)
@@ -306,6 +309,27 @@ class Experiment:
       params = program.init(jax.random.key(node.seed)).params
     return (self._load_weights()(program.frozen) if program.frozen else {}) | params
 
+  def _list_arms(self, trained: Mapping[tuple[str, int], Node]) -> None:
+    """Writes into arms.json what `open_arm` has to know of arms that are trained to their end; what is listed from earlier runs stays."""
+    listed = listed_arms(self.outputs)
+    known = json.dumps(listed)
+    for (arm, seed), node in trained.items():
+      phases = [self.config.phases[p] for p in configs.path_of(self.config.arms[arm])]
+      checkpoints = '' if node.settings.is_import else os.path.relpath(self.folder(node) / 'checkpoints', self.outputs)  # a workdir may be moved
+      listed.setdefault(arm, {})[str(seed)] = {
+        'path': self.config.arms[arm],
+        'model': json.loads(configs.to_json(self.config.model)),
+        'length': max((p.length for p in phases if not p.is_import), default=0),
+        'tokenizer': os.path.relpath(self.tokenizer_path, self.outputs) if not self.weights else '',
+        'weights': str(self.weights.absolute()) if self.weights else '',
+        'adapter': str(Path(node.settings.adapter).absolute()) if node.settings.adapter else '',
+        'checkpoints': checkpoints,
+        'updates': node.settings.updates,
+      }
+    if json.dumps(listed) != known:
+      self.outputs.mkdir(parents=True, exist_ok=True)
+      write_atomically(self.outputs / 'arms.json', (json.dumps(listed, indent=1) + '\n').encode())
+
   def evaluate(self, node: Node, held_out: dict[str, list[Record]], context: str = '') -> list[dict]:
     """Rows of every evaluator for one model; kept beside its checkpoints under the hash of what was asked. `context` is the path of a handbook that
     stands in the assistants' system message."""
@@ -382,6 +406,7 @@ class Experiment:
     for n, node in enumerate(nodes, 1):
       if not self.is_trained(node):
         self.train(node, f'[{n}/{len(nodes)}]')
+      self._list_arms({key: end for key, end in ends.items() if end.id == node.id})
     held_out: dict[str, list[Record]] = self.held_out()
     rows = []
     for n, ((arm, seed), node) in enumerate(ends.items(), 1):
@@ -409,6 +434,94 @@ class Experiment:
         f'{self.workdir} has {free / 2**20:,.0f} MiB free and the {left} phases left need about {need / 2**20:,.0f} MiB; '
         f'free some or choose another --workdir'
       )
+
+
+# ---- what an experiment leaves, opened from its workdir alone
+
+
+class Opened(NamedTuple):
+  """A model, ready to be asked. `description`: one line for people."""
+
+  model: ModelConfig
+  params: Any
+  tokenizer: Tokenizer
+  description: str
+
+
+def listed_arms(workdir: Path) -> dict[str, dict[str, Any]]:
+  """arm -> seed -> where its parameters lie; nothing if the workdir holds no trained arm."""
+  try:
+    return json.loads((workdir / 'arms.json').read_text())
+  except (OSError, ValueError):
+    return {}
+
+
+def known_arms(workdir: str | Path) -> dict[str, tuple[int, ...]]:
+  """Trained arms and their seeds. Raises ExperimentError if there are none."""
+  listed = listed_arms(Path(workdir))
+  if not listed:
+    raise ExperimentError(f'{workdir} holds no trained arm; run its experiment (again: what is trained is only listed), or give another --workdir')
+  return {arm: tuple(sorted(map(int, seeds))) for arm, seeds in listed.items()}
+
+
+def open_arm(workdir: str | Path, arm: str, seed: int = 0, mesh: Mesh | None = None) -> Opened:
+  """An arm that is trained to its end, whether or not the rest of its experiment is. `max_length` of the model is the longest row that it was
+  trained on, if its weights don't say.
+
+  Raises ExperimentError for an arm or a seed that is not there, CheckpointError or WeightsError for one that cannot be read.
+  """
+  known = known_arms(workdir)
+  if seed not in known.get(arm, ()):
+    there = ', '.join(f'{a} (seed{"s" * (len(s) > 1)} {", ".join(map(str, s))})' for a, s in known.items())
+    raise ExperimentError(f'{workdir} has no arm {arm!r} with seed {seed}; it has {there}')
+  workdir, at = Path(workdir), listed_arms(Path(workdir))[arm][str(seed)]
+  model = configs.from_mapping(ModelConfig, at['model'], 'model')
+  if model.lora and not (at['adapter'] or at['checkpoints']):
+    model = dataclasses.replace(model, lora=None)  # adapters that nothing has trained yet change nothing
+  like = abstract_params(model, mesh)
+  trained, frozen = train.split(model, like)
+  weights = functools.partial(_load_weights, at['weights'], model)
+  if at['adapter']:
+    params = peft.load_params(at['adapter'], model, trained)
+  elif at['checkpoints']:
+    checkpoints = checkpointing.Checkpoints(workdir / at['checkpoints'])
+    if checkpoints.latest() != at['updates']:
+      raise ExperimentError(f'{checkpoints.folder} has lost its last checkpoint; run the experiment again: the phase is trained anew')
+    params = checkpoints.restore_params(at['updates'], trained)
+    checkpoints.close()
+  else:
+    params = weights(trained)
+  tokenizer = Tokenizer.load(workdir / at['tokenizer'] if at['tokenizer'] else at['weights'])
+  model = dataclasses.replace(model, max_length=model.max_length or at['length'])
+  return Opened(model, (weights(frozen) if frozen else {}) | params, tokenizer, f'{arm} (seed {seed}): {at["path"]}')
+
+
+def open_weights(folder: str | Path, mesh: Mesh | None = None, **ours: Any) -> Opened:
+  """A folder of Hugging Face without an experiment; `ours` are settings of the model that its config.json leaves open (dtype ...).
+
+  Raises WeightsError or DataError for what cannot be read.
+  """
+  folder = zoo.locate(str(folder))
+  model = huggingface.read_config(folder, **ours)
+  huggingface.check_tensors(huggingface.TensorFiles(folder), model)
+  return Opened(model, _load_weights(folder, model, abstract_params(model, mesh)), Tokenizer.load(folder), f'{folder.name}: {folder}')
+
+
+def _load_weights(folder: str | Path, model: ModelConfig, like: Any) -> Any:
+  return huggingface.load_params(huggingface.TensorFiles(folder), model, like)
+
+
+def abstract_params(model: ModelConfig, mesh: Mesh | None = None) -> Any:
+  """Parameters to be read for use alone: in the dtype that the model works in (norms in float32), divided over the devices by heads and columns
+  unless `mesh` says otherwise."""
+  mesh = mesh or sharding.make_mesh(data=1, tensor=-1)
+  shapes = jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
+  layout = sharding.shardings(shapes, mesh)
+  dtypes = {k: x.dtype if k.endswith('norm') else jnp.dtype(model.dtype) for k, x in shapes.items()}
+  return {k: jax.ShapeDtypeStruct(x.shape, dtypes[k], sharding=layout[k]) for k, x in shapes.items()}
+
+
+# ---- files
 
 
 def kept_rows(path: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ depends on that setting.
 Shapes: B batch, T tokens, S slots of a cache, D model, H query heads, G key/value heads, K head size, F feed-forward, V vocabulary, L layers.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -93,17 +94,24 @@ class Looking(NamedTuple):
   bias_BTS: jax.Array
 
 
-Cache = tuple[jax.Array, jax.Array]  # keys and values, (L, B, S, G, K) each, the one of position s at slot s
+Cache = tuple[jax.Array, jax.Array]  # keys and values, (L, B, G, S, K) each, the one of position s at slot s
 
 
 def block(
-  c: ModelConfig, p: Params, x_BTD: jax.Array, looking: Looking, cache: Cache | None, positions_BT: jax.Array, key: jax.Array | None
+  c: ModelConfig,
+  p: Params,
+  x_BTD: jax.Array,
+  looking: Looking,
+  cache: Cache | None,
+  layer: jax.Array,
+  positions_BT: jax.Array,
+  key: jax.Array | None,
 ) -> tuple[jax.Array, Cache | None]:
-  """One layer; `p`, `cache` (and the cache returned) hold this layer's slices of what is stacked."""
+  """One layer; `p` holds its slices of what is stacked. The cache is that of all layers, so that it can be written in place."""
   B, T, _ = x_BTD.shape
 
   def norm(x, name):
-    return rms_norm(x, p[name] + c.norm_offset, c.norm_eps)
+    return rms_norm(x, p[name] + c.norm_offset if c.norm_offset else p[name], c.norm_eps)
 
   h_BTD = norm(x_BTD, 'attention_norm')
   q_BTHK = project(c, p, 'wq', h_BTD, key).reshape(B, T, c.n_heads, c.head_dim)
@@ -113,8 +121,9 @@ def block(
     q_BTHK, k_BTGK = norm(q_BTHK, 'q_norm'), norm(k_BTGK, 'k_norm')
   q_BTHK, k_BTGK = rope(q_BTHK, looking.tables), rope(k_BTGK, looking.tables)
   if cache is not None:
-    at = (jnp.arange(B)[:, None], positions_BT)
-    k_BTGK, v_BTGK = cache = cache[0].at[at].set(k_BTGK), cache[1].at[at].set(v_BTGK)
+    at = (layer, jnp.arange(B)[:, None], slice(None), positions_BT)
+    cache = cache[0].at[at].set(k_BTGK), cache[1].at[at].set(v_BTGK)
+    k_BTGK, v_BTGK = (x[layer].swapaxes(1, 2) for x in cache)
   a_BTHK = attention(q_BTHK, k_BTGK, v_BTGK, looking.bias_BTS, c.query_scale)
   a_BTD = project(c, p, 'wo', a_BTHK.reshape(B, T, -1), key)
   x_BTD = constrain(x_BTD + (norm(a_BTD, 'post_attention_norm') if c.post_norms else a_BTD), 'batch', None, None)
@@ -167,7 +176,7 @@ class Decoder(nn.Module):
 
     def looking(theta: float, scaling: RopeScaling | None, window: int) -> Looking:
       tables = rope_tables(positions_BT, rope_frequencies(c.head_dim, theta, scaling))
-      return Looking(tables, segment_bias(segment_ids_BT, window) if cache is None else cache_bias(positions_BT, cache[0].shape[2], window))
+      return Looking(tables, segment_bias(segment_ids_BT, window) if cache is None else cache_bias(positions_BT, cache[0].shape[3], window))
 
     is_local = c.local_layers or (False,) * c.n_layers
     kinds = [
@@ -176,8 +185,8 @@ class Decoder(nn.Module):
     ]
     x_BTD = constrain(embed_VD[tokens_BT].astype(dtype) * jnp.asarray(c.embed_scale, dtype), 'batch', None, None)
 
-    def layer(x_BTD, p, local, cache, key):
-      return block(c, p, x_BTD, local if isinstance(local, Looking) else pick(local), cache, positions_BT, key)
+    def layer(x_BTD, p, local, cache, n, key):
+      return block(c, p, x_BTD, local if isinstance(local, Looking) else pick(local), cache, n, positions_BT, key)
 
     def pick(local: jax.Array) -> Looking:
       return jax.tree.map(lambda wide, near: jnp.where(local, near, wide), *kinds)
@@ -189,19 +198,16 @@ class Decoder(nn.Module):
     if c.scan_layers:
       mixed = None not in kinds
 
-      def scanned(x_BTD, xs):
-        p, local, cache, key = xs
-        return layer(x_BTD, p, local if mixed else kinds[is_local[0]], cache, key)
+      def scanned(carry, xs):
+        p, local, n, key = xs
+        return layer(carry[0], p, local if mixed else kinds[is_local[0]], carry[1], n, key), None
 
-      x_BTD, cache = jax.lax.scan(scanned, x_BTD, (blocks, jnp.array(is_local), cache, keys))
+      (x_BTD, cache), _ = jax.lax.scan(scanned, (x_BTD, cache), (blocks, jnp.array(is_local), jnp.arange(c.n_layers), keys))
     else:
-      caches = []
       for i in range(c.n_layers):
-        p, cache_i, key_i = jax.tree.map(lambda w, i=i: w[i], (blocks, cache, keys))
-        x_BTD, cache_i = layer(x_BTD, p, kinds[is_local[i]], cache_i, key_i)
-        caches.append(cache_i)
-      cache = jax.tree.map(lambda *xs: jnp.stack(xs), *caches) if cache is not None else None
-    return rms_norm(x_BTD, final_norm_D + c.norm_offset, c.norm_eps), cache
+        p, key_i = jax.tree.map(lambda w, i=i: w[i], (blocks, keys))
+        x_BTD, cache = layer(x_BTD, p, kinds[is_local[i]], cache, i, key_i)
+    return rms_norm(x_BTD, final_norm_D + c.norm_offset if c.norm_offset else final_norm_D, c.norm_eps), cache
 
 
 def init_params(c: ModelConfig, key: jax.Array) -> Params:
@@ -217,7 +223,7 @@ def forward(
 
 
 def empty_cache(c: ModelConfig, rows: int, slots: int) -> Cache:
-  shape = (c.n_layers, rows, slots, c.n_kv_heads, c.head_dim)
+  shape = (c.n_layers, rows, c.n_kv_heads, slots, c.head_dim)
   return jnp.zeros(shape, c.dtype), jnp.zeros(shape, c.dtype)
 
 
@@ -225,9 +231,9 @@ def extend(c: ModelConfig, params: Params, tokens_BT: jax.Array, positions_BT: j
   """Final hidden states (B, T, D) of tokens that follow what the cache holds, and the cache with them.
 
   Each row has one text. A token sees the slots up to its position, so rows may be filled to different lengths, and what padding leaves
-  behind a row's end is written over before it is seen.
+  behind a row's end is written over before it is seen. Layers are scanned whatever the config says: unrolled, XLA copies the cache.
   """
-  return Decoder(c).apply({'params': params}, tokens_BT, positions_BT, positions_BT, cache)
+  return Decoder(dataclasses.replace(c, scan_layers=True)).apply({'params': params}, tokens_BT, positions_BT, positions_BT, cache)
 
 
 def unembedding(params: Params) -> jax.Array:
