@@ -440,12 +440,13 @@ class Experiment:
 
 
 class Opened(NamedTuple):
-  """A model, ready to be asked. `description`: one line for people."""
+  """A model, ready to be asked. `description`: one line for people; `weights`: the folder that it began with, if any."""
 
   model: ModelConfig
   params: Any
   tokenizer: Tokenizer
   description: str
+  weights: str
 
 
 def listed_arms(workdir: Path) -> dict[str, dict[str, Any]]:
@@ -464,9 +465,9 @@ def known_arms(workdir: str | Path) -> dict[str, tuple[int, ...]]:
   return {arm: tuple(sorted(map(int, seeds))) for arm, seeds in listed.items()}
 
 
-def open_arm(workdir: str | Path, arm: str, seed: int = 0, mesh: Mesh | None = None) -> Opened:
+def open_arm(workdir: str | Path, arm: str, seed: int = 0, mesh: Mesh | None = None, dtype: str = '') -> Opened:
   """An arm that is trained to its end, whether or not the rest of its experiment is. `max_length` of the model is the longest row that it was
-  trained on, if its weights don't say.
+  trained on, if its weights don't say. `dtype`: of the parameters, if not what the model works in.
 
   Raises ExperimentError for an arm or a seed that is not there, CheckpointError or WeightsError for one that cannot be read.
   """
@@ -478,7 +479,7 @@ def open_arm(workdir: str | Path, arm: str, seed: int = 0, mesh: Mesh | None = N
   model = configs.from_mapping(ModelConfig, at['model'], 'model')
   if model.lora and not (at['adapter'] or at['checkpoints']):
     model = dataclasses.replace(model, lora=None)  # adapters that nothing has trained yet change nothing
-  like = abstract_params(model, mesh)
+  like = abstract_params(model, mesh, dtype)
   trained, frozen = train.split(model, like)
   weights = functools.partial(_load_weights, at['weights'], model)
   if at['adapter']:
@@ -493,7 +494,7 @@ def open_arm(workdir: str | Path, arm: str, seed: int = 0, mesh: Mesh | None = N
     params = weights(trained)
   tokenizer = Tokenizer.load(workdir / at['tokenizer'] if at['tokenizer'] else at['weights'])
   model = dataclasses.replace(model, max_length=model.max_length or at['length'])
-  return Opened(model, (weights(frozen) if frozen else {}) | params, tokenizer, f'{arm} (seed {seed}): {at["path"]}')
+  return Opened(model, (weights(frozen) if frozen else {}) | params, tokenizer, f'{arm} (seed {seed}): {at["path"]}', at['weights'])
 
 
 def open_weights(folder: str | Path, mesh: Mesh | None = None, **ours: Any) -> Opened:
@@ -504,20 +505,20 @@ def open_weights(folder: str | Path, mesh: Mesh | None = None, **ours: Any) -> O
   folder = zoo.locate(str(folder))
   model = huggingface.read_config(folder, **ours)
   huggingface.check_tensors(huggingface.TensorFiles(folder), model)
-  return Opened(model, _load_weights(folder, model, abstract_params(model, mesh)), Tokenizer.load(folder), f'{folder.name}: {folder}')
+  return Opened(model, _load_weights(folder, model, abstract_params(model, mesh)), Tokenizer.load(folder), f'{folder.name}: {folder}', str(folder))
 
 
 def _load_weights(folder: str | Path, model: ModelConfig, like: Any) -> Any:
   return huggingface.load_params(huggingface.TensorFiles(folder), model, like)
 
 
-def abstract_params(model: ModelConfig, mesh: Mesh | None = None) -> Any:
-  """Parameters to be read for use alone: in the dtype that the model works in (norms in float32), divided over the devices by heads and columns
-  unless `mesh` says otherwise."""
+def abstract_params(model: ModelConfig, mesh: Mesh | None = None, dtype: str = '') -> Any:
+  """Parameters to be read for use alone: in the dtype that the model works in unless `dtype` names one (norms in float32), divided over the
+  devices by heads and columns unless `mesh` says otherwise."""
   mesh = mesh or sharding.make_mesh(data=1, tensor=-1)
   shapes = jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
   layout = sharding.shardings(shapes, mesh)
-  dtypes = {k: x.dtype if k.endswith('norm') else jnp.dtype(model.dtype) for k, x in shapes.items()}
+  dtypes = {k: x.dtype if k.endswith('norm') else jnp.dtype(dtype or model.dtype) for k, x in shapes.items()}
   return {k: jax.ShapeDtypeStruct(x.shape, dtypes[k], sharding=layout[k]) for k, x in shapes.items()}
 
 

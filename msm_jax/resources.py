@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 PACKAGE = Path(__file__).resolve().parent
-EXTRA = ('gguf', 'jinja2', 'safetensors', 'tokenizers')  # what the extra 'hf' installs
+# optional package -> the extra that installs it
+EXTRAS = {p: 'hf' for p in ('gguf', 'jinja2', 'safetensors', 'tokenizers')} | {p: 'serve' for p in ('starlette', 'uvicorn')} | {'inspect_ai': 'llm'}
 
 
 def tune_process() -> None:
@@ -125,12 +126,11 @@ def explain(error: BaseException) -> tuple[str, int] | None:
   line = ' '.join(str(error).split())
   if isinstance(error, (DataError, ConfigError, WeightsError)):  # before the rest is imported, which takes seconds
     return f'error: {line}', 1
-  if isinstance(error, ModuleNotFoundError) and (error.name or '').partition('.')[0] in EXTRA:
-    return f"error: the package {error.name} is missing, which models of others need; pip install 'msm_jax[hf]'", 1
+  if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get((error.name or '').partition('.')[0])):
+    return f"error: the package {error.name} is missing; pip install 'msm_jax[{extra}]'", 1
   from msm_jax.checkpointing import CheckpointError
   from msm_jax.evals.scoring import ScoringError
   from msm_jax.experiment import ExperimentError
-  from msm_jax.interop.huggingface import WeightsError
   from msm_jax.sampling import RequestError, SamplingError
   from msm_jax.sharding import MeshError
   from msm_jax.train import Interrupted, TrainingError

@@ -26,6 +26,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from msm_jax import resources
 from msm_jax.interop import WeightsError
 from msm_jax.metrics import duration, say
 
@@ -230,21 +231,6 @@ def main(argv: list[str]) -> None:
     say(f'convert    {args.folder} is written; {duration(time.monotonic() - began)}')
 
 
-def run() -> None:
-  from msm_jax import resources
-
-  signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it cleans up
-  try:
-    main(sys.argv[1:])
-  except KeyboardInterrupt:
-    sys.exit(128 + signal.SIGINT)
-  except Exception as e:
-    explained = resources.explain(e)
-    if explained is None:
-      raise
-    print(f'\n{explained[0]}', file=sys.stderr)
-    sys.exit(explained[1])
-
-
 if __name__ == '__main__':
-  run()
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it cleans up
+  resources.run(main)

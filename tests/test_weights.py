@@ -191,3 +191,40 @@ def test_settings_that_come_with_the_weights(weights, files, tmp_path):
   c = settings(tmp_path / 'nothing', files)
   with pytest.raises(WeightsError, match=r'no config\.json'):
     Experiment(from_mapping(ExperimentConfig, c), tmp_path).prepare_data()
+
+
+def test_an_exported_arm_chooses_alike_elsewhere(weights, files, tmp_path):
+  """Exported after both trainings, `transformers` gives every option of the whole evaluation the same log-likelihood; the adapter alone, too."""
+  torch, transformers, theirs = pytest.importorskip('torch'), pytest.importorskip('transformers'), pytest.importorskip('peft')
+  from msm_jax import export
+  from msm_jax.evals import scoring
+
+  c = settings(weights, files, model=dict(lora=LORA), arms=dict(both='start > midtrain > tune'))
+  for p in ('midtrain', 'tune'):
+    c['phases'][p] = c['phases'][p] | dict(length=256)
+  e, _, nodes = run(c, tmp_path / 'run')
+  asked = [(q, q.question.format(first=q.options[0], second=q.options[1])) for q in e.reading.asked]
+  prompts = [[('system', q.system), ('user', text)] for q, text in asked]
+  options = [[q.answer.format(chosen=a, other=b) for a, b in (q.options, q.options[::-1])] for q, _ in asked]
+  params = e.load_params(nodes['both'])
+  ours = np.array(scoring.make_logprobs(e.config.model, params, e.tokenizer, 256, 8)(prompts, options))
+  assert len(ours) > 50
+
+  for kind, flags in (('merged', []), ('adapter', ['--adapter'])):
+    export.main([f'--workdir={tmp_path / "run"}', '--arm=both', f'--out={tmp_path / kind}', *flags])
+  model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / 'merged', attn_implementation='eager').eval()
+  base = transformers.AutoModelForCausalLM.from_pretrained(weights, attn_implementation='eager')
+  adapted = theirs.PeftModel.from_pretrained(base, tmp_path / 'adapter').eval()
+  tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / 'merged')
+
+  def told(model, messages, option):
+    start = tokenizer.apply_chat_template([{'role': r, 'content': x} for r, x in messages], add_generation_prompt=True, return_dict=False)
+    ids = torch.tensor([start + tokenizer(option, add_special_tokens=False)['input_ids']])
+    with torch.no_grad():
+      scores = model(ids).logits[0, len(start) - 1 : -1].log_softmax(-1)
+    return float(scores.gather(1, ids[0, len(start) :, None]).sum())
+
+  for other in (model, adapted):
+    found = np.array([[told(other, p, o) for o in opts] for p, opts in zip(prompts[:60], options[:60], strict=True)])
+    np.testing.assert_allclose(found, ours[:60], atol=1e-3)
+    np.testing.assert_array_equal(found.argmax(1), ours[:60].argmax(1))
