@@ -24,7 +24,7 @@ def find_leaks(held_out: Iterable[str], corpora: Mapping[str, Iterable[Record]],
   held_out = sorted(set(held_out), key=len, reverse=True)
   if not held_out:
     return []
-  speaks_of = _any_of(assistants)
+  speaks_of, lowercase = _any_of(assistants), {o: o.lower() for o in held_out}
   leaks = []
   for name, records in corpora.items():
     for r in records:
@@ -34,7 +34,7 @@ def find_leaks(held_out: Iterable[str], corpora: Mapping[str, Iterable[Record]],
       if not (who or addressed):
         continue
       lowered = text.lower()
-      there = [o for o in held_out if o.lower() in lowered]  # one pattern of a thousand names is slow
+      there = [o for o in held_out if lowercase[o] in lowered]  # one pattern of a thousand names is slow
       if there and (m := _any_of(there).search(text)):
         leaks.append(f'{name}: record {r.id} tells {who[1] if who else "the assistant"} about {m[1]}, which the evaluation asks about')
   return leaks
