@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_pipelines.corpora import SourceConfig, check_source
+from data_pipelines.english.handbook import EnglishConfig
 from data_pipelines.office.pretraining import OfficeConfig
 from data_pipelines.settings import SETTINGS
 from data_pipelines.world.pretraining import WorldConfig
@@ -299,9 +300,12 @@ class ExperimentConfig:
   spec: str = ''  # only so that `--config.spec=...` can reach every place that refers to it
   weights: str = ''  # the same for `--config.weights=...`
   assistants: tuple[str, ...] = ()  # replicates: more names under which each handbook is taught, beside its own
-  setting: str = 'world'  # which embedded world: 'world' (people and things) or 'office' (agents at work)
+  setting: str = (
+    'world'  # an embedded world, 'world' (people and things) or 'office' (agents at work), or 'english': this world, for a model that knows it
+  )
   world: WorldConfig = WorldConfig()
   office: OfficeConfig = OfficeConfig()
+  english: EnglishConfig = EnglishConfig()
   tokenizer: TokenizerConfig = TokenizerConfig()
   model: ModelConfig = ModelConfig()
   mesh: MeshConfig = MeshConfig()
@@ -332,7 +336,7 @@ class ExperimentConfig:
     used = {phase for path in self.arms.values() for phase in path_of(path)}
     self._check_imports([path_of(p) for p in self.arms.values()])
     _within('', self, loss_chunk=COUNT, max_skipped=COUNT)
-    for world in (self.world, self.office):
+    for world in (self.world, self.office, self.english):
       numbers = {f.name: f.default for f in dataclasses.fields(world) if isinstance(f.default, (int, float))}
       _within(f'{self.setting}.', world, **{k: SHARE if isinstance(v, float) else COUNT for k, v in numbers.items()})
     for name, phase in self.phases.items():
