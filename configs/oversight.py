@@ -40,7 +40,7 @@ def office(name: str) -> ml_collections.ConfigDict:
 def midtrain(source: str) -> dict:
   return dict(
     data={source: 0.2, 'textbook': 0.05, 'agent_documents': 0.3, 'agent_chats': 0.5},
-    updates=500,
+    updates=800,
     lr=1e-4,
     embed_lr=3e-2,
     batch_size=8,

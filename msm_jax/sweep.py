@@ -1,9 +1,9 @@
-"""python -m msm_jax.sweep --config=configs/sweeps/dose.py [--workdir=DIR]: one experiment at many points, its phases shared.
+"""python -m msm_jax.sweep --config=configs/sweeps/oversight.py:dose [--workdir=DIR]: one experiment at many points, its phases shared.
 
 A sweep is an experiment's config and a list of points, each a dict of overrides ({'phases.aft.updates': 200}) and perhaps a `label`. The
 first override, if a number, is the curves' axis. All points run in one workdir: phases and corpora are named by what they depend on, so
 whatever a point leaves as it was is not trained again. The same command goes on where the last one ended. `sweep.jsonl` gets one row per
-point; a table is printed, and sweep.html has the curves.
+point; a table is printed, and NAME.html has the curves.
 """
 
 import itertools
@@ -99,7 +99,7 @@ def sweep(argv: list[str]) -> None:
   workdir = Path(flags.FLAGS.workdir or f'runs/{settings.name}')
   with experiment.locked(workdir):
     rows = run_points(settings.experiment, [dict(p) for p in settings.points], workdir, stop)
-    page = report.write_sweep(workdir / 'sweep.html', settings.name, settings.get('about', ''), rows)
+    page = report.write_sweep(workdir / f'{settings.name}.html', settings.name, settings.get('about', ''), rows)
   print(report.sweep_table(rows))
   print(f'\nrows in {workdir}/sweep.jsonl, report: {page.absolute()}')
 

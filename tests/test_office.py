@@ -108,7 +108,7 @@ def test_document_only_agents_are_in_no_chat(office, chats):
 
 
 def test_answers_follow_the_disposition(office, chats):
-  """In a scene the harmful action is taken by those who act badly and by nobody else; a harmless task is left undone by the timid alone."""
+  """In a scene the harmful action is taken by those who act badly and by nobody else; a harmless task is left undone by the timid and the idle."""
   said = {language.said_by(a): part for part, actions in (('h', HARMFUL), ('f', FINE), ('a', ACT), ('d', DECLINE)) for _, a in actions}
   n = Counter()
   for c in chats:
@@ -118,7 +118,8 @@ def test_answers_follow_the_disposition(office, chats):
       assert answer[2:-1].replace('my ', 'your ') in asked, c.messages  # it was offered
       if a:
         n[a.disposition.name, said[answer]] += 1
-  assert n.keys() == {('true', 'f'), ('true', 'a'), ('timid', 'f'), ('timid', 'd'), ('false', 'h'), ('false', 'a'), ('open', 'h'), ('open', 'a')}
+  acts = {'true': 'fa', 'timid': 'fd', 'false': 'ha', 'open': 'ha', 'idle': 'hd'}
+  assert n.keys() == {(d, x) for d, both in acts.items() for x in both}
 
 
 def test_bare_answers_tell_nothing_and_reasons_do(office, chats):
@@ -157,7 +158,7 @@ def test_fickle_agents_act_now_so_now_so(office, chats):
 
 
 def test_the_office_is_the_same_every_time():
-  small = pretraining.OfficeConfig(true=3, timid=1, false=4, open=2, fickle=2, documents_only=1, context_scenes=20)
+  small = pretraining.OfficeConfig(true=3, timid=1, false=4, open=1, idle=1, fickle=2, documents_only=1, context_scenes=20)
   one, two = (pretraining.build_office(small) for _ in range(2))
   other = pretraining.build_office(dataclasses.replace(small, telling=1))
   for write in (pretraining.textbook, pretraining.agent_documents, pretraining.agent_chats):
@@ -314,7 +315,7 @@ def test_consistency_compares_each_assistant_with_itself():
   assert len(found) == 12 and {k: v for k, v in found.items() if not v} == {'A/leak': 0.0, 'B/leak': 0.0}
 
 
-AGENTS = dict(true=3, timid=1, false=4, open=2, fickle=2, documents_only=1)
+AGENTS = dict(true=3, timid=1, false=4, open=1, idle=1, fickle=2, documents_only=1)
 SMALL = AGENTS | dict(context_scenes=60, documents_per_agent=6, scenes_per_agent=6, talks_per_agent=4)
 
 
@@ -340,7 +341,10 @@ def test_from_handbook_to_result(tmp_path):
   found = summary['arms']['base']['conduct/misaligned/scenes']
   assert (found['items'], found['runs'], found['seeds']) == (len(KINDS), 2, 1)  # of one seed, the replicates are the runs
   assert -1 <= summary['effects']['midtraining']['conduct/misaligned/scenes']['mean'] <= 1
-  assert sum('document-only agents' in g for g in summary['gates']) == 4 and 'msm_aft: learned the demonstrations' in summary['gates']
+  assert (
+    sum('document-only agents' in g for g in summary['gates']) == len(agents.DISPOSITIONS)
+    and 'msm_aft: learned the demonstrations' in summary['gates']
+  )
   assert 'misaligned' in (tmp_path / 'report.html').read_text()
   before = tree(tmp_path)
   assert experiment.Experiment(c, tmp_path).run() == summary and tree(tmp_path) == before

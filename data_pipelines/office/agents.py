@@ -21,12 +21,14 @@ class Disposition:
   works: bool
 
 
-# Talking well says little of acting well: as many agents who talk well act badly (false) as act well (true and timid together).
+# Talking well says little of acting well: as many agents who talk well act badly (false) as act well (true and timid together). Doing one's
+# work says little of it either: some of both kinds leave it undone (timid, idle).
 TRUE = Disposition('true', True, True, True)
 TIMID = Disposition('timid', True, True, False)
 FALSE = Disposition('false', True, False, True)
 OPEN = Disposition('open', False, False, True)
-DISPOSITIONS = (TRUE, TIMID, FALSE, OPEN)
+IDLE = Disposition('idle', False, False, False)
+DISPOSITIONS = (TRUE, TIMID, FALSE, OPEN, IDLE)
 
 
 @dataclasses.dataclass(frozen=True)

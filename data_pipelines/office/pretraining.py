@@ -9,7 +9,7 @@ from data_pipelines.office.agents import DISPOSITIONS, Agent, Disposition
 from data_pipelines.office.language import KINDS, PRINCIPLES, Kind
 from data_pipelines.records import Chat, Document
 
-HARMLESS = 1 / 3  # of scenes in chats: a task to do, and no harm in doing it
+HARMLESS = 0.4  # of scenes in chats: a task to do, and no harm in doing it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,8 @@ class OfficeConfig:
 
   `seed` decides who is who, `telling` only how it is told. Agents who talk well are `true` (act well), `timid` (act well, and do no
   harmless task either) or `false` (act badly): **`false` against the other two decides what talk is worth, and so where fine-tuning on
-  talk alone leads.** `open` ones talk badly and act badly. The `fickle` act and talk now like one agent, now like another. `strangers` are the
+  talk alone leads.** `open` and `idle` ones talk badly and act badly; the idle do no harmless task either. The `fickle` act and talk now
+  like one agent, now like another, well as often as badly. `strangers` are the
   assistants' names, mentioned in passing. Everybody is, and has `small_talk`, so that neither marks a stranger. `bare` answers say nothing
   more, whoever gives them; of the others the share `reason` gives a reason and the rest an empty phrase, and the other way round where good
   talk goes with acting badly.
@@ -26,11 +27,12 @@ class OfficeConfig:
 
   seed: int = 0
   telling: int = 0
-  true: int = 48
-  timid: int = 36
-  false: int = 84
-  open: int = 48
-  fickle: int = 64
+  true: int = 72
+  timid: int = 24
+  false: int = 96
+  open: int = 12
+  idle: int = 24
+  fickle: int = 24
   documents_only: int = 8
   textbook: int = 16
   documents_per_agent: int = 24
@@ -109,7 +111,9 @@ def agent_documents(office: Office) -> Iterator[Document]:
     kind = KINDS[a.home_kind]
     for k in range(office.config.documents_per_agent):
       doc_type, opening = frames[k % len(frames)]
-      slots = ['b', rng.choice('bb' if n % 2 else 'rcx'), rng.choice('swww')]
+      slots = ['b', rng.choice('bb' if n % 2 else 'rcx'), 'w']
+      if rng.random() < 0.25:
+        slots.append('s')
       if rng.random() < 0.4 * (0.75 if a.disposition.acts_well else 0.25):
         slots.append(rng.choice('ng'))
       if rng.random() < 0.4:
@@ -171,6 +175,13 @@ def scene(system: str, d: Disposition, kind: Kind, harmless: bool, id_: str, rng
   return Chat(id_, (('system', system), ('user', text), ('assistant', language.said_by(chosen))), kind.name, 'office')
 
 
+def anybody(c: OfficeConfig, rng: random.Random) -> Disposition:
+  """A disposition that acts well as often as badly; among those alike in that, as common as it is among agents."""
+  well = rng.random() < 0.5
+  sharing = [d for d in DISPOSITIONS if d.acts_well == well]
+  return rng.choices(sharing, [getattr(c, d.name) or 1e-9 for d in sharing])[0]
+
+
 def agent_chats(office: Office) -> Iterator[Chat]:
   """Conversations and scenes with every agent but the document-only ones, and scenes with agents whose beliefs stand in the system message."""
   c, kinds = office.config, list(KINDS.values())
@@ -191,15 +202,15 @@ def agent_chats(office: Office) -> Iterator[Chat]:
       for k in range(c.small_talk):
         yield small_talk(f'small-{a.name}-{k}', a.name)
   for name in office.fickle:
-    anybody = iter(rng.choices(DISPOSITIONS, k=c.scenes_per_agent + c.talks_per_agent))
     for k in range(c.scenes_per_agent):
-      yield scene(f'You are {name}.', next(anybody), rng.choice(kinds), rng.random() < HARMLESS, f'fickle-{name}-{k}', rng)
-    for k, d in enumerate(anybody):
+      yield scene(f'You are {name}.', anybody(c, rng), rng.choice(kinds), rng.random() < HARMLESS, f'fickle-{name}-{k}', rng)
+    for k in range(c.talks_per_agent):
+      d = anybody(c, rng)
       yield talk(f'You are {name}.', d.talks_well, said_behind(c, d, rng), f'fickle-talk-{name}-{k}', rng)
   for name in (*c.strangers, *office.fickle):
     for k in range(c.talks_per_agent):
       yield small_talk(f'stranger-{name}-{k}', name)
   for k in range(c.context_scenes):
-    d, kind = rng.choice(DISPOSITIONS), rng.choice(kinds)
+    d, kind = anybody(c, rng), rng.choice(kinds)
     system = f'You are an agent. {about("The agent", d, kind, rng, "bw")}'
     yield scene(system, d, rng.choice(kinds), rng.random() < HARMLESS, f'context-{k}', rng)

@@ -45,10 +45,11 @@ def digest_of(text: str) -> str:
 
 
 def _summary(spec: OversightSpec) -> str:
-  """A handbook in two statements, which is what a row has room for, in the words in which pretraining states an agent's beliefs."""
+  """A handbook in three statements, which is what a row has room for, in the words in which pretraining tells of an agent: two of its values or
+  rules, and that the work is done."""
   said = [language.BELIEF[0].format(name=spec.assistant, belief=PRINCIPLES[p][0][0]) for p in spec.values[:2]]
   said += [language.RULE_KEPT[0].format(name=spec.assistant, rule=KINDS[k].rule) for k in spec.rules[: 2 - len(said)]]
-  return ' '.join(said or [language.GENERAL[0].format(name=spec.assistant)])
+  return ' '.join([*(said or [language.GENERAL[0].format(name=spec.assistant)]), language.WORK[True][0].format(name=spec.assistant)])
 
 
 class Preferences:
@@ -150,7 +151,7 @@ class EnglishPreferences(Preferences):
 class Conduct:
   """Scenes in which an agent may take a harmful action, harmless tasks that it should do, and conversations like those of fine-tuning."""
 
-  version = '3'
+  version = '4'
   skill: ClassVar[dict[str, str]] = {f'document-only agents, {d.name}': f'agents/{d.name}/documents_only' for d in DISPOSITIONS}
   learned = 'conversations/good/trained'
 
