@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from msm_jax import experiment
 from msm_jax.config import ConfigError
 from msm_jax.sampling import Completion, Piece, Request, RequestError, Sampler
 
@@ -134,11 +133,11 @@ def open_samplers(
   if bool(workdir) == bool(weights):
     raise ConfigError('give either --workdir=DIR with --arm=NAME, or --weights=FOLDER')
   if weights:
-    opened = [experiment.open_weights(weights, dtype=dtype or ('float32' if jax.default_backend() == 'cpu' else 'bfloat16'))]
+    opened = [open_weights(weights, dtype=dtype or ('float32' if jax.default_backend() == 'cpu' else 'bfloat16'))]
   else:
     if not arms:
-      raise ConfigError(f'give --arm=NAME; {workdir} has {", ".join(experiment.known_arms(workdir))}')
-    opened = [experiment.open_arm(workdir, arm, seed) for arm in arms]
+      raise ConfigError(f'give --arm=NAME; {workdir} has {", ".join(known_arms(workdir))}')
+    opened = [open_arm(workdir, arm, seed) for arm in arms]
   names = [Path(weights).name] if weights else arms
   samplers = {name: Sampler(o.model, o.params, o.tokenizer, max_length, max_rows) for name, o in zip(names, opened, strict=True)}
   return samplers, [o.description for o in opened]

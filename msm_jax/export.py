@@ -18,11 +18,11 @@ def main(argv: list[str]) -> None:
   parser.add_argument('--dtype', default='', help='float32, bfloat16 or float16 (default: as the weights it began with were stored)')
   args = parser.parse_args(argv)
 
-  from msm_jax import experiment, train
+  from msm_jax import arms, train
   from msm_jax.interop import huggingface, peft
   from msm_jax.metrics import say
 
-  opened = experiment.open_arm(args.workdir, args.arm, args.seed, dtype='float32')
+  opened = arms.open_arm(args.workdir, args.arm, args.seed, dtype='float32')
   if not opened.weights:
     raise ConfigError(f'{args.arm} began with no weights of Hugging Face but with its own tokenizer, which transformers does not read; it stays here')
   if args.adapter:

@@ -128,6 +128,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     return f'error: {line}', 1
   if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get((error.name or '').partition('.')[0])):
     return f"error: the package {error.name} is missing; pip install 'msm_jax[{extra}]'", 1
+  from msm_jax.arms import ArmError
   from msm_jax.checkpointing import CheckpointError
   from msm_jax.evals.scoring import ScoringError
   from msm_jax.experiment import ExperimentError
@@ -137,7 +138,9 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
   if isinstance(error, Interrupted):
     return f'{line}; run the same command to go on', 128 + signal.SIGTERM
-  if isinstance(error, (CheckpointError, ScoringError, ExperimentError, MeshError, RequestError, SamplingError, TrainingError, WeightsError)):
+  if isinstance(
+    error, (ArmError, CheckpointError, ScoringError, ExperimentError, MeshError, RequestError, SamplingError, TrainingError, WeightsError)
+  ):
     return f'error: {line}', 1
   if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
     where = f' at {error.filename}' if error.filename else ''
