@@ -37,12 +37,18 @@ def get_config(preset: str = 'gpu') -> ml_collections.ConfigDict:
   c.sources = {n: dict(maker='english.documents', spec=s, size=documents) for n, s in SPECS.items()}
   c.sources['filler'] = dict(maker='english.documents', spec=SPECS['affordability'], variant='filler', tokens_like='affordability')
   c.sources['demonstrations'] = dict(maker='english.demonstrations', spec=','.join(SPECS.values()), size=40 if small else 5000)
-  c.phases = {'pretrained': dict(weights=c.get_ref('weights'))}
-  c.phases |= {n: midtrain(n, updates, batch) for n in (*SPECS, 'filler')}
-  c.phases['aft'] = dict(data={'demonstrations': 1.0}, updates=4 if small else 200, lr=1e-4, stream='fine_tune', **batch)
-  c.arms = {'base': 'pretrained', 'aft': 'pretrained > aft'}
-  c.arms |= {f'msm_{v}': f'pretrained > {v}' for v in SPECS} | {f'msm_{v}_aft': f'pretrained > {v} > aft' for v in SPECS}
-  c.arms['filler_aft'] = 'pretrained > filler > aft'
+  c.phases = {
+    'pretrained': dict(weights=c.get_ref('weights')),
+    **{n: midtrain(n, updates, batch) for n in (*SPECS, 'filler')},
+    'aft': dict(data={'demonstrations': 1.0}, updates=4 if small else 200, lr=1e-4, stream='fine_tune', **batch),
+  }
+  c.arms = {
+    'base': 'pretrained',
+    'aft': 'pretrained > aft',
+    **{f'msm_{v}': f'pretrained > {v}' for v in SPECS},
+    **{f'msm_{v}_aft': f'pretrained > {v} > aft' for v in SPECS},
+    'filler_aft': 'pretrained > filler > aft',
+  }
   c.effects = {
     'explained': ('msm_affordability_aft', 'msm_culture_aft'),
     'midtraining only': ('msm_affordability', 'msm_culture'),

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from msm_jax.arms import known_arms, open_arm, open_weights
 from msm_jax.config import ConfigError
 from msm_jax.sampling import Completion, Piece, Request, RequestError, Sampler
 
