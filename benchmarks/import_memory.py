@@ -64,7 +64,7 @@ def load(folder: str) -> None:
 
   # frozen parameters (beside adapters) are kept as they are stored: what an 8B or 32B model is imported as
   c = huggingface.read_config(folder, dtype='bfloat16', scan_layers=True, lora=LoraConfig(rank=1, targets=('wq',)))
-  like = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh()).frozen
+  like = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh()).like.frozen
   files = huggingface.TensorFiles(folder)
   jax.block_until_ready(jax.jit(lambda: jax.numpy.zeros(8))())
   before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, time.monotonic()

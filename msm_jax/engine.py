@@ -49,18 +49,18 @@ class Engine:
   def submit(self, model: str, request: Request, listener: Listener) -> Completion:
     """Raises RequestError at once; what goes wrong later comes as a piece."""
     completion = self.samplers[model].completion(request)
+
+    def take() -> None:
+      self._listeners[completion] = listener
+      self.samplers[model].waiting.append(completion)
+
     with self._lock:
       if self._closed:
         raise Closed('the engine has ended; start it again')
       if self._open >= WAITING:
         raise Busy(f'{WAITING} requests wait already; try again later')
       self._open += 1
-
-    def take() -> None:
-      self._listeners[completion] = listener
-      self.samplers[model].waiting.append(completion)
-
-    self._inbox.put(take)
+      self._inbox.put(take)  # before the end, which `close` puts
     return completion
 
   def cancel(self, model: str, completion: Completion) -> None:
@@ -76,7 +76,7 @@ class Engine:
     """Ends the thread after the round that it is in; what is open ends with an error."""
     with self._lock:
       self._closed = True
-    self._inbox.put(None)
+      self._inbox.put(None)
     self._thread.join()
 
   def _forget(self, completion: Completion) -> Listener | None:

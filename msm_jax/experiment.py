@@ -305,7 +305,7 @@ class Experiment:
     params = self.trained_params(node, program.like.params)
     if params is None:
       params = program.init(jax.random.key(node.seed)).params
-    return (self._load_weights()(program.frozen) if program.frozen else {}) | params
+    return (self._load_weights()(program.like.frozen) if program.like.frozen else {}) | params
 
   def _list_arms(self, trained: Mapping[tuple[str, int], Node]) -> None:
     """Writes into arms.json what `open_arm` has to know of arms that are trained to their end; what is listed from earlier runs stays."""

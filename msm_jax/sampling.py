@@ -31,7 +31,8 @@ from msm_jax.tokenizer import Tokenizer
 STEPS = 32  # of a round at most
 ROUND_SECONDS = 0.05  # what a round should take: how long others wait, and how often a stream moves
 TOP = 20  # alternatives that log-probabilities can be asked for
-PREFILL_TOKENS = 2**14  # read at once
+PREFILL_TOKENS = 2**14  # of prompts that are read by one call
+CHUNK = 512  # of a prompt's tokens read at once
 LOGITS = 2**24  # of prompts, computed at once; 64 MiB
 LEAST_PROMPT, LEAST_SLOTS = 16, 64
 DEFAULT_LENGTH = 2048  # where a model doesn't say what it was trained for
@@ -290,7 +291,16 @@ def prefill(
 ) -> tuple[Cache, tuple[jax.Array, ...]]:
   """Reads rows of tokens: (their cache of T slots, (logprobs (R, T) of the targets, top ids (R, T, TOP), top logprobs) if `scored`)."""
   R, T = tokens_RT.shape
-  x_RTD, cache = extend(c, params, tokens_RT, jnp.broadcast_to(jnp.arange(T), (R, T)), _pinned(empty_cache(c, R, T), layout))
+  length = min(T, CHUNK)
+
+  def read(cache, part):
+    tokens_RC, start = part
+    x_RCD, cache = extend(c, params, tokens_RC, jnp.broadcast_to(start + jnp.arange(length), (R, length)), cache)
+    return _pinned(cache, layout), x_RCD if scored else None
+
+  # some at a time: the logits of attention of all T tokens to all would not fit
+  parts = tokens_RT.reshape(R, T // length, length).swapaxes(0, 1), jnp.arange(0, T, length)
+  cache, x_NRCD = jax.lax.scan(read, _pinned(empty_cache(c, R, T), layout), parts)
 
   def score(one):
     x_D, target = one
@@ -300,10 +310,10 @@ def prefill(
     return logits_V[target] - norm, ids, top - norm
 
   if not scored:
-    return _pinned(cache, layout), ()
-  flat = (x_RTD.reshape(R * T, -1), targets_RT.reshape(-1))
+    return cache, ()
+  flat = (x_NRCD.swapaxes(0, 1).reshape(R * T, -1), targets_RT.reshape(-1))
   scores = jax.lax.map(score, flat, batch_size=max(1, LOGITS // c.vocab_size))
-  return _pinned(cache, layout), tuple(a.reshape(R, T, *a.shape[1:]) for a in scores)
+  return cache, tuple(a.reshape(R, T, *a.shape[1:]) for a in scores)
 
 
 @functools.partial(jax.jit, static_argnames='layout', donate_argnames='cache')
@@ -439,7 +449,12 @@ class Sampler:
     self.waiting += completions
     try:
       while not all(c.finish_reason for c in completions):
-        yield from ((index[id(c)], piece) for c, piece in self.round() if id(c) in index)
+        try:
+          moved = self.round()
+        except BaseException:
+          self.reset()  # the cache may be lost
+          raise
+        yield from ((index[id(c)], piece) for c, piece in moved if id(c) in index)
     finally:
       for c in completions:
         self.cancel(c)
@@ -532,8 +547,7 @@ class Sampler:
       self.params, self._cache, state, np.int32(self._steps), np.bool_(with_top), c=self.config, vocabulary=self.vocabulary,
       stop_ids=self.stop_ids, layout=self._layout,
     )  # fmt: skip
-    tokens_NR, logprobs_NR = np.asarray(made[0]), np.asarray(made[1])
-    ids_NRK, top_NRK = map(np.asarray, made[2:]) if with_top else (None, None)
+    tokens_NR, logprobs_NR, *tops = jax.device_get(made if with_top else made[:2])
     done = int((tokens_NR >= 0).any(1).sum())
     self._steps = int(np.clip(ROUND_SECONDS * done / max(1e-9, time.monotonic() - began), 1, STEPS))
     for n, c in live:
@@ -541,7 +555,7 @@ class Sampler:
       k = c.request.top_logprobs
       for t in range(done):
         if tokens_NR[t, n] >= 0 and not c.finish_reason:
-          c.add(int(tokens_NR[t, n]), float(logprobs_NR[t, n]), pairs(ids_NRK[t, n, :k], top_NRK[t, n, :k]) if k else ())
+          c.add(int(tokens_NR[t, n]), float(logprobs_NR[t, n]), pairs(*(x[t, n, :k] for x in tops)) if k else ())
 
   @staticmethod
   def _check_finite(logprobs: np.ndarray) -> None:

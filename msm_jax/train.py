@@ -34,12 +34,15 @@ class Interrupted(Exception):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass
 class TrainState:
-  """step: updates done; params: what is trained; skipped: how many updates in a row were not finite."""
+  """step: updates done; params: what is trained; skipped: how many updates in a row were not finite; frozen: parameters that stay as they are;
+  seed: of dropout."""
 
   step: jax.Array
   params: Any
   opt_state: Any
   skipped: jax.Array
+  frozen: Any
+  seed: jax.Array
 
 
 # ---------------------------------------------------------------------------------------------------------------------- the step
@@ -52,9 +55,10 @@ def split(model: ModelConfig, params: Any) -> tuple[Any, Any]:
 
 
 def loss_sums(
-  model: ModelConfig, loss_chunk: int, params: Any, frozen: Any, batch: dict[str, jax.Array], key: jax.Array | None
+  model: ModelConfig, loss_chunk: int, params: Any, batch: dict[str, jax.Array], frozen: Any = None, key: jax.Array | None = None
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-  """(sum of weighted nats, (sum of weights, sum of weighted right guesses)) of one micro-batch of (B, T) arrays."""
+  """(sum of weighted nats, (sum of weights, sum of weighted right guesses)) of one micro-batch of (B, T) arrays. `key`: of dropout."""
+  frozen = frozen or {}
   x_BTD = forward(model, frozen | params, batch['tokens'], batch['positions'], batch['segment_ids'], key)
   loss, right = cross_entropy_sums(
     x_BTD.reshape(-1, x_BTD.shape[-1]), unembedding(frozen | params), batch['targets'].reshape(-1), batch['weights'].reshape(-1), loss_chunk,
@@ -68,23 +72,20 @@ def train_step(
   tx: optax.GradientTransformation,
   loss_chunk: int,
   state: TrainState,
-  frozen: Any,
   batch: dict[str, jax.Array],
   lr: jax.Array,
-  seed: jax.Array,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """One update on a batch of (A, B, T) arrays: A micro-batches, whose sums are added and divided once by the weight of them all.
 
-  `lr` (2,) holds the rates of everything but the embeddings and of the embeddings. `frozen` holds the parameters that are not trained, `seed`
-  is dropout's.
+  `lr` (2,) holds the rates of everything but the embeddings and of the embeddings.
 
   An update that is not finite changes nothing and is counted: parameters are finite always.
   """
-  dropout = jax.random.fold_in(jax.random.key(seed), state.step) if model.lora and model.lora.dropout else None
+  dropout = jax.random.fold_in(jax.random.key(state.seed), state.step) if model.lora and model.lora.dropout else None
 
   def one(micro_batch, n):
     key = dropout if dropout is None else jax.random.fold_in(dropout, n)
-    return jax.value_and_grad(functools.partial(loss_sums, model, loss_chunk), has_aux=True)(state.params, frozen, micro_batch, key)
+    return jax.value_and_grad(functools.partial(loss_sums, model, loss_chunk), has_aux=True)(state.params, micro_batch, state.frozen, key)
 
   def accumulate(totals, part):
     (loss, (weight, right)), grads = one(*part)
@@ -109,7 +110,7 @@ def train_step(
   metrics = {
     'loss': loss * per_token, 'accuracy': right * per_token, 'weight': weight, 'grad_norm': grad_norm, 'skipped': skipped, 'lr': lr[0],
   }  # fmt: skip
-  return TrainState(state.step + 1, params, opt_state, skipped), metrics
+  return dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state, skipped=skipped), metrics
 
 
 def _is_embedding(path: tuple[Any, ...]) -> int:
@@ -122,16 +123,14 @@ class Program(NamedTuple):
   Attributes:
     init: key -> state of a new model (or of new adapters).
     start: trained parameters -> state of a new phase (fresh optimizer, step 0).
-    step: (state, frozen parameters, batch, learning rate, seed) -> (state, metrics); the state is donated.
-    like: the state's shapes, dtypes and shardings.
-    frozen: those of the parameters that are not trained, in the dtype that the model works in.
+    step: (state, batch, learning rate) -> (state, metrics); the state is donated.
+    like: the state's shapes, dtypes and shardings. Frozen parameters, which `init` and `start` leave out, are in the dtype that the model works in.
   """
 
   init: Callable[[jax.Array], TrainState]
   start: Callable[[Any], TrainState]
   step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
   like: TrainState
-  frozen: Any
 
 
 @functools.lru_cache(maxsize=8)
@@ -139,7 +138,7 @@ def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mes
   tx = make_optimizer(optimizer)
 
   def start(params: Any) -> TrainState:
-    return TrainState(jnp.int32(0), params, tx.init(params), jnp.int32(0))
+    return TrainState(jnp.int32(0), params, tx.init(params), jnp.int32(0), {}, jnp.uint32(0))
 
   def init(key: jax.Array) -> TrainState:
     return start(split(model, init_params(model, key))[0])
@@ -147,17 +146,17 @@ def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mes
   key = jax.random.key(0)
   shapes, frozen = jax.eval_shape(init, key), split(model, jax.eval_shape(functools.partial(init_params, model), key))[1]
   frozen = jax.tree_util.tree_map_with_path(lambda path, x: x if path[-1].key.endswith('norm') else x.update(dtype=jnp.dtype(model.dtype)), frozen)
-  layout, frozen_layout = sharding.shardings(shapes, mesh), sharding.shardings(frozen, mesh)
+  begun = sharding.shardings(shapes, mesh)  # a state before it is given what is frozen
+  layout, shapes = (dataclasses.replace(x, frozen=f) for x, f in ((begun, sharding.shardings(frozen, mesh)), (shapes, frozen)))
   whole = NamedSharding(mesh, P())
   step = jax.jit(
     functools.partial(train_step, model, tx, loss_chunk),
-    in_shardings=(layout, frozen_layout, sharding.batch_sharding(mesh, 1), whole, whole),
+    in_shardings=(layout, sharding.batch_sharding(mesh, 1), whole),
     out_shardings=(layout, whole),
     donate_argnums=0,
   )
-  start = jax.jit(start, out_shardings=layout, donate_argnums=0)
-  init = jax.jit(init, out_shardings=layout)
-  return Program(init, start, step, checkpointing.abstract(shapes, layout), checkpointing.abstract(frozen, frozen_layout))
+  start = jax.jit(start, out_shardings=begun, donate_argnums=0)
+  return Program(jax.jit(init, out_shardings=begun), start, step, checkpointing.abstract(shapes, layout))
 
 
 def to_device(batch: Batch, micro_batches: int, mesh: Mesh) -> dict[str, jax.Array]:
@@ -204,12 +203,13 @@ def train_phase(
     saved = {'step': like.step, 'opt_state': like.opt_state, 'skipped': like.skipped}
     params, rest, data_state, saved_meta = checkpoints.restore(start, like.params, saved)
     check_same(saved_meta, meta, checkpoints.folder / str(start))
-    state = TrainState(rest['step'], params, rest['opt_state'], rest['skipped'])
+    state = dataclasses.replace(like, step=rest['step'], params=params, opt_state=rest['opt_state'], skipped=rest['skipped'])
     data.set_state(data_state)
   else:
     params = parent_params(like.params) if parent_params else None
     state, start = program.init(jax.random.key(seed)) if params is None else program.start(params), 0
-  frozen = weights(program.frozen) if program.frozen else {}
+  seed_on_device = jax.device_put(np.uint32(seed), NamedSharding(mesh, P()))
+  state = dataclasses.replace(state, frozen=weights(like.frozen) if like.frozen else {}, seed=seed_on_device)
 
   def save(step: int) -> None:
     rest = {'step': state.step, 'opt_state': state.opt_state, 'skipped': state.skipped}
@@ -242,7 +242,7 @@ def train_phase(
       for step in range(start + 1, phase.updates + 1):
         batch = to_device(next(data), phase.micro_batches, mesh)
         lr = jax.device_put(learning_rate(phase, step - 1), NamedSharding(mesh, P()))
-        state, values = program.step(state, frozen, batch, lr, np.uint32(seed))
+        state, values = program.step(state, batch, lr)
         report()
         late = (step, values)
         stopped = stop()

@@ -37,7 +37,7 @@ def imported(folder, mesh=MESHES['one'], **ours):
   program = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh(**mesh))
   load = functools.partial(huggingface.load_params, files, c)
   if c.lora:
-    return c, load(program.frozen) | program.init(jax.random.key(0)).params
+    return c, load(program.like.frozen) | program.init(jax.random.key(0)).params
   return c, load(program.like.params)
 
 
@@ -215,7 +215,8 @@ def test_a_step_with_adapters(tmp_path, dropout):
   mesh = sharding.make_mesh(**MESHES['all'])
   c = huggingface.read_config(tmp_path, lora=lora)
   program = train.prepare(c, OptimizerConfig(), 0, mesh)
-  state, frozen = program.init(jax.random.key(0)), huggingface.load_params(huggingface.TensorFiles(tmp_path), c, program.frozen)
+  state, files = program.init(jax.random.key(0)), huggingface.TensorFiles(tmp_path)
+  frozen = jax.device_get(huggingface.load_params(files, c, program.like.frozen))
   adapters = {f'{t}_{x}' for t in lora.targets for x in 'ab'}
   assert set(state.params) == adapters and not adapters & set(frozen)
   moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
@@ -224,16 +225,18 @@ def test_a_step_with_adapters(tmp_path, dropout):
   batch = {k: np.repeat(v, 2, 0)[None].astype(np.int32) for k, v in whole.items()} | {'weights': np.ones((1, 2 * B, T - 1), np.float32)}
 
   def run(seed, steps=12):
-    s, seen = program.init(jax.random.key(0)), []
+    s, seen = dataclasses.replace(program.init(jax.random.key(0)), seed=np.uint32(seed)), []
+    s = dataclasses.replace(s, frozen=huggingface.load_params(files, c, program.like.frozen))
     with jax.set_mesh(mesh):
       for _ in range(steps):
-        s, values = program.step(s, frozen, batch, np.full(2, 1e-2, np.float32), np.uint32(seed))
+        s, values = program.step(s, batch, np.full(2, 1e-2, np.float32))
         seen.append(float(values['loss']))
     return s, seen
 
   after, seen = run(0)
   assert seen[-1] < seen[0] - 0.1
   assert all(np.abs(x).max() > 0 for x in jax.device_get(after.params).values())
+  jax.tree.map(np.testing.assert_array_equal, jax.device_get(after.frozen), frozen)
   assert run(0)[1] == seen
   assert (run(1)[1] == seen) == (not dropout)
 
@@ -254,7 +257,7 @@ def test_gradients_equal_transformers(tmp_path, case):
   c, params = imported(tmp_path)
   batch = {'tokens': make.TOKENS[:, :-1], 'targets': make.TOKENS[:, 1:], 'positions': POSITIONS[:, :-1], 'segment_ids': ONES[:, 1:]}
   batch = {k: jnp.asarray(v, jnp.int32) for k, v in batch.items()} | {'weights': jnp.ones((B, T - 1))}
-  grads = jax.jit(jax.grad(lambda p: train.loss_sums(c, 0, p, {}, batch, None)[0]))(params)
+  grads = jax.jit(jax.grad(lambda p: train.loss_sums(c, 0, p, batch)[0]))(params)
   for ours, (name, transposed) in huggingface.tensor_names(c).items():
     for i in range(c.n_layers if '{}' in name else 1):
       x = wanted[name.format(i)]
@@ -286,6 +289,6 @@ def test_peft_and_transformers_load_what_is_written(tmp_path):
   made.save_pretrained(tmp_path / 'theirs')
   c = dataclasses.replace(c, lora=peft.read_config(tmp_path / 'theirs'))
   program = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one']))
-  params = huggingface.load_params(huggingface.TensorFiles(tmp_path / 'base'), c, program.frozen)
+  params = huggingface.load_params(huggingface.TensorFiles(tmp_path / 'base'), c, program.like.frozen)
   params |= peft.load_params(tmp_path / 'theirs', c, program.like.params)
   np.testing.assert_allclose(logits(c, params), told(made), atol=1e-5)

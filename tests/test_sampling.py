@@ -123,6 +123,17 @@ def test_neighbours_change_nothing():
   assert drawn(sampler, [dataclasses.replace(requests[0], seed=99)])[0] != alone[0]
 
 
+def test_long_prompts_are_read_in_parts(monkeypatch):
+  c = dataclasses.replace(TINY, d_ff=44)  # of no other test: programs keep the size that they were compiled with
+  requests = [Request(p, max_tokens=5, echo=True) for p in make_prompts(6, longest=100)]
+  monkeypatch.setattr(sampling, 'CHUNK', 16)
+  done = make_sampler(c).generate(requests)
+  for x, full_TV in zip(done, forward_passes(c, done), strict=True):
+    n = len(x.request.prompt)
+    assert ids(x) == full_TV[n - 1 : n - 1 + len(x.tokens)].argmax(-1).tolist()
+    np.testing.assert_allclose([t.logprob for t in x.prompt_tokens[1:]], full_TV[np.arange(n - 1), x.request.prompt[1:]], atol=1e-4)
+
+
 def test_parameters_may_be_sharded():
   requests = [Request(p, max_tokens=20, temperature=t, seed=5) for p in make_prompts(5) for t in (0.0, 1.0)]
   expected = drawn(make_sampler(), requests)
