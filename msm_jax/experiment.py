@@ -282,7 +282,7 @@ class Experiment:
     sources = [(self.corpora[n].source, share) for n, share in shares]
     seed = int(digest(node.settings.stream or node.phase, str(node.seed)), 16) % 2**31
     label, parent_params = f'{number} {node.phase} (seed {node.seed})', functools.partial(self.trained_params, node.parent) if node.parent else None
-    train.train_phase(self.config, node.settings, label, seed, self.tokenizer, sources, parent_params, self._load_weights(), folder, meta, self.stop)
+    train.train_phase(self.config, node.settings, label, seed, self.tokenizer, sources, parent_params, folder, meta, self.stop, self._load_weights())
 
   def _load_weights(self) -> Callable[[Any], Any] | None:
     return functools.partial(huggingface.load_params, huggingface.TensorFiles(self.weights), self.config.model) if self.weights else None

@@ -176,10 +176,10 @@ def train_phase(
   tokenizer: Tokenizer,
   sources: Sequence[tuple[Source, float]],
   parent_params: Callable[[Any], Any] | None,
-  weights: Callable[[Any], Any] | None,
   folder: Path,
   meta: dict,
   stop: Callable[[], bool],
+  weights: Callable[[Any], Any] | None = None,
 ) -> None:
   """Trains one phase to its end and leaves its checkpoints in `folder`.
 
