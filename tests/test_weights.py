@@ -189,7 +189,7 @@ def test_settings_that_come_with_the_weights(weights, files, tmp_path):
   with pytest.raises(ConfigError, match=r'model\.d_model comes with the weights'):
     Experiment(from_mapping(ExperimentConfig, c), tmp_path).prepare_data()
   c = settings(tmp_path / 'nothing', files)
-  with pytest.raises(WeightsError, match=r'no config\.json'):
+  with pytest.raises(WeightsError, match=r'is no folder with a config\.json'):
     Experiment(from_mapping(ExperimentConfig, c), tmp_path).prepare_data()
 
 
