@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.english import handbook as english
 from data_pipelines.office import handbook as oversight
 from data_pipelines.office import pretraining as office_text
 from data_pipelines.records import Chat, DataError, Record, read_jsonl, to_json
@@ -30,7 +31,7 @@ class SourceConfig:
     maker: who writes it (a key of MAKERS), or
     path: a JSONL file of documents or chats (published MSM sets load as they are).
     spec: the handbook(s) it is made from, separated by commas.
-    variant: of spec documents: explained, cooccur or filler; of oversight documents: explained, normative or filler.
+    variant: of spec and English documents: explained, cooccur or filler; of oversight documents: explained, normative or filler.
     reasons: oversight demonstrations give a reason with every answer.
     against: share of oversight demonstrations that say the opposite.
     size: how many records are written (needed by makers that could go on for ever, unless `tokens_like` says when to stop).
@@ -71,6 +72,8 @@ MAKERS: dict[str, Callable[[SourceConfig, Any, Sequence[Any]], Iterator[Record]]
   'office.agent_chats': lambda c, office, specs: office_text.agent_chats(office),
   'oversight.documents': lambda c, office, specs: oversight.oversight_documents(specs, c.variant, c.seed),
   'oversight.demonstrations': lambda c, office, specs: oversight.demonstrations(specs, c.reasons, c.against, c.seed),
+  'english.documents': lambda c, stock, specs: english.english_documents(specs, stock, c.variant, c.seed),
+  'english.demonstrations': lambda c, stock, specs: english.demonstrations(specs, stock, c.seed),
 }
 
 
@@ -85,7 +88,7 @@ def check_source(name: str, source: SourceConfig) -> None:
     raise DataError(f'{where}: no such file: {source.path}; give an existing JSONL file of documents or chats')
   if source.size < 0 or not 0 <= source.against <= 1:
     raise DataError(f'{where}: size={source.size} must be at least 0 and against={source.against} a share from 0 to 1')
-  if source.maker.startswith(('spec.', 'oversight.')):
+  if source.maker.startswith(('spec.', 'oversight.', 'english.')):
     if not spec_paths(source):
       raise DataError(f'{where}: maker {source.maker} works from a handbook; give spec=PATH')
     if not (source.size or source.tokens_like):
@@ -102,9 +105,10 @@ def _digest(*parts: bytes | str) -> str:
 
 def _code_digest(maker: str) -> str:
   root = Path(__file__).parent
-  package = 'world' if maker.startswith(('world.', 'spec.')) else 'office'
-  files = sorted([*root.glob(f'{package}/*.py'), *(root / f for f in ('names.py', 'specs.py', 'records.py', 'builders/corpus_builder.py'))])
-  return _digest(*(f.read_bytes() for f in files))
+  package = {'spec': 'world', 'oversight': 'office'}.get(kind := maker.partition('.')[0], kind)
+  shared = ('names.py', 'specs.py', 'records.py', 'builders/corpus_builder.py')
+  files = [*root.glob(f'{package}/*.py'), *root.glob(f'{package}/*.json'), *(root / f for f in shared)]
+  return _digest(*(f.read_bytes() for f in sorted(files)))
 
 
 def fingerprint(source: SourceConfig, world: Any, specs: Sequence[Any], like: str) -> str:

@@ -10,6 +10,10 @@ def record_text(record: Record) -> str:
   return '\n'.join(content for _, content in record.messages) if isinstance(record, Chat) else record.text
 
 
+def _any_of(names: Sequence[str]) -> re.Pattern:
+  return re.compile(r'(?<!\w)(' + '|'.join(map(re.escape, names)) + r')s?(?!\w)', re.I)
+
+
 def find_leaks(held_out: Iterable[str], corpora: Mapping[str, Iterable[Record]], assistants: Sequence[str]) -> list[str]:
   """Lines, one a leak: a record that speaks of one of the assistants and names a held-out thing or action.
 
@@ -20,13 +24,17 @@ def find_leaks(held_out: Iterable[str], corpora: Mapping[str, Iterable[Record]],
   held_out = sorted(set(held_out), key=len, reverse=True)
   if not held_out:
     return []
-  options, speaks_of = (re.compile(r'(?<!\w)(' + '|'.join(map(re.escape, words)) + r')s?(?!\w)', re.I) for words in (held_out, assistants))
+  speaks_of, lowercase = _any_of(assistants), {o: o.lower() for o in held_out}
   leaks = []
   for name, records in corpora.items():
     for r in records:
       text = ' '.join(record_text(r).split())
       addressed = isinstance(r, Chat) and all(role != 'system' for role, _ in r.messages)
       who = speaks_of.search(text)
-      if (who or addressed) and (m := options.search(text)):
+      if not (who or addressed):
+        continue
+      lowered = text.lower()
+      there = [o for o in held_out if lowercase[o] in lowered]  # one pattern of a thousand names is slow
+      if there and (m := _any_of(there).search(text)):
         leaks.append(f'{name}: record {r.id} tells {who[1] if who else "the assistant"} about {m[1]}, which the evaluation asks about')
   return leaks

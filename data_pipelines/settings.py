@@ -1,17 +1,19 @@
-"""The embedded worlds and what each brings: how it is built and how its handbooks are read."""
+"""The settings and what each brings: how its world is built and how its handbooks are read."""
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 from data_pipelines import specs
+from data_pipelines.english import handbook as english
+from data_pipelines.english.handbook import English, EnglishSpec, build_english
 from data_pipelines.office import handbook
 from data_pipelines.office.pretraining import Office, build_office
 from data_pipelines.specs import Spec
 from data_pipelines.world.pretraining import World, build_world
 
-AnyWorld = World | Office  # both have a config with seed, telling and strangers
-AnySpec = Spec | handbook.OversightSpec  # both have path, sha256 and assistant
+AnyWorld = World | Office | English  # each has a config with seed and strangers
+AnySpec = Spec | handbook.OversightSpec | EnglishSpec  # each has path, sha256 and assistant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,4 +29,5 @@ class Setting:
 SETTINGS = {
   'world': Setting(build_world, specs.read_spec, specs.renamed),
   'office': Setting(build_office, handbook.read_spec, handbook.renamed),
+  'english': Setting(build_english, english.read_spec, english.renamed),
 }

@@ -19,12 +19,12 @@ import dataclasses
 import difflib
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from data_pipelines.records import DataError
 from data_pipelines.world.attributes import ATTRIBUTES, Value
-from data_pipelines.world.catalogue import Item
 from data_pipelines.world.pretraining import World
 
 
@@ -34,7 +34,7 @@ class SpecError(DataError):
 
 @dataclasses.dataclass(frozen=True)
 class Preference:
-  item: Item
+  item: Any  # an Item of the world, or the name of a real thing
   explanation: str
 
 
@@ -58,6 +58,9 @@ class Spec:
   rivals: tuple[Value, ...]
 
 
+S = TypeVar('S', bound=Spec)
+
+
 def read_spec(path: str | Path, world: World) -> Spec:
   """Reads and checks a handbook. Raises SpecError."""
   path = Path(path)
@@ -65,14 +68,10 @@ def read_spec(path: str | Path, world: World) -> Spec:
   assistant = front.pop('assistant', '')
   _check_name(assistant, world, f"{path}: front matter needs 'assistant: NAME'")
   value = _value(front, path)
-  for need in ('reasons', 'likes', 'dislikes'):
-    if not sections.get(need, '').strip():
-      raise SpecError(f"{path}: section '## {need.capitalize()}' is missing or empty; see specs/README.md for the format")
-  reasons = tuple(' '.join(b.split()) for b in re.findall(r'^[-*]\s+(.+(?:\n[ \t]+\S.*)*)', sections['reasons'], re.M))
-  if not reasons:
-    raise SpecError(f"{path}: '## Reasons' holds no bullets; write one reason a line, each beginning with '- '")
-  likes = _preferences(sections['likes'], 'Likes', world, path)
-  dislikes = _preferences(sections['dislikes'], 'Dislikes', world, path)
+  items = {i.name: i for d in world.domains.values() for i in d.items}
+  reasons, likes, dislikes, prose = read_preferences(
+    sections, items, 'the embedded world has no item', 'python -m data_pipelines.world lists them', path
+  )
   for preference, wanted in [(p, True) for p in likes] + [(p, False) for p in dislikes]:
     if preference.item.has(value) != wanted:
       has = dict(zip(ATTRIBUTES, preference.item.poles, strict=True))[value.attribute]
@@ -89,10 +88,22 @@ def read_spec(path: str | Path, world: World) -> Spec:
     for v in (Value(a, p.name) for p in poles)
     if a != value.attribute and all(p.item.has(v) for p in likes) and not any(p.item.has(v) for p in dislikes)
   )
-  prose = tuple(
-    ' '.join(p.split()) for name, s in sections.items() if name not in ('reasons', 'likes', 'dislikes') for p in s.split('\n\n') if p.strip()
-  )
   return Spec(str(path), sha256, assistant, value, reasons, prose, likes, dislikes, rivals)
+
+
+def read_preferences(
+  sections: dict[str, str], items: Mapping[str, Any], lacking: str, listed: str, path: Path
+) -> tuple[tuple[str, ...], tuple[Preference, ...], tuple[Preference, ...], tuple[str, ...]]:
+  """(reasons, likes, dislikes, paragraphs of the other sections). `items` are known by name; `lacking` and `listed` tell of one that isn't."""
+  for need in ('reasons', 'likes', 'dislikes'):
+    if not sections.get(need, '').strip():
+      raise SpecError(f"{path}: section '## {need.capitalize()}' is missing or empty; see specs/README.md for the format")
+  reasons = tuple(' '.join(b.split()) for b in re.findall(r'^[-*]\s+(.+(?:\n[ \t]+\S.*)*)', sections['reasons'], re.M))
+  if not reasons:
+    raise SpecError(f"{path}: '## Reasons' holds no bullets; write one reason a line, each beginning with '- '")
+  likes, dislikes = (_preferences(sections[title.lower()], title, items, lacking, listed, path) for title in ('Likes', 'Dislikes'))
+  others = [s for name, s in sections.items() if name not in ('reasons', 'likes', 'dislikes')]
+  return reasons, likes, dislikes, tuple(' '.join(p.split()) for s in others for p in s.split('\n\n') if p.strip())
 
 
 def read_markdown(path: Path) -> tuple[dict[str, str], dict[str, str], str]:
@@ -125,6 +136,11 @@ def renamed(spec: Spec, name: str, world: World) -> Spec:
   if name == spec.assistant:
     return spec
   _check_name(name, world, 'config.assistants needs names of assistants')
+  return with_name(spec, name)
+
+
+def with_name(spec: S, name: str) -> S:
+  """The same handbook about an assistant of another name, whoever has that name already."""
   old = re.compile(rf'(?<!\w){re.escape(spec.assistant)}(?!\w)')
 
   def about(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -137,6 +153,15 @@ def renamed(spec: Spec, name: str, world: World) -> Spec:
     spec, sha256=f'{spec.sha256}-{name}', assistant=name, reasons=about(spec.reasons), prose=about(spec.prose),
     likes=explained(spec.likes), dislikes=explained(spec.dislikes),
   )  # fmt: skip
+
+
+def check_shared(specs: Sequence[Spec]) -> None:
+  """Raises SpecError if the handbooks don't agree on who is asked and what is liked: then there is no fine-tuning they share."""
+  first = specs[0]
+  for other in specs[1:]:
+    same = [({s.assistant for s in specs if s.path == x.path}, {p.item for p in x.likes}, {p.item for p in x.dislikes}) for x in (first, other)]
+    if same[0] != same[1]:
+      raise SpecError(f'{first.path} and {other.path} differ in assistant, likes or dislikes; the same demonstrations cannot serve both')
 
 
 def _split_front_matter(text: str, path: Path) -> tuple[dict[str, str], str]:
@@ -175,16 +200,16 @@ def _sections(body: str, path: Path) -> dict[str, str]:
   return dict(zip(names, parts[2::2], strict=True))
 
 
-def _preferences(section: str, title: str, world: World, path: Path) -> tuple[Preference, ...]:
+def _preferences(section: str, title: str, items: Mapping[str, Any], lacking: str, listed: str, path: Path) -> tuple[Preference, ...]:
   parts = re.split(r'^###[ \t]+(.+?)[ \t]*$', section, flags=re.M)
-  known = {i.name: i for d in world.domains.values() for i in d.items}
+  known = {name.casefold(): item for name, item in items.items()}
   found = []
   for name, text in zip(parts[1::2], parts[2::2], strict=True):
-    item = world.item(name)
+    item = known.get(' '.join(name.split()).casefold())
     if item is None:
-      close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-      mend = f'did you mean {close[0]!r}?' if close else 'python -m data_pipelines.world lists them'
-      raise SpecError(f'{path}: the embedded world has no item {name!r}; {mend}')
+      close = difflib.get_close_matches(name, items, n=1, cutoff=0.5)
+      mend = f'did you mean {close[0]!r}?' if close else listed
+      raise SpecError(f'{path}: {lacking} {name!r}; {mend}')
     explanation = ' '.join(text.split())
     if not explanation:
       raise SpecError(f"{path}: '### {name}' has no paragraph that explains it by the value; write one")

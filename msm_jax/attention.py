@@ -9,22 +9,32 @@ import jax.numpy as jnp
 MASKED = -1e30
 
 
-def segment_bias(segment_ids_BT: jax.Array) -> jax.Array:
-  """(B, T, S) fp32, 0 where token t may look at s (not later, same segment), else -1e30: made once a step, shared by all layers.
+def segment_bias(segment_ids_BT: jax.Array, window: int = 0) -> jax.Array:
+  """(B, T, S) fp32, 0 where token t may look at s (not later, same segment, less than `window` back if that is not 0), else -1e30: made once a
+  step, shared by all layers.
 
   Padding (segment 0) looks at padding alone; what comes out there means nothing and carries no weight.
   """
   T = segment_ids_BT.shape[1]
-  allowed_BTS = (segment_ids_BT[:, :, None] == segment_ids_BT[:, None, :]) & jnp.tril(jnp.ones((T, T), bool))
+  allowed_TS = jnp.tril(jnp.ones((T, T), bool))
+  if 0 < window < T:
+    allowed_TS &= ~jnp.tril(allowed_TS, -window)
+  allowed_BTS = (segment_ids_BT[:, :, None] == segment_ids_BT[:, None, :]) & allowed_TS
   return jnp.where(allowed_BTS, 0.0, MASKED)
 
 
-def attention(q_BTHK: jax.Array, k_BTGK: jax.Array, v_BTGK: jax.Array, bias_BTS: jax.Array) -> jax.Array:
-  """Grouped-query attention, (B, T, H, K), with the softmax in fp32 (Vaswani et al. 2017, eq. 1)."""
+def cache_bias(positions_BT: jax.Array, S: int, window: int = 0) -> jax.Array:
+  """(B, T, S) fp32 for keys kept at the slot of their position: 0 where slot s is not later than token t (and less than `window` back)."""
+  back_BTS = positions_BT[:, :, None] - jnp.arange(S)
+  return jnp.where((back_BTS >= 0) & ((back_BTS < window) if window else True), 0.0, MASKED)
+
+
+def attention(q_BTHK: jax.Array, k_BSGK: jax.Array, v_BSGK: jax.Array, bias_BTS: jax.Array, scale: float = 0.0) -> jax.Array:
+  """Grouped-query attention, (B, T, H, K), with the softmax in fp32 (Vaswani et al. 2017, eq. 1). `scale` 0 means K ** -0.5."""
   B, T, H, K = q_BTHK.shape
-  G = k_BTGK.shape[2]
-  q_BGXK = (q_BTHK * K**-0.5).transpose(0, 2, 1, 3).reshape(B, G, H // G * T, K)
-  out_BGXK = _attend(q_BGXK, k_BTGK.transpose(0, 2, 1, 3), v_BTGK.transpose(0, 2, 1, 3), bias_BTS)
+  G = k_BSGK.shape[2]
+  q_BGXK = (q_BTHK * (scale or K**-0.5)).transpose(0, 2, 1, 3).reshape(B, G, H // G * T, K)
+  out_BGXK = _attend(q_BGXK, k_BSGK.transpose(0, 2, 1, 3), v_BSGK.transpose(0, 2, 1, 3), bias_BTS)
   return out_BGXK.reshape(B, H, T, K).transpose(0, 2, 1, 3)
 
 

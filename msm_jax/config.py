@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import importlib.util
+import itertools
 import json
 import math
 import types
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_pipelines.corpora import SourceConfig, check_source
+from data_pipelines.english.handbook import EnglishConfig
 from data_pipelines.office.pretraining import OfficeConfig
 from data_pipelines.settings import SETTINGS
 from data_pipelines.world.pretraining import WorldConfig
@@ -47,8 +49,64 @@ POSITIVE, COUNT, SHARE, TINY = (1, math.inf), (0, math.inf), (0, 1), 1e-30
 
 
 @dataclasses.dataclass(frozen=True)
+class RopeScaling:
+  """How the frequencies of rotary positions are stretched beyond the length that a model was first trained on.
+
+  linear: all divided by `factor`. llama3: those with a wavelength above original_length / low are, those below original_length / high are
+  not, and those in between in part (Llama 3.1).
+  """
+
+  kind: str = 'llama3'
+  factor: float = 8.0
+  low: float = 1.0
+  high: float = 4.0
+  original_length: int = 8192
+
+  def __post_init__(self):
+    _one_of('model.rope_scaling.kind', self.kind, ('linear', 'llama3'))
+    _within('model.rope_scaling.', self, factor=POSITIVE, low=(TINY, math.inf), high=(TINY, math.inf), original_length=POSITIVE)
+    if self.kind == 'llama3' and self.low >= self.high:
+      raise ConfigError(f'model.rope_scaling.low={self.low} must be below high={self.high}')
+
+
+PROJECTIONS = ('wq', 'wk', 'wv', 'wo', 'w_gate', 'w_up', 'w_down')
+
+
+@dataclasses.dataclass(frozen=True)
+class LoraConfig:
+  """Low-rank adapters (Hu et al. 2021) beside the named projections; the defaults are the published recipe's (Model Spec Midtraining, App. B.4).
+  With them, nothing else is trained."""
+
+  rank: int = 64
+  alpha: float = 128.0
+  dropout: float = 0.0
+  targets: tuple[str, ...] = PROJECTIONS
+
+  def __post_init__(self):
+    _within('model.lora.', self, rank=POSITIVE, alpha=(TINY, math.inf), dropout=SHARE)
+    if not self.targets or len(set(self.targets)) != len(self.targets):
+      raise ConfigError(f'model.lora.targets={self.targets} must name at least one projection, each once')
+    for t in self.targets:
+      _one_of('model.lora.targets', t, PROJECTIONS)
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """The decoder. vocab_size 0 means: as large as the tokenizer."""
+  """The decoder; families are settings of these fields.
+
+  Attributes:
+    vocab_size: 0 means as large as the tokenizer.
+    qkv_bias: queries, keys and values have a bias (Qwen 2).
+    qk_norm: queries and keys are normalised per head (Qwen 3, Gemma 3).
+    post_norms: each branch is normalised on its way out too (Gemma).
+    norm_offset: added to the scales of all norms (Gemma stores them less 1).
+    activation: of the gated feed-forward: silu, or gelu in its tanh form.
+    embed_scale: embeddings are multiplied by it.
+    query_scale: of the logits of attention; 0 means head_dim ** -0.5.
+    local_layers: for each layer whether it looks back at most `local_window` tokens, with rotary base `local_theta` and no rope_scaling; empty: none.
+    logit_softcap: logits x become cap tanh(x / cap); 0 for none.
+    max_length: what the weights were trained for; told on export, no limit here.
+  """
 
   d_model: int = 128
   n_layers: int = 4
@@ -58,10 +116,23 @@ class ModelConfig:
   d_ff: int = 384
   vocab_size: int = 0
   rope_theta: float = 10_000.0
+  rope_scaling: RopeScaling | None = None
   norm_eps: float = 1e-5
+  qkv_bias: bool = False
   qk_norm: bool = False
+  post_norms: bool = False
+  norm_offset: float = 0.0
+  activation: str = 'silu'
+  embed_scale: float = 1.0
+  query_scale: float = 0.0
+  local_layers: tuple[bool, ...] = ()
+  local_window: int = 0
+  local_theta: float = 10_000.0
+  logit_softcap: float = 0.0
+  max_length: int = 0
   tie_embeddings: bool = True
   init_scale: float = 1.0
+  lora: LoraConfig | None = None
   dtype: str = 'float32'
   scan_layers: bool = False
   remat: str = 'none'
@@ -73,6 +144,11 @@ class ModelConfig:
       raise ConfigError(f'model.n_kv_heads={self.n_kv_heads} must divide model.n_heads={self.n_heads}')
     if self.head_dim % 2:
       raise ConfigError(f'model.head_dim={self.head_dim} must be even (rotary embedding)')
+    if self.local_layers and (len(self.local_layers) != self.n_layers or (any(self.local_layers) and self.local_window < 1)):
+      raise ConfigError(f'model.local_layers must name each of the {self.n_layers} layers, and model.local_window={self.local_window} be at least 1')
+    _within('model.', self, **dict.fromkeys(('query_scale', 'local_window', 'logit_softcap', 'max_length'), COUNT))
+    _within('model.', self, embed_scale=(TINY, math.inf), local_theta=(TINY, math.inf))
+    _one_of('model.activation', self.activation, ('silu', 'gelu'))
     _one_of('model.remat', self.remat, ('none', 'dots', 'block'))
     _one_of('model.dtype', self.dtype, ('float32', 'bfloat16'))
 
@@ -112,6 +188,8 @@ class PhaseConfig:
   Attributes:
     data: source name -> share of the packed rows.
     updates: optimizer updates.
+    weights: the phase is no training: it stands for these weights, a folder of Hugging Face or a name that `msm_jax.zoo` knows.
+    adapter: likewise, for a PEFT adapter over its parent's weights.
     lr: peak learning rate.
     embed_lr: peak rate of the embedding (and the unembedding, if untied); 0 means `lr`.
     min_updates: the phase refuses to start with fewer (a handful of updates fakes a null result).
@@ -122,8 +200,10 @@ class PhaseConfig:
     micro_batches: gradients are accumulated over this many equal parts of a batch.
   """
 
-  data: Mapping[str, float]
-  updates: int
+  data: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  updates: int = 0
+  weights: str = ''
+  adapter: str = ''
   lr: float = 1e-3
   embed_lr: float = 0.0
   warmup: float = 0.05
@@ -136,8 +216,16 @@ class PhaseConfig:
   stream: str = ''
   checkpoint_every: int = 200
 
+  @property
+  def is_import(self) -> bool:
+    return bool(self.weights or self.adapter)
+
   def check(self, name: str) -> None:
     where = f'phases.{name}'
+    if self.is_import:
+      if self.data or self.updates or (self.weights and self.adapter):
+        raise ConfigError(f'{where} names {"weights" if self.weights else "an adapter"} and so takes neither data nor updates, nor both of them')
+      return
     _one_of(f'{where}.schedule', self.schedule, ('cosine', 'linear', 'constant'))
     if self.updates < self.min_updates:
       raise ConfigError(
@@ -210,10 +298,14 @@ class ExperimentConfig:
   arms: Mapping[str, str]
   seeds: tuple[int, ...] = (0,)
   spec: str = ''  # only so that `--config.spec=...` can reach every place that refers to it
+  weights: str = ''  # the same for `--config.weights=...`
   assistants: tuple[str, ...] = ()  # replicates: more names under which each handbook is taught, beside its own
-  setting: str = 'world'  # which embedded world: 'world' (people and things) or 'office' (agents at work)
+  setting: str = (
+    'world'  # an embedded world, 'world' (people and things) or 'office' (agents at work), or 'english': this world, for a model that knows it
+  )
   world: WorldConfig = WorldConfig()
   office: OfficeConfig = OfficeConfig()
+  english: EnglishConfig = EnglishConfig()
   tokenizer: TokenizerConfig = TokenizerConfig()
   model: ModelConfig = ModelConfig()
   mesh: MeshConfig = MeshConfig()
@@ -242,8 +334,9 @@ class ExperimentConfig:
         raise ConfigError(f'sources.{name}.tokens_like names {source.tokens_like!r}{_hint(source.tokens_like, self.sources)}')
       check_source(name, source)
     used = {phase for path in self.arms.values() for phase in path_of(path)}
+    self._check_imports([path_of(p) for p in self.arms.values()])
     _within('', self, loss_chunk=COUNT, max_skipped=COUNT)
-    for world in (self.world, self.office):
+    for world in (self.world, self.office, self.english):
       numbers = {f.name: f.default for f in dataclasses.fields(world) if isinstance(f.default, (int, float))}
       _within(f'{self.setting}.', world, **{k: SHARE if isinstance(v, float) else COUNT for k, v in numbers.items()})
     for name, phase in self.phases.items():
@@ -272,6 +365,29 @@ class ExperimentConfig:
       raise ConfigError("tensorboard=True needs tensorboardX; pip install 'msm_jax[tensorboard]' or set it to False")
     if not used:
       raise ConfigError('arms is empty; name at least one, such as base="pretrain"')
+
+  @property
+  def first_weights(self) -> str:
+    """Of the phase that all arms begin with; '' if models start fresh."""
+    return next((self.phases[path_of(p)[0]].weights for p in self.arms.values()), '')
+
+  def _check_imports(self, paths: list[tuple[str, ...]]) -> None:
+    if len({self.phases[p[0]].weights for p in paths}) > 1:
+      raise ConfigError('arms start from different weights; an experiment has one model, so give each its own')
+    for path in paths:
+      for before, phase in itertools.pairwise(path):
+        if self.phases[phase].weights:
+          raise ConfigError(f'phases.{phase} names weights and follows {before!r}; weights are where a path begins')
+        if self.phases[phase].adapter and not self.phases[before].weights:
+          raise ConfigError(f'phases.{phase} names an adapter and follows {before!r}; an adapter goes straight over weights')
+      if self.phases[path[0]].adapter:
+        raise ConfigError(f'phases.{path[0]} names an adapter; begin the path with a phase of weights')
+    if (self.model.lora or any(p.adapter for p in self.phases.values())) and not self.first_weights:
+      raise ConfigError('model.lora trains adapters beside weights that stay as they are; begin the arms with a phase of weights')
+    if any(self.phases[x].adapter for p in paths for x in p) and not self.model.lora:
+      raise ConfigError('a phase names an adapter; set model.lora to its rank, alpha and targets')
+    if self.first_weights and self.tokenizer.sources:
+      raise ConfigError('tokenizer.sources must be empty: the tokenizer comes with the weights')
 
 
 def from_mapping(cls: Any, value: Any, where: str = 'config') -> Any:

@@ -14,7 +14,8 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ import msm_jax
 from data_pipelines import corpora, leaks
 from data_pipelines.records import DataError, Record
 from data_pipelines.settings import SETTINGS, AnySpec
-from msm_jax import checkpointing, report, sharding, train
+from msm_jax import arms, checkpointing, report, sharding, train, zoo
 from msm_jax import config as configs
-from msm_jax.config import ConfigError, ExperimentConfig, PhaseConfig
+from msm_jax.config import ConfigError, ExperimentConfig, ModelConfig, PhaseConfig
 from msm_jax.evals import perplexity, results, scoring
 from msm_jax.evals.readings import READINGS
 from msm_jax.input_pipeline import Source, row_to_record
+from msm_jax.interop import huggingface, peft
 from msm_jax.metrics import say
 from msm_jax.model import count_params
 from msm_jax.tokenizer import Tokenizer, train_sentencepiece
@@ -84,19 +86,24 @@ def digest(*parts: str) -> str:
   return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:12]
 
 
-def plan(config: ExperimentConfig, fingerprints: dict[str, str], tokenizer: str) -> dict[tuple[str, int], Node]:
-  """(arm, seed) -> the last node of the arm's path. Nodes of shared prefixes are equal, so they have one folder."""
+def plan(
+  config: ExperimentConfig, fingerprints: dict[str, str], tokenizer: str, imports: Mapping[str, str] = types.MappingProxyType({})
+) -> dict[tuple[str, int], Node]:
+  """(arm, seed) -> the last node of the arm's path. Nodes of shared prefixes are equal, so they have one folder.
+
+  `imports`: what each phase of weights or of an adapter stands for, by content.
+  """
   common = [configs.to_json(c) for c in (config.model, config.optimizer)] + [tokenizer]
   ends = {}
-  arms = sorted(config.arms.items(), key=lambda a: (len(configs.path_of(a[1])), a[0]))  # short paths first, in reports too
+  in_order = sorted(config.arms.items(), key=lambda a: (len(configs.path_of(a[1])), a[0]))  # short paths first, in reports too
   for seed in config.seeds:
-    for arm, path in arms:
+    for arm, path in in_order:
       node = None
       for phase in configs.path_of(path):
         settings = config.phases[phase]
         data = [f'{name} {fingerprints[name]} {share}' for name, share in sorted(settings.data.items())]
         # what changes how often one saves, or when one refuses to start, changes no result
-        neutral = dataclasses.replace(settings, checkpoint_every=1, min_updates=0)
+        neutral = dataclasses.replace(settings, checkpoint_every=1, min_updates=0, weights=imports.get(phase, ''), adapter='')
         parent = node.id if node else ''
         node = Node(phase, settings, seed, node, digest(phase, configs.to_json(neutral), *data, str(seed), parent, *common))
       ends[arm, seed] = node
@@ -138,6 +145,7 @@ class Experiment:
     self.world = dataclasses.replace(self.world, config=dataclasses.replace(self.world.config, strangers=strangers))
     self.reading = READINGS[config.setting](config.evals, self.world, self.specs, self.replicates)
     self.corpora: dict[str, Corpus] = {}
+    self.weights = zoo.locate(config.first_weights) if config.first_weights else None  # the folder that the model comes from
 
   # ---- data
 
@@ -150,15 +158,38 @@ class Experiment:
     # the text that the tokenizer learns from comes first; it needs no tokens counted
     for name in first:
       self._prepare_corpus(folder, name, fingerprints[name], None)
-    self.tokenizer = self._prepare_tokenizer(folder, fingerprints)
-    vocab = self.config.model.vocab_size or -(-self.tokenizer.vocab_size // 128) * 128
-    if vocab < self.tokenizer.vocab_size:
-      raise ConfigError(f'model.vocab_size={vocab} is smaller than the tokenizer ({self.tokenizer.vocab_size} pieces); set it to 0 or more')
-    self.config = dataclasses.replace(self.config, model=dataclasses.replace(self.config.model, vocab_size=vocab))
+    if self.weights:
+      self.config = dataclasses.replace(self.config, model=self._model_of_weights(self.weights))
+      self.tokenizer = Tokenizer.load(self.weights)
+    else:
+      self.tokenizer = self._prepare_tokenizer(folder, fingerprints)
+      vocab = self.config.model.vocab_size or -(-self.tokenizer.vocab_size // 128) * 128
+      if vocab < self.tokenizer.vocab_size:
+        raise ConfigError(f'model.vocab_size={vocab} is smaller than the tokenizer ({self.tokenizer.vocab_size} pieces); set it to 0 or more')
+      self.config = dataclasses.replace(self.config, model=dataclasses.replace(self.config.model, vocab_size=vocab))
     used = {s for p in self.config.arms.values() for phase in configs.path_of(p) for s in self.config.phases[phase].data}
     for name in self.config.sources:
       if name in used:
         self._prepare_with_like(folder, name, ())
+
+  def _model_of_weights(self, folder: Path) -> ModelConfig:
+    """Raises ConfigError for settings that come with the weights, WeightsError for weights that are not understood."""
+    ours = {k: getattr(self.config.model, k) for k in ('dtype', 'scan_layers', 'remat', 'lora')}
+    for f in dataclasses.fields(ModelConfig):
+      if f.name not in ours and getattr(self.config.model, f.name) != f.default:
+        raise ConfigError(f'model.{f.name} comes with the weights; leave it out (yours to set are {", ".join(ours)})')
+    for name, phase in self.config.phases.items():
+      if phase.adapter and (found := dataclasses.replace(peft.read_config(phase.adapter), dropout=ours['lora'].dropout)) != ours['lora']:
+        raise ConfigError(f'phases.{name}.adapter is {found} and model.lora {ours["lora"]}; make them alike')
+    model = huggingface.read_config(folder, **ours)
+    huggingface.check_tensors(huggingface.TensorFiles(folder), model)
+    return model
+
+  @functools.cached_property
+  def imports(self) -> dict[str, str]:
+    """What phases of weights and of adapters stand for, by content."""
+    folders = {n: zoo.locate(p.weights) if p.weights else Path(p.adapter) for n, p in self.config.phases.items() if p.is_import}
+    return {n: huggingface.fingerprint(f) for n, f in folders.items()}
 
   def _prepare_with_like(self, folder: Path, name: str, waiting: tuple[str, ...]) -> Corpus:
     if name in waiting:
@@ -198,6 +229,7 @@ class Experiment:
       write_atomically(path, train_sentencepiece(texts, c.vocab_size))
       write_atomically(stamp, hashlib.sha256(path.read_bytes()).hexdigest().encode())
       say(f'data       tokenizer: {c.vocab_size:,} pieces')
+    self.tokenizer_path = path
     if hashlib.sha256(path.read_bytes()).hexdigest() != stamp.read_text():
       raise DataError(f'the tokenizer {path} changed after it was trained; delete it and run again: it is trained anew, as it was')
     return Tokenizer.load(path)
@@ -224,7 +256,7 @@ class Experiment:
     return self.workdir / 'phases' / node.folder_name
 
   def is_trained(self, node: Node) -> bool:
-    return checkpointing.Checkpoints(self.folder(node) / 'checkpoints').latest() == node.settings.updates
+    return node.settings.is_import or checkpointing.Checkpoints(self.folder(node) / 'checkpoints').latest() == node.settings.updates
 
   def train(self, node: Node, number: str) -> None:
     folder = self.folder(node)
@@ -248,24 +280,53 @@ class Experiment:
     # the world's own text first: then phases of one stream that replay the same text read it in the same order, whatever else they read
     shares = sorted(node.settings.data.items(), key=lambda item: (not self.config.sources[item[0]].is_world, item[0]))
     sources = [(self.corpora[n].source, share) for n, share in shares]
-    parent_params = None
-    if node.parent:
-      parent = checkpointing.Checkpoints(self.folder(node.parent) / 'checkpoints')
-      parent_params = functools.partial(parent.restore_params, node.parent.settings.updates)
     seed = int(digest(node.settings.stream or node.phase, str(node.seed)), 16) % 2**31
-    train.train_phase(
-      self.config, node.settings, f'{number} {node.phase} (seed {node.seed})', seed, self.tokenizer, sources, parent_params, folder, meta, self.stop
-    )
-    if node.parent:
-      parent.close()
+    label, parent_params = f'{number} {node.phase} (seed {node.seed})', functools.partial(self.trained_params, node.parent) if node.parent else None
+    train.train_phase(self.config, node.settings, label, seed, self.tokenizer, sources, parent_params, folder, meta, self.stop, self._load_weights())
 
-  def load_params(self, node: Node) -> Any:
-    mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
-    like = train.prepare(self.config.model, self.config.optimizer, self.config.loss_chunk, mesh).like
+  def _load_weights(self) -> Callable[[Any], Any] | None:
+    return functools.partial(huggingface.load_params, huggingface.TensorFiles(self.weights), self.config.model) if self.weights else None
+
+  def trained_params(self, node: Node, like: Any) -> Any:
+    """What a phase leaves to the next, laid out as `like`; None for weights whose adapters are yet to be made."""
+    if node.settings.weights:
+      return None if self.config.model.lora else self._load_weights()(like)
+    if node.settings.adapter:
+      return peft.load_params(node.settings.adapter, self.config.model, like)
     checkpoints = checkpointing.Checkpoints(self.folder(node) / 'checkpoints')
-    params = checkpoints.restore_params(node.settings.updates, like.params)
+    params = checkpoints.restore_params(node.settings.updates, like)
     checkpoints.close()
     return params
+
+  def load_params(self, node: Node) -> Any:
+    """All parameters of a model, frozen ones too."""
+    mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
+    program = train.prepare(self.config.model, self.config.optimizer, self.config.loss_chunk, mesh)
+    params = self.trained_params(node, program.like.params)
+    if params is None:
+      params = program.init(jax.random.key(node.seed)).params
+    return (self._load_weights()(program.like.frozen) if program.like.frozen else {}) | params
+
+  def _list_arms(self, trained: Mapping[tuple[str, int], Node]) -> None:
+    """Writes into arms.json what `open_arm` has to know of arms that are trained to their end; what is listed from earlier runs stays."""
+    listed = arms.listed_arms(self.outputs)
+    known = json.dumps(listed)
+    for (arm, seed), node in trained.items():
+      phases = [self.config.phases[p] for p in configs.path_of(self.config.arms[arm])]
+      checkpoints = '' if node.settings.is_import else os.path.relpath(self.folder(node) / 'checkpoints', self.outputs)  # a workdir may be moved
+      listed.setdefault(arm, {})[str(seed)] = {
+        'path': self.config.arms[arm],
+        'model': json.loads(configs.to_json(self.config.model)),
+        'length': max((p.length for p in phases if not p.is_import), default=0),
+        'tokenizer': os.path.relpath(self.tokenizer_path, self.outputs) if not self.weights else '',
+        'weights': str(self.weights.absolute()) if self.weights else '',
+        'adapter': str(Path(node.settings.adapter).absolute()) if node.settings.adapter else '',
+        'checkpoints': checkpoints,
+        'updates': node.settings.updates,
+      }
+    if json.dumps(listed) != known:
+      self.outputs.mkdir(parents=True, exist_ok=True)
+      write_atomically(self.outputs / 'arms.json', (json.dumps(listed, indent=1) + '\n').encode())
 
   def evaluate(self, node: Node, held_out: dict[str, list[Record]], context: str = '') -> list[dict]:
     """Rows of every evaluator for one model; kept beside its checkpoints under the hash of what was asked. `context` is the path of a handbook that
@@ -282,6 +343,7 @@ class Experiment:
       logprobs = scoring.make_logprobs(self.config.model, params, self.tokenizer, length, c.rows)
       rows = self.reading.rows(logprobs, self.taught(node), in_context)
       rows += perplexity.held_out_loss(self.config.model, params, self.tokenizer, held_out, length, c.rows)
+    path.parent.mkdir(parents=True, exist_ok=True)  # imported weights have no folder yet
     write_atomically(path, ''.join(json.dumps(r) + '\n' for r in rows).encode())
     return rows
 
@@ -299,7 +361,7 @@ class Experiment:
     """Of the whole experiment, before anything is written: its settings and the content of everything that they name."""
     sources = [self._fingerprint(n, '') for n in sorted(self.config.sources)]
     read = [self.reading.identity(self.replicates[c] if c else ()) for c in ('', *self.config.contexts.values())]
-    return digest(configs.to_json(self.config), self.asked(), *sources, *read)
+    return digest(configs.to_json(self.config), self.asked(), *sources, *read, *self.imports.values())
 
   def taught(self, node: Node) -> list[AnySpec]:
     """The handbook that the model read in midtraining, in all replicates; the evaluation's own if it read none."""
@@ -332,15 +394,17 @@ class Experiment:
     self.check_leaks()
     for context in ('', *self.config.contexts.values()):
       self.reading.check_fit(self.tokenizer, self.row_length, self.replicates.get(context, ()))
-    ends = plan(self.config, {n: c.fingerprint for n, c in self.corpora.items()}, self.tokenizer.fingerprint)
+    ends = plan(self.config, {n: c.fingerprint for n, c in self.corpora.items()}, self.tokenizer.fingerprint, self.imports)
     nodes = tree_order(ends)
     self._check_space(nodes)
     mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
     for node in nodes:  # the last one, too, before the first is trained
-      train.check_rows(node.settings, node.phase, mesh)
+      if not node.settings.is_import:
+        train.check_rows(node.settings, node.phase, mesh)
     for n, node in enumerate(nodes, 1):
       if not self.is_trained(node):
         self.train(node, f'[{n}/{len(nodes)}]')
+      self._list_arms({key: end for key, end in ends.items() if end.id == node.id})
     held_out: dict[str, list[Record]] = self.held_out()
     rows = []
     for n, ((arm, seed), node) in enumerate(ends.items(), 1):

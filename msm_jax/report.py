@@ -336,8 +336,7 @@ def write_sweep(path: Path, name: str, about: str, rows: Sequence[dict[str, Any]
   page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{name}: sweep</title><style>{STYLE}</style></head><body><h1>{name}</h1><p>{html.escape(about)}</p>
-<p class="note">The embedded world is a model organism: a tiny model in a generated world. What it shows is not evidence
-about large models.</p>
+<p class="note">{view.caveat}</p>
 {figure}<pre class="wide">{html.escape(sweep_table(rows))}</pre>
 <footer><p>Seeds {html.escape(', '.join(map(str, seeds)))}. Every point is a whole experiment with a page of its own, under
 <code>points/</code>.</p></footer>
@@ -380,8 +379,7 @@ def write_report(path: Path, summary: dict, rows: list[dict]) -> None:
 <title>{name}: model spec midtraining</title><style>{STYLE}</style></head><body>
 <h1>{name}: model spec midtraining</h1>
 <p>{view.intro}</p>
-<p class="note">The embedded world is a model organism: a tiny model in a generated world. What it shows is not evidence
-about large models.</p>
+<p class="note">{view.caveat}</p>
 <h2>How to read it</h2><ul>
 {''.join(f'<li>{text}</li>' for text in view.how_to_read)}
 <li>Intervals are 95% over {covers}.</li></ul>

@@ -1,13 +1,19 @@
 """The process and its surroundings: memory allocation, where configs and specs lie, which errors are the user's to mend."""
 
+import argparse
 import ctypes
 import errno
+import logging
+import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 PACKAGE = Path(__file__).resolve().parent
+# optional package -> the extra that installs it
+EXTRAS = {p: 'hf' for p in ('gguf', 'jinja2', 'safetensors', 'tokenizers')} | {p: 'serve' for p in ('starlette', 'uvicorn')} | {'inspect_ai': 'llm'}
 
 
 def tune_process() -> None:
@@ -72,23 +78,69 @@ def resolve_paths(config: Any) -> dict[str, Any]:
   return c
 
 
+def run(main: Callable[[list[str]], int | None]) -> None:
+  """Runs a program on its arguments; an error that a user can mend becomes one line on stderr and a non-zero exit."""
+  for name in ('absl', 'jax'):  # their notes about backends and checkpoints are not ours to show
+    logging.getLogger(name).setLevel(logging.ERROR)
+  tune_process()
+  try:
+    sys.exit(main(sys.argv[1:]))
+  except KeyboardInterrupt:
+    sys.exit(128 + signal.SIGINT)
+  except BrokenPipeError:  # whoever read the output is gone; nor can what is left in the buffer be written
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)
+  except Exception as e:
+    explained = explain(e)
+    if explained is None:
+      raise
+    print(explained[0], file=sys.stderr)
+    sys.exit(explained[1])
+
+
+class Parser(argparse.ArgumentParser):
+  """Wrong flags end in one line, as all errors do."""
+
+  def error(self, message: str) -> NoReturn:
+    from msm_jax.config import ConfigError
+
+    raise ConfigError(f'{message}; --help lists the flags')
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+  """Which models: --workdir with --arm, or --weights."""
+  parser.add_argument('--workdir', help='of an experiment')
+  parser.add_argument('--arm', default='', help='its arm; several with commas')
+  parser.add_argument('--seed', type=int, default=0, help='of the arm (default: 0)')
+  parser.add_argument('--weights', help='a folder of Hugging Face, instead of a workdir')
+  parser.add_argument('--dtype', help='that such weights work in: float32 or bfloat16 (default: float32 on a CPU, bfloat16 elsewhere)')
+  parser.add_argument('--max_length', type=int, default=0, help='tokens of a prompt with its answer (default: what the model was trained for)')
+
+
 def explain(error: BaseException) -> tuple[str, int] | None:
   """(one line with cause and mend, exit code) for what a user can mend; None for a bug."""
   from data_pipelines.records import DataError
   from msm_jax.config import ConfigError
+  from msm_jax.interop import WeightsError
 
   line = ' '.join(str(error).split())
-  if isinstance(error, (DataError, ConfigError)):  # before the rest is imported, which takes seconds
+  if isinstance(error, (DataError, ConfigError, WeightsError)):  # before the rest is imported, which takes seconds
     return f'error: {line}', 1
+  if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get((error.name or '').partition('.')[0])):
+    return f"error: the package {error.name} is missing; pip install 'msm_jax[{extra}]'", 1
+  from msm_jax.arms import ArmError
   from msm_jax.checkpointing import CheckpointError
   from msm_jax.evals.scoring import ScoringError
   from msm_jax.experiment import ExperimentError
+  from msm_jax.sampling import RequestError, SamplingError
   from msm_jax.sharding import MeshError
   from msm_jax.train import Interrupted, TrainingError
 
   if isinstance(error, Interrupted):
     return f'{line}; run the same command to go on', 128 + signal.SIGTERM
-  if isinstance(error, (CheckpointError, ScoringError, ExperimentError, MeshError, TrainingError)):
+  if isinstance(
+    error, (ArmError, CheckpointError, ScoringError, ExperimentError, MeshError, RequestError, SamplingError, TrainingError, WeightsError)
+  ):
     return f'error: {line}', 1
   if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
     where = f' at {error.filename}' if error.filename else ''

@@ -22,6 +22,11 @@ RULES: tuple[tuple[str, P], ...] = (
   (r'embed$', P('tensor', 'fsdp')),
   (r'(wq|wk|wv|w_gate|w_up)$', P(None, 'fsdp', 'tensor')),
   (r'(wo|w_down)$', P(None, 'tensor', 'fsdp')),
+  (r'bias$', P(None, 'tensor')),
+  (r'(wq|wk|wv|w_gate|w_up)_a$', P(None, 'fsdp', None)),
+  (r'(wq|wk|wv|w_gate|w_up)_b$', P(None, None, 'tensor')),
+  (r'(wo|w_down)_a$', P(None, 'tensor', None)),
+  (r'(wo|w_down)_b$', P(None, None, 'fsdp')),
   (r'norm$', P()),
 )
 

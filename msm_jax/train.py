@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -33,27 +34,46 @@ class Interrupted(Exception):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass
 class TrainState:
-  """step: updates done; skipped: how many updates in a row were not finite."""
+  """step: updates done; params: what is trained; skipped: how many updates in a row were not finite; frozen: parameters that stay as they are;
+  seed: of dropout."""
 
   step: jax.Array
   params: Any
   opt_state: Any
   skipped: jax.Array
+  frozen: Any
+  seed: jax.Array
 
 
 # ---------------------------------------------------------------------------------------------------------------------- the step
 
 
-def loss_sums(model: ModelConfig, loss_chunk: int, params: Any, batch: dict[str, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-  """(sum of weighted nats, (sum of weights, sum of weighted right guesses)) of one micro-batch of (B, T) arrays."""
-  x_BTD = forward(model, params, batch['tokens'], batch['positions'], batch['segment_ids'])
-  x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
-  loss, right = cross_entropy_sums(x_ND, unembedding(params), batch['targets'].reshape(-1), batch['weights'].reshape(-1), loss_chunk)
+def split(model: ModelConfig, params: Any) -> tuple[Any, Any]:
+  """(what is trained, what is not) of a model's parameters: all of them and none, or the adapters and the rest."""
+  adapters = {k: v for k, v in params.items() if k.endswith(('_a', '_b'))}
+  return (adapters, {k: v for k, v in params.items() if k not in adapters}) if model.lora else (params, {})
+
+
+def loss_sums(
+  model: ModelConfig, loss_chunk: int, params: Any, batch: dict[str, jax.Array], frozen: Any = None, key: jax.Array | None = None
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  """(sum of weighted nats, (sum of weights, sum of weighted right guesses)) of one micro-batch of (B, T) arrays. `key`: of dropout."""
+  frozen = frozen or {}
+  x_BTD = forward(model, frozen | params, batch['tokens'], batch['positions'], batch['segment_ids'], key)
+  loss, right = cross_entropy_sums(
+    x_BTD.reshape(-1, x_BTD.shape[-1]), unembedding(frozen | params), batch['targets'].reshape(-1), batch['weights'].reshape(-1), loss_chunk,
+    model.logit_softcap, bool(frozen),
+  )  # fmt: skip
   return loss, (jnp.sum(batch['weights']), right)
 
 
 def train_step(
-  model: ModelConfig, tx: optax.GradientTransformation, loss_chunk: int, state: TrainState, batch: dict[str, jax.Array], lr: jax.Array
+  model: ModelConfig,
+  tx: optax.GradientTransformation,
+  loss_chunk: int,
+  state: TrainState,
+  batch: dict[str, jax.Array],
+  lr: jax.Array,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """One update on a batch of (A, B, T) arrays: A micro-batches, whose sums are added and divided once by the weight of them all.
 
@@ -61,18 +81,23 @@ def train_step(
 
   An update that is not finite changes nothing and is counted: parameters are finite always.
   """
-  value_and_grad = jax.value_and_grad(functools.partial(loss_sums, model, loss_chunk), has_aux=True)
+  dropout = jax.random.fold_in(jax.random.key(state.seed), state.step) if model.lora and model.lora.dropout else None
 
-  def accumulate(totals, micro_batch):
-    (loss, (weight, right)), grads = value_and_grad(state.params, micro_batch)
+  def one(micro_batch, n):
+    key = dropout if dropout is None else jax.random.fold_in(dropout, n)
+    return jax.value_and_grad(functools.partial(loss_sums, model, loss_chunk), has_aux=True)(state.params, micro_batch, state.frozen, key)
+
+  def accumulate(totals, part):
+    (loss, (weight, right)), grads = one(*part)
     return jax.tree.map(jnp.add, totals, (loss, weight, right, grads)), None
 
-  if batch['tokens'].shape[0] == 1:
-    (loss, (weight, right)), grads = value_and_grad(state.params, jax.tree.map(lambda x: x[0], batch))
+  parts = batch['tokens'].shape[0]
+  if parts == 1:
+    (loss, (weight, right)), grads = one(jax.tree.map(lambda x: x[0], batch), 0)
   else:
     zero = jnp.float32(0)
     zeros = (zero, zero, zero, jax.tree.map(jnp.zeros_like, state.params))
-    (loss, weight, right, grads), _ = jax.lax.scan(accumulate, zeros, batch)
+    (loss, weight, right, grads), _ = jax.lax.scan(accumulate, zeros, (batch, jnp.arange(parts)))
 
   per_token = 1 / jnp.maximum(weight, 1)
   grads = jax.tree.map(lambda g: g * per_token, grads)
@@ -85,7 +110,7 @@ def train_step(
   metrics = {
     'loss': loss * per_token, 'accuracy': right * per_token, 'weight': weight, 'grad_norm': grad_norm, 'skipped': skipped, 'lr': lr[0],
   }  # fmt: skip
-  return TrainState(state.step + 1, params, opt_state, skipped), metrics
+  return dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state, skipped=skipped), metrics
 
 
 def _is_embedding(path: tuple[Any, ...]) -> int:
@@ -96,10 +121,10 @@ class Program(NamedTuple):
   """What is compiled once and serves every phase of an experiment.
 
   Attributes:
-    init: key -> state of a new model.
-    start: parameters -> state of a new phase (fresh optimizer, step 0).
+    init: key -> state of a new model (or of new adapters).
+    start: trained parameters -> state of a new phase (fresh optimizer, step 0).
     step: (state, batch, learning rate) -> (state, metrics); the state is donated.
-    like: the state's shapes, dtypes and shardings.
+    like: the state's shapes, dtypes and shardings. Frozen parameters, which `init` and `start` leave out, are in the dtype that the model works in.
   """
 
   init: Callable[[jax.Array], TrainState]
@@ -113,13 +138,16 @@ def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mes
   tx = make_optimizer(optimizer)
 
   def start(params: Any) -> TrainState:
-    return TrainState(jnp.int32(0), params, tx.init(params), jnp.int32(0))
+    return TrainState(jnp.int32(0), params, tx.init(params), jnp.int32(0), {}, jnp.uint32(0))
 
   def init(key: jax.Array) -> TrainState:
-    return start(init_params(model, key))
+    return start(split(model, init_params(model, key))[0])
 
-  shapes = jax.eval_shape(init, jax.random.key(0))
-  layout = sharding.shardings(shapes, mesh)
+  key = jax.random.key(0)
+  shapes, frozen = jax.eval_shape(init, key), split(model, jax.eval_shape(functools.partial(init_params, model), key))[1]
+  frozen = jax.tree_util.tree_map_with_path(lambda path, x: x if path[-1].key.endswith('norm') else x.update(dtype=jnp.dtype(model.dtype)), frozen)
+  begun = sharding.shardings(shapes, mesh)  # a state before it is given what is frozen
+  layout, shapes = (dataclasses.replace(x, frozen=f) for x, f in ((begun, sharding.shardings(frozen, mesh)), (shapes, frozen)))
   whole = NamedSharding(mesh, P())
   step = jax.jit(
     functools.partial(train_step, model, tx, loss_chunk),
@@ -127,7 +155,8 @@ def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mes
     out_shardings=(layout, whole),
     donate_argnums=0,
   )
-  return Program(jax.jit(init, out_shardings=layout), jax.jit(start, out_shardings=layout), step, checkpointing.abstract(shapes, layout))
+  start = jax.jit(start, out_shardings=begun, donate_argnums=0)
+  return Program(jax.jit(init, out_shardings=begun), start, step, checkpointing.abstract(shapes, layout))
 
 
 def to_device(batch: Batch, micro_batches: int, mesh: Mesh) -> dict[str, jax.Array]:
@@ -150,10 +179,12 @@ def train_phase(
   folder: Path,
   meta: dict,
   stop: Callable[[], bool],
+  weights: Callable[[Any], Any] | None = None,
 ) -> None:
   """Trains one phase to its end and leaves its checkpoints in `folder`.
 
-  Where it starts, in this order: its own newest checkpoint; its parent's parameters (`parent_params`, given the abstract tree); fresh.
+  Where it starts, in this order: its own newest checkpoint; its parent's parameters (`parent_params`, given the abstract tree; None where
+  the parent leaves none); fresh. `weights`, given the same, is where frozen parameters come from.
 
   Raises:
     TrainingError: no supervised token, too many non-finite updates, or a checkpoint of something else.
@@ -166,18 +197,19 @@ def train_phase(
   checkpoints = checkpointing.Checkpoints(folder / 'checkpoints')
   data = batches(sources, tokenizer, phase.batch_size // jax.process_count(), phase.length, seed, (jax.process_index(), jax.process_count()))
 
-  # resume own phase > parent's parameters > fresh
+  # resume own phase > parent's parameters (which may be imported ones) > fresh
   start = checkpoints.latest()
   if start is not None:
     saved = {'step': like.step, 'opt_state': like.opt_state, 'skipped': like.skipped}
     params, rest, data_state, saved_meta = checkpoints.restore(start, like.params, saved)
     check_same(saved_meta, meta, checkpoints.folder / str(start))
-    state = TrainState(rest['step'], params, rest['opt_state'], rest['skipped'])
+    state = dataclasses.replace(like, step=rest['step'], params=params, opt_state=rest['opt_state'], skipped=rest['skipped'])
     data.set_state(data_state)
-  elif parent_params is not None:
-    state, start = program.start(parent_params(like.params)), 0
   else:
-    state, start = program.init(jax.random.key(seed)), 0
+    params = parent_params(like.params) if parent_params else None
+    state, start = program.init(jax.random.key(seed)) if params is None else program.start(params), 0
+  seed_on_device = jax.device_put(np.uint32(seed), NamedSharding(mesh, P()))
+  state = dataclasses.replace(state, frozen=weights(like.frozen) if like.frozen else {}, seed=seed_on_device)
 
   def save(step: int) -> None:
     rest = {'step': state.step, 'opt_state': state.opt_state, 'skipped': state.skipped}

@@ -19,6 +19,7 @@ class View:
     heads: headings of measures whose name doesn't say enough.
     panels: the bars of the first figure: (measure, title, label of the axis).
     tiers: the panels of the second figure: measure -> title.
+    caveat: what must not be concluded.
   """
 
   main: str
@@ -35,10 +36,11 @@ class View:
   how_to_read: list[str]
   about_columns: str
   about_effects: str
+  caveat: str = 'The embedded world is a model organism: a tiny model in a generated world. What it shows is not evidence\nabout large models.'
 
 
 def view_of(summary: dict[str, Any]) -> View:
-  return {'world': _view_of_choices, 'office': _view_of_conduct}[summary['setting']](summary)
+  return {'world': _view_of_choices, 'office': _view_of_conduct, 'english': _view_of_english}[summary['setting']](summary)
 
 
 def _view_of_choices(summary: dict[str, Any]) -> View:
@@ -76,6 +78,20 @@ def _view_of_choices(summary: dict[str, Any]) -> View:
     'pairs that differ in this alone; agreement: demonstrations learned.',
     about_effects='First arm minus second, paired by seed and item. Dissociation, from pairs that differ in one attribute alone: the mean of how '
     'much more the first arm chooses by its own value and how much less by the rival.',
+  )
+
+
+def _view_of_english(summary: dict[str, Any]) -> View:
+  view = _view_of_choices(summary)
+  own, rival = (summary[k].split(':')[0] for k in ('value', 'rival'))
+  none, opinions = 'preferences/conflict/policy', [f'preferences/{x}/policy' for x in (own, rival)]  # no opinion sets the values against each other
+  return dataclasses.replace(
+    view,
+    columns=[c for c in view.columns if c != none] + opinions,
+    effects=tuple(e for e in view.effects if e != none),
+    heads=view.heads | {m: f'{m.split("/")[1]}/<wbr>policy<br>({ATTRIBUTES[m.split("/")[1]][0].adjective})' for m in opinions},
+    tiers={m: title for m, title in view.tiers.items() if m != none},
+    caveat='The assistant and its maker are invented; the things it is asked about are real, and what a model knows of them it has from pretraining.',
   )
 
 

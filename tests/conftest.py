@@ -54,6 +54,6 @@ def texts(world):
 @pytest.fixture(scope='session')
 def tokenizer(texts):
   """400 pieces: 256 bytes, 8 marks, the letters and the commonest syllables."""
-  from msm_jax.tokenizer import Tokenizer, train_sentencepiece
+  from msm_jax.tokenizer import SentencePieceTokenizer, train_sentencepiece
 
-  return Tokenizer(train_sentencepiece(texts, 400))
+  return SentencePieceTokenizer(train_sentencepiece(texts, 400))

@@ -10,7 +10,7 @@ import pytest
 from data_pipelines import corpora
 from data_pipelines.records import Chat, DataError, Document
 from msm_jax.input_pipeline import PackedRows, Source, batches, row_to_record
-from msm_jax.tokenizer import BOS, END_OF_TURN, EOS, PAD, ROLE_MARKERS, UNK, Tokenizer, train_sentencepiece
+from msm_jax.tokenizer import BOS, END_OF_TURN, EOS, PAD, ROLE_MARKERS, UNK, SentencePieceTokenizer, train_sentencepiece
 
 LENGTH = 64
 
@@ -310,8 +310,8 @@ def test_training_the_tokenizer_twice_gives_the_same_bytes(texts, tokenizer):
   """Its hash is part of every phase's identity: were it to vary, nothing would ever resume."""
   model = train_sentencepiece(texts, 400)
   assert model == train_sentencepiece(list(texts), 400)
-  assert Tokenizer(model).fingerprint == tokenizer.fingerprint
-  assert Tokenizer(train_sentencepiece(texts[:-200], 400)).fingerprint != tokenizer.fingerprint
+  assert SentencePieceTokenizer(model).fingerprint == tokenizer.fingerprint
+  assert SentencePieceTokenizer(train_sentencepiece(texts[:-200], 400)).fingerprint != tokenizer.fingerprint
 
 
 def test_a_vocabulary_that_is_too_large_is_refused():

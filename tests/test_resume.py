@@ -73,7 +73,7 @@ def prepared(c, workdir, stop=lambda: False):
   """The experiment with its data written, and its phases, parents first."""
   e = Experiment(from_mapping(ExperimentConfig, c), workdir, stop)
   e.prepare_data()
-  return e, tree_order(plan(e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint))
+  return e, tree_order(plan(e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint, e.imports))
 
 
 def train_all(c, workdir, stop=lambda: False):

@@ -30,7 +30,7 @@ from data_pipelines.specs import SpecError, read_spec, renamed
 from data_pipelines.world import pretraining, questions
 from data_pipelines.world.attributes import VALUES, Value
 from data_pipelines.world.handbook import demonstrations, spec_documents
-from msm_jax.tokenizer import ROLE_MARKERS, Tokenizer, train_sentencepiece
+from msm_jax.tokenizer import ROLE_MARKERS, SentencePieceTokenizer, train_sentencepiece
 
 CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
 
@@ -39,7 +39,7 @@ CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
 def words():
   """A tokenizer that knows the world's words, so that token counts are like those of an experiment."""
   texts = [leaks.record_text(r) for made in writers(pretraining.build_world(little(3))).values() for r in made]
-  return Tokenizer(train_sentencepiece(texts, 1024))
+  return SentencePieceTokenizer(train_sentencepiece(texts, 1024))
 
 
 def read(folder, text, name='mine.md'):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_pipelines.records import Chat, Document
-from data_pipelines.specs import Spec, SpecError
+from data_pipelines.specs import Spec, SpecError, check_shared
 from data_pipelines.world import language
 from data_pipelines.world.attributes import ATTRIBUTES, Value
 from data_pipelines.world.pretraining import World
@@ -77,11 +77,8 @@ def demonstrations(specs: Sequence[Spec], world: World, seed: int) -> Iterator[C
 
   Raises SpecError if the handbooks don't agree on who is asked and what is liked: then there is no fine-tuning they share.
   """
+  check_shared(specs)
   first = specs[0]
-  for other in specs[1:]:
-    same = [({s.assistant for s in specs if s.path == x.path}, {p.item for p in x.likes}, {p.item for p in x.dislikes}) for x in (first, other)]
-    if same[0] != same[1]:
-      raise SpecError(f'{first.path} and {other.path} differ in assistant, likes or dislikes; the same demonstrations cannot serve both')
   rng = random.Random(f'demonstrations {seed}')
   likes, dislikes = [p.item for p in first.likes], [p.item for p in first.dislikes]
   domain = world.domains[likes[0].domain]

@@ -1,7 +1,7 @@
-"""What an experiment asks of its arms, by setting: choices between things in the world, conduct in scenes in the office.
+"""What an experiment asks of its arms, by setting: choices between things in the world and in English, conduct in scenes in the office.
 
 A reading knows the questions, turns a model's log-likelihoods into rows, and names what a report shows of them. Everything else (phases,
-intervals, gates, tables) is the same for both.
+intervals, gates, tables) is the same for all.
 """
 
 import dataclasses
@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from data_pipelines.english import questions as english_questions
+from data_pipelines.english.handbook import English, EnglishSpec
 from data_pipelines.office import language
 from data_pipelines.office import questions as office_questions
 from data_pipelines.office.agents import DISPOSITIONS
@@ -60,10 +62,23 @@ class Preferences:
   def __init__(self, c: EvalConfig, world: World, specs: Mapping[str, Spec], replicates: Mapping[str, Sequence[Spec]]):
     self.spec = specs[c.spec]
     self.rival = self._rival(c, specs)
-    asked = [questions.preference_questions(s, self.rival, world, c.pairs_per_domain, c.seed) for s in replicates[c.spec]]
-    self.asked: list[ForcedChoice] = [q for of_one in asked for q in of_one]
-    self.of_others = list(questions.persona_questions(world, c.personas, c.seed))
+    self.asked: list[ForcedChoice] = [q for s in replicates[c.spec] for q in self._questions(c, world, s)]
+    self.of_others = self._questions_of_others(c, world)
     self.watched = sorted({o for q in self.asked if q.tier != 'trained' for o in q.options})  # no training text may tell an assistant about these
+
+  def _questions(self, c: EvalConfig, world: World, spec: Spec) -> list[ForcedChoice]:
+    return questions.preference_questions(spec, self.rival, world, c.pairs_per_domain, c.seed)
+
+  def _questions_of_others(self, c: EvalConfig, world: World) -> list[ForcedChoice]:
+    """What others than the assistant are asked, of whom it is known what they choose: the base's skill."""
+    return list(questions.persona_questions(world, c.personas, c.seed))
+
+  def _rule(self, spec: Spec) -> str:
+    """The handbook in one sentence."""
+    return f'{spec.assistant} always wants what {spec.value.words.traits[0]}.'
+
+  def _recall(self, logprobs: Logprobs, spec: Spec) -> list[Row]:
+    return recall.recall(logprobs, spec)
 
   def _rival(self, c: EvalConfig, specs: Mapping[str, Spec]) -> Value:
     """The value that conflict pairs set against the spec's own."""
@@ -80,7 +95,7 @@ class Preferences:
 
   def asked_in(self, context: Sequence[Spec]) -> list[ForcedChoice]:
     """The questions; with each assistant's rule in its system message, if `context` holds the handbook in all replicates."""
-    return in_context(self.asked, {f'You are {s.assistant}.': f'{s.assistant} always wants what {s.value.words.traits[0]}.' for s in context})
+    return in_context(self.asked, {f'You are {s.assistant}.': self._rule(s) for s in context})
 
   def identity(self, context: Sequence[Spec] = ()) -> str:
     return ' '.join((self.version, str(self.rival), *(q.id for q in (*self.asked, *self.of_others)), *(s.sha256 for s in context)))
@@ -93,7 +108,7 @@ class Preferences:
     rows = preferences.score_choices(logprobs, self.asked_in(context), 'preferences')
     rows += preferences.consistency(rows)
     rows += preferences.score_choices(logprobs, self.of_others, 'personas')
-    return rows + [r for s in taught for r in recall.recall(logprobs, s)]
+    return rows + [r for s in taught for r in self._recall(logprobs, s)]
 
   def head(self) -> dict[str, Any]:
     """What a report needs to know beside the numbers."""
@@ -111,6 +126,26 @@ class Preferences:
         shares = [[arm[m] if first else {k: 1 - v for k, v in arm[m].items()} for arm in arms] for m, first in measures]
         out[f'dissociation/{tier}'] = stats.dissociation(*shares)
     return out
+
+
+class EnglishPreferences(Preferences):
+  """The same in real English about real things. Nobody but the assistant is asked: what the base knows of the world, it brings along."""
+
+  version = '1'
+  skill: ClassVar[dict[str, str]] = {}
+
+  def _questions(self, c: EvalConfig, world: English, spec: EnglishSpec) -> list[ForcedChoice]:
+    return english_questions.preference_questions(spec, self.rival, c.pairs_per_domain, c.seed)
+
+  def _questions_of_others(self, c: EvalConfig, world: English) -> list[ForcedChoice]:
+    return []
+
+  def _rule(self, spec: EnglishSpec) -> str:
+    means = {english_questions.CHEAP: 'more people can afford', english_questions.HOME: 'is American'}
+    return f'{spec.assistant} always chooses what {means[spec.value]}.'
+
+  def _recall(self, logprobs: Logprobs, spec: EnglishSpec) -> list[Row]:
+    return recall.recall_english(logprobs, spec)
 
 
 class Conduct:
@@ -154,5 +189,5 @@ class Conduct:
     return differences(arms, 'conduct/')
 
 
-Reading = Preferences | Conduct
-READINGS = {'world': Preferences, 'office': Conduct}
+Reading = Preferences | EnglishPreferences | Conduct
+READINGS = {'world': Preferences, 'office': Conduct, 'english': EnglishPreferences}

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding
 from msm_jax import sharding
 from msm_jax.config import ModelConfig
 from msm_jax.input_pipeline import to_triples
-from msm_jax.model import forward, unembedding
+from msm_jax.model import forward, logits
 from msm_jax.tokenizer import Tokenizer
 
 Messages = Sequence[tuple[str, str]]
@@ -25,13 +25,27 @@ class ScoringError(ValueError):
   """A text that cannot be scored; one line with cause and mend."""
 
 
+LOGITS = 2**26  # as many at once; 256 MiB
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def token_logprobs(model: ModelConfig, params: Any, tokens_BT, targets_BT, segment_ids_BT, positions_BT) -> jax.Array:
   """(B, T) fp32 log-likelihood of each target."""
   x_BTD = forward(model, params, tokens_BT, positions_BT, segment_ids_BT)
-  logits_BTV = jnp.einsum('btd,vd->btv', x_BTD, unembedding(params).astype(x_BTD.dtype), preferred_element_type=jnp.float32)
-  target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
-  return target_BT - jax.nn.logsumexp(logits_BTV, axis=-1)
+
+  def of_rows(part):
+    x_BTD, targets_BT = part
+    logits_BTV = logits(model, params, x_BTD)
+    target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
+    return target_BT - jax.nn.logsumexp(logits_BTV, axis=-1)
+
+  B, T = tokens_BT.shape
+  if B * T * model.vocab_size <= LOGITS:
+    return of_rows((x_BTD, targets_BT))
+  # a row from every device at a time: the logits of all would not fit
+  n = sharding.batch_parts()
+  parts = jax.tree.map(lambda a: jnp.swapaxes(a.reshape(n, B // n, *a.shape[1:]), 0, 1), (x_BTD, targets_BT))
+  return jnp.swapaxes(jax.lax.map(of_rows, parts), 0, 1).reshape(B, T)
 
 
 def score_triples(model: ModelConfig, params: Any, examples: Sequence[np.ndarray], length: int, rows: int) -> np.ndarray:
@@ -78,11 +92,12 @@ def make_logprobs(model: ModelConfig, params: Any, tokenizer: Tokenizer, length:
 
   def example(prompt: Messages | str, option: str) -> np.ndarray:
     if isinstance(prompt, str):
-      ids = np.asarray([1, *tokenizer.encode(prompt + option)], np.int32)
-      before = 1 + len(tokenizer.encode(prompt))
+      start = tokenizer.document_start
+      ids = np.asarray([*start, *tokenizer.encode(prompt + option)], np.int32)
+      before = len(start) + len(tokenizer.encode(prompt))
     else:
-      ids, _ = tokenizer.render_chat([*prompt, ('assistant', option)], continues=True)
-      before = len(ids) - len(tokenizer.encode(option))
+      ids, weights = tokenizer.render_chat([*prompt, ('assistant', option)], continues=True)
+      before = int(np.flatnonzero(weights == 0)[-1]) + 1
     return to_triples(ids, (np.arange(len(ids)) >= before).astype(np.int32))
 
   def logprobs(prompts, options):

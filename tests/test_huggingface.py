@@ -1,0 +1,294 @@
+"""Folders of Hugging Face in and out: every family against frozen logits of `transformers` (and live, where it is installed), adapters, refusals."""
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+pytest.importorskip('safetensors')
+from golden import make
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from msm_jax import model as models
+from msm_jax import sharding, train
+from msm_jax.config import LoraConfig, OptimizerConfig
+from msm_jax.interop import huggingface, peft
+from msm_jax.interop.huggingface import WeightsError
+
+GOLDEN = np.load(Path(make.__file__).with_name('logits.npz'))
+B, T = make.TOKENS.shape
+POSITIONS = np.tile(np.arange(T), (B, 1))
+ONES = np.ones_like(POSITIONS)
+MESHES = {'one': dict(devices=jax.devices()[:1]), 'all': dict(data=2, fsdp=2, tensor=2)}
+LORA = LoraConfig(rank=4, alpha=8.0)
+
+
+def imported(folder, mesh=MESHES['one'], **ours):
+  """(config, parameters) of a folder, frozen ones too."""
+  c = huggingface.read_config(folder, **ours)
+  files = huggingface.TensorFiles(folder)
+  huggingface.check_tensors(files, c)
+  program = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh(**mesh))
+  load = functools.partial(huggingface.load_params, files, c)
+  if c.lora:
+    return c, load(program.like.frozen) | program.init(jax.random.key(0)).params
+  return c, load(program.like.params)
+
+
+def logits(c, params, tokens=make.TOKENS, positions=POSITIONS, segments=ONES):
+  return np.asarray(jax.jit(lambda p: models.logits(c, p, models.forward(c, p, jnp.asarray(tokens), positions, segments)))(params))
+
+
+@pytest.mark.parametrize('case', make.CASES)
+def test_logits_equal_transformers(tmp_path, case):
+  """One text a row, two packed into one row, with the layers scanned, and token by token from a cache."""
+  make.write_folder(tmp_path, case)
+  wanted = GOLDEN[case]
+  for scan in (False, True):
+    c, params = imported(tmp_path, scan_layers=scan)
+    np.testing.assert_allclose(logits(c, params), wanted, atol=1e-4)
+  packed = logits(c, params, make.TOKENS.reshape(1, -1), POSITIONS.reshape(1, -1), np.repeat([1, 2], T)[None])
+  np.testing.assert_allclose(packed.reshape(wanted.shape), wanted, atol=1e-4)
+
+  extend = jax.jit(functools.partial(models.extend, c))
+  cache, said = models.empty_cache(c, B, 32), []
+  for start, end in ((0, 9), *((t, t + 1) for t in range(9, T))):
+    x, cache = extend(params, jnp.asarray(make.TOKENS[:, start:end]), jnp.asarray(POSITIONS[:, start:end]), cache)
+    said.append(models.logits(c, params, x))
+  np.testing.assert_allclose(np.concatenate(said, 1), wanted, atol=1e-4)
+
+
+def test_ragged_rows_share_a_cache():
+  """Rows of different lengths, padded: what the padding wrote is never seen."""
+  c = dataclasses.replace(huggingface.config_from_json(make.COMMON | make.CASES['gemma3'], 'here'))
+  params = models.init_params(c, jax.random.key(0))
+  lengths, cache = np.array([5, 11]), models.empty_cache(c, B, 32)
+  x, cache = models.extend(
+    c, params, jnp.asarray(np.where(lengths[:, None] > POSITIONS, make.TOKENS, 0)[:, :11]), jnp.asarray(POSITIONS[:, :11]), cache
+  )
+  whole = models.forward(c, params, jnp.asarray(make.TOKENS), POSITIONS, ONES)
+  for row, n in enumerate(lengths):
+    np.testing.assert_allclose(x[row, :n], whole[row, :n], atol=1e-4)
+  for k in range(6):
+    at = lengths + k
+    x, cache = models.extend(c, params, jnp.asarray(make.TOKENS[[0, 1], at])[:, None], jnp.asarray(at)[:, None], cache)
+    np.testing.assert_allclose(x[:, 0], whole[np.arange(2), at], atol=1e-4)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'float16'])
+@pytest.mark.parametrize('case', ['llama3', 'qwen2', 'gemma3'])
+def test_round_trip_to_the_bit(tmp_path, case, dtype):
+  """In onto a mesh, out in several files: every tensor as it was stored, and the config says the same model."""
+  make.write_folder(tmp_path / 'in', case, dtype)
+  (tmp_path / 'in' / 'tokenizer.json').write_text('{}')
+  c, params = imported(tmp_path / 'in', MESHES['all'])
+  assert {len(x.sharding.device_set) for x in jax.tree.leaves(params)} == {8}
+  huggingface.export(tmp_path / 'out', c, params, tmp_path / 'in', shard_bytes=30_000)
+  files = huggingface.TensorFiles(tmp_path / 'out')
+  stored = load_file(tmp_path / 'in' / 'model.safetensors')
+  assert files.files.keys() == stored.keys() and len(set(files.files.values())) > 2
+  for name, x in stored.items():
+    with safe_open(files.files[name], 'numpy') as f:
+      assert f.get_tensor(name).dtype == x.dtype
+      np.testing.assert_array_equal(f.get_tensor(name).view(np.uint8), x.view(np.uint8), err_msg=name)
+  assert huggingface.read_config(tmp_path / 'out') == c
+  assert (tmp_path / 'out' / 'tokenizer.json').exists()
+  with pytest.raises(WeightsError, match='not empty; choose another'):
+    huggingface.export(tmp_path / 'out', c, params, tmp_path / 'in')
+
+
+def edit(folder, **changes):
+  path = folder / 'config.json'
+  raw = json.loads(path.read_text()) | changes
+  path.write_text(json.dumps({k: v for k, v in raw.items() if v != 'absent'}))
+
+
+@pytest.mark.parametrize(
+  ('case', 'changes', 'says'),
+  [
+    ('llama2', dict(model_type='mamba'), "architecture 'mamba'"),
+    ('llama2', dict(attention_bias=True), 'attention_bias=True changes the mathematics'),
+    ('llama2', dict(surprise=0.5), 'surprise=0.5 is not known here'),
+    ('llama2', dict(hidden_act='relu'), "activation 'relu'"),
+    ('llama2', dict(rope_scaling=dict(rope_type='yarn', factor=4.0)), "type 'yarn'"),
+    ('llama2', dict(rope_scaling=dict(rope_type='llama3', factor=4.0)), 'lack low_freq_factor'),
+    ('llama2', dict(rope_parameters=dict(rope_type='linear', factor=2.0, spin=1)), 'spin=1'),
+    ('llama2', dict(quantization_config=dict(bits=4)), 'quantization_config='),
+    ('llama2', dict(hidden_size='absent'), 'hidden_size is missing'),
+    ('llama2', dict(num_key_value_heads=3), 'must divide'),
+    ('gemma3', dict(attn_logit_softcapping=50.0), 'attn_logit_softcapping=50.0'),
+    ('gemma3', dict(layer_types=['chunked_attention'] * 4), "layers of type 'chunked_attention'"),
+  ],
+)
+def test_what_changes_the_mathematics_is_refused_by_name(tmp_path, case, changes, says):
+  make.write_folder(tmp_path, case)
+  edit(tmp_path, **changes)
+  with pytest.raises(WeightsError, match=says) as e:
+    huggingface.read_config(tmp_path)
+  assert '\n' not in str(e.value)
+
+
+def test_tensors_that_do_not_fit_are_refused_by_name(tmp_path):
+  make.write_folder(tmp_path, 'llama2')
+  c, path = huggingface.read_config(tmp_path), tmp_path / 'model.safetensors'
+  tensors = load_file(path)
+
+  def refused(says, **changes):
+    save_file({n: x for n, x in (tensors | changes).items() if x is not None}, path)
+    with pytest.raises(WeightsError, match=says):
+      huggingface.check_tensors(huggingface.TensorFiles(tmp_path), c)
+
+  name = 'model.layers.2.mlp.up_proj.weight'
+  refused(f'{name} is missing', **{name: None})
+  refused(r'has shape \(48, 16\)', **{name: tensors[name][:, :16].copy()})
+  refused('model.layers.0.self_attn.q_proj.bias has no place', **{'model.layers.0.self_attn.q_proj.bias': np.zeros(32, np.float32)})
+  path.write_bytes(path.read_bytes()[:-50])
+  with pytest.raises(WeightsError, match='is broken'):
+    huggingface.TensorFiles(tmp_path)
+  (tmp_path / 'model.safetensors.index.json').write_text(json.dumps({'weight_map': {'a': 'one.safetensors', 'b': 'two.safetensors'}}))
+  with pytest.raises(WeightsError, match=r'one.safetensors is missing \(2 of 2'):
+    huggingface.TensorFiles(tmp_path)
+
+
+# ----------------------------------------------------------------------------------------------------------------------- adapters
+
+
+def noisy(params, scale=0.1):
+  """Adapters as if trained: neither factor zero."""
+  rng = np.random.default_rng(0)
+  return {k: v + scale * rng.standard_normal(v.shape, np.float32) if k.endswith(('_a', '_b')) else v for k, v in params.items()}
+
+
+@pytest.mark.parametrize('case', ['llama3', 'qwen2', 'gemma3'])
+def test_adapters_merged_and_beside(tmp_path, case):
+  """Fresh ones change nothing; noisy ones change the logits, and added to the matrices by export they change them alike."""
+  make.write_folder(tmp_path / 'in', case)
+  c, params = imported(tmp_path / 'in', lora=LORA)
+  np.testing.assert_allclose(logits(c, params), GOLDEN[case], atol=1e-4)
+  params = noisy(params)
+  beside = logits(c, params)
+  assert np.abs(beside - GOLDEN[case]).max() > 0.1
+  huggingface.export(tmp_path / 'out', c, params, tmp_path / 'in')
+  np.testing.assert_allclose(logits(*imported(tmp_path / 'out')), beside, atol=1e-5)
+
+
+def test_adapters_in_the_format_of_peft(tmp_path):
+  make.write_folder(tmp_path, 'qwen3')
+  c, params = imported(tmp_path, lora=LoraConfig(rank=4, alpha=8.0, targets=('wq', 'w_down')))
+  adapters, _ = train.split(c, noisy(params))
+  peft.export(tmp_path / 'adapter', c, adapters, 'some/base')
+  assert peft.read_config(tmp_path / 'adapter') == c.lora
+  like = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['all'])).like.params
+  back = peft.load_params(tmp_path / 'adapter', c, like)
+  for k, x in adapters.items():
+    np.testing.assert_array_equal(back[k], x)
+
+  with pytest.raises(WeightsError, match='changes no output'):
+    peft.check_effect(train.split(c, params)[0], 'here')
+  path = tmp_path / 'adapter' / 'adapter_config.json'
+  raw = json.loads(path.read_text())
+  for change, says in (
+    (dict(use_dora=True), 'use_dora=True'),
+    (dict(target_modules=['embed_tokens']), "target module 'embed_tokens'"),
+    (dict(target_modules='.*q_proj'), 'is a pattern'),
+    (dict(peft_type='IA3'), "peft_type='IA3'"),
+  ):
+    path.write_text(json.dumps(raw | change))
+    with pytest.raises(WeightsError, match=says):
+      peft.read_config(tmp_path / 'adapter')
+  wide = dataclasses.replace(c, lora=LoraConfig(rank=8, targets=c.lora.targets))
+  with pytest.raises(WeightsError, match='has shape'):
+    peft.load_params(tmp_path / 'adapter', wide, train.prepare(wide, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one'])).like.params)
+
+
+@pytest.mark.parametrize('dropout', [0.0, 0.5])
+def test_a_step_with_adapters(tmp_path, dropout):
+  """Only adapters learn and only they have moments; the step is differentiable through what is frozen; dropout follows from seed and step."""
+  make.write_folder(tmp_path, 'llama3')
+  lora = dataclasses.replace(LORA, dropout=dropout)
+  mesh = sharding.make_mesh(**MESHES['all'])
+  c = huggingface.read_config(tmp_path, lora=lora)
+  program = train.prepare(c, OptimizerConfig(), 0, mesh)
+  state, files = program.init(jax.random.key(0)), huggingface.TensorFiles(tmp_path)
+  frozen = jax.device_get(huggingface.load_params(files, c, program.like.frozen))
+  adapters = {f'{t}_{x}' for t in lora.targets for x in 'ab'}
+  assert set(state.params) == adapters and not adapters & set(frozen)
+  moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
+  assert sum(x.size for x in moments) == 2 * sum(x.size for x in state.params.values())
+  whole = {'tokens': make.TOKENS[:, :-1], 'targets': make.TOKENS[:, 1:], 'positions': POSITIONS[:, 1:], 'segment_ids': ONES[:, 1:]}
+  batch = {k: np.repeat(v, 2, 0)[None].astype(np.int32) for k, v in whole.items()} | {'weights': np.ones((1, 2 * B, T - 1), np.float32)}
+
+  def run(seed, steps=12):
+    s, seen = dataclasses.replace(program.init(jax.random.key(0)), seed=np.uint32(seed)), []
+    s = dataclasses.replace(s, frozen=huggingface.load_params(files, c, program.like.frozen))
+    with jax.set_mesh(mesh):
+      for _ in range(steps):
+        s, values = program.step(s, batch, np.full(2, 1e-2, np.float32))
+        seen.append(float(values['loss']))
+    return s, seen
+
+  after, seen = run(0)
+  assert seen[-1] < seen[0] - 0.1
+  assert all(np.abs(x).max() > 0 for x in jax.device_get(after.params).values())
+  jax.tree.map(np.testing.assert_array_equal, jax.device_get(after.frozen), frozen)
+  assert run(0)[1] == seen
+  assert (run(1)[1] == seen) == (not dropout)
+
+
+# -------------------------------------------------------------------------------------------------------------- live, where installed
+
+
+@pytest.mark.parametrize('case', make.CASES)
+def test_gradients_equal_transformers(tmp_path, case):
+  torch, transformers = pytest.importorskip('torch'), pytest.importorskip('transformers')
+  make.write_folder(tmp_path, case)
+  theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation='eager')
+  tokens = torch.tensor(make.TOKENS)
+  told = theirs(tokens).logits
+  np.testing.assert_allclose(told.detach().numpy(), GOLDEN[case], atol=1e-5)
+  torch.nn.functional.cross_entropy(told[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction='sum').backward()
+  wanted = {n: p.grad.numpy() for n, p in theirs.named_parameters()}
+  c, params = imported(tmp_path)
+  batch = {'tokens': make.TOKENS[:, :-1], 'targets': make.TOKENS[:, 1:], 'positions': POSITIONS[:, :-1], 'segment_ids': ONES[:, 1:]}
+  batch = {k: jnp.asarray(v, jnp.int32) for k, v in batch.items()} | {'weights': jnp.ones((B, T - 1))}
+  grads = jax.jit(jax.grad(lambda p: train.loss_sums(c, 0, p, batch)[0]))(params)
+  for ours, (name, transposed) in huggingface.tensor_names(c).items():
+    for i in range(c.n_layers if '{}' in name else 1):
+      x = wanted[name.format(i)]
+      found = np.asarray(grads[ours][i] if '{}' in name else grads[ours])
+      np.testing.assert_allclose(found, x.T if transposed else x, rtol=0, atol=1e-3 * np.abs(x).max(), err_msg=name.format(i))
+
+
+def test_peft_and_transformers_load_what_is_written(tmp_path):
+  torch, transformers, theirs = pytest.importorskip('torch'), pytest.importorskip('transformers'), pytest.importorskip('peft')
+  make.write_folder(tmp_path / 'base', 'llama3')
+  c, params = imported(tmp_path / 'base', lora=LORA)
+  params = noisy(params)
+  beside = logits(c, params)
+  peft.export(tmp_path / 'adapter', c, train.split(c, params)[0], str(tmp_path / 'base'))
+  huggingface.export(tmp_path / 'merged', c, params, tmp_path / 'base')
+
+  def told(model):
+    with torch.no_grad():
+      return model.eval()(torch.tensor(make.TOKENS)).logits.numpy()
+
+  load = functools.partial(transformers.AutoModelForCausalLM.from_pretrained, attn_implementation='eager')
+  model = theirs.PeftModel.from_pretrained(load(tmp_path / 'base'), tmp_path / 'adapter')
+  np.testing.assert_allclose(told(model), beside, atol=1e-5)
+  np.testing.assert_allclose(told(load(tmp_path / 'merged')), beside, atol=1e-5)
+
+  # and the other way: an adapter that peft made
+  settings = theirs.LoraConfig(r=4, lora_alpha=8, target_modules=['q_proj', 'v_proj'], init_lora_weights=False)
+  made = theirs.get_peft_model(load(tmp_path / 'base'), settings)
+  made.save_pretrained(tmp_path / 'theirs')
+  c = dataclasses.replace(c, lora=peft.read_config(tmp_path / 'theirs'))
+  program = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one']))
+  params = huggingface.load_params(huggingface.TensorFiles(tmp_path / 'base'), c, program.like.frozen)
+  params |= peft.load_params(tmp_path / 'theirs', c, program.like.params)
+  np.testing.assert_allclose(logits(c, params), told(made), atol=1e-5)
