@@ -231,6 +231,10 @@ def main(argv: list[str]) -> None:
     say(f'convert    {args.folder} is written; {duration(time.monotonic() - began)}')
 
 
-if __name__ == '__main__':
+def run() -> None:
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it cleans up
   resources.run(main)
+
+
+if __name__ == '__main__':
+  run()
