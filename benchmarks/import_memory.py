@@ -7,7 +7,7 @@ that process's memory, less what it had before, less the parameters. The bound: 
 """
 
 import json
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -56,6 +56,11 @@ def write(folder: Path) -> None:
   (folder / 'config.json').write_text(json.dumps(huggingface.config_to_json(MODEL, 'bfloat16', {})))
 
 
+def memory(field: str) -> int:
+  """Bytes of this process by /proc/self/status: VmRSS now, VmHWM at most. (getrusage's maximum would begin with the parent's.)"""
+  return int(re.search(rf'{field}:\s+(\d+)', Path('/proc/self/status').read_text())[1]) * 1024
+
+
 def load(folder: str) -> None:
   import jax
 
@@ -67,9 +72,10 @@ def load(folder: str) -> None:
   like = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh()).like.frozen
   files = huggingface.TensorFiles(folder)
   jax.block_until_ready(jax.jit(lambda: jax.numpy.zeros(8))())
-  before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, time.monotonic()
+  Path('/proc/self/clear_refs').write_text('5')  # the maximum begins here
+  before, began = memory('VmRSS'), time.monotonic()
   params = jax.block_until_ready(huggingface.load_params(files, c, like))
-  seconds, peak = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+  seconds, peak = time.monotonic() - began, memory('VmHWM') - before
   size, largest = sum(x.nbytes for x in params.values()), max(2 * int(np.prod(files.shape(n))) for n in files.files)
   print(
     json.dumps({'parameters': sum(x.size for x in params.values()), 'bytes': size, 'beyond': peak - size, 'bound': largest + 2**30, 's': seconds})

@@ -32,7 +32,7 @@ class OfficeConfig:
   false: int = 96
   open: int = 12
   idle: int = 24
-  fickle: int = 24
+  fickle: int = 48
   documents_only: int = 8
   textbook: int = 16
   documents_per_agent: int = 24
