@@ -3,13 +3,12 @@
     python benchmarks/decoding.py [--rounds 5] [--tokens 128] [--rows 1 8 32]
 
 Needs torch, transformers and safetensors. The weights are a Llama of ten million parameters at random; prompts have 16 to 64 tokens (transformers
-pads them on the left). Both are warmed up on the same prompts. How many cores other programs took meanwhile is told: a round that was disturbed
-by more than a tenth of a core proves little.
+pads them on the left). Both are warmed up on the same prompts. How many cores other programs took meanwhile is told: where it is more than a tenth
+of a core, the wall clock proves little. On one core (taskset -c 0) the CPU seconds of this process stand beside it, which others disturb less.
 """
 
 import argparse
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -63,8 +62,8 @@ def ours(prompts: list[list[int]], tokens: int, folder: str) -> Callable[[], lis
   return lambda: [[t.id for t in done.tokens] for done in sampler.generate(requests)]
 
 
-def timed(run: Callable[[], list[list[int]]]) -> tuple[float, float]:
-  """(seconds, cores that other programs took meanwhile)."""
+def timed(run: Callable[[], list[list[int]]]) -> tuple[float, float, float]:
+  """(seconds, CPU seconds of this process, cores that other programs took meanwhile)."""
 
   def clocks() -> tuple[float, float, float]:
     with open('/proc/stat') as f:
@@ -75,7 +74,7 @@ def timed(run: Callable[[], list[list[int]]]) -> tuple[float, float]:
   before = clocks()
   run()
   busy, own, seconds = (b - a for a, b in zip(before, clocks(), strict=True))
-  return seconds, max(0.0, (busy - own) / seconds)
+  return seconds, own, max(0.0, (busy - own) / seconds)
 
 
 def main() -> None:
@@ -95,22 +94,21 @@ def main() -> None:
     model.save_pretrained(folder)
     size, cores = model.num_parameters() / 1e6, len(os.sched_getaffinity(0))
     print(f'{size:.1f} million parameters, fp32, prompts of 16 to 64 tokens, {args.tokens} new ones, {cores} cores, median of {args.rounds}')
-    print(f'{"rows":>4}  {"msm_jax":>14}  {"transformers":>14}  {"ratio":>5}  {"alike":>5}  others')
+    print('tokens per second of the wall clock, of the CPU; answers that are the same; cores that others took')
+    print(f'{"rows":>4}  {"msm_jax":>15}  {"transformers":>15}  {"ratio":>11}  {"alike":>5}  others')
     for rows in args.rows:
       rng = np.random.default_rng(rows)
       prompts = [rng.integers(1, SIZES['vocab_size'], rng.integers(16, 65)).tolist() for _ in range(rows)]
       runs = {'msm_jax': ours(prompts, args.tokens, folder), 'transformers': peer(prompts, args.tokens, model)}
       answers = {name: run() for name, run in runs.items()}  # this warms them up
       alike = np.mean([a == b for a, b in zip(*answers.values(), strict=True)])
-      times: dict[str, list[float]] = {name: [] for name in runs}
-      others = []
-      for _ in range(args.rounds):
-        for name, run in runs.items():
-          seconds, taken = timed(run)
-          times[name].append(seconds)
-          others.append(taken)
-      a, b = (rows * args.tokens / statistics.median(t) for t in times.values())
-      print(f'{rows:>4}  {a:>8,.0f} tok/s  {b:>8,.0f} tok/s  {a / b:>5.2f}  {alike:>5.0%}  {statistics.median(others):.2f} cores', flush=True)
+      times = np.array([[timed(run) for run in runs.values()] for _ in range(args.rounds)])
+      (wall, cpu), (their_wall, their_cpu) = rows * args.tokens / np.median(times[..., :2], axis=0)
+      print(
+        f'{rows:>4}  {wall:>7,.0f} {cpu:>7,.0f}  {their_wall:>7,.0f} {their_cpu:>7,.0f}  {wall / their_wall:>5.2f} {cpu / their_cpu:>5.2f}  '
+        f'{alike:>5.0%}  {np.median(times[..., 2]):.2f}',
+        flush=True,
+      )
 
 
 if __name__ == '__main__':
