@@ -34,6 +34,7 @@ TOP = 20  # alternatives that log-probabilities can be asked for
 PREFILL_TOKENS = 2**14  # of prompts that are read by one call
 CHUNK = 512  # of a prompt's tokens read at once
 LOGITS = 2**24  # of prompts, computed at once; 64 MiB
+COLD = 1e-4  # temperatures up to it take the likeliest token: logits divided by less would overflow
 LEAST_PROMPT, LEAST_SLOTS = 16, 64
 DEFAULT_LENGTH = 2048  # where a model doesn't say what it was trained for
 
@@ -228,7 +229,7 @@ def nucleus(probs_RV: jax.Array, top_p_R: jax.Array) -> jax.Array:
 def choose(logits_RV: jax.Array, rows: Rows, position_R: jax.Array) -> jax.Array:
   """(R,) next tokens. A row's draw depends on its seed and position alone."""
   likeliest_R = jnp.argmax(logits_RV, axis=-1).astype(jnp.int32)
-  warm_R = rows.temperature > 0
+  warm_R = rows.temperature > COLD
 
   def draw() -> jax.Array:
     scaled_RV = logits_RV / jnp.where(warm_R, rows.temperature, 1)[:, None]

@@ -28,7 +28,7 @@ from msm_jax.evals.scoring import make_logprobs
 from msm_jax.sampling import Request, Sampler
 
 QUESTIONS = [f'Do you like {c} number {n}?' for n in range(8) for c in ('Colby', 'Gouda', 'Brie', 'Stilton')]
-ENDLESS = 4096
+ENDLESS = 16_384
 
 
 @pytest.fixture(scope='module')
@@ -284,7 +284,7 @@ def test_a_client_that_hangs_up_frees_its_rows(stream, server, http):
       given_up = sampler.open
   else:
     with httpx.Client(base_url=server[0], timeout=60) as mine, pytest.raises(httpx.TimeoutException):
-      mine.post('/v1/chat/completions', json=body, timeout=httpx.Timeout(60, read=1.0))
+      mine.post('/v1/chat/completions', json=body, timeout=httpx.Timeout(60, read=0.3))
     given_up = sampler.open
   until(lambda: not sampler.busy)
   assert len(given_up) <= 3 and all(c.made < ENDLESS // 2 for c in given_up)
