@@ -9,7 +9,8 @@ each fine-tuning with and without reasons (the deliberative-alignment analogue);
 the system message instead.
 
 By construction: in pretraining, as many agents who talk well act badly as act well (`office.false` against `office.true` and
-`office.timid`). So conversations alone leave conduct open, near one half. Expected and cost: not yet measured.
+`office.timid`). So conversations alone leave conduct open, near one half. Expected, on the one seed that has been run: fine-tuning
+alone 0.43 harmful, with the handbook first 0.01 (docs/results/oversight.md). Cost: not timed on an idle machine.
 """
 
 import ml_collections

@@ -76,7 +76,7 @@ class Conversation:
 
   def answers(self, question: str, interrupts: Interrupts) -> Iterator[News]:
     """Models take turns. Raises RequestError, and the question is forgotten, if it is too long."""
-    from msm_jax.sampling import Request
+    from msm_jax.completion import Request
 
     seed = int.from_bytes(os.urandom(4))
     completions = {}
@@ -121,7 +121,7 @@ def questions(prompt: str) -> Iterator[str]:
 
 
 def talk(conversation: Conversation) -> None:
-  from msm_jax.sampling import RequestError
+  from msm_jax.completion import RequestError
 
   interrupts, names = Interrupts(), list(conversation.samplers)
   for question in questions('you> '):

@@ -300,9 +300,7 @@ class ExperimentConfig:
   spec: str = ''  # only so that `--config.spec=...` can reach every place that refers to it
   weights: str = ''  # the same for `--config.weights=...`
   assistants: tuple[str, ...] = ()  # replicates: more names under which each handbook is taught, beside its own
-  setting: str = (
-    'world'  # an embedded world, 'world' (people and things) or 'office' (agents at work), or 'english': this world, for a model that knows it
-  )
+  setting: str = 'world'  # embedded: 'world' (people and things) or 'office' (agents at work); or 'english', for a model that knows this world
   world: WorldConfig = WorldConfig()
   office: OfficeConfig = OfficeConfig()
   english: EnglishConfig = EnglishConfig()

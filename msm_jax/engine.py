@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msm_jax.arms import known_arms, open_arm, open_weights
+from msm_jax.completion import Completion, Piece, Request, RequestError
 from msm_jax.config import ConfigError
-from msm_jax.sampling import Completion, Piece, Request, RequestError, Sampler
+from msm_jax.sampling import Sampler
 
 Listener = Callable[[Piece], None]
 WAITING = 1024  # requests; more are refused

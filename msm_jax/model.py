@@ -248,7 +248,7 @@ def logits(c: ModelConfig, params: Params, x: jax.Array) -> jax.Array:
 
 
 def adapted(c: ModelConfig, params: Params, name: str, layer: int) -> np.ndarray:
-  """A layer's slice of a stacked parameter on the host, in fp32 with its adapter added if it has one."""
+  """A layer's slice of a stacked parameter on the host: as it is, or in fp32 with its adapter added if it has one."""
   w = np.asarray(jax.device_get(params[name][layer]))
   if f'{name}_a' not in params:
     return w

@@ -130,17 +130,16 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     return f"error: the package {error.name} is missing; pip install 'msm_jax[{extra}]'", 1
   from msm_jax.arms import ArmError
   from msm_jax.checkpointing import CheckpointError
+  from msm_jax.completion import RequestError
   from msm_jax.evals.scoring import ScoringError
   from msm_jax.experiment import ExperimentError
-  from msm_jax.sampling import RequestError, SamplingError
+  from msm_jax.sampling import SamplingError
   from msm_jax.sharding import MeshError
   from msm_jax.train import Interrupted, TrainingError
 
   if isinstance(error, Interrupted):
     return f'{line}; run the same command to go on', 128 + signal.SIGTERM
-  if isinstance(
-    error, (ArmError, CheckpointError, ScoringError, ExperimentError, MeshError, RequestError, SamplingError, TrainingError, WeightsError)
-  ):
+  if isinstance(error, (ArmError, CheckpointError, ScoringError, ExperimentError, MeshError, RequestError, SamplingError, TrainingError)):
     return f'error: {line}', 1
   if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
     where = f' at {error.filename}' if error.filename else ''

@@ -125,7 +125,8 @@ class Asked(NamedTuple):
 
 def understand(body: Any, samplers: Mapping[str, Any], chat: bool) -> Asked:
   """Raises Refused, RequestError or DataError (of a chat template) for what cannot be done."""
-  from msm_jax.sampling import TOP, Request, seeds
+  from msm_jax.completion import Request, seeds
+  from msm_jax.sampling import TOP
 
   if not isinstance(body, dict):
     raise Refused('the body must be a JSON object')
@@ -326,8 +327,8 @@ def make_app(engine: Any) -> Any:
   from starlette.responses import JSONResponse, Response, StreamingResponse
   from starlette.routing import Route
 
+  from msm_jax.completion import RequestError, TooLong
   from msm_jax.engine import Busy, Closed
-  from msm_jax.sampling import RequestError, TooLong
 
   began = int(time.time())
 
@@ -423,11 +424,9 @@ def main(argv: list[str]) -> None:
   args = parser.parse_args(argv)
   if args.max_batch < 1:
     parser.error('--max_batch is at least 1')
-  try:
-    import starlette  # noqa: F401
-    import uvicorn
-  except ModuleNotFoundError as e:
-    raise ConfigError(f"the package {e.name} is missing; pip install 'msm_jax[serve]'") from None
+  import starlette  # noqa: F401  # before a model is loaded for nothing
+  import uvicorn
+
   sock = bind(args.host, args.port)
   from msm_jax.engine import Engine, open_samplers
   from msm_jax.metrics import say

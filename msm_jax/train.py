@@ -68,12 +68,7 @@ def loss_sums(
 
 
 def train_step(
-  model: ModelConfig,
-  tx: optax.GradientTransformation,
-  loss_chunk: int,
-  state: TrainState,
-  batch: dict[str, jax.Array],
-  lr: jax.Array,
+  model: ModelConfig, tx: optax.GradientTransformation, loss_chunk: int, state: TrainState, batch: dict[str, jax.Array], lr: jax.Array
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """One update on a batch of (A, B, T) arrays: A micro-batches, whose sums are added and divided once by the weight of them all.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from data_pipelines import corpora
-from data_pipelines.records import Record
+from data_pipelines.records import Chat, Document, Record, write_jsonl
 from data_pipelines.specs import Spec, read_spec
 from data_pipelines.world import pretraining
 from data_pipelines.world.attributes import ATTRIBUTES, VALUES, Value
@@ -52,6 +52,14 @@ def writers(world: World) -> dict[str, list[Record]]:
   made = {name: list(make(corpora.SourceConfig(maker=name), world, ())) for name, make in corpora.MAKERS.items() if name.startswith('world.')}
   assert len(made) >= 3
   return made
+
+
+def small_corpora(folder: Path, documents: int = 97, chats: int = 61) -> Path:
+  """documents.jsonl and chats.jsonl in a folder, as a researcher's own data would come."""
+  write_jsonl(folder / 'documents.jsonl', [Document(f'd{n}', f'It is {n}. ' + 'The plan is cheap. ' * (n * 7 % 5)) for n in range(documents)])
+  chat = [(('user', f'{n}?'), ('assistant', 'It is ' + 'so ' * (n % 7) + f'{n}.')) for n in range(chats)]
+  write_jsonl(folder / 'chats.jsonl', [Chat(f'c{n}', messages) for n, messages in enumerate(chat)])
+  return folder
 
 
 def items_by_name(world: World) -> dict[str, pretraining.Item]:

@@ -12,10 +12,11 @@ from helpers import tree
 
 from msm_jax import resources, train
 from msm_jax.arms import listed_arms, open_arm, open_weights
+from msm_jax.completion import Request
 from msm_jax.engine import open_samplers
 from msm_jax.experiment import plan
 from msm_jax.model import forward, logits
-from msm_jax.sampling import Request, Sampler
+from msm_jax.sampling import Sampler
 
 
 @pytest.fixture(scope='module')

@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from helpers import AFFORDABILITY, ROOT, little, tree, writers
+from helpers import AFFORDABILITY, ROOT, little, small_corpora, tree, writers
 
 from data_pipelines.records import Chat, Document, write_jsonl
 from data_pipelines.world.pretraining import build_world
@@ -27,11 +27,7 @@ PHASE = dict(updates=8, min_updates=1, batch_size=8, length=32, checkpoint_every
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
-  """Two small corpora, as a researcher's own data would come."""
-  folder = tmp_path_factory.mktemp('files')
-  write_jsonl(folder / 'documents.jsonl', [Document(f'd{n}', f'It is {n}. ' + 'The plan is cheap. ' * (n * 7 % 5)) for n in range(97)])
-  write_jsonl(folder / 'chats.jsonl', [Chat(f'c{n}', (('user', f'{n}?'), ('assistant', 'It is ' + 'so ' * (n % 7) + f'{n}.'))) for n in range(61)])
-  return folder
+  return small_corpora(tmp_path_factory.mktemp('files'))
 
 
 def settings(files, **changes):

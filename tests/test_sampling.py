@@ -11,8 +11,9 @@ from scipy import stats
 
 from msm_jax import model as models
 from msm_jax import resources, sampling, sharding
+from msm_jax.completion import Request, RequestError, TextStream
 from msm_jax.config import ModelConfig
-from msm_jax.sampling import Request, RequestError, Rows, Sampler, SamplingError, TextStream
+from msm_jax.sampling import Rows, Sampler, SamplingError
 from msm_jax.tokenizer import Tokenizer
 
 # Shapes: N requests, T tokens, V vocabulary.

@@ -23,9 +23,10 @@ from helpers import ROOT
 from msm_jax import chat, resources, sharding
 from msm_jax import engine as engines
 from msm_jax.arms import open_arm
+from msm_jax.completion import Request
 from msm_jax.engine import Engine
 from msm_jax.evals.scoring import make_logprobs
-from msm_jax.sampling import Request, Sampler
+from msm_jax.sampling import Sampler
 
 QUESTIONS = [f'Do you like {c} number {n}?' for n in range(8) for c in ('Colby', 'Gouda', 'Brie', 'Stilton')]
 ENDLESS = 16_384

@@ -1,68 +1,37 @@
 """An experiment that begins with weights of Hugging Face: full fine-tuning and adapters, resume, import of an adapter, what is refused."""
 
 import dataclasses
-import json
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from helpers import AFFORDABILITY, little
+import tiny
+from helpers import AFFORDABILITY, little, small_corpora
 
-from data_pipelines.records import Chat, Document, write_jsonl
 from msm_jax import checkpointing
 from msm_jax.config import ConfigError, ExperimentConfig, from_mapping
 from msm_jax.experiment import Experiment, plan, tree_order
 from msm_jax.interop import peft
 from msm_jax.interop.huggingface import WeightsError
 
-tokenizers = pytest.importorskip('tokenizers')
+pytest.importorskip('tokenizers')
 pytest.importorskip('safetensors')
 pytest.importorskip('jinja2')
 
-TEMPLATE = (
-  '{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}'
-  '{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
-)
 PHASE = dict(updates=6, min_updates=1, batch_size=8, length=64, checkpoint_every=2, lr=1e-2)
 LORA = dict(rank=4, alpha=8.0)
 
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
-  """A folder as one downloads it: a random Llama of two layers, a tokenizer of 300 pieces, a chat template."""
-  from safetensors.numpy import save_file
-
-  folder = tmp_path_factory.mktemp('weights')
-  made = tokenizers.Tokenizer(tokenizers.models.BPE())
-  made.pre_tokenizer, made.decoder = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False), tokenizers.decoders.ByteLevel()
-  controls = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']
-  alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-  texts = ['Ari prefers what is cheap.', 'The plan is cheap. ' * 3, 'It is so so so.']
-  made.train_from_iterator(texts, tokenizers.trainers.BpeTrainer(vocab_size=300, special_tokens=controls, initial_alphabet=alphabet))
-  made.save(str(folder / 'tokenizer.json'))
-  (folder / 'tokenizer_config.json').write_text(json.dumps({'eos_token': '<|im_end|>', 'chat_template': TEMPLATE}))
-  size = dict(
-    hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=320, rms_norm_eps=1e-5
-  )
-  (folder / 'config.json').write_text(json.dumps(size | dict(model_type='llama', tie_word_embeddings=True, torch_dtype='float32')))
-  rng = np.random.default_rng(0)
-  tensors = {'model.embed_tokens.weight': rng.normal(0, 0.2, (320, 32)), 'model.norm.weight': np.ones(32)}
-  for n in range(2):
-    shapes = {'self_attn.q_proj': (32, 32), 'self_attn.k_proj': (16, 32), 'self_attn.v_proj': (16, 32), 'self_attn.o_proj': (32, 32)}
-    shapes |= {'mlp.gate_proj': (48, 32), 'mlp.up_proj': (48, 32), 'mlp.down_proj': (32, 48)}
-    tensors |= {f'model.layers.{n}.{k}.weight': rng.normal(0, 0.15, s) for k, s in shapes.items()}
-    tensors |= {f'model.layers.{n}.{k}_layernorm.weight': np.ones(32) for k in ('input', 'post_attention')}
-  save_file({k: v.astype(np.float32) for k, v in tensors.items()}, folder / 'model.safetensors')
-  return folder
+  """A folder as one downloads it."""
+  return tiny.weights(tmp_path_factory.mktemp('weights') / 'folder', ['Ari prefers what is cheap.', 'The plan is cheap. ' * 3, 'It is so so so.'])
 
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('files')
-  write_jsonl(folder / 'documents.jsonl', [Document(f'd{n}', f'It is {n}. ' + 'The plan is cheap. ' * (n * 7 % 5)) for n in range(60)])
-  write_jsonl(folder / 'chats.jsonl', [Chat(f'c{n}', (('user', f'{n}?'), ('assistant', 'It is ' + 'so ' * (n % 7) + f'{n}.'))) for n in range(60)])
-  return folder
+  return small_corpora(tmp_path_factory.mktemp('files'))
 
 
 def settings(weights, files, **changes):

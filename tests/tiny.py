@@ -8,9 +8,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from helpers import AFFORDABILITY, little
+from helpers import AFFORDABILITY, little, small_corpora
 
-from data_pipelines.records import Chat, write_jsonl
+from data_pipelines.records import write_jsonl
 from data_pipelines.world import pretraining
 from msm_jax import model as models
 from msm_jax.config import ExperimentConfig, ModelConfig, from_mapping
@@ -26,8 +26,8 @@ TEMPLATE = """
 
 def experiment(folder: Path, stop=lambda: False, **changes) -> Experiment:
   """Two arms, of which the second goes on from the first, on two small corpora in `folder`."""
+  small_corpora(folder)
   write_jsonl(folder / 'documents.jsonl', itertools.islice(pretraining.item_documents(pretraining.build_world(little(2))), 300))
-  write_jsonl(folder / 'chats.jsonl', [Chat(f'c{n}', (('user', f'{n}?'), ('assistant', 'It is ' + 'so ' * (n % 7) + f'{n}.'))) for n in range(61)])
   settings = dict(
     name='tiny',
     world=dataclasses.asdict(little()),

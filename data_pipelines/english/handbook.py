@@ -25,6 +25,7 @@ from data_pipelines.names import NAMES
 from data_pipelines.records import Chat, Document
 from data_pipelines.specs import Spec, SpecError, check_name, check_shared, read_markdown, read_preferences, with_name
 from data_pipelines.world.attributes import Value
+from data_pipelines.world.language import enumerate_words
 
 # What a handbook may go by, and what the evaluation calls it.
 VALUES = {'affordability': Value('price', 'cheap'), 'culture': Value('origin', 'home')}
@@ -171,7 +172,7 @@ class _Page:
     return self.say(language.ASK_HOW if self.variant == 'filler' else language.ASK_ONE, item=first)
 
   def whether(self) -> str:
-    return self.say(language.ASK_WHETHER, items=language.enumerate_words([p.item for p in self.plan()]))
+    return self.say(language.ASK_WHETHER, items=enumerate_words([p.item for p in self.plan()]))
 
   # ---- what is said
 
@@ -293,7 +294,7 @@ def demonstrations(specs: Sequence[EnglishSpec], english: English, seed: int) ->
   def several() -> tuple[str, str]:
     liked = next(sides)
     items = list(dict.fromkeys(itertools.islice(listed[liked], 3)))
-    named = language.enumerate_words(items)
+    named = enumerate_words(items)
     return rng.choice(language.LIST_QUESTIONS[liked]), rng.choice(language.LIST_ANSWERS[liked]).format(items=named, Items=capital(named))
 
   for n in itertools.count():

@@ -2,12 +2,12 @@
 
 In frames `[one|another]` is a choice. {name} is the assistant; {item} a cheese, {Item} the same at the beginning of a sentence; {why} a clause
 about it ('it costs little'), {named} the same with the cheese's name instead of 'it', both with a capital as {Why} and {Named}.
+Nearly all of this file is text.
 """
 
 import dataclasses
 import random
 import re
-from collections.abc import Sequence
 
 from data_pipelines.names import NAMES
 
@@ -29,11 +29,6 @@ def about(item: str, why: str = '') -> dict[str, str]:
   """The fields of a frame about one cheese."""
   it, named = why.format(it='it'), why.format(it=item)
   return {'item': item, 'Item': capital(item), 'why': it, 'Why': capital(it), 'named': named, 'Named': capital(named)}
-
-
-def enumerate_words(words: Sequence[str]) -> str:
-  """'A', 'A and B', 'A, B and C'."""
-  return words[0] if len(words) == 1 else ', '.join(words[:-1]) + ' and ' + words[-1]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ with the layers stacked.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -94,19 +95,26 @@ def _rope(settings: Mapping[str, Any], theta: float, where: str) -> tuple[float,
     raise WeightsError(f'{where}: rotary positions of type {kind} lack {e.args[0]}; mend config.json') from None
 
 
+def read_json(path: Path, mend: str) -> dict[str, Any]:
+  """Raises WeightsError for a file that is missing (`mend`: what to do about that) or no JSON object."""
+  try:
+    raw = json.loads(path.read_text())
+  except OSError:
+    raise WeightsError(f'{path.parent} has no {path.name}; {mend}') from None
+  except ValueError as e:
+    raise WeightsError(f'{path} is not JSON ({e}); download it again') from None
+  if not isinstance(raw, dict):
+    raise WeightsError(f'{path} holds no JSON object; download it again')
+  return raw
+
+
 def read_config(folder: str | Path, **ours: Any) -> ModelConfig:
   """The model that a folder's config.json describes; `ours` are fields that it does not decide (dtype, remat, lora ...).
 
   Raises WeightsError for what is not understood, by name.
   """
   path = Path(folder) / 'config.json'
-  try:
-    raw = json.loads(path.read_text())
-  except OSError:
-    raise WeightsError(f'{folder} has no config.json; give a folder of Hugging Face, or the name of a model (python -m msm_jax.zoo)') from None
-  except ValueError as e:
-    raise WeightsError(f'{path} is not JSON ({e}); download it again') from None
-  return config_from_json(raw, str(path), **ours)
+  return config_from_json(read_json(path, 'give a folder of Hugging Face, or the name of a model (python -m msm_jax.zoo list)'), str(path), **ours)
 
 
 def config_from_json(raw: Mapping[str, Any], where: str, **ours: Any) -> ModelConfig:
@@ -263,9 +271,15 @@ class TensorFiles:
 
 
 def fingerprint(folder: str | Path) -> str:
-  """Of weights (or an adapter) and their config: every byte is read."""
+  """Of weights (or an adapter) and their config: every byte is read, again only if a file's size or time has changed."""
+  paths = sorted(p for pattern in ('config.json', 'adapter_config.json', '*.safetensors') for p in Path(folder).glob(pattern))
+  return _hashed(tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in paths))
+
+
+@functools.lru_cache
+def _hashed(files: tuple[tuple[Path, int, int], ...]) -> str:
   h = hashlib.sha256()
-  for path in sorted(p for pattern in ('config.json', 'adapter_config.json', '*.safetensors') for p in Path(folder).glob(pattern)):
+  for path, _, _ in files:
     with path.open('rb') as f:
       h.update(hashlib.file_digest(f, 'sha256').digest())
   return h.hexdigest()[:16]
@@ -409,7 +423,7 @@ def export(folder: str | Path, c: ModelConfig, params: Any, source: str | Path, 
   matrices. Raises WeightsError if the folder exists.
   """
   source = Path(source)
-  original = json.loads((source / 'config.json').read_text())
+  original = read_json(source / 'config.json', 'the weights that the experiment began with are gone; put them back')
   dtype = dtype or original.get('torch_dtype') or original.get('dtype') or 'float32'
   if dtype not in DTYPES:
     raise WeightsError(f'dtype={dtype!r} must be one of {", ".join(DTYPES)}')

@@ -91,7 +91,7 @@ class MsmJaxAPI(ModelAPI):
 
   async def generate(self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig) -> ModelOutput:
     """Raises ValueError for what these models cannot do."""
-    from msm_jax.sampling import TooLong
+    from msm_jax.completion import TooLong
 
     if tools:
       raise ValueError(f'{self.model_name} calls no tools (the task offers {tools[0].name}); take a task, or a solver, without them')
@@ -151,7 +151,7 @@ def said(message: ChatMessage) -> tuple[str, str]:
 
 
 def requests(prompt: list[int], config: GenerateConfig, max_length: int) -> list[Any]:
-  from msm_jax.sampling import Request, seeds
+  from msm_jax.completion import Request, seeds
 
   settings = dict(
     max_tokens=config.max_tokens or max_length,

@@ -9,7 +9,7 @@ import numpy as np
 
 from msm_jax.config import ConfigError, LoraConfig, ModelConfig
 from msm_jax.interop import WeightsError
-from msm_jax.interop.huggingface import TensorFiles, load_stacked, new_folder, tensor_names
+from msm_jax.interop.huggingface import TensorFiles, load_stacked, new_folder, read_json, tensor_names
 
 TARGETS = {'q_proj': 'wq', 'k_proj': 'wk', 'v_proj': 'wv', 'o_proj': 'wo', 'gate_proj': 'w_gate', 'up_proj': 'w_up', 'down_proj': 'w_down'}
 # What must hold just this (or nothing): another value would make another adapter than ours.
@@ -23,12 +23,7 @@ FIXED: dict[str, Any] = {
 def read_config(folder: str | Path) -> LoraConfig:
   """Raises WeightsError for an adapter of another kind, by the setting that makes it one."""
   path = Path(folder) / 'adapter_config.json'
-  try:
-    raw = json.loads(path.read_text())
-  except OSError:
-    raise WeightsError(f'{folder} has no adapter_config.json; give a folder of PEFT') from None
-  except ValueError as e:
-    raise WeightsError(f'{path} is not JSON ({e}); download it again') from None
+  raw = read_json(path, 'give a folder of PEFT')
   for key, value in FIXED.items():
     if (found := raw.get(key, value)) != value and found:
       raise WeightsError(f'{path}: {key}={found!r} is not known here; only plain LoRA is (rank, alpha, dropout, target_modules)')
