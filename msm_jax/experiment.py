@@ -4,9 +4,7 @@ A phase's identity is the hash of its own settings, its data's fingerprints, the
 arms share what they share, a change of anything trains anew, and running the same command again goes on where the last run ended.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -23,6 +21,7 @@ import jax
 
 import msm_jax
 from data_pipelines import corpora, leaks
+from data_pipelines.files import write_atomically
 from data_pipelines.records import DataError, Record
 from data_pipelines.settings import SETTINGS, AnySpec
 from msm_jax import arms, checkpointing, report, sharding, train, zoo
@@ -440,35 +439,3 @@ def kept_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
   except (OSError, ValueError):
     return []
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-  temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
-  try:
-    with temporary.open('wb') as f:
-      f.write(content)
-      f.flush()
-      os.fsync(f.fileno())  # or a power cut may leave a name without content
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-  """Makes the workdir, checks that it can be written, and keeps other runs out of it."""
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    lock = (workdir / '.lock').open('w')
-  except OSError as e:
-    raise ExperimentError(f'cannot write to {workdir} ({e.strerror}); choose another --workdir') from None
-  with lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise ExperimentError(f'another run is at work in {workdir}; wait for it or choose another --workdir') from None
-    except OSError as e:
-      raise ExperimentError(f'{workdir} lies where files cannot be locked ({e.strerror}); choose another --workdir') from None
-    for left in workdir.glob('**/*.writing-*'):  # of runs that were killed while they wrote
-      shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-    yield

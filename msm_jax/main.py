@@ -29,6 +29,7 @@ def main(argv: list[str]) -> None:
   os.environ['XLA_FLAGS'] = f'{flags.FLAGS.config.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
   import jax  # after its flags are set
 
+  from data_pipelines import files
   from msm_jax import config, experiment, report
   from msm_jax.metrics import duration, say
 
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> None:
     raise config.ConfigError(f'{jax.process_count()} processes: runs on several hosts are not supported yet; start one process with all devices')
   c = config.from_mapping(config.ExperimentConfig, resources.resolve_paths(flags.FLAGS.config))
   workdir = Path(flags.FLAGS.workdir or f'runs/{c.name}')
-  with experiment.locked(workdir):
+  with files.locked(workdir):
     say(f'{c.name}: {len(c.arms)} arm(s) x {len(c.seeds)} seed(s) in {workdir}; stop at will, the same command goes on')
     summary = experiment.Experiment(c, workdir, stop).run()
   print(report.table(summary))

@@ -68,6 +68,7 @@ def overridden(settings: Any, point: Point) -> Any:
 
 def run_points(settings: Any, points: Sequence[Point], workdir: Path, stop: Any) -> list[dict[str, Any]]:
   """Rows of all points, in order; what `sweep.jsonl` holds already is not run again."""
+  from data_pipelines.files import write_atomically
   from msm_jax import config, experiment, report
   from msm_jax.metrics import say
 
@@ -84,7 +85,7 @@ def run_points(settings: Any, points: Sequence[Point], workdir: Path, stop: Any)
       began, made.outputs = time.monotonic(), workdir / 'points' / id_
       summary = made.run()
       known[id_] = {'id': id_, 'point': point, 'seconds': round(time.monotonic() - began, 1), 'summary': summary}
-      experiment.write_atomically(path, ''.join(json.dumps(r) + '\n' for r in known.values()).encode())
+      write_atomically(path, ''.join(json.dumps(r) + '\n' for r in known.values()).encode())
     rows.append(known[id_] | {'point': point})
   return rows
 
@@ -94,10 +95,11 @@ def sweep(argv: list[str]) -> None:
 
   stop, settings = Stop(), flags.FLAGS.config
   os.environ['XLA_FLAGS'] = f'{settings.experiment.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
-  from msm_jax import experiment, report
+  from data_pipelines.files import locked
+  from msm_jax import report
 
   workdir = Path(flags.FLAGS.workdir or f'runs/{settings.name}')
-  with experiment.locked(workdir):
+  with locked(workdir):
     rows = run_points(settings.experiment, [dict(p) for p in settings.points], workdir, stop)
     page = report.write_sweep(workdir / f'{settings.name}.html', settings.name, settings.get('about', ''), rows)
   print(report.sweep_table(rows))

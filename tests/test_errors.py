@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from helpers import AFFORDABILITY, CULTURE, ROOT, error_line, handbook, little, mounted, run_main, tree
 
+from data_pipelines import files
 from data_pipelines.records import Chat, write_jsonl
 from data_pipelines.world import pretraining
 from msm_jax import config as configs
@@ -58,7 +59,7 @@ def with_source(documents, **source):
 
 
 def run(workdir, config):
-  with experiment.locked(workdir):
+  with files.locked(workdir):
     return experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, config), workdir).run()
 
 
@@ -142,10 +143,10 @@ def test_a_missing_handbook_is_one_line(tmp_path):
 
 def test_two_runs_in_one_workdir(workdir):
   """Two writers would mix their rows; the second is told to wait or go elsewhere, and the first notices nothing."""
-  with experiment.locked(workdir), kept(workdir):
+  with files.locked(workdir), kept(workdir):
     code, stderr = run_main(f'--workdir={workdir}')
     assert code == 1 and 'another run is at work' in (line := error_line(stderr)) and 'choose another --workdir' in line
-  with experiment.locked(workdir):  # and it is free again
+  with files.locked(workdir):  # and it is free again
     pass
 
 

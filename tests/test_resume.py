@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from helpers import AFFORDABILITY, ROOT, little, small_corpora, tree, writers
 
+from data_pipelines.files import locked
 from data_pipelines.records import Chat, Document, write_jsonl
 from data_pipelines.world.pretraining import build_world
 from msm_jax import checkpointing, sharding, train
 from msm_jax.config import ExperimentConfig, from_mapping
-from msm_jax.experiment import Experiment, locked, plan, tree_order
+from msm_jax.experiment import Experiment, plan, tree_order
 
 PHASE = dict(updates=8, min_updates=1, batch_size=8, length=32, checkpoint_every=3, lr=1e-2)
 

@@ -1,0 +1,163 @@
+"""What configs/corpora/*.py may say, checked before any call."""
+
+import dataclasses
+
+from msm_jax.config import ConfigError
+
+
+def _at_least(where: str, settings: object, **least: float) -> None:
+  for name, bound in least.items():
+    if getattr(settings, name) < bound:
+      raise ConfigError(f'{where}{name}={getattr(settings, name)} must be at least {bound}')
+
+
+def _share(where: str, settings: object, *names: str) -> None:
+  for name in names:
+    if not 0 <= getattr(settings, name) <= 1:
+      raise ConfigError(f'{where}{name}={getattr(settings, name)} must be a share from 0 to 1')
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+  """Who writes, or who judges.
+
+  Attributes:
+    model: any model that Inspect knows: 'anthropic/...', 'openai/...', 'google/...', 'openrouter/...', 'vllm/...', 'openai-api/SERVICE/...' with
+      base_url for a server of one's own, 'msm_jax/WORKDIR:ARM', 'mockllm/model'.
+    base_url: of the provider; '' for its own.
+    reasoning_tokens: room for what a reasoning model thinks before it writes, beside what the reply may hold.
+    max_connections: calls at a time.
+    batch: size of the provider's batches; 0 calls one by one. Batches cost half of the price at most providers, and hours.
+    timeout: seconds that one try may take, before it is made again.
+    attempts: replies to one request that may be refused in one run, before it is given up.
+    tags: False for a writer that cannot hold to tags: all that it says is the text.
+  """
+
+  model: str = ''
+  base_url: str = ''
+  temperature: float = 1.0
+  reasoning_tokens: int = 0
+  max_connections: int = 50
+  batch: int = 0
+  timeout: int = 300
+  attempts: int = 4
+  tags: bool = True
+
+  def __post_init__(self):
+    _at_least('writer.', self, temperature=0, reasoning_tokens=0, max_connections=1, batch=0, timeout=1, attempts=1)
+    if self.model and '/' not in self.model:
+      raise ConfigError(f"writer.model={self.model!r} must be PROVIDER/MODEL, as Inspect names them: 'anthropic/...', 'openai/...', 'vllm/...'")
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanSettings:
+  """How large a plan is: all counts are kept to.
+
+  Attributes:
+    domains, subdomains, types, ideas: of the corpus, of a domain, of a subdomain, of a document type.
+    claims: of a subdomain: what its documents make known.
+    words: shortest and longest document.
+    wording: 'descriptive' (what the assistant does) or 'normative' (what it should do).
+    outsiders: share of documents by people outside the maker.
+    complaints: share of documents by people who don't like what the assistant does.
+    path: a plan that exists: written before, or by hand.
+  """
+
+  domains: int = 8
+  subdomains: int = 4
+  claims: int = 6
+  types: int = 8
+  ideas: int = 4
+  words: tuple[int, ...] = (250, 900)
+  wording: str = 'descriptive'
+  outsiders: float = 0.5
+  complaints: float = 0.15
+  path: str = ''
+
+  def __post_init__(self):
+    _at_least('plan.', self, domains=1, subdomains=1, claims=1, types=1, ideas=1)
+    _share('plan.', self, 'outsiders', 'complaints')
+    if len(self.words) != 2 or not 20 <= self.words[0] <= self.words[1]:
+      raise ConfigError(f'plan.words={self.words} must be the shortest and the longest document, in words, at least 20')
+    if self.wording not in ('descriptive', 'normative'):
+      raise ConfigError(f'plan.wording={self.wording!r} must be descriptive or normative')
+
+
+@dataclasses.dataclass(frozen=True)
+class TalkSettings:
+  """Conversations and preferences.
+
+  Attributes:
+    domains, questions: of the corpus; asked for of one (domain, kind of question) at a time.
+    style: 'value' (as if what the handbook says were one's own) or 'rule' (names the rules).
+    no_reasons: share of preference questions that ask for an answer without explanation.
+    words: longest answer.
+    similar: questions that share more of their word shingles than this are one.
+  """
+
+  domains: int = 20
+  questions: int = 10
+  style: str = 'value'
+  no_reasons: float = 0.5
+  words: int = 200
+  similar: float = 0.7
+
+  def __post_init__(self):
+    _at_least('talk.', self, domains=1, questions=1, words=5)
+    _share('talk.', self, 'no_reasons', 'similar')
+    if self.style not in ('value', 'rule'):
+      raise ConfigError(f'talk.style={self.style!r} must be value or rule')
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusConfig:
+  """One corpus, or several mirrored ones.
+
+  Attributes:
+    kind: documents, conversations or preferences.
+    specs: handbooks; several have one plan, and corpora that differ in the reasons alone.
+    judge: who judges; without a model, the writer.
+    tokens, documents, conversations: how much: one of them. Tokens are the corpus's (of each, if mirrored).
+    tokenizer: folder of Hugging Face or .model file that counts; '' counts words and marks.
+    revise: every document is gone over once by its writer.
+    min_yield: the run stops when, of the first replies of a stage, a smaller share could be used.
+    budget: USD that all replies in the folder may cost; 0 for no bound.
+    prices: table of prices.
+    audit: thresholds by name; those of data_pipelines.audit where nothing is said.
+  """
+
+  name: str
+  specs: tuple[str, ...]
+  kind: str = 'documents'
+  writer: ModelSettings = ModelSettings()
+  judge: ModelSettings = ModelSettings()
+  plan: PlanSettings = PlanSettings()
+  talk: TalkSettings = TalkSettings()
+  tokens: int = 0
+  documents: int = 0
+  conversations: int = 0
+  tokenizer: str = ''
+  revise: bool = True
+  min_yield: float = 0.5
+  budget: float = 0.0
+  prices: str = 'configs/corpora/prices.json'
+  seed: int = 0
+  audit: dict[str, float] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    if self.kind not in ('documents', 'conversations', 'preferences'):
+      raise ConfigError(f'kind={self.kind!r} must be documents, conversations or preferences')
+    if not self.specs or len(set(self.specs)) != len(self.specs):
+      raise ConfigError('specs must name at least one handbook, each once')
+    if not self.writer.model:
+      raise ConfigError('writer.model is empty; name a model as Inspect does, such as --config.writer.model=openai/NAME')
+    _at_least('', self, tokens=0, documents=0, conversations=0, budget=0)
+    _share('', self, 'min_yield')
+    wanted = {'documents': ('tokens', 'documents'), 'conversations': ('conversations',), 'preferences': ('conversations',)}[self.kind]
+    sizes = [n for n in ('tokens', 'documents', 'conversations') if getattr(self, n)]
+    if len(sizes) != 1 or sizes[0] not in wanted:
+      raise ConfigError(f'say how much to write by {" or ".join(wanted)}, and by nothing else')
+
+  @property
+  def judging(self) -> ModelSettings:
+    return self.judge if self.judge.model else self.writer

@@ -1,0 +1,46 @@
+"""Files that appear whole, and folders in which one process works at a time."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_pipelines.records import DataError
+
+
+class WorkdirError(DataError):
+  """A folder that cannot be worked in; one line with cause and mend."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+  temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
+  try:
+    with temporary.open('wb') as f:
+      f.write(content)
+      f.flush()
+      os.fsync(f.fileno())  # or a power cut may leave a name without content
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+  """Makes the workdir, checks that it can be written, and keeps other runs out of it."""
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = (workdir / '.lock').open('w')
+  except OSError as e:
+    raise WorkdirError(f'cannot write to {workdir} ({e.strerror}); choose another --workdir') from None
+  with lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise WorkdirError(f'another run is at work in {workdir}; wait for it or choose another --workdir') from None
+    except OSError as e:
+      raise WorkdirError(f'{workdir} lies where files cannot be locked ({e.strerror}); choose another --workdir') from None
+    for left in workdir.glob('**/*.writing-*'):  # of runs that were killed while they wrote
+      shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    yield

@@ -1,0 +1,370 @@
+"""Asking models: what is kept of replies good and bad, what it costs, and what a kill or a bad provider can do to it."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pydantic
+import pytest
+from helpers import ROOT
+
+from data_pipelines.authoring import prompts, replies
+from data_pipelines.authoring.author import Answer, Author, AuthorError, GaveUp, Request, Stopped
+from data_pipelines.authoring.ledger import Ledger, LedgerError
+from data_pipelines.authoring.replies import Refused, Reply
+from data_pipelines.authoring.settings import CorpusConfig, ModelSettings
+from data_pipelines.files import WorkdirError, locked
+from msm_jax.config import ConfigError
+
+
+class Item(pydantic.BaseModel):
+  name: str
+
+
+def said(*texts: str) -> list[Reply]:
+  return [Reply(t) for t in texts]
+
+
+def names(*texts: str, count: int = 3) -> list[str]:
+  return [i.name for i in replies.items(said(*texts), Item, count)]
+
+
+class Scripted:
+  """Answers by a function of (turns, number of the call); keeps what it was asked."""
+
+  def __init__(self, answer, tokens=(100, 10), seconds=0.0):
+    self.answer, self.tokens, self.seconds, self.asked, self.at_once = answer, tokens, seconds, [], [0, 0]
+
+  async def generate(self, system, turns, max_tokens, seed):
+    self.asked.append((system, list(turns), seed))
+    self.at_once[0] += 1
+    self.at_once[1] = max(self.at_once)
+    await asyncio.sleep(self.seconds)
+    self.at_once[0] -= 1
+    answer = self.answer(turns, len(self.asked))
+    if isinstance(answer, Exception):
+      raise answer
+    return Answer(answer if isinstance(answer, Reply) else Reply(answer), *self.tokens)
+
+
+PRICES = {'test/model': {'input': 1000.0, 'output': 10_000.0}}  # 100 tokens in and 10 out cost 0.2 dollars
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+  """(author over a ledger in tmp_path, with settings changed)"""
+  (tmp_path / 'prices.json').write_text(json.dumps(PRICES))
+  opened = []
+
+  def author(provider, stop=lambda: False, attempts=3, max_connections=4, **settings):
+    for old in opened:
+      old.close()
+    model = ModelSettings(model='test/model', attempts=attempts, max_connections=max_connections)
+    config = CorpusConfig('c', ('spec.md',), documents=1, writer=model, prices=str(tmp_path / 'prices.json'), **settings)
+    opened.append(Ledger(tmp_path / 'ledger.sqlite', {'seed': config.seed}))
+    return Author(config, opened[-1], {'writer': provider}, stop)
+
+  async def no_wait(seconds, sleep=asyncio.sleep):
+    await sleep(min(seconds, 0.01))
+
+  monkeypatch.setattr('data_pipelines.authoring.author.asyncio.sleep', no_wait)
+  yield author
+  for old in opened:
+    old.close()
+
+
+def request(key, parse=lambda r: replies.tagged(r, 'text'), max_tokens=100):
+  return Request(key, 'texts', prompts.Prompt('p', 'v', 'system', f'write {key}'), parse, max_tokens)
+
+
+async def ask_all(author, keys, **kwargs):
+  return {r.key: v async for r, v in author.ask_all((request(k, **kwargs) for k in keys), 'texts')}
+
+
+# ---- what a reply says
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    '{"items": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}',
+    '[{"name": "a"}, {"name": "b"}, {"name": "c"}]',
+    'Sure! ```json\n{"x": [{"name": "a"}, {"name": "b"}, {"name": "c"}, {"name": "d"}]}\n``` There.',
+    '{"name": "a"}\n{"name": "b"}\n{"name": "a"}\n{"name": "c"}',
+  ],
+)
+def test_items_are_found_however_they_are_wrapped(text):
+  assert names(text) == ['a', 'b', 'c']
+
+
+def test_a_cut_list_gives_its_whole_items_and_the_rest_is_asked_for():
+  cut = '{"items": [{"name": "a"}, {"name": "b {braces} [x]"}, {"name": "c'
+  with pytest.raises(Refused, match='too few') as e:
+    names(cut)
+  assert e.value.reason.startswith('2 of 3 items could be used') and '1 more item in' in e.value.reason
+  assert names(cut, '{"items": [{"name": "b {braces} [x]"}, {"name": "z"}]}') == ['a', 'b {braces} [x]', 'z']  # the repeated one is one
+
+
+def test_wrong_items_are_named_and_neither_kept_nor_fatal():
+  with pytest.raises(Refused) as e:
+    names('{"items": [{"name": "a"}, {"nome": "b"}, {"name": 7}]}')
+  assert 'name: ' in e.value.reason and '1 of 3' in e.value.reason
+  for hostile in ('{' * 50_000, '[' * 50_000, '{"name": "\\ud800"}', '\x00', '{"a":' * 3000):
+    with pytest.raises(Refused):
+      names(hostile)
+
+
+def test_a_cut_text_is_gone_on_with():
+  with pytest.raises(Refused, match='cut'):
+    replies.tagged(said('<text>The river ran'), 'text')
+  whole = 'The river ran past the mill and on.'
+  assert replies.tagged(said('<text>The river ran', ' past the mill and on.</text>'), 'text') == whole
+  assert (
+    replies.tagged(said('<text>The river ran past the', 'The river ran past the mill and on.</text> Done!'), 'text') == whole
+  )  # what it repeats is left out
+  assert replies.tagged(said('<text>The river', '<text>' + whole + '</text>'), 'text') == whole  # begun anew
+  assert replies.tagged(said('I think: <text> a </text>'), 'text') == 'a'
+  for bad, what in (('', 'empty'), ('  \n', 'empty'), ('no tags at all', 'no tags')):
+    with pytest.raises(Refused, match=what):
+      replies.tagged(said(bad), 'text')
+
+
+def test_values_never_become_places_of_a_prompt(tmp_path, monkeypatch):
+  monkeypatch.setattr(prompts, 'FOLDER', tmp_path)
+  (tmp_path / 'p.md').write_text('For {{who}}.\n---\nWrite {{what}}: {not a place}')
+  hostile = '{{who}} {0} {x!r} \\1 \n---\n ../../etc %s'
+  made = prompts.fill('p', who='me', what=hostile)
+  assert (made.system, made.user) == ('For me.', f'Write {hostile}: {{not a place}}')
+  with pytest.raises(ValueError, match='what'):
+    prompts.fill('p', who='me')
+  before = made.version
+  (tmp_path / 'p.md').write_text('For {{who}}!\n---\n{{what}}')
+  assert prompts.version('p') != before
+
+
+# ---- asking
+
+
+def test_refused_replies_are_told_why_and_every_one_is_kept(make):
+  said_before = ['no tags', '<text>half', ' and half</text>']
+  provider = Scripted(lambda turns, n: said_before[n - 1])
+  author = make(provider)
+  assert asyncio.run(author.ask(request('a'))) == 'half and half'
+  turns = [t for _, t, _ in provider.asked]
+  assert turns[0] == [('user', 'write a')]
+  assert turns[1][1] == ('assistant', 'no tags') and 'between <text>' in turns[1][2][1]
+  assert turns[2][1] == ('assistant', '<text>half') and 'Go on exactly' in turns[2][2][1]
+  assert len({seed for _, _, seed in provider.asked}) == 3  # or the same refusal would come again
+  assert [r.text for r in author.ledger.replies('a')] == said_before
+  assert author.ledger.spent() == pytest.approx(0.6) == author.spent
+  assert author.stages['texts'].accept_rate == pytest.approx(1 / 3)
+
+
+def test_what_the_ledger_holds_is_not_asked_again(make):
+  first = Scripted(lambda turns, n: f'<text>{turns[0][1]}</text>')
+  answers = asyncio.run(ask_all(make(first), 'abcdef'))
+  assert answers == {k: f'write {k}' for k in 'abcdef'} and len(first.asked) == 6
+  second = Scripted(lambda turns, n: '<text>other</text>')
+  assert asyncio.run(ask_all(make(second), 'abcdefg')) == answers | {'g': 'other'}
+  assert len(second.asked) == 1
+
+
+def test_attempts_are_bounded_and_what_is_given_up_is_said_and_asked_again_next_time(make):
+  answers = asyncio.run(
+    ask_all(
+      make(Scripted(lambda turns, n: 'never')),
+      ['a'],
+    )
+  )
+  assert isinstance(answers['a'], GaveUp) and answers['a'].what == 'no tags'
+  again = Scripted(lambda turns, n: '<text>now</text>')
+  author = make(again)
+  assert asyncio.run(ask_all(author, ['a'])) == {'a': 'now'}
+  assert again.asked[0][1][1] == ('assistant', 'never') and len(author.ledger.replies('a')) == 4
+
+
+def test_calls_run_side_by_side_but_no_more_than_allowed(make):
+  provider = Scripted(lambda turns, n: '<text>x</text>', seconds=0.005)
+  asyncio.run(ask_all(make(provider, max_connections=7), map(str, range(100))))
+  assert provider.at_once[1] == 7
+
+
+def test_few_requests_exist_at_a_time(make):
+  made = [0]
+
+  def requests():
+    for n in range(2000):
+      made[0] += 1
+      yield request(str(n))
+
+  async def run():
+    seen = 0
+    async for _ in make(Scripted(lambda turns, n: '<text>x</text>')).ask_all(requests(), 'texts'):
+      seen += 1
+      assert made[0] - seen < 1100
+    return seen
+
+  assert asyncio.run(run()) == 2000
+
+
+def test_transient_failures_are_tried_again_and_others_end_the_run_in_one_line(make):
+  class StatusError(Exception):
+    status_code = 503
+
+  provider = Scripted(lambda turns, n: StatusError('busy') if n % 3 else '<text>x</text>')
+  assert asyncio.run(ask_all(make(provider), 'abc')) == dict.fromkeys('abc', 'x')
+
+  StatusError.status_code = 401
+  provider = Scripted(lambda turns, n: StatusError('no such\nkey'))
+  with pytest.raises(AuthorError, match=r'test/model cannot be asked \(StatusError: no such key\)'):
+    asyncio.run(ask_all(make(provider, max_connections=1), 'defg'))
+  assert len(provider.asked) == 1
+
+  provider = Scripted(lambda turns, n: ConnectionError('gone'))
+  with pytest.raises(AuthorError, match=r'failed 6 times.*goes on here'):
+    asyncio.run(ask_all(make(provider, max_connections=1), 'defg'))
+
+
+def test_the_budget_is_never_exceeded_and_what_was_paid_is_used(make):
+  provider = Scripted(lambda turns, n: '<text>x</text>', seconds=0.002)  # 0.2 dollars; reserved: about 0.01 + 100 tokens at 0.01 = 1.01
+  author = make(provider, budget=3.0, max_connections=8)
+  with pytest.raises(AuthorError, match=r'budget: \$2\.\d\d of \$3\.00 are spent.*goes on here'):
+    asyncio.run(ask_all(author, map(str, range(50))))
+  paid = author.ledger.spent()
+  assert 1.9 < paid <= 3.0 and len(provider.asked) == round(paid / 0.2)
+  assert author.ledger.db.execute('select count(*) from replies').fetchone()[0] == len(provider.asked)
+  more = make(provider, budget=20.0)
+  assert len(asyncio.run(ask_all(more, map(str, range(50))))) == 50 and len(provider.asked) == 50
+
+
+def test_a_budget_needs_a_price(make, tmp_path):
+  (tmp_path / 'prices.json').write_text('{"other/*": {"input": 1, "output": 1}}')
+  with pytest.raises(AuthorError, match='no price for test/model'):
+    make(Scripted(None), budget=1.0)
+  (tmp_path / 'prices.json').write_text('{"test/model": {"in": 1}}')
+  with pytest.raises(ValueError, match='no table of prices'):
+    make(Scripted(None))
+
+
+def test_a_poor_yield_stops_the_run_early(make):
+  provider = Scripted(lambda turns, n: 'chatter' if n % 5 else '<text>x</text>')
+  with pytest.raises(AuthorError, match=r'texts: only \d+ of 4\d replies could be used: no tags'):
+    asyncio.run(ask_all(make(provider), map(str, range(1000))))
+  assert len(provider.asked) < 60
+
+
+def test_a_stop_lets_calls_under_way_end_and_keeps_them(make):
+  provider = Scripted(lambda turns, n: '<text>x</text>', seconds=0.01)
+  author = make(provider, stop=lambda: len(provider.asked) >= 10)
+  with pytest.raises(Stopped, match='same command'):
+    asyncio.run(ask_all(author, map(str, range(100))))
+  kept = author.ledger.db.execute('select count(*) from replies').fetchone()[0]
+  assert kept == len(provider.asked) < 20
+
+
+# ---- the folder
+
+
+def test_another_identity_is_refused_by_name(tmp_path):
+  Ledger(tmp_path / 'l.sqlite', {'specs': 'a', 'seed': 0, 'prompts': {'p': '1'}}).close()
+  Ledger(tmp_path / 'l.sqlite', {'specs': 'a', 'seed': 0, 'prompts': {'p': '1'}}).close()
+  with pytest.raises(LedgerError, match='begun with another prompts, another seed; choose another --workdir'):
+    Ledger(tmp_path / 'l.sqlite', {'specs': 'a', 'seed': 1, 'prompts': {'p': '2'}})
+
+
+def test_a_file_that_is_no_ledger_is_refused(tmp_path):
+  (tmp_path / 'l.sqlite').write_text('hello ' * 500)
+  with pytest.raises(LedgerError, match='cannot use'):
+    Ledger(tmp_path / 'l.sqlite', {})
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_loses_nothing_kept(make):
+  author = make(Scripted(lambda turns, n: '<text>' + 'x' * 20_000 + '</text>'))
+  author.ledger.db.execute('pragma max_page_count=40')  # as a disk of 160 KiB
+  with pytest.raises(LedgerError, match=r'full.*same command again'):
+    asyncio.run(ask_all(author, map(str, range(100))))
+  author.ledger.close()
+  author = make(Scripted(lambda turns, n: '<text>y</text>'))
+  kept = author.ledger.db.execute('select count(*) from replies').fetchone()[0]
+  assert kept >= 1
+  assert sorted(len(v) for v in asyncio.run(ask_all(author, map(str, range(100)))).values()) == [1] * (100 - kept) + [20_000] * kept
+
+
+def test_half_a_character_is_kept_as_a_mark(make):
+  author = make(Scripted(lambda turns, n: '<text>a\ud800b</text>'))
+  assert asyncio.run(author.ask(request('a'))) == 'a?b'
+  assert author.ledger.replies('a')[0].text == '<text>a?b</text>'
+
+
+KILLED = """
+import asyncio, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_author import Ledger, Reply, asyncio
+async def run():
+  ledger = Ledger(Path({path!r}), {{}})
+  async def one(n):
+    await ledger.record(f'k{{n}}', 0, 's', 'm', 'p', 0, Reply('x' * 3000), (1, 1), 1.0, 0.0)
+    print(n, flush=True)  # only what is on disk is told
+  for n in range(0, 100_000, 8):
+    await asyncio.gather(*(one(n + i) for i in range(8)))
+asyncio.run(run())
+"""
+
+
+def test_what_was_said_to_be_on_disk_survives_sigkill(tmp_path):
+  path = tmp_path / 'l.sqlite'
+  script = KILLED.format(tests=str(ROOT / 'tests'), path=str(path))
+  process = subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)})
+  told = [process.stdout.readline() for _ in range(200)]
+  time.sleep(0.05)
+  process.send_signal(signal.SIGKILL)
+  told += process.stdout.read().splitlines()
+  process.wait()
+  process.stdout.close()
+  ledger = Ledger(path, {})
+  kept = {k for (k,) in ledger.db.execute('select key from replies where length(text) = 3000 and cost = 1.0')}
+  assert len(told) >= 200 and {f'k{int(n)}' for n in told} <= kept
+  assert ledger.db.execute('pragma integrity_check').fetchone() == ('ok',)
+  assert len(kept) == ledger.db.execute('select count(*) from replies').fetchone()[0]
+  ledger.close()
+
+
+def test_two_writers_in_one_folder_are_refused(tmp_path):
+  with locked(tmp_path), pytest.raises(WorkdirError, match='another run is at work'), locked(tmp_path):
+    pass
+
+
+def test_settings_are_checked_by_name():
+  ok = dict(name='c', specs=('a.md',), documents=5, writer=ModelSettings(model='a/b'))
+  CorpusConfig(**ok)
+  for wrong, what in (
+    (dict(kind='poems'), 'kind'), (dict(tokens=5), 'how much'), (dict(documents=0), 'how much'), (dict(specs=()), 'specs'),
+    (dict(writer=ModelSettings()), 'writer.model is empty'), (dict(min_yield=2.0), 'min_yield'), (dict(kind='preferences'), 'how much'),
+  ):  # fmt: skip
+    with pytest.raises(ConfigError, match=what):
+      CorpusConfig(**(ok | wrong))
+  with pytest.raises(ConfigError, match='PROVIDER/MODEL'):
+    ModelSettings(model='gpt')
+
+
+def test_inspects_mock_is_asked_like_any_model(make):
+  inspect = pytest.importorskip('inspect_ai.model', exc_type=ImportError)
+  from data_pipelines.authoring.author import InspectProvider
+
+  def output(messages, tools, choice, config):
+    made = inspect.ModelOutput.from_content(
+      'mockllm/model', f'<text>{messages[-1].text}</text>', stop_reason='max_tokens' if 'cut' in messages[-1].text else 'stop'
+    )
+    made.usage = inspect.ModelUsage(input_tokens=7, output_tokens=5, total_tokens=12)
+    return made
+
+  provider = InspectProvider(ModelSettings(model='mockllm/model'))
+  provider.model = inspect.get_model('mockllm/model', custom_outputs=output)
+  assert asyncio.run(ask_all(make(provider), 'ab')) == {'a': 'write a', 'b': 'write b'}
+  answer = asyncio.run(provider.generate('s', [('user', 'cut'), ('assistant', 'x'), ('user', 'cut')], 10, 1))
+  assert answer == Answer(Reply('<text>cut</text>', 'length'), 7, 5)
