@@ -7,7 +7,8 @@
 
 The published recipe (Model Spec Midtraining, App. B.4): one adapter of rank 64 on all projections, continued from midtraining to
 fine-tuning, AdamW at 1e-4 with cosine decay and 5% warmup. Replay is none, as published; the model is an instruct model already, so
-midtraining it on documents is continued training of a chat model. Expected and cost: neither preset has been run to its end yet.
+midtraining it on documents is continued training of a chat model. Cost: cpu 6m25s on two cores; its four updates a phase leave the gates
+of what was learned missed, as they should. gpu has not been run yet.
 """
 
 import ml_collections

@@ -76,9 +76,9 @@ def get_config(preset: str = 'dose') -> ml_collections.ConfigDict:
     points = [{'office.false': n, 'office.true': 168 - n} for n in (24, 60, 132)]  # beside 24 timid; 96 false is configs/oversight.py
     about = 'How many of those who talk well act badly, in the text that the base learns from.'
   elif preset == 'size':
-    shapes = ((80, 2, 224, 3), (128, 4, 384, 4), (192, 6, 512, 5), (256, 8, 704, 6))
+    shapes = ((64, 2, 192, 3), (96, 3, 256, 3), (128, 4, 384, 4), (192, 6, 512, 5), (256, 8, 704, 6))  # the second is configs/oversight.py's
     points = [{f'model.{k}': v for k, v in dict(d_model=d, n_heads=h, n_kv_heads=h, d_ff=f, n_layers=n).items()} for d, h, f, n in shapes]
-    points, about = labelled(('0.3M', '1.0M', '2.4M', '5.1M'), points), 'Width and depth; each size has a base of its own.'
+    points, about = labelled(('0.3M', '0.5M', '1.1M', '2.6M', '5.3M'), points), 'Width and depth; each size has a base of its own.'
   else:
     known = 'dose, aft, specs, wording, against, replay, contradiction and size'
     raise ValueError(f'configs/sweeps/oversight.py has the presets {known}, not {preset!r}')
