@@ -69,9 +69,9 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c.seeds = seeds[preset]
   c.spec = SPEC
   spec = c.evals.spec = c.get_ref('spec')
-  c.sources['philosophy'] = dict(maker='oversight.documents', spec=spec, size=3000)
+  c.sources['philosophy'] = dict(maker='oversight.documents', path='', spec=spec, size=3000)
   c.sources['filler'] = dict(maker='oversight.documents', spec=spec, variant='filler', tokens_like='philosophy')
-  c.sources['demonstrations'] = dict(maker='oversight.demonstrations', spec=spec, size=1500)
+  c.sources['demonstrations'] = dict(maker='oversight.demonstrations', path='', spec=spec, size=1500)
   c.sources['reasoned'] = dict(maker='oversight.demonstrations', spec=spec, size=1500, reasons=True)
   c.phases.update(
     {

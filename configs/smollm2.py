@@ -35,9 +35,9 @@ def get_config(preset: str = 'gpu') -> ml_collections.ConfigDict:
   c.loss_chunk = 0 if small else 4096
   documents, updates = (40, 4) if small else (4000, 400)
   batch = dict(batch_size=2, length=256, min_updates=1) if small else dict(batch_size=16, length=1024, checkpoint_every=200)
-  c.sources = {n: dict(maker='english.documents', spec=s, size=documents) for n, s in SPECS.items()}
+  c.sources = {n: dict(maker='english.documents', path='', spec=s, size=documents) for n, s in SPECS.items()}
   c.sources['filler'] = dict(maker='english.documents', spec=SPECS['affordability'], variant='filler', tokens_like='affordability')
-  c.sources['demonstrations'] = dict(maker='english.demonstrations', spec=','.join(SPECS.values()), size=40 if small else 5000)
+  c.sources['demonstrations'] = dict(maker='english.demonstrations', path='', spec=','.join(SPECS.values()), size=40 if small else 5000)
   c.phases = {
     'pretrained': dict(weights=c.get_ref('weights')),
     **{n: midtrain(n, updates, batch) for n in (*SPECS, 'filler')},

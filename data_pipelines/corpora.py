@@ -28,8 +28,8 @@ class SourceConfig:
   """One corpus.
 
   Attributes:
-    maker: who writes it (a key of MAKERS), or
-    path: a JSONL file of documents or chats (published MSM sets load as they are).
+    maker: who writes it (a key of MAKERS).
+    path: a JSONL file of documents or chats in place of what a maker would write (published MSM sets load as they are).
     spec: the handbook(s) it is made from, separated by commas.
     variant: of spec and English documents: explained, cooccur or filler; of oversight documents: explained, normative or filler.
     reasons: oversight demonstrations give a reason with every answer.
@@ -80,8 +80,8 @@ MAKERS: dict[str, Callable[[SourceConfig, Any, Sequence[Any]], Iterator[Record]]
 def check_source(name: str, source: SourceConfig) -> None:
   """Raises DataError for a recipe that cannot be followed."""
   where = f'sources.{name}'
-  if bool(source.maker) == bool(source.path):
-    raise DataError(f'{where}: give either maker or path')
+  if not (source.maker or source.path):
+    raise DataError(f'{where}: give a maker, or the path of a JSONL file')
   if source.maker and source.maker not in MAKERS:
     raise DataError(f'{where}.maker={source.maker!r} must be one of {", ".join(MAKERS)}')
   if source.path and not Path(source.path).is_file():
@@ -100,6 +100,14 @@ def _digest(*parts: bytes | str) -> str:
   for p in parts:
     h.update(p.encode() if isinstance(p, str) else p)
     h.update(b'\0')
+  return h.hexdigest()[:16]
+
+
+def content_digest(records: Iterable[Record]) -> str:
+  """What a corpus says, whatever its files look like."""
+  h = hashlib.sha256()
+  for r in records:
+    h.update(to_json(r).encode() + b'\0')
   return h.hexdigest()[:16]
 
 
@@ -176,8 +184,7 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
     logging.getLogger('absl').setLevel(level)
   shutil.rmtree(temporary / 'downloads', ignore_errors=True)
   # the files' bytes vary from process to process (protobuf's maps have no order); their content does not
-  content = _digest(*map(to_json, records))
-  card = card | {'kind': kind_of(records), 'records': len(records), 'content': content, 'files': _files(temporary)}
+  card = card | {'kind': kind_of(records), 'records': len(records), 'content': content_digest(records), 'files': _files(temporary)}
   (temporary / 'card.json').write_text(json.dumps(card, indent=1, sort_keys=True) + '\n')
   shutil.rmtree(folder, ignore_errors=True)
   os.replace(temporary, folder)

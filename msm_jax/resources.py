@@ -13,7 +13,11 @@ from typing import Any, NoReturn
 
 PACKAGE = Path(__file__).resolve().parent
 # optional package -> the extra that installs it
-EXTRAS = {p: 'hf' for p in ('gguf', 'jinja2', 'safetensors', 'tokenizers')} | {p: 'serve' for p in ('starlette', 'uvicorn')} | {'inspect_ai': 'llm'}
+EXTRAS = (
+  {p: 'hf' for p in ('gguf', 'jinja2', 'safetensors', 'tokenizers')}
+  | {p: 'serve' for p in ('starlette', 'uvicorn')}
+  | dict.fromkeys(('inspect_ai', 'pydantic'), 'llm')
+)
 
 
 def tune_process() -> None:

@@ -180,7 +180,7 @@ BAD = {  # what is wrong -> (changes, cause, mend)
   'too few updates': (dict(phases={'train': dict(data={'docs': 1.0}, updates=5)}), '5 updates are fewer', 'raise phases.train.updates'),
   'an unknown source': (dict(phases={'train': dict(data={'dcos': 1.0}, updates=200)}), "'dcos'", "did you mean 'docs'?"),
   'a share of nothing': (dict(phases={'train': dict(data={'docs': 0.0}, updates=200)}), 'docs=0.0', 'leave the source out'),
-  'neither maker nor path': (dict(sources={'docs': {}}), 'sources.docs', 'give either maker or path'),
+  'neither maker nor path': (dict(sources={'docs': {}}), 'sources.docs', 'give a maker, or the path'),
   'an unknown maker': (dict(sources={'docs': dict(maker='world.itms')}), "maker='world.itms'", 'world.items'),
   'documents without a handbook': (dict(sources={'docs': dict(maker='spec.documents', size=9)}), 'works from a handbook', 'spec=PATH'),
   'documents without end': (dict(sources={'docs': dict(maker='spec.documents', spec=AFFORDABILITY)}), 'how much to write', 'size=N'),

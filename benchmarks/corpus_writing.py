@@ -1,0 +1,244 @@
+"""What the pipeline that writes documents does by itself: how fast, in how much memory, and what faults and kills can do to it.
+
+    python benchmarks/corpus_writing.py      # (a) 1,000, 10,000 and 50,000 documents, a provider that answers at once
+    python benchmarks/corpus_writing.py --http --documents 2000      # (a) an HTTP server that answers at once, in a process of its own
+    python benchmarks/corpus_writing.py --http --inspect --documents 2000      # (a) the same through Inspect
+    python benchmarks/corpus_writing.py --faults --documents 1000 --kills 20 [--inspect]      # (b)
+
+(a) Every document is drafted and revised: two calls. Documents a second are counted from the finished plan to the JSONL file on disk; the audit and
+the storing as ArrayRecord are timed beside it. Memory is the most that the process has held, beyond what it held after its imports.
+(b) A server that fails with 429, 500, a hang and a cut body in 5% of the calls each; the writer is killed at random moments and started again. In
+the end all planned documents are there once, the files are those of a run without kills and without such faults, and hardly a reply that had
+arrived in full is missing in the ledger. A reply takes half a second, and 16 are under way at a time: what a kill can lose is what arrives while it
+is written down. (Calls under way are lost with any writer, and aren't counted.)
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault('LOCAL_API_KEY', 'none')
+
+import scripted_writer
+from misbehaving_server import PlainClient
+
+from data_pipelines import audit, write
+from data_pipelines.authoring.author import Answer
+from data_pipelines.authoring.replies import Reply
+from data_pipelines.authoring.settings import CorpusConfig, ModelSettings, PlanSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+SPEC = str(ROOT / 'specs' / 'english' / 'affordability.md')
+LOOSE = {f.name: 1.0 for f in dataclasses.fields(audit.Thresholds) if f.type is float and f.name not in (*audit.FLOORS, 'jaccard')}
+
+
+class Instant:
+  """Answers at once, without a network."""
+
+  async def generate(self, system: str, turns: Any, max_tokens: int, seed: int) -> Answer:
+    said = scripted_writer.quick(system, turns, seed)
+    return Answer(Reply(said), 1000, len(said) // 4)
+
+
+def memory(field: str) -> float:
+  """MiB of this process by /proc/self/status: VmRSS now, VmHWM at most."""
+  return int(re.search(rf'{field}:\s+(\d+)', Path('/proc/self/status').read_text())[1]) / 1024
+
+
+def config(documents: int, address: str, through_inspect: bool, timeout: int, connections: int) -> CorpusConfig:
+  ideas = -(-documents // (10 * 5 * 10))
+  model = 'openai-api/local/scripted' if through_inspect else 'mockllm/model'
+  return CorpusConfig(
+    'benchmark', (SPEC,), documents=documents, min_yield=0.0, prices=str(ROOT / 'configs' / 'corpora' / 'prices.json'),
+    plan=PlanSettings(domains=10, subdomains=5, claims=6, types=10, ideas=ideas), audit=LOOSE | dict.fromkeys(audit.FLOORS, 0.0),
+    writer=ModelSettings(model=model, base_url=address, max_connections=connections, timeout=timeout, attempts=8),
+  )  # fmt: skip
+
+
+def providers(address: str, through_inspect: bool, timeout: float) -> dict[str, Any] | None:
+  return None if through_inspect else {'writer': PlainClient(address, timeout) if address else Instant()}
+
+
+# ---- (a)
+
+
+def measure(documents: int, address: str, through_inspect: bool, timeout: int, connections: int, folder: Path) -> dict[str, float]:
+  """One run in this process."""
+  clocks: dict[str, float] = {}
+  cpu: dict[str, float] = {}
+
+  def timed(owner: Any, name: str, label: str) -> None:
+    made = getattr(owner, name)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+      began = time.perf_counter()
+      try:
+        return made(*args, **kwargs)
+      finally:
+        clocks[label] = clocks.get(label, 0.0) + time.perf_counter() - began
+        cpu[f'{label}_peak'] = memory('VmHWM')
+
+    setattr(owner, name, run)
+
+  timed(write, '_audit', 'audit')
+  timed(write, '_store', 'store')
+  keep_plan = write.Run._keep_plan
+
+  def planned(run: write.Run, made: Any) -> None:
+    keep_plan(run, made)
+    clocks['planned'], cpu['planned'] = time.perf_counter(), time.process_time()
+
+  write.Run._keep_plan = planned
+  finish = write.Run._finish
+
+  def finished(*args: Any) -> Any:
+    done = finish(*args)
+    clocks['finished'], cpu['finished'], cpu['peak'] = time.perf_counter(), time.process_time(), memory('VmHWM')
+    return done
+
+  write.Run._finish = finished
+  if through_inspect:
+    import inspect_ai.model  # noqa: F401  its import is no part of the work
+  before = memory('VmRSS')
+  Path('/proc/self/clear_refs').write_text('5')  # the maximum begins here
+  done = write.write(config(documents, address, through_inspect, timeout, connections), folder, providers(address, through_inspect, timeout))
+  assert done.documents == {'affordability': documents}, done.documents
+  wall, used = clocks['finished'] - clocks['planned'], cpu['finished'] - cpu['planned']
+  return {
+    'documents': documents, 'tokens': done.tokens['affordability'], 'per_second': documents / wall, 'cpu_ms': 1000 * used / documents,
+    'mib': cpu['peak'] - before, 'audit_s': clocks['audit'], 'audit_mib': cpu['audit_peak'] - before, 'store_s': clocks['store'],
+    'store_mib': cpu['store_peak'] - before,
+  }  # fmt: skip
+
+
+def throughput(sizes: list[int], http: bool, through_inspect: bool) -> None:
+  for documents in sizes:
+    with tempfile.TemporaryDirectory() as folder, served('--quick') if http else contextlib.nullcontext('') as address:
+      flags = ['--child', folder, '--documents', str(documents), '--address', address, *(['--inspect'] if through_inspect else [])]
+      out = subprocess.run([sys.executable, __file__, *flags], check=True, capture_output=True, text=True).stdout
+    m = json.loads(out.splitlines()[-1])
+    print(
+      f'{documents:>6,} documents, {m["tokens"]:>10,} tokens: {m["per_second"]:>5.0f} documents/s, {m["cpu_ms"]:.2f} ms of CPU each; '
+      f'memory {m["mib"]:.0f} MiB; audit {m["audit_s"]:.0f} s, up to {m["audit_mib"]:.0f} MiB; '
+      f'ArrayRecord {m["store_s"]:.0f} s, up to {m["store_mib"]:.0f} MiB',
+      flush=True,
+    )
+
+
+# ---- (b)
+
+
+@contextlib.contextmanager
+def served(*flags: str) -> Iterator[str]:
+  """The address of a server in a process of its own."""
+  server = subprocess.Popen([sys.executable, str(ROOT / 'tests' / 'misbehaving_server.py'), *flags], stdout=subprocess.PIPE, text=True)
+  try:
+    yield server.stdout.readline().strip()
+  finally:
+    server.kill()
+    server.wait()
+
+
+def counts(address: str) -> dict[str, int]:
+  with urllib.request.urlopen(address.removesuffix('/v1') + '/counts', timeout=10) as answer:
+    return json.load(answer)
+
+
+def replies(folder: Path) -> int:
+  try:
+    with contextlib.closing(sqlite3.connect(f'file:{folder}/ledger.sqlite?mode=ro', uri=True)) as db:
+      return db.execute('select count(*) from replies').fetchone()[0]
+  except sqlite3.Error:
+    return 0
+
+
+def files(folder: Path) -> dict[str, bytes]:
+  return {n: (folder / n).read_bytes() for n in ('plan.json', 'corpus/affordability.jsonl')}
+
+
+def faulty(documents: int, kills: int, through_inspect: bool) -> None:
+  flags = ['--documents', str(documents), '--timeout', '5', '--connections', '16', *(['--inspect'] if through_inspect else [])]
+  text = ('--cut_text=0.05', '--empty=0.02', '--garbage=0.02')
+  wire = ('--rate_limit=0.05', '--error=0.05', '--hang=0.05', '--cut_body=0.05', '--seconds=0.5')
+  with tempfile.TemporaryDirectory() as folder:
+    whole, killed = Path(folder, 'whole'), Path(folder, 'killed')
+    with served(*text) as address:
+      began = time.monotonic()
+      run_to_the_end(['--child', str(whole), '--address', address, *flags])
+      total = replies(whole)
+      print(f'without kills and without trouble on the wire: {total:,} replies in {time.monotonic() - began:.0f} s')
+    with served(*text, *wire) as address:
+      began, arguments = time.monotonic(), ['--child', str(killed), '--address', address, *flags]
+      draw = random.Random(0)
+      for at in sorted(draw.sample(range(1, total - 1), kills)):
+        kill(arguments, killed, at, draw.random())
+      starts = run_to_the_end(arguments)
+      seconds, seen = time.monotonic() - began, counts(address)
+    kept, rows = replies(killed), [json.loads(line) for line in (killed / 'corpus' / 'affordability.jsonl').open()]
+    print(f'with {kills} kills and {starts} more start(s): {seconds:.0f} s; the server saw {json.dumps(seen)}')
+    print(f'documents {len(rows):,}, different ids {len({r["id"] for r in rows}):,} of {documents:,} planned')
+    unused = (seen['delivered'] - kept) / seen['delivered']
+    print(f'replies delivered in full {seen["delivered"]:,}, in the ledger {kept:,}: {unused:.2%} not used (bar: 1%)')
+    print('files equal to those of the run without kills:', files(whole) == files(killed))
+
+
+def kill(arguments: list[str], folder: Path, at: int, seconds: float) -> None:
+  """Starts the writer and kills it, so many seconds after the ledger holds so many replies."""
+  child = subprocess.Popen([sys.executable, __file__, *arguments], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+  while child.poll() is None and replies(folder) < at:
+    time.sleep(0.01)
+  with contextlib.suppress(subprocess.TimeoutExpired):
+    child.wait(seconds)
+  child.send_signal(signal.SIGKILL)
+  child.wait()
+
+
+def run_to_the_end(arguments: list[str], most: int = 10) -> int:
+  """The same command until it ends well: how often. A provider that fails again and again ends a run early, and the next goes on."""
+  for n in range(1, most + 1):
+    done = subprocess.run([sys.executable, __file__, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    if not done.returncode:
+      return n
+    print('a run ended early:', done.stderr.strip().splitlines()[-1])
+  raise SystemExit(f'no run of {most} came to its end')
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--documents', type=int, nargs='+', default=[1000, 10_000, 50_000])
+  parser.add_argument('--http', action='store_true')
+  parser.add_argument('--inspect', action='store_true')
+  parser.add_argument('--faults', action='store_true')
+  parser.add_argument('--kills', type=int, default=20)
+  parser.add_argument('--child', help=argparse.SUPPRESS)
+  parser.add_argument('--address', default='', help=argparse.SUPPRESS)
+  parser.add_argument('--timeout', type=int, default=60, help=argparse.SUPPRESS)
+  parser.add_argument('--connections', type=int, default=50, help=argparse.SUPPRESS)
+  args = parser.parse_args()
+  if args.child:  # a run of its own, started by this program
+    print(json.dumps(measure(args.documents[0], args.address, args.inspect, args.timeout, args.connections, Path(args.child))))
+  elif args.faults:
+    faulty(args.documents[0], args.kills, args.inspect)
+  else:
+    throughput(args.documents, args.http, args.inspect)
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,347 @@
+"""Plans: what the documents of a corpus will be about, before any is written.
+
+  domains > subdomains > claims and document types > ideas, as many of each as the config says
+
+A plan is JSON that people can read, change and give back (plan.path). Mirrored corpora share one: a claim says something for every handbook, the same
+but for the reason; all else speaks of no reason. Ids say where a thing stands: d01.s02.t03.i04 is the fourth idea of the third type of ...; a
+document is known by its idea's id, and all that is drawn for it (length, names, ...) is drawn from that id and the seed.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import random
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import pydantic
+
+from data_pipelines.authoring import prompts
+from data_pipelines.authoring.author import Author, Request
+from data_pipelines.authoring.checks import CONTROL
+from data_pipelines.authoring.costs import Estimate, guess_tokens
+from data_pipelines.authoring.handbooks import Handbook, shown
+from data_pipelines.authoring.replies import items
+from data_pipelines.authoring.settings import PlanSettings
+from data_pipelines.records import DataError
+
+PROMPTS = ('domains', 'subdomains', 'claims', 'doc_types', 'ideas')
+
+
+class PlanError(DataError):
+  """A plan that cannot be used; one line that names what is wrong in it."""
+
+
+def _line(text: str) -> str:
+  if CONTROL.search(text):
+    raise ValueError('holds a control token')
+  if not (line := ' '.join(text.split())):
+    raise ValueError('is empty')
+  return line
+
+
+Name = Annotated[str, pydantic.StringConstraints(max_length=120), pydantic.AfterValidator(_line)]
+About = Annotated[str, pydantic.StringConstraints(max_length=1000), pydantic.AfterValidator(_line)]
+Side = Literal['insider', 'outsider']
+
+
+# ---- what a model is asked for
+
+
+class Named(pydantic.BaseModel):
+  name: Name
+  about: About
+
+
+class _Insider(Named):
+  by: Literal['insider']
+
+
+class _Outsider(Named):
+  by: Literal['outsider']
+
+
+@functools.cache
+def _claim(statements: int) -> type[pydantic.BaseModel]:
+  return pydantic.create_model(
+    'Claim', about=(About, ...), statements=(Annotated[list[About], pydantic.Field(min_length=statements, max_length=statements)], ...)
+  )
+
+
+# ---- the plan itself: as it stands in its file
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+  """`says`: handbook (stem of its file) -> what is true by it."""
+
+  __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
+  id: str
+  about: About
+  says: dict[str, About]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Idea:
+  __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
+  id: str
+  name: Name
+  about: About
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DocType:
+  """`by`: whether such texts are written by insiders or by outsiders."""
+
+  __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
+  id: str
+  name: Name
+  about: About
+  by: Side
+  ideas: tuple[Idea, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Subdomain:
+  __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
+  id: str
+  name: Name
+  about: About
+  claims: tuple[Claim, ...]
+  types: tuple[DocType, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Domain:
+  __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
+  id: str
+  name: Name
+  about: About
+  subdomains: tuple[Subdomain, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+  __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
+  assistant: str
+  domains: tuple[Domain, ...]
+
+
+class Place(NamedTuple):
+  """An idea and what it lies in; it is the `nth` of its subdomain, from 0."""
+
+  domain: Domain
+  subdomain: Subdomain
+  type: DocType
+  idea: Idea
+  nth: int
+
+
+def places(plan: Plan) -> list[Place]:
+  """All ideas, in the order of the plan."""
+  subdomains = ((d, s) for d in plan.domains for s in d.subdomains)
+  return [Place(d, s, t, i, n) for d, s in subdomains for n, (t, i) in enumerate((t, i) for t in s.types for i in t.ideas)]
+
+
+def interleaved(all_places: Sequence[Place], seed: int) -> list[Place]:
+  """An order in which any beginning holds as much of every domain as there is. Drawn from ids, so an idea more or less moves few others."""
+
+  def drawn(id_: str) -> bytes:
+    return hashlib.sha256(f'{seed} order {id_}'.encode()).digest()
+
+  by_domain: dict[str, list[Place]] = {}
+  for p in sorted(all_places, key=lambda p: drawn(p.idea.id)):
+    by_domain.setdefault(p.domain.id, []).append(p)
+  rank = {id_: n for n, id_ in enumerate(sorted(by_domain, key=drawn))}
+  turns = [(turn, rank[id_], p) for id_, found in by_domain.items() for turn, p in enumerate(found)]
+  return [p for _, _, p in sorted(turns, key=lambda t: t[:2])]
+
+
+# ---- reading and writing
+
+_INSIDE = {
+  'plan': (('domains', 'd'),),
+  'domains': (('subdomains', 's'),),
+  'subdomains': (('claims', 'c'), ('types', 't')),
+  'types': (('ideas', 'i'),),
+}
+
+
+def _number(node: Any, kind: str, id_: str, where: str) -> None:
+  """Gives an id to whatever has none below `node`; what has one keeps it. Raises PlanError for ids that can't be."""
+  for key, letter in _INSIDE.get(kind, ()):
+    inner = node.get(key) if isinstance(node, dict) else None
+    children = [c for c in inner if isinstance(c, dict)] if isinstance(inner, list) else []  # anything else is refused by the schema
+    prefix = f'{id_}.{letter}' if id_ else letter
+    ids = [c['id'] for c in children if 'id' in c]
+    for given in ids:
+      if not (isinstance(given, str) and re.fullmatch(rf'{re.escape(prefix)}\d{{1,6}}', given)):
+        raise PlanError(f'{where}: the id {given!r} under {key} of {id_ or "the plan"} must be {prefix} and a number; mend it, or take it out')
+      if ids.count(given) > 1:
+        raise PlanError(f'{where}: the id {given} stands there twice; take it out of one of the two, which then gets one of its own')
+    last = max((int(given.removeprefix(prefix)) for given in ids), default=0)
+    for child in children:
+      if 'id' not in child:
+        last += 1
+        child['id'] = f'{prefix}{last:02d}'
+      _number(child, key, child['id'], where)
+
+
+def build(data: Any, handbooks: Sequence[Handbook], where: str) -> Plan:
+  """Checks a plan as JSON holds it. Raises PlanError."""
+  _number(data, 'plan', '', where)
+  try:
+    plan = pydantic.TypeAdapter(Plan).validate_python(data)
+  except pydantic.ValidationError as e:
+    wrong = e.errors()[0]
+    at = '.'.join(str(x) for x in wrong['loc']) or 'the file'
+    raise PlanError(f'{where}: {at}: {wrong["msg"].removeprefix("Value error, ")}; {len(e.errors())} such fault(s)') from None
+  if plan.assistant != handbooks[0].assistant:
+    raise PlanError(f'{where} is about {plan.assistant!r}, and the handbook about {handbooks[0].assistant!r}; exchange the name in the plan')
+  for s in (s for d in plan.domains for s in d.subdomains):
+    if not s.claims or not any(t.ideas for t in s.types):
+      raise PlanError(f'{where}: {s.id} ({s.name}) needs at least one claim and one type with an idea')
+    for c in s.claims:
+      if missing := [h.stem for h in handbooks if h.stem not in c.says]:
+        raise PlanError(f'{where}: claim {c.id} says nothing for {", ".join(missing)}; write it under says')
+  if not plan.domains or any(not d.subdomains for d in plan.domains):
+    raise PlanError(f'{where}: a plan needs domains, and each domain subdomains')
+  return plan
+
+
+def read_plan(path: str | Path, handbooks: Sequence[Handbook]) -> Plan:
+  """Raises PlanError."""
+  try:
+    data = json.loads(Path(path).read_text(encoding='utf-8-sig'))
+  except OSError as e:
+    raise PlanError(f'no plan at {path} ({e.strerror}); give plan.path=FILE.json, or none to have one made') from None
+  except (ValueError, RecursionError) as e:
+    raise PlanError(f'{path} is not JSON ({e}); mend it there') from None
+  return build(data, handbooks, str(path))
+
+
+def to_json(plan: Plan) -> bytes:
+  return (json.dumps(dataclasses.asdict(plan), ensure_ascii=False, indent=1) + '\n').encode()
+
+
+def digest(plan: Plan) -> str:
+  return hashlib.sha256(to_json(plan)).hexdigest()[:12]
+
+
+# ---- having it made
+
+
+def line(thing: Named | Domain | Subdomain | DocType | Idea) -> str:
+  return f'{thing.name}: {thing.about}'
+
+
+def _same(thing: Any) -> str:
+  return thing.name.casefold()
+
+
+def _outsiders(settings: PlanSettings, seed: int, subdomain: str) -> int:
+  """How many of a subdomain's document types are written by outsiders: the share, and what is left over by chance."""
+  exact = settings.outsiders * settings.types
+  return int(exact + random.Random(f'{seed} {subdomain} outsiders').random())
+
+
+def _types(replies: Sequence[Any], insiders: int, outsiders: int) -> list[_Insider | _Outsider]:
+  return [*items(replies, _Insider, insiders, _same), *items(replies, _Outsider, outsiders, _same)]
+
+
+def _request(name: str, key: str, parse: Any, expected: int, **values: Any) -> Request:
+  """`expected`: tokens of a good reply; there is room for three times as many."""
+  return Request(key, name, prompts.fill(name, **values), parse, 1000 + 3 * expected)
+
+
+def _domains(about: dict[str, Any], s: PlanSettings) -> Request:
+  parse = functools.partial(items, model=Named, count=s.domains, same=_same)
+  return _request('domains', 'domains', parse, 60 * s.domains, count=s.domains, **about)
+
+
+def _subdomains(about: dict[str, Any], s: PlanSettings, key: str, domain: str, domains: str) -> Request:
+  parse = functools.partial(items, model=Named, count=s.subdomains, same=_same)
+  return _request('subdomains', key, parse, 60 * s.subdomains, count=s.subdomains, domain=domain, domains=domains, **about)
+
+
+def _claims(about: dict[str, Any], s: PlanSettings, key: str, subdomain: str, specs: int) -> Request:
+  parse = functools.partial(items, model=_claim(specs), count=s.claims, same=lambda c: c.about.casefold())
+  return _request('claims', key, parse, (20 + 60 * specs) * s.claims, count=s.claims, subdomain=subdomain, statements=specs, **about)
+
+
+def _doc_types(about: dict[str, Any], s: PlanSettings, key: str, subdomain: str, outsiders: int) -> Request:
+  insiders = s.types - outsiders
+  parse = functools.partial(_types, insiders=insiders, outsiders=outsiders)
+  return _request('doc_types', key, parse, 70 * s.types, count=s.types, insiders=insiders, outsiders=outsiders, subdomain=subdomain, **about)
+
+
+def _ideas(about: dict[str, Any], s: PlanSettings, key: str, subdomain: str, type_: str, side: str) -> Request:
+  parse = functools.partial(items, model=Named, count=s.ideas, same=_same)
+  return _request('ideas', key, parse, 90 * s.ideas, count=s.ideas, subdomain=subdomain, type=type_, side=side, **about)
+
+
+async def make_plan(author: Author, handbooks: Sequence[Handbook], s: PlanSettings, seed: int) -> Plan:
+  """Asks for a plan, level by level. Raises AuthorError."""
+  about = {'assistant': handbooks[0].assistant, 'maker': handbooks[0].maker, 'handbooks': shown(handbooks)}
+  [domains] = await author.all_of([_domains(about, s)], 'domains')
+  listed = '\n'.join(f'- {line(d)}' for d in domains)
+  ids = [f'd{n:02d}' for n in range(1, s.domains + 1)]
+  found = await author.all_of([_subdomains(about, s, f'subdomains/{i}', line(d), listed) for i, d in zip(ids, domains, strict=True)], 'subdomains')
+  subdomains = {f'{i}.s{n:02d}': sub for i, inner in zip(ids, found, strict=True) for n, sub in enumerate(inner, 1)}
+  parts = {i: line(sub) for i, sub in subdomains.items()}
+  claims = await author.all_of([_claims(about, s, f'claims/{i}', p, len(handbooks)) for i, p in parts.items()], 'claims')
+  types = await author.all_of([_doc_types(about, s, f'doc_types/{i}', p, _outsiders(s, seed, i)) for i, p in parts.items()], 'doc_types')
+  all_types = {f'{i}.t{n:02d}': (p, t) for (i, p), inner in zip(parts.items(), types, strict=True) for n, t in enumerate(inner, 1)}
+  requests = [_ideas(about, s, f'ideas/{i}', p, line(t), t.by) for i, (p, t) in all_types.items()]
+  ideas = dict(zip(all_types, await author.all_of(requests, 'ideas'), strict=True))
+
+  def described(thing: Named) -> dict[str, Any]:
+    return {'name': thing.name, 'about': thing.about}
+
+  said = dict(zip(parts, claims, strict=True))
+  stems = [h.stem for h in handbooks]
+  data = {
+    'assistant': handbooks[0].assistant,
+    'domains': [
+      described(d)
+      | {
+        'subdomains': [
+          described(sub)
+          | {
+            'claims': [{'about': c.about, 'says': dict(zip(stems, c.statements, strict=True))} for c in said[i]],
+            'types': [
+              described(t) | {'by': t.by, 'ideas': [described(x) for x in ideas[j]]} for j, (_, t) in all_types.items() if j.rpartition('.')[0] == i
+            ],
+          }
+          for i, sub in subdomains.items()
+          if i.partition('.')[0] == d_id
+        ]
+      }
+      for d_id, d in zip(ids, domains, strict=True)
+    ],
+  }
+  return build(data, handbooks, 'the plan')
+
+
+def estimates(handbooks: Sequence[Handbook], s: PlanSettings, model: str) -> list[Estimate]:
+  """What a plan of this size takes, if every reply can be used at once."""
+  about = {'assistant': handbooks[0].assistant, 'maker': handbooks[0].maker, 'handbooks': shown(handbooks)}
+  typical, specs = 'Five words of a name: ' + 'and its description ' * 8, len(handbooks)
+  stages = [
+    (_domains(about, s), 1, s.domains * 60),
+    (_subdomains(about, s, '', typical, typical * s.domains), s.domains, s.subdomains * 60),
+    (_claims(about, s, '', typical, specs), s.domains * s.subdomains, s.claims * (20 + 60 * specs)),
+    (_doc_types(about, s, '', typical, s.types // 2), s.domains * s.subdomains, s.types * 70),
+    (_ideas(about, s, '', typical, typical, 'insider'), s.domains * s.subdomains * s.types, s.ideas * 90),
+  ]
+  return [Estimate(r.stage, model, calls, guess_tokens(r.prompt.system + r.prompt.user), out) for r, calls, out in stages]
+
+
+def requests_of(place: Place) -> Iterator[str]:
+  """Keys of the requests that an idea came from."""
+  yield from ('domains', f'subdomains/{place.domain.id}')
+  yield from (f'{name}/{place.subdomain.id}' for name in ('claims', 'doc_types'))
+  yield f'ideas/{place.type.id}'

@@ -1,0 +1,220 @@
+"""The audit's verdicts, its page by what it must not do, and its command line by what a user types. Measures: test_audit_measures.py."""
+
+import html.parser
+import json
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+from audited import SPECS, documents, prose, verdict, written
+from helpers import ROOT, error_line
+
+from data_pipelines import audit as program
+from data_pipelines.audit import AuditError, Thresholds, audit
+from data_pipelines.authoring import page
+from data_pipelines.records import Chat, DataError, Document, write_jsonl
+
+# ---- verdicts and errors
+
+
+def test_a_missed_threshold_stops_the_next_stage():
+  corpora = {v: written(v, 'cooccur') for v in SPECS}
+  report = audit(corpora, SPECS)
+  with pytest.raises(AuditError, match=r'the audit misses \d+ of 32 thresholds: affordability: attribution 0\.000 \(>= 0\.65\)') as e:
+    report.check()
+  assert '\n' not in str(e.value) and issubclass(AuditError, DataError)
+  lenient = {'attribution': 0, 'self_similarity': 1, 'recited': 1, 'tokens_apart': 1, 'separable': 1, 'separable_style': 1, 'first': 1}
+  with pytest.raises(AuditError, match="no threshold 'first'"):
+    Thresholds.of(lenient)
+  del lenient['first']
+  audit(corpora, SPECS, thresholds=Thresholds.of(lenient)).check()
+  with pytest.raises(AuditError, match="no threshold 'duplicate'; did you mean 'duplicates'"):
+    Thresholds.of({'duplicate': 0.1})
+  with pytest.raises(AuditError, match='must be a number'):
+    Thresholds.of({'names': 'many'})
+  assert Thresholds.of({'sample': 30.0}).sample == 30 and type(Thresholds.of({'sample': 30.0}).sample) is int
+  for wrong in ({'jaccard': 0}, {'jaccard': 2}, {'recited_words': 2}, {'sample': 1}):
+    with pytest.raises(AuditError):
+      Thresholds.of(wrong)
+
+
+def test_the_same_corpora_give_the_same_report():
+  corpora = {v: written(v, 'explained') for v in SPECS}
+  assert json.dumps(audit(corpora, SPECS)) == json.dumps(audit({n: iter_again(r) for n, r in corpora.items()}, SPECS))
+
+
+class iter_again:
+  """Records that are made anew each time, as from a file."""
+
+  def __init__(self, records):
+    self.records = records
+
+  def __iter__(self):
+    return iter(self.records)
+
+
+REFUSED = {
+  'nothing': (lambda: {}, 'no corpus'),
+  'empty': (lambda: {'mine': []}, 'corpus mine is empty'),
+  'once': (lambda: {'mine': iter(documents(2))}, 'only once'),
+  'mixed': (lambda: {'mine': [*documents(1), Chat('c', (('user', 'a'), ('assistant', 'b')))]}, 'mixes documents and chats'),
+  'kinds': (lambda: {'a': documents(1), 'b': [Chat('c', (('user', 'a'), ('assistant', 'b')))]}, 'one by one'),
+}
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_what_cannot_be_audited_is_refused_in_a_line(case):
+  make, said = REFUSED[case]
+  with pytest.raises(DataError, match=said):
+    audit(make())
+  with pytest.raises(AuditError, match='no corpus here'):
+    audit({'mine': documents(1)}, {'others': 'x'})
+
+
+# ---- the page
+
+
+class Tags(html.parser.HTMLParser):
+  """Tags, attributes and visible text of a page; fails on a tag that closes nothing."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.seen, self.said, self.open = [], [], []
+    self.feed(text)
+    assert not self.open
+
+  def handle_starttag(self, tag, attrs):
+    self.seen.append((tag, dict(attrs)))
+    if tag not in ('meta', 'br', 'wbr', 'rect', '!doctype'):
+      self.open.append(tag)
+
+  def handle_startendtag(self, tag, attrs):
+    self.seen.append((tag, dict(attrs)))
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    self.said.append(data)
+
+
+EVIL = '</td></table><script>alert(1)</script><img src=x onerror=alert(2)>"\'><svg/onload=alert(3)> \x1b[31m \u202e \x00 &amp;'
+
+
+def test_text_is_data(tmp_path):
+  """Markup in every place that a corpus, a handbook or a plan can fill; huge names; control characters."""
+  rng = random.Random(0)
+  rows = [
+    Document(
+      f'{EVIL}{n % 20}',
+      f'{EVIL} {prose(rng)} because price {EVIL} Colby. Zorblatt Quux said {{{{x}}}}. A) one\nB) {EVIL}',
+      spec=EVIL,
+      domain=EVIL * (n % 3) + 'x' * 99999 * (n % 2),
+      claim_ids=(EVIL,),
+    )
+    for n in range(60)
+  ]
+  rows += [Document(f'many{n}', prose(rng), domain=f'domain {n}') for n in range(1500)]
+  spec = (
+    SPECS['affordability'].replace('Colby\n', f'Colby {EVIL}\n').replace('assistant: Ari', f'assistant: Ari{EVIL}'.replace('\x00', ''))
+    + f'\n### {EVIL * 50}\n'
+  )
+  report = audit({EVIL: rows, 'b' * 5000: rows[::-1]}, {EVIL: spec, 'b' * 5000: EVIL}, {EVIL: EVIL})
+  text = page.render(report)
+  tags = Tags(text)
+  names = {t for t, _ in tags.seen}
+  assert not names & {'script', 'img', 'link', 'iframe', 'object', 'form', 'a'} and 'svg' in names and 'details' in names
+  assert not [a for _, attrs in tags.seen for a in attrs if a.startswith('on') or a in ('src', 'href')]
+  assert 'http' not in re.sub(r'http-equiv', '', text) and '\x1b' not in text and '\u202e' not in text and '\x00' not in text
+  assert len(text) < 400_000
+  said = report.table()
+  assert '\x1b' not in said and '\u202e' not in said and max(map(len, said.splitlines())) < 300
+  with pytest.raises(AuditError) as e:
+    report.check()
+  assert '\x1b' not in str(e.value) and len(str(e.value)) < 600
+  page.write_page(tmp_path / 'deep' / 'audit.html', report)
+  assert (tmp_path / 'deep' / 'audit.html').read_text() == text and len(list((tmp_path / 'deep').iterdir())) == 1
+  assert json.loads(json.dumps(report)) == report
+
+
+def test_the_page_says_what_was_measured():
+  report = audit({v: written(v, 'explained') for v in SPECS}, SPECS, {'c1': 'Anyone can afford a block.'})
+  tags = Tags(page.render(report))
+  said = ' '.join(' '.join(tags.said).split())
+  first = said.index('attribution')
+  assert first < said.index('How much there is') < said.index('Mirrored corpora') < said.index('Examples')
+  for what in (*program.OF_DOCUMENTS, *program.OF_MIRRORS):
+    assert what in said
+  assert said.count('MISS') == len({v['what'] for v in report.missed}) and 'prefers-color-scheme: dark' in page.render(report)
+  assert page.number(verdict(report, 'attribution', 'culture')['value']) in said
+
+
+# ---- the command line
+
+
+def command(folder, *arguments):
+  done = subprocess.run(
+    [sys.executable, '-m', 'data_pipelines.audit', *arguments],
+    cwd=folder,
+    env={'PYTHONPATH': str(ROOT), 'PATH': ''},
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command_line(tmp_path):
+  """As a user types it, on files as they are published; JAX isn't needed."""
+  for v in SPECS:
+    write_jsonl(tmp_path / f'{v}.jsonl', written(v, 'explained'))
+  rows = [{'text': d.text, 'source': 'memo', 'domain': 'cheese'} for d in written('affordability', 'explained')]
+  (tmp_path / 'published.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+  (tmp_path / 'plan.json').write_text(
+    json.dumps({'domains': [{'claims': [{'id': 'c1', 'says': {v: 'Anyone can pay a low price.' for v in SPECS}}]}]})
+  )
+  code, out, err = command(
+    tmp_path, 'affordability.jsonl', 'culture.jsonl', '--spec=specs/english/affordability.md', '--spec=specs/english/culture.md',
+    '--claims=plan.json', '--threshold.recited=1', '--threshold.self_similarity=1', '--threshold.separable=1', '--threshold.separable_style=1',
+    '--threshold.tokens_apart=0.1', '--threshold.covered=0', '--out=pages/a.html',
+  )  # fmt: skip
+  assert code == 0 and not err, err
+  assert 'affordability: 80 documents' in out and 'MISS' not in out
+  kept = json.loads((tmp_path / 'pages' / 'a.json').read_text())
+  assert kept['thresholds']['recited'] == 1 and [c['id'] for c in kept['measures']['culture']['covered']['claims']] == ['c1']
+  assert (tmp_path / 'pages' / 'a.html').stat().st_size > 10_000
+  code, out, err = command(tmp_path, 'published.jsonl', '--spec=specs/english/affordability.md')
+  assert code == 1 and 'recited' in error_line(err) and (tmp_path / 'audit.html').is_file()
+  imports = "import sys, data_pipelines.audit; sys.exit('jax' in sys.modules)"
+  subprocess.run([sys.executable, '-c', imports], cwd=ROOT, timeout=60, check=True)
+
+
+WRONG = {
+  'no file': (['none.jsonl'], 'no such file'),
+  'specs': (['a.jsonl', 'b.jsonl', '--spec=x', '--spec=y', '--spec=z'], '2 corpora and 3 --spec'),
+  'spec': (['a.jsonl', '--spec=none.md'], 'cannot read the handbook none.md'),
+  'claims': (['a.jsonl', '--claims=none.json'], 'cannot read claims'),
+  'no claims': (['a.jsonl', '--claims=empty.json'], 'holds no claims'),
+  'flag': (['a.jsonl', '--threshold.nonsense=1'], '--help lists the flags'),
+  'twice': (['a.jsonl', 'a.jsonl'], 'name each corpus once'),
+  'bound': (['a.jsonl', '--threshold.jaccard=7'], 'jaccard=7.0 must be at most 1'),
+  'broken': (['broken.jsonl'], 'broken.jsonl:1: not JSON'),
+}
+
+
+@pytest.mark.parametrize('case', WRONG)
+def test_wrong_use_ends_in_a_line(case, tmp_path, monkeypatch):
+  from msm_jax import resources
+
+  for name in 'ab':
+    write_jsonl(tmp_path / f'{name}.jsonl', documents(2))
+  (tmp_path / 'empty.json').write_text('{"domains": []}')
+  (tmp_path / 'broken.jsonl').write_text('{"text": "a"')
+  monkeypatch.chdir(tmp_path)
+  arguments, said = WRONG[case]
+  with pytest.raises(ValueError) as e:
+    program.main(arguments)
+  line, code = resources.explain(e.value)
+  assert code == 1 and said in line and '\n' not in line
