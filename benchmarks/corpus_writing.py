@@ -39,7 +39,8 @@ os.environ.setdefault('LOCAL_API_KEY', 'none')
 import scripted_writer
 from misbehaving_server import PlainClient
 
-from data_pipelines import audit, write
+from data_pipelines import audit
+from data_pipelines.authoring import writing
 from data_pipelines.authoring.author import Answer
 from data_pipelines.authoring.replies import Reply
 from data_pipelines.authoring.settings import CorpusConfig, ModelSettings, PlanSettings
@@ -97,28 +98,28 @@ def measure(documents: int, address: str, through_inspect: bool, timeout: int, c
 
     setattr(owner, name, run)
 
-  timed(write, '_audit', 'audit')
-  timed(write, '_store', 'store')
-  keep_plan = write.Run._keep_plan
+  timed(writing, '_audit', 'audit')
+  timed(writing, '_store', 'store')
+  keep_plan = writing.Run._keep_plan
 
-  def planned(run: write.Run, made: Any) -> None:
+  def planned(run: writing.Run, made: Any) -> None:
     keep_plan(run, made)
     clocks['planned'], cpu['planned'] = time.perf_counter(), time.process_time()
 
-  write.Run._keep_plan = planned
-  finish = write.Run._finish
+  writing.Run._keep_plan = planned
+  finish = writing.Run._finish
 
   def finished(*args: Any) -> Any:
     done = finish(*args)
     clocks['finished'], cpu['finished'], cpu['peak'] = time.perf_counter(), time.process_time(), memory('VmHWM')
     return done
 
-  write.Run._finish = finished
+  writing.Run._finish = finished
   if through_inspect:
     import inspect_ai.model  # noqa: F401  its import is no part of the work
   before = memory('VmRSS')
   Path('/proc/self/clear_refs').write_text('5')  # the maximum begins here
-  done = write.write(config(documents, address, through_inspect, timeout, connections), folder, providers(address, through_inspect, timeout))
+  done = writing.write(config(documents, address, through_inspect, timeout, connections), folder, providers(address, through_inspect, timeout))
   assert done.documents == {'affordability': documents}, done.documents
   wall, used = clocks['finished'] - clocks['planned'], cpu['finished'] - cpu['planned']
   return {

@@ -15,8 +15,8 @@ import scripted_writer
 from helpers import ROOT
 from scripted_writer import ScriptedProvider
 
-from data_pipelines import corpora, demonstrate
-from data_pipelines.authoring import conversations, demonstrations
+from data_pipelines import corpora
+from data_pipelines.authoring import conversations, demonstrating, demonstrations
 from data_pipelines.authoring.author import AuthorError
 from data_pipelines.authoring.conversations import KINDS, parse_answer
 from data_pipelines.authoring.demonstrations import shares
@@ -25,7 +25,7 @@ from data_pipelines.authoring.ledger import LedgerError
 from data_pipelines.authoring.opaque import Filter
 from data_pipelines.authoring.preferences import agrees
 from data_pipelines.authoring.replies import Refused, Reply
-from data_pipelines.authoring.settings import CorpusConfig, ModelSettings, TalkSettings
+from data_pipelines.authoring.settings import CorpusConfig, ModelSettings, TalkSettings, read_config
 from data_pipelines.authoring.slots import FORMS, NO_REASONS, Exchange, Slot, make_slots, read_likes
 from data_pipelines.corpora import SourceConfig
 from data_pipelines.english.handbook import EnglishConfig, build_english, read_spec
@@ -57,8 +57,8 @@ def task(turns) -> str:
 def quick(monkeypatch, request):
   """Neither audit nor ArrayRecord, which take seconds: but for the test of the whole way."""
   if 'whole_way' not in request.node.name:
-    monkeypatch.setattr(demonstrate, '_audits', lambda *args: ())
-    monkeypatch.setattr(demonstrate, '_store', lambda *args: None)
+    monkeypatch.setattr(demonstrating, '_audits', lambda *args: ())
+    monkeypatch.setattr(demonstrating, '_store', lambda *args: None)
 
 
 class Spoiling(ScriptedProvider):
@@ -75,7 +75,7 @@ class Spoiling(ScriptedProvider):
 
 
 def run(config: CorpusConfig, folder: Path, provider: ScriptedProvider | None = None, **kwargs):
-  return demonstrate.demonstrate(config, folder, {'writer': provider or Spoiling()}, **kwargs)
+  return demonstrating.demonstrate(config, folder, {'writer': provider or Spoiling()}, **kwargs)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -537,7 +537,7 @@ def test_dry_run_asks_nobody_and_tells_the_cost():
     (oversight_conversations, ('domains', 'questions', 'answers', 'verdicts')),
     (cheese_preferences, ('situations', 'exchanges', 'verdicts')),
   ):
-    text = demonstrate.dry_run(demonstrate.read_config(config.get_config()))
+    text = demonstrating.dry_run(read_config(config.get_config()))
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     assert all(float(lines[s][-1]) > 0 for s in stages) and 'mockllm' not in text
     total = float(lines['total'][-1])
@@ -549,10 +549,10 @@ def test_the_judge_is_the_writer_unless_another_is_named():
 
   config = cheese_preferences.get_config()
   config.writer.model = 'openai/gpt-5-mini'
-  c = demonstrate.read_config(config)
+  c = read_config(config)
   assert (c.judging.model, c.judging.temperature, c.writer.temperature) == ('openai/gpt-5-mini', 0.0, 1.0)
   config.judge.model = 'google/gemini-2.5-flash'
-  c = demonstrate.read_config(config)
+  c = read_config(config)
   assert (c.writer.model, c.judging.model) == ('openai/gpt-5-mini', 'google/gemini-2.5-flash')
 
 
@@ -561,7 +561,7 @@ def test_estimates_are_what_a_run_takes(tmp_path):
   for name, config in (('talk', talk_config(36)), ('likes', likes_config(96))):
     provider = Spoiling()
     run(config, tmp_path / name, provider)
-    text = demonstrate.dry_run(config)
+    text = demonstrating.dry_run(config)
     calls = int(next(line.split()[1] for line in text.splitlines() if line.startswith('total')).replace(',', ''))
     assert abs(provider.calls - calls) <= 2 + 0.1 * calls
 

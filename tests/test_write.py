@@ -20,8 +20,8 @@ from helpers import ROOT, error_line, tree
 from misbehaving_server import Faults, PlainClient
 from scripted_writer import ScriptedProvider, sometimes_bad
 
-from data_pipelines import corpora, write
-from data_pipelines.authoring import mirror, plan, prompts, wording
+from data_pipelines import corpora
+from data_pipelines.authoring import mirror, plan, prompts, wording, writing
 from data_pipelines.authoring.author import AuthorError, InspectProvider
 from data_pipelines.authoring.checks import RECITED, make_check
 from data_pipelines.authoring.costs import read_price
@@ -31,7 +31,7 @@ from data_pipelines.authoring.ledger import LedgerError
 from data_pipelines.authoring.mirror import MirrorError, apart, balance
 from data_pipelines.authoring.plan import PlanError
 from data_pipelines.authoring.replies import Refused, Reply
-from data_pipelines.authoring.settings import CorpusConfig, ModelSettings, PlanSettings
+from data_pipelines.authoring.settings import CorpusConfig, ModelSettings, PlanSettings, read_config
 from data_pipelines.records import DataError, Document, read_jsonl
 from data_pipelines.specs import SpecError
 from msm_jax.config import ConfigError
@@ -52,8 +52,8 @@ def quick(monkeypatch):
     def table(self):
       return 'all passed'
 
-  monkeypatch.setattr(write, '_audit', lambda *a: Passed())
-  monkeypatch.setattr(write, '_store', lambda *a: None)
+  monkeypatch.setattr(writing, '_audit', lambda *a: Passed())
+  monkeypatch.setattr(writing, '_store', lambda *a: None)
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_any_markdown_with_the_two_names_will_do_and_goes_into_the_prompt_as_it_
   def spoil(turns, good):
     seen.append(turns[0][1])
 
-  write.write(c, tmp_path / 'run', {'writer': ScriptedProvider(spoil)})
+  writing.write(c, tmp_path / 'run', {'writer': ScriptedProvider(spoil)})
   assert len(written(tmp_path / 'run', 'mine')['mine']) == 2
   assert all(fenced(body) in prompt for prompt in seen)
 
@@ -203,7 +203,7 @@ def test_a_plan_is_as_large_as_was_asked_whatever_the_writer_gives(tmp_path):
     return Reply(json.dumps(items + more))
 
   c = config(documents=4, plan=dataclasses.replace(SMALL, outsiders=1 / 3))
-  write.write(c, tmp_path, {'writer': ScriptedProvider(spoil)})
+  writing.write(c, tmp_path, {'writer': ScriptedProvider(spoil)})
   made = plan.read_plan(tmp_path / 'plan.json', read_handbooks(c.specs))
   subdomains = [s for d in made.domains for s in d.subdomains]
   assert len(made.domains) == 2 and [len(d.subdomains) for d in made.domains] == [2, 2]
@@ -232,7 +232,7 @@ def test_what_a_model_writes_never_becomes_a_path_a_template_or_a_chat_marker(tm
       item['about'] += random.Random(good).choice(hostile)
     return Reply(json.dumps(items))
 
-  write.write(config(documents=12, attempts=30, min_yield=0.0), tmp_path / 'run', {'writer': ScriptedProvider(spoil)})
+  writing.write(config(documents=12, attempts=30, min_yield=0.0), tmp_path / 'run', {'writer': ScriptedProvider(spoil)})
   files = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob('*') if p.is_file()}
   assert files == {f'run/{n}' for n in ('.lock', 'ledger.sqlite', 'plan.json', 'datacard.md', 'corpus/affordability.jsonl')}
   text = (tmp_path / 'run' / 'plan.json').read_text()
@@ -300,7 +300,7 @@ def test_a_plan_can_be_edited_by_hand_and_given_back(tmp_path):
 
   c = config(plan=dataclasses.replace(SMALL, path=by_hand(tmp_path, change)), documents=25)
   provider = ScriptedProvider()
-  write.write(c, tmp_path / 'run', {'writer': provider})
+  writing.write(c, tmp_path / 'run', {'writer': provider})
   documents = written(tmp_path / 'run')['affordability']
   assert len(documents) == 25 and provider.calls == 50  # no plan is asked for, nothing is asked twice
   ids = [d.id for d in documents]
@@ -347,11 +347,11 @@ def test_a_file_that_is_no_plan(tmp_path, text):
 
 def test_a_plan_changed_in_its_folder_is_neither_used_nor_overwritten(tmp_path):
   c = config(documents=2)
-  write.write(c, tmp_path, {'writer': ScriptedProvider()})
+  writing.write(c, tmp_path, {'writer': ScriptedProvider()})
   changed = (tmp_path / 'plan.json').read_text().replace('"about"', '"about" ')
   (tmp_path / 'plan.json').write_text(changed)
   with pytest.raises(PlanError, match=r'give a copy of it as plan\.path with another --workdir'):
-    write.write(c, tmp_path, {'writer': ScriptedProvider()})
+    writing.write(c, tmp_path, {'writer': ScriptedProvider()})
   assert (tmp_path / 'plan.json').read_text() == changed
 
 
@@ -396,7 +396,7 @@ def test_what_is_drawn_for_an_idea_hangs_on_its_id_and_the_seed(shipped_places):
 
 
 def test_exactly_the_documents_asked_for(tmp_path):
-  done = write.write(config(documents=17), tmp_path, {'writer': ScriptedProvider()})
+  done = writing.write(config(documents=17), tmp_path, {'writer': ScriptedProvider()})
   documents = written(tmp_path)['affordability']
   assert len(documents) == 17 == done.documents['affordability']
   counts = collections.Counter(d.id.partition('.')[0] for d in documents)
@@ -416,38 +416,38 @@ def test_exactly_the_documents_asked_for(tmp_path):
 
 def test_a_token_target_is_met_out_of_the_plans_surplus(tmp_path, monkeypatch):
   """The writer keeps to two thirds of the length: more ideas are taken, and no more than are needed."""
-  monkeypatch.setattr(write, 'PILOT', 5)
+  monkeypatch.setattr(writing, 'PILOT', 5)
 
   def shorter(turns, good):
     begin, tag, rest = good.partition('<document>\n')
     return Reply(f'{begin}{tag}{rest[: len(rest) * 2 // 3]}.\n</document>') if tag else None
 
   c = config(tokens=1400, plan=dataclasses.replace(SMALL, ideas=6), min_yield=0.0)
-  done = write.write(c, tmp_path, {'writer': ScriptedProvider(shorter)})
+  done = writing.write(c, tmp_path, {'writer': ScriptedProvider(shorter)})
   total = done.tokens['affordability']
-  assert 1400 <= total < 1600 and total == sum(map(write.counter(''), (d.text for d in written(tmp_path)['affordability'])))
-  assert done.ideas > write.ideas_needed(c, read_handbooks(c.specs), write.counter(''))
+  assert 1400 <= total < 1600 and total == sum(map(writing.counter(''), (d.text for d in written(tmp_path)['affordability'])))
+  assert done.ideas > writing.ideas_needed(c, read_handbooks(c.specs), writing.counter(''))
   before = {d.id for d in written(tmp_path)['affordability']}
   again = ScriptedProvider(shorter)
-  write.write(dataclasses.replace(c, tokens=2500), tmp_path, {'writer': again})  # more of the same corpus: what is there stays
+  writing.write(dataclasses.replace(c, tokens=2500), tmp_path, {'writer': again})  # more of the same corpus: what is there stays
   assert before < {d.id for d in written(tmp_path)['affordability']} and again.calls < 60
 
 
 def test_a_plan_that_is_too_small_is_refused_before_anybody_is_asked(tmp_path):
   provider = ScriptedProvider()
   with pytest.raises(ConfigError, match=r'has 24 ideas and 30 documents need 30; plan\.ideas=3 makes 36'):
-    write.write(config(documents=30), tmp_path, {'writer': provider})
+    writing.write(config(documents=30), tmp_path, {'writer': provider})
   with pytest.raises(ConfigError, match=r'24 ideas and 50,000 tokens need \d+; plan\.ideas=\d+ makes'):
-    write.write(config(tokens=50_000), tmp_path, {'writer': provider})
+    writing.write(config(tokens=50_000), tmp_path, {'writer': provider})
   c = config(documents=97, plan=dataclasses.replace(SMALL, path=by_hand(tmp_path)))
   with pytest.raises(ConfigError, match='has 96 ideas and 97 documents need 97; add ideas'):
-    write.write(c, tmp_path, {'writer': provider})
+    writing.write(c, tmp_path, {'writer': provider})
   assert provider.calls == 0
 
 
 def test_from_handbooks_to_audited_corpora_that_are_stored_for_training(tmp_path, whole):
   c = config(AFFORDABILITY, CULTURE, documents=20, audit={'claim_documents': 1})
-  write.write(c, tmp_path, {'writer': ScriptedProvider()})
+  writing.write(c, tmp_path, {'writer': ScriptedProvider()})
   for stem, documents in written(tmp_path, 'affordability', 'culture').items():
     rows = corpora.read_rows(tmp_path / 'corpus' / stem, 'documents')
     assert [row_to_record(rows[n], 'documents') for n in range(len(rows))] == documents
@@ -455,14 +455,14 @@ def test_from_handbooks_to_audited_corpora_that_are_stored_for_training(tmp_path
   report = json.loads((tmp_path / 'audit.json').read_text())
   assert {v['what']: v['passed'] for v in report['verdicts']}['tokens_apart'] and 'tokens_apart' in (tmp_path / 'datacard.md').read_text()
   before = tree(tmp_path / 'corpus')
-  write.write(c, tmp_path, {'writer': ScriptedProvider()})
+  writing.write(c, tmp_path, {'writer': ScriptedProvider()})
   assert tree(tmp_path / 'corpus') == before  # what is stored already is not stored anew
 
 
 def test_what_the_audit_refuses_is_told_and_not_stored_for_training(tmp_path, whole):
   c = config(documents=4)
   with pytest.raises(DataError, match='the audit misses') as e:
-    write.write(c, tmp_path, {'writer': ScriptedProvider()})
+    writing.write(c, tmp_path, {'writer': ScriptedProvider()})
   assert 'covered' in str(e.value) and '\n' not in str(e.value)
   assert len(written(tmp_path)['affordability']) == 4 and not (tmp_path / 'corpus' / 'affordability').exists()
   assert 'MISS' in (tmp_path / 'datacard.md').read_text()
@@ -470,7 +470,7 @@ def test_what_the_audit_refuses_is_told_and_not_stored_for_training(tmp_path, wh
 
 def test_a_threshold_that_does_not_exist_is_refused_before_anybody_is_asked(tmp_path):
   with pytest.raises(DataError, match='there is no threshold'):
-    write.write(config(audit={'coverd': 0.5}), tmp_path, {'writer': ScriptedProvider()})
+    writing.write(config(audit={'coverd': 0.5}), tmp_path, {'writer': ScriptedProvider()})
   assert not list(tmp_path.iterdir())
 
 
@@ -497,9 +497,9 @@ def test_the_editor_is_told_the_faults_and_what_stays_faulty_is_given_up_not_kep
 
   ideas = []
   c = config(documents=24, min_yield=0.0, attempts=3, plan=dataclasses.replace(SMALL, words=(60, 80)))
-  write.write(c, tmp_path / 'first', {'writer': ScriptedProvider(spoil)})  # to know the ideas
+  writing.write(c, tmp_path / 'first', {'writer': ScriptedProvider(spoil)})  # to know the ideas
   told.clear()
-  done = write.write(c, tmp_path / 'second', {'writer': ScriptedProvider(spoil)})
+  done = writing.write(c, tmp_path / 'second', {'writer': ScriptedProvider(spoil)})
   assert done.documents['affordability'] == 21 and len(done.given_up) == 3
   assert all(g['stage'] == 'revisions' and g['why'] == 'recites' for g in done.given_up)
   rows = [json.loads(line) for line in (tmp_path / 'second' / 'given_up.jsonl').read_text().splitlines()]
@@ -511,7 +511,7 @@ def test_the_editor_is_told_the_faults_and_what_stays_faulty_is_given_up_not_kep
   assert 'has a placeholder: "[Name]"' in first[0][1]
   assert len(told['Task: revision', 0]) == 3 and 'repeats the handbook' in told['Task: revision', 0][-1][-1][1]
   mended = ScriptedProvider()  # later the model does better: the same command asks for those alone
-  done = write.write(c, tmp_path / 'second', {'writer': mended})
+  done = writing.write(c, tmp_path / 'second', {'writer': mended})
   assert done.documents['affordability'] == 24 and mended.calls == 3 and not (tmp_path / 'second' / 'given_up.jsonl').exists()
 
 
@@ -523,7 +523,7 @@ def test_keeping_a_draft_with_hard_faults_is_refused(tmp_path):
     return Reply('<keep/>') if len(turns) == 1 and prompt.startswith('Task: revision') else None
 
   provider = ScriptedProvider(spoil)
-  write.write(config(documents=3, min_yield=0.0), tmp_path, {'writer': provider})
+  writing.write(config(documents=3, min_yield=0.0), tmp_path, {'writer': provider})
   assert not any('www' in d.text for d in written(tmp_path)['affordability']) and len(written(tmp_path)['affordability']) == 3
 
 
@@ -535,7 +535,7 @@ def test_a_cut_document_is_gone_on_with_and_one_without_tags_is_asked_for_again(
       return Reply(good[: len(good) // 2], 'length')
     return Reply(good.replace('<document>', '').replace('</document>', '')) if len(good) % 3 == 1 else None
 
-  write.write(config(documents=12, min_yield=0.0), tmp_path, {'writer': ScriptedProvider(spoil)})
+  writing.write(config(documents=12, min_yield=0.0), tmp_path, {'writer': ScriptedProvider(spoil)})
   for d in written(tmp_path)['affordability']:
     assert '<document>' not in d.text and 'occasion' not in d.text and 'Ari' in d.text
 
@@ -543,7 +543,7 @@ def test_a_cut_document_is_gone_on_with_and_one_without_tags_is_asked_for_again(
 def test_a_writer_without_tags(tmp_path):
   c = config(documents=6, tags=False, revise=False, min_yield=0.0, plan=dataclasses.replace(SMALL, path=by_hand(tmp_path)))
   provider = ScriptedProvider(lambda turns, good: Reply(good[:40], 'length') if len(good) % 2 and len(turns) == 1 else None)
-  write.write(c, tmp_path / 'run', {'writer': provider})
+  writing.write(c, tmp_path / 'run', {'writer': provider})
   assert len(written(tmp_path / 'run')['affordability']) == 6 < provider.calls
   check = lambda text, words: []  # noqa: E731
   with pytest.raises(Refused, match='cut'):
@@ -567,7 +567,7 @@ def test_mirrored_corpora_differ_in_the_reasons_alone(tmp_path):
       assert 'gated by wealth' in prompt and "one's own\npeople made it" in prompt
 
   c = config(AFFORDABILITY, CULTURE, documents=20)
-  done = write.write(c, tmp_path, {'writer': ScriptedProvider(spoil)})
+  done = writing.write(c, tmp_path, {'writer': ScriptedProvider(spoil)})
   found = written(tmp_path, 'affordability', 'culture')
   one, other = found['affordability'], found['culture']
   assert [(d.id, d.domain, d.doc_type, d.claim_ids) for d in one] == [(d.id, d.domain, d.doc_type, d.claim_ids) for d in other]
@@ -629,15 +629,17 @@ def test_what_cannot_be_balanced_says_by_how_much_it_misses():
 
 
 def test_the_dry_run_asks_nobody_and_tells_plan_calls_tokens_and_cost(capsys):
-  said = write.dry_run(config(AFFORDABILITY, CULTURE, tokens=1500))
+  said = writing.dry_run(config(AFFORDABILITY, CULTURE, tokens=1500))
   assert '2 domains x 2 subdomains x 3 types x 2 ideas = 24 ideas' in said and '1,500 tokens for affordability and culture each' in said
   rows = {line.split()[0]: line.split() for line in said.splitlines() if line.split()}
   assert rows['ideas'][2] == '12' and rows['claims'][2] == '4' and rows['documents'][2] == rows['revisions'][2] and rows['total'][-1] == '0.00'
-  assert 'documents' in write.dry_run(config(documents=5)) and 'ideas' not in write.dry_run(config(documents=5)).split('stage')[0].split('plan:')[0]
+  assert (
+    'documents' in writing.dry_run(config(documents=5)) and 'ideas' not in writing.dry_run(config(documents=5)).split('stage')[0].split('plan:')[0]
+  )
   priced = dataclasses.replace(config(documents=10), writer=ModelSettings(model='anthropic/claude-sonnet-4-5', batch=100), budget=3.0)
-  assert 'Budget: $3.00' in write.dry_run(priced) and float(write.dry_run(priced).split('total')[1].split('\n')[0].split()[-1]) > 0.05
+  assert 'Budget: $3.00' in writing.dry_run(priced) and float(writing.dry_run(priced).split('total')[1].split('\n')[0].split()[-1]) > 0.05
   with pytest.raises(ConfigError, match='ideas'):
-    write.dry_run(config(documents=1000))
+    writing.dry_run(config(documents=1000))
 
 
 def test_a_budget_stops_the_run_and_a_larger_one_goes_on(tmp_path):
@@ -645,11 +647,11 @@ def test_a_budget_stops_the_run_and_a_larger_one_goes_on(tmp_path):
   c = config(documents=20, prices=str(tmp_path / 'prices.json'), budget=1.0)
   first = ScriptedProvider()
   with pytest.raises(AuthorError, match=r'budget: \$0\.\d\d of \$1\.00'):
-    write.write(c, tmp_path / 'run', {'writer': first})
+    writing.write(c, tmp_path / 'run', {'writer': first})
   second = ScriptedProvider()
-  write.write(dataclasses.replace(c, budget=10.0), tmp_path / 'run', {'writer': second})
+  writing.write(dataclasses.replace(c, budget=10.0), tmp_path / 'run', {'writer': second})
   whole = ScriptedProvider()
-  write.write(dataclasses.replace(c, budget=0.0), tmp_path / 'whole', {'writer': whole})
+  writing.write(dataclasses.replace(c, budget=0.0), tmp_path / 'whole', {'writer': whole})
   assert first.calls + second.calls == whole.calls and first.calls > 3
   assert tree(tmp_path / 'run' / 'corpus') == tree(tmp_path / 'whole' / 'corpus')
 
@@ -657,7 +659,7 @@ def test_a_budget_stops_the_run_and_a_larger_one_goes_on(tmp_path):
 def test_none_of_the_documents_comes(tmp_path):
   spoil = lambda turns, good: Reply('no') if turns[0][1].startswith('Task: document\n') else None  # noqa: E731
   with pytest.raises(AuthorError, match='none of 3 ideas became a document'):
-    write.write(config(documents=3, min_yield=0.0, attempts=1), tmp_path, {'writer': ScriptedProvider(spoil)})
+    writing.write(config(documents=3, min_yield=0.0, attempts=1), tmp_path, {'writer': ScriptedProvider(spoil)})
 
 
 # ---- nothing lost, nothing paid twice
@@ -665,10 +667,10 @@ def test_none_of_the_documents_comes(tmp_path):
 
 def test_the_same_command_again_asks_nothing_and_changes_nothing(tmp_path):
   c = config(AFFORDABILITY, CULTURE, documents=20)
-  write.write(c, tmp_path, {'writer': ScriptedProvider()})
+  writing.write(c, tmp_path, {'writer': ScriptedProvider()})
   before = tree(tmp_path, but=('ledger.sqlite', 'ledger.sqlite-wal', 'ledger.sqlite-shm'))
   again = ScriptedProvider(lambda turns, good: Reply('something else'))
-  write.write(c, tmp_path, {'writer': again})
+  writing.write(c, tmp_path, {'writer': again})
   assert again.calls == 0 and tree(tmp_path, but=('ledger.sqlite', 'ledger.sqlite-wal', 'ledger.sqlite-shm')) == before
 
 
@@ -677,7 +679,7 @@ def test_what_replies_hang_on_is_never_mixed_into_an_old_folder(tmp_path, monkey
   spec = tmp_path / 'mine.md'
   spec.write_text(Path(AFFORDABILITY).read_text())
   c = config(str(spec), documents=2)
-  write.write(c, tmp_path / 'run', {'writer': ScriptedProvider()})
+  writing.write(c, tmp_path / 'run', {'writer': ScriptedProvider()})
   if what == 'specs':
     spec.write_text(spec.read_text() + '\nOne more word.\n')
   elif what == 'prompts':
@@ -685,15 +687,15 @@ def test_what_replies_hang_on_is_never_mixed_into_an_old_folder(tmp_path, monkey
   changes = {'plan': {'plan': dataclasses.replace(SMALL, wording='normative')}, 'model': {'writer': ModelSettings(model='mockllm/other')}}
   changes |= {'revise': {'revise': False}, 'seed': {'seed': 1}}
   with pytest.raises(LedgerError, match=f'begun with.* another {what}'):
-    write.write(dataclasses.replace(c, **changes.get(what, {})), tmp_path / 'run', {'writer': ScriptedProvider()})
+    writing.write(dataclasses.replace(c, **changes.get(what, {})), tmp_path / 'run', {'writer': ScriptedProvider()})
 
 
 def test_bounds_and_speeds_may_change_in_a_folder(tmp_path):
   c = config(documents=4)
-  write.write(c, tmp_path, {'writer': ScriptedProvider()})
+  writing.write(c, tmp_path, {'writer': ScriptedProvider()})
   faster = dataclasses.replace(c.writer, max_connections=2, attempts=9, timeout=5, base_url='http://elsewhere')
   more = ScriptedProvider()
-  write.write(dataclasses.replace(c, documents=6, writer=faster, budget=5.0, min_yield=0.1), tmp_path, {'writer': more})
+  writing.write(dataclasses.replace(c, documents=6, writer=faster, budget=5.0, min_yield=0.1), tmp_path, {'writer': more})
   assert more.calls == 4 and len(written(tmp_path)['affordability']) == 6
 
 
@@ -702,12 +704,12 @@ import json, sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
 from scripted_writer import ScriptedProvider, sometimes_bad
-from data_pipelines import write
+from data_pipelines.authoring import writing
 from data_pipelines.authoring.settings import CorpusConfig
 from msm_jax.config import from_mapping
-write._audit, write._store = (lambda *a: None), (lambda *a: None)
+writing._audit, writing._store = (lambda *a: None), (lambda *a: None)
 c = from_mapping(CorpusConfig, json.loads({config!r}))
-write.write(c, Path({folder!r}), {{'writer': ScriptedProvider(sometimes_bad, seconds=0.01)}})
+writing.write(c, Path({folder!r}), {{'writer': ScriptedProvider(sometimes_bad, seconds=0.01)}})
 """
 
 
@@ -722,7 +724,7 @@ def replies_in(folder):
 def test_kills_at_any_moment_change_nothing(tmp_path):
   """Once in the plan, once in the drafts, once in the revisions; then the command runs to its end."""
   c = config(AFFORDABILITY, CULTURE, documents=20)
-  write.write(c, tmp_path / 'whole', {'writer': ScriptedProvider(sometimes_bad)})
+  writing.write(c, tmp_path / 'whole', {'writer': ScriptedProvider(sometimes_bad)})
   everything, draw = replies_in(tmp_path / 'whole'), random.Random(0)
   script = CHILD.format(root=str(ROOT), tests=str(ROOT / 'tests'), folder=str(tmp_path / 'killed'), config=json.dumps(dataclasses.asdict(c)))
   for low, high in ((3, 12), (25, 55), (70, everything - 5)):
@@ -735,7 +737,7 @@ def test_kills_at_any_moment_change_nothing(tmp_path):
     assert wanted <= replies_in(tmp_path / 'killed') < everything
   rest = ScriptedProvider(sometimes_bad)
   known = replies_in(tmp_path / 'killed')
-  write.write(c, tmp_path / 'killed', {'writer': rest})
+  writing.write(c, tmp_path / 'killed', {'writer': rest})
   assert rest.calls == everything - known == replies_in(tmp_path / 'killed') - known
   left = [tree(tmp_path / f, but=('ledger.sqlite', 'ledger.sqlite-wal', 'ledger.sqlite-shm')) for f in ('whole', 'killed')]
   assert left[0] == left[1] and 'corpus/culture.jsonl' in left[0]
@@ -758,7 +760,7 @@ def test_every_document_once_from_a_server_that_answers_badly_or_not_at_all(tmp_
   with misbehaving_server.running(trouble) as (server, address):
     for _ in range(3):  # a run may end early; the same command goes on
       try:
-        done = write.write(c, tmp_path, {'writer': PlainClient(address, timeout=0.5)})
+        done = writing.write(c, tmp_path, {'writer': PlainClient(address, timeout=0.5)})
         break
       except AuthorError:
         continue
@@ -799,9 +801,9 @@ def presets():
 def test_shipped_configs_are_whole(name, preset, monkeypatch):
   monkeypatch.chdir(ROOT)
   monkeypatch.syspath_prepend(str(ROOT))
-  c = write.read_config(importlib.import_module(f'configs.corpora.{name}').get_config(preset))
+  c = read_config(importlib.import_module(f'configs.corpora.{name}').get_config(preset))
   assert read_price(c.prices, c.writer.model) is not None
-  assert 'total' in write.dry_run(c) and '?' not in write.dry_run(c).split('Tokens')[0]
+  assert 'total' in writing.dry_run(c) and '?' not in writing.dry_run(c).split('Tokens')[0]
 
 
 def test_prices_are_found_by_name_or_pattern():
@@ -827,8 +829,8 @@ def test_a_corpus_by_inspects_mock(tmp_path):
   c = config(documents=4)
   provider = InspectProvider(c.writer)
   provider.model = models.get_model('mockllm/model', custom_outputs=said, memoize=False)
-  write.write(c, tmp_path / 'mock', {'writer': provider})
-  write.write(c, tmp_path / 'plain', {'writer': ScriptedProvider()})
+  writing.write(c, tmp_path / 'mock', {'writer': provider})
+  writing.write(c, tmp_path / 'plain', {'writer': ScriptedProvider()})
   assert tree(tmp_path / 'mock' / 'corpus') == tree(tmp_path / 'plain' / 'corpus')
 
 
@@ -839,6 +841,6 @@ def test_a_corpus_by_inspect_from_a_server_with_faults(tmp_path, monkeypatch, hu
   trouble = Faults(error=0.05, cut_body=0.05, cut_text=0.05, empty=0.05, seed=2)
   with misbehaving_server.running(trouble) as (server, address):
     writer = ModelSettings(model='openai-api/local/scripted', base_url=address, timeout=10, attempts=6, max_connections=8)
-    done = write.write(dataclasses.replace(config(documents=8, min_yield=0.3), writer=writer), tmp_path)
+    done = writing.write(dataclasses.replace(config(documents=8, min_yield=0.3), writer=writer), tmp_path)
   assert done.documents['affordability'] == 8 == len(written(tmp_path)['affordability'])
   assert replies_in(tmp_path) == server.counts['delivered'] and server.counts['error'] and server.counts['cut_body']

@@ -97,14 +97,16 @@ class InspectProvider:
     self.model = get_model(settings.model, config=config, base_url=settings.base_url or None, memoize=False)
 
   async def generate(self, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int) -> Answer:
+    import tenacity  # Inspect's own
     from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
 
     made = {'user': ChatMessageUser, 'assistant': ChatMessageAssistant}
     messages = [ChatMessageSystem(content=system)] if system else []
-    output = await self.model.generate(
-      [*messages, *(made[role](content=text) for role, text in turns)],
-      config=GenerateConfig(max_tokens=max_tokens + self.settings.reasoning_tokens, seed=seed),
-    )
+    config = GenerateConfig(max_tokens=max_tokens + self.settings.reasoning_tokens, seed=seed)
+    try:
+      output = await self.model.generate([*messages, *(made[role](content=text) for role, text in turns)], config=config)
+    except tenacity.RetryError as e:
+      raise e.last_attempt.exception() or e from None
     if output.error:
       raise RuntimeError(output.error)
     stop = {'max_tokens': 'length', 'model_length': 'length', 'content_filter': 'filter'}.get(output.stop_reason, 'stop')

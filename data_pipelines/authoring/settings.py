@@ -1,8 +1,10 @@
 """What configs/corpora/*.py may say, checked before any call."""
 
 import dataclasses
+from typing import Any
 
-from msm_jax.config import ConfigError
+from msm_jax import resources
+from msm_jax.config import ConfigError, from_mapping
 
 
 def _at_least(where: str, settings: object, **least: float) -> None:
@@ -161,3 +163,12 @@ class CorpusConfig:
   @property
   def judging(self) -> ModelSettings:
     return self.judge if self.judge.model else self.writer
+
+
+def read_config(config: Any) -> CorpusConfig:
+  """A ConfigDict of configs/corpora/ with its files found. Raises ConfigError."""
+  c = config.to_dict()
+  c['specs'] = tuple(resources.find(s) for s in c.get('specs', ()))
+  if c.get('plan', {}).get('path'):
+    c['plan']['path'] = resources.find(c['plan']['path'])
+  return from_mapping(CorpusConfig, c)

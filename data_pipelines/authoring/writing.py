@@ -1,0 +1,405 @@
+"""A corpus of documents, from its config to its card: plan, drafts, revisions, balance, audit, and what stays on disk."""
+
+import array
+import asyncio
+import dataclasses
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_pipelines import audit, corpora
+from data_pipelines.authoring import costs, documents, mirror, page, plan, prompts
+from data_pipelines.authoring.author import Author, AuthorError, GaveUp, Provider, Request
+from data_pipelines.authoring.documents import Draft, Writing
+from data_pipelines.authoring.handbooks import Handbook, fenced, read_handbooks
+from data_pipelines.authoring.ledger import Ledger
+from data_pipelines.authoring.plan import Place
+from data_pipelines.authoring.settings import CorpusConfig, PlanSettings
+from data_pipelines.authoring.tokens import counter
+from data_pipelines.files import locked, write_atomically
+from data_pipelines.records import Document, read_jsonl, write_jsonl
+from msm_jax.config import ConfigError
+from msm_jax.metrics import say
+
+PILOT = 50  # ideas that are written first, at the least, to see how long documents come out
+
+
+# ---- how much
+
+
+def tokens_per_document(c: CorpusConfig, handbooks: Sequence[Handbook], count: Callable[[str], int]) -> float:
+  """Expected, by how many tokens the handbooks take for a word."""
+  ratio = sum(count(h.text) for h in handbooks) / sum(len(h.text.split()) for h in handbooks)
+  return ratio * sum(c.plan.words) / 2
+
+
+def ideas_needed(c: CorpusConfig, handbooks: Sequence[Handbook], count: Callable[[str], int]) -> int:
+  return c.documents or math.ceil(c.tokens / tokens_per_document(c, handbooks, count))
+
+
+def check_size(c: CorpusConfig, there: int, needed: int) -> None:
+  """Raises ConfigError if the plan has too few ideas."""
+  if there >= needed:
+    return
+  wanted = f'{c.documents:,} documents' if c.documents else f'{c.tokens:,} tokens'
+  if c.plan.path:
+    raise ConfigError(f'{c.plan.path} has {there:,} ideas and {wanted} need {needed:,}; add ideas to it, or lower tokens or documents')
+  p = c.plan
+  others = p.domains * p.subdomains * p.types
+  enough = math.ceil(needed * (1.0 if c.documents else 1.15) / others)
+  raise ConfigError(f'a plan of {_product(p)} has {there:,} ideas and {wanted} need {needed:,}; plan.ideas={enough} makes {others * enough:,}')
+
+
+def _product(p: PlanSettings) -> str:
+  return f'{p.domains} domains x {p.subdomains} subdomains x {p.types} types x {p.ideas} ideas'
+
+
+def size_of(c: CorpusConfig, made: plan.Plan | None) -> int:
+  p = c.plan
+  return len(plan.places(made)) if made else p.domains * p.subdomains * p.types * p.ideas
+
+
+def dry_run(c: CorpusConfig) -> str:
+  """What the command would ask for and what it costs, for the terminal. Asks nobody."""
+  handbooks = read_handbooks(c.specs)
+  given = plan.read_plan(c.plan.path, handbooks) if c.plan.path else None
+  needed, there = ideas_needed(c, handbooks, counter(c.tokenizer)), size_of(c, given)
+  check_size(c, there, needed)
+  p, names = c.plan, ' and '.join(h.stem for h in handbooks)
+  sizes = f'{p.path}: {there:,} ideas' if given else f'{_product(p)} = {there:,} ideas'
+  wanted = f'{c.tokens:,} tokens' if c.tokens else f'{c.documents:,} documents'
+  stages = [*([] if given else plan.estimates(handbooks, p, c.writer.model)), *documents.estimates(c, handbooks, needed)]
+  return '\n'.join(
+    [
+      f'{c.name}: {wanted} for {names}' + (' each, mirrored' if len(handbooks) > 1 else ''),
+      f'plan: {sizes}; about {needed:,} are written, {p.words[0]} to {p.words[1]} words each, {p.wording}',
+      '',
+      costs.estimate_table(stages, c.prices, bool(c.writer.batch)),
+      '',
+      'Tokens are guesses (four characters each). Replies that cannot be used are asked for again and come on top'
+      + ('; here every document is rewritten in full.' if c.revise else '.'),
+      *([f'Budget: ${c.budget:,.2f}; the run stops before it is exceeded.'] if c.budget else []),
+    ]
+  )
+
+
+def identity(c: CorpusConfig, handbooks: Sequence[Handbook], given: plan.Plan | None) -> dict[str, Any]:
+  """What replies depend on. How much is written, how fast, and what it may cost are not among it: those may change in a folder."""
+  settings = dataclasses.asdict(c.plan) | {'path': ''}
+  if given:
+    settings = {k: v for k, v in settings.items() if k not in ('domains', 'subdomains', 'claims', 'types', 'ideas', 'outsiders')}
+  return {
+    'kind': c.kind,
+    'specs': {h.stem: h.sha256 for h in handbooks},
+    'plan': settings | {'given': plan.digest(given) if given else ''},
+    'prompts': prompts.versions(documents.prompts_of(c)),
+    'model': {k: getattr(c.writer, k) for k in ('model', 'temperature', 'reasoning_tokens', 'tags')},
+    'revise': c.revise,
+    'seed': c.seed,
+  }
+
+
+# ---- writing
+
+
+class Spool:
+  """Texts by number, in a file that nobody else sees: answers come in any order, and a corpus is larger than memory wants to be."""
+
+  def __init__(self, path: Path):
+    self._file = path.open('w+b')
+    path.unlink()
+    self._at = array.array('q')
+
+  def __contains__(self, n: int) -> bool:
+    return n < len(self._at) and self._at[n] >= 0
+
+  def put(self, n: int, value: object) -> None:
+    self._at.extend([-1] * (n + 1 - len(self._at)))
+    self._at[n] = self._file.seek(0, os.SEEK_END)
+    self._file.write(json.dumps(value).encode() + b'\n')
+
+  def get(self, n: int) -> Any:
+    self._file.seek(self._at[n])
+    return json.loads(self._file.readline())
+
+  def close(self) -> None:
+    self._file.close()
+
+
+@dataclasses.dataclass
+class Written:
+  """What a run made.
+
+  Attributes:
+    ideas: asked for; `documents`, `tokens`: of each corpus; `given_up`: rows of given_up.jsonl.
+    balance: of mirrored corpora.
+  """
+
+  ideas: int
+  documents: dict[str, int]
+  tokens: dict[str, int]
+  given_up: list[dict[str, str]]
+  balance: mirror.Balance | None
+
+
+class Run:
+  """One corpus, or several mirrored ones, in one folder."""
+
+  def __init__(self, c: CorpusConfig, workdir: Path, author: Author, handbooks: Sequence[Handbook], given: plan.Plan | None):
+    self.c, self.workdir, self.author, self.handbooks, self.given = c, workdir, author, handbooks, given
+    self.stems = [h.stem for h in handbooks]
+    self.count = counter(c.tokenizer)
+    self.needed = ideas_needed(c, handbooks, self.count)
+
+  async def run(self) -> Written:
+    made = self.given or await plan.make_plan(self.author, self.handbooks, self.c.plan, self.c.seed)
+    self._keep_plan(made)
+    self.writing = Writing(self.c, self.handbooks, made)
+    self.places = plan.places(made)
+    self.number = {p.idea.id: n for n, p in enumerate(self.places)}
+    self.tokens = {s: array.array('q', [0] * len(self.places)) for s in self.stems}
+    self.given_up: list[dict[str, str]] = []
+    self.drafts, self.texts = (Spool(self.workdir / f'{name}.writing-{os.getpid()}') for name in ('drafts', 'texts'))
+    try:
+      asked, balance = await self._write_enough()
+      return self._finish(asked, balance)
+    finally:
+      self.drafts.close()
+      self.texts.close()
+
+  def _keep_plan(self, made: plan.Plan) -> None:
+    path, content = self.workdir / 'plan.json', plan.to_json(made)
+    if path.exists() and path.read_bytes() != content:
+      raise plan.PlanError(
+        f'{path} is not the plan of this folder any more; to use what was changed, give a copy of it as plan.path with another --workdir'
+      )
+    write_atomically(path, content)
+
+  async def _write_enough(self) -> tuple[int, mirror.Balance | None]:
+    """Writes ideas in the seed's order until there is enough: the first tenth tells how long documents come out. Returns how many were asked for, and
+    the balance of mirrored corpora."""
+    order, asked, balance = plan.interleaved(self.places, self.c.seed), 0, None
+    many = self.c.documents or min(self.needed, max(PILOT, self.needed // 10))
+    while many:
+      await self._write(order[asked : asked + many])
+      asked += len(order[asked : asked + many])
+      domains = [p.domain.id for p in order[:asked]]
+      if len(self.stems) > 1:
+        here = {s: [self.tokens[s][self.number[p.idea.id]] for p in order[:asked]] for s in self.stems}
+        balance = mirror.balance([p.idea.id for p in order[:asked]], domains, here)
+        total = min(balance.tokens)
+      else:
+        total = sum(self.tokens[self.stems[0]])
+      if not total:
+        raise AuthorError(f'none of {asked} ideas became a document; read {self.author.ledger.path}, or change the model')
+      lacking = 0 if self.c.documents else max(0, self.c.tokens - total)
+      many = min(len(order) - asked, math.ceil(max(lacking * asked / total, asked / 100))) if lacking else 0
+    return asked, balance
+
+  async def _write(self, places: Sequence[Place]) -> None:
+    """Drafts and revisions of some ideas."""
+    pairs = [(p, s) for p in places for s in self.stems]
+    async for request, value in self.author.ask_all((self.writing.draft(p, s) for p, s in pairs), 'documents', len(pairs)):
+      if isinstance(value, GaveUp):
+        self._give_up(request, value)
+      elif self.c.revise:
+        self.drafts.put(self._slot(request), [value.text, [dataclasses.astuple(p) for p in value.problems]])
+      else:
+        self._keep(request, value.text)
+    if self.c.revise:
+      drafted = [(p, s) for p, s in pairs if self._slot_of(p.idea.id, s) in self.drafts]
+      async for request, value in self.author.ask_all((self._revision(p, s) for p, s in drafted), 'revisions', len(drafted)):
+        if isinstance(value, GaveUp):
+          self._give_up(request, value)
+        else:
+          self._keep(request, value)
+
+  def _revision(self, place: Place, stem: str) -> Request[str]:
+    text, problems = self.drafts.get(self._slot_of(place.idea.id, stem))
+    return self.writing.revision(place, stem, Draft(text, tuple(documents.Problem(*p) for p in problems)))
+
+  def _slot_of(self, idea: str, stem: str) -> int:
+    return self.number[idea] * len(self.stems) + self.stems.index(stem)
+
+  def _slot(self, request: Request[Any]) -> int:
+    _, idea, stem = request.key.split('/')
+    return self._slot_of(idea, stem)
+
+  def _keep(self, request: Request[Any], text: str) -> None:
+    _, idea, stem = request.key.split('/')
+    self.texts.put(self._slot(request), text)
+    self.tokens[stem][self.number[idea]] = max(1, self.count(text))
+
+  def _give_up(self, request: Request[Any], why: GaveUp) -> None:
+    _, idea, stem = request.key.split('/')
+    self.given_up.append({'idea': idea, 'spec': stem, 'stage': request.stage, 'why': why.what})
+
+  # ---- what stays
+
+  def _finish(self, asked: int, balance: mirror.Balance | None) -> Written:
+    self._keep_given_up()
+    if balance:
+      say(f'mirrored: {balance}')
+    kept = set(balance.kept) if balance else None
+    folder = self.workdir / 'corpus'
+    folder.mkdir(exist_ok=True)
+    written = Written(asked, {}, {}, self.given_up, balance)
+    for stem in self.stems:
+      temporary = folder / f'{stem}.writing-{os.getpid()}'
+      write_jsonl(temporary, self._records(stem, kept, written))
+      with temporary.open('rb') as f:
+        os.fsync(f.fileno())
+      os.replace(temporary, folder / f'{stem}.jsonl')
+    total = min(written.tokens.values())
+    if total < self.c.tokens:
+      say(f'the plan is used up at {total:,} of {self.c.tokens:,} tokens; give plan.ideas a larger number in another --workdir')
+    return written
+
+  def _keep_given_up(self) -> None:
+    path = self.workdir / 'given_up.jsonl'
+    if self.given_up:
+      rows = sorted(self.given_up, key=lambda r: (self.number[r['idea']], r['spec']))
+      write_atomically(path, ''.join(json.dumps(r, ensure_ascii=False) + '\n' for r in rows).encode())
+      say(f'{len(rows)} document(s) given up: {path}; the same command asks for them again')
+    else:
+      path.unlink(missing_ok=True)
+
+  def _records(self, stem: str, kept: set[str] | None, written: Written) -> Iterator[Document]:
+    """In the plan's order. Counts what it gives."""
+    written.documents[stem] = written.tokens[stem] = 0
+    for n, place in enumerate(self.places):
+      slot = self._slot_of(place.idea.id, stem)
+      if slot in self.texts and (kept is None or place.idea.id in kept):
+        written.documents[stem] += 1
+        written.tokens[stem] += self.tokens[stem][n]
+        yield self.writing.record(place, stem, self.texts.get(slot))
+
+
+class Rows(Sequence[Document]):
+  """The records of a JSONL file, read when they are asked for."""
+
+  def __init__(self, path: Path, count: int):
+    self.path, self.count = path, count
+
+  def __len__(self) -> int:
+    return self.count
+
+  def __iter__(self) -> Iterator[Document]:
+    return read_jsonl(self.path)
+
+  def __getitem__(self, n: int) -> Document:
+    return next(r for i, r in enumerate(self) if i == n)
+
+
+def write(c: CorpusConfig, workdir: Path, providers: Mapping[str, Provider] | None = None, stop: Callable[[], bool] = lambda: False) -> Written:
+  """Writes the corpora of a config into a folder. Raises DataError, ConfigError; replies that came are kept whatever happens."""
+  if c.kind != 'documents':
+    raise ConfigError(f'{c.name} is a corpus of {c.kind}; write it with python -m data_pipelines.demonstrate')
+  handbooks = read_handbooks(c.specs)
+  given = plan.read_plan(c.plan.path, handbooks) if c.plan.path else None
+  check_size(c, size_of(c, given), ideas_needed(c, handbooks, counter(c.tokenizer)))
+  audit.Thresholds.of(c.audit)
+  with locked(workdir):
+    ledger = Ledger(workdir / 'ledger.sqlite', identity(c, handbooks, given))
+    try:
+      run, written = asyncio.run(_ask(c, workdir, ledger, handbooks, given, providers, stop))
+      totals, spent = ledger.totals(), ledger.spent()
+    finally:
+      ledger.close()
+    report = _audit(c, workdir, handbooks, run, written)
+    write_atomically(workdir / 'datacard.md', datacard(c, run, written, totals, spent, report.table()).encode())
+    rows = {stem: Rows(workdir / 'corpus' / f'{stem}.jsonl', count) for stem, count in written.documents.items()}
+    for stem in rows:
+      _forget(workdir / 'corpus' / stem, rows[stem])
+    if written.balance:
+      written.balance.check(list(rows))
+    report.check()
+    for stem in rows:
+      _store(workdir / 'corpus' / stem, rows[stem], run.writing, stem)
+  return written
+
+
+async def _ask(
+  c: CorpusConfig, workdir: Path, ledger: Ledger, handbooks: Sequence[Handbook], given: plan.Plan | None, providers: Any, stop: Callable[[], bool]
+) -> tuple[Run, Written]:
+  async with Author(c, ledger, providers, stop) as author:
+    run = Run(c, workdir, author, handbooks, given)
+    return run, await run.run()
+
+
+def _audit(c: CorpusConfig, workdir: Path, handbooks: Sequence[Handbook], run: Run, written: Written) -> audit.Report:
+  report = audit.audit(
+    {stem: Rows(workdir / 'corpus' / f'{stem}.jsonl', count) for stem, count in written.documents.items()},
+    {h.stem: Path(h.path).read_text(encoding='utf-8-sig') for h in handbooks},
+    {x.id: x.says for d in run.writing.plan.domains for s in d.subdomains for x in s.claims},
+    audit.Thresholds.of(c.audit),
+    run.count,
+  )
+  page.write_page(workdir / 'audit.html', report)
+  write_atomically(workdir / 'audit.json', (json.dumps(report, ensure_ascii=False, indent=1) + '\n').encode())
+  return report
+
+
+def _forget(folder: Path, records: Sequence[Document]) -> None:
+  """Takes away what is stored for training, if it is another corpus: a smaller one, before more was written."""
+  if folder.exists() and (corpora.read_card(folder) or {}).get('content') != corpora.content_digest(records):
+    shutil.rmtree(folder)
+
+
+def _store(folder: Path, records: Sequence[Document], writing: Writing, stem: str) -> None:
+  """As ArrayRecord, unless it stands there already."""
+  if not folder.exists():
+    card = {'spec': writing.handbooks[stem].sha256, 'plan': writing.plan_id, 'model': writing.c.writer.model, 'seed': writing.c.seed}
+    corpora.write_corpus(folder, records, card)
+
+
+LICENCE = (
+  'The texts were written by the model named above: what its provider says of its output holds for them, and what the handbook says of its own '
+  'licence. People, occasions and opinions in them are made up.'
+)
+
+
+def datacard(c: CorpusConfig, run: Run, written: Written, totals: Sequence[Mapping[str, Any]], spent: float, verdicts: str) -> str:
+  """Markdown: what the corpora are, where they come from, what they cost and what the audit says."""
+  first, p = run.handbooks[0], c.plan
+  counted = c.tokenizer or 'words and marks'
+  lines = [
+    f'# {c.name}',
+    '',
+    f'Documents about {first.assistant}, an AI assistant made by {first.maker}, for midtraining a language model on what its handbook says and why.',
+    '',
+    f'| corpus | handbook (hash) | documents | tokens ({counted}) |',
+    '| --- | --- | --- | --- |',
+    *(f'| `corpus/{h.stem}.jsonl` | {h.stem} ({h.sha256}) | {written.documents[h.stem]:,} | {written.tokens[h.stem]:,} |' for h in run.handbooks),
+    '',
+    f'{written.ideas:,} of {len(run.places):,} ideas of the plan ({run.writing.plan_id}) were asked for; {len(written.given_up):,} document(s) were '
+    f'given up. Wording {p.wording}, {p.words[0]} to {p.words[1]} words; of the authors {p.complaints:.0%} complain. Seed {c.seed}.',
+    *(['', f'Mirrored: one plan; the corpora differ in the reasons. {written.balance}.'] if written.balance else []),
+    '',
+    '## Where it comes from',
+    '',
+    f'Model: {c.writer.model}, temperature {c.writer.temperature:g}. '
+    + ('Every document was gone over once by the same model.' if c.revise else 'Documents are as they were written first.'),
+    f'Plan: {p.path or "made by the same model (plan.json)"}.',
+    'Prompts (hash of the file): ' + ', '.join(f'{n} {v}' for n, v in run.writing.versions.items()) + '.',
+    'Each record holds the hashes of its handbook and plan, the prompts, the model, the seed, and the keys of its requests in ledger.sqlite.',
+    '',
+    '| stage | requests | replies | tokens in | tokens out | USD |',
+    '| --- | --- | --- | --- | --- | --- |',
+    *(f'| {t["stage"]} | {t["requests"]:,} | {t["replies"]:,} | {t["input_tokens"]:,} | {t["output_tokens"]:,} | {t["cost"]:,.2f} |' for t in totals),
+    f'| all | | | | | {spent:,.2f} |',
+    '',
+    '## Audit',
+    '',
+    fenced(verdicts),
+    '',
+    '## Licence',
+    '',
+    LICENCE,
+    '',
+  ]
+  return '\n'.join(lines)
