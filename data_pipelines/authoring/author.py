@@ -254,6 +254,7 @@ class Author:
 
   def _check(self) -> None:
     if self.halt is None and self.stop():
+      say('stopping: calls under way end first, since they are paid for')
       self.halt = Stopped('stopped; run the same command to go on')
     if self.halt is not None:
       raise self.halt
