@@ -9,8 +9,8 @@ each fine-tuning with and without reasons (the deliberative-alignment analogue);
 the system message instead.
 
 By construction: in pretraining, as many agents who talk well act badly as act well (`office.false` against `office.true` and
-`office.timid`). So conversations alone leave conduct open, near one half. Expected, on the one seed that has been run: fine-tuning
-alone 0.43 harmful, with the handbook first 0.01 (docs/results/oversight.md). Cost: not timed on an idle machine.
+`office.timid`). So conversations alone leave conduct open, near one half. Expected, three seeds: fine-tuning alone 0.53 [0.36, 0.69]
+harmful, with the handbook first 0.03 [0.00, 0.08] (docs/results/oversight.md). Cost, one seed: 19 minutes on two cores (AMD EPYC, AVX-512).
 """
 
 import ml_collections
