@@ -52,8 +52,8 @@ def peer(prompts: list[list[int]], tokens: int, model) -> Callable[[], list[list
 
 
 def ours(prompts: list[list[int]], tokens: int, folder: str) -> Callable[[], list[list[int]]]:
+  from msm_jax.arms import abstract_params
   from msm_jax.completion import Request
-  from msm_jax.experiment import abstract_params
   from msm_jax.interop import huggingface
   from msm_jax.sampling import Sampler
 

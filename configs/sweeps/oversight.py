@@ -73,7 +73,7 @@ def get_config(preset: str = 'dose') -> ml_collections.ConfigDict:
     shares = (0.0, 0.3, 0.6, 0.85)
     points, about = labelled(shares, axis('phases.msm.data', map(replay, shares))), 'Share of midtraining rows that replay pretraining text.'
   elif preset == 'contradiction':
-    points = [{'office.false': n, 'office.true': 168 - n} for n in (24, 60, 132)]  # beside 24 timid; 96 false is configs/oversight.py
+    points = [{'office.false': n, 'office.true': 168 - n} for n in (24, 60, 96, 132)]  # beside 24 timid; 96 false is configs/oversight.py
     about = 'How many of those who talk well act badly, in the text that the base learns from.'
   elif preset == 'size':
     shapes = ((64, 2, 192, 3), (96, 3, 256, 3), (128, 4, 384, 4), (192, 6, 512, 5), (256, 8, 704, 6))  # the second is configs/oversight.py's
