@@ -119,18 +119,31 @@ def test_wrong_items_are_named_and_neither_kept_nor_fatal():
 
 
 def test_a_cut_text_is_gone_on_with():
+  def tagged(*texts):  # all but the last were cut by max_tokens
+    return replies.tagged([*(Reply(t, 'length') for t in texts[:-1]), Reply(texts[-1])], 'text')
+
   with pytest.raises(Refused, match='cut'):
-    replies.tagged(said('<text>The river ran'), 'text')
+    replies.tagged([Reply('<text>The river ran', 'length')], 'text')
   whole = 'The river ran past the mill and on.'
-  assert replies.tagged(said('<text>The river ran', ' past the mill and on.</text>'), 'text') == whole
-  assert (
-    replies.tagged(said('<text>The river ran past the', 'The river ran past the mill and on.</text> Done!'), 'text') == whole
-  )  # what it repeats is left out
-  assert replies.tagged(said('<text>The river', '<text>' + whole + '</text>'), 'text') == whole  # begun anew
-  assert replies.tagged(said('I think: <text> a </text>'), 'text') == 'a'
+  assert tagged('<text>The river ran', ' past the mill and on.</text>') == whole
+  assert tagged('<text>The river ran past the', 'The river ran past the mill and on.</text> Done!') == whole  # what it repeats is left out
+  assert tagged('<text>The river', '<text>' + whole + '</text>') == whole  # begun anew
+  assert tagged('<text>The river', ' ran past', ' the mill and on.</text>') == whole
   for bad, what in (('', 'empty'), ('  \n', 'empty'), ('no tags at all', 'no tags')):
     with pytest.raises(Refused, match=what):
-      replies.tagged(said(bad), 'text')
+      tagged(bad)
+
+
+def test_talk_about_a_text_never_becomes_part_of_it():
+  assert replies.tagged(said('I put it between the <text> tags.\nA clerk.\n<text> a </text> There.'), 'text') == 'a'
+  assert replies.tagged(said('First <text> and </text>, I know. <text>Real.</text>'), 'text') == 'Real.'
+  with pytest.raises(Refused, match='no tags'):  # it ended by itself: what comes next is no text
+    replies.tagged(said('<text>Ari likes it.', 'I apologize, it was complete.\n</text>'), 'text')
+  assert replies.tagged(said('<text>Ari likes it.', '<text>Ari likes it.</text>'), 'text') == 'Ari likes it.'
+  flagged = [Reply('<text>Ari likes', 'length'), Reply('Invalid prompt: flagged', 'filter'), Reply(' it.</text>')]
+  assert replies.tagged(flagged, 'text') == 'Ari likes it.'
+  with pytest.raises(Refused, match='held back'):
+    replies.tagged(flagged[:2], 'text')
 
 
 def test_values_never_become_places_of_a_prompt(tmp_path, monkeypatch):
@@ -150,7 +163,7 @@ def test_values_never_become_places_of_a_prompt(tmp_path, monkeypatch):
 
 def test_refused_replies_are_told_why_and_every_one_is_kept(make):
   said_before = ['no tags', '<text>half', ' and half</text>']
-  provider = Scripted(lambda turns, n: said_before[n - 1])
+  provider = Scripted(lambda turns, n: Reply(said_before[n - 1], 'length' if n == 2 else 'stop'))
   author = make(provider)
   assert asyncio.run(author.ask(request('a'))) == 'half and half'
   turns = [t for _, t, _ in provider.asked]
@@ -228,13 +241,57 @@ def test_transient_failures_are_tried_again_and_others_end_the_run_in_one_line(m
     asyncio.run(ask_all(make(provider, max_connections=1), 'defg'))
 
 
+def test_a_request_that_the_provider_will_not_have_ends_alone(make):
+  class StatusError(Exception):
+    status_code = 400
+
+  provider = Scripted(lambda turns, n: StatusError('policy') if 'b' in turns[0][1] else '<text>x</text>')
+  answers = asyncio.run(ask_all(make(provider, max_connections=1), 'acbd'.replace('c', 'x')))
+  assert {k: v for k, v in answers.items() if k != 'b'} == dict.fromkeys('axd', 'x')
+  assert isinstance(answers['b'], GaveUp) and answers['b'].what == 'held back by the provider'
+
+
+def test_whatever_ends_a_run_calls_under_way_are_kept(make):
+  async def all_of(author):
+    await author.all_of([request(k) for k in 'abcdefgh'], 'texts')
+
+  # one is given up at once, while the others are still under way
+  class Slow(Scripted):
+    async def generate(self, system, turns, max_tokens, seed):
+      self.seconds = 0.0 if 'a' in turns[0][1].split()[-1] else 0.03
+      return await super().generate(system, turns, max_tokens, seed)
+
+  provider = Slow(lambda turns, n: 'no' if turns[0][1].endswith('a') else '<text>x</text>')
+  author = make(provider, max_connections=8, attempts=1)
+  with pytest.raises(AuthorError, match='a: no tags'):
+    asyncio.run(all_of(author))
+  assert author.ledger.db.execute('select count(*) from replies').fetchone()[0] == len(provider.asked) == 8
+
+
+def test_many_connections_and_a_reply_that_cannot_be_kept_end_and_do_not_hang(make):
+  class Huge(Scripted):
+    async def generate(self, system, turns, max_tokens, seed):
+      return Answer(Reply('<text>x</text>'), 10**30, 1)
+
+  with pytest.raises(LedgerError, match='cannot write'):
+    asyncio.run(asyncio.wait_for(ask_all(make(Huge(None), max_connections=1500), map(str, range(3000))), 60))
+
+
+def test_a_model_that_nobody_has_is_named_at_once(make):
+  pytest.importorskip('inspect_ai.model', exc_type=ImportError)
+  author = make(Scripted(None))
+  author.providers = {}
+  with pytest.raises(AuthorError, match=r'test/model cannot be asked .*name a model as Inspect does'):
+    asyncio.run(ask_all(author, 'ab'))
+
+
 def test_the_budget_is_never_exceeded_and_what_was_paid_is_used(make):
   provider = Scripted(lambda turns, n: '<text>x</text>', seconds=0.002)  # 0.2 dollars; reserved: about 0.01 + 100 tokens at 0.01 = 1.01
   author = make(provider, budget=3.0, max_connections=8)
   with pytest.raises(AuthorError, match=r'budget: \$2\.\d\d of \$3\.00 are spent.*goes on here'):
     asyncio.run(ask_all(author, map(str, range(50))))
   paid = author.ledger.spent()
-  assert 1.9 < paid <= 3.0 and len(provider.asked) == round(paid / 0.2)
+  assert 1.7 < paid <= 3.0 and len(provider.asked) == round(paid / 0.2)
   assert author.ledger.db.execute('select count(*) from replies').fetchone()[0] == len(provider.asked)
   more = make(provider, budget=20.0)
   assert len(asyncio.run(ask_all(more, map(str, range(50))))) == 50 and len(provider.asked) == 50

@@ -9,6 +9,7 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import gc
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -93,8 +94,10 @@ class InspectProvider:
       max_retries=4,
       batch=settings.batch or None,
       reasoning_tokens=settings.reasoning_tokens or None,
+      cache_prompt=False,  # a prompt that nobody sends again is dearer in a cache
     )
     self.model = get_model(settings.model, config=config, base_url=settings.base_url or None, memoize=False)
+    gc.freeze()  # what was imported stays: a fifth of the time of a call went into looking at it again
 
   async def generate(self, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int) -> Answer:
     import tenacity  # Inspect's own
@@ -103,15 +106,18 @@ class InspectProvider:
     made = {'user': ChatMessageUser, 'assistant': ChatMessageAssistant}
     messages = [ChatMessageSystem(content=system)] if system else []
     config = GenerateConfig(max_tokens=max_tokens + self.settings.reasoning_tokens, seed=seed)
+    messages += [made[role](content=text) for role, text in turns]
     try:
-      output = await self.model.generate([*messages, *(made[role](content=text) for role, text in turns)], config=config)
+      # in a context of its own, with which Inspect's record of the call goes: or the process would keep all of them
+      output = await asyncio.create_task(self.model.generate(messages, config=config))
     except tenacity.RetryError as e:
       raise e.last_attempt.exception() or e from None
-    if output.error:
+    if output.error and output.stop_reason not in ('content_filter', 'model_length'):
       raise RuntimeError(output.error)
     stop = {'max_tokens': 'length', 'model_length': 'length', 'content_filter': 'filter'}.get(output.stop_reason, 'stop')
     usage = output.usage
-    read = (usage.input_tokens + (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)) if usage else 0
+    guessed = guess_tokens(system) + sum(guess_tokens(text) for _, text in turns)
+    read = (usage.input_tokens + (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)) if usage else guessed
     return Answer(Reply(output.completion, stop), read, usage.output_tokens if usage else guess_tokens(output.completion))
 
 
@@ -168,8 +174,9 @@ class Author:
         raise AuthorError(f'no price for {settings.model} in {config.prices}, so a budget cannot be kept; add a line for it, or set budget=0')
       self.prices[name] = price or Price(0.0, 0.0)
     self.stages: dict[str, Stage] = {}
+    self.answered: set[str] = set()
     self.spent, self.reserved = ledger.spent(), 0.0
-    self.halt: AuthorError | None = None
+    self.halt: Exception | None = None  # why nothing more is asked
     self._freed, self._said = asyncio.Condition(), 0.0
 
   # ---- one request
@@ -205,10 +212,11 @@ class Author:
   async def _call(self, request: Request[Any], number: int, last: Reply | None, refused: Refused | None, stage: Stage) -> Reply:
     prompt, settings = request.prompt, self.settings[request.model]
     turns = [('user', prompt.user)]
-    if last is not None and refused is not None and last.text.strip():  # providers refuse an empty turn
+    if last is not None and refused is not None and last.text.strip() and last.stop != 'filter':  # providers refuse an empty turn
       turns += [('assistant', last.text), ('user', refused.reason)]
     price, batch = self.prices[request.model], bool(settings.batch)
-    most = price.cost(guess_tokens(prompt.system) + sum(guess_tokens(t) for _, t in turns), request.max_tokens + settings.reasoning_tokens, batch)
+    longest = sum(len(t.encode()) for t in (prompt.system, *(t for _, t in turns))) / 2  # tokens, whatever the language
+    most = price.cost(longest, request.max_tokens + settings.reasoning_tokens, batch)
     # of the key, not of the order: the same call of the same corpus has the same seed
     seed = int.from_bytes(hashlib.sha256(f'{self.config.seed} {request.key} {number}'.encode()).digest()[:4]) >> 1
     await self._reserve(most)
@@ -231,10 +239,15 @@ class Author:
     return reply
 
   async def _generate(self, model: str, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int) -> Answer:
+    provider = self._provider(model)
     for failed in range(1, FAILURES + 1):
       try:
-        return await self._provider(model).generate(system, turns, max_tokens, seed)
+        answer = await provider.generate(system, turns, max_tokens, seed)
+        self.answered.add(model)
+        return answer
       except Exception as e:
+        if getattr(e, 'status_code', None) in (400, 413, 422) and model in self.answered:
+          return Answer(Reply('', 'filter'), 0, 0)  # others were answered: it is this request that the provider will not have
         what = f'{type(e).__name__}: {" ".join(str(e).split())[:200]}'
         if is_hopeless(e):
           self.halt = AuthorError(f'{self.settings[model].model} cannot be asked ({what}); mend this, then run the same command again')
@@ -247,7 +260,13 @@ class Author:
   def _provider(self, model: str) -> Provider:
     if model not in self.providers:
       same = self.settings['writer'] == self.settings[model] and 'writer' in self.providers
-      self.providers[model] = self.providers['writer'] if same else InspectProvider(self.settings[model])
+      try:
+        self.providers[model] = self.providers['writer'] if same else InspectProvider(self.settings[model])
+      except ModuleNotFoundError:
+        raise
+      except Exception as e:
+        what = ' '.join(str(e).split())[:200]
+        raise AuthorError(f'{self.settings[model].model} cannot be asked ({what}); name a model as Inspect does, and give it its key') from None
     return self.providers[model]
 
   # ---- stopping in time
@@ -272,6 +291,7 @@ class Author:
             )
           self._check()
           await self._freed.wait()
+        self._check()
         self.reserved += most
     else:
       self.reserved += most
@@ -309,10 +329,8 @@ class Author:
           except GaveUp as e:
             await results.put((request, e))
           await asyncio.sleep(0)  # answers from the ledger must not keep others waiting
-      except AuthorError as e:
-        self.halt = self.halt or e
-      except BaseException as e:
-        await results.put(e)
+      except Exception as e:
+        self.halt = self.halt or e  # the others end what they are at: it is paid for
       await results.put(done)
 
     widest = max(s.batch or s.max_connections for s in self.settings.values())
@@ -323,8 +341,6 @@ class Author:
         result = await results.get()
         if result is done:
           ended += 1
-        elif isinstance(result, BaseException):
-          raise result
         else:
           yield result
       if self.halt is not None:
@@ -340,8 +356,9 @@ class Author:
     found: dict[str, T] = {}
     async for request, value in self.ask_all(requests, stage, len(requests)):
       if isinstance(value, GaveUp):
-        raise AuthorError(f'{value}; run the same command to ask again, or change the model')
-      found[request.key] = value
+        self.halt = self.halt or AuthorError(f'{value}; run the same command to ask again, or change the model')
+      else:
+        found[request.key] = value
     return [found[r.key] for r in requests]
 
   async def __aenter__(self) -> 'Author':

@@ -54,6 +54,7 @@ _PATTERNS = (
     r'|\b(?:word count|length target|the (?:prompt|brief) (?:asks|says)|(?:this|the) (?:fictional|synthetic) (?:document|text))\b',
     'It speaks of the task of writing it: {}.',
   ),
+  _pattern('tags', ('<document', '</document'), r'</?document\b[^<>\n]{0,20}>', 'It has a tag of the reply within the text: {}.'),
   _pattern('link', ('http', 'www.', 'doi:'), r'https?://|\bwww\.\w|\bdoi:\s*10\.', 'It has a link or an address on the web: {}.'),
 )
 _CHOICE = re.compile(r'^[ \t]*(?:[-*][ \t]*)?(?:\*\*)?\(?([A-D])[).:](?:\*\*)?[ \t]+\S', re.M)

@@ -73,8 +73,8 @@ class Ledger:
       now, self._waiting = self._waiting, []
       try:
         await asyncio.to_thread(self._insert, [row for row, _ in now])
-      except sqlite3.Error as e:
-        error = LedgerError(f'cannot write {self.path} ({e}); free some space, then run the same command again')
+      except Exception as e:  # whatever it is, those who wait must hear of it
+        error = LedgerError(f'cannot write {self.path} ({" ".join(str(e).split())}); free some space, then run the same command again')
         for _, done in now:
           if not done.done():
             done.set_exception(error)

@@ -32,10 +32,11 @@ class Refused(Exception):
 
 
 def check_said(replies: Sequence[Reply]) -> None:
-  """Raises Refused if the last reply says nothing."""
+  """Raises Refused if the last reply says nothing, or something that is the provider's and not the model's."""
+  if replies[-1].stop == 'filter':
+    raise Refused('held back by the provider', 'Please reply as asked.')
   if not replies[-1].text.strip():
-    filtered = replies[-1].stop == 'filter'
-    raise Refused('held back by the provider' if filtered else 'empty', 'Your last reply was empty. Please reply as asked.')
+    raise Refused('empty', 'Your last reply was empty. Please reply as asked.')
 
 
 def _objects(text: str, opening: str) -> list[object]:
@@ -76,8 +77,8 @@ def one(replies: Sequence[Reply], model: type[M]) -> M:
   return made
 
 
-def items(replies: Sequence[Reply], model: type[M], count: int, same: Callable[[M], Hashable] | None = None) -> list[M]:
-  """The first `count` whole, valid and distinct items of all replies, `same` telling which are one. Raises Refused while there are fewer."""
+def found(replies: Sequence[Reply], model: type[M], same: Callable[[M], Hashable] | None = None) -> tuple[list[M], str]:
+  """(whole, valid and distinct items of all replies, what was wrong with the last other one); `same` tells which are one. Raises Refused."""
   check_said(replies)
   kept: dict[Hashable, M] = {}
   wrong = ''
@@ -92,6 +93,12 @@ def items(replies: Sequence[Reply], model: type[M], count: int, same: Callable[[
           wrong = made
         else:
           kept.setdefault(same(made) if same else json.dumps(made.model_dump(), sort_keys=True), made)
+  return list(kept.values()), wrong
+
+
+def items(replies: Sequence[Reply], model: type[M], count: int, same: Callable[[M], Hashable] | None = None) -> list[M]:
+  """The first `count` items of all replies, as `found` finds them. Raises Refused while there are fewer."""
+  kept, wrong = found(replies, model, same)
   if len(kept) < count:
     because = f' ({wrong})' if wrong else ''
     missing = count - len(kept)
@@ -100,29 +107,38 @@ def items(replies: Sequence[Reply], model: type[M], count: int, same: Callable[[
       f'{len(kept)} of {count} items could be used{because}. Reply with {missing} more {"item" if missing == 1 else "items"} in the same JSON form, '
       'none of which repeats one that you gave.',
     )
-  return list(kept.values())[:count]
+  return kept[:count]
 
 
 def tagged(replies: Sequence[Reply], tag: str) -> str:
-  """The text between <tag> and </tag>; what was cut is joined with the replies that went on with it. Raises Refused."""
+  """The text between <tag> and </tag>; what was cut by max_tokens is joined with the replies that went on with it. Raises Refused.
+
+  The last tags count: a model that thinks first may speak of them. A text that ended without its closing tag is asked for anew: what
+  would come next is talk about it.
+  """
   check_said(replies)
   opening, closing = f'<{tag}>', f'</{tag}>'
-  text = ''
+  text, whole = None, False
   for reply in replies:
-    said = reply.text
-    if opening in said:  # begun anew
-      text = said.split(opening, 1)[1]
-    elif text and closing not in text:
+    if reply.stop == 'filter':
+      continue
+    before, closes, after = reply.text.rpartition(closing)
+    said = before if closes else after
+    _, opens, begun = said.rpartition(opening)
+    if opens:
+      text = begun
+    elif text is not None and not whole:
       text = joined(text, said)
     else:
       continue
-    if closing in text:
-      text = text.split(closing, 1)[0] + closing
-  if not text:
-    raise Refused('no tags', f'Reply again, with the text between {opening} and {closing}.')
-  if closing not in text:
+    whole = bool(closes)
+    if not whole and reply.stop != 'length':
+      text = None
+  if text is None:
+    raise Refused('no tags', f'Reply again, with the whole text between {opening} and {closing}.')
+  if not whole:
     raise Refused('cut', f'Your text broke off. Go on exactly where it ended, without repeating anything, and close with {closing}.')
-  return text.removesuffix(closing).strip()
+  return text.strip()
 
 
 def joined(text: str, rest: str, longest: int = 200) -> str:
