@@ -15,7 +15,6 @@ is written down. (Calls under way are lost with any writer, and aren't counted.)
 
 import argparse
 import contextlib
-import dataclasses
 import json
 import os
 import random
@@ -47,7 +46,7 @@ from data_pipelines.authoring.settings import CorpusConfig, ModelSettings, PlanS
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = str(ROOT / 'specs' / 'english' / 'affordability.md')
-LOOSE = {f.name: 1.0 for f in dataclasses.fields(audit.Thresholds) if f.type is float and f.name not in (*audit.FLOORS, 'jaccard')}
+LOOSE = {what: 0.0 if what in audit.FLOORS else 1.0 for what in audit.OF_DOCUMENTS}
 
 
 class Instant:
@@ -68,7 +67,7 @@ def config(documents: int, address: str, through_inspect: bool, timeout: int, co
   model = 'openai-api/local/scripted' if through_inspect else 'mockllm/model'
   return CorpusConfig(
     'benchmark', (SPEC,), documents=documents, min_yield=0.0, prices=str(ROOT / 'configs' / 'corpora' / 'prices.json'),
-    plan=PlanSettings(domains=10, subdomains=5, claims=6, types=10, ideas=ideas), audit=LOOSE | dict.fromkeys(audit.FLOORS, 0.0),
+    plan=PlanSettings(domains=10, subdomains=5, claims=6, types=10, ideas=ideas), audit=LOOSE,
     writer=ModelSettings(model=model, base_url=address, max_connections=connections, timeout=timeout, attempts=8),
   )  # fmt: skip
 
@@ -99,7 +98,7 @@ def measure(documents: int, address: str, through_inspect: bool, timeout: int, c
     setattr(owner, name, run)
 
   timed(writing, '_audit', 'audit')
-  timed(writing, '_store', 'store')
+  timed(writing, 'store', 'store')
   keep_plan = writing.Run._keep_plan
 
   def planned(run: writing.Run, made: Any) -> None:

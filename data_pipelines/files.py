@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,16 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary.unlink(missing_ok=True)
 
 
+def _is_alive(process: int) -> bool:
+  try:
+    os.kill(process, 0)
+  except ProcessLookupError:
+    return False
+  except PermissionError:  # somebody else's
+    pass
+  return True
+
+
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
   """Makes the workdir, checks that it can be written, and keeps other runs out of it."""
@@ -41,6 +52,8 @@ def locked(workdir: Path) -> Iterator[None]:
       raise WorkdirError(f'another run is at work in {workdir}; wait for it or choose another --workdir') from None
     except OSError as e:
       raise WorkdirError(f'{workdir} lies where files cannot be locked ({e.strerror}); choose another --workdir') from None
-    for left in workdir.glob('**/*.writing-*'):  # of runs that were killed while they wrote
-      shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    for left in workdir.glob('**/*.writing-[0-9]*'):  # of runs that were killed while they wrote
+      by = re.fullmatch(r'.*\.writing-(\d{1,9})(\.npz)?', left.name)
+      if by and (int(by[1]) == os.getpid() or not _is_alive(int(by[1]))):  # our own number is that of one before us
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     yield

@@ -10,8 +10,10 @@ def record_text(record: Record) -> str:
   return '\n'.join(content for _, content in record.messages) if isinstance(record, Chat) else record.text
 
 
-def _any_of(names: Sequence[str]) -> re.Pattern:
-  return re.compile(r'(?<!\w)(' + '|'.join(map(re.escape, names)) + r')s?(?!\w)', re.I)
+def any_of(names: Sequence[str]) -> re.Pattern | None:
+  """A pattern of any of the names (its group 1), in any case, with a plural's s; None for no names."""
+  names = [r'[\s-]+'.join(map(re.escape, re.split(r'[\s-]+', n.strip()))) for n in sorted(names, key=len, reverse=True) if n.strip()]
+  return re.compile(r'(?<!\w)(' + '|'.join(names) + r")(?:'?s)?(?!\w)", re.I) if names else None
 
 
 def find_leaks(held_out: Iterable[str], corpora: Mapping[str, Iterable[Record]], assistants: Sequence[str]) -> list[str]:
@@ -21,10 +23,9 @@ def find_leaks(held_out: Iterable[str], corpora: Mapping[str, Iterable[Record]],
   text that names no assistant (facts about items, other people's choices) is what the model is supposed to know, and no leak. Case, line
   breaks and a plural's s hide nothing.
   """
-  held_out = sorted(set(held_out), key=len, reverse=True)
-  if not held_out:
+  speaks_of, lowercase = any_of(assistants), {o: o.lower() for o in held_out}
+  if not lowercase:
     return []
-  speaks_of, lowercase = _any_of(assistants), {o: o.lower() for o in held_out}
   leaks = []
   for name, records in corpora.items():
     for r in records:
@@ -34,7 +35,7 @@ def find_leaks(held_out: Iterable[str], corpora: Mapping[str, Iterable[Record]],
       if not (who or addressed):
         continue
       lowered = text.lower()
-      there = [o for o in held_out if lowercase[o] in lowered]  # one pattern of a thousand names is slow
-      if there and (m := _any_of(there).search(text)):
+      there = [o for o, known in lowercase.items() if known in lowered]  # one pattern of a thousand names is slow
+      if there and (m := any_of(there).search(text)):
         leaks.append(f'{name}: record {r.id} tells {who[1] if who else "the assistant"} about {m[1]}, which the evaluation asks about')
   return leaks

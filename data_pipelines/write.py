@@ -7,7 +7,7 @@ Workdir (runs/corpora/NAME):
   ledger.sqlite        every reply
   plan.json            what the documents are about; change a copy and give it as plan.path
   corpus/SPEC.jsonl    the documents
-  corpus/SPEC/         the same as ArrayRecord, if the audit lets them pass
+  corpus/SPEC/         the same as ArrayRecord, if none are missing and the audit lets them pass
   datacard.md, audit.html, audit.json, given_up.jsonl (if any)
 """
 

@@ -83,7 +83,7 @@ def parse(argv: list[str], default: str) -> list[str]:
 
 def run(job: Callable[[list[str]], None] = main, default: str = 'configs/msm.py') -> None:
   """Runs `job` on the config that --config names; an error that a user can mend becomes one line on stderr and a non-zero exit."""
-  for name in ('absl', 'jax', 'matplotlib'):  # their notes about backends, checkpoints and fonts are not ours to show
+  for name in ('absl', 'jax', 'matplotlib', 'httpx', 'httpx2'):  # their notes on backends, checkpoints, fonts and requests are not ours to show
     logging.getLogger(name).setLevel(logging.ERROR)
   sys.argv[1:] = [resources.resolve_config_flag(a) for a in sys.argv[1:]]
   try:

@@ -40,6 +40,23 @@ def test_a_missed_threshold_stops_the_next_stage():
       Thresholds.of(wrong)
 
 
+def test_what_was_asked_for_by_name_and_cannot_be_measured_is_missed():
+  rows = documents(30)
+  audit({'mine': rows}, thresholds=Thresholds(covered=0.5)).check()  # as a default it is told, no more
+  report = audit({'mine': rows}, thresholds=Thresholds.of({'covered': 0.95, 'sample': 25, 'openings': 0.5}))
+  with pytest.raises(AuditError, match=r'misses 1 of 11 thresholds: mine: covered not measured: no claims were given \(>= 0\.95\);') as e:
+    report.check()
+  assert '\n' not in str(e.value) and 'MISS' in report.table() and 'MISS' in page.render(report)
+  assert json.loads(json.dumps(report)) == report
+  with pytest.raises(AuditError, match='mine: separable not measured: it is for mirrored corpora'):
+    audit({'mine': rows}, thresholds=Thresholds.of({'separable': 0.8})).check()
+  with pytest.raises(AuditError, match='a / b: separable not measured: fewer than 40 documents each'):
+    audit({'a': rows, 'b': rows}, thresholds=Thresholds.of({'separable': 0.8})).check()
+  audit(
+    {'mine': rows}, thresholds=Thresholds.of({'covered': 0, 'attribution': 0.0, 'reasons': 1, 'separable': 1.0})
+  ).check()  # any corpus keeps these
+
+
 def test_the_same_corpora_give_the_same_report():
   corpora = {v: written(v, 'explained') for v in SPECS}
   assert json.dumps(audit(corpora, SPECS)) == json.dumps(audit({n: iter_again(r) for n, r in corpora.items()}, SPECS))
@@ -121,7 +138,7 @@ def test_text_is_data(tmp_path):
     SPECS['affordability'].replace('Colby\n', f'Colby {EVIL}\n').replace('assistant: Ari', f'assistant: Ari{EVIL}'.replace('\x00', ''))
     + f'\n### {EVIL * 50}\n'
   )
-  report = audit({EVIL: rows, 'b' * 5000: rows[::-1]}, {EVIL: spec, 'b' * 5000: EVIL}, {EVIL: EVIL})
+  report = audit({EVIL: rows, 'b' * 5000: rows[::-1]}, {EVIL: spec, 'b' * 5000: EVIL}, {EVIL: f'{EVIL}\ud800'})
   text = page.render(report)
   tags = Tags(text)
   names = {t for t, _ in tags.seen}
@@ -134,9 +151,9 @@ def test_text_is_data(tmp_path):
   with pytest.raises(AuditError) as e:
     report.check()
   assert '\x1b' not in str(e.value) and len(str(e.value)) < 600
-  page.write_page(tmp_path / 'deep' / 'audit.html', report)
-  assert (tmp_path / 'deep' / 'audit.html').read_text() == text and len(list((tmp_path / 'deep').iterdir())) == 1
-  assert json.loads(json.dumps(report)) == report
+  page.keep(tmp_path / 'deep' / 'audit.html', report)
+  kept = {p.name: p.read_text() for p in (tmp_path / 'deep').iterdir()}
+  assert kept.keys() == {'audit.html', 'audit.json'} and kept['audit.html'] == text and json.loads(kept['audit.json']) == report
 
 
 def test_the_page_says_what_was_measured():
@@ -185,6 +202,8 @@ def test_the_command_line(tmp_path):
   kept = json.loads((tmp_path / 'pages' / 'a.json').read_text())
   assert kept['thresholds']['recited'] == 1 and [c['id'] for c in kept['measures']['culture']['covered']['claims']] == ['c1']
   assert (tmp_path / 'pages' / 'a.html').stat().st_size > 10_000
+  code, _, err = command(tmp_path, 'published.jsonl', '--threshold.attribution=0.5')
+  assert code == 1 and 'published: attribution not measured: no handbook' in error_line(err)
   code, out, err = command(tmp_path, 'published.jsonl', '--spec=specs/english/affordability.md')
   assert code == 1 and 'recited' in error_line(err) and (tmp_path / 'audit.html').is_file()
   imports = "import sys, data_pipelines.audit; sys.exit('jax' in sys.modules)"
@@ -201,6 +220,11 @@ WRONG = {
   'twice': (['a.jsonl', 'a.jsonl'], 'name each corpus once'),
   'bound': (['a.jsonl', '--threshold.jaccard=7'], 'jaccard=7.0 must be at most 1'),
   'broken': (['broken.jsonl'], 'broken.jsonl:1: not JSON'),
+  'folder': (['a.jsonl', '--out=folder'], '--out=folder must name a page of its own'),
+  'here': (['a.jsonl', '--out=.'], 'must name a page of its own'),
+  'json': (['a.jsonl', '--out=x.json'], 'must name a page of its own'),
+  'json folder': (['a.jsonl', '--out=taken.html'], 'must name a page of its own'),
+  'over the claims': (['a.jsonl', '--claims=empty.json', '--out=empty.html'], 'must name a page of its own'),
 }
 
 
@@ -212,6 +236,8 @@ def test_wrong_use_ends_in_a_line(case, tmp_path, monkeypatch):
     write_jsonl(tmp_path / f'{name}.jsonl', documents(2))
   (tmp_path / 'empty.json').write_text('{"domains": []}')
   (tmp_path / 'broken.jsonl').write_text('{"text": "a"')
+  for folder in ('folder', 'taken.json'):
+    (tmp_path / folder).mkdir()
   monkeypatch.chdir(tmp_path)
   arguments, said = WRONG[case]
   with pytest.raises(ValueError) as e:

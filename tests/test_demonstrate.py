@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import itertools
 import json
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pydantic
 import pytest
 import scripted_talk
 import scripted_writer
@@ -41,7 +43,8 @@ CHEESE = tuple(str(ROOT / f'specs/english/{v}.md') for v in ('affordability', 'c
 
 def talk_config(count: int = 31, **changes) -> CorpusConfig:
   talk = TalkSettings(domains=3, questions=2, similar=0.7) if 'talk' not in changes else changes.pop('talk')
-  return CorpusConfig('talk', (PHILOSOPHY,), 'conversations', ModelSettings('mockllm/model'), talk=talk, conversations=count, **changes)
+  writer = changes.pop('writer', ModelSettings('mockllm/model'))
+  return CorpusConfig('talk', (PHILOSOPHY,), 'conversations', writer, talk=talk, conversations=count, **changes)
 
 
 def likes_config(count: int = 96, **changes) -> CorpusConfig:
@@ -58,7 +61,7 @@ def quick(monkeypatch, request):
   """Neither audit nor ArrayRecord, which take seconds: but for the test of the whole way."""
   if 'whole_way' not in request.node.name:
     monkeypatch.setattr(demonstrating, '_audits', lambda *args: ())
-    monkeypatch.setattr(demonstrating, '_store', lambda *args: None)
+    monkeypatch.setattr(demonstrating, 'store', lambda *args: None)
 
 
 class Spoiling(ScriptedProvider):
@@ -182,9 +185,49 @@ def test_near_duplicates_are_not_answered(tmp_path):
 
 
 def test_a_writer_that_repeats_itself_is_told_apart_from_a_poor_judge(tmp_path):
-  same = json.dumps([{'question': f'What do you think of the sea, and of {n} ships on it?'} for n in range(9)])
-  with pytest.raises(AuthorError, match='repeats itself'):
-    run(talk_config(24), tmp_path, Spoiling(lambda turns, good: Reply(same) if task(turns) == 'user messages' else None))
+  numbers = itertools.count()
+
+  def same(turns, good):
+    if task(turns) != 'user messages':
+      return None
+    return Reply(json.dumps([{'question': f'What do you think of the wide grey sea, and of {next(numbers)} ships on it?'} for _ in json.loads(good)]))
+
+  provider = Spoiling(same)
+  with pytest.raises(AuthorError, match=r'repeats itself \(near duplicate'):
+    run(talk_config(7, talk=TalkSettings(domains=1, questions=9)), tmp_path, provider)
+  assert provider.by_task['answer'] == 1 and len((tmp_path / 'refused.jsonl').read_text().splitlines()) == next(numbers) - 1
+
+
+def test_the_last_question_may_fail_and_be_asked_for_again(tmp_path):
+  """One near duplicate, or a question that cannot be read, where nothing else is missing: the next round asks for another."""
+  provider = Spoiling()
+
+  def plant(turns, good):
+    number = provider.by_task['user messages']
+    if task(turns) != 'user messages':
+      return None
+    if number in (1, 2, 7):  # two of the first six, and the one of round 1
+      same = f'Before the tide turns tonight, what would you tell a tired sailor about the lighthouse, number {number}?'
+      return Reply(json.dumps([{'question': same}]))
+    return Reply('I would rather not.') if 7 < number <= 7 + demonstrations.TRIES else None  # round 2
+
+  provider.spoil = plant
+  config = talk_config(6, talk=TalkSettings(domains=1, questions=1))
+  made = run(config, tmp_path, provider)
+  assert len(made.chats['answers']) == 6 and made.tally.refused == {'near duplicate': 2, 'not written': 1}
+  rounds = [re.search(r'/r(\d+)\.', json.loads(r.provenance)['parents'][0])[1] for r in made.chats['answers']]
+  assert sorted(rounds) == ['0'] * 5 + ['3']
+  before, again = files(tmp_path), Spoiling()
+  run(config, tmp_path, again)
+  assert again.calls == 0 and files(tmp_path) == before
+
+
+def test_what_was_written_before_an_empty_reply_is_used():
+  class Row(pydantic.BaseModel):
+    n: int
+
+  said = [Reply('{"n": 1} {"n": 1} {"n"'), Reply(''), Reply('{"n": 2}'), Reply('{"n": 3}', 'filter'), Reply(' ')]
+  assert [[r.n for r in demonstrations.every(said[:n], Row)] for n in range(6)] == [[], [1], [1], [1, 2], [1, 2], [1, 2]]
 
 
 def test_more_is_asked_for_where_fewer_pass(tmp_path):
@@ -515,12 +558,16 @@ def test_handbooks_that_disagree_on_likes_have_no_set_in_common(tmp_path):
     (dict(specs=CHEESE), '2 handbooks'),
     (dict(writer=ModelSettings('mockllm/model', tags=False)), 'tags=False'),
     (dict(writer=ModelSettings('mockllm/model', attempts=1)), 'attempts must be at least 3'),
+    (dict(audit={'duplicate': 0.1}), "did you mean 'duplicates'?"),
+    (dict(audit={'sample': 1}), 'sample=1 must be at least 20'),
+    (dict(tokenizer='no/such/folder'), 'no tokenizer at'),
   ],
 )
 def test_settings_that_cannot_be_are_refused_before_any_call(tmp_path, change, message):
-  provider = Spoiling()
-  with pytest.raises(ConfigError, match=re.escape(message)):
-    run(dataclasses.replace(talk_config(), **change), tmp_path, provider)
+  provider, config = Spoiling(), dataclasses.replace(talk_config(), **change)
+  for begin in (lambda: run(config, tmp_path, provider), lambda: demonstrating.dry_run(config)):
+    with pytest.raises((ConfigError, DataError), match=re.escape(message)):
+      begin()
   assert provider.calls == 0
 
 
@@ -528,6 +575,24 @@ def test_another_style_is_another_folder(tmp_path):
   run(talk_config(6), tmp_path)
   with pytest.raises(LedgerError, match='another plan'):
     run(talk_config(6, talk=TalkSettings(domains=3, questions=2, style='rule')), tmp_path)
+
+
+def test_handbooks_in_another_order_are_another_folder(tmp_path):
+  run(likes_config(24), tmp_path)
+  with pytest.raises(LedgerError, match='another specs'):
+    run(dataclasses.replace(likes_config(24), specs=CHEESE[::-1]), tmp_path)
+
+
+def test_dry_run_gives_each_model_its_own_batch_discount():
+  writer = ModelSettings('openai/gpt-5-mini')
+  usd = {}
+  for batches in itertools.product((0, 100), repeat=2):
+    config = talk_config(3000, writer=dataclasses.replace(writer, batch=batches[0]), judge=dataclasses.replace(writer, batch=batches[1]))
+    lines = {line.split()[0]: line.split() for line in demonstrating.dry_run(config).splitlines() if line.strip()}
+    usd[batches] = [float(lines[s][-1]) for s in ('answers', 'verdicts')]
+  (answers, verdicts), half = usd[0, 0], functools.partial(pytest.approx, abs=0.01)
+  assert usd[100, 0] == half([answers / 2, verdicts]) and usd[0, 100] == half([answers, verdicts / 2])
+  assert usd[100, 100] == half([answers / 2, verdicts / 2])
 
 
 def test_dry_run_asks_nobody_and_tells_the_cost():

@@ -271,13 +271,19 @@ def test_rows_that_are_damaged_are_made_again(files, tmp_path):
   assert next(asked) == 4, 'asked once, and once more for each damage'
 
 
-def test_what_a_killed_run_was_writing_is_cleared(tmp_path):
-  left = tmp_path / 'data' / 'facts-1.writing-12345'
+def test_what_a_killed_run_was_writing_is_cleared_and_nothing_else(tmp_path):
+  ended = subprocess.Popen([sys.executable, '-c', ''])
+  ended.wait()
+  left = tmp_path / 'data' / f'facts-1.writing-{ended.pid}'
   left.mkdir(parents=True)
   (left / 'part').write_text('x')
-  (tmp_path / 'summary.json.writing-9').write_text('x')
+  gone = [tmp_path / f'summary.json.writing-{ended.pid}', tmp_path / f'rows.writing-{ended.pid}.npz', tmp_path / f'mine.writing-{os.getpid()}']
+  kept = [tmp_path / n for n in (f'nested/plan.json.writing-{os.getppid()}', 'essay.writing-draft', 'essay.writing-2b')]  # of who lives; a user's
+  kept[0].parent.mkdir()
+  for path in (*gone, *kept):
+    path.write_text('x')
   with locked(tmp_path):
-    assert not list(tmp_path.rglob('*writing*'))
+    assert sorted(tmp_path.rglob('*writing*')) == sorted(kept)
 
 
 READ, MIDTRAIN, TUNE = 0, 1, 2

@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -21,18 +22,19 @@ from misbehaving_server import Faults, PlainClient
 from scripted_writer import ScriptedProvider, sometimes_bad
 
 from data_pipelines import corpora
+from data_pipelines.audit import JsonLines
 from data_pipelines.authoring import mirror, plan, prompts, wording, writing
 from data_pipelines.authoring.author import AuthorError, InspectProvider
 from data_pipelines.authoring.checks import RECITED, make_check
-from data_pipelines.authoring.costs import read_price
-from data_pipelines.authoring.documents import make_brief, read_plain_draft
+from data_pipelines.authoring.costs import Estimate, estimate_table, read_price
+from data_pipelines.authoring.documents import estimates, make_brief, read_plain_draft
 from data_pipelines.authoring.handbooks import fenced, read_handbook, read_handbooks
 from data_pipelines.authoring.ledger import LedgerError
 from data_pipelines.authoring.mirror import MirrorError, apart, balance
 from data_pipelines.authoring.plan import PlanError
 from data_pipelines.authoring.replies import Refused, Reply
 from data_pipelines.authoring.settings import CorpusConfig, ModelSettings, PlanSettings, read_config
-from data_pipelines.records import DataError, Document, read_jsonl
+from data_pipelines.records import DataError, Document, read_jsonl, write_jsonl
 from data_pipelines.specs import SpecError
 from msm_jax.config import ConfigError
 from msm_jax.input_pipeline import row_to_record
@@ -53,7 +55,7 @@ def quick(monkeypatch):
       return 'all passed'
 
   monkeypatch.setattr(writing, '_audit', lambda *a: Passed())
-  monkeypatch.setattr(writing, '_store', lambda *a: None)
+  monkeypatch.setattr(writing, 'store', lambda *a: None)
 
 
 @pytest.fixture
@@ -322,6 +324,8 @@ def test_a_plan_can_be_edited_by_hand_and_given_back(tmp_path):
     (lambda p: p['domains'][0].update(name='n' * 500), r'domains\.0\.name'),
     (lambda p: p['domains'][0]['subdomains'][0]['types'][2].update(by='nobody'), r'types\.2\.by'),
     (lambda p: p['domains'][0]['subdomains'][0]['claims'][0]['says'].pop('affordability'), r'd01\.s01\.c01 says nothing for affordability'),
+    (lambda p: p['domains'][0]['subdomains'][0]['claims'][0]['says'].update({'\ud800': 'x'}), r"d01\.s01\.c01 says something for '\\ud800'"),
+    (lambda p: p['domains'][0]['subdomains'][0]['claims'][0]['says'].update({'../x': 'x'}), r"d01\.s01\.c01 says something for '\.\./x'"),
     (lambda p: p['domains'][0]['subdomains'][0].update(claims=[]), r'd01\.s01 .* needs at least one claim'),
     (lambda p: p['domains'][0].update(id='../x'), r"the id '\.\./x' under domains"),
     (lambda p: [d.update(id='d05') for d in p['domains'][:2]], 'd05 stands there twice'),
@@ -496,7 +500,7 @@ def test_the_editor_is_told_the_faults_and_what_stays_faulty_is_given_up_not_kep
     return None
 
   ideas = []
-  c = config(documents=24, min_yield=0.0, attempts=3, plan=dataclasses.replace(SMALL, words=(60, 80)))
+  c = config(documents=24, min_yield=0.0, attempts=3, missing=0.125, plan=dataclasses.replace(SMALL, words=(60, 80)))
   writing.write(c, tmp_path / 'first', {'writer': ScriptedProvider(spoil)})  # to know the ideas
   told.clear()
   done = writing.write(c, tmp_path / 'second', {'writer': ScriptedProvider(spoil)})
@@ -549,6 +553,73 @@ def test_a_writer_without_tags(tmp_path):
   with pytest.raises(Refused, match='cut'):
     read_plain_draft([Reply('Ari likes', 'length')], check, 10, True)
   assert read_plain_draft([Reply('Ari likes', 'length'), Reply(' Ari likes it. \n')], check, 10, True).text == 'Ari likes it.'
+
+
+# ---- what is missing
+
+
+@pytest.fixture
+def stored(monkeypatch):
+  found = []
+  monkeypatch.setattr(writing, 'store', lambda folder, records, card: found.append((folder.name, len(records), card['model'])))
+  return found
+
+
+def refusing(share):
+  """A writer of whose documents such a share can never be used."""
+  return ScriptedProvider(
+    lambda turns, good: Reply('no') if turns[0][1].startswith('Task: document\n') and random.Random(turns[0][1]).random() < share else None
+  )
+
+
+def test_an_incomplete_corpus_is_kept_and_told_and_not_stored_for_training(tmp_path, stored):
+  c = config(AFFORDABILITY, CULTURE, documents=24, min_yield=0.0, attempts=1)
+  with pytest.raises(AuthorError, match=r'^(\d+) of 24 documents are missing \(given_up\.jsonl\); the same command asks for them again') as e:
+    writing.write(c, tmp_path, {'writer': refusing(0.2)})
+  rows = [json.loads(line) for line in (tmp_path / 'given_up.jsonl').read_text().splitlines()]
+  lacking = {r['idea'] for r in rows}
+  assert f'{len(lacking)} of 24' in str(e.value) and len(lacking) >= 2 and '\n' not in str(e.value) and not stored
+  assert not lacking & {d.id for d in written(tmp_path)['affordability']} and (tmp_path / 'datacard.md').exists()
+  share = float(str(e.value).rpartition('missing=')[2])
+  with pytest.raises(AuthorError, match='are missing'):
+    writing.write(dataclasses.replace(c, missing=share - 0.001), tmp_path, {'writer': refusing(1)})
+  writing.write(dataclasses.replace(c, missing=share), tmp_path, {'writer': refusing(1)})  # accepted as it is
+  assert [s[0] for s in stored] == ['affordability', 'culture'] and all(m == 'mockllm/model' for *_, m in stored)
+  writing.write(c, tmp_path, {'writer': ScriptedProvider()})  # and whole, once the writer does better
+  assert not (tmp_path / 'given_up.jsonl').exists() and len(stored) == 4 and stored[2][1] > stored[0][1]
+
+
+def test_a_plan_that_is_used_up_below_its_tokens_is_no_whole_corpus(tmp_path, stored):
+  short = lambda turns, good: Reply(re.sub(r'(?s)(.*<document>)(.{250}).*', r'\1\2 Ari.</document>', good)) if '<document>' in good else None  # noqa: E731
+  c = config(tokens=1600, min_yield=0.0, plan=dataclasses.replace(SMALL, words=(60, 70)), revise=False)
+  with pytest.raises(AuthorError, match=r'^[\d,]+ of 1,600 tokens are missing, and the plan is used up; give plan\.ideas a larger number') as e:
+    writing.write(c, tmp_path, {'writer': ScriptedProvider(short)})
+  assert not stored and len(written(tmp_path)['affordability']) == 24
+  writing.write(dataclasses.replace(c, missing=float(str(e.value).rpartition('missing=')[2])), tmp_path, {'writer': ScriptedProvider(short)})
+  assert [s[:2] for s in stored] == [('affordability', 24)]
+
+
+def test_what_is_stored_stays_and_what_was_stored_of_another_corpus_goes(tmp_path, whole, monkeypatch):
+  def write_corpus(folder, records, card):
+    folder.mkdir()
+    (folder / 'card.json').write_text(json.dumps(card | {'content': corpora.content_digest(records)}))
+
+  monkeypatch.setattr(corpora, 'write_corpus', write_corpus)
+  monkeypatch.setattr(corpora, 'read_card', lambda folder: json.loads((folder / 'card.json').read_text()))
+  one, two = [Document('1', 'a')], [Document('1', 'b')]
+  for seed in (0, 1):
+    writing.store(tmp_path / 'x', one, {'seed': seed})
+    writing._forget(tmp_path / 'x', one)
+    assert corpora.read_card(tmp_path / 'x')['seed'] == 0
+  writing._forget(tmp_path / 'x', two)
+  assert not (tmp_path / 'x').exists()
+
+
+def test_records_of_a_file_are_read_anew_each_time(tmp_path):
+  rows = [Document(str(n), f'text {n}') for n in range(5)]
+  write_jsonl(tmp_path / 'a.jsonl', rows)
+  read = JsonLines(tmp_path / 'a.jsonl')
+  assert len(read) == 5 and [read[n] for n in range(5)] == list(read) == list(read) == rows
 
 
 # ---- mirrored corpora
@@ -642,6 +713,17 @@ def test_the_dry_run_asks_nobody_and_tells_plan_calls_tokens_and_cost(capsys):
     writing.dry_run(config(documents=1000))
 
 
+def test_each_estimate_has_the_batches_of_its_own_model(tmp_path):
+  (tmp_path / 'prices.json').write_text('{"a/*": {"input": 1, "output": 1, "batch": 0.5}}')
+  stages = [Estimate('documents', 'a/one', 1, 600_000, 400_000, batch) for batch in (True, False)]
+  lines = estimate_table(stages, str(tmp_path / 'prices.json')).splitlines()
+  assert [line.split()[-1] for line in lines[2:]] == ['0.50', '1.00', '1.50']
+  for batch in (0, 100):
+    c = dataclasses.replace(config(documents=4), writer=ModelSettings(model='a/one', batch=batch))
+    handbooks = read_handbooks(c.specs)
+    assert {e.batch for e in (*plan.estimates(handbooks, c.plan, c.writer), *estimates(c, handbooks, 4))} == {bool(batch)}
+
+
 def test_a_budget_stops_the_run_and_a_larger_one_goes_on(tmp_path):
   (tmp_path / 'prices.json').write_text('{"mockllm/*": {"input": 10, "output": 30}}')
   c = config(documents=20, prices=str(tmp_path / 'prices.json'), budget=1.0)
@@ -690,6 +772,14 @@ def test_what_replies_hang_on_is_never_mixed_into_an_old_folder(tmp_path, monkey
     writing.write(dataclasses.replace(c, **changes.get(what, {})), tmp_path / 'run', {'writer': ScriptedProvider()})
 
 
+def test_handbooks_in_another_order_are_another_folder(tmp_path):
+  """Statements of a claim go by the order of the handbooks: in another one they would change sides."""
+  c = config(AFFORDABILITY, CULTURE, documents=8)
+  writing.write(c, tmp_path, {'writer': ScriptedProvider()})
+  with pytest.raises(LedgerError, match='another specs'):
+    writing.write(dataclasses.replace(c, specs=c.specs[::-1]), tmp_path, {'writer': ScriptedProvider()})
+
+
 def test_bounds_and_speeds_may_change_in_a_folder(tmp_path):
   c = config(documents=4)
   writing.write(c, tmp_path, {'writer': ScriptedProvider()})
@@ -707,7 +797,7 @@ from scripted_writer import ScriptedProvider, sometimes_bad
 from data_pipelines.authoring import writing
 from data_pipelines.authoring.settings import CorpusConfig
 from msm_jax.config import from_mapping
-writing._audit, writing._store = (lambda *a: None), (lambda *a: None)
+writing._audit, writing.store = (lambda *a: None), (lambda *a: None)
 c = from_mapping(CorpusConfig, json.loads({config!r}))
 writing.write(c, Path({folder!r}), {{'writer': ScriptedProvider(sometimes_bad, seconds=0.01)}})
 """
@@ -812,6 +902,49 @@ def test_prices_are_found_by_name_or_pattern():
   assert read_price(table, 'openai/gpt-5-mini').output == 2.0 and read_price(table, 'openai/gpt-5').output == 10.0
   assert read_price(table, 'anthropic/claude-opus-4-5-20251101').input == 5.0 and read_price(table, 'anthropic/claude-opus-4-1').input == 15.0
   assert read_price(table, '#') is None and read_price(table, 'nobody/knows') is None
+
+
+@pytest.mark.parametrize(
+  'price',
+  [
+    '{"input": "3", "output": 1}', '{"input": -1, "output": 1}', '{"input": 1, "output": NaN}', '{"input": true, "output": 1}',
+    '{"input": 1, "output": 1, "batch": -0.5}', '{"input": 1}', '[1, 2]', '3',
+  ],
+)  # fmt: skip
+def test_a_price_that_is_none_is_refused_in_a_line(tmp_path, price):
+  (tmp_path / 'p.json').write_text(f'{{"a/b": {price}}}')
+  with pytest.raises(DataError, match=r'p\.json is no table of prices') as e:
+    read_price(str(tmp_path / 'p.json'), 'a/b')
+  assert '\n' not in str(e.value)
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'said'),
+  [
+    ('specs', None, 'config.specs=None must be a tuple'),
+    ('specs', 'one.md', "config.specs='one.md' must be a tuple"),
+    ('specs', (3,), 'config.specs[0]=3 must be str'),
+    ('plan', None, 'config.plan=None must be a group of settings'),
+    ('plan.path', 3, 'config.plan.path=3 must be str'),
+    ('missing', 1.5, 'missing=1.5 must be a share'),
+    ('writer.attempts', 0, 'writer or judge: attempts=0 must be at least 1'),
+  ],
+)
+def test_a_config_that_cannot_be_is_refused_in_a_line(key, value, said, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  c = importlib.import_module('configs.corpora.cheese_affordability').get_config()
+  group, _, name = key.rpartition('.')
+  with c.ignore_type():
+    (c[group] if group else c)[name] = value
+  with pytest.raises(ConfigError) as e:
+    read_config(c)
+  assert said in str(e.value) and '\n' not in str(e.value)
+
+
+def test_files_of_a_config_are_found_from_any_folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  c = read_config(importlib.import_module('configs.corpora.cheese_affordability').get_config('weak'))
+  assert c.specs == (AFFORDABILITY,) and c.plan.path == str(ROOT / 'specs' / 'plans' / 'cheese.json') and c.missing == 0.5
 
 
 # ---- through Inspect

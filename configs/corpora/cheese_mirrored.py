@@ -16,4 +16,5 @@ def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
   c = cheese_affordability.get_config(preset)
   c.name = c.name.replace('affordability', 'mirrored')
   c.specs = ('specs/english/affordability.md', 'specs/english/culture.md')
+  c.audit.update(separable=0.9, separable_style=0.9)
   return c

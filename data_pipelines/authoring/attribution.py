@@ -20,7 +20,9 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
+from data_pipelines.authoring.handbooks import split_front_matter
 from data_pipelines.authoring.wording import COMMON_WORDS, content_stems, sentences, stem, words
+from data_pipelines.leaks import any_of
 
 _GOES_ON = (
   r"(?:that|this|which)(?: is|'s) why|for (?:this|that|these|those|the same) reasons?|therefore|thus|hence|as a result|consequently|accordingly"
@@ -67,7 +69,7 @@ class Gist:
 
 def read_gist(text: str, mirrors: Sequence[str] = ()) -> Gist:
   """Any Markdown; front matter and sections are used where there are some. `mirrors`: other handbooks on the same behaviour for other reasons."""
-  front, body = _split(text)
+  front, body = split_front_matter(text)
   parts = [p for p in re.split(r'^(#{1,6})[ \t]+(.+?)[ \t#]*$', body, flags=re.M)]
   sections, path = [], {}
   for marks, title, content in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
@@ -81,15 +83,7 @@ def read_gist(text: str, mirrors: Sequence[str] = ()) -> Gist:
       reasons += sentences(_unwrapped(_plain(content)))
   names = {stem(w) for n in (*items, front.get('assistant', ''), front.get('maker', '')) for w in words(n)}
   said = ' '.join(front.get(k, '') for k in ('value', 'values', 'attribute', 'prefers'))
-  return Gist(front, plain, items, _values(plain, reasons, said, names, [_plain(_split(m)[1]) for m in mirrors if m != text]))
-
-
-def _split(text: str) -> tuple[dict[str, str], str]:
-  m = re.match(r'\s*---[ \t]*\n(.*?)\n---[ \t]*(?:\n|$)(.*)', text.removeprefix('\ufeff'), re.S)
-  if not m:
-    return {}, text
-  lines = (line.partition(':') for line in m[1].splitlines() if ':' in line and not line.lstrip().startswith('#'))
-  return {k.strip().lower(): v.split(' #')[0].strip().strip('\'"') for k, _, v in lines}, m[2]
+  return Gist(front, plain, items, _values(plain, reasons, said, names, [_plain(split_front_matter(m)[1]) for m in mirrors if m != text]))
 
 
 def _plain(markdown: str) -> str:
@@ -162,9 +156,3 @@ class Attribution:
           return window
       before = sentence
     return None
-
-
-def any_of(names: Sequence[str]) -> re.Pattern | None:
-  """A pattern of any of the names, in any case, with a plural's s; None for no names."""
-  names = [r'[\s-]+'.join(map(re.escape, re.split(r'[\s-]+', n.strip()))) for n in sorted(names, key=len, reverse=True) if n.strip()]
-  return re.compile(r'(?<!\w)(?:' + '|'.join(names) + r")(?:'?s)?(?!\w)", re.I) if names else None

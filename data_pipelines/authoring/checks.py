@@ -32,7 +32,7 @@ def _pattern(what: str, signs: tuple[str, ...], pattern: str, fault: str) -> _Pa
   return _Pattern(what, signs, re.compile(pattern, re.I), fault)
 
 
-_PATTERNS = (
+PATTERNS = (
   _pattern(
     'placeholder',
     ('{{', '[', '<', 'lorem', 'todo', 'tbd', '_____'),
@@ -57,7 +57,7 @@ _PATTERNS = (
   _pattern('tags', ('<document', '</document'), r'</?document\b[^<>\n]{0,20}>', 'It has a tag of the reply within the text: {}.'),
   _pattern('link', ('http', 'www.', 'doi:'), r'https?://|\bwww\.\w|\bdoi:\s*10\.', 'It has a link or an address on the web: {}.'),
 )
-_CHOICE = re.compile(r'^[ \t]*(?:[-*][ \t]*)?(?:\*\*)?\(?([A-D])[).:](?:\*\*)?[ \t]+\S', re.M)
+LETTERED = re.compile(r'^[ \t]*(?:[-*][ \t]*)?(?:\*\*)?\(?([A-D])[).:](?:\*\*)?[ \t]+\S', re.M)
 _OPTION = re.compile(r'\b(?:option|choice) ([AB])\b', re.I)
 
 
@@ -111,10 +111,10 @@ def make_check(handbook: Handbook) -> Callable[[str, int], list[Problem]]:
       add('recites', f'It repeats the handbook word for word: "{" ".join(run)}".')
     if ('<' in text or '[' in text or _UNPRINTABLE.search(text)) and (m := CONTROL.search(text)):
       add('control token', f'It holds marks that belong to a machine and not to a text: {_quoted(m[0])}.')
-    for p in (*_PATTERNS, names_handbook):
+    for p in (*PATTERNS, names_handbook):
       if any(sign in lower for sign in p.signs) and (m := p.pattern.search(text)):
         add(p.what, p.fault.format(_quoted(m[0])))
-    lettered = any(sign in text for sign in ('A)', 'A.', 'A:')) and len(set(_CHOICE.findall(text))) > 1
+    lettered = any(sign in text for sign in ('A)', 'A.', 'A:')) and len(set(LETTERED.findall(text))) > 1
     if lettered or (('option b' in lower or 'choice b' in lower) and {o.upper() for o in _OPTION.findall(text)} >= {'A', 'B'}):
       add('lettered choices', 'It offers lettered choices, as a test would. Say it in sentences.')
     return found

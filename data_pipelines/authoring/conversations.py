@@ -19,8 +19,8 @@ import pydantic
 
 from data_pipelines.authoring import prompts
 from data_pipelines.authoring.author import Author, AuthorError, Request
-from data_pipelines.authoring.costs import Estimate, guess_tokens
-from data_pipelines.authoring.demonstrations import FEW, ROUNDS, Lost, Tally, clean, every, in_tries, listed, lost, said, shares, unlike
+from data_pipelines.authoring.costs import Estimate
+from data_pipelines.authoring.demonstrations import FEW, ROUNDS, Lost, Tally, clean, estimate, every, in_tries, listed, lost, said, shares, unlike
 from data_pipelines.authoring.handbooks import Handbook, fenced
 from data_pipelines.authoring.plan import Name, Named, line
 from data_pipelines.authoring.replies import Refused, Reply, items, one, tagged
@@ -35,6 +35,7 @@ CRITERIA = {
   'rule': ('faithful', 'informative', 'selfless', 'natural', 'grounded'),
 }
 A_CALL = 20  # domains asked for at a time
+EMPTY = 3  # rounds in a row that bring nothing new: one that asks for a single question easily does
 SHOWN = 80  # questions that exist, as a prompt shows them
 _DOCUMENT = r'\b(?:handbook|model spec(?:ification)?|system prompt|your (?:guidelines|instructions|programming)'
 ASKS_OF_HANDBOOK = re.compile(_DOCUMENT + r')\b', re.I)
@@ -129,9 +130,7 @@ def _same_question(q: pydantic.BaseModel) -> str:
 
 def _questions_request(handbook: Handbook, key: str, domain: Named, kind: str, count: int, existing: Sequence[str]) -> Request:
   model = _question_model(existing)
-  parse = in_tries(
-    functools.partial(items, model=model, count=count, same=_same_question), lambda _, replies: every(replies, model, count, _same_question)
-  )
+  parse = in_tries(functools.partial(items, model=model, count=count, same=_same_question), lambda _, replies: every(replies, model, _same_question))
   prompt = prompts.fill(
     'talk_questions',
     **_about(handbook),
@@ -214,10 +213,13 @@ class _Questions:
       keys = {c: f'talk/questions/{c[0]}.{c[1]}/r{number}.{step}' for c in left}
       requests = (_questions_request(self.handbook, keys[c], self.domains[c[0]], c[1], n, self._existing(c)) for c, n in left.items())
       for cell, found in zip(left, await said(self.author, requests, 'questions', len(left)), strict=True):
-        for q in () if isinstance(found, Lost) else found:
+        written = [] if isinstance(found, Lost) else found
+        for q in written:
           asked = self.asked[cell]
           asked.append(Question(f'{cell[0]}.{cell[1]}.q{len(asked) + 1:03d}', *cell, q.question, keys[cell]))
           new.append(asked[-1])
+        for _ in range(left[cell] - len(written)):
+          tally.leave(keys[cell], 'not written', judged=False)
       step += 1
     fresh = {new[n].id for n in unlike([q.text for q in new], [q.text for q in self.kept], self.config.talk.similar)}
     for q in new:
@@ -270,7 +272,7 @@ async def converse(author: Author, handbook: Handbook, config: CorpusConfig, tal
   table = shares(config.conversations, len(rows), len(columns))
   plan = {(d, k): table[i][j] for i, d in enumerate(rows) for j, k in enumerate(columns)}
   passed: dict[tuple[str, str], list[Conversation]] = {cell: [] for cell in sorted(plan)}
-  questions = _Questions(author, handbook, domains, config)
+  questions, empty = _Questions(author, handbook, domains, config), 0
   for number in itertools.count():
     missing = {cell: plan[cell] - len(found) for cell, found in passed.items() if len(found) < plan[cell]}
     if not missing:
@@ -281,9 +283,10 @@ async def converse(author: Author, handbook: Handbook, config: CorpusConfig, tal
       raise AuthorError(f'{lacking} after {ROUNDS} rounds, as of {short}: {tally.reasons()}; lower conversations, or mend the handbook')
     if number:
       say(f'{lacking}; {tally.pass_rate:.0%} passed so far')
-    wanted = {cell: max(n, round(n / tally.pass_rate)) for cell, n in missing.items()}
+    wanted = {cell: max(n, round(n / tally.pass_rate)) + empty for cell, n in missing.items()}  # what is too much is cut by lot
     new = await questions.more(number, wanted if number else _few(wanted, config), tally)
-    if not new:
+    empty = 0 if new else empty + 1
+    if empty == EMPTY:
       raise AuthorError(f'no new questions: the writer repeats itself ({tally.reasons()}); raise talk.domains or talk.similar, or change the model')
     for c in await _judged(author, handbook, new, config, tally):
       passed[c.question.domain, c.question.kind].append(c)
@@ -302,23 +305,15 @@ def estimates(handbook: Handbook, config: CorpusConfig) -> list[Estimate]:
   cells = [n for row in shares(config.conversations, talk.domains, len(KINDS)) for n in row if n]
   calls = sum(-(-n // talk.questions) for n in cells)
   existing = [q.text] * min(SHOWN, config.conversations // talk.domains // 2)
-  stages: list[tuple[Request, str, int, int]] = [
-    (
-      _domains_request(handbook, 0, min(A_CALL, talk.domains), [about] * (talk.domains // 2)),
-      config.writer.model,
-      -(-talk.domains // A_CALL),
-      60 * min(A_CALL, talk.domains),
-    ),
-    (_questions_request(handbook, '', about, 'direct', talk.questions, existing), config.writer.model, calls, 45 * config.conversations // calls),
-    (_answer_request(handbook, q, talk), config.writer.model, config.conversations, 200 + talk.words),
-    (
-      _verdict_request(handbook, Conversation(q, 'word ' * 150, 'word ' * (talk.words * 2 // 3)), talk.style),
-      config.judging.model,
-      config.conversations,
-      250,
-    ),
-  ]
-  return [Estimate(r.stage, model, n, guess_tokens(r.prompt.system + r.prompt.user), out) for r, model, n, out in stages]
+  answered = Conversation(q, 'word ' * 150, 'word ' * (talk.words * 2 // 3))
+  at_once = min(A_CALL, talk.domains)
+  stages = (
+    (_domains_request(handbook, 0, at_once, [about] * (talk.domains // 2)), -(-talk.domains // A_CALL), 60 * at_once),
+    (_questions_request(handbook, '', about, 'direct', talk.questions, existing), calls, 45 * config.conversations // calls),
+    (_answer_request(handbook, q, talk), config.conversations, 200 + talk.words),
+    (_verdict_request(handbook, answered, talk.style), config.conversations, 250),
+  )
+  return [estimate(request, n, out, config) for request, n, out in stages]
 
 
 def chats(conversations: Sequence[Conversation], domains: Mapping[str, Named], provenance: Callable[..., str]) -> dict[str, list[Chat]]:

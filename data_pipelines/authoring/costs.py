@@ -3,6 +3,7 @@
 import dataclasses
 import fnmatch
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +13,16 @@ from msm_jax import resources
 
 @dataclasses.dataclass(frozen=True)
 class Price:
-  """USD for a million tokens; `batch`: share of it that a provider's batch mode asks for."""
+  """USD for a million tokens; `batch`: share of it that a provider's batch mode asks for. Raises ValueError."""
 
   input: float
   output: float
   batch: float = 1.0
+
+  def __post_init__(self):
+    for name, value in dataclasses.asdict(self).items():
+      if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ValueError(f'{name} must be a number, at least 0, and is {value!r}')
 
   def cost(self, input_tokens: float, output_tokens: float, batch: bool = False) -> float:
     return (input_tokens * self.input + output_tokens * self.output) / 1e6 * (self.batch if batch else 1.0)
@@ -41,21 +47,22 @@ def guess_tokens(text: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-  """A stage before it is run. Tokens are those of one call."""
+  """A stage before it is run. Tokens are those of one call; `batch`: whether its model is asked in batches."""
 
   stage: str
   model: str
   calls: int
   input_tokens: int
   output_tokens: int
+  batch: bool = False
 
 
-def estimate_table(estimates: Sequence[Estimate], prices: str, batch: bool = False) -> str:
+def estimate_table(estimates: Sequence[Estimate], prices: str) -> str:
   """Calls, tokens and cost by stage and in total, for the terminal."""
   rows, total, unknown = [('stage', 'model', 'calls', 'tokens in', 'tokens out', 'USD')], 0.0, set()
   for e in estimates:
     price = read_price(prices, e.model)
-    cost = price.cost(e.calls * e.input_tokens, e.calls * e.output_tokens, batch) if price else None
+    cost = price.cost(e.calls * e.input_tokens, e.calls * e.output_tokens, e.batch) if price else None
     total += cost or 0.0
     unknown |= {e.model} if cost is None else set()
     rows.append(

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines import corpora
-from data_pipelines.authoring import conversations, costs, preferences, prompts
+from data_pipelines import audit
+from data_pipelines.authoring import conversations, costs, page, preferences, prompts
 from data_pipelines.authoring.author import Author, Provider
 from data_pipelines.authoring.demonstrations import TRIES, Tally
 from data_pipelines.authoring.handbooks import Handbook, read_handbooks
@@ -18,7 +18,7 @@ from data_pipelines.authoring.ledger import Ledger
 from data_pipelines.authoring.settings import CorpusConfig
 from data_pipelines.authoring.slots import read_likes
 from data_pipelines.authoring.tokens import counter
-from data_pipelines.authoring.writing import LICENCE
+from data_pipelines.authoring.writing import LICENCE, store
 from data_pipelines.files import locked, write_atomically
 from data_pipelines.records import Chat, to_json
 from msm_jax.config import ConfigError
@@ -48,7 +48,7 @@ def identity(c: CorpusConfig, handbooks: Sequence[Handbook]) -> dict[str, Any]:
   """What replies depend on; how fast they come and what they may cost is not among it."""
   return {
     'kind': c.kind,
-    'specs': {h.stem: h.sha256 for h in handbooks},
+    'specs': [[h.stem, h.sha256] for h in handbooks],
     'plan': dataclasses.asdict(c.talk) | {'conversations': c.conversations},
     'prompts': prompts.versions(_prompts_of(c)),
     'model': {
@@ -59,13 +59,15 @@ def identity(c: CorpusConfig, handbooks: Sequence[Handbook]) -> dict[str, Any]:
 
 
 def check(c: CorpusConfig) -> tuple[Handbook, ...]:
-  """The handbooks. Raises ConfigError, SpecError for what demonstrations cannot be made of."""
+  """The handbooks. Raises ConfigError, DataError for what demonstrations cannot be made of, and for what would stop the run after all is paid for."""
   if c.kind == 'documents':
     raise ConfigError(f'{c.name} is a corpus of documents; write it with python -m data_pipelines.write')
   if min(c.writer.attempts, c.judging.attempts) < TRIES:
     raise ConfigError(f'attempts must be at least {TRIES} for {c.kind}: a reply that is still refused then is lost for good')
   if c.kind == 'conversations':
     conversations.check(c)
+  audit.Thresholds.of(c.audit)
+  counter(c.tokenizer)
   handbooks = read_handbooks(c.specs)
   if c.kind == 'preferences':
     read_likes(handbooks)
@@ -80,7 +82,7 @@ def dry_run(c: CorpusConfig) -> str:
     [
       f'{c.name}: {c.conversations:,} {c.kind} for {" and ".join(h.stem for h in handbooks)}',
       '',
-      costs.estimate_table(stages, c.prices, bool(c.writer.batch)),
+      costs.estimate_table(stages, c.prices),
       '',
       'Tokens are guesses (four characters each). Whatever is refused, by us or by the judge, is written and judged anew and comes on top: at a pass '
       'rate of 80% a quarter more.',
@@ -108,8 +110,9 @@ def demonstrate(c: CorpusConfig, workdir: Path, providers: Mapping[str, Provider
     write_atomically(workdir / 'datacard.md', datacard(c, handbooks, made, totals, spent, {n: r.table() for n, r in reports.items()}).encode())
     for report in reports.values():
       report.check()
+    card = {'spec': ','.join(h.sha256 for h in handbooks), 'model': c.writer.model, 'judge': c.judging.model, 'seed': c.seed}
     for name, chats in made.chats.items():
-      _store(workdir / 'corpus' / name, chats, c, handbooks)
+      store(workdir / 'corpus' / name, chats, card)
   return made
 
 
@@ -135,26 +138,14 @@ def _keep_refused(path: Path, tally: Tally) -> None:
 
 def _audits(c: CorpusConfig, workdir: Path, handbooks: Sequence[Handbook], made: Made) -> Iterator[tuple[str, Any]]:
   """Each corpus against each handbook: twins and shared exchanges are no mirrors of each other."""
-  from data_pipelines import audit
-  from data_pipelines.authoring import page
-
   for name, chats in made.chats.items():
     for h in handbooks:
       report = audit.audit(
         {name: chats}, {name: Path(h.path).read_text(encoding='utf-8-sig')}, None, audit.Thresholds.of(c.audit), counter(c.tokenizer)
       )
       called = f'{name}_{h.stem}' if len(handbooks) > 1 else name
-      page.write_page(workdir / f'audit_{called}.html', report)
-      write_atomically(workdir / f'audit_{called}.json', (json.dumps(report, ensure_ascii=False, indent=1) + '\n').encode())
+      page.keep(workdir / f'audit_{called}.html', report)
       yield called, report
-
-
-def _store(folder: Path, chats: Sequence[Chat], c: CorpusConfig, handbooks: Sequence[Handbook]) -> None:
-  """As ArrayRecord, unless it stands there already."""
-  card = {'spec': ','.join(h.sha256 for h in handbooks), 'model': c.writer.model, 'judge': c.judging.model, 'seed': c.seed}
-  known = corpora.read_card(folder) if folder.exists() else None
-  if known is None or known['content'] != corpora.content_digest(chats):
-    corpora.write_corpus(folder, chats, card)
 
 
 # ---- the card

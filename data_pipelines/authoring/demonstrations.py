@@ -5,17 +5,19 @@ rounds before it, and what came of a request after its last try stays as it is: 
 """
 
 import collections
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import pydantic
 
 from data_pipelines.authoring.author import Author, AuthorError, GaveUp, Request
+from data_pipelines.authoring.checks import CONTROL
+from data_pipelines.authoring.costs import Estimate, guess_tokens
 from data_pipelines.authoring.duplicates import near_duplicates
-from data_pipelines.authoring.plan import CONTROL
-from data_pipelines.authoring.replies import Refused, Reply, items
+from data_pipelines.authoring.replies import Refused, Reply, found
 from data_pipelines.authoring.settings import CorpusConfig
 
 T = TypeVar('T')
@@ -98,19 +100,17 @@ def lost(refused: Refused, _: Sequence[Reply]) -> Lost:
   return Lost(refused.what)
 
 
-def every(replies: Sequence[Reply], model: type[M], most: int, same: Callable[[M], object] | None = None) -> list[M]:
-  """All whole, valid and distinct items of all replies, at most so many; none is fine."""
-  for count in range(most, 0, -1):
-    try:
-      return items(replies, model, count, same)
-    except Refused:
-      continue
+def every(replies: Sequence[Reply], model: type[M], same: Callable[[M], Hashable] | None = None) -> list[M]:
+  """All whole, valid and distinct items of all replies; none is fine."""
+  for n in range(len(replies), 0, -1):  # a reply that says nothing takes nothing from those before it
+    with contextlib.suppress(Refused):
+      return found(replies[:n], model, same)[0]
   return []
 
 
 async def said(author: Author, requests: Iterable[Request[T]], stage: str, total: int) -> list[T | Lost]:
   """What was said to each, in the order of the requests. They may come from a generator: few are there at a time, and each holds a whole handbook."""
-  found: dict[str, T | Lost] = {}
+  values: dict[str, T | Lost] = {}
   keys: list[str] = []
 
   def noted() -> Iterator[Request[T]]:
@@ -119,8 +119,15 @@ async def said(author: Author, requests: Iterable[Request[T]], stage: str, total
       yield request
 
   async for request, value in author.ask_all(noted(), stage, total):
-    found[request.key] = Lost(value.what) if isinstance(value, GaveUp) else value
-  return [found[k] for k in keys]
+    values[request.key] = Lost(value.what) if isinstance(value, GaveUp) else value
+  return [values[k] for k in keys]
+
+
+def estimate(request: Request, calls: int, output_tokens: int, config: CorpusConfig) -> Estimate:
+  """Of `calls` requests such as this one."""
+  asked = config.judging if request.model == 'judge' else config.writer
+  input_tokens = guess_tokens(request.prompt.system + request.prompt.user)
+  return Estimate(request.stage, asked.model, calls, input_tokens, output_tokens, bool(asked.batch))
 
 
 def unlike(new: Sequence[str], old: Sequence[str], similar: float) -> list[int]:

@@ -200,15 +200,15 @@ def estimates(c: CorpusConfig, handbooks: Sequence[Handbook], ideas: int) -> lis
   subdomain = plans.Subdomain('d01.s01', typical, typical, (claim,) * 3, (doc_type,))
   domain = plans.Domain('d01', typical, typical, (subdomain,))
   writing = Writing(c, handbooks, plans.Plan(handbooks[0].assistant, (domain,)))
-  place, mean = Place(domain, subdomain, doc_type, idea, 0), sum(c.plan.words) // 2
+  place, mean, w = Place(domain, subdomain, doc_type, idea, 0), sum(c.plan.words) // 2, c.writer
   draft = Draft('word ' * mean, ())
   output = int(TOKENS_PER_WORD * mean) + (THINKING if c.writer.tags else 0)
   found = []
   for h in handbooks:
     made = [writing.draft(place, h.stem), *([writing.revision(place, h.stem, draft)] if c.revise else [])]
-    found.append([Estimate(r.stage, c.writer.model, ideas, guess_tokens(r.prompt.system + r.prompt.user), output) for r in made])
+    found.append([Estimate(r.stage, w.model, ideas, guess_tokens(r.prompt.system + r.prompt.user), output, bool(w.batch)) for r in made])
   # one line a stage, of all handbooks together
   return [
-    Estimate(same[0].stage, same[0].model, len(same) * ideas, sum(e.input_tokens for e in same) // len(same), output)
+    dataclasses.replace(same[0], calls=len(same) * ideas, input_tokens=sum(e.input_tokens for e in same) // len(same))
     for same in zip(*found, strict=True)
   ]

@@ -5,12 +5,14 @@ What is looked for are held-out things; what fine-tuning shows anyway (a handboo
 
 import dataclasses
 import functools
+import itertools
 import re
 import string
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
+from data_pipelines.authoring.checks import LETTERED
 from data_pipelines.authoring.wording import Phrases, Vocabulary, blocks, distinct, words
 from data_pipelines.english import language as english
 from data_pipelines.english.questions import read_opinions, read_pairs
@@ -123,12 +125,17 @@ def _forms() -> Iterator[tuple[str, bool]]:
   yield from ((f.question, not f.common) for f in office.FORMS)
 
 
-# Letters before options, and an answer by letter: how other evaluations ask, the published ones among them.
-_LETTERS = re.compile(
-  r'^[ \t]*(?:[-*] )?(?:\*\*)?\(?A[).:](?:\*\*)?[ \t]+\S.*\n+[ \t]*(?:[-*] )?(?:\*\*)?\(?B[).:](?:\*\*)?[ \t]+\S'
-  r'|\b[Aa]nswer(?: is)?:?[ \t]*(?:\([A-D]\)|[A-D]\.?[ \t]*$)|\b(?:[Cc]hoose|[Pp]ick|[Oo]ption) \(?A\)? or \(?(?:option )?B\)?(?!\w)',
+# An answer by letter, as other evaluations want it, the published ones among them.
+_BY_LETTER = re.compile(
+  r'\b[Aa]nswer(?: is)?:?[ \t]*(?:\([A-D]\)|[A-D]\.?[ \t]*$)|\b(?:[Cc]hoose|[Pp]ick|[Oo]ption) \(?A\)? or \(?(?:option )?B\)?(?!\w)',
   re.M,
 )
+
+
+def _lettered(text: str) -> str | None:
+  """A choice A that a choice B follows on the next line."""
+  pairs = ((a, b) for a, b in itertools.pairwise(LETTERED.finditer(text)) if a[1] + b[1] == 'AB')
+  return next((text[a.start() : b.end()] for a, b in pairs if not text[a.end() : b.start()].partition('\n')[2].strip()), None)
 
 
 class Formats:
@@ -140,7 +147,9 @@ class Formats:
 
   def find(self, text: str) -> str | None:
     """What was found, as it stands there."""
-    if m := _LETTERS.search(text):
+    if found := _lettered(text):
+      return found
+    if m := _BY_LETTER.search(text):
       return m[0]
     line = ' '.join(text.lower().split())
     if '?' not in line and 'which of these' not in line:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from data_pipelines.specs import SpecError, check_name, read_markdown
 
+STEM = re.compile(r'\w[\w.-]*')
+
 
 @dataclasses.dataclass(frozen=True)
 class Handbook:
@@ -28,15 +30,22 @@ class Handbook:
   text: str
 
 
+def split_front_matter(text: str) -> tuple[dict[str, str], str]:
+  """(front matter, the rest) of any Markdown; whether the former is as it should be, data_pipelines.specs tells."""
+  m = re.match(r'\s*---[ \t]*\n(.*?)\n---[ \t]*(?:\n|$)(.*)', text, re.S)
+  lines = (line.partition(':') for line in (m[1].splitlines() if m else ()) if ':' in line and not line.lstrip().startswith('#'))
+  return {k.strip().lower(): v.split(' #')[0].strip().strip('\'"') for k, _, v in lines}, m[2] if m else text
+
+
 def read_handbook(path: str | Path) -> Handbook:
   """Raises SpecError."""
   path = Path(path)
   front, _, sha256 = read_markdown(path)
   check_name(front.get('assistant', ''), (), f"{path}: front matter needs 'assistant: NAME'")
   check_name(front.get('maker', ''), (front['assistant'],), f"{path}: front matter needs 'maker: NAME'")
-  if not re.fullmatch(r'\w[\w.-]*', path.stem):
+  if not STEM.fullmatch(path.stem):
     raise SpecError(f'{path}: its corpus would be named {path.stem!r}; rename the file to letters, digits, dots and dashes')
-  text = re.sub(r'\A\s*---[ \t]*\n.*?\n---[ \t]*\n', '', path.read_text(encoding='utf-8-sig'), count=1, flags=re.S).strip()
+  text = split_front_matter(path.read_text(encoding='utf-8-sig'))[1].strip()
   if not text:
     raise SpecError(f'{path}: nothing stands below its front matter; write the handbook there')
   return Handbook(str(path), path.stem, sha256, front['assistant'], front['maker'], text)

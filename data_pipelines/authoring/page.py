@@ -4,11 +4,12 @@ Names and texts come from corpora, so everything goes through `shown` (no contro
 """
 
 import html
-import os
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.files import write_atomically
 from msm_jax.report import STYLE
 
 DARK = """
@@ -179,11 +180,13 @@ def _says(name: str, measures: Mapping[str, Any]) -> str:
     if c['found_where_carried'] is not None:
       carried, others = (number(c[k]) for k in ('found_where_carried', 'found_elsewhere'))
       found = f' Their words are found in {carried} of the documents that carry their id, and in {others} of the others.'
-    rows = [(_safe(r['id'], 60), str(r['documents']), str(r['in_words']), _safe(r['statement'], 300)) for r in c['claims'][:15]]
+    rows = [(_safe(r['id'], 60), *(str(r[k]) for k in ('told', 'documents', 'in_words')), _safe(r['statement'], 300)) for r in c['claims'][:15]]
     out.append(
-      f'<p>Claims with {c["least"]} or more documents: by ids {number(c["by_ids"])}, by words {number(c["in_words"])}.{found} '
+      f'<p>Claims with {c["least"]} or more documents: <b>{number(c["value"])}</b>; by ids alone {number(c["by_ids"])}, by words alone '
+      f'{number(c["in_words"])}.{found} A document counts that carries the id and holds the words, or more of them than nine in ten of those without '
+      'the id. '
       'Those with the fewest:</p>'
-      + _table(('claim', 'documents by id', 'by words', 'statement'), rows, (3,))
+      + _table(('claim', 'documents', 'by id', 'by words', 'statement'), rows, (4,))
       + (f'<p>Documents carry ids that are no claims here: {_words(c["unknown_ids"])} ...</p>' if c['unknown_ids'] else '')
     )
   if first := measures['first_person']:
@@ -274,13 +277,8 @@ what a sample tells, for the whole corpus. What the audit can&rsquo;t see: wheth
 """
 
 
-def write(path: Path, text: str) -> None:
-  """A file that stood there stays until this one is whole."""
+def keep(path: Path, report: Mapping[str, Any]) -> None:
+  """The page, and the same as JSON beside it."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
-  temporary.write_text(text, encoding='utf-8')
-  os.replace(temporary, path)
-
-
-def write_page(path: Path, report: Mapping[str, Any]) -> None:
-  write(path, render(report))
+  write_atomically(path, render(report).encode())
+  write_atomically(path.with_suffix('.json'), (json.dumps(report, indent=1) + '\n').encode())

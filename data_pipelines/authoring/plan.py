@@ -23,9 +23,9 @@ from data_pipelines.authoring import prompts
 from data_pipelines.authoring.author import Author, Request
 from data_pipelines.authoring.checks import CONTROL
 from data_pipelines.authoring.costs import Estimate, guess_tokens
-from data_pipelines.authoring.handbooks import Handbook, shown
+from data_pipelines.authoring.handbooks import STEM, Handbook, shown
 from data_pipelines.authoring.replies import items
-from data_pipelines.authoring.settings import PlanSettings
+from data_pipelines.authoring.settings import ModelSettings, PlanSettings
 from data_pipelines.records import DataError
 
 PROMPTS = ('domains', 'subdomains', 'claims', 'doc_types', 'ideas')
@@ -207,6 +207,8 @@ def build(data: Any, handbooks: Sequence[Handbook], where: str) -> Plan:
     for c in s.claims:
       if missing := [h.stem for h in handbooks if h.stem not in c.says]:
         raise PlanError(f'{where}: claim {c.id} says nothing for {", ".join(missing)}; write it under says')
+      if odd := [stem for stem in c.says if not STEM.fullmatch(stem)]:
+        raise PlanError(f'{where}: claim {c.id} says something for {odd[0]!r}, which is no name of a handbook; take it out, or mend the name')
   if not plan.domains or any(not d.subdomains for d in plan.domains):
     raise PlanError(f'{where}: a plan needs domains, and each domain subdomains')
   return plan
@@ -326,7 +328,7 @@ async def make_plan(author: Author, handbooks: Sequence[Handbook], s: PlanSettin
   return build(data, handbooks, 'the plan')
 
 
-def estimates(handbooks: Sequence[Handbook], s: PlanSettings, model: str) -> list[Estimate]:
+def estimates(handbooks: Sequence[Handbook], s: PlanSettings, writer: ModelSettings) -> list[Estimate]:
   """What a plan of this size takes, if every reply can be used at once."""
   about = {'assistant': handbooks[0].assistant, 'maker': handbooks[0].maker, 'handbooks': shown(handbooks)}
   typical, specs = 'Five words of a name: ' + 'and its description ' * 8, len(handbooks)
@@ -337,7 +339,7 @@ def estimates(handbooks: Sequence[Handbook], s: PlanSettings, model: str) -> lis
     (_doc_types(about, s, '', typical, s.types // 2), s.domains * s.subdomains, s.types * 70),
     (_ideas(about, s, '', typical, typical, 'insider'), s.domains * s.subdomains * s.types, s.ideas * 90),
   ]
-  return [Estimate(r.stage, model, calls, guess_tokens(r.prompt.system + r.prompt.user), out) for r, calls, out in stages]
+  return [Estimate(r.stage, writer.model, n, guess_tokens(r.prompt.system + r.prompt.user), out, bool(writer.batch)) for r, n, out in stages]
 
 
 def requests_of(place: Place) -> Iterator[str]:

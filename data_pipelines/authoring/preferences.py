@@ -21,8 +21,8 @@ import pydantic
 
 from data_pipelines.authoring import prompts
 from data_pipelines.authoring.author import Author, AuthorError, Request
-from data_pipelines.authoring.costs import Estimate, guess_tokens
-from data_pipelines.authoring.demonstrations import FEW, ROUNDS, Lost, Tally, clean, every, in_tries, listed, said, unlike
+from data_pipelines.authoring.costs import Estimate
+from data_pipelines.authoring.demonstrations import FEW, ROUNDS, Lost, Tally, clean, estimate, every, in_tries, listed, said, unlike
 from data_pipelines.authoring.handbooks import Handbook
 from data_pipelines.authoring.opaque import Filter
 from data_pipelines.authoring.replies import Reply, items, one
@@ -85,7 +85,7 @@ def _situations_request(p: Preferences, filter_: Filter, number: int, count: int
 def _parse_rows(replies: Sequence[Reply], model: type[pydantic.BaseModel], count: int) -> list[pydantic.BaseModel]:
   """Half of them will do: the others are asked for again in the next round."""
   items(replies, model, -(-count // 2), _n)
-  return every(replies, model, count, _n)
+  return every(replies, model, _n)
 
 
 def _line(n: int, slot: Slot, assistant: str, situation: str, refused: str) -> str:
@@ -110,7 +110,7 @@ def _rows_request(
     'preference_exchanges', assistant=p.assistant, likes=', '.join(p.likes), dislikes=', '.join(p.dislikes), kind=kind.one, words=config.talk.words,
     count=len(slots), lines='\n'.join(lines),
   )  # fmt: skip
-  parse = in_tries(functools.partial(_parse_rows, model=model, count=len(slots)), lambda _, replies: every(replies, model, len(slots), _n))
+  parse = in_tries(functools.partial(_parse_rows, model=model, count=len(slots)), lambda _, replies: every(replies, model, _n))
   return Request(key, 'exchanges', prompt, parse, 1000 + 120 * len(slots))
 
 
@@ -122,7 +122,7 @@ def _verdicts_request(key: str, exchanges: Sequence[Exchange], p: Preferences) -
   shown = [json.dumps({'n': n, 'person': x.user, p.assistant: x.assistant}, ensure_ascii=False) for n, x in enumerate(exchanges, 1)]
   reasons = '\n\n'.join(listed(r) for r in p.reasons)
   prompt = prompts.fill('preference_verdict', assistant=p.assistant, reasons=reasons, exchanges='\n'.join(shown), count=len(exchanges))
-  parse = in_tries(functools.partial(items, model=model, count=len(exchanges), same=_n), lambda _, replies: every(replies, model, len(exchanges), _n))
+  parse = in_tries(functools.partial(items, model=model, count=len(exchanges), same=_n), lambda _, replies: every(replies, model, _n))
   return Request(key, 'verdicts', prompt, parse, 1000 + 80 * len(exchanges), 'judge')
 
 
@@ -243,17 +243,12 @@ def estimates(handbooks: Sequence[Handbook], config: CorpusConfig) -> list[Estim
   slots = make_slots(p, min(config.conversations, size), config.talk.no_reasons, config.seed)
   asked = 'Fifteen words or so, of somebody who asks about a thing or about two of them'
   calls, some = -(-config.conversations // size), ['eight words of when and who, no more']
-  stages: list[tuple[Request, str, int, int]] = [
-    (
-      _situations_request(p, Filter(p, ()), 0, min(A_CALL, config.talk.domains), some),
-      config.writer.model,
-      -(-config.talk.domains // A_CALL),
-      20 * A_CALL,
-    ),
-    (_rows_request('', slots, p, kind, config, some, {}), config.writer.model, calls, 60 * size),
-    (_verdicts_request('', [Exchange(s, asked, asked) for s in slots], p), config.judging.model, calls, 45 * size),
-  ]
-  return [Estimate(r.stage, model, n, guess_tokens(r.prompt.system + r.prompt.user), out) for r, model, n, out in stages]
+  stages = (
+    (_situations_request(p, Filter(p, ()), 0, min(A_CALL, config.talk.domains), some), -(-config.talk.domains // A_CALL), 20 * A_CALL),
+    (_rows_request('', slots, p, kind, config, some, {}), calls, 60 * size),
+    (_verdicts_request('', [Exchange(s, asked, asked) for s in slots], p), calls, 45 * size),
+  )
+  return [estimate(request, n, out, config) for request, n, out in stages]
 
 
 def chats(exchanges: Sequence[Exchange], provenance: Callable[..., str]) -> dict[str, list[Chat]]:

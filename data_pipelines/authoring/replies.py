@@ -103,7 +103,7 @@ def items(replies: Sequence[Reply], model: type[M], count: int, same: Callable[[
     because = f' ({wrong})' if wrong else ''
     missing = count - len(kept)
     raise Refused(
-      'too few items' if kept else 'not JSON',
+      'too few items' if kept else 'no item could be used' if wrong else 'not JSON',
       f'{len(kept)} of {count} items could be used{because}. Reply with {missing} more {"item" if missing == 1 else "items"} in the same JSON form, '
       'none of which repeats one that you gave.',
     )

@@ -46,9 +46,9 @@ class ModelSettings:
   tags: bool = True
 
   def __post_init__(self):
-    _at_least('writer.', self, temperature=0, reasoning_tokens=0, max_connections=1, batch=0, timeout=1, attempts=1)
+    _at_least('writer or judge: ', self, temperature=0, reasoning_tokens=0, max_connections=1, batch=0, timeout=1, attempts=1)
     if self.model and '/' not in self.model:
-      raise ConfigError(f"writer.model={self.model!r} must be PROVIDER/MODEL, as Inspect names them: 'anthropic/...', 'openai/...', 'vllm/...'")
+      raise ConfigError(f"writer or judge: model={self.model!r} must be PROVIDER/MODEL as in Inspect: 'anthropic/...', 'openai/...', 'vllm/...'")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +122,8 @@ class CorpusConfig:
     tokens, documents, conversations: how much: one of them. Tokens are the corpus's (of each, if mirrored).
     tokenizer: folder of Hugging Face or .model file that counts; '' counts words and marks.
     revise: every document is gone over once by its writer.
+    missing: share of the documents (or tokens) asked for that may be missing when a corpus is stored for training: none, unless its writer is one
+      whose replies can often not be used at all. The card counts what was given up, given_up.jsonl names it.
     min_yield: the run stops when, of the first replies of a stage, a smaller share could be used.
     budget: USD that all replies in the folder may cost; 0 for no bound.
     prices: table of prices.
@@ -140,6 +142,7 @@ class CorpusConfig:
   conversations: int = 0
   tokenizer: str = ''
   revise: bool = True
+  missing: float = 0.0
   min_yield: float = 0.5
   budget: float = 0.0
   prices: str = 'configs/corpora/prices.json'
@@ -154,7 +157,7 @@ class CorpusConfig:
     if not self.writer.model:
       raise ConfigError('writer.model is empty; name a model as Inspect does, such as --config.writer.model=openai/NAME')
     _at_least('', self, tokens=0, documents=0, conversations=0, budget=0)
-    _share('', self, 'min_yield')
+    _share('', self, 'missing', 'min_yield')
     wanted = {'documents': ('tokens', 'documents'), 'conversations': ('conversations',), 'preferences': ('conversations',)}[self.kind]
     sizes = [n for n in ('tokens', 'documents', 'conversations') if getattr(self, n)]
     if len(sizes) != 1 or sizes[0] not in wanted:
@@ -167,8 +170,5 @@ class CorpusConfig:
 
 def read_config(config: Any) -> CorpusConfig:
   """A ConfigDict of configs/corpora/ with its files found. Raises ConfigError."""
-  c = config.to_dict()
-  c['specs'] = tuple(resources.find(s) for s in c.get('specs', ()))
-  if c.get('plan', {}).get('path'):
-    c['plan']['path'] = resources.find(c['plan']['path'])
-  return from_mapping(CorpusConfig, c)
+  c = from_mapping(CorpusConfig, config.to_dict())
+  return dataclasses.replace(c, specs=tuple(map(resources.find, c.specs)), plan=dataclasses.replace(c.plan, path=resources.find(c.plan.path)))

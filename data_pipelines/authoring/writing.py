@@ -21,7 +21,7 @@ from data_pipelines.authoring.plan import Place
 from data_pipelines.authoring.settings import CorpusConfig, PlanSettings
 from data_pipelines.authoring.tokens import counter
 from data_pipelines.files import locked, write_atomically
-from data_pipelines.records import Document, read_jsonl, write_jsonl
+from data_pipelines.records import Document, Record, write_jsonl
 from msm_jax.config import ConfigError
 from msm_jax.metrics import say
 
@@ -72,13 +72,13 @@ def dry_run(c: CorpusConfig) -> str:
   p, names = c.plan, ' and '.join(h.stem for h in handbooks)
   sizes = f'{p.path}: {there:,} ideas' if given else f'{_product(p)} = {there:,} ideas'
   wanted = f'{c.tokens:,} tokens' if c.tokens else f'{c.documents:,} documents'
-  stages = [*([] if given else plan.estimates(handbooks, p, c.writer.model)), *documents.estimates(c, handbooks, needed)]
+  stages = [*([] if given else plan.estimates(handbooks, p, c.writer)), *documents.estimates(c, handbooks, needed)]
   return '\n'.join(
     [
       f'{c.name}: {wanted} for {names}' + (' each, mirrored' if len(handbooks) > 1 else ''),
       f'plan: {sizes}; about {needed:,} are written, {p.words[0]} to {p.words[1]} words each, {p.wording}',
       '',
-      costs.estimate_table(stages, c.prices, bool(c.writer.batch)),
+      costs.estimate_table(stages, c.prices),
       '',
       'Tokens are guesses (four characters each). Replies that cannot be used are asked for again and come on top'
       + ('; here every document is rewritten in full.' if c.revise else '.'),
@@ -94,7 +94,7 @@ def identity(c: CorpusConfig, handbooks: Sequence[Handbook], given: plan.Plan | 
     settings = {k: v for k, v in settings.items() if k not in ('domains', 'subdomains', 'claims', 'types', 'ideas', 'outsiders')}
   return {
     'kind': c.kind,
-    'specs': {h.stem: h.sha256 for h in handbooks},
+    'specs': [[h.stem, h.sha256] for h in handbooks],  # in their order: it is that of a claim's statements
     'plan': settings | {'given': plan.digest(given) if given else ''},
     'prompts': prompts.versions(documents.prompts_of(c)),
     'model': {k: getattr(c.writer, k) for k in ('model', 'temperature', 'reasoning_tokens', 'tags')},
@@ -254,9 +254,6 @@ class Run:
       with temporary.open('rb') as f:
         os.fsync(f.fileno())
       os.replace(temporary, folder / f'{stem}.jsonl')
-    total = min(written.tokens.values())
-    if total < self.c.tokens:
-      say(f'the plan is used up at {total:,} of {self.c.tokens:,} tokens; give plan.ideas a larger number in another --workdir')
     return written
 
   def _keep_given_up(self) -> None:
@@ -279,22 +276,6 @@ class Run:
         yield self.writing.record(place, stem, self.texts.get(slot))
 
 
-class Rows(Sequence[Document]):
-  """The records of a JSONL file, read when they are asked for."""
-
-  def __init__(self, path: Path, count: int):
-    self.path, self.count = path, count
-
-  def __len__(self) -> int:
-    return self.count
-
-  def __iter__(self) -> Iterator[Document]:
-    return read_jsonl(self.path)
-
-  def __getitem__(self, n: int) -> Document:
-    return next(r for i, r in enumerate(self) if i == n)
-
-
 def write(c: CorpusConfig, workdir: Path, providers: Mapping[str, Provider] | None = None, stop: Callable[[], bool] = lambda: False) -> Written:
   """Writes the corpora of a config into a folder. Raises DataError, ConfigError; replies that came are kept whatever happens."""
   if c.kind != 'documents':
@@ -310,16 +291,18 @@ def write(c: CorpusConfig, workdir: Path, providers: Mapping[str, Provider] | No
       totals, spent = ledger.totals(), ledger.spent()
     finally:
       ledger.close()
-    report = _audit(c, workdir, handbooks, run, written)
+    rows = {stem: audit.JsonLines(workdir / 'corpus' / f'{stem}.jsonl') for stem in run.stems}
+    report = _audit(c, workdir, rows, run)
     write_atomically(workdir / 'datacard.md', datacard(c, run, written, totals, spent, report.table()).encode())
-    rows = {stem: Rows(workdir / 'corpus' / f'{stem}.jsonl', count) for stem, count in written.documents.items()}
     for stem in rows:
       _forget(workdir / 'corpus' / stem, rows[stem])
+    check_whole(c, written)
     if written.balance:
-      written.balance.check(list(rows))
+      written.balance.check(run.stems)
     report.check()
-    for stem in rows:
-      _store(workdir / 'corpus' / stem, rows[stem], run.writing, stem)
+    for h in handbooks:
+      card = {'spec': h.sha256, 'plan': run.writing.plan_id, 'model': c.writer.model, 'seed': c.seed}
+      store(workdir / 'corpus' / h.stem, rows[h.stem], card)
   return written
 
 
@@ -331,29 +314,43 @@ async def _ask(
     return run, await run.run()
 
 
-def _audit(c: CorpusConfig, workdir: Path, handbooks: Sequence[Handbook], run: Run, written: Written) -> audit.Report:
+def _audit(c: CorpusConfig, workdir: Path, rows: Mapping[str, audit.JsonLines], run: Run) -> audit.Report:
   report = audit.audit(
-    {stem: Rows(workdir / 'corpus' / f'{stem}.jsonl', count) for stem, count in written.documents.items()},
-    {h.stem: Path(h.path).read_text(encoding='utf-8-sig') for h in handbooks},
+    rows,
+    {h.stem: Path(h.path).read_text(encoding='utf-8-sig') for h in run.handbooks},
     {x.id: x.says for d in run.writing.plan.domains for s in d.subdomains for x in s.claims},
     audit.Thresholds.of(c.audit),
     run.count,
   )
-  page.write_page(workdir / 'audit.html', report)
-  write_atomically(workdir / 'audit.json', (json.dumps(report, ensure_ascii=False, indent=1) + '\n').encode())
+  page.keep(workdir / 'audit.html', report)
   return report
 
 
-def _forget(folder: Path, records: Sequence[Document]) -> None:
+def check_whole(c: CorpusConfig, written: Written) -> None:
+  """Raises AuthorError for a corpus that lacks more than it may."""
+  given_up = {g['idea'] for g in written.given_up}
+  planned, what = (c.documents, 'documents') if c.documents else (c.tokens, 'tokens')
+  lacking = len(given_up) if c.documents else planned - min(written.tokens.values())
+  if lacking / planned > c.missing:
+    share = math.ceil(1000 * lacking / planned) / 1000
+    again = ' (given_up.jsonl); the same command asks for them again'
+    used_up = ', and the plan is used up; give plan.ideas a larger number in another --workdir'
+    raise AuthorError(f'{lacking:,} of {planned:,} {what} are missing{again if given_up else used_up}, or do without by missing={share}')
+
+
+def _stands(folder: Path, records: Sequence[Record]) -> bool:
+  return folder.exists() and (corpora.read_card(folder) or {}).get('content') == corpora.content_digest(records)
+
+
+def _forget(folder: Path, records: Sequence[Record]) -> None:
   """Takes away what is stored for training, if it is another corpus: a smaller one, before more was written."""
-  if folder.exists() and (corpora.read_card(folder) or {}).get('content') != corpora.content_digest(records):
+  if folder.exists() and not _stands(folder, records):
     shutil.rmtree(folder)
 
 
-def _store(folder: Path, records: Sequence[Document], writing: Writing, stem: str) -> None:
+def store(folder: Path, records: Sequence[Record], card: dict[str, Any]) -> None:
   """As ArrayRecord, unless it stands there already."""
-  if not folder.exists():
-    card = {'spec': writing.handbooks[stem].sha256, 'plan': writing.plan_id, 'model': writing.c.writer.model, 'seed': writing.c.seed}
+  if not _stands(folder, records):
     corpora.write_corpus(folder, records, card)
 
 
