@@ -15,7 +15,7 @@ import numpy as np
 
 from data_pipelines.authoring import duplicates
 from data_pipelines.authoring.attribution import Attribution, Gist
-from data_pipelines.authoring.checks import PATTERNS, CONTROL
+from data_pipelines.authoring.checks import CONTROL, PATTERNS
 from data_pipelines.authoring.evalsets import EvalSet, Formats, find_asked, settings_of
 from data_pipelines.authoring.wording import COMMON_WORDS, Vocabulary, blocks, content_stems, is_in, passage, runs, sentences, stem, words
 from data_pipelines.leaks import any_of, record_text
