@@ -209,14 +209,14 @@ def test_the_last_question_may_fail_and_be_asked_for_again(tmp_path):
     if number in (1, 2, 7):  # two of the first six, and the one of round 1
       same = f'Before the tide turns tonight, what would you tell a tired sailor about the lighthouse, number {number}?'
       return Reply(json.dumps([{'question': same}]))
-    return Reply('I would rather not.') if 7 < number <= 7 + demonstrations.TRIES else None  # round 2
+    return Reply('I would rather not.') if 7 < number <= 7 + demonstrations.TRIES else None  # the first of round 2
 
   provider.spoil = plant
   config = talk_config(6, talk=TalkSettings(domains=1, questions=1))
   made = run(config, tmp_path, provider)
   assert len(made.chats['answers']) == 6 and made.tally.refused == {'near duplicate': 2, 'not written': 1}
   rounds = [re.search(r'/r(\d+)\.', json.loads(r.provenance)['parents'][0])[1] for r in made.chats['answers']]
-  assert sorted(rounds) == ['0'] * 5 + ['3']
+  assert sorted(rounds) == ['0'] * 5 + ['2']  # after a round without any, one more is asked for than is missing
   before, again = files(tmp_path), Spoiling()
   run(config, tmp_path, again)
   assert again.calls == 0 and files(tmp_path) == before
