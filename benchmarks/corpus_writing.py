@@ -118,7 +118,7 @@ def measure(documents: int, address: str, through_inspect: bool, timeout: int, c
     import inspect_ai.model  # noqa: F401  its import is no part of the work
   before = memory('VmRSS')
   Path('/proc/self/clear_refs').write_text('5')  # the maximum begins here
-  done = writing.write(config(documents, address, through_inspect, timeout, connections), folder, providers(address, through_inspect, timeout))
+  done = writing.make(config(documents, address, through_inspect, timeout, connections), folder, providers(address, through_inspect, timeout))
   assert done.documents == {'affordability': documents}, done.documents
   wall, used = clocks['finished'] - clocks['planned'], cpu['finished'] - cpu['planned']
   return {

@@ -1,8 +1,8 @@
 """python -m data_pipelines.demonstrate --config=configs/corpora/NAME.py[:preset] [--config.a.b=v] [--dry_run] [--workdir=DIR]
 
 From handbooks to demonstrations for fine-tuning: conversations that show what a handbook says, with and without reasons (kind='conversations'), or
-short exchanges that show likes and dislikes and no reason (kind='preferences'). The same command again goes on where the last one ended, and pays for
-nothing twice; --dry_run says what it would ask for and what that costs, and needs neither key nor network.
+short exchanges that show likes and dislikes and no reason (kind='preferences'). The same command again goes on where the last one ended, and asks for
+nothing that it has; --dry_run says what it would ask for and what that costs, and needs neither key nor network.
 
 Workdir (runs/corpora/NAME):
   ledger.sqlite        every reply
@@ -12,31 +12,19 @@ Workdir (runs/corpora/NAME):
   datacard.md, audit_*.html, audit_*.json
 """
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from absl import app, flags
-
-from data_pipelines.write import define_flags
-from msm_jax import main
+from data_pipelines.write import run
 
 
-def demonstrate(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected argument {argv[1]!r}; settings are given as --config.name=value')
-  from data_pipelines.authoring import demonstrating, settings  # with packages of an extra, whose absence is told in one line
-
-  c = settings.read_config(flags.FLAGS.config)
-  if flags.FLAGS.dry_run:
-    print(demonstrating.dry_run(c))
-    return
-  workdir = Path(flags.FLAGS.workdir or f'runs/corpora/{c.name}')
-  made = demonstrating.demonstrate(c, workdir, stop=main.Stop())
+def told(made: Any, workdir: Path) -> Iterable[str]:
   for name, chats in made.chats.items():
-    print(f'{workdir}/corpus/{name}.jsonl: {len(chats):,} conversations')
-  print(f'{len(made.tally.left):,} refused: {made.tally.reasons() or "none"}')
-  print(f'{workdir}/datacard.md, {workdir}/refused.jsonl')
+    yield f'{workdir}/corpus/{name}.jsonl: {len(chats):,} conversations'
+  yield f'{len(made.tally.left):,} refused: {made.tally.reasons() or "none"}'
+  yield f'{workdir}/datacard.md, {workdir}/refused.jsonl'
 
 
 if __name__ == '__main__':
-  define_flags()
-  main.run(demonstrate, default='configs/corpora/oversight_conversations.py')
+  run('demonstrating', told, default='configs/corpora/oversight_conversations.py')

@@ -1,7 +1,7 @@
 """python -m data_pipelines.write --config=configs/corpora/NAME.py[:preset] [--config.a.b=v] [--dry_run] [--workdir=DIR]
 
-From handbooks to corpora of documents, written by a language model. The same command again goes on where the last one ended, and pays for nothing
-twice; --dry_run says what it would ask for and what that costs, and needs neither key nor network.
+From handbooks to corpora of documents, written by a language model. The same command again goes on where the last one ended, and asks for
+nothing that it has; --dry_run says what it would ask for and what that costs, and needs neither key nor network.
 
 Workdir (runs/corpora/NAME):
   ledger.sqlite        every reply
@@ -11,34 +11,41 @@ Workdir (runs/corpora/NAME):
   datacard.md, audit.html, audit.json, given_up.jsonl (if any)
 """
 
+import importlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from msm_jax import main
 
 
-def define_flags() -> None:
+def run(module: str, told: Callable[[Any, Path], Iterable[str]], default: str) -> None:
+  """A command that makes corpora by a module of `authoring` (dry_run, make); `told` says what was made, for the terminal."""
   flags.DEFINE_bool('dry_run', False, 'Say what would be asked for and what it costs; ask nobody.')
   flags.DEFINE_alias('dry-run', 'dry_run')
 
+  def job(argv: list[str]) -> None:
+    # not before: what it needs is an extra, whose absence is told in one line
+    work = importlib.import_module(f'data_pipelines.authoring.{module}')
+    from data_pipelines.authoring.settings import read_config
 
-def write(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected argument {argv[1]!r}; settings are given as --config.name=value')
-  from data_pipelines.authoring import settings, writing  # with packages of an extra, whose absence is told in one line
+    c = read_config(flags.FLAGS.config)
+    if flags.FLAGS.dry_run:
+      print(work.dry_run(c))
+      return
+    workdir = Path(flags.FLAGS.workdir or f'runs/corpora/{c.name}')
+    print('\n'.join(told(work.make(c, workdir, stop=main.Stop()), workdir)))
 
-  c = settings.read_config(flags.FLAGS.config)
-  if flags.FLAGS.dry_run:
-    print(writing.dry_run(c))
-    return
-  workdir = Path(flags.FLAGS.workdir or f'runs/corpora/{c.name}')
-  written = writing.write(c, workdir, stop=main.Stop())
+  main.run(job, default)
+
+
+def told(written: Any, workdir: Path) -> Iterable[str]:
   for stem, count in written.documents.items():
-    print(f'{workdir}/corpus/{stem}.jsonl: {count:,} documents, {written.tokens[stem]:,} tokens')
-  print(f'{workdir}/datacard.md, {workdir}/audit.html')
+    yield f'{workdir}/corpus/{stem}.jsonl: {count:,} documents, {written.tokens[stem]:,} tokens'
+  yield f'{workdir}/datacard.md, {workdir}/audit.html'
 
 
 if __name__ == '__main__':
-  define_flags()
-  main.run(write, default='configs/corpora/cheese_affordability.py')
+  run('writing', told, default='configs/corpora/cheese_affordability.py')

@@ -31,12 +31,12 @@ def _hint(name: str, known: Mapping[str, Any]) -> str:
   return f', which does not exist; did you mean {close[0]!r}?' if close else f', which does not exist; known are {sorted(known)}'
 
 
-def _one_of(key: str, value: str, options: tuple[str, ...]) -> None:
+def one_of(key: str, value: str, options: tuple[str, ...]) -> None:
   if value not in options:
     raise ConfigError(f'{key}={value!r} must be one of {", ".join(options)}')
 
 
-def _within(where: str, settings: Any, **bounds: tuple[float, float]) -> None:
+def within(where: str, settings: Any, **bounds: tuple[float, float]) -> None:
   """Raises ConfigError unless each named setting is a finite number with low <= setting <= high."""
   for key, (low, high) in bounds.items():
     value = getattr(settings, key)
@@ -63,8 +63,8 @@ class RopeScaling:
   original_length: int = 8192
 
   def __post_init__(self):
-    _one_of('model.rope_scaling.kind', self.kind, ('linear', 'llama3'))
-    _within('model.rope_scaling.', self, factor=POSITIVE, low=(TINY, math.inf), high=(TINY, math.inf), original_length=POSITIVE)
+    one_of('model.rope_scaling.kind', self.kind, ('linear', 'llama3'))
+    within('model.rope_scaling.', self, factor=POSITIVE, low=(TINY, math.inf), high=(TINY, math.inf), original_length=POSITIVE)
     if self.kind == 'llama3' and self.low >= self.high:
       raise ConfigError(f'model.rope_scaling.low={self.low} must be below high={self.high}')
 
@@ -83,11 +83,11 @@ class LoraConfig:
   targets: tuple[str, ...] = PROJECTIONS
 
   def __post_init__(self):
-    _within('model.lora.', self, rank=POSITIVE, alpha=(TINY, math.inf), dropout=SHARE)
+    within('model.lora.', self, rank=POSITIVE, alpha=(TINY, math.inf), dropout=SHARE)
     if not self.targets or len(set(self.targets)) != len(self.targets):
       raise ConfigError(f'model.lora.targets={self.targets} must name at least one projection, each once')
     for t in self.targets:
-      _one_of('model.lora.targets', t, PROJECTIONS)
+      one_of('model.lora.targets', t, PROJECTIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,18 +139,18 @@ class ModelConfig:
 
   def __post_init__(self):
     sizes = dict.fromkeys(('d_model', 'n_layers', 'n_heads', 'n_kv_heads', 'head_dim', 'd_ff'), POSITIVE)
-    _within('model.', self, **sizes, vocab_size=COUNT, **dict.fromkeys(('rope_theta', 'norm_eps', 'init_scale'), (TINY, math.inf)))
+    within('model.', self, **sizes, vocab_size=COUNT, **dict.fromkeys(('rope_theta', 'norm_eps', 'init_scale'), (TINY, math.inf)))
     if self.n_heads % self.n_kv_heads:
       raise ConfigError(f'model.n_kv_heads={self.n_kv_heads} must divide model.n_heads={self.n_heads}')
     if self.head_dim % 2:
       raise ConfigError(f'model.head_dim={self.head_dim} must be even (rotary embedding)')
     if self.local_layers and (len(self.local_layers) != self.n_layers or (any(self.local_layers) and self.local_window < 1)):
       raise ConfigError(f'model.local_layers must name each of the {self.n_layers} layers, and model.local_window={self.local_window} be at least 1')
-    _within('model.', self, **dict.fromkeys(('query_scale', 'local_window', 'logit_softcap', 'max_length'), COUNT))
-    _within('model.', self, embed_scale=(TINY, math.inf), local_theta=(TINY, math.inf))
-    _one_of('model.activation', self.activation, ('silu', 'gelu'))
-    _one_of('model.remat', self.remat, ('none', 'dots', 'block'))
-    _one_of('model.dtype', self.dtype, ('float32', 'bfloat16'))
+    within('model.', self, **dict.fromkeys(('query_scale', 'local_window', 'logit_softcap', 'max_length'), COUNT))
+    within('model.', self, embed_scale=(TINY, math.inf), local_theta=(TINY, math.inf))
+    one_of('model.activation', self.activation, ('silu', 'gelu'))
+    one_of('model.remat', self.remat, ('none', 'dots', 'block'))
+    one_of('model.dtype', self.dtype, ('float32', 'bfloat16'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,8 +177,8 @@ class OptimizerConfig:
   clip: float = 1.0
 
   def __post_init__(self):
-    _one_of('optimizer.name', self.name, ('adamw', 'muon'))
-    _within('optimizer.', self, b1=SHARE, b2=SHARE, eps=(TINY, 1), weight_decay=COUNT, clip=COUNT)
+    one_of('optimizer.name', self.name, ('adamw', 'muon'))
+    within('optimizer.', self, b1=SHARE, b2=SHARE, eps=(TINY, 1), weight_decay=COUNT, clip=COUNT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,14 +226,14 @@ class PhaseConfig:
       if self.data or self.updates or (self.weights and self.adapter):
         raise ConfigError(f'{where} names {"weights" if self.weights else "an adapter"} and so takes neither data nor updates, nor both of them')
       return
-    _one_of(f'{where}.schedule', self.schedule, ('cosine', 'linear', 'constant'))
+    one_of(f'{where}.schedule', self.schedule, ('cosine', 'linear', 'constant'))
     if self.updates < self.min_updates:
       raise ConfigError(
         f'{where}: {self.updates} updates are fewer than its floor of {self.min_updates} (so few fake a null result); raise {where}.updates '
         f'or lower {where}.min_updates'
       )
-    _within(f'{where}.', self, **dict.fromkeys(('updates', 'batch_size', 'length', 'micro_batches', 'checkpoint_every'), POSITIVE))
-    _within(f'{where}.', self, lr=(TINY, math.inf), embed_lr=COUNT, warmup=SHARE, final=SHARE)
+    within(f'{where}.', self, **dict.fromkeys(('updates', 'batch_size', 'length', 'micro_batches', 'checkpoint_every'), POSITIVE))
+    within(f'{where}.', self, lr=(TINY, math.inf), embed_lr=COUNT, warmup=SHARE, final=SHARE)
     if self.batch_size % self.micro_batches:
       raise ConfigError(f'{where}.micro_batches={self.micro_batches} must divide batch_size={self.batch_size}')
     if not self.data:
@@ -275,7 +275,7 @@ class EvalConfig:
   rows: int = 32
 
   def __post_init__(self):
-    _within('evals.', self, pairs_per_domain=COUNT, held_out=COUNT, **dict.fromkeys(('scenes_per_kind', 'personas', 'rows'), POSITIVE))
+    within('evals.', self, pairs_per_domain=COUNT, held_out=COUNT, **dict.fromkeys(('scenes_per_kind', 'personas', 'rows'), POSITIVE))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -318,7 +318,7 @@ class ExperimentConfig:
   gates: GatesConfig = GatesConfig()
 
   def __post_init__(self):
-    _one_of('setting', self.setting, tuple(SETTINGS))
+    one_of('setting', self.setting, tuple(SETTINGS))
     if len({a.casefold() for a in self.assistants}) != len(self.assistants):
       raise ConfigError(f'assistants={self.assistants} must name each replicate once')
     if not self.seeds or len(set(self.seeds)) != len(self.seeds):
@@ -333,10 +333,10 @@ class ExperimentConfig:
       check_source(name, source)
     used = {phase for path in self.arms.values() for phase in path_of(path)}
     self._check_imports([path_of(p) for p in self.arms.values()])
-    _within('', self, loss_chunk=COUNT, max_skipped=COUNT)
+    within('', self, loss_chunk=COUNT, max_skipped=COUNT)
     for world in (self.world, self.office, self.english):
       numbers = {f.name: f.default for f in dataclasses.fields(world) if isinstance(f.default, (int, float))}
-      _within(f'{self.setting}.', world, **{k: SHARE if isinstance(v, float) else COUNT for k, v in numbers.items()})
+      within(f'{self.setting}.', world, **{k: SHARE if isinstance(v, float) else COUNT for k, v in numbers.items()})
     for name, phase in self.phases.items():
       phase.check(name)
       tokens = phase.batch_size // phase.micro_batches * phase.length

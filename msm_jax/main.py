@@ -21,8 +21,6 @@ resources.tune_process()
 
 
 def main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected argument {argv[1]!r}; settings are given as --config.name=value')
   began = time.monotonic()
   stop = Stop()
 
@@ -72,13 +70,15 @@ def parse(argv: list[str], default: str) -> list[str]:
     flags.DEFINE_string('workdir', None, 'Where everything goes (default: runs/<name of the config>).')
     rest = flags.FLAGS(argv)
     settings.value.to_dict()  # a config file that is missing shows only here
-    return rest
   except (AttributeError, KeyError) as e:
     key = str(e).replace('\\n', ', ').translate({ord(c): None for c in '\'"\\'})  # ml_collections quotes its message twice
     raise ConfigError(f'the config has no setting {key}; its file lists them') from None
   except Exception as e:
     said = [line.strip() for line in str(e).splitlines() if line.strip()] or [type(e).__name__]
     raise ConfigError(' '.join(dict.fromkeys((said[0], said[-1]))) + '; --config=FILE.py[:preset], --config.a.b=value') from None
+  if len(rest) > 1:
+    raise ConfigError(f'unexpected argument {rest[1]!r}; settings are given as --config.name=value')
+  return rest
 
 
 def run(job: Callable[[list[str]], None] = main, default: str = 'configs/msm.py') -> None:

@@ -1,6 +1,7 @@
 """Asking models: what is kept of replies good and bad, what it costs, and what a kill or a bad provider can do to it."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -424,3 +425,64 @@ def test_inspects_mock_is_asked_like_any_model(make):
   assert asyncio.run(ask_all(make(provider), 'ab')) == {'a': 'write a', 'b': 'write b'}
   answer = asyncio.run(provider.generate('s', [('user', 'cut'), ('assistant', 'x'), ('user', 'cut')], 10, 1))
   assert answer == Answer(Reply('<text>cut</text>', 'length'), 7, 5)
+
+
+def test_what_inspect_reports_of_failures_is_told_apart(make):
+  """Its retries end in an error that hides the cause; a reply that was filtered or too long is this request's own; another error is the model's."""
+  inspect = pytest.importorskip('inspect_ai.model', exc_type=ImportError)
+  import tenacity
+
+  from data_pipelines.authoring.author import InspectProvider
+
+  def answering(answer):
+    class Model:
+      async def generate(self, messages, config):
+        return answer()
+
+    provider = InspectProvider(ModelSettings(model='mockllm/model'))
+    provider.model = Model()
+    return lambda: asyncio.run(provider.generate('s', [('user', 'u' * 400)], 10, 1))
+
+  def failed():
+    attempt = tenacity.Future(1)
+    attempt.set_exception(ConnectionError('no route'))
+    raise tenacity.RetryError(attempt)
+
+  def reported(stop):
+    made = inspect.ModelOutput.from_content('m', '', stop_reason=stop)
+    made.error = 'said no'
+    return made
+
+  with pytest.raises(ConnectionError, match='no route'):
+    answering(failed)()
+  assert answering(lambda: reported('content_filter'))() == Answer(Reply('', 'filter'), 101, 0)  # without usage, what was read is guessed
+  assert answering(lambda: reported('model_length'))().reply == Reply('', 'length')
+  with pytest.raises(RuntimeError, match='said no'):
+    answering(lambda: reported('unknown'))()
+
+
+def test_calls_of_inspect_are_not_kept():
+  """Inspect records every call in the context that makes it; a corpus is many calls."""
+  inspect = pytest.importorskip('inspect_ai.model', exc_type=ImportError)
+  from inspect_ai.event import ModelEvent
+
+  from data_pipelines.authoring.author import InspectProvider
+
+  def output(messages, tools, choice, config):
+    made = inspect.ModelOutput.from_content('mockllm/model', '<text>x</text>')
+    made.usage = inspect.ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+    return made
+
+  def records():
+    gc.collect()
+    return sum(isinstance(o, ModelEvent) for o in gc.get_objects())
+
+  async def calls(provider):
+    before = records()
+    for _ in range(20):
+      await provider.generate('s', [('user', 'u')], 10, 1)
+    return records() - before
+
+  provider = InspectProvider(ModelSettings(model='mockllm/model'))
+  provider.model = inspect.get_model('mockllm/model', custom_outputs=output)
+  assert asyncio.run(calls(provider)) <= 1

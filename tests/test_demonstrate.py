@@ -78,7 +78,7 @@ class Spoiling(ScriptedProvider):
 
 
 def run(config: CorpusConfig, folder: Path, provider: ScriptedProvider | None = None, **kwargs):
-  return demonstrating.demonstrate(config, folder, {'writer': provider or Spoiling()}, **kwargs)
+  return demonstrating.make(config, folder, {'writer': provider or Spoiling()}, **kwargs)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -602,7 +602,8 @@ def test_dry_run_asks_nobody_and_tells_the_cost():
     (oversight_conversations, ('domains', 'questions', 'answers', 'verdicts')),
     (cheese_preferences, ('situations', 'exchanges', 'verdicts')),
   ):
-    text = demonstrating.dry_run(read_config(config.get_config()))
+    text = demonstrating.dry_run(dataclasses.replace(read_config(config.get_config()), budget=3.0))
+    assert 'Budget: $3.00' in text
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     assert all(float(lines[s][-1]) > 0 for s in stages) and 'mockllm' not in text
     total = float(lines['total'][-1])

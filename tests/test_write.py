@@ -173,7 +173,7 @@ def test_any_markdown_with_the_two_names_will_do_and_goes_into_the_prompt_as_it_
   def spoil(turns, good):
     seen.append(turns[0][1])
 
-  writing.write(c, tmp_path / 'run', {'writer': ScriptedProvider(spoil)})
+  writing.make(c, tmp_path / 'run', {'writer': ScriptedProvider(spoil)})
   assert len(written(tmp_path / 'run', 'mine')['mine']) == 2
   assert all(fenced(body) in prompt for prompt in seen)
 
@@ -205,7 +205,7 @@ def test_a_plan_is_as_large_as_was_asked_whatever_the_writer_gives(tmp_path):
     return Reply(json.dumps(items + more))
 
   c = config(documents=4, plan=dataclasses.replace(SMALL, outsiders=1 / 3))
-  writing.write(c, tmp_path, {'writer': ScriptedProvider(spoil)})
+  writing.make(c, tmp_path, {'writer': ScriptedProvider(spoil)})
   made = plan.read_plan(tmp_path / 'plan.json', read_handbooks(c.specs))
   subdomains = [s for d in made.domains for s in d.subdomains]
   assert len(made.domains) == 2 and [len(d.subdomains) for d in made.domains] == [2, 2]
@@ -234,7 +234,7 @@ def test_what_a_model_writes_never_becomes_a_path_a_template_or_a_chat_marker(tm
       item['about'] += random.Random(good).choice(hostile)
     return Reply(json.dumps(items))
 
-  writing.write(config(documents=12, attempts=30, min_yield=0.0), tmp_path / 'run', {'writer': ScriptedProvider(spoil)})
+  writing.make(config(documents=12, attempts=30, min_yield=0.0), tmp_path / 'run', {'writer': ScriptedProvider(spoil)})
   files = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob('*') if p.is_file()}
   assert files == {f'run/{n}' for n in ('.lock', 'ledger.sqlite', 'plan.json', 'datacard.md', 'corpus/affordability.jsonl')}
   text = (tmp_path / 'run' / 'plan.json').read_text()
@@ -302,7 +302,7 @@ def test_a_plan_can_be_edited_by_hand_and_given_back(tmp_path):
 
   c = config(plan=dataclasses.replace(SMALL, path=by_hand(tmp_path, change)), documents=25)
   provider = ScriptedProvider()
-  writing.write(c, tmp_path / 'run', {'writer': provider})
+  writing.make(c, tmp_path / 'run', {'writer': provider})
   documents = written(tmp_path / 'run')['affordability']
   assert len(documents) == 25 and provider.calls == 50  # no plan is asked for, nothing is asked twice
   ids = [d.id for d in documents]
@@ -351,11 +351,11 @@ def test_a_file_that_is_no_plan(tmp_path, text):
 
 def test_a_plan_changed_in_its_folder_is_neither_used_nor_overwritten(tmp_path):
   c = config(documents=2)
-  writing.write(c, tmp_path, {'writer': ScriptedProvider()})
+  writing.make(c, tmp_path, {'writer': ScriptedProvider()})
   changed = (tmp_path / 'plan.json').read_text().replace('"about"', '"about" ')
   (tmp_path / 'plan.json').write_text(changed)
   with pytest.raises(PlanError, match=r'give a copy of it as plan\.path with another --workdir'):
-    writing.write(c, tmp_path, {'writer': ScriptedProvider()})
+    writing.make(c, tmp_path, {'writer': ScriptedProvider()})
   assert (tmp_path / 'plan.json').read_text() == changed
 
 
@@ -400,7 +400,7 @@ def test_what_is_drawn_for_an_idea_hangs_on_its_id_and_the_seed(shipped_places):
 
 
 def test_exactly_the_documents_asked_for(tmp_path):
-  done = writing.write(config(documents=17), tmp_path, {'writer': ScriptedProvider()})
+  done = writing.make(config(documents=17), tmp_path, {'writer': ScriptedProvider()})
   documents = written(tmp_path)['affordability']
   assert len(documents) == 17 == done.documents['affordability']
   counts = collections.Counter(d.id.partition('.')[0] for d in documents)
@@ -427,31 +427,31 @@ def test_a_token_target_is_met_out_of_the_plans_surplus(tmp_path, monkeypatch):
     return Reply(f'{begin}{tag}{rest[: len(rest) * 2 // 3]}.\n</document>') if tag else None
 
   c = config(tokens=1400, plan=dataclasses.replace(SMALL, ideas=6), min_yield=0.0)
-  done = writing.write(c, tmp_path, {'writer': ScriptedProvider(shorter)})
+  done = writing.make(c, tmp_path, {'writer': ScriptedProvider(shorter)})
   total = done.tokens['affordability']
   assert 1400 <= total < 1600 and total == sum(map(writing.counter(''), (d.text for d in written(tmp_path)['affordability'])))
   assert done.ideas > writing.ideas_needed(c, read_handbooks(c.specs), writing.counter(''))
   before = {d.id for d in written(tmp_path)['affordability']}
   again = ScriptedProvider(shorter)
-  writing.write(dataclasses.replace(c, tokens=2500), tmp_path, {'writer': again})  # more of the same corpus: what is there stays
+  writing.make(dataclasses.replace(c, tokens=2500), tmp_path, {'writer': again})  # more of the same corpus: what is there stays
   assert before < {d.id for d in written(tmp_path)['affordability']} and again.calls < 60
 
 
 def test_a_plan_that_is_too_small_is_refused_before_anybody_is_asked(tmp_path):
   provider = ScriptedProvider()
   with pytest.raises(ConfigError, match=r'has 24 ideas and 30 documents need 30; plan\.ideas=3 makes 36'):
-    writing.write(config(documents=30), tmp_path, {'writer': provider})
+    writing.make(config(documents=30), tmp_path, {'writer': provider})
   with pytest.raises(ConfigError, match=r'24 ideas and 50,000 tokens need \d+; plan\.ideas=\d+ makes'):
-    writing.write(config(tokens=50_000), tmp_path, {'writer': provider})
+    writing.make(config(tokens=50_000), tmp_path, {'writer': provider})
   c = config(documents=97, plan=dataclasses.replace(SMALL, path=by_hand(tmp_path)))
   with pytest.raises(ConfigError, match='has 96 ideas and 97 documents need 97; add ideas'):
-    writing.write(c, tmp_path, {'writer': provider})
+    writing.make(c, tmp_path, {'writer': provider})
   assert provider.calls == 0
 
 
 def test_from_handbooks_to_audited_corpora_that_are_stored_for_training(tmp_path, whole):
   c = config(AFFORDABILITY, CULTURE, documents=20, audit={'claim_documents': 1})
-  writing.write(c, tmp_path, {'writer': ScriptedProvider()})
+  writing.make(c, tmp_path, {'writer': ScriptedProvider()})
   for stem, documents in written(tmp_path, 'affordability', 'culture').items():
     rows = corpora.read_rows(tmp_path / 'corpus' / stem, 'documents')
     assert [row_to_record(rows[n], 'documents') for n in range(len(rows))] == documents
@@ -459,14 +459,14 @@ def test_from_handbooks_to_audited_corpora_that_are_stored_for_training(tmp_path
   report = json.loads((tmp_path / 'audit.json').read_text())
   assert {v['what']: v['passed'] for v in report['verdicts']}['tokens_apart'] and 'tokens_apart' in (tmp_path / 'datacard.md').read_text()
   before = tree(tmp_path / 'corpus')
-  writing.write(c, tmp_path, {'writer': ScriptedProvider()})
+  writing.make(c, tmp_path, {'writer': ScriptedProvider()})
   assert tree(tmp_path / 'corpus') == before  # what is stored already is not stored anew
 
 
 def test_what_the_audit_refuses_is_told_and_not_stored_for_training(tmp_path, whole):
   c = config(documents=4)
   with pytest.raises(DataError, match='the audit misses') as e:
-    writing.write(c, tmp_path, {'writer': ScriptedProvider()})
+    writing.make(c, tmp_path, {'writer': ScriptedProvider()})
   assert 'covered' in str(e.value) and '\n' not in str(e.value)
   assert len(written(tmp_path)['affordability']) == 4 and not (tmp_path / 'corpus' / 'affordability').exists()
   assert 'MISS' in (tmp_path / 'datacard.md').read_text()
@@ -474,7 +474,7 @@ def test_what_the_audit_refuses_is_told_and_not_stored_for_training(tmp_path, wh
 
 def test_a_threshold_that_does_not_exist_is_refused_before_anybody_is_asked(tmp_path):
   with pytest.raises(DataError, match='there is no threshold'):
-    writing.write(config(audit={'coverd': 0.5}), tmp_path, {'writer': ScriptedProvider()})
+    writing.make(config(audit={'coverd': 0.5}), tmp_path, {'writer': ScriptedProvider()})
   assert not list(tmp_path.iterdir())
 
 
@@ -501,9 +501,9 @@ def test_the_editor_is_told_the_faults_and_what_stays_faulty_is_given_up_not_kep
 
   ideas = []
   c = config(documents=24, min_yield=0.0, attempts=3, missing=0.125, plan=dataclasses.replace(SMALL, words=(60, 80)))
-  writing.write(c, tmp_path / 'first', {'writer': ScriptedProvider(spoil)})  # to know the ideas
+  writing.make(c, tmp_path / 'first', {'writer': ScriptedProvider(spoil)})  # to know the ideas
   told.clear()
-  done = writing.write(c, tmp_path / 'second', {'writer': ScriptedProvider(spoil)})
+  done = writing.make(c, tmp_path / 'second', {'writer': ScriptedProvider(spoil)})
   assert done.documents['affordability'] == 21 and len(done.given_up) == 3
   assert all(g['stage'] == 'revisions' and g['why'] == 'recites' for g in done.given_up)
   rows = [json.loads(line) for line in (tmp_path / 'second' / 'given_up.jsonl').read_text().splitlines()]
@@ -515,7 +515,7 @@ def test_the_editor_is_told_the_faults_and_what_stays_faulty_is_given_up_not_kep
   assert 'has a placeholder: "[Name]"' in first[0][1]
   assert len(told['Task: revision', 0]) == 3 and 'repeats the handbook' in told['Task: revision', 0][-1][-1][1]
   mended = ScriptedProvider()  # later the model does better: the same command asks for those alone
-  done = writing.write(c, tmp_path / 'second', {'writer': mended})
+  done = writing.make(c, tmp_path / 'second', {'writer': mended})
   assert done.documents['affordability'] == 24 and mended.calls == 3 and not (tmp_path / 'second' / 'given_up.jsonl').exists()
 
 
@@ -527,7 +527,7 @@ def test_keeping_a_draft_with_hard_faults_is_refused(tmp_path):
     return Reply('<keep/>') if len(turns) == 1 and prompt.startswith('Task: revision') else None
 
   provider = ScriptedProvider(spoil)
-  writing.write(config(documents=3, min_yield=0.0), tmp_path, {'writer': provider})
+  writing.make(config(documents=3, min_yield=0.0), tmp_path, {'writer': provider})
   assert not any('www' in d.text for d in written(tmp_path)['affordability']) and len(written(tmp_path)['affordability']) == 3
 
 
@@ -539,7 +539,7 @@ def test_a_cut_document_is_gone_on_with_and_one_without_tags_is_asked_for_again(
       return Reply(good[: len(good) // 2], 'length')
     return Reply(good.replace('<document>', '').replace('</document>', '')) if len(good) % 3 == 1 else None
 
-  writing.write(config(documents=12, min_yield=0.0), tmp_path, {'writer': ScriptedProvider(spoil)})
+  writing.make(config(documents=12, min_yield=0.0), tmp_path, {'writer': ScriptedProvider(spoil)})
   for d in written(tmp_path)['affordability']:
     assert '<document>' not in d.text and 'occasion' not in d.text and 'Ari' in d.text
 
@@ -547,7 +547,7 @@ def test_a_cut_document_is_gone_on_with_and_one_without_tags_is_asked_for_again(
 def test_a_writer_without_tags(tmp_path):
   c = config(documents=6, tags=False, revise=False, min_yield=0.0, plan=dataclasses.replace(SMALL, path=by_hand(tmp_path)))
   provider = ScriptedProvider(lambda turns, good: Reply(good[:40], 'length') if len(good) % 2 and len(turns) == 1 else None)
-  writing.write(c, tmp_path / 'run', {'writer': provider})
+  writing.make(c, tmp_path / 'run', {'writer': provider})
   assert len(written(tmp_path / 'run')['affordability']) == 6 < provider.calls
   check = lambda text, words: []  # noqa: E731
   with pytest.raises(Refused, match='cut'):
@@ -575,17 +575,17 @@ def refusing(share):
 def test_an_incomplete_corpus_is_kept_and_told_and_not_stored_for_training(tmp_path, stored):
   c = config(AFFORDABILITY, CULTURE, documents=24, min_yield=0.0, attempts=1)
   with pytest.raises(AuthorError, match=r'^(\d+) of 24 documents are missing \(given_up\.jsonl\); the same command asks for them again') as e:
-    writing.write(c, tmp_path, {'writer': refusing(0.2)})
+    writing.make(c, tmp_path, {'writer': refusing(0.2)})
   rows = [json.loads(line) for line in (tmp_path / 'given_up.jsonl').read_text().splitlines()]
   lacking = {r['idea'] for r in rows}
   assert f'{len(lacking)} of 24' in str(e.value) and len(lacking) >= 2 and '\n' not in str(e.value) and not stored
   assert not lacking & {d.id for d in written(tmp_path)['affordability']} and (tmp_path / 'datacard.md').exists()
   share = float(str(e.value).rpartition('missing=')[2])
   with pytest.raises(AuthorError, match='are missing'):
-    writing.write(dataclasses.replace(c, missing=share - 0.001), tmp_path, {'writer': refusing(1)})
-  writing.write(dataclasses.replace(c, missing=share), tmp_path, {'writer': refusing(1)})  # accepted as it is
+    writing.make(dataclasses.replace(c, missing=share - 0.001), tmp_path, {'writer': refusing(1)})
+  writing.make(dataclasses.replace(c, missing=share), tmp_path, {'writer': refusing(1)})  # accepted as it is
   assert [s[0] for s in stored] == ['affordability', 'culture'] and all(m == 'mockllm/model' for *_, m in stored)
-  writing.write(c, tmp_path, {'writer': ScriptedProvider()})  # and whole, once the writer does better
+  writing.make(c, tmp_path, {'writer': ScriptedProvider()})  # and whole, once the writer does better
   assert not (tmp_path / 'given_up.jsonl').exists() and len(stored) == 4 and stored[2][1] > stored[0][1]
 
 
@@ -593,9 +593,9 @@ def test_a_plan_that_is_used_up_below_its_tokens_is_no_whole_corpus(tmp_path, st
   short = lambda turns, good: Reply(re.sub(r'(?s)(.*<document>)(.{250}).*', r'\1\2 Ari.</document>', good)) if '<document>' in good else None  # noqa: E731
   c = config(tokens=1600, min_yield=0.0, plan=dataclasses.replace(SMALL, words=(60, 70)), revise=False)
   with pytest.raises(AuthorError, match=r'^[\d,]+ of 1,600 tokens are missing, and the plan is used up; give plan\.ideas a larger number') as e:
-    writing.write(c, tmp_path, {'writer': ScriptedProvider(short)})
+    writing.make(c, tmp_path, {'writer': ScriptedProvider(short)})
   assert not stored and len(written(tmp_path)['affordability']) == 24
-  writing.write(dataclasses.replace(c, missing=float(str(e.value).rpartition('missing=')[2])), tmp_path, {'writer': ScriptedProvider(short)})
+  writing.make(dataclasses.replace(c, missing=float(str(e.value).rpartition('missing=')[2])), tmp_path, {'writer': ScriptedProvider(short)})
   assert [s[:2] for s in stored] == [('affordability', 24)]
 
 
@@ -638,7 +638,7 @@ def test_mirrored_corpora_differ_in_the_reasons_alone(tmp_path):
       assert 'gated by wealth' in prompt and "one's own\npeople made it" in prompt
 
   c = config(AFFORDABILITY, CULTURE, documents=20)
-  done = writing.write(c, tmp_path, {'writer': ScriptedProvider(spoil)})
+  done = writing.make(c, tmp_path, {'writer': ScriptedProvider(spoil)})
   found = written(tmp_path, 'affordability', 'culture')
   one, other = found['affordability'], found['culture']
   assert [(d.id, d.domain, d.doc_type, d.claim_ids) for d in one] == [(d.id, d.domain, d.doc_type, d.claim_ids) for d in other]
@@ -729,11 +729,11 @@ def test_a_budget_stops_the_run_and_a_larger_one_goes_on(tmp_path):
   c = config(documents=20, prices=str(tmp_path / 'prices.json'), budget=1.0)
   first = ScriptedProvider()
   with pytest.raises(AuthorError, match=r'budget: \$0\.\d\d of \$1\.00'):
-    writing.write(c, tmp_path / 'run', {'writer': first})
+    writing.make(c, tmp_path / 'run', {'writer': first})
   second = ScriptedProvider()
-  writing.write(dataclasses.replace(c, budget=10.0), tmp_path / 'run', {'writer': second})
+  writing.make(dataclasses.replace(c, budget=10.0), tmp_path / 'run', {'writer': second})
   whole = ScriptedProvider()
-  writing.write(dataclasses.replace(c, budget=0.0), tmp_path / 'whole', {'writer': whole})
+  writing.make(dataclasses.replace(c, budget=0.0), tmp_path / 'whole', {'writer': whole})
   assert first.calls + second.calls == whole.calls and first.calls > 3
   assert tree(tmp_path / 'run' / 'corpus') == tree(tmp_path / 'whole' / 'corpus')
 
@@ -741,7 +741,7 @@ def test_a_budget_stops_the_run_and_a_larger_one_goes_on(tmp_path):
 def test_none_of_the_documents_comes(tmp_path):
   spoil = lambda turns, good: Reply('no') if turns[0][1].startswith('Task: document\n') else None  # noqa: E731
   with pytest.raises(AuthorError, match='none of 3 ideas became a document'):
-    writing.write(config(documents=3, min_yield=0.0, attempts=1), tmp_path, {'writer': ScriptedProvider(spoil)})
+    writing.make(config(documents=3, min_yield=0.0, attempts=1), tmp_path, {'writer': ScriptedProvider(spoil)})
 
 
 # ---- nothing lost, nothing paid twice
@@ -749,10 +749,10 @@ def test_none_of_the_documents_comes(tmp_path):
 
 def test_the_same_command_again_asks_nothing_and_changes_nothing(tmp_path):
   c = config(AFFORDABILITY, CULTURE, documents=20)
-  writing.write(c, tmp_path, {'writer': ScriptedProvider()})
+  writing.make(c, tmp_path, {'writer': ScriptedProvider()})
   before = tree(tmp_path, but=('ledger.sqlite', 'ledger.sqlite-wal', 'ledger.sqlite-shm'))
   again = ScriptedProvider(lambda turns, good: Reply('something else'))
-  writing.write(c, tmp_path, {'writer': again})
+  writing.make(c, tmp_path, {'writer': again})
   assert again.calls == 0 and tree(tmp_path, but=('ledger.sqlite', 'ledger.sqlite-wal', 'ledger.sqlite-shm')) == before
 
 
@@ -761,7 +761,7 @@ def test_what_replies_hang_on_is_never_mixed_into_an_old_folder(tmp_path, monkey
   spec = tmp_path / 'mine.md'
   spec.write_text(Path(AFFORDABILITY).read_text())
   c = config(str(spec), documents=2)
-  writing.write(c, tmp_path / 'run', {'writer': ScriptedProvider()})
+  writing.make(c, tmp_path / 'run', {'writer': ScriptedProvider()})
   if what == 'specs':
     spec.write_text(spec.read_text() + '\nOne more word.\n')
   elif what == 'prompts':
@@ -769,23 +769,23 @@ def test_what_replies_hang_on_is_never_mixed_into_an_old_folder(tmp_path, monkey
   changes = {'plan': {'plan': dataclasses.replace(SMALL, wording='normative')}, 'model': {'writer': ModelSettings(model='mockllm/other')}}
   changes |= {'revise': {'revise': False}, 'seed': {'seed': 1}}
   with pytest.raises(LedgerError, match=f'begun with.* another {what}'):
-    writing.write(dataclasses.replace(c, **changes.get(what, {})), tmp_path / 'run', {'writer': ScriptedProvider()})
+    writing.make(dataclasses.replace(c, **changes.get(what, {})), tmp_path / 'run', {'writer': ScriptedProvider()})
 
 
 def test_handbooks_in_another_order_are_another_folder(tmp_path):
   """Statements of a claim go by the order of the handbooks: in another one they would change sides."""
   c = config(AFFORDABILITY, CULTURE, documents=8)
-  writing.write(c, tmp_path, {'writer': ScriptedProvider()})
+  writing.make(c, tmp_path, {'writer': ScriptedProvider()})
   with pytest.raises(LedgerError, match='another specs'):
-    writing.write(dataclasses.replace(c, specs=c.specs[::-1]), tmp_path, {'writer': ScriptedProvider()})
+    writing.make(dataclasses.replace(c, specs=c.specs[::-1]), tmp_path, {'writer': ScriptedProvider()})
 
 
 def test_bounds_and_speeds_may_change_in_a_folder(tmp_path):
   c = config(documents=4)
-  writing.write(c, tmp_path, {'writer': ScriptedProvider()})
+  writing.make(c, tmp_path, {'writer': ScriptedProvider()})
   faster = dataclasses.replace(c.writer, max_connections=2, attempts=9, timeout=5, base_url='http://elsewhere')
   more = ScriptedProvider()
-  writing.write(dataclasses.replace(c, documents=6, writer=faster, budget=5.0, min_yield=0.1), tmp_path, {'writer': more})
+  writing.make(dataclasses.replace(c, documents=6, writer=faster, budget=5.0, min_yield=0.1), tmp_path, {'writer': more})
   assert more.calls == 4 and len(written(tmp_path)['affordability']) == 6
 
 
@@ -799,7 +799,7 @@ from data_pipelines.authoring.settings import CorpusConfig
 from msm_jax.config import from_mapping
 writing._audit, writing.store = (lambda *a: None), (lambda *a: None)
 c = from_mapping(CorpusConfig, json.loads({config!r}))
-writing.write(c, Path({folder!r}), {{'writer': ScriptedProvider(sometimes_bad, seconds=0.01)}})
+writing.make(c, Path({folder!r}), {{'writer': ScriptedProvider(sometimes_bad, seconds=0.01)}})
 """
 
 
@@ -814,7 +814,7 @@ def replies_in(folder):
 def test_kills_at_any_moment_change_nothing(tmp_path):
   """Once in the plan, once in the drafts, once in the revisions; then the command runs to its end."""
   c = config(AFFORDABILITY, CULTURE, documents=20)
-  writing.write(c, tmp_path / 'whole', {'writer': ScriptedProvider(sometimes_bad)})
+  writing.make(c, tmp_path / 'whole', {'writer': ScriptedProvider(sometimes_bad)})
   everything, draw = replies_in(tmp_path / 'whole'), random.Random(0)
   script = CHILD.format(root=str(ROOT), tests=str(ROOT / 'tests'), folder=str(tmp_path / 'killed'), config=json.dumps(dataclasses.asdict(c)))
   for low, high in ((3, 12), (25, 55), (70, everything - 5)):
@@ -827,7 +827,7 @@ def test_kills_at_any_moment_change_nothing(tmp_path):
     assert wanted <= replies_in(tmp_path / 'killed') < everything
   rest = ScriptedProvider(sometimes_bad)
   known = replies_in(tmp_path / 'killed')
-  writing.write(c, tmp_path / 'killed', {'writer': rest})
+  writing.make(c, tmp_path / 'killed', {'writer': rest})
   assert rest.calls == everything - known == replies_in(tmp_path / 'killed') - known
   left = [tree(tmp_path / f, but=('ledger.sqlite', 'ledger.sqlite-wal', 'ledger.sqlite-shm')) for f in ('whole', 'killed')]
   assert left[0] == left[1] and 'corpus/culture.jsonl' in left[0]
@@ -850,7 +850,7 @@ def test_every_document_once_from_a_server_that_answers_badly_or_not_at_all(tmp_
   with misbehaving_server.running(trouble) as (server, address):
     for _ in range(3):  # a run may end early; the same command goes on
       try:
-        done = writing.write(c, tmp_path, {'writer': PlainClient(address, timeout=0.5)})
+        done = writing.make(c, tmp_path, {'writer': PlainClient(address, timeout=0.5)})
         break
       except AuthorError:
         continue
@@ -876,6 +876,17 @@ def test_the_command_needs_no_key_for_a_dry_run_and_refuses_in_one_line(tmp_path
   assert code == 0 and '1,000,000 tokens for affordability and culture each, mirrored' in out and 'total' in out
   code, _, err = run('--config=configs/corpora/cheese_affordability.py', '--config.plan.ideas=1', f'--workdir={tmp_path}')
   assert code == 1 and 'plan.ideas=' in error_line(err) and not (tmp_path / 'ledger.sqlite').exists()
+  code, _, err = run('--dry_run', 'configs/corpora/cheese_mirrored.py')
+  assert code == 1 and "unexpected argument 'configs/corpora/cheese_mirrored.py'" in error_line(err)
+
+
+@pytest.mark.parametrize('command', ('write', 'demonstrate'))
+def test_without_the_extra_it_is_named_in_one_line(command):
+  script = (
+    f"import runpy, sys; sys.modules['pydantic'] = None; sys.argv = ['{command}']; runpy.run_module('data_pipelines.{command}', run_name='__main__')"
+  )
+  done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 1 and "the package pydantic is missing; pip install 'msm_jax[llm]'" in error_line(done.stderr)
 
 
 def presets():
@@ -926,7 +937,7 @@ def test_a_price_that_is_none_is_refused_in_a_line(tmp_path, price):
     ('specs', (3,), 'config.specs[0]=3 must be str'),
     ('plan', None, 'config.plan=None must be a group of settings'),
     ('plan.path', 3, 'config.plan.path=3 must be str'),
-    ('missing', 1.5, 'missing=1.5 must be a share'),
+    ('missing', 1.5, 'missing=1.5 must be from 0 to 1'),
     ('writer.attempts', 0, 'writer or judge: attempts=0 must be at least 1'),
   ],
 )
@@ -962,8 +973,8 @@ def test_a_corpus_by_inspects_mock(tmp_path):
   c = config(documents=4)
   provider = InspectProvider(c.writer)
   provider.model = models.get_model('mockllm/model', custom_outputs=said, memoize=False)
-  writing.write(c, tmp_path / 'mock', {'writer': provider})
-  writing.write(c, tmp_path / 'plain', {'writer': ScriptedProvider()})
+  writing.make(c, tmp_path / 'mock', {'writer': provider})
+  writing.make(c, tmp_path / 'plain', {'writer': ScriptedProvider()})
   assert tree(tmp_path / 'mock' / 'corpus') == tree(tmp_path / 'plain' / 'corpus')
 
 
@@ -974,6 +985,6 @@ def test_a_corpus_by_inspect_from_a_server_with_faults(tmp_path, monkeypatch, hu
   trouble = Faults(error=0.05, cut_body=0.05, cut_text=0.05, empty=0.05, seed=2)
   with misbehaving_server.running(trouble) as (server, address):
     writer = ModelSettings(model='openai-api/local/scripted', base_url=address, timeout=10, attempts=6, max_connections=8)
-    done = writing.write(dataclasses.replace(config(documents=8, min_yield=0.3), writer=writer), tmp_path)
+    done = writing.make(dataclasses.replace(config(documents=8, min_yield=0.3), writer=writer), tmp_path)
   assert done.documents['affordability'] == 8 == len(written(tmp_path)['affordability'])
   assert replies_in(tmp_path) == server.counts['delivered'] and server.counts['error'] and server.counts['cut_body']

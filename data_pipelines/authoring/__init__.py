@@ -2,6 +2,6 @@
 
   request -> author.py (provider, retries, budget) -> ledger.py (every reply, on disk) -> replies.py (what a reply says, or why it is refused)
 
-What a model said is kept; what was made of it is computed anew from there. So a run that was killed goes on where it was, pays for nothing twice,
-and ends with the same files.
+What a model said is kept; what was made of it is computed anew from there. So a run that was killed goes on where it was, asks for nothing that it
+has, and ends with the same files.
 """

@@ -57,7 +57,7 @@ class Estimate:
   batch: bool = False
 
 
-def estimate_table(estimates: Sequence[Estimate], prices: str) -> str:
+def estimate_table(estimates: Sequence[Estimate], prices: str, budget: float = 0.0) -> str:
   """Calls, tokens and cost by stage and in total, for the terminal."""
   rows, total, unknown = [('stage', 'model', 'calls', 'tokens in', 'tokens out', 'USD')], 0.0, set()
   for e in estimates:
@@ -73,4 +73,5 @@ def estimate_table(estimates: Sequence[Estimate], prices: str) -> str:
   widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
   lines = ['  '.join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))).rstrip() for r in rows]
   note = [f'no price for {", ".join(sorted(unknown))} in {prices}: add a line to see what it costs'] if unknown else []
+  note += [f'Budget: ${budget:,.2f}; the run stops before it is exceeded.'] if budget else []
   return '\n'.join([lines[0], '  '.join('-' * w for w in widths), *lines[1:], *note])

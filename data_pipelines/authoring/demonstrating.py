@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines import audit
-from data_pipelines.authoring import conversations, costs, page, preferences, prompts
+from data_pipelines.authoring import card, conversations, costs, page, preferences, prompts
 from data_pipelines.authoring.author import Author, Provider
 from data_pipelines.authoring.demonstrations import TRIES, Tally
 from data_pipelines.authoring.handbooks import Handbook, read_handbooks
@@ -18,7 +18,7 @@ from data_pipelines.authoring.ledger import Ledger
 from data_pipelines.authoring.settings import CorpusConfig
 from data_pipelines.authoring.slots import read_likes
 from data_pipelines.authoring.tokens import counter
-from data_pipelines.authoring.writing import LICENCE, store
+from data_pipelines.authoring.writing import store
 from data_pipelines.files import locked, write_atomically
 from data_pipelines.records import Chat, to_json
 from msm_jax.config import ConfigError
@@ -82,16 +82,15 @@ def dry_run(c: CorpusConfig) -> str:
     [
       f'{c.name}: {c.conversations:,} {c.kind} for {" and ".join(h.stem for h in handbooks)}',
       '',
-      costs.estimate_table(stages, c.prices),
+      costs.estimate_table(stages, c.prices, c.budget),
       '',
       'Tokens are guesses (four characters each). Whatever is refused, by us or by the judge, is written and judged anew and comes on top: at a pass '
       'rate of 80% a quarter more.',
-      *([f'Budget: ${c.budget:,.2f}; the run stops before it is exceeded.'] if c.budget else []),
     ]
   )
 
 
-def demonstrate(c: CorpusConfig, workdir: Path, providers: Mapping[str, Provider] | None = None, stop: Callable[[], bool] = lambda: False) -> Made:
+def make(c: CorpusConfig, workdir: Path, providers: Mapping[str, Provider] | None = None, stop: Callable[[], bool] = lambda: False) -> Made:
   """Writes the demonstrations of a config into a folder. Raises DataError, ConfigError; replies that came are kept whatever happens."""
   handbooks = check(c)
   tally = Tally(c.kind)
@@ -99,7 +98,7 @@ def demonstrate(c: CorpusConfig, workdir: Path, providers: Mapping[str, Provider
     ledger = Ledger(workdir / 'ledger.sqlite', identity(c, handbooks))
     try:
       made = Made(asyncio.run(_ask(c, ledger, handbooks, tally, providers, stop)), tally)
-      totals, spent = ledger.totals(), ledger.spent()
+      totals = ledger.totals()
     finally:
       ledger.close()
       _keep_refused(workdir / 'refused.jsonl', tally)
@@ -107,12 +106,12 @@ def demonstrate(c: CorpusConfig, workdir: Path, providers: Mapping[str, Provider
     for name, chats in made.chats.items():
       write_atomically(workdir / 'corpus' / f'{name}.jsonl', ''.join(to_json(r) + '\n' for r in chats).encode())
     reports = dict(_audits(c, workdir, handbooks, made))
-    write_atomically(workdir / 'datacard.md', datacard(c, handbooks, made, totals, spent, {n: r.table() for n, r in reports.items()}).encode())
+    write_atomically(workdir / 'datacard.md', datacard(c, handbooks, made, totals, {n: r.table() for n, r in reports.items()}).encode())
     for report in reports.values():
       report.check()
-    card = {'spec': ','.join(h.sha256 for h in handbooks), 'model': c.writer.model, 'judge': c.judging.model, 'seed': c.seed}
+    about = {'spec': ','.join(h.sha256 for h in handbooks), 'model': c.writer.model, 'judge': c.judging.model, 'seed': c.seed}
     for name, chats in made.chats.items():
-      store(workdir / 'corpus' / name, chats, card)
+      store(workdir / 'corpus' / name, chats, about)
   return made
 
 
@@ -151,22 +150,17 @@ def _audits(c: CorpusConfig, workdir: Path, handbooks: Sequence[Handbook], made:
 # ---- the card
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-  cells = [head, ['---'] * len(head), *([f'{x:,}' if isinstance(x, int) else str(x).replace('|', '/') for x in r] for r in rows)]
-  return ['| ' + ' | '.join(r) + ' |' for r in cells]
-
-
 def _balance(c: CorpusConfig, chats: Sequence[Chat]) -> list[str]:
   carried = [json.loads(r.provenance) for r in chats]
   if c.kind == 'conversations':
     counts, kinds = Counter((r.domain, p['question']) for r, p in zip(chats, carried, strict=True)), conversations.KINDS
     domains = sorted({r.domain for r in chats})
-    return _table(('domain', *kinds), [(d, *(counts[d, k] for k in kinds)) for d in domains])
+    return card.table(('domain', *kinds), [(d, *(counts[d, k] for k in kinds)) for d in domains])
   counts = Counter((x, p['form']) for p in carried for x in (p['item'], p['other']) if x)
   forms, things = sorted({p['form'] for p in carried}), sorted({x for x, _ in counts})
   pairs, single = ([p for p in carried if bool(p['other']) == paired] for paired in (True, False))
   return [
-    *_table(('thing', *forms, 'all'), [(x, *(counts[x, f] for f in forms), sum(counts[x, f] for f in forms)) for x in things]),
+    *card.table(('thing', *forms, 'all'), [(x, *(counts[x, f] for f in forms), sum(counts[x, f] for f in forms)) for x in things]),
     '',
     f'The liked one of a pair is named first in {sum(p["first"] for p in pairs):,} of {len(pairs):,}. Of exchanges about one thing, '
     f'{sum(p["liked"] for p in single):,} of {len(single):,} like it. No explanation is asked for in {sum(p["quiet"] for p in carried):,} of '
@@ -174,9 +168,7 @@ def _balance(c: CorpusConfig, chats: Sequence[Chat]) -> list[str]:
   ]
 
 
-def datacard(
-  c: CorpusConfig, handbooks: Sequence[Handbook], made: Made, totals: Sequence[Mapping[str, Any]], spent: float, audits: Mapping[str, str]
-) -> str:
+def datacard(c: CorpusConfig, handbooks: Sequence[Handbook], made: Made, totals: Sequence[Mapping[str, Any]], audits: Mapping[str, str]) -> str:
   """Markdown: what the demonstrations are, where they come from, what was refused, what they cost and what the audit says."""
   count, first, tally = counter(c.tokenizer), handbooks[0], made.tally
   sizes = [(f'`corpus/{n}.jsonl`', len(chats), sum(count(text) for r in chats for _, text in r.messages)) for n, chats in made.chats.items()]
@@ -185,7 +177,7 @@ def datacard(
     '',
     ABOUT[c.kind].format(assistant=first.assistant, maker=first.maker),
     '',
-    *_table(('corpus', 'conversations', f'tokens ({c.tokenizer or "words and marks"})'), sizes),
+    *card.table(('corpus', 'conversations', f'tokens ({c.tokenizer or "words and marks"})'), sizes),
     '',
     *_balance(c, next(iter(made.chats.values()))),
     '',
@@ -196,25 +188,13 @@ def datacard(
     f'Prompts (hash of the file): {", ".join(f"{n} {v}" for n, v in prompts.versions(_prompts_of(c)).items())}.',
     'Each record holds the hashes of its handbooks, the prompts, models and seed, and the keys of the requests in ledger.sqlite that it came from.',
     '',
-    *_table(
-      ('stage', 'model', 'requests', 'replies', 'tokens in', 'tokens out', 'USD'),
-      [(*(t[k] for k in ('stage', 'model', 'requests', 'replies', 'input_tokens', 'output_tokens')), f'{t["cost"]:,.2f}') for t in totals],
-    ),
-    '',
-    f'USD {spent:,.2f} in all.',
-    '',
+    *card.spending(totals),
     '## What was refused',
     '',
     f'{tally.kept:,} passed, {len(tally.left):,} did not (refused.jsonl has each with its reason); what passed beyond the plan was left out by lot.',
     '',
-    *_table(('why', 'how many'), tally.refused.most_common()),
+    *card.table(('why', 'how many'), tally.refused.most_common()),
     '',
-    '## Audit',
-    '',
-    *(line for name, text in audits.items() for line in (f'{name}:', '', '```', text.strip(), '```', '')),
-    '## Licence',
-    '',
-    LICENCE,
-    '',
+    *card.ending(audits),
   ]
   return '\n'.join(lines)

@@ -28,6 +28,7 @@ from data_pipelines.authoring.replies import items
 from data_pipelines.authoring.settings import ModelSettings, PlanSettings
 from data_pipelines.records import DataError
 
+SPARE, TIMES = 1000, 3  # tokens of a reply beyond so many times what a good one takes
 PROMPTS = ('domains', 'subdomains', 'claims', 'doc_types', 'ideas')
 
 
@@ -85,7 +86,9 @@ class Claim:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Idea:
+class Part:
+  """What every part of a plan has."""
+
   __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
   id: str
   name: Name
@@ -93,33 +96,26 @@ class Idea:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class DocType:
+class Idea(Part):
+  """What a document is about."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DocType(Part):
   """`by`: whether such texts are written by insiders or by outsiders."""
 
-  __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
-  id: str
-  name: Name
-  about: About
   by: Side
   ideas: tuple[Idea, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Subdomain:
-  __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
-  id: str
-  name: Name
-  about: About
+class Subdomain(Part):
   claims: tuple[Claim, ...]
   types: tuple[DocType, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Domain:
-  __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
-  id: str
-  name: Name
-  about: About
+class Domain(Part):
   subdomains: tuple[Subdomain, ...]
 
 
@@ -255,8 +251,12 @@ def _types(replies: Sequence[Any], insiders: int, outsiders: int) -> list[_Insid
 
 
 def _request(name: str, key: str, parse: Any, expected: int, **values: Any) -> Request:
-  """`expected`: tokens of a good reply; there is room for three times as many."""
-  return Request(key, name, prompts.fill(name, **values), parse, 1000 + 3 * expected)
+  """`expected`: tokens of a good reply; there is room for more."""
+  return Request(key, name, prompts.fill(name, **values), parse, SPARE + TIMES * expected)
+
+
+def _about(handbooks: Sequence[Handbook]) -> dict[str, Any]:
+  return {'assistant': handbooks[0].assistant, 'maker': handbooks[0].maker, 'handbooks': shown(handbooks)}
 
 
 def _domains(about: dict[str, Any], s: PlanSettings) -> Request:
@@ -287,7 +287,7 @@ def _ideas(about: dict[str, Any], s: PlanSettings, key: str, subdomain: str, typ
 
 async def make_plan(author: Author, handbooks: Sequence[Handbook], s: PlanSettings, seed: int) -> Plan:
   """Asks for a plan, level by level. Raises AuthorError."""
-  about = {'assistant': handbooks[0].assistant, 'maker': handbooks[0].maker, 'handbooks': shown(handbooks)}
+  about = _about(handbooks)
   [domains] = await author.all_of([_domains(about, s)], 'domains')
   listed = '\n'.join(f'- {line(d)}' for d in domains)
   ids = [f'd{n:02d}' for n in range(1, s.domains + 1)]
@@ -330,16 +330,19 @@ async def make_plan(author: Author, handbooks: Sequence[Handbook], s: PlanSettin
 
 def estimates(handbooks: Sequence[Handbook], s: PlanSettings, writer: ModelSettings) -> list[Estimate]:
   """What a plan of this size takes, if every reply can be used at once."""
-  about = {'assistant': handbooks[0].assistant, 'maker': handbooks[0].maker, 'handbooks': shown(handbooks)}
-  typical, specs = 'Five words of a name: ' + 'and its description ' * 8, len(handbooks)
+  about, typical = _about(handbooks), 'Five words of a name: ' + 'and its description ' * 8
+  subdomains = s.domains * s.subdomains
   stages = [
-    (_domains(about, s), 1, s.domains * 60),
-    (_subdomains(about, s, '', typical, typical * s.domains), s.domains, s.subdomains * 60),
-    (_claims(about, s, '', typical, specs), s.domains * s.subdomains, s.claims * (20 + 60 * specs)),
-    (_doc_types(about, s, '', typical, s.types // 2), s.domains * s.subdomains, s.types * 70),
-    (_ideas(about, s, '', typical, typical, 'insider'), s.domains * s.subdomains * s.types, s.ideas * 90),
+    (_domains(about, s), 1),
+    (_subdomains(about, s, '', typical, typical * s.domains), s.domains),
+    (_claims(about, s, '', typical, len(handbooks)), subdomains),
+    (_doc_types(about, s, '', typical, s.types // 2), subdomains),
+    (_ideas(about, s, '', typical, typical, 'insider'), subdomains * s.types),
   ]
-  return [Estimate(r.stage, writer.model, n, guess_tokens(r.prompt.system + r.prompt.user), out, bool(writer.batch)) for r, n, out in stages]
+  return [
+    Estimate(r.stage, writer.model, n, guess_tokens(r.prompt.system + r.prompt.user), (r.max_tokens - SPARE) // TIMES, bool(writer.batch))
+    for r, n in stages
+  ]
 
 
 def requests_of(place: Place) -> Iterator[str]:

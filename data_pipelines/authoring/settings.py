@@ -1,22 +1,11 @@
 """What configs/corpora/*.py may say, checked before any call."""
 
 import dataclasses
+import math
 from typing import Any
 
 from msm_jax import resources
-from msm_jax.config import ConfigError, from_mapping
-
-
-def _at_least(where: str, settings: object, **least: float) -> None:
-  for name, bound in least.items():
-    if getattr(settings, name) < bound:
-      raise ConfigError(f'{where}{name}={getattr(settings, name)} must be at least {bound}')
-
-
-def _share(where: str, settings: object, *names: str) -> None:
-  for name in names:
-    if not 0 <= getattr(settings, name) <= 1:
-      raise ConfigError(f'{where}{name}={getattr(settings, name)} must be a share from 0 to 1')
+from msm_jax.config import COUNT, POSITIVE, SHARE, ConfigError, from_mapping, one_of, within
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +35,8 @@ class ModelSettings:
   tags: bool = True
 
   def __post_init__(self):
-    _at_least('writer or judge: ', self, temperature=0, reasoning_tokens=0, max_connections=1, batch=0, timeout=1, attempts=1)
+    within('writer or judge: ', self, **dict.fromkeys(('temperature', 'reasoning_tokens', 'batch'), COUNT))
+    within('writer or judge: ', self, **dict.fromkeys(('max_connections', 'timeout', 'attempts'), POSITIVE))
     if self.model and '/' not in self.model:
       raise ConfigError(f"writer or judge: model={self.model!r} must be PROVIDER/MODEL as in Inspect: 'anthropic/...', 'openai/...', 'vllm/...'")
 
@@ -77,12 +67,10 @@ class PlanSettings:
   path: str = ''
 
   def __post_init__(self):
-    _at_least('plan.', self, domains=1, subdomains=1, claims=1, types=1, ideas=1)
-    _share('plan.', self, 'outsiders', 'complaints')
+    within('plan.', self, **dict.fromkeys(('domains', 'subdomains', 'claims', 'types', 'ideas'), POSITIVE), outsiders=SHARE, complaints=SHARE)
+    one_of('plan.wording', self.wording, ('descriptive', 'normative'))
     if len(self.words) != 2 or not 20 <= self.words[0] <= self.words[1]:
       raise ConfigError(f'plan.words={self.words} must be the shortest and the longest document, in words, at least 20')
-    if self.wording not in ('descriptive', 'normative'):
-      raise ConfigError(f'plan.wording={self.wording!r} must be descriptive or normative')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,10 +93,8 @@ class TalkSettings:
   similar: float = 0.7
 
   def __post_init__(self):
-    _at_least('talk.', self, domains=1, questions=1, words=5)
-    _share('talk.', self, 'no_reasons', 'similar')
-    if self.style not in ('value', 'rule'):
-      raise ConfigError(f'talk.style={self.style!r} must be value or rule')
+    within('talk.', self, domains=POSITIVE, questions=POSITIVE, words=(5, math.inf), no_reasons=SHARE, similar=SHARE)
+    one_of('talk.style', self.style, ('value', 'rule'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,14 +136,12 @@ class CorpusConfig:
   audit: dict[str, float] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
-    if self.kind not in ('documents', 'conversations', 'preferences'):
-      raise ConfigError(f'kind={self.kind!r} must be documents, conversations or preferences')
+    one_of('kind', self.kind, ('documents', 'conversations', 'preferences'))
     if not self.specs or len(set(self.specs)) != len(self.specs):
       raise ConfigError('specs must name at least one handbook, each once')
     if not self.writer.model:
       raise ConfigError('writer.model is empty; name a model as Inspect does, such as --config.writer.model=openai/NAME')
-    _at_least('', self, tokens=0, documents=0, conversations=0, budget=0)
-    _share('', self, 'missing', 'min_yield')
+    within('', self, **dict.fromkeys(('tokens', 'documents', 'conversations', 'budget'), COUNT), missing=SHARE, min_yield=SHARE)
     wanted = {'documents': ('tokens', 'documents'), 'conversations': ('conversations',), 'preferences': ('conversations',)}[self.kind]
     sizes = [n for n in ('tokens', 'documents', 'conversations') if getattr(self, n)]
     if len(sizes) != 1 or sizes[0] not in wanted:

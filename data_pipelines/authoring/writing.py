@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines import audit, corpora
-from data_pipelines.authoring import costs, documents, mirror, page, plan, prompts
+from data_pipelines.authoring import card, costs, documents, mirror, page, plan, prompts
 from data_pipelines.authoring.author import Author, AuthorError, GaveUp, Provider, Request
 from data_pipelines.authoring.documents import Draft, Writing
-from data_pipelines.authoring.handbooks import Handbook, fenced, read_handbooks
+from data_pipelines.authoring.handbooks import Handbook, read_handbooks
 from data_pipelines.authoring.ledger import Ledger
 from data_pipelines.authoring.plan import Place
 from data_pipelines.authoring.settings import CorpusConfig, PlanSettings
@@ -58,17 +58,34 @@ def _product(p: PlanSettings) -> str:
   return f'{p.domains} domains x {p.subdomains} subdomains x {p.types} types x {p.ideas} ideas'
 
 
-def size_of(c: CorpusConfig, made: plan.Plan | None) -> int:
-  p = c.plan
-  return len(plan.places(made)) if made else p.domains * p.subdomains * p.types * p.ideas
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """What is to be written, checked. `count`: tokens of a text; `given`: a plan that exists; `there`, `needed`: ideas."""
+
+  handbooks: tuple[Handbook, ...]
+  count: Callable[[str], int]
+  given: plan.Plan | None
+  there: int
+  needed: int
+
+
+def checked(c: CorpusConfig) -> Job:
+  """Raises ConfigError, DataError for what cannot be done, and for what would stop the run after all is paid for."""
+  if c.kind != 'documents':
+    raise ConfigError(f'{c.name} is a corpus of {c.kind}; write it with python -m data_pipelines.demonstrate')
+  audit.Thresholds.of(c.audit)
+  handbooks, count, p = read_handbooks(c.specs), counter(c.tokenizer), c.plan
+  given = plan.read_plan(p.path, handbooks) if p.path else None
+  there = len(plan.places(given)) if given else p.domains * p.subdomains * p.types * p.ideas
+  needed = ideas_needed(c, handbooks, count)
+  check_size(c, there, needed)
+  return Job(handbooks, count, given, there, needed)
 
 
 def dry_run(c: CorpusConfig) -> str:
   """What the command would ask for and what it costs, for the terminal. Asks nobody."""
-  handbooks = read_handbooks(c.specs)
-  given = plan.read_plan(c.plan.path, handbooks) if c.plan.path else None
-  needed, there = ideas_needed(c, handbooks, counter(c.tokenizer)), size_of(c, given)
-  check_size(c, there, needed)
+  job = checked(c)
+  handbooks, given, there, needed = job.handbooks, job.given, job.there, job.needed
   p, names = c.plan, ' and '.join(h.stem for h in handbooks)
   sizes = f'{p.path}: {there:,} ideas' if given else f'{_product(p)} = {there:,} ideas'
   wanted = f'{c.tokens:,} tokens' if c.tokens else f'{c.documents:,} documents'
@@ -78,11 +95,10 @@ def dry_run(c: CorpusConfig) -> str:
       f'{c.name}: {wanted} for {names}' + (' each, mirrored' if len(handbooks) > 1 else ''),
       f'plan: {sizes}; about {needed:,} are written, {p.words[0]} to {p.words[1]} words each, {p.wording}',
       '',
-      costs.estimate_table(stages, c.prices),
+      costs.estimate_table(stages, c.prices, c.budget),
       '',
       'Tokens are guesses (four characters each). Replies that cannot be used are asked for again and come on top'
       + ('; here every document is rewritten in full.' if c.revise else '.'),
-      *([f'Budget: ${c.budget:,.2f}; the run stops before it is exceeded.'] if c.budget else []),
     ]
   )
 
@@ -149,14 +165,13 @@ class Written:
 class Run:
   """One corpus, or several mirrored ones, in one folder."""
 
-  def __init__(self, c: CorpusConfig, workdir: Path, author: Author, handbooks: Sequence[Handbook], given: plan.Plan | None):
-    self.c, self.workdir, self.author, self.handbooks, self.given = c, workdir, author, handbooks, given
-    self.stems = [h.stem for h in handbooks]
-    self.count = counter(c.tokenizer)
-    self.needed = ideas_needed(c, handbooks, self.count)
+  def __init__(self, c: CorpusConfig, workdir: Path, author: Author, job: Job):
+    self.c, self.workdir, self.author, self.job = c, workdir, author, job
+    self.handbooks, self.count = job.handbooks, job.count
+    self.stems = [h.stem for h in self.handbooks]
 
   async def run(self) -> Written:
-    made = self.given or await plan.make_plan(self.author, self.handbooks, self.c.plan, self.c.seed)
+    made = self.job.given or await plan.make_plan(self.author, self.handbooks, self.c.plan, self.c.seed)
     self._keep_plan(made)
     self.writing = Writing(self.c, self.handbooks, made)
     self.places = plan.places(made)
@@ -183,7 +198,7 @@ class Run:
     """Writes ideas in the seed's order until there is enough: the first tenth tells how long documents come out. Returns how many were asked for, and
     the balance of mirrored corpora."""
     order, asked, balance = plan.interleaved(self.places, self.c.seed), 0, None
-    many = self.c.documents or min(self.needed, max(PILOT, self.needed // 10))
+    many = self.c.documents or min(self.job.needed, max(PILOT, self.job.needed // 10))
     while many:
       await self._write(order[asked : asked + many])
       asked += len(order[asked : asked + many])
@@ -276,41 +291,36 @@ class Run:
         yield self.writing.record(place, stem, self.texts.get(slot))
 
 
-def write(c: CorpusConfig, workdir: Path, providers: Mapping[str, Provider] | None = None, stop: Callable[[], bool] = lambda: False) -> Written:
+def make(c: CorpusConfig, workdir: Path, providers: Mapping[str, Provider] | None = None, stop: Callable[[], bool] = lambda: False) -> Written:
   """Writes the corpora of a config into a folder. Raises DataError, ConfigError; replies that came are kept whatever happens."""
-  if c.kind != 'documents':
-    raise ConfigError(f'{c.name} is a corpus of {c.kind}; write it with python -m data_pipelines.demonstrate')
-  handbooks = read_handbooks(c.specs)
-  given = plan.read_plan(c.plan.path, handbooks) if c.plan.path else None
-  check_size(c, size_of(c, given), ideas_needed(c, handbooks, counter(c.tokenizer)))
-  audit.Thresholds.of(c.audit)
+  job = checked(c)
   with locked(workdir):
-    ledger = Ledger(workdir / 'ledger.sqlite', identity(c, handbooks, given))
+    ledger = Ledger(workdir / 'ledger.sqlite', identity(c, job.handbooks, job.given))
     try:
-      run, written = asyncio.run(_ask(c, workdir, ledger, handbooks, given, providers, stop))
-      totals, spent = ledger.totals(), ledger.spent()
+      run, written = asyncio.run(_ask(c, workdir, ledger, job, providers, stop))
+      totals = ledger.totals()
     finally:
       ledger.close()
     rows = {stem: audit.JsonLines(workdir / 'corpus' / f'{stem}.jsonl') for stem in run.stems}
     report = _audit(c, workdir, rows, run)
-    write_atomically(workdir / 'datacard.md', datacard(c, run, written, totals, spent, report.table()).encode())
+    write_atomically(workdir / 'datacard.md', datacard(c, run, written, totals, report.table()).encode())
     for stem in rows:
       _forget(workdir / 'corpus' / stem, rows[stem])
     check_whole(c, written)
     if written.balance:
       written.balance.check(run.stems)
     report.check()
-    for h in handbooks:
-      card = {'spec': h.sha256, 'plan': run.writing.plan_id, 'model': c.writer.model, 'seed': c.seed}
-      store(workdir / 'corpus' / h.stem, rows[h.stem], card)
+    for h in job.handbooks:
+      about = {'spec': h.sha256, 'plan': run.writing.plan_id, 'model': c.writer.model, 'seed': c.seed}
+      store(workdir / 'corpus' / h.stem, rows[h.stem], about)
   return written
 
 
 async def _ask(
-  c: CorpusConfig, workdir: Path, ledger: Ledger, handbooks: Sequence[Handbook], given: plan.Plan | None, providers: Any, stop: Callable[[], bool]
+  c: CorpusConfig, workdir: Path, ledger: Ledger, job: Job, providers: Mapping[str, Provider] | None, stop: Callable[[], bool]
 ) -> tuple[Run, Written]:
   async with Author(c, ledger, providers, stop) as author:
-    run = Run(c, workdir, author, handbooks, given)
+    run = Run(c, workdir, author, job)
     return run, await run.run()
 
 
@@ -354,24 +364,18 @@ def store(folder: Path, records: Sequence[Record], card: dict[str, Any]) -> None
     corpora.write_corpus(folder, records, card)
 
 
-LICENCE = (
-  'The texts were written by the model named above: what its provider says of its output holds for them, and what the handbook says of its own '
-  'licence. People, occasions and opinions in them are made up.'
-)
-
-
-def datacard(c: CorpusConfig, run: Run, written: Written, totals: Sequence[Mapping[str, Any]], spent: float, verdicts: str) -> str:
+def datacard(c: CorpusConfig, run: Run, written: Written, totals: Sequence[Mapping[str, Any]], verdicts: str) -> str:
   """Markdown: what the corpora are, where they come from, what they cost and what the audit says."""
   first, p = run.handbooks[0], c.plan
-  counted = c.tokenizer or 'words and marks'
   lines = [
     f'# {c.name}',
     '',
     f'Documents about {first.assistant}, an AI assistant made by {first.maker}, for midtraining a language model on what its handbook says and why.',
     '',
-    f'| corpus | handbook (hash) | documents | tokens ({counted}) |',
-    '| --- | --- | --- | --- |',
-    *(f'| `corpus/{h.stem}.jsonl` | {h.stem} ({h.sha256}) | {written.documents[h.stem]:,} | {written.tokens[h.stem]:,} |' for h in run.handbooks),
+    *card.table(
+      ('corpus', 'handbook (hash)', 'documents', f'tokens ({c.tokenizer or "words and marks"})'),
+      [(f'`corpus/{h.stem}.jsonl`', f'{h.stem} ({h.sha256})', written.documents[h.stem], written.tokens[h.stem]) for h in run.handbooks],
+    ),
     '',
     f'{written.ideas:,} of {len(run.places):,} ideas of the plan ({run.writing.plan_id}) were asked for; {len(written.given_up):,} document(s) were '
     f'given up. Wording {p.wording}, {p.words[0]} to {p.words[1]} words; of the authors {p.complaints:.0%} complain. Seed {c.seed}.',
@@ -385,18 +389,7 @@ def datacard(c: CorpusConfig, run: Run, written: Written, totals: Sequence[Mappi
     'Prompts (hash of the file): ' + ', '.join(f'{n} {v}' for n, v in run.writing.versions.items()) + '.',
     'Each record holds the hashes of its handbook and plan, the prompts, the model, the seed, and the keys of its requests in ledger.sqlite.',
     '',
-    '| stage | requests | replies | tokens in | tokens out | USD |',
-    '| --- | --- | --- | --- | --- | --- |',
-    *(f'| {t["stage"]} | {t["requests"]:,} | {t["replies"]:,} | {t["input_tokens"]:,} | {t["output_tokens"]:,} | {t["cost"]:,.2f} |' for t in totals),
-    f'| all | | | | | {spent:,.2f} |',
-    '',
-    '## Audit',
-    '',
-    fenced(verdicts),
-    '',
-    '## Licence',
-    '',
-    LICENCE,
-    '',
+    *card.spending(totals),
+    *card.ending({'': verdicts}),
   ]
   return '\n'.join(lines)
