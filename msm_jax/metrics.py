@@ -33,7 +33,8 @@ class PhaseMetrics:
     if tensorboard:
       from tensorboardX import SummaryWriter  # an extra, whose absence the config's check has named
 
-      self._writer = SummaryWriter(str(folder / 'tensorboard'), purge_step=start + 1)
+      # its files are named by the second: one that goes on within it would overwrite the first
+      self._writer = SummaryWriter(str(folder / 'tensorboard'), purge_step=start + 1, filename_suffix=f'.{start}')
     self._start, self._began = start, time.monotonic()
     self._tokens, self._printed = 0, 0.0
 
