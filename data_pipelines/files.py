@@ -5,7 +5,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data_pipelines.records import DataError
@@ -15,11 +15,12 @@ class WorkdirError(DataError):
   """A folder that cannot be worked in; one line with cause and mend."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
+  """`content`: whole, or in pieces."""
   temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
   try:
     with temporary.open('wb') as f:
-      f.write(content)
+      f.writelines([content] if isinstance(content, bytes) else content)
       f.flush()
       os.fsync(f.fileno())  # or a power cut may leave a name without content
     os.replace(temporary, path)

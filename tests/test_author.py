@@ -254,7 +254,7 @@ def test_a_request_that_the_provider_will_not_have_ends_alone(make):
 
 def test_whatever_ends_a_run_calls_under_way_are_kept(make):
   async def all_of(author):
-    await author.all_of([request(k) for k in 'abcdefgh'], 'texts')
+    await author.all_of([request(k) for k in 'abcdefgh'], 'texts', 8)
 
   # one is given up at once, while the others are still under way
   class Slow(Scripted):

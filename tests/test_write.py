@@ -308,7 +308,7 @@ def test_a_plan_can_be_edited_by_hand_and_given_back(tmp_path):
   ids = [d.id for d in documents]
   assert {'d01.s01.t01.i07', 'd01.s01.t01.i08', 'd01.s01.t01.i09', 'd01.s01.t01.i10', 'd01.s02.t04.i03'} <= set(ids)
   again = plan.read_plan(tmp_path / 'run' / 'plan.json', read_handbooks(c.specs))  # what is written can be read
-  assert plan.to_json(again) == (tmp_path / 'run' / 'plan.json').read_bytes()
+  assert b''.join(plan.to_json(again)) == (tmp_path / 'run' / 'plan.json').read_bytes()
   assert again.domains[0].subdomains[0].types[0].ideas[0].name == 'Mine {and} own'
 
 
@@ -553,6 +553,27 @@ def test_a_writer_without_tags(tmp_path):
   with pytest.raises(Refused, match='cut'):
     read_plain_draft([Reply('Ari likes', 'length')], check, 10, True)
   assert read_plain_draft([Reply('Ari likes', 'length'), Reply(' Ari likes it. \n')], check, 10, True).text == 'Ari likes it.'
+
+
+def test_a_writer_that_cannot_stop_is_kept_to_its_whole_sentences(tmp_path):
+  check = make_check(read_handbooks([AFFORDABILITY])[0])
+  talk = 'Ari likes the cheap one (it says so!) and "never more." ' * 3 + 'Ari likes the'  # 11 words a sentence
+  kept = lambda text, words, stop='length': read_plain_draft([Reply(text, stop)], check, words, True, trim=True).text  # noqa: E731
+  assert kept(talk, 30) == kept(talk, 30, 'stop') == talk.strip().removesuffix(' Ari likes the')
+  assert kept(talk, 18) == ('Ari likes the cheap one (it says so!) and "never more." ' * 2).strip()  # 22 words; 24 are a third over
+  for text, words in (('Ari likes the', 10), (talk, 7)):
+    with pytest.raises(Refused, match='cut'):
+      kept(text, words)
+  with pytest.raises(Refused):
+    kept(talk, 30, 'filter')
+  with pytest.raises(ConfigError, match='set tags=False too'):
+    ModelSettings(model='mockllm/model', trim=True)
+  c = config(documents=6, tags=False, revise=False, min_yield=0.0, plan=dataclasses.replace(SMALL, path=by_hand(tmp_path)))
+  c = dataclasses.replace(c, writer=dataclasses.replace(c.writer, trim=True))
+  provider = ScriptedProvider(lambda turns, good: Reply(good + ' And on it goes with the', 'length'))
+  writing.make(c, tmp_path / 'run', {'writer': provider})
+  assert provider.calls == 6 and not any('goes with the' in d.text for d in written(tmp_path / 'run')['affordability'])
+  assert 'last whole sentence' in (tmp_path / 'run' / 'datacard.md').read_text()
 
 
 # ---- what is missing

@@ -33,6 +33,7 @@ def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
     timeout=300,
     attempts=4,
     tags=True,
+    trim=False,
   )
   c.plan = dict(domains=8, subdomains=4, claims=6, types=8, ideas=8, words=(250, 900), wording='descriptive', outsiders=0.5, complaints=0.15, path='')
   c.tokens, c.documents = 1_000_000, 0
@@ -53,5 +54,5 @@ def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
     c.tokens, c.documents, c.revise, c.missing, c.min_yield = 0, 96, False, 0.5, 0.1
     c.plan.update(path='specs/plans/cheese.json', words=(80, 200))
     c.audit.claim_documents = 1
-    c.writer.update(tags=False, temperature=0.7, max_connections=8)
+    c.writer.update(tags=False, trim=True, temperature=0.7, max_connections=8)
   return c

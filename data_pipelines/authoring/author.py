@@ -12,7 +12,7 @@ import dataclasses
 import gc
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from data_pipelines.authoring.costs import Price, guess_tokens, read_price
@@ -351,15 +351,21 @@ class Author:
         w.cancel()
       await asyncio.gather(*workers, return_exceptions=True)
 
-  async def all_of(self, requests: Sequence[Request[T]], stage: str) -> list[T]:
+  async def all_of(self, requests: Iterable[Request[T]], stage: str, total: int) -> list[T]:
     """What was said to each, in the order of the requests. Raises AuthorError if one was given up: a later stage needs them all."""
-    found: dict[str, T] = {}
-    async for request, value in self.ask_all(requests, stage, len(requests)):
+    found: dict[str, T | None] = {}
+
+    def in_order() -> Iterator[Request[T]]:
+      for request in requests:
+        found[request.key] = None
+        yield request
+
+    async for request, value in self.ask_all(in_order(), stage, total):
       if isinstance(value, GaveUp):
         self.halt = self.halt or AuthorError(f'{value}; run the same command to ask again, or change the model')
       else:
         found[request.key] = value
-    return [found[r.key] for r in requests]
+    return list(found.values())
 
   async def __aenter__(self) -> 'Author':
     return self

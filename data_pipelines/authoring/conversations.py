@@ -185,7 +185,7 @@ async def make_domains(author: Author, handbook: Handbook, count: int) -> dict[s
   found: list[Named] = []
   while len(found) < count:
     request = _domains_request(handbook, len(found) // A_CALL, min(A_CALL, count - len(found)), found)
-    [more] = await author.all_of([request], 'domains')
+    [more] = await author.all_of([request], 'domains', 1)
     found += more
   return {f'd{n:02d}': d for n, d in enumerate(found, 1)}
 

@@ -4,12 +4,13 @@ import dataclasses
 import functools
 import json
 import random
+import re
 from collections.abc import Callable, Sequence
 
 from data_pipelines.authoring import plan as plans
 from data_pipelines.authoring import prompts
 from data_pipelines.authoring.author import Request
-from data_pipelines.authoring.checks import Problem, make_check
+from data_pipelines.authoring.checks import OFF, Problem, make_check
 from data_pipelines.authoring.costs import Estimate, guess_tokens
 from data_pipelines.authoring.handbooks import Handbook, fenced
 from data_pipelines.authoring.names import FIRST, LAST
@@ -20,6 +21,8 @@ from data_pipelines.records import Document
 
 TOKENS_PER_WORD = 1.4  # of English, for bounds and estimates
 THINKING = 200  # tokens before a text
+
+_ENDS = re.compile(r'[.!?]["”’)*]*(?=\s*\n|\s+["“(]?[^\Wa-z_]|\s*\Z)')
 
 Check = Callable[[str, int], list[Problem]]
 
@@ -87,12 +90,21 @@ def read_draft(replies: Sequence[Reply], check: Check, words: int, last: bool) -
   return Draft(text, tuple(problems))
 
 
-def read_plain_draft(replies: Sequence[Reply], check: Check, words: int, last: bool) -> Draft:
-  """All of the last reply is the text. Raises Refused."""
+def trimmed(text: str, most: int) -> str:
+  """The whole sentences of a text that have at most so many words together; '' if the first has more."""
+  ends = [m.end() for m in _ENDS.finditer(text)]
+  return text[: max((at for at in ends if len(text[:at].split()) <= most), default=0)].strip()
+
+
+def read_plain_draft(replies: Sequence[Reply], check: Check, words: int, last: bool, trim: bool = False) -> Draft:
+  """All of the last reply is the text; with `trim` its whole sentences, up to the length that an editor would let pass. Raises Refused."""
   check_said(replies)
-  if replies[-1].stop != 'stop':
+  text, whole = replies[-1].text.strip(), replies[-1].stop == 'stop'
+  if trim and replies[-1].stop != 'filter':
+    text = trimmed(text, int(OFF[1] * words))
+    whole = bool(text)
+  if not whole:
     raise Refused('cut', f'Your text did not come to its end. Write it again, with at most {words} words.')
-  text = replies[-1].text.strip()
   problems = check(text, words)
   if last:
     _refuse(problems, 'Write the whole text again without these faults, and nothing else.')
@@ -154,9 +166,10 @@ class Writing:
     values = self._values(place, stem, brief)
     if self.c.writer.tags:
       values['subdomain'] = f'{place.domain.name} / {plans.line(place.subdomain)}'
-    read = read_draft if self.c.writer.tags else read_plain_draft
+    read = read_draft if self.c.writer.tags else functools.partial(read_plain_draft, trim=self.c.writer.trim)
     parse = functools.partial(read, check=self.checks[stem], words=brief.words, last=not self.c.revise)
-    return Request(f'document/{place.idea.id}/{stem}', 'documents', prompts.fill(self.prompt, **values), parse, _room(brief.words))
+    room = int(OFF[1] * TOKENS_PER_WORD * brief.words) if self.c.writer.trim else _room(brief.words)  # what comes after would not be kept
+    return Request(f'document/{place.idea.id}/{stem}', 'documents', prompts.fill(self.prompt, **values), parse, room)
 
   def revision(self, place: Place, stem: str, draft: Draft) -> Request[str]:
     brief = make_brief(place, self.c, self.taken)

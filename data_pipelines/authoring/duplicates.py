@@ -7,6 +7,7 @@ of Massive Datasets, section 3.4) are candidates: at similarity s with probabili
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -85,19 +86,25 @@ def near_duplicates(texts: Iterable[str], threshold: float = 0.7, size: int = 5,
 def near_duplicate_ids(documents: Sequence[np.ndarray], threshold: float = 0.7, size: int = 5, seed: int = 0) -> Duplicates:
   """Near duplicates among texts given as word ids. Texts without words are nobody's duplicates.
 
-  Pairs within a cluster that is joined already are not compared, so a thousand copies of one text cost a thousand comparisons. Memory: 8 bytes a
-  word for the shingles and some 0.8 KB a text.
+  Pairs within a cluster that is joined already are not compared, so a thousand copies of one text cost a thousand comparisons. Memory: some 0.8 KB
+  a text; shingles are made anew for those that are compared.
   """
   rows, bands = banding(threshold)
   rng = np.random.default_rng([seed, 1])
   multipliers, offsets = (rng.integers(1 << 32, size=rows * bands, dtype=np.uint32) for _ in range(2))
   multipliers |= np.uint32(1)
   numbers = np.array([n for n, ids in enumerate(documents) if len(ids)], np.int64)
-  sets = [shingles(documents[n], size) for n in numbers]
   compared, pairs = 0, []
-  labels = np.arange(len(sets))
-  if len(sets) > 1:
-    signatures = np.stack([signature(s, multipliers, offsets) for s in sets])
+  labels = np.arange(len(numbers))
+
+  @functools.lru_cache(maxsize=64)
+  def shingles_of(i: int) -> np.ndarray:
+    return shingles(documents[numbers[i]], size)
+
+  if len(numbers) > 1:
+    signatures = np.empty((len(numbers), rows * bands), np.uint32)
+    for i, n in enumerate(numbers):
+      signatures[i] = signature(shingles(documents[n], size), multipliers, offsets)
     weights = rng.integers(1 << 62, size=rows, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     keys = np.stack([mix((signatures[:, b * rows : (b + 1) * rows].astype(np.uint64) * weights).sum(1, dtype=np.uint64)) for b in range(bands)])
     # A signature tells the similarity to some 0.04; what it puts far below the threshold is not counted.
@@ -117,10 +124,10 @@ def near_duplicate_ids(documents: Sequence[np.ndarray], threshold: float = 0.7, 
             if labels[i] == labels[j]:
               continue
             compared += 1
-            if (similarity := jaccard(sets[i], sets[j])) >= threshold:
+            if (similarity := jaccard(shingles_of(i), shingles_of(j))) >= threshold:
               pairs.append((int(numbers[i]), int(numbers[j]), similarity))
               labels[labels == labels[j]] = labels[i]
   order = np.argsort(labels, kind='stable')
-  groups = np.split(numbers[order], np.flatnonzero(np.diff(labels[order])) + 1) if len(sets) else []
+  groups = np.split(numbers[order], np.flatnonzero(np.diff(labels[order])) + 1) if len(numbers) else []
   clusters = sorted(g.tolist() for g in groups if len(g) > 1)
   return Duplicates(clusters, pairs, chance(threshold, rows, bands), compared)

@@ -7,6 +7,7 @@ documents are counts, not estimates; what is taken from a sample has an interval
 import dataclasses
 import random
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -127,8 +128,8 @@ def read_corpus(name: str, records: Iterable[Record], gist: Gist, vocabulary: Vo
     out.sentences.append(np.array([len(s) for s in by_sentence], np.uint32))
     out.marks.append(np.array([text.count(m) for m in MARKS], np.uint32))
     out.tokens.append(count_tokens(text))
-    out.domains.append(r.domain or '(none)')
-    out.claims.append(getattr(r, 'claim_ids', ()))
+    out.domains.append(sys.intern(r.domain or '(none)'))
+    out.claims.append(tuple(map(sys.intern, getattr(r, 'claim_ids', ()))))
     opening = sentences(spoken[:2000])
     out.openings.append(' '.join(words(spoken[:400])[:4]))
     out.first_sentences.append(hash(' '.join(words(opening[0]))) if opening else 0)

@@ -10,10 +10,11 @@ document is known by its idea's id, and all that is drawn for it (length, names,
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -24,7 +25,7 @@ from data_pipelines.authoring.author import Author, Request
 from data_pipelines.authoring.checks import CONTROL
 from data_pipelines.authoring.costs import Estimate, guess_tokens
 from data_pipelines.authoring.handbooks import STEM, Handbook, shown
-from data_pipelines.authoring.replies import items
+from data_pipelines.authoring.replies import Reply, items
 from data_pipelines.authoring.settings import ModelSettings, PlanSettings
 from data_pipelines.records import DataError
 
@@ -221,12 +222,23 @@ def read_plan(path: str | Path, handbooks: Sequence[Handbook]) -> Plan:
   return build(data, handbooks, str(path))
 
 
-def to_json(plan: Plan) -> bytes:
-  return (json.dumps(dataclasses.asdict(plan), ensure_ascii=False, indent=1) + '\n').encode()
+def _fields(part: Any) -> dict[str, Any]:
+  return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+
+
+def to_json(plan: Plan) -> Iterator[bytes]:
+  """The plan's file, in pieces: a plan may have many thousand ideas."""
+  pieces = json.JSONEncoder(ensure_ascii=False, indent=1, default=_fields).iterencode(plan)
+  while some := ''.join(itertools.islice(pieces, 4096)):
+    yield some.encode()
+  yield b'\n'
 
 
 def digest(plan: Plan) -> str:
-  return hashlib.sha256(to_json(plan)).hexdigest()[:12]
+  h = hashlib.sha256()
+  for piece in to_json(plan):
+    h.update(piece)
+  return h.hexdigest()[:12]
 
 
 # ---- having it made
@@ -264,68 +276,64 @@ def _domains(about: dict[str, Any], s: PlanSettings) -> Request:
   return _request('domains', 'domains', parse, 60 * s.domains, count=s.domains, **about)
 
 
-def _subdomains(about: dict[str, Any], s: PlanSettings, key: str, domain: str, domains: str) -> Request:
+def _subdomains(about: dict[str, Any], s: PlanSettings, id_: str, domain: str, domains: str) -> Request:
   parse = functools.partial(items, model=Named, count=s.subdomains, same=_same)
-  return _request('subdomains', key, parse, 60 * s.subdomains, count=s.subdomains, domain=domain, domains=domains, **about)
+  return _request('subdomains', f'subdomains/{id_}', parse, 60 * s.subdomains, count=s.subdomains, domain=domain, domains=domains, **about)
 
 
-def _claims(about: dict[str, Any], s: PlanSettings, key: str, subdomain: str, specs: int) -> Request:
-  parse = functools.partial(items, model=_claim(specs), count=s.claims, same=lambda c: c.about.casefold())
-  return _request('claims', key, parse, (20 + 60 * specs) * s.claims, count=s.claims, subdomain=subdomain, statements=specs, **about)
+def _claims(about: dict[str, Any], s: PlanSettings, id_: str, subdomain: str, handbooks: Sequence[Handbook]) -> Request:
+  specs = len(handbooks)
+
+  def parse(replies: Sequence[Reply]) -> tuple[Claim, ...]:
+    found = items(replies, _claim(specs), s.claims, lambda c: c.about.casefold())
+    return tuple(Claim(f'{id_}.c{n:02d}', c.about, dict(zip((h.stem for h in handbooks), c.statements, strict=True))) for n, c in enumerate(found, 1))
+
+  return _request('claims', f'claims/{id_}', parse, (20 + 60 * specs) * s.claims, count=s.claims, subdomain=subdomain, statements=specs, **about)
 
 
-def _doc_types(about: dict[str, Any], s: PlanSettings, key: str, subdomain: str, outsiders: int) -> Request:
+def _doc_types(about: dict[str, Any], s: PlanSettings, id_: str, subdomain: str, outsiders: int) -> Request:
   insiders = s.types - outsiders
   parse = functools.partial(_types, insiders=insiders, outsiders=outsiders)
-  return _request('doc_types', key, parse, 70 * s.types, count=s.types, insiders=insiders, outsiders=outsiders, subdomain=subdomain, **about)
+  return _request(
+    'doc_types', f'doc_types/{id_}', parse, 70 * s.types, count=s.types, insiders=insiders, outsiders=outsiders, subdomain=subdomain, **about
+  )
 
 
-def _ideas(about: dict[str, Any], s: PlanSettings, key: str, subdomain: str, type_: str, side: str) -> Request:
-  parse = functools.partial(items, model=Named, count=s.ideas, same=_same)
-  return _request('ideas', key, parse, 90 * s.ideas, count=s.ideas, subdomain=subdomain, type=type_, side=side, **about)
+def _ideas(about: dict[str, Any], s: PlanSettings, id_: str, subdomain: str, type_: str, side: str) -> Request:
+  def parse(replies: Sequence[Reply]) -> tuple[Idea, ...]:
+    return tuple(Idea(f'{id_}.i{n:02d}', x.name, x.about) for n, x in enumerate(items(replies, Named, s.ideas, _same), 1))
+
+  return _request('ideas', f'ideas/{id_}', parse, 90 * s.ideas, count=s.ideas, subdomain=subdomain, type=type_, side=side, **about)
 
 
 async def make_plan(author: Author, handbooks: Sequence[Handbook], s: PlanSettings, seed: int) -> Plan:
   """Asks for a plan, level by level. Raises AuthorError."""
   about = _about(handbooks)
-  [domains] = await author.all_of([_domains(about, s)], 'domains')
-  listed = '\n'.join(f'- {line(d)}' for d in domains)
-  ids = [f'd{n:02d}' for n in range(1, s.domains + 1)]
-  found = await author.all_of([_subdomains(about, s, f'subdomains/{i}', line(d), listed) for i, d in zip(ids, domains, strict=True)], 'subdomains')
-  subdomains = {f'{i}.s{n:02d}': sub for i, inner in zip(ids, found, strict=True) for n, sub in enumerate(inner, 1)}
-  parts = {i: line(sub) for i, sub in subdomains.items()}
-  claims = await author.all_of([_claims(about, s, f'claims/{i}', p, len(handbooks)) for i, p in parts.items()], 'claims')
-  types = await author.all_of([_doc_types(about, s, f'doc_types/{i}', p, _outsiders(s, seed, i)) for i, p in parts.items()], 'doc_types')
-  all_types = {f'{i}.t{n:02d}': (p, t) for (i, p), inner in zip(parts.items(), types, strict=True) for n, t in enumerate(inner, 1)}
-  requests = [_ideas(about, s, f'ideas/{i}', p, line(t), t.by) for i, (p, t) in all_types.items()]
-  ideas = dict(zip(all_types, await author.all_of(requests, 'ideas'), strict=True))
+  [found] = await author.all_of([_domains(about, s)], 'domains', 1)
+  domains = {f'd{n:02d}': d for n, d in enumerate(found, 1)}
+  listed = '\n'.join(f'- {line(d)}' for d in domains.values())
 
-  def described(thing: Named) -> dict[str, Any]:
-    return {'name': thing.name, 'about': thing.about}
+  async def asked(stage: str, outer: Mapping[str, Named], request: Callable[[str, Any], Request]) -> dict[str, Any]:
+    made = await author.all_of((request(i, x) for i, x in outer.items()), stage, len(outer))
+    return dict(zip(outer, made, strict=True))
 
-  said = dict(zip(parts, claims, strict=True))
-  stems = [h.stem for h in handbooks]
-  data = {
-    'assistant': handbooks[0].assistant,
-    'domains': [
-      described(d)
-      | {
-        'subdomains': [
-          described(sub)
-          | {
-            'claims': [{'about': c.about, 'says': dict(zip(stems, c.statements, strict=True))} for c in said[i]],
-            'types': [
-              described(t) | {'by': t.by, 'ideas': [described(x) for x in ideas[j]]} for j, (_, t) in all_types.items() if j.rpartition('.')[0] == i
-            ],
-          }
-          for i, sub in subdomains.items()
-          if i.partition('.')[0] == d_id
-        ]
-      }
-      for d_id, d in zip(ids, domains, strict=True)
-    ],
-  }
-  return build(data, handbooks, 'the plan')
+  def numbered(found: Mapping[str, Sequence[Named]], letter: str) -> dict[str, Any]:
+    return {f'{i}.{letter}{n:02d}': x for i, inner in found.items() for n, x in enumerate(inner, 1)}
+
+  subdomains = numbered(await asked('subdomains', domains, lambda i, d: _subdomains(about, s, i, line(d), listed)), 's')
+  claims = await asked('claims', subdomains, lambda i, sub: _claims(about, s, i, line(sub), handbooks))
+  types = numbered(await asked('doc_types', subdomains, lambda i, sub: _doc_types(about, s, i, line(sub), _outsiders(s, seed, i))), 't')
+  ideas = await asked('ideas', types, lambda i, t: _ideas(about, s, i, line(subdomains[i.rpartition('.')[0]]), line(t), t.by))
+
+  def within(id_: str, things: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(i, x) for i, x in things.items() if i.rpartition('.')[0] == id_]
+
+  def subdomain(id_: str, sub: Named) -> Subdomain:
+    return Subdomain(id_, sub.name, sub.about, claims[id_], tuple(DocType(i, t.name, t.about, t.by, ideas[i]) for i, t in within(id_, types)))
+
+  return Plan(
+    handbooks[0].assistant, tuple(Domain(i, d.name, d.about, tuple(subdomain(*x) for x in within(i, subdomains))) for i, d in domains.items())
+  )
 
 
 def estimates(handbooks: Sequence[Handbook], s: PlanSettings, writer: ModelSettings) -> list[Estimate]:
@@ -335,7 +343,7 @@ def estimates(handbooks: Sequence[Handbook], s: PlanSettings, writer: ModelSetti
   stages = [
     (_domains(about, s), 1),
     (_subdomains(about, s, '', typical, typical * s.domains), s.domains),
-    (_claims(about, s, '', typical, len(handbooks)), subdomains),
+    (_claims(about, s, '', typical, handbooks), subdomains),
     (_doc_types(about, s, '', typical, s.types // 2), subdomains),
     (_ideas(about, s, '', typical, typical, 'insider'), subdomains * s.types),
   ]

@@ -142,10 +142,10 @@ def _chunks(things: Sequence, size: int) -> list[Sequence]:
 
 async def make_situations(author: Author, p: Preferences, count: int) -> tuple[Kind, Filter, list[str]]:
   """What the things are called, the filter that follows from that, and occasions to speak of them. Raises AuthorError."""
-  [kind] = await author.all_of([_kind_request(p)], 'situations')
+  [kind] = await author.all_of([_kind_request(p)], 'situations', 1)
   filter_, found = Filter(p, (kind.one, kind.several)), []
   while len(found) < count:
-    [more] = await author.all_of([_situations_request(p, filter_, len(found) // A_CALL, min(A_CALL, count - len(found)), found)], 'situations')
+    [more] = await author.all_of([_situations_request(p, filter_, len(found) // A_CALL, min(A_CALL, count - len(found)), found)], 'situations', 1)
     found += [s.situation for s in more]
   return kind, filter_, found
 

@@ -22,6 +22,7 @@ class ModelSettings:
     timeout: seconds that one try may take, before it is made again.
     attempts: replies to one request that may be refused in one run, before it is given up.
     tags: False for a writer that cannot hold to tags: all that it says is the text.
+    trim: for a writer without tags that cannot stop either: of what it says its whole sentences are kept, up to the length asked for and a third.
   """
 
   model: str = ''
@@ -33,10 +34,13 @@ class ModelSettings:
   timeout: int = 300
   attempts: int = 4
   tags: bool = True
+  trim: bool = False
 
   def __post_init__(self):
     within('writer or judge: ', self, **dict.fromkeys(('temperature', 'reasoning_tokens', 'batch'), COUNT))
     within('writer or judge: ', self, **dict.fromkeys(('max_connections', 'timeout', 'attempts'), POSITIVE))
+    if self.trim and self.tags:
+      raise ConfigError('writer or judge: trim=True is for writers without tags; set tags=False too, or trim=False')
     if self.model and '/' not in self.model:
       raise ConfigError(f"writer or judge: model={self.model!r} must be PROVIDER/MODEL as in Inspect: 'anthropic/...', 'openai/...', 'vllm/...'")
 

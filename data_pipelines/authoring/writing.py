@@ -3,6 +3,7 @@
 import array
 import asyncio
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -113,7 +114,7 @@ def identity(c: CorpusConfig, handbooks: Sequence[Handbook], given: plan.Plan | 
     'specs': [[h.stem, h.sha256] for h in handbooks],  # in their order: it is that of a claim's statements
     'plan': settings | {'given': plan.digest(given) if given else ''},
     'prompts': prompts.versions(documents.prompts_of(c)),
-    'model': {k: getattr(c.writer, k) for k in ('model', 'temperature', 'reasoning_tokens', 'tags')},
+    'model': {k: getattr(c.writer, k) for k in ('model', 'temperature', 'reasoning_tokens', 'tags', 'trim')},
     'revise': c.revise,
     'seed': c.seed,
   }
@@ -187,12 +188,12 @@ class Run:
       self.texts.close()
 
   def _keep_plan(self, made: plan.Plan) -> None:
-    path, content = self.workdir / 'plan.json', plan.to_json(made)
-    if path.exists() and path.read_bytes() != content:
+    path = self.workdir / 'plan.json'
+    if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest()[:12] != plan.digest(made):
       raise plan.PlanError(
         f'{path} is not the plan of this folder any more; to use what was changed, give a copy of it as plan.path with another --workdir'
       )
-    write_atomically(path, content)
+    write_atomically(path, plan.to_json(made))
 
   async def _write_enough(self) -> tuple[int, mirror.Balance | None]:
     """Writes ideas in the seed's order until there is enough: the first tenth tells how long documents come out. Returns how many were asked for, and
@@ -217,8 +218,8 @@ class Run:
 
   async def _write(self, places: Sequence[Place]) -> None:
     """Drafts and revisions of some ideas."""
-    pairs = [(p, s) for p in places for s in self.stems]
-    async for request, value in self.author.ask_all((self.writing.draft(p, s) for p, s in pairs), 'documents', len(pairs)):
+    drafts = (self.writing.draft(p, s) for p in places for s in self.stems)
+    async for request, value in self.author.ask_all(drafts, 'documents', len(places) * len(self.stems)):
       if isinstance(value, GaveUp):
         self._give_up(request, value)
       elif self.c.revise:
@@ -226,8 +227,9 @@ class Run:
       else:
         self._keep(request, value.text)
     if self.c.revise:
-      drafted = [(p, s) for p, s in pairs if self._slot_of(p.idea.id, s) in self.drafts]
-      async for request, value in self.author.ask_all((self._revision(p, s) for p, s in drafted), 'revisions', len(drafted)):
+      revisions = (self._revision(p, s) for p in places for s in self.stems if self._slot_of(p.idea.id, s) in self.drafts)
+      drafted = sum(self._slot_of(p.idea.id, s) in self.drafts for p in places for s in self.stems)
+      async for request, value in self.author.ask_all(revisions, 'revisions', drafted):
         if isinstance(value, GaveUp):
           self._give_up(request, value)
         else:
@@ -384,6 +386,7 @@ def datacard(c: CorpusConfig, run: Run, written: Written, totals: Sequence[Mappi
     '## Where it comes from',
     '',
     f'Model: {c.writer.model}, temperature {c.writer.temperature:g}. '
+    + ('Texts end with the last whole sentence within their length, whatever their writer went on to say. ' if c.writer.trim else '')
     + ('Every document was gone over once by the same model.' if c.revise else 'Documents are as they were written first.'),
     f'Plan: {p.path or "made by the same model (plan.json)"}.',
     'Prompts (hash of the file): ' + ', '.join(f'{n} {v}' for n, v in run.writing.versions.items()) + '.',
