@@ -2,11 +2,12 @@
 
     python benchmarks/corpus_writing.py      # (a) 1,000, 10,000 and 50,000 documents, a provider that answers at once
     python benchmarks/corpus_writing.py --http --documents 2000      # (a) an HTTP server that answers at once, in a process of its own
-    python benchmarks/corpus_writing.py --http --inspect --documents 2000      # (a) the same through Inspect
-    python benchmarks/corpus_writing.py --faults --documents 1000 --kills 20 [--inspect]      # (b)
+    python benchmarks/corpus_writing.py --http --inspect --documents 2000 [--once]      # (a) the same through Inspect; without an editor
+    python benchmarks/corpus_writing.py --faults --documents 1000 --kills 20 [--inspect] [--mirrored]      # (b); two handbooks, one plan
 
-(a) Every document is drafted and revised: two calls. Documents a second are counted from the finished plan to the JSONL file on disk; the audit and
-the storing as ArrayRecord are timed beside it. Memory is the most that the process has held, beyond what it held after its imports.
+(a) Every document is drafted and revised: two calls, or one with --once. Documents a second are counted from the finished plan to the JSONL file on
+disk; the audit and the storing as ArrayRecord are timed beside it. Memory is the most that the process has held, beyond what it held after its
+imports.
 (b) A server that fails with 429, 500, a hang and a cut body in 5% of the calls each; the writer is killed at random moments and started again. In
 the end all planned documents are there once, the files are those of a run without kills and without such faults, and hardly a reply that had
 arrived in full is missing in the ledger. A reply takes half a second, and 16 are under way at a time: what a kill can lose is what arrives while it
@@ -45,7 +46,7 @@ from data_pipelines.authoring.replies import Reply
 from data_pipelines.authoring.settings import CorpusConfig, ModelSettings, PlanSettings
 
 ROOT = Path(__file__).resolve().parent.parent
-SPEC = str(ROOT / 'specs' / 'english' / 'affordability.md')
+SPECS = {n: str(ROOT / 'specs' / 'english' / f'{n}.md') for n in ('affordability', 'culture')}
 LOOSE = {what: 0.0 if what in audit.FLOORS else 1.0 for what in audit.OF_DOCUMENTS}
 
 
@@ -62,24 +63,35 @@ def memory(field: str) -> float:
   return int(re.search(rf'{field}:\s+(\d+)', Path('/proc/self/status').read_text())[1]) / 1024
 
 
-def config(documents: int, address: str, through_inspect: bool, timeout: int, connections: int) -> CorpusConfig:
+def config(args: argparse.Namespace) -> CorpusConfig:
+  documents = args.documents[0]
   ideas = -(-documents // (10 * 5 * 10))
-  model = 'openai-api/local/scripted' if through_inspect else 'mockllm/model'
+  model = 'openai-api/local/scripted' if args.inspect else 'mockllm/model'
   return CorpusConfig(
-    'benchmark', (SPEC,), documents=documents, min_yield=0.0, prices=str(ROOT / 'configs' / 'corpora' / 'prices.json'),
+    'benchmark', tuple(SPECS[s] for s in stems(args)), documents=documents, revise=not args.once, min_yield=0.0,
+    prices=str(ROOT / 'configs' / 'corpora' / 'prices.json'),
     plan=PlanSettings(domains=10, subdomains=5, claims=6, types=10, ideas=ideas), audit=LOOSE,
-    writer=ModelSettings(model=model, base_url=address, max_connections=connections, timeout=timeout, attempts=8),
+    writer=ModelSettings(model=model, base_url=args.address, max_connections=args.connections, timeout=args.timeout, attempts=8),
   )  # fmt: skip
 
 
-def providers(address: str, through_inspect: bool, timeout: float) -> dict[str, Any] | None:
-  return None if through_inspect else {'writer': PlainClient(address, timeout) if address else Instant()}
+def provider(args: argparse.Namespace) -> dict[str, Any] | None:
+  return None if args.inspect else {'writer': PlainClient(args.address, args.timeout) if args.address else Instant()}
+
+
+def stems(args: argparse.Namespace) -> list[str]:
+  return list(SPECS)[: 2 if args.mirrored else 1]
+
+
+def passed_on(args: argparse.Namespace) -> list[str]:
+  """Flags for a child."""
+  return [f'--{name}' for name in ('inspect', 'mirrored', 'once') if getattr(args, name)]
 
 
 # ---- (a)
 
 
-def measure(documents: int, address: str, through_inspect: bool, timeout: int, connections: int, folder: Path) -> dict[str, float]:
+def measure(c: CorpusConfig, provider: Any, folder: Path) -> dict[str, float]:
   """One run in this process."""
   clocks: dict[str, float] = {}
   cpu: dict[str, float] = {}
@@ -114,24 +126,25 @@ def measure(documents: int, address: str, through_inspect: bool, timeout: int, c
     return done
 
   writing.Run._finish = finished
-  if through_inspect:
+  if not provider:
     import inspect_ai.model  # noqa: F401  its import is no part of the work
   before = memory('VmRSS')
   Path('/proc/self/clear_refs').write_text('5')  # the maximum begins here
-  done = writing.make(config(documents, address, through_inspect, timeout, connections), folder, providers(address, through_inspect, timeout))
-  assert done.documents == {'affordability': documents}, done.documents
+  done = writing.make(c, folder, provider)
+  documents = len(c.specs) * c.documents
+  assert sum(done.documents.values()) == (len(c.specs) * len(done.balance.kept) if done.balance else documents), done.documents
   wall, used = clocks['finished'] - clocks['planned'], cpu['finished'] - cpu['planned']
   return {
-    'documents': documents, 'tokens': done.tokens['affordability'], 'per_second': documents / wall, 'cpu_ms': 1000 * used / documents,
+    'documents': documents, 'tokens': sum(done.tokens.values()), 'per_second': documents / wall, 'cpu_ms': 1000 * used / documents,
     'mib': cpu['peak'] - before, 'audit_s': clocks['audit'], 'audit_mib': cpu['audit_peak'] - before, 'store_s': clocks['store'],
     'store_mib': cpu['store_peak'] - before,
   }  # fmt: skip
 
 
-def throughput(sizes: list[int], http: bool, through_inspect: bool) -> None:
-  for documents in sizes:
-    with tempfile.TemporaryDirectory() as folder, served('--quick') if http else contextlib.nullcontext('') as address:
-      flags = ['--child', folder, '--documents', str(documents), '--address', address, *(['--inspect'] if through_inspect else [])]
+def throughput(args: argparse.Namespace) -> None:
+  for documents in args.documents:
+    with tempfile.TemporaryDirectory() as folder, served('--quick') if args.http else contextlib.nullcontext('') as address:
+      flags = ['--child', folder, '--documents', str(documents), '--address', address, *passed_on(args)]
       out = subprocess.run([sys.executable, __file__, *flags], check=True, capture_output=True, text=True).stdout
     m = json.loads(out.splitlines()[-1])
     print(
@@ -170,11 +183,12 @@ def replies(folder: Path) -> int:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-  return {n: (folder / n).read_bytes() for n in ('plan.json', 'corpus/affordability.jsonl')}
+  return {p.name: p.read_bytes() for p in (folder / 'plan.json', *(folder / 'corpus').glob('*.jsonl'))}
 
 
-def faulty(documents: int, kills: int, through_inspect: bool) -> None:
-  flags = ['--documents', str(documents), '--timeout', '5', '--connections', '16', *(['--inspect'] if through_inspect else [])]
+def faulty(args: argparse.Namespace) -> None:
+  documents, kills = args.documents[0], args.kills
+  flags = ['--documents', str(documents), '--timeout', '5', '--connections', '16', *passed_on(args)]
   text = ('--cut_text=0.05', '--empty=0.02', '--garbage=0.02')
   wire = ('--rate_limit=0.05', '--error=0.05', '--hang=0.05', '--cut_body=0.05', '--seconds=0.5')
   with tempfile.TemporaryDirectory() as folder:
@@ -191,12 +205,15 @@ def faulty(documents: int, kills: int, through_inspect: bool) -> None:
         kill(arguments, killed, at, draw.random())
       starts = run_to_the_end(arguments)
       seconds, seen = time.monotonic() - began, counts(address)
-    kept, rows = replies(killed), [json.loads(line) for line in (killed / 'corpus' / 'affordability.jsonl').open()]
+    kept, rows = replies(killed), {s: [json.loads(line)['id'] for line in (killed / 'corpus' / f'{s}.jsonl').open()] for s in stems(args)}
     print(f'with {kills} kills and {starts} more start(s): {seconds:.0f} s; the server saw {json.dumps(seen)}')
-    print(f'documents {len(rows):,}, different ids {len({r["id"] for r in rows}):,} of {documents:,} planned')
+    for s, ids in rows.items():
+      print(f'{s}: documents {len(ids):,}, different ids {len(set(ids)):,} of {documents:,} planned')
     unused = (seen['delivered'] - kept) / seen['delivered']
     print(f'replies delivered in full {seen["delivered"]:,}, in the ledger {kept:,}: {unused:.2%} not used (bar: 1%)')
     print('files equal to those of the run without kills:', files(whole) == files(killed))
+    for what, measure in json.loads((killed / 'audit.json').read_text())['mirrored'].items():
+      print(f'audit: {what} {measure["value"]:.4f}' if measure else f'audit: {what} not measured')
 
 
 def kill(arguments: list[str], folder: Path, at: int, seconds: float) -> None:
@@ -226,6 +243,8 @@ def main() -> None:
   parser.add_argument('--http', action='store_true')
   parser.add_argument('--inspect', action='store_true')
   parser.add_argument('--faults', action='store_true')
+  parser.add_argument('--mirrored', action='store_true')
+  parser.add_argument('--once', action='store_true')
   parser.add_argument('--kills', type=int, default=20)
   parser.add_argument('--child', help=argparse.SUPPRESS)
   parser.add_argument('--address', default='', help=argparse.SUPPRESS)
@@ -233,11 +252,11 @@ def main() -> None:
   parser.add_argument('--connections', type=int, default=50, help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.child:  # a run of its own, started by this program
-    print(json.dumps(measure(args.documents[0], args.address, args.inspect, args.timeout, args.connections, Path(args.child))))
+    print(json.dumps(measure(config(args), provider(args), Path(args.child))))
   elif args.faults:
-    faulty(args.documents[0], args.kills, args.inspect)
+    faulty(args)
   else:
-    throughput(args.documents, args.http, args.inspect)
+    throughput(args)
 
 
 if __name__ == '__main__':
