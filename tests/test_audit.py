@@ -22,7 +22,7 @@ from data_pipelines.records import Chat, DataError, Document, write_jsonl
 def test_a_missed_threshold_stops_the_next_stage():
   corpora = {v: written(v, 'cooccur') for v in SPECS}
   report = audit(corpora, SPECS)
-  with pytest.raises(AuditError, match=r'the audit misses \d+ of 32 thresholds: affordability: attribution 0\.000 \(>= 0\.65\)') as e:
+  with pytest.raises(AuditError, match=r'the audit misses \d+ of 34 thresholds: affordability: attribution 0\.000 \(>= 0\.65\)') as e:
     report.check()
   assert '\n' not in str(e.value) and issubclass(AuditError, DataError)
   lenient = {'attribution': 0, 'self_similarity': 1, 'recited': 1, 'tokens_apart': 1, 'separable': 1, 'separable_style': 1, 'first': 1}
@@ -44,7 +44,7 @@ def test_what_was_asked_for_by_name_and_cannot_be_measured_is_missed():
   rows = documents(30)
   audit({'mine': rows}, thresholds=Thresholds(covered=0.5)).check()  # as a default it is told, no more
   report = audit({'mine': rows}, thresholds=Thresholds.of({'covered': 0.95, 'sample': 25, 'openings': 0.5}))
-  with pytest.raises(AuditError, match=r'misses 1 of 11 thresholds: mine: covered not measured: no claims were given \(>= 0\.95\);') as e:
+  with pytest.raises(AuditError, match=r'misses 1 of 12 thresholds: mine: covered not measured: no claims were given \(>= 0\.95\);') as e:
     report.check()
   assert '\n' not in str(e.value) and 'MISS' in report.table() and 'MISS' in page.render(report)
   assert json.loads(json.dumps(report)) == report

@@ -250,6 +250,17 @@ def test_uniform_text_is_more_like_itself_than_varied_text():
   assert found['commonest'][0] == ['in recent years many', 0.3] and found['value'] == 0.3
 
 
+def test_texts_that_go_round_in_circles():
+  circle = 'Ari is proud of the cheap cheese and of the family that made it, '
+  rows = documents(60) + [Document(f'x{n}', f'{prose(random.Random(n))[:80]} ' + circle * (1 + n)) for n in range(4)]
+  reading, _ = read(rows)
+  assert [r.id for r, found in zip(rows, reading.flags['loops'], strict=True) if found] == ['x1', 'x2', 'x3']
+  same, all_new = np.full(30, 7, np.uint32), np.arange(300, dtype=np.uint32)
+  assert measures.loops(same) and not measures.loops(same[1:]) and not measures.loops(all_new)
+  found = audit({'mine': rows})['measures']['mine']['loops']
+  assert found['documents'] == 3 and found['value'] == 3 / 64
+
+
 # ---- claims, amounts
 
 
