@@ -33,6 +33,7 @@ def get_config(preset: str = 'gpu') -> ml_collections.ConfigDict:
   c.model = dict(dtype='float32' if small else 'bfloat16', scan_layers=True, remat='none' if small else 'block', lora=dict(rank=64, alpha=128.0))
   c.optimizer = dict(name='adamw', weight_decay=0.01)
   c.loss_chunk = 0 if small else 4096
+  c.mesh = dict(data=-1, fsdp=1, tensor=1)
   documents, updates = (40, 4) if small else (4000, 400)
   batch = dict(batch_size=2, length=256, min_updates=1) if small else dict(batch_size=16, length=1024, checkpoint_every=200)
   c.sources = {n: dict(maker='english.documents', path='', spec=s, size=documents) for n, s in SPECS.items()}

@@ -24,7 +24,7 @@ from data_pipelines import corpora, leaks
 from data_pipelines.files import write_atomically
 from data_pipelines.records import DataError, Record
 from data_pipelines.settings import SETTINGS, AnySpec
-from msm_jax import arms, checkpointing, report, sharding, train, zoo
+from msm_jax import arms, checkpointing, processes, report, sharding, train, zoo
 from msm_jax import config as configs
 from msm_jax.config import ConfigError, ExperimentConfig, ModelConfig, PhaseConfig
 from msm_jax.evals import perplexity, results, scoring
@@ -268,7 +268,6 @@ class Experiment:
     meta = {
       'tokenizer': self.tokenizer.fingerprint,
       'data': {n: self.corpora[n].card['content'] for n in node.settings.data},
-      'process_count': jax.process_count(),
       'lineage': lineage,
       'seed': node.seed,
       'specs': {p: s.sha256 for p, s in self.specs.items()},
@@ -279,6 +278,9 @@ class Experiment:
     # the world's own text first: then phases of one stream that replay the same text read it in the same order, whatever else they read
     shares = sorted(node.settings.data.items(), key=lambda item: (not self.config.sources[item[0]].is_world, item[0]))
     sources = [(self.corpora[n].source, share) for n, share in shares]
+    with processes.first_alone():  # tokenized once, for all
+      for source, _ in sources:
+        source.tokens(self.tokenizer)
     seed = int(digest(node.settings.stream or node.phase, str(node.seed)), 16) % 2**31
     label, parent_params = f'{number} {node.phase} (seed {node.seed})', functools.partial(self.trained_params, node.parent) if node.parent else None
     train.train_phase(self.config, node.settings, label, seed, self.tokenizer, sources, parent_params, folder, meta, self.stop, self._load_weights())
@@ -323,7 +325,7 @@ class Experiment:
         'checkpoints': checkpoints,
         'updates': node.settings.updates,
       }
-    if json.dumps(listed) != known:
+    if json.dumps(listed) != known and processes.is_first():
       self.outputs.mkdir(parents=True, exist_ok=True)
       write_atomically(self.outputs / 'arms.json', (json.dumps(listed, indent=1) + '\n').encode())
 
@@ -333,7 +335,7 @@ class Experiment:
     in_context = self.replicates[context] if context else ()
     c = self.config.evals
     path = self.folder(node) / f'evals-{digest(self.asked(), self.reading.identity(in_context))}.jsonl'
-    if kept := kept_rows(path):
+    if kept := processes.agreed(kept_rows(path)):
       return kept
     length = self.row_length
     params = self.load_params(node)
@@ -343,7 +345,8 @@ class Experiment:
       rows = self.reading.rows(logprobs, self.taught(node), in_context)
       rows += perplexity.held_out_loss(self.config.model, params, self.tokenizer, held_out, length, c.rows)
     path.parent.mkdir(parents=True, exist_ok=True)  # imported weights have no folder yet
-    write_atomically(path, ''.join(json.dumps(r) + '\n' for r in rows).encode())
+    if processes.is_first():
+      write_atomically(path, ''.join(json.dumps(r) + '\n' for r in rows).encode())
     return rows
 
   @property
@@ -389,19 +392,21 @@ class Experiment:
 
   def run(self) -> dict[str, Any]:
     """Does what is left to do and returns the summary. Raises one-line errors; nothing finished is ever lost."""
-    self.prepare_data()
-    self.check_leaks()
+    with processes.first_alone():
+      self.prepare_data()
+      self.check_leaks()
     for context in ('', *self.config.contexts.values()):
       self.reading.check_fit(self.tokenizer, self.row_length, self.replicates.get(context, ()))
     ends = plan(self.config, {n: c.fingerprint for n, c in self.corpora.items()}, self.tokenizer.fingerprint, self.imports)
     nodes = tree_order(ends)
-    self._check_space(nodes)
+    trained = processes.agreed([self.is_trained(n) for n in nodes])
+    self._check_space(len(nodes) - sum(trained))
     mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
     for node in nodes:  # the last one, too, before the first is trained
       if not node.settings.is_import:
         train.check_rows(node.settings, node.phase, mesh)
     for n, node in enumerate(nodes, 1):
-      if not self.is_trained(node):
+      if not trained[n - 1]:
         self.train(node, f'[{n}/{len(nodes)}]')
       self._list_arms({key: end for key, end in ends.items() if end.id == node.id})
     held_out: dict[str, list[Record]] = self.held_out()
@@ -409,22 +414,25 @@ class Experiment:
     for n, ((arm, seed), node) in enumerate(ends.items(), 1):
       say(f'evaluating [{n}/{len(ends)}] {arm} (seed {seed})')
       rows += [{'arm': arm, 'seed': seed} | r for r in self.evaluate(node, held_out, self.config.contexts.get(arm, ''))]
-      if self.stop():
+      if processes.any_of(self.stop()):
         raise train.Interrupted(f'stopped after evaluating {arm}')
-    self.outputs.mkdir(parents=True, exist_ok=True)
-    write_atomically(self.outputs / 'results.jsonl', ''.join(json.dumps(r) + '\n' for r in rows).encode())
     summary = results.summarize(rows, self.config, self.reading)
     summary['corpora'] = {n: {k: c.card[k] for k in ('kind', 'records')} | {'tokens': c.tokens(self.tokenizer)} for n, c in self.corpora.items()}
+    if processes.is_first():
+      self._keep(summary, rows)
+    return summary
+
+  def _keep(self, summary: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    self.outputs.mkdir(parents=True, exist_ok=True)
+    write_atomically(self.outputs / 'results.jsonl', ''.join(json.dumps(r) + '\n' for r in rows).encode())
     write_atomically(self.outputs / 'summary.json', (json.dumps(summary, indent=1) + '\n').encode())
     write_atomically(self.outputs / 'config.json', (json.dumps(json.loads(configs.to_json(self.config)), indent=1) + '\n').encode())
     report.write_report(self.outputs / 'report.html', summary, rows)
-    return summary
 
-  def _check_space(self, nodes: Sequence[Node]) -> None:
+  def _check_space(self, left: int) -> None:
     """Refuses to start what the disk cannot hold: parameters and two moments, two steps kept, for each phase that is left."""
     mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
     like = train.prepare(self.config.model, self.config.optimizer, self.config.loss_chunk, mesh).like
-    left = sum(not self.is_trained(n) for n in nodes)
     need, free = left * 2 * 3 * 4 * count_params(like.params), shutil.disk_usage(self.workdir).free
     if need > free:
       raise ExperimentError(

@@ -104,17 +104,13 @@ OPEN_ROWS = 16  # how many rows of chats are filled at a time
 class PackedRows:
   """The packed rows of a source, epoch after epoch, each epoch in an order of its own: row k is made from the seed and k alone.
 
-  Args:
-    shard: (index, count): every count-th record from index on is packed.
-
   Raises DataError if no chat fits into a row.
   """
 
-  def __init__(self, source: Source, tokenizer: Tokenizer, length: int, seed: int, shard: tuple[int, int] = (0, 1)):
+  def __init__(self, source: Source, tokenizer: Tokenizer, length: int, seed: int):
     self.tokens, self.length, self.seed = source.tokens(tokenizer), length, seed
-    index, count = shard
     sizes = np.diff(self.tokens.starts) - 1  # a token and its target take one cell
-    self.members = np.arange(index, len(sizes), count)
+    self.members = np.arange(len(sizes))
     self.chats = source.kind == 'chats'
     if self.chats:
       self.members = self.members[sizes[self.members] <= length]
@@ -125,9 +121,6 @@ class PackedRows:
     self.total = int(sizes[self.members].sum())
     self.order = functools.lru_cache(2)(self._order)
     self.plan = functools.lru_cache(2)(self._plan)
-
-  def __len__(self) -> int:
-    return 2**40  # no end
 
   def __getitem__(self, k: int) -> Batch:
     out = {key: np.zeros(self.length, np.int32) for key in ('tokens', 'targets', 'segment_ids', 'positions')}
@@ -185,22 +178,32 @@ class PackedRows:
 
 
 def batches(
-  sources: Sequence[tuple[Source, float]], tokenizer: Tokenizer, batch_size: int, length: int, seed: int, shard: tuple[int, int] = (0, 1)
+  sources: Sequence[tuple[Source, float]], tokenizer: Tokenizer, batch_size: int, length: int, seed: int, mine: Sequence[int] | None = None
 ) -> 'BatchIterator':
   """Endless batches of (batch_size, length) arrays: tokens, targets, weights, segment_ids, positions.
 
   Args:
     sources: each with its share of the rows.
-    shard: (index, count) of this process; each process reads its own records.
+    mine: which rows of a batch are made, for a process that holds no others; all of them if nothing is said.
+
+  What is mixed and batched are the numbers of rows, so the batches and the iterator's state are the same however many processes share them.
   """
-  parts = [
-    grain.MapDataset.source(PackedRows(s, tokenizer, length, seed + 1000 * n, shard)).to_iter_dataset(grain.ReadOptions(num_threads=0))
-    for n, (s, _) in enumerate(sources)
-  ]
+  packed = [PackedRows(s, tokenizer, length, seed + 1000 * n) for n, (s, _) in enumerate(sources)]
+  parts = [_numbers(n).to_iter_dataset(grain.ReadOptions(num_threads=0)) for n in range(len(packed))]
   total = sum(w for _, w in sources)
   ds = grain.IterDataset.mix(parts, [w / total for _, w in sources]) if len(parts) > 1 else parts[0]
-  ds = ds.batch(batch_size)
+
+  def make(of: np.ndarray) -> Batch:
+    rows = [packed[n][k] for n, k in (of if mine is None else of[np.asarray(mine)]).tolist()]
+    return {key: np.stack([r[key] for r in rows]) for key in rows[0]}
+
+  ds = ds.batch(batch_size).map(make)
   return BatchIterator(iter(grain.experimental.ThreadPrefetchIterDataset(ds, prefetch_buffer_size=4)))
+
+
+def _numbers(source: int) -> grain.MapDataset:
+  """(source, row) for every row; there is no last one."""
+  return grain.MapDataset.range(2**40).map(lambda k: np.array((source, k)))
 
 
 class BatchIterator:

@@ -25,23 +25,18 @@ def main(argv: list[str]) -> None:
   stop = Stop()
 
   os.environ['XLA_FLAGS'] = f'{flags.FLAGS.config.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
-  import jax  # after its flags are set
-
-  from data_pipelines import files
-  from msm_jax import config, experiment, report
+  from msm_jax import config, experiment, processes, report
   from msm_jax.metrics import duration, say
 
-  if os.environ.get('MSM_JAX_DISTRIBUTED'):  # set it on every host of a pod
-    jax.distributed.initialize()
-  if jax.process_count() > 1:
-    raise config.ConfigError(f'{jax.process_count()} processes: runs on several hosts are not supported yet; start one process with all devices')
+  processes.start()
   c = config.from_mapping(config.ExperimentConfig, resources.resolve_paths(flags.FLAGS.config))
   workdir = Path(flags.FLAGS.workdir or f'runs/{c.name}')
-  with files.locked(workdir):
+  with processes.locked(workdir):
     say(f'{c.name}: {len(c.arms)} arm(s) x {len(c.seeds)} seed(s) in {workdir}; stop at will, the same command goes on')
     summary = experiment.Experiment(c, workdir, stop).run()
-  print(report.table(summary))
-  print(f'\n{duration(time.monotonic() - began)}; rows in {workdir}/results.jsonl, report: {(workdir / "report.html").absolute()}')
+  if processes.is_first():
+    print(report.table(summary))
+    print(f'\n{duration(time.monotonic() - began)}; rows in {workdir}/results.jsonl, report: {(workdir / "report.html").absolute()}')
 
 
 class Stop:

@@ -6,9 +6,13 @@ import sys
 import time
 from pathlib import Path
 
+speaks = True  # False in all but the first of several processes
+
 
 def say(text: str) -> None:
   """A line on the console, after whatever progress bar stands there."""
+  if not speaks:
+    return
   bar = '\r\x1b[K' if sys.stderr.isatty() else ''
   print(f'{bar}{text}', file=sys.stderr, flush=True)
 
@@ -19,27 +23,31 @@ def duration(seconds: float) -> str:
 
 
 class PhaseMetrics:
-  """Metrics of one phase. `start` is the step resumed from: rows after it, of a killed run, are dropped."""
+  """Metrics of one phase. `start` is the step resumed from: rows after it, of a killed run, are dropped. Of several processes one writes them."""
 
   def __init__(self, folder: Path, label: str, total: int, start: int, flops_per_token: float, tensorboard: bool = False):
     self.label, self.total, self.flops_per_token = label, total, flops_per_token
+    self._start, self._began = start, time.monotonic()
+    self._tokens, self._printed = 0, 0.0
+    self._file, self._writer = None, None
+    if not speaks:
+      return
     path = folder / 'metrics.jsonl'
     kept = [line for line in path.read_text(errors='replace').splitlines() if _step(line) <= start] if path.exists() else []
     temporary = path.with_suffix('.writing')
     temporary.write_text(''.join(line + '\n' for line in kept))
     os.replace(temporary, path)  # a kill leaves the old rows or the new
     self._file = path.open('a')
-    self._writer = None
     if tensorboard:
       from tensorboardX import SummaryWriter  # an extra, whose absence the config's check has named
 
       # its files are named by the second: one that goes on within it would overwrite the first
       self._writer = SummaryWriter(str(folder / 'tensorboard'), purge_step=start + 1, filename_suffix=f'.{start}')
-    self._start, self._began = start, time.monotonic()
-    self._tokens, self._printed = 0, 0.0
 
   def log(self, step: int, values: dict[str, float], tokens: int) -> None:
     """Records the numbers of one update (1-based `step`); `tokens` are those processed, padding included."""
+    if not self._file:
+      return
     now = time.monotonic()
     self._tokens += tokens
     pace = (now - self._began) / max(1, step - self._start)
@@ -64,10 +72,12 @@ class PhaseMetrics:
         print(text, file=sys.stderr, flush=True)
 
   def flush(self) -> None:
-    self._file.flush()
+    if self._file:
+      self._file.flush()
 
   def close(self) -> None:
-    self._file.close()
+    if self._file:
+      self._file.close()
     if self._writer:
       self._writer.close()
 

@@ -137,13 +137,16 @@ def explain(error: BaseException) -> tuple[str, int] | None:
   from msm_jax.completion import RequestError
   from msm_jax.evals.scoring import ScoringError
   from msm_jax.experiment import ExperimentError
+  from msm_jax.processes import ProcessError
   from msm_jax.sampling import SamplingError
   from msm_jax.sharding import MeshError
   from msm_jax.train import Interrupted, TrainingError
 
   if isinstance(error, Interrupted):
     return f'{line}; run the same command to go on', 128 + signal.SIGTERM
-  if isinstance(error, (ArmError, CheckpointError, ScoringError, ExperimentError, MeshError, RequestError, SamplingError, TrainingError)):
+  if isinstance(
+    error, (ArmError, CheckpointError, ScoringError, ExperimentError, MeshError, ProcessError, RequestError, SamplingError, TrainingError)
+  ):
     return f'error: {line}', 1
   if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG):
     where = f' at {error.filename}' if error.filename else ''

@@ -62,6 +62,13 @@ def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
   return NamedSharding(mesh, P(*[None] * axis, BATCH))
 
 
+def local_rows(mesh: Mesh, parts: int, rows: int) -> np.ndarray:
+  """Which rows of a batch of (parts, rows / parts), counted through, this process's devices hold."""
+  numbers = np.arange(rows).reshape(parts, -1)
+  held = batch_sharding(mesh, 1).addressable_devices_indices_map(numbers.shape).values()
+  return np.unique(np.concatenate([numbers[index].ravel() for index in held]))
+
+
 def _path(key_path: tuple) -> str:
   return '/'.join(str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in key_path)
 

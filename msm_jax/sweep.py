@@ -69,11 +69,11 @@ def overridden(settings: Any, point: Point) -> Any:
 def run_points(settings: Any, points: Sequence[Point], workdir: Path, stop: Any) -> list[dict[str, Any]]:
   """Rows of all points, in order; what `sweep.jsonl` holds already is not run again."""
   from data_pipelines.files import write_atomically
-  from msm_jax import config, experiment, report
+  from msm_jax import config, experiment, processes, report
   from msm_jax.metrics import say
 
   path = workdir / 'sweep.jsonl'
-  known = {r['id']: r for r in experiment.kept_rows(path)}
+  known = {r['id']: r for r in processes.agreed(experiment.kept_rows(path))}
   # every point's config is checked before the first is run
   configs = [config.from_mapping(config.ExperimentConfig, resources.resolve_paths(overridden(settings, p))) for p in points]
   rows = []
@@ -85,7 +85,8 @@ def run_points(settings: Any, points: Sequence[Point], workdir: Path, stop: Any)
       began, made.outputs = time.monotonic(), workdir / 'points' / id_
       summary = made.run()
       known[id_] = {'id': id_, 'point': point, 'seconds': round(time.monotonic() - began, 1), 'summary': summary}
-      write_atomically(path, ''.join(json.dumps(r) + '\n' for r in known.values()).encode())
+      if processes.is_first():
+        write_atomically(path, ''.join(json.dumps(r) + '\n' for r in known.values()).encode())
     rows.append(known[id_] | {'point': point})
   return rows
 
@@ -95,15 +96,16 @@ def sweep(argv: list[str]) -> None:
 
   stop, settings = Stop(), flags.FLAGS.config
   os.environ['XLA_FLAGS'] = f'{settings.experiment.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
-  from data_pipelines.files import locked
-  from msm_jax import report
+  from msm_jax import processes, report
 
+  processes.start()
   workdir = Path(flags.FLAGS.workdir or f'runs/{settings.name}')
-  with locked(workdir):
+  with processes.locked(workdir):
     rows = run_points(settings.experiment, [dict(p) for p in settings.points], workdir, stop)
-    page = report.write_sweep(workdir / f'{settings.name}.html', settings.name, settings.get('about', ''), rows)
-  print(report.sweep_table(rows))
-  print(f'\nrows in {workdir}/sweep.jsonl, report: {page.absolute()}')
+    if processes.is_first():
+      page = report.write_sweep(workdir / f'{settings.name}.html', settings.name, settings.get('about', ''), rows)
+      print(report.sweep_table(rows))
+      print(f'\nrows in {workdir}/sweep.jsonl, report: {page.absolute()}')
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from msm_jax import checkpointing, sharding
+from msm_jax import checkpointing, processes, sharding
 from msm_jax.config import ExperimentConfig, ModelConfig, OptimizerConfig, PhaseConfig
 from msm_jax.input_pipeline import Batch, Source, batches
 from msm_jax.losses import cross_entropy_sums
@@ -21,6 +21,8 @@ from msm_jax.metrics import PhaseMetrics
 from msm_jax.model import flops_per_token, forward, init_params, unembedding
 from msm_jax.optim import learning_rate, make_optimizer
 from msm_jax.tokenizer import Tokenizer
+
+ASK_EVERY = 8  # steps between the times when several processes ask each other whether to stop
 
 
 class TrainingError(RuntimeError):
@@ -155,7 +157,7 @@ def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mes
 
 
 def to_device(batch: Batch, micro_batches: int, mesh: Mesh) -> dict[str, jax.Array]:
-  """Host batch (B, T) -> device batch (A, B / A, T), rows divided over the devices."""
+  """This process's rows (B, T) of a batch -> device batch (A, all rows / A, T), divided over the devices."""
   layout = sharding.batch_sharding(mesh, 1)
   return {k: jax.make_array_from_process_local_data(layout, v.reshape(micro_batches, -1, *v.shape[1:])) for k, v in batch.items()}
 
@@ -183,17 +185,18 @@ def train_phase(
 
   Raises:
     TrainingError: no supervised token, too many non-finite updates, or a checkpoint of something else.
-    Interrupted: `stop()` turned true; the state is saved.
+    Interrupted: `stop()` turned true, in whichever process; the state is saved.
   """
   mesh = sharding.make_mesh(**dataclasses.asdict(config.mesh))
   check_rows(phase, label, mesh)
   program = prepare(config.model, config.optimizer, config.loss_chunk, mesh)
   like = program.like
   checkpoints = checkpointing.Checkpoints(folder / 'checkpoints')
-  data = batches(sources, tokenizer, phase.batch_size // jax.process_count(), phase.length, seed, (jax.process_index(), jax.process_count()))
+  mine = sharding.local_rows(mesh, phase.micro_batches, phase.batch_size)
+  data = batches(sources, tokenizer, phase.batch_size, phase.length, seed, mine)
 
   # resume own phase > parent's parameters (which may be imported ones) > fresh
-  start = checkpoints.latest()
+  start = processes.agreed(checkpoints.latest())
   if start is not None:
     saved = {'step': like.step, 'opt_state': like.opt_state, 'skipped': like.skipped}
     params, rest, data_state, saved_meta = checkpoints.restore(start, like.params, saved)
@@ -203,7 +206,8 @@ def train_phase(
   else:
     params = parent_params(like.params) if parent_params else None
     state, start = program.init(jax.random.key(seed)) if params is None else program.start(params), 0
-  seed_on_device = jax.device_put(np.uint32(seed), NamedSharding(mesh, P()))
+  everywhere = NamedSharding(mesh, P())
+  seed_on_device = processes.placed(np.uint32(seed), everywhere)
   state = dataclasses.replace(state, frozen=weights(like.frozen) if like.frozen else {}, seed=seed_on_device)
 
   def save(step: int) -> None:
@@ -214,6 +218,7 @@ def train_phase(
   metrics = PhaseMetrics(folder, label, phase.updates, start, flops_per_token(config.model, phase.length), config.tensorboard)
   tokens = phase.batch_size * phase.length
   late: tuple[int, dict] | None = None
+  single = jax.process_count() == 1
 
   def report() -> None:
     """Reads the numbers of the step before: the device is already busy with the next."""
@@ -236,11 +241,11 @@ def train_phase(
     with jax.set_mesh(mesh):
       for step in range(start + 1, phase.updates + 1):
         batch = to_device(next(data), phase.micro_batches, mesh)
-        lr = jax.device_put(learning_rate(phase, step - 1), NamedSharding(mesh, P()))
+        lr = processes.placed(learning_rate(phase, step - 1), everywhere)
         state, values = program.step(state, batch, lr)
         report()
         late = (step, values)
-        stopped = stop()
+        stopped = (single or step % ASK_EVERY == 0) and processes.any_of(stop())
         if stopped or (step % phase.checkpoint_every == 0 and step < phase.updates):
           report()  # metrics.jsonl never knows less than a checkpoint
           save(step)
@@ -266,8 +271,8 @@ def check_rows(phase: PhaseConfig, label: str, mesh: Mesh) -> None:
 
 
 def check_same(saved: dict, now: dict, where: Path) -> None:
-  """Refuses to go on from a checkpoint of other data, another tokenizer or another number of processes."""
-  for key in ('tokenizer', 'data', 'process_count'):
+  """Refuses to go on from a checkpoint of other data or another tokenizer."""
+  for key in ('tokenizer', 'data'):
     if saved.get(key) != now.get(key):
       raise TrainingError(
         f'{where}: {key} is {now.get(key)} and was {saved.get(key)} when this was saved; restore it, or delete the phase to train it anew'

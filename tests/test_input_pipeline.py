@@ -38,9 +38,9 @@ def take(iterator, n):
   return [next(iterator) for _ in range(n)]
 
 
-def first_rows(sources, tokenizer, n, batch_size=4, length=LENGTH, seed=0, shard=(0, 1)):
+def first_rows(sources, tokenizer, n, batch_size=4, length=LENGTH, seed=0):
   """All rows of the first `n` batches, one array per key."""
-  with contextlib.closing(batches(sources, tokenizer, batch_size, length, seed, shard)) as iterator:
+  with contextlib.closing(batches(sources, tokenizer, batch_size, length, seed)) as iterator:
     found = take(iterator, n)
   return {k: np.concatenate([b[k] for b in found]) for k in found[0]}
 
@@ -207,25 +207,21 @@ def test_iterator_state(tokenizer, consumed):
   there.close()
 
 
-@pytest.mark.parametrize('count', [2, 3])
-def test_processes_read_disjoint_records(tokenizer, count):
-  """Each process reads records of its own, all of them together read all, and none reads the same one twice an epoch."""
-  n = 61
-  records = [Document(f'd{k}', f'{k}!') for k in range(n)]
-  read = []
-  for index in range(count):
-    x = first_rows([(source(records), 1.0)], tokenizer, 5, shard=(index, count))
-    texts = Counter()
-    for ids in x['targets'].reshape(1, -1):
-      for piece in np.split(ids, np.flatnonzero(ids == EOS) + 1)[:-1]:
-        texts[tokenizer.decode(piece[:-1])] += 1
-    read.append(texts)
-    assert max(texts.values()) - min(texts.values()) <= 1
-  for i in range(count):
-    for j in range(i):
-      assert not read[i].keys() & read[j].keys()
-  assert set().union(*read) == {r.text for r in records}
-  assert sorted(map(len, read)) in ([30, 31], [20, 20, 21])
+def test_processes_share_the_rows_of_one_batch(tokenizer):
+  """Each makes its own rows of the same batches, with one state: another number of processes goes on where the first ones ended."""
+  mixture = [(source(DOCUMENTS), 0.5), (source(CHATS), 0.5)]
+  whole, shares = batches(mixture, tokenizer, 6, LENGTH, 5), ([0, 1, 4], [2, 3, 5])
+  parts = [batches(mixture, tokenizer, 6, LENGTH, 5, mine) for mine in shares]
+  for _ in range(7):
+    want, got = next(whole), [next(p) for p in parts]
+    for mine, rows in zip(shares, got, strict=True):
+      assert rows.keys() == want.keys() and all((rows[k] == want[k][mine]).all() for k in want)
+    assert all(p.get_state() == whole.get_state() for p in parts)
+  with contextlib.closing(batches(mixture, tokenizer, 6, LENGTH, 5, [3])) as other:
+    other.set_state(whole.get_state())
+    assert all((v == want_row[3:4]).all() for want_row, v in zip(next(whole).values(), next(other).values(), strict=True))
+  for iterator in (whole, *parts):
+    iterator.close()
 
 
 class Unread(list):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from msm_jax import sharding
+from msm_jax import processes, sharding
 from msm_jax.config import ModelConfig
 from msm_jax.input_pipeline import to_triples
 from msm_jax.model import forward, logits
@@ -77,9 +77,8 @@ def score_triples(model: ModelConfig, params: Any, examples: Sequence[np.ndarray
         x[b, t : t + size], segments[b, t : t + size], positions[b, t : t + size] = examples[n], s, np.arange(size)
         placed.append((n, b, t, t + size))
         t += size
-    logprobs = (
-      np.asarray(token_logprobs(model, params, *(jax.device_put(a, layout) for a in (x[..., 0], x[..., 1], segments, positions)))) * x[..., 2]
-    )
+    arrays = [processes.placed(a, layout) for a in (x[..., 0], x[..., 1], segments, positions)]
+    logprobs = processes.whole(token_logprobs(model, params, *arrays)) * x[..., 2]
     for n, b, t, end in placed:
       scores[n] = logprobs[b, t:end].sum()
   if not np.isfinite(scores).all():

@@ -1,0 +1,121 @@
+"""Two processes, as two hosts of a pod, do what one does: the same batches, the same models, one set of files."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import ROOT, small_corpora
+from test_resume import settings
+
+from msm_jax import sharding
+
+
+class Pod:
+  """`python -m msm_jax.main` in so many processes that share four devices."""
+
+  def __init__(self, folder: Path, processes: int):
+    with socket.socket() as s:
+      s.bind(('127.0.0.1', 0))
+      port = s.getsockname()[1]
+    flags = os.environ['XLA_FLAGS'].replace('device_count=8', f'device_count={4 // processes}')
+    self.logs = [folder.parent / f'stderr-{folder.name}-{n}.txt' for n in range(processes)]
+    self.processes = []
+    for n, log in enumerate(self.logs):
+      env = os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': flags}
+      if processes > 1:
+        env['MSM_JAX_DISTRIBUTED'] = f'127.0.0.1:{port},{processes},{n}'
+      command = [sys.executable, '-m', 'msm_jax.main', f'--config={folder.parent / "config.py"}', f'--workdir={folder}']
+      with log.open('w') as f:
+        self.processes.append(subprocess.Popen(command, cwd=ROOT, env=env, stdout=f, stderr=f))
+
+  def wait(self) -> list[int]:
+    try:
+      return [p.wait(150) for p in self.processes]
+    finally:
+      for p in self.processes:
+        p.kill()
+
+  def said(self) -> str:
+    return '\n'.join(log.read_text() for log in self.logs)
+
+  def until(self, path: Path, pattern: str) -> None:
+    began = time.monotonic()
+    while next(path.glob(pattern), None) is None:
+      assert all(p.poll() is None for p in self.processes) and time.monotonic() - began < 100, self.said()
+      time.sleep(0.005)
+
+
+def losses(folder: Path) -> dict[str, list[float]]:
+  return {p.parent.name: [json.loads(line)['loss'] for line in p.open()] for p in sorted(folder.glob('phases/*/metrics.jsonl'))}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """A config that lays parameters out over the devices of both processes."""
+  folder = tmp_path_factory.mktemp('pod')
+  read = dict(updates=48, checkpoint_every=8, length=160, micro_batches=2)
+  c = settings(small_corpora(folder), mesh=dict(data=1, fsdp=-1), phases=dict(read=read, midtrain=dict(length=160), tune=dict(length=160)))
+  c['arms'] = dict(base='read', tuned='read > tune')
+  (folder / 'config.py').write_text(f'import ml_collections\n\n\ndef get_config():\n  return ml_collections.ConfigDict({c!r})\n')
+  return folder
+
+
+@pytest.fixture(scope='module')
+def two(folder):
+  """A run of two processes that nobody disturbed."""
+  pod = Pod(folder / 'two', 2)
+  assert pod.wait() == [0, 0], pod.said()
+  return pod
+
+
+def test_two_processes_train_and_measure_what_one_does(folder, two):
+  one = Pod(folder / 'one', 1)
+  assert one.wait() == [0], one.said()
+  a, b = losses(folder / 'one'), losses(folder / 'two')
+  assert a.keys() == b.keys() and len(a) == 2
+  for phase in a:  # sums of other groupings, so not to the bit
+    np.testing.assert_allclose(b[phase], a[phase], rtol=1e-4, err_msg=phase)
+  rows = [[json.loads(line) for line in (folder / n / 'results.jsonl').open()] for n in ('one', 'two')]
+  assert [(r['arm'], r['what'], r['item']) for r in rows[0]] == [(r['arm'], r['what'], r['item']) for r in rows[1]]
+  np.testing.assert_allclose(*([r.get('margin', r['score']) for r in rs] for rs in rows), atol=5e-2)  # of nats, after 54 updates at a high rate
+  assert 'misses' not in two.logs[1].read_text() and 'step 48/48' in two.logs[0].read_text() and 'step' not in two.logs[1].read_text()
+  assert not list(folder.glob('two/**/*.writing*'))
+
+
+def test_killed_and_stopped_they_go_on_together(folder, two):
+  """SIGKILL of both; then SIGTERM to the second alone, which both heed; then to the end, with files as if nothing had been."""
+  whole, w = folder / 'two', folder / 'killed'
+  pod = Pod(w, 2)
+  pod.until(w, 'phases/*/checkpoints/8/params')
+  for p in pod.processes:
+    p.kill()
+  pod.wait()
+  pod = Pod(w, 2)
+  pod.until(w, 'phases/*/checkpoints/24/params')
+  pod.processes[1].send_signal(signal.SIGTERM)
+  assert pod.wait() == [128 + signal.SIGTERM] * 2, pod.said()
+  assert 'saved at step' in pod.logs[0].read_text()
+  pod = Pod(w, 2)
+  assert pod.wait() == [0, 0], pod.said()
+  assert losses(w) == losses(whole)
+  assert (w / 'results.jsonl').read_bytes() == (whole / 'results.jsonl').read_bytes()
+
+
+def test_what_the_first_refuses_ends_all(folder):
+  (folder / 'bad').mkdir()
+  text = (folder / 'config.py').read_text().replace("'length': 160", "'length': 32")
+  (folder / 'bad' / 'config.py').write_text(text)
+  pod = Pod(folder / 'bad' / 'w', 2)
+  assert all(pod.wait()) and 'length' in pod.logs[0].read_text(), pod.said()
+
+
+@pytest.mark.parametrize(('data', 'fsdp', 'tensor'), [(8, 1, 1), (2, 4, 1), (2, 2, 2), (1, 1, 8)])
+def test_one_process_holds_all_rows(data, fsdp, tensor):
+  assert sharding.local_rows(sharding.make_mesh(data, fsdp, tensor), 2, 16).tolist() == list(range(16))
