@@ -119,3 +119,11 @@ def test_what_the_first_refuses_ends_all(folder):
 @pytest.mark.parametrize(('data', 'fsdp', 'tensor'), [(8, 1, 1), (2, 4, 1), (2, 2, 2), (1, 1, 8)])
 def test_one_process_holds_all_rows(data, fsdp, tensor):
   assert sharding.local_rows(sharding.make_mesh(data, fsdp, tensor), 2, 16).tolist() == list(range(16))
+
+
+@pytest.mark.parametrize('asked', ['auto', '127.0.0.1:1,2', '127.0.0.1:1,two,0'])
+def test_processes_that_cannot_be_joined_are_refused_in_one_line(tmp_path, asked):
+  command = [sys.executable, '-m', 'msm_jax.main', f'--workdir={tmp_path}']
+  done = subprocess.run(command, cwd=ROOT, env=os.environ | {'MSM_JAX_DISTRIBUTED': asked}, capture_output=True, text=True, timeout=100)
+  last = done.stderr.strip().splitlines()[-1]
+  assert done.returncode == 1 and last.startswith(f'error: MSM_JAX_DISTRIBUTED={asked}: ') and 'HOST:PORT,COUNT,INDEX' in last, done.stderr
