@@ -310,6 +310,8 @@ class Experiment:
 
   def _list_arms(self, trained: Mapping[tuple[str, int], Node]) -> None:
     """Writes into arms.json what `open_arm` has to know of arms that are trained to their end; what is listed from earlier runs stays."""
+    if not processes.is_first():
+      return
     listed = arms.listed_arms(self.outputs)
     known = json.dumps(listed)
     for (arm, seed), node in trained.items():
@@ -325,7 +327,7 @@ class Experiment:
         'checkpoints': checkpoints,
         'updates': node.settings.updates,
       }
-    if json.dumps(listed) != known and processes.is_first():
+    if json.dumps(listed) != known:
       self.outputs.mkdir(parents=True, exist_ok=True)
       write_atomically(self.outputs / 'arms.json', (json.dumps(listed, indent=1) + '\n').encode())
 
@@ -416,24 +418,31 @@ class Experiment:
       rows += [{'arm': arm, 'seed': seed} | r for r in self.evaluate(node, held_out, self.config.contexts.get(arm, ''))]
       if processes.any_of(self.stop()):
         raise train.Interrupted(f'stopped after evaluating {arm}')
+    with processes.first_alone():
+      return self._summarize(rows)
+
+  def _summarize(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The summary; beside it on disk lie the rows, the config and the report."""
+
+    def write(name: str, content: str) -> None:
+      if processes.is_first():
+        write_atomically(self.outputs / name, content.encode())
+
+    self.outputs.mkdir(parents=True, exist_ok=True)
+    write('results.jsonl', ''.join(json.dumps(r) + '\n' for r in rows))
     summary = results.summarize(rows, self.config, self.reading)
     summary['corpora'] = {n: {k: c.card[k] for k in ('kind', 'records')} | {'tokens': c.tokens(self.tokenizer)} for n, c in self.corpora.items()}
+    write('summary.json', json.dumps(summary, indent=1) + '\n')
+    write('config.json', json.dumps(json.loads(configs.to_json(self.config)), indent=1) + '\n')
     if processes.is_first():
-      self._keep(summary, rows)
+      report.write_report(self.outputs / 'report.html', summary, rows)
     return summary
-
-  def _keep(self, summary: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
-    self.outputs.mkdir(parents=True, exist_ok=True)
-    write_atomically(self.outputs / 'results.jsonl', ''.join(json.dumps(r) + '\n' for r in rows).encode())
-    write_atomically(self.outputs / 'summary.json', (json.dumps(summary, indent=1) + '\n').encode())
-    write_atomically(self.outputs / 'config.json', (json.dumps(json.loads(configs.to_json(self.config)), indent=1) + '\n').encode())
-    report.write_report(self.outputs / 'report.html', summary, rows)
 
   def _check_space(self, left: int) -> None:
     """Refuses to start what the disk cannot hold: parameters and two moments, two steps kept, for each phase that is left."""
     mesh = sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
     like = train.prepare(self.config.model, self.config.optimizer, self.config.loss_chunk, mesh).like
-    need, free = left * 2 * 3 * 4 * count_params(like.params), shutil.disk_usage(self.workdir).free
+    need, free = left * 2 * 3 * 4 * count_params(like.params), processes.agreed(shutil.disk_usage(self.workdir).free)
     if need > free:
       raise ExperimentError(
         f'{self.workdir} has {free / 2**20:,.0f} MiB free and the {left} phases left need about {need / 2**20:,.0f} MiB; '

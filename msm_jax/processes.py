@@ -1,12 +1,13 @@
-"""Several processes that run one program, one on each host of a pod: the first speaks and writes, and all decide alike.
+"""Several processes that run one program, one on each host of a pod: the first speaks and writes what all know, and all decide alike.
 
 Whatever a process decides by looking at the disk or the clock, the others must decide too, or they wait for each other for ever. The workdir lies
-where all hosts see it. With one process, all of this does nothing.
+where all hosts see it. One that fails alone takes the others with it, after JAX's timeouts (a minute or two). With one process, nothing is asked.
 """
 
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,19 +33,19 @@ def start() -> None:
   asked = os.environ.get('MSM_JAX_DISTRIBUTED', '')
   if not asked:
     return
-  address, *numbers = asked.split(',')
   jax.config.update('jax_enable_preemption_service', False)  # it would take SIGTERM for itself, without being heard
   try:
-    if numbers:
-      count, index = map(int, numbers)
-      jax.distributed.initialize(address, count, index)
-    else:
-      jax.distributed.initialize()
+    where = ()
+    if asked != 'auto':
+      address, count, index = asked.split(',')
+      where = address, int(count), int(index)
+    jax.distributed.initialize(*where, shutdown_timeout_seconds=60)
+    metrics.speaks = is_first()
+    agreed(None)  # they connect while none of them is busy: on CPUs that may take 30 seconds at most
   except (ValueError, RuntimeError) as e:
     raise ConfigError(
       f'MSM_JAX_DISTRIBUTED={asked}: the processes cannot be joined ({" ".join(str(e).split())[:200]}); give auto, or HOST:PORT,COUNT,INDEX'
     ) from None
-  metrics.speaks = is_first()
 
 
 def is_first() -> bool:
@@ -79,11 +80,6 @@ def placed(x: np.ndarray, layout: jax.sharding.Sharding | None) -> jax.Array:
   return jax.make_array_from_callback(x.shape, layout, x.__getitem__)
 
 
-def locked(workdir: Path) -> contextlib.AbstractContextManager[None]:
-  """The workdir's lock, which the first process holds for all."""
-  return files.locked(workdir) if is_first() else contextlib.nullcontext()
-
-
 @contextlib.contextmanager
 def first_alone() -> Iterator[None]:
   """The first process does what stands within, then the others, who find on disk what it has made. Raises ProcessError in them if it fails."""
@@ -96,3 +92,27 @@ def first_alone() -> Iterator[None]:
   finally:
     if is_first():
       agreed(done)
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+  """The workdir's lock, which the first process holds for all. Raises WorkdirError, and ConfigError if they do not see the same folder."""
+  with contextlib.ExitStack() as stack:
+    with first_alone():
+      if is_first():
+        stack.enter_context(files.locked(workdir))
+    if jax.process_count() > 1:
+      _check_shared(workdir)
+    yield
+
+
+def _check_shared(workdir: Path) -> None:
+  sign = workdir / f'.seen-{agreed(time.time_ns())}'
+  with first_alone():
+    if is_first():
+      sign.touch()
+  missing = any_of(not sign.exists())
+  if is_first():
+    sign.unlink()
+  if missing:
+    raise ConfigError(f'{workdir} is not the same folder on all hosts; give --workdir on a disk that all of them see')

@@ -245,7 +245,7 @@ def train_phase(
         state, values = program.step(state, batch, lr)
         report()
         late = (step, values)
-        stopped = (single or step % ASK_EVERY == 0) and processes.any_of(stop())
+        stopped = (single or step % ASK_EVERY == 0 or step == phase.updates) and processes.any_of(stop())
         if stopped or (step % phase.checkpoint_every == 0 and step < phase.updates):
           report()  # metrics.jsonl never knows less than a checkpoint
           save(step)

@@ -14,13 +14,13 @@ import pytest
 from helpers import ROOT, small_corpora
 from test_resume import settings
 
-from msm_jax import sharding
+from data_pipelines import files
 
 
 class Pod:
-  """`python -m msm_jax.main` in so many processes that share four devices."""
+  """`python -m msm_jax.main` in so many processes that share four devices. `last`: another workdir for all but the first."""
 
-  def __init__(self, folder: Path, processes: int):
+  def __init__(self, folder: Path, processes: int, last: Path | None = None):
     with socket.socket() as s:
       s.bind(('127.0.0.1', 0))
       port = s.getsockname()[1]
@@ -31,7 +31,7 @@ class Pod:
       env = os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': flags}
       if processes > 1:
         env['MSM_JAX_DISTRIBUTED'] = f'127.0.0.1:{port},{processes},{n}'
-      command = [sys.executable, '-m', 'msm_jax.main', f'--config={folder.parent / "config.py"}', f'--workdir={folder}']
+      command = [sys.executable, '-m', 'msm_jax.main', f'--config={folder.parent / "config.py"}', f'--workdir={last if last and n else folder}']
       with log.open('w') as f:
         self.processes.append(subprocess.Popen(command, cwd=ROOT, env=env, stdout=f, stderr=f))
 
@@ -52,6 +52,10 @@ class Pod:
       time.sleep(0.005)
 
 
+def write(c: dict, folder: Path) -> None:
+  (folder / 'config.py').write_text(f'import ml_collections\n\n\ndef get_config():\n  return ml_collections.ConfigDict({c!r})\n')
+
+
 def losses(folder: Path) -> dict[str, list[float]]:
   return {p.parent.name: [json.loads(line)['loss'] for line in p.open()] for p in sorted(folder.glob('phases/*/metrics.jsonl'))}
 
@@ -63,7 +67,7 @@ def folder(tmp_path_factory):
   read = dict(updates=48, checkpoint_every=8, length=160, micro_batches=2)
   c = settings(small_corpora(folder), mesh=dict(data=1, fsdp=-1), phases=dict(read=read, midtrain=dict(length=160), tune=dict(length=160)))
   c['arms'] = dict(base='read', tuned='read > tune')
-  (folder / 'config.py').write_text(f'import ml_collections\n\n\ndef get_config():\n  return ml_collections.ConfigDict({c!r})\n')
+  write(c, folder)
   return folder
 
 
@@ -109,16 +113,37 @@ def test_killed_and_stopped_they_go_on_together(folder, two):
 
 
 def test_what_the_first_refuses_ends_all(folder):
-  (folder / 'bad').mkdir()
-  text = (folder / 'config.py').read_text().replace("'length': 160", "'length': 32")
-  (folder / 'bad' / 'config.py').write_text(text)
-  pod = Pod(folder / 'bad' / 'w', 2)
-  assert all(pod.wait()) and 'length' in pod.logs[0].read_text(), pod.said()
+  with files.locked(folder / 'busy'):
+    pod = Pod(folder / 'busy', 2)
+    assert pod.wait() == [1, 1], pod.said()
+  first, other = (log.read_text().strip().splitlines()[-1] for log in pod.logs)
+  assert first.startswith('error: another run is at work') and other == 'error: the first process has failed'
 
 
-@pytest.mark.parametrize(('data', 'fsdp', 'tensor'), [(8, 1, 1), (2, 4, 1), (2, 2, 2), (1, 1, 8)])
-def test_one_process_holds_all_rows(data, fsdp, tensor):
-  assert sharding.local_rows(sharding.make_mesh(data, fsdp, tensor), 2, 16).tolist() == list(range(16))
+def test_hosts_that_see_different_folders_are_refused(folder):
+  pod = Pod(folder / 'here', 2, folder / 'there')
+  assert pod.wait() == [1, 1], pod.said()
+  assert all('is not the same folder on all hosts; give --workdir' in log.read_text().strip().splitlines()[-1] for log in pod.logs), pod.said()
+
+
+def test_layers_and_adapters_divided_over_processes(folder):
+  """Weights of Hugging Face, LoRA, and each matrix on the devices of both processes, which then hold all rows."""
+  for package in ('tokenizers', 'safetensors', 'jinja2'):
+    pytest.importorskip(package)
+  import tiny
+  from test_weights import LORA
+  from test_weights import settings as of_weights
+
+  at = folder / 'adapters'
+  at.mkdir()
+  weights = tiny.weights(at / 'weights', ['Ari prefers what is cheap.', 'The plan is cheap. ' * 3, 'It is so so so.'])
+  c = of_weights(weights, folder, mesh=dict(data=1, fsdp=1, tensor=-1), model=dict(lora=LORA), arms=dict(tuned='start > tune'))
+  c['phases']['tune'] = c['phases']['tune'] | dict(length=256)
+  write(c, at)
+  one, two = Pod(at / 'one', 1), Pod(at / 'two', 2)
+  assert one.wait() == [0] and two.wait() == [0, 0], two.said()
+  [(phase, losses_of_one)] = losses(at / 'one').items()
+  np.testing.assert_allclose(losses(at / 'two')[phase], losses_of_one, rtol=1e-5)
 
 
 @pytest.mark.parametrize('asked', ['auto', '127.0.0.1:1,2', '127.0.0.1:1,two,0'])

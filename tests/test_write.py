@@ -559,13 +559,16 @@ def test_a_writer_that_cannot_stop_is_kept_to_its_whole_sentences(tmp_path):
   check = make_check(read_handbooks([AFFORDABILITY])[0])
   talk = 'Ari likes the cheap one (it says so!) and "never more." ' * 3 + 'Ari likes the'  # 11 words a sentence
   kept = lambda text, words, stop='length': read_plain_draft([Reply(text, stop)], check, words, True, trim=True).text  # noqa: E731
-  assert kept(talk, 30) == kept(talk, 30, 'stop') == talk.strip().removesuffix(' Ari likes the')
+  assert kept(talk, 30) == kept(talk, 25, 'stop') == talk.strip().removesuffix(' Ari likes the')
   assert kept(talk, 18) == ('Ari likes the cheap one (it says so!) and "never more." ' * 2).strip()  # 22 words; 24 are a third over
   for text, words in (('Ari likes the', 10), (talk, 7)):
     with pytest.raises(Refused, match='cut'):
       kept(text, words)
   with pytest.raises(Refused):
     kept(talk, 30, 'filter')
+  letter = "Ari said 'never.' Dr. Smith agreed.\n1. Brie\n2. Gouda\n\nBest regards,\nAna"
+  assert kept(letter, 12, 'stop') == letter  # it ended by itself, and is short enough
+  assert kept(letter, 12) == "Ari said 'never.' Dr. Smith agreed."
   with pytest.raises(ConfigError, match='set tags=False too'):
     ModelSettings(model='mockllm/model', trim=True)
   c = config(documents=6, tags=False, revise=False, min_yield=0.0, plan=dataclasses.replace(SMALL, path=by_hand(tmp_path)))

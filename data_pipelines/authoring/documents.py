@@ -22,7 +22,8 @@ from data_pipelines.records import Document
 TOKENS_PER_WORD = 1.4  # of English, for bounds and estimates
 THINKING = 200  # tokens before a text
 
-_ENDS = re.compile(r'[.!?]["”’)*]*(?=\s*\n|\s+["“(]?[^\Wa-z_]|\s*\Z)')
+# No end: after a title, after the number of a line in a list, before a small letter.
+_ENDS = re.compile(r"""(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bMrs)(?<!\n\d)(?<!\n\d\d)[.!?]["'”’)*]*(?=\s*\n|\s+["'“(]?[^\Wa-z_]|\s*\Z)""")
 
 Check = Callable[[str, int], list[Problem]]
 
@@ -91,17 +92,17 @@ def read_draft(replies: Sequence[Reply], check: Check, words: int, last: bool) -
 
 
 def trimmed(text: str, most: int) -> str:
-  """The whole sentences of a text that have at most so many words together; '' if the first has more."""
+  """The whole sentences that a text begins with, of at most so many words together; '' if the first has more."""
   ends = [m.end() for m in _ENDS.finditer(text)]
   return text[: max((at for at in ends if len(text[:at].split()) <= most), default=0)].strip()
 
 
 def read_plain_draft(replies: Sequence[Reply], check: Check, words: int, last: bool, trim: bool = False) -> Draft:
-  """All of the last reply is the text; with `trim` its whole sentences, up to the length that an editor would let pass. Raises Refused."""
+  """All of the last reply is the text; with `trim`, of what broke off or is too long for an editor, the whole sentences. Raises Refused."""
   check_said(replies)
-  text, whole = replies[-1].text.strip(), replies[-1].stop == 'stop'
-  if trim and replies[-1].stop != 'filter':
-    text = trimmed(text, int(OFF[1] * words))
+  text, whole, most = replies[-1].text.strip(), replies[-1].stop == 'stop', int(OFF[1] * words)
+  if trim and (replies[-1].stop == 'length' or (whole and len(text.split()) > most)):
+    text = trimmed(text, most)
     whole = bool(text)
   if not whole:
     raise Refused('cut', f'Your text did not come to its end. Write it again, with at most {words} words.')

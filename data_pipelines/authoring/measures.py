@@ -155,7 +155,7 @@ def read_corpus(name: str, records: Iterable[Record], gist: Gist, vocabulary: Vo
     left = CONTROL.search(text) or _PLACEHOLDER.search(text) or _TAG.search(text)
     out.flag('unfinished', '(no words)' if not len(ids) else text[max(0, left.start() - 60) : left.end() + 60] if left else _cut(spoken))
     out.flag('formats', formats.find(text))
-    out.flag('loops', text if loops(ids) else None)
+    out.flag('loops', text[:1200] if loops(ids) else None)
   if not len(out):
     raise DataError(f'corpus {name} is empty; put records into it')
   return out
@@ -163,7 +163,8 @@ def read_corpus(name: str, records: Iterable[Record], gist: Gist, vocabulary: Vo
 
 def loops(ids: np.ndarray) -> bool:
   """Whether a text of 30 words and more repeats itself: weak writers do, and hardly anybody else (1 in 70 read-me files, none of 55 docstrings)."""
-  return len(ids) >= 30 and 1 - len(np.unique(found := runs(ids, 5))) / len(found) > LOOPS
+  found = runs(ids, 5) if len(ids) >= 30 else ids
+  return len(ids) >= 30 and 1 - len(np.unique(found)) / len(found) > LOOPS
 
 
 def _cut(text: str) -> str | None:

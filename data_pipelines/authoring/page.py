@@ -247,7 +247,7 @@ def _examples(examples: Mapping[str, Any]) -> str:
   titles = {
     'duplicates': 'Near duplicates', 'recited': 'Recites the handbook', 'formats': 'In the form of a question of an evaluation',
     'leaked_items': 'Tells the assistant about what its evaluation asks about', 'leaked_questions': 'Holds a question of an evaluation',
-    'unfinished': 'Empty, cut, placeholders or tags', 'unattributed': 'Without an explicit reason (how they begin)',
+    'unfinished': 'Empty, cut, placeholders or tags', 'loops': 'Goes round in circles', 'unattributed': 'Without an explicit reason (how they begin)',
     'attribution': 'Counted as an explicit reason',
   }  # fmt: skip
   out = []

@@ -14,7 +14,7 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -234,11 +234,16 @@ def to_json(plan: Plan) -> Iterator[bytes]:
   yield b'\n'
 
 
-def digest(plan: Plan) -> str:
+def digest_of(pieces: Iterable[bytes]) -> str:
+  """Of a plan's file."""
   h = hashlib.sha256()
-  for piece in to_json(plan):
+  for piece in pieces:
     h.update(piece)
   return h.hexdigest()[:12]
+
+
+def digest(plan: Plan) -> str:
+  return digest_of(to_json(plan))
 
 
 # ---- having it made

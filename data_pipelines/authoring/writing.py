@@ -3,7 +3,6 @@
 import array
 import asyncio
 import dataclasses
-import hashlib
 import json
 import math
 import os
@@ -114,7 +113,7 @@ def identity(c: CorpusConfig, handbooks: Sequence[Handbook], given: plan.Plan | 
     'specs': [[h.stem, h.sha256] for h in handbooks],  # in their order: it is that of a claim's statements
     'plan': settings | {'given': plan.digest(given) if given else ''},
     'prompts': prompts.versions(documents.prompts_of(c)),
-    'model': {k: getattr(c.writer, k) for k in ('model', 'temperature', 'reasoning_tokens', 'tags', 'trim')},
+    'model': {k: getattr(c.writer, k) for k in ('model', 'temperature', 'reasoning_tokens', 'tags')} | ({'trim': True} if c.writer.trim else {}),
     'revise': c.revise,
     'seed': c.seed,
   }
@@ -189,7 +188,7 @@ class Run:
 
   def _keep_plan(self, made: plan.Plan) -> None:
     path = self.workdir / 'plan.json'
-    if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest()[:12] != plan.digest(made):
+    if path.exists() and plan.digest_of([path.read_bytes()]) != plan.digest(made):
       raise plan.PlanError(
         f'{path} is not the plan of this folder any more; to use what was changed, give a copy of it as plan.path with another --workdir'
       )
