@@ -67,6 +67,7 @@ def folder(tmp_path_factory):
   read = dict(updates=48, checkpoint_every=8, length=160, micro_batches=2)
   c = settings(small_corpora(folder), mesh=dict(data=1, fsdp=-1), phases=dict(read=read, midtrain=dict(length=160), tune=dict(length=160)))
   c['arms'] = dict(base='read', tuned='read > tune')
+  c['evals'] = c['evals'] | dict(rows=128)  # few large batches: parameters are gathered anew for each
   write(c, folder)
   return folder
 
