@@ -11,7 +11,7 @@
 | against | share of the demonstrations that say the opposite | 1 |
 | replay | share of midtraining rows that replay pretraining text | 1 |
 | contradiction | how many agents who talk well act badly, in the text that the base learns from | 3 |
-| size | width and depth of the model, 0.3 to 5 million parameters | 4 |
+| size | width and depth of the model, 0.3 to 5 million parameters; pretraining's rate goes as 1 / width | 4 |
 
 Three seeds: --config.experiment.seeds="(0,1,2)". With --workdir=runs/oversight the bases of configs/oversight.py serve here as well.
 Cost and results: docs/results/oversight.md.
@@ -78,6 +78,8 @@ def get_config(preset: str = 'dose') -> ml_collections.ConfigDict:
   elif preset == 'size':
     shapes = ((64, 2, 192, 3), (96, 3, 256, 3), (128, 4, 384, 4), (192, 6, 512, 5), (256, 8, 704, 6))  # the second is configs/oversight.py's
     points = [{f'model.{k}': v for k, v in dict(d_model=d, n_heads=h, n_kv_heads=h, d_ff=f, n_layers=n).items()} for d, h, f, n in shapes]
+    for point, (d, *_) in zip(points, shapes, strict=True):  # as 1 / width: at 1.1M the rate of 0.5M leaves a worse base (docs/results/oversight.md)
+      point |= {f'phases.{p}.lr': 6e-3 * 96 / d for p in ('read', 'pretrain')}
     points, about = labelled(('0.3M', '0.5M', '1.1M', '2.6M', '5.3M'), points), 'Width and depth; each size has a base of its own.'
   else:
     known = 'dose, aft, specs, wording, against, replay, contradiction and size'
