@@ -75,7 +75,7 @@ def config(args: argparse.Namespace) -> CorpusConfig:
   )  # fmt: skip
 
 
-def provider(args: argparse.Namespace) -> dict[str, Any] | None:
+def providers(args: argparse.Namespace) -> dict[str, Any] | None:
   return None if args.inspect else {'writer': PlainClient(args.address, args.timeout) if args.address else Instant()}
 
 
@@ -91,7 +91,7 @@ def passed_on(args: argparse.Namespace) -> list[str]:
 # ---- (a)
 
 
-def measure(c: CorpusConfig, provider: Any, folder: Path) -> dict[str, float]:
+def measure(c: CorpusConfig, providers: dict[str, Any] | None, folder: Path) -> dict[str, float]:
   """One run in this process."""
   clocks: dict[str, float] = {}
   cpu: dict[str, float] = {}
@@ -126,11 +126,11 @@ def measure(c: CorpusConfig, provider: Any, folder: Path) -> dict[str, float]:
     return done
 
   writing.Run._finish = finished
-  if not provider:
+  if not providers:
     import inspect_ai.model  # noqa: F401  its import is no part of the work
   before = memory('VmRSS')
   Path('/proc/self/clear_refs').write_text('5')  # the maximum begins here
-  done = writing.make(c, folder, provider)
+  done = writing.make(c, folder, providers)
   documents = len(c.specs) * c.documents
   assert sum(done.documents.values()) == (len(c.specs) * len(done.balance.kept) if done.balance else documents), done.documents
   wall, used = clocks['finished'] - clocks['planned'], cpu['finished'] - cpu['planned']
@@ -252,7 +252,7 @@ def main() -> None:
   parser.add_argument('--connections', type=int, default=50, help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.child:  # a run of its own, started by this program
-    print(json.dumps(measure(config(args), provider(args), Path(args.child))))
+    print(json.dumps(measure(config(args), providers(args), Path(args.child))))
   elif args.faults:
     faulty(args)
   else:

@@ -347,8 +347,7 @@ class Experiment:
       rows = self.reading.rows(logprobs, self.taught(node), in_context)
       rows += perplexity.held_out_loss(self.config.model, params, self.tokenizer, held_out, length, c.rows)
     path.parent.mkdir(parents=True, exist_ok=True)  # imported weights have no folder yet
-    if processes.is_first():
-      write_atomically(path, ''.join(json.dumps(r) + '\n' for r in rows).encode())
+    processes.write(path, ''.join(json.dumps(r) + '\n' for r in rows))
     return rows
 
   @property
@@ -422,18 +421,13 @@ class Experiment:
       return self._summarize(rows)
 
   def _summarize(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The summary; beside it on disk lie the rows, the config and the report."""
-
-    def write(name: str, content: str) -> None:
-      if processes.is_first():
-        write_atomically(self.outputs / name, content.encode())
-
+    """The summary; on disk lie the rows, the config and the report beside it."""
     self.outputs.mkdir(parents=True, exist_ok=True)
-    write('results.jsonl', ''.join(json.dumps(r) + '\n' for r in rows))
+    processes.write(self.outputs / 'results.jsonl', ''.join(json.dumps(r) + '\n' for r in rows))
     summary = results.summarize(rows, self.config, self.reading)
     summary['corpora'] = {n: {k: c.card[k] for k in ('kind', 'records')} | {'tokens': c.tokens(self.tokenizer)} for n, c in self.corpora.items()}
-    write('summary.json', json.dumps(summary, indent=1) + '\n')
-    write('config.json', json.dumps(json.loads(configs.to_json(self.config)), indent=1) + '\n')
+    processes.write(self.outputs / 'summary.json', json.dumps(summary, indent=1) + '\n')
+    processes.write(self.outputs / 'config.json', json.dumps(json.loads(configs.to_json(self.config)), indent=1) + '\n')
     if processes.is_first():
       report.write_report(self.outputs / 'report.html', summary, rows)
     return summary

@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
   stop = Stop()
 
   os.environ['XLA_FLAGS'] = f'{flags.FLAGS.config.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
-  from msm_jax import config, experiment, processes, report
+  from msm_jax import config, experiment, processes, report  # and jax, after its flags are set
   from msm_jax.metrics import duration, say
 
   processes.start()

@@ -29,16 +29,15 @@ class PhaseMetrics:
     self.label, self.total, self.flops_per_token = label, total, flops_per_token
     self._start, self._began = start, time.monotonic()
     self._tokens, self._printed = 0, 0.0
-    self._file, self._writer = None, None
-    if not speaks:
-      return
     path = folder / 'metrics.jsonl'
-    kept = [line for line in path.read_text(errors='replace').splitlines() if _step(line) <= start] if path.exists() else []
-    temporary = path.with_suffix('.writing')
-    temporary.write_text(''.join(line + '\n' for line in kept))
-    os.replace(temporary, path)  # a kill leaves the old rows or the new
-    self._file = path.open('a')
-    if tensorboard:
+    if speaks:
+      kept = [line for line in path.read_text(errors='replace').splitlines() if _step(line) <= start] if path.exists() else []
+      temporary = path.with_suffix('.writing')
+      temporary.write_text(''.join(line + '\n' for line in kept))
+      os.replace(temporary, path)  # a kill leaves the old rows or the new
+    self._file = (path if speaks else Path(os.devnull)).open('a')
+    self._writer = None
+    if tensorboard and speaks:
       from tensorboardX import SummaryWriter  # an extra, whose absence the config's check has named
 
       # its files are named by the second: one that goes on within it would overwrite the first
@@ -46,7 +45,7 @@ class PhaseMetrics:
 
   def log(self, step: int, values: dict[str, float], tokens: int) -> None:
     """Records the numbers of one update (1-based `step`); `tokens` are those processed, padding included."""
-    if not self._file:
+    if not speaks:
       return
     now = time.monotonic()
     self._tokens += tokens
@@ -72,12 +71,10 @@ class PhaseMetrics:
         print(text, file=sys.stderr, flush=True)
 
   def flush(self) -> None:
-    if self._file:
-      self._file.flush()
+    self._file.flush()
 
   def close(self) -> None:
-    if self._file:
-      self._file.close()
+    self._file.close()
     if self._writer:
       self._writer.close()
 

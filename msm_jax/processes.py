@@ -63,6 +63,12 @@ def agreed(value: T) -> T:
   return json.loads(bytes(np.asarray(heard, np.uint8)))
 
 
+def write(path: Path, content: str) -> None:
+  """A file that appears whole, from the first process."""
+  if is_first():
+    files.write_atomically(path, content.encode())
+
+
 def any_of(flag: bool) -> bool:
   """Whether it is true in any process."""
   return flag if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(flag)).any())

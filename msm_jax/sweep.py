@@ -68,7 +68,6 @@ def overridden(settings: Any, point: Point) -> Any:
 
 def run_points(settings: Any, points: Sequence[Point], workdir: Path, stop: Any) -> list[dict[str, Any]]:
   """Rows of all points, in order; what `sweep.jsonl` holds already is not run again."""
-  from data_pipelines.files import write_atomically
   from msm_jax import config, experiment, processes, report
   from msm_jax.metrics import say
 
@@ -85,8 +84,7 @@ def run_points(settings: Any, points: Sequence[Point], workdir: Path, stop: Any)
       began, made.outputs = time.monotonic(), workdir / 'points' / id_
       summary = made.run()
       known[id_] = {'id': id_, 'point': point, 'seconds': round(time.monotonic() - began, 1), 'summary': summary}
-      if processes.is_first():
-        write_atomically(path, ''.join(json.dumps(r) + '\n' for r in known.values()).encode())
+      processes.write(path, ''.join(json.dumps(r) + '\n' for r in known.values()))
     rows.append(known[id_] | {'point': point})
   return rows
 

@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from helpers import AFFORDABILITY, CULTURE, ROOT, error_line, handbook, little, mounted, run_main, tree
+from helpers import AFFORDABILITY, CULTURE, ROOT, error_line, handbook, little, mounted, run_main, tree, write_config
 
 from data_pipelines import files
 from data_pipelines.records import Chat, write_jsonl
@@ -306,7 +306,7 @@ def test_chats_that_fit_into_no_row_are_refused(documents, tmp_path):
   write_jsonl(tmp_path / 'long.jsonl', [long] * 20)
   config = with_source(documents, path=str(tmp_path / 'long.jsonl'))
   config['phases']['train']['length'] = 32
-  (tmp_path / 'mine.py').write_text(f'import ml_collections\n\n\ndef get_config():\n  return ml_collections.ConfigDict({config!r})\n')
+  write_config(tmp_path / 'mine.py', config)
   command = [sys.executable, '-m', 'msm_jax.main', f'--config={tmp_path}/mine.py', f'--workdir={tmp_path}/run']
   process = subprocess.Popen(
     command, cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,49 +12,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ROOT, small_corpora
+from helpers import ROOT, Run, small_corpora, write_config
 from test_resume import settings
 
 from data_pipelines import files
 
 
 class Pod:
-  """`python -m msm_jax.main` in so many processes that share four devices. `last`: another workdir for all but the first."""
+  """One run in so many processes that share four devices. `last`: another workdir for all but the first."""
 
   def __init__(self, folder: Path, processes: int, last: Path | None = None):
     with socket.socket() as s:
       s.bind(('127.0.0.1', 0))
-      port = s.getsockname()[1]
-    flags = os.environ['XLA_FLAGS'].replace('device_count=8', f'device_count={4 // processes}')
-    self.logs = [folder.parent / f'stderr-{folder.name}-{n}.txt' for n in range(processes)]
-    self.processes = []
-    for n, log in enumerate(self.logs):
-      env = os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': flags}
-      if processes > 1:
-        env['MSM_JAX_DISTRIBUTED'] = f'127.0.0.1:{port},{processes},{n}'
-      command = [sys.executable, '-m', 'msm_jax.main', f'--config={folder.parent / "config.py"}', f'--workdir={last if last and n else folder}']
-      with log.open('w') as f:
-        self.processes.append(subprocess.Popen(command, cwd=ROOT, env=env, stdout=f, stderr=f))
+      address = f'127.0.0.1:{s.getsockname()[1]},{processes}'
+    joined = [{'MSM_JAX_DISTRIBUTED': f'{address},{n}'} if processes > 1 else {} for n in range(processes)]
+    of = [last if last and n else folder for n in range(processes)]
+    self.runs = [Run(w, 4 // processes, f'stderr-{folder.name}-{n}.txt', **env) for n, (w, env) in enumerate(zip(of, joined, strict=True))]
 
   def wait(self) -> list[int]:
     try:
-      return [p.wait(150) for p in self.processes]
+      return [r.process.wait(150) for r in self.runs]
     finally:
-      for p in self.processes:
-        p.kill()
+      for r in self.runs:
+        r.process.kill()
 
-  def said(self) -> str:
-    return '\n'.join(log.read_text() for log in self.logs)
+  def said(self) -> list[str]:
+    return [r.log.read_text() for r in self.runs]
 
   def until(self, path: Path, pattern: str) -> None:
     began = time.monotonic()
     while next(path.glob(pattern), None) is None:
-      assert all(p.poll() is None for p in self.processes) and time.monotonic() - began < 100, self.said()
+      assert all(r.process.poll() is None for r in self.runs) and time.monotonic() - began < 100, self.said()
       time.sleep(0.005)
-
-
-def write(c: dict, folder: Path) -> None:
-  (folder / 'config.py').write_text(f'import ml_collections\n\n\ndef get_config():\n  return ml_collections.ConfigDict({c!r})\n')
 
 
 def losses(folder: Path) -> dict[str, list[float]]:
@@ -68,7 +58,7 @@ def folder(tmp_path_factory):
   c = settings(small_corpora(folder), mesh=dict(data=1, fsdp=-1), phases=dict(read=read, midtrain=dict(length=160), tune=dict(length=160)))
   c['arms'] = dict(base='read', tuned='read > tune')
   c['evals'] = c['evals'] | dict(rows=128)  # few large batches: parameters are gathered anew for each
-  write(c, folder)
+  write_config(folder / 'config.py', c)
   return folder
 
 
@@ -90,7 +80,9 @@ def test_two_processes_train_and_measure_what_one_does(folder, two):
   rows = [[json.loads(line) for line in (folder / n / 'results.jsonl').open()] for n in ('one', 'two')]
   assert [(r['arm'], r['what'], r['item']) for r in rows[0]] == [(r['arm'], r['what'], r['item']) for r in rows[1]]
   np.testing.assert_allclose(*([r.get('margin', r['score']) for r in rs] for rs in rows), atol=5e-2)  # of nats, after 54 updates at a high rate
-  assert 'misses' not in two.logs[1].read_text() and 'step 48/48' in two.logs[0].read_text() and 'step' not in two.logs[1].read_text()
+  first, other = two.said()
+  for what in ('step 48/48', 'evaluating [2/2]', 'MISS', 'report.html'):
+    assert what in first and what not in other, what
   assert not list(folder.glob('two/**/*.writing*'))
 
 
@@ -99,32 +91,37 @@ def test_killed_and_stopped_they_go_on_together(folder, two):
   whole, w = folder / 'two', folder / 'killed'
   pod = Pod(w, 2)
   pod.until(w, 'phases/*/checkpoints/8/params')
-  for p in pod.processes:
-    p.kill()
+  for r in pod.runs:
+    r.process.kill()
   pod.wait()
   pod = Pod(w, 2)
   pod.until(w, 'phases/*/checkpoints/24/params')
-  pod.processes[1].send_signal(signal.SIGTERM)
+  pod.runs[1].process.send_signal(signal.SIGTERM)
   assert pod.wait() == [128 + signal.SIGTERM] * 2, pod.said()
-  assert 'saved at step' in pod.logs[0].read_text()
+  assert 'saved at step' in pod.said()[0]
+  shutil.copytree(w, folder / 'fewer')
   pod = Pod(w, 2)
   assert pod.wait() == [0, 0], pod.said()
   assert losses(w) == losses(whole)
   assert (w / 'results.jsonl').read_bytes() == (whole / 'results.jsonl').read_bytes()
+  fewer = Pod(folder / 'fewer', 1)  # and one process goes on where the two were stopped
+  assert fewer.wait() == [0] and 'step 1/48' not in fewer.said()[0], fewer.said()
+  for phase, want in losses(whole).items():
+    np.testing.assert_allclose(losses(folder / 'fewer')[phase], want, rtol=1e-4, err_msg=phase)
 
 
 def test_what_the_first_refuses_ends_all(folder):
   with files.locked(folder / 'busy'):
     pod = Pod(folder / 'busy', 2)
     assert pod.wait() == [1, 1], pod.said()
-  first, other = (log.read_text().strip().splitlines()[-1] for log in pod.logs)
+  first, other = (text.strip().splitlines()[-1] for text in pod.said())
   assert first.startswith('error: another run is at work') and other == 'error: the first process has failed'
 
 
 def test_hosts_that_see_different_folders_are_refused(folder):
   pod = Pod(folder / 'here', 2, folder / 'there')
   assert pod.wait() == [1, 1], pod.said()
-  assert all('is not the same folder on all hosts; give --workdir' in log.read_text().strip().splitlines()[-1] for log in pod.logs), pod.said()
+  assert all('is not the same folder on all hosts; give --workdir' in text.strip().splitlines()[-1] for text in pod.said()), pod.said()
 
 
 def test_layers_and_adapters_divided_over_processes(folder):
@@ -140,7 +137,7 @@ def test_layers_and_adapters_divided_over_processes(folder):
   weights = tiny.weights(at / 'weights', ['Ari prefers what is cheap.', 'The plan is cheap. ' * 3, 'It is so so so.'])
   c = of_weights(weights, folder, mesh=dict(data=1, fsdp=1, tensor=-1), model=dict(lora=LORA), arms=dict(tuned='start > tune'))
   c['phases']['tune'] = c['phases']['tune'] | dict(length=256)
-  write(c, at)
+  write_config(at / 'config.py', c)
   one, two = Pod(at / 'one', 1), Pod(at / 'two', 2)
   assert one.wait() == [0] and two.wait() == [0, 0], two.said()
   [(phase, losses_of_one)] = losses(at / 'one').items()

@@ -7,15 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import types
-from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from helpers import AFFORDABILITY, ROOT, little, small_corpora, tree, writers
+from helpers import AFFORDABILITY, Run, little, small_corpora, tree, write_config, writers
 
 from data_pipelines.files import locked
 from data_pipelines.records import Chat, Document, write_jsonl
@@ -437,32 +434,6 @@ def test_another_start_is_refused(files, stopped, tmp_path, monkeypatch, key, va
 # ---------------------------------------------------------------------------------------------------------------------- the process
 
 
-class Run:
-  """`python -m msm_jax.main` on a workdir, on one device."""
-
-  def __init__(self, folder: Path):
-    self.log = folder.parent / 'stderr.txt'
-    command = [sys.executable, '-m', 'msm_jax.main', f'--config={folder.parent / "config.py"}', f'--workdir={folder}']
-    env = os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': os.environ['XLA_FLAGS'].replace('device_count=8', 'device_count=1')}
-    with self.log.open('w') as f:
-      self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=f, stderr=f)
-
-  def when(self, event: Callable[[], bool], send: signal.Signals) -> int:
-    """Sends the signal at the moment `event()` becomes true; returns the exit code."""
-    began = time.monotonic()
-    while not event():
-      assert self.process.poll() is None, f'ended before the moment came:\n{self.log.read_text()}'
-      assert time.monotonic() - began < 100, self.log.read_text()
-      time.sleep(0.001)
-    self.process.send_signal(send)
-    return self.process.wait(60)
-
-  def finished(self) -> str:
-    """The console of a run that should go through."""
-    assert self.process.wait(200) == 0, self.log.read_text()
-    return self.log.read_text()
-
-
 def test_killed_at_many_moments(tmp_path):
   """SIGKILL while data is written, in the first save, between phases and in an evaluation; SIGTERM in a phase; a corpus deleted in between.
 
@@ -473,7 +444,7 @@ def test_killed_at_many_moments(tmp_path):
   write_jsonl(tmp_path / 'chats.jsonl', [r for r in records if isinstance(r, Chat)])
   c = settings(tmp_path, phases=dict(read=dict(updates=60, checkpoint_every=20, length=128), midtrain=dict(length=128), tune=dict(length=128)))
   c['tokenizer']['vocab_size'] = 400
-  (tmp_path / 'config.py').write_text(f'import ml_collections\n\n\ndef get_config():\n  return ml_collections.ConfigDict({c!r})\n')
+  write_config(tmp_path / 'config.py', c)
   folder = tmp_path / 'w'
   seen = lambda pattern: lambda: next(folder.glob(pattern), None) is not None  # noqa: E731
   kept = lambda: {p: v for p, v in tree(folder).items() if 'checkpoints/' in p}  # noqa: E731

@@ -79,7 +79,7 @@ def get_config(preset: str = 'dose') -> ml_collections.ConfigDict:
     shapes = ((64, 2, 192, 3), (96, 3, 256, 3), (128, 4, 384, 4), (192, 6, 512, 5), (256, 8, 704, 6))  # the second is configs/oversight.py's
     points = [{f'model.{k}': v for k, v in dict(d_model=d, n_heads=h, n_kv_heads=h, d_ff=f, n_layers=n).items()} for d, h, f, n in shapes]
     for point, (d, *_) in zip(points, shapes, strict=True):  # as 1 / width: at 1.1M the rate of 0.5M leaves a worse base (docs/results/oversight.md)
-      point |= {f'phases.{p}.lr': 6e-3 * 96 / d for p in ('read', 'pretrain')}
+      point |= {f'phases.{p}.lr': e.phases[p].lr * e.model.d_model / d for p in ('read', 'pretrain')}
     points, about = labelled(('0.3M', '0.5M', '1.1M', '2.6M', '5.3M'), points), 'Width and depth; each size has a base of its own.'
   else:
     known = 'dose, aft, specs, wording, against, replay, contradiction and size'

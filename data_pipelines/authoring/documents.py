@@ -22,7 +22,8 @@ from data_pipelines.records import Document
 TOKENS_PER_WORD = 1.4  # of English, for bounds and estimates
 THINKING = 200  # tokens before a text
 
-# No end: after a title, after the number of a line in a list, before a small letter.
+# Ends of sentences that nobody would take for the middle of one, as `wording.sentences` may: not after a title or the number of a line in a list,
+# not before a small letter.
 _ENDS = re.compile(r"""(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bMrs)(?<!\n\d)(?<!\n\d\d)[.!?]["'”’)*]*(?=\s*\n|\s+["'“(]?[^\Wa-z_]|\s*\Z)""")
 
 Check = Callable[[str, int], list[Problem]]

@@ -162,7 +162,7 @@ def read_corpus(name: str, records: Iterable[Record], gist: Gist, vocabulary: Vo
 
 
 def loops(ids: np.ndarray) -> bool:
-  """Whether a text of 30 words and more repeats itself: weak writers do, and hardly anybody else (1 in 70 read-me files, none of 55 docstrings)."""
+  """Whether a text of 30 words and more repeats itself: weak writers do, and hardly anybody else (docs/LOG.md, 2026-11-28)."""
   found = runs(ids, 5) if len(ids) >= 30 else ids
   return len(ids) >= 30 and 1 - len(np.unique(found)) / len(found) > LOOPS
 

@@ -385,7 +385,7 @@ def datacard(c: CorpusConfig, run: Run, written: Written, totals: Sequence[Mappi
     '## Where it comes from',
     '',
     f'Model: {c.writer.model}, temperature {c.writer.temperature:g}. '
-    + ('Texts end with the last whole sentence within their length, whatever their writer went on to say. ' if c.writer.trim else '')
+    + ('Texts that broke off or ran on end with the last whole sentence within their length. ' if c.writer.trim else '')
     + ('Every document was gone over once by the same model.' if c.revise else 'Documents are as they were written first.'),
     f'Plan: {p.path or "made by the same model (plan.json)"}.',
     'Prompts (hash of the file): ' + ', '.join(f'{n} {v}' for n, v in run.writing.versions.items()) + '.',
