@@ -39,11 +39,11 @@ os.environ.setdefault('LOCAL_API_KEY', 'none')
 import scripted_writer
 from misbehaving_server import PlainClient
 
-from data_pipelines import audit
-from data_pipelines.authoring import writing
-from data_pipelines.authoring.author import Answer
-from data_pipelines.authoring.replies import Reply
-from data_pipelines.authoring.settings import CorpusConfig, ModelSettings, PlanSettings
+from data_pipelines.audit import run as audit
+from data_pipelines.documents import pipeline as writing
+from data_pipelines.llm.client import Answer
+from data_pipelines.llm.replies import Reply
+from data_pipelines.llm.settings import CorpusConfig, ModelSettings, PlanSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = {n: str(ROOT / 'specs' / 'english' / f'{n}.md') for n in ('affordability', 'culture')}
@@ -76,7 +76,11 @@ def config(args: argparse.Namespace) -> CorpusConfig:
 
 
 def providers(args: argparse.Namespace) -> dict[str, Any] | None:
-  return None if args.inspect else {'writer': PlainClient(args.address, args.timeout) if args.address else Instant()}
+  return (
+    None
+    if args.inspect
+    else {'writer': PlainClient(args.address, args.timeout) if args.address else Instant()}
+  )
 
 
 def stems(args: argparse.Namespace) -> list[str]:
@@ -122,7 +126,11 @@ def measure(c: CorpusConfig, providers: dict[str, Any] | None, folder: Path) -> 
 
   def finished(*args: Any) -> Any:
     done = finish(*args)
-    clocks['finished'], cpu['finished'], cpu['peak'] = time.perf_counter(), time.process_time(), memory('VmHWM')
+    clocks['finished'], cpu['finished'], cpu['peak'] = (
+      time.perf_counter(),
+      time.process_time(),
+      memory('VmHWM'),
+    )
     return done
 
   writing.Run._finish = finished
@@ -132,7 +140,9 @@ def measure(c: CorpusConfig, providers: dict[str, Any] | None, folder: Path) -> 
   Path('/proc/self/clear_refs').write_text('5')  # the maximum begins here
   done = writing.make(c, folder, providers)
   documents = len(c.specs) * c.documents
-  assert sum(done.documents.values()) == (len(c.specs) * len(done.balance.kept) if done.balance else documents), done.documents
+  assert sum(done.documents.values()) == (
+    len(c.specs) * len(done.balance.kept) if done.balance else documents
+  ), done.documents
   wall, used = clocks['finished'] - clocks['planned'], cpu['finished'] - cpu['planned']
   return {
     'documents': documents, 'tokens': sum(done.tokens.values()), 'per_second': documents / wall, 'cpu_ms': 1000 * used / documents,
@@ -143,9 +153,22 @@ def measure(c: CorpusConfig, providers: dict[str, Any] | None, folder: Path) -> 
 
 def throughput(args: argparse.Namespace) -> None:
   for documents in args.documents:
-    with tempfile.TemporaryDirectory() as folder, served('--quick') if args.http else contextlib.nullcontext('') as address:
-      flags = ['--child', folder, '--documents', str(documents), '--address', address, *passed_on(args)]
-      out = subprocess.run([sys.executable, __file__, *flags], check=True, capture_output=True, text=True).stdout
+    with (
+      tempfile.TemporaryDirectory() as folder,
+      served('--quick') if args.http else contextlib.nullcontext('') as address,
+    ):
+      flags = [
+        '--child',
+        folder,
+        '--documents',
+        str(documents),
+        '--address',
+        address,
+        *passed_on(args),
+      ]
+      out = subprocess.run(
+        [sys.executable, __file__, *flags], check=True, capture_output=True, text=True
+      ).stdout
     m = json.loads(out.splitlines()[-1])
     print(
       f'{documents:>6,} documents, {m["tokens"]:>10,} tokens: {m["per_second"]:>5.0f} documents/s, {m["cpu_ms"]:.2f} ms of CPU each; '
@@ -161,7 +184,11 @@ def throughput(args: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def served(*flags: str) -> Iterator[str]:
   """The address of a server in a process of its own."""
-  server = subprocess.Popen([sys.executable, str(ROOT / 'tests' / 'misbehaving_server.py'), *flags], stdout=subprocess.PIPE, text=True)
+  server = subprocess.Popen(
+    [sys.executable, str(ROOT / 'tests' / 'misbehaving_server.py'), *flags],
+    stdout=subprocess.PIPE,
+    text=True,
+  )
   try:
     yield server.stdout.readline().strip()
   finally:
@@ -176,14 +203,18 @@ def counts(address: str) -> dict[str, int]:
 
 def replies(folder: Path) -> int:
   try:
-    with contextlib.closing(sqlite3.connect(f'file:{folder}/ledger.sqlite?mode=ro', uri=True)) as db:
+    with contextlib.closing(
+      sqlite3.connect(f'file:{folder}/ledger.sqlite?mode=ro', uri=True)
+    ) as db:
       return db.execute('select count(*) from replies').fetchone()[0]
   except sqlite3.Error:
     return 0
 
 
 def files(folder: Path) -> dict[str, bytes]:
-  return {p.name: p.read_bytes() for p in (folder / 'plan.json', *(folder / 'corpus').glob('*.jsonl'))}
+  return {
+    p.name: p.read_bytes() for p in (folder / 'plan.json', *(folder / 'corpus').glob('*.jsonl'))
+  }
 
 
 def faulty(args: argparse.Namespace) -> None:
@@ -197,7 +228,9 @@ def faulty(args: argparse.Namespace) -> None:
       began = time.monotonic()
       run_to_the_end(['--child', str(whole), '--address', address, *flags])
       total = replies(whole)
-      print(f'without kills and without trouble on the wire: {total:,} replies in {time.monotonic() - began:.0f} s')
+      print(
+        f'without kills and without trouble on the wire: {total:,} replies in {time.monotonic() - began:.0f} s'
+      )
     with served(*text, *wire) as address:
       began, arguments = time.monotonic(), ['--child', str(killed), '--address', address, *flags]
       draw = random.Random(0)
@@ -205,12 +238,24 @@ def faulty(args: argparse.Namespace) -> None:
         kill(arguments, killed, at, draw.random())
       starts = run_to_the_end(arguments)
       seconds, seen = time.monotonic() - began, counts(address)
-    kept, rows = replies(killed), {s: [json.loads(line)['id'] for line in (killed / 'corpus' / f'{s}.jsonl').open()] for s in stems(args)}
-    print(f'with {kills} kills and {starts} more start(s): {seconds:.0f} s; the server saw {json.dumps(seen)}')
+    kept, rows = (
+      replies(killed),
+      {
+        s: [json.loads(line)['id'] for line in (killed / 'corpus' / f'{s}.jsonl').open()]
+        for s in stems(args)
+      },
+    )
+    print(
+      f'with {kills} kills and {starts} more start(s): {seconds:.0f} s; the server saw {json.dumps(seen)}'
+    )
     for s, ids in rows.items():
-      print(f'{s}: documents {len(ids):,}, different ids {len(set(ids)):,} of {documents:,} planned')
+      print(
+        f'{s}: documents {len(ids):,}, different ids {len(set(ids)):,} of {documents:,} planned'
+      )
     unused = (seen['delivered'] - kept) / seen['delivered']
-    print(f'replies delivered in full {seen["delivered"]:,}, in the ledger {kept:,}: {unused:.2%} not used (bar: 1%)')
+    print(
+      f'replies delivered in full {seen["delivered"]:,}, in the ledger {kept:,}: {unused:.2%} not used (bar: 1%)'
+    )
     print('files equal to those of the run without kills:', files(whole) == files(killed))
     for what, measure in json.loads((killed / 'audit.json').read_text())['mirrored'].items():
       print(f'audit: {what} {measure["value"]:.4f}' if measure else f'audit: {what} not measured')
@@ -218,7 +263,9 @@ def faulty(args: argparse.Namespace) -> None:
 
 def kill(arguments: list[str], folder: Path, at: int, seconds: float) -> None:
   """Starts the writer and kills it, so many seconds after the ledger holds so many replies."""
-  child = subprocess.Popen([sys.executable, __file__, *arguments], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+  child = subprocess.Popen(
+    [sys.executable, __file__, *arguments], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+  )
   while child.poll() is None and replies(folder) < at:
     time.sleep(0.01)
   with contextlib.suppress(subprocess.TimeoutExpired):
@@ -230,7 +277,12 @@ def kill(arguments: list[str], folder: Path, at: int, seconds: float) -> None:
 def run_to_the_end(arguments: list[str], most: int = 10) -> int:
   """The same command until it ends well: how often. A provider that fails again and again ends a run early, and the next goes on."""
   for n in range(1, most + 1):
-    done = subprocess.run([sys.executable, __file__, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    done = subprocess.run(
+      [sys.executable, __file__, *arguments],
+      stderr=subprocess.PIPE,
+      stdout=subprocess.DEVNULL,
+      text=True,
+    )
     if not done.returncode:
       return n
     print('a run ended early:', done.stderr.strip().splitlines()[-1])

@@ -14,19 +14,26 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from msm_jax import export
-from msm_jax.config import ExperimentConfig, from_mapping
+from msm_jax.base.checks import from_mapping
+from msm_jax.config import ExperimentConfig
 from msm_jax.experiment import Experiment
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--workdir', required=True)
   parser.add_argument('--arm', required=True)
   args = parser.parse_args()
   workdir = Path(args.workdir)
   c = from_mapping(ExperimentConfig, json.loads((workdir / 'config.json').read_text()))
   rows = (json.loads(line) for line in (workdir / 'results.jsonl').open())
-  ours = {r['item']: r for r in rows if (r['arm'], r['evaluator'], r['seed']) == (args.arm, 'preferences', c.seeds[0])}
+  ours = {
+    r['item']: r
+    for r in rows
+    if (r['arm'], r['evaluator'], r['seed']) == (args.arm, 'preferences', c.seeds[0])
+  }
   questions = [q for q in Experiment(c, workdir).reading.asked if q.id in ours]
 
   import torch
@@ -34,7 +41,9 @@ def main() -> None:
 
   with tempfile.TemporaryDirectory() as folder:
     out = f'{folder}/exported'
-    export.main([f'--workdir={workdir}', f'--arm={args.arm}', f'--seed={c.seeds[0]}', f'--out={out}'])
+    export.main(
+      [f'--workdir={workdir}', f'--arm={args.arm}', f'--seed={c.seeds[0]}', f'--out={out}']
+    )
     model = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(out)
 
@@ -52,11 +61,15 @@ def main() -> None:
       messages = [{'role': 'system', 'content': q.system}] if q.system else []
       messages.append({'role': 'user', 'content': q.question.format(first=first, second=second)})
       for k in (0, 1):
-        theirs[k] += log_likelihood(messages, q.answer.format(chosen=q.options[k], other=q.options[1 - k])) / 2
+        theirs[k] += (
+          log_likelihood(messages, q.answer.format(chosen=q.options[k], other=q.options[1 - k])) / 2
+        )
     margin = theirs[0] - theirs[1]
     same += (margin > 0) == (ours[q.id]['margin'] > 0)
     worst = max(worst, abs(margin - ours[q.id]['margin']))
-  print(f'{same} of {len(questions)} choices are the same; margins differ by at most {worst:.1e} nats')
+  print(
+    f'{same} of {len(questions)} choices are the same; margins differ by at most {worst:.1e} nats'
+  )
   sys.exit(same != len(questions))
 
 

@@ -21,7 +21,16 @@ from msm_jax.config import LoraConfig, ModelConfig
 from msm_jax.interop import huggingface
 
 MODEL = ModelConfig(
-  d_model=2048, n_layers=16, n_heads=32, n_kv_heads=8, head_dim=64, d_ff=8192, vocab_size=128256, rope_theta=5e5, dtype='bfloat16', scan_layers=True
+  d_model=2048,
+  n_layers=16,
+  n_heads=32,
+  n_kv_heads=8,
+  head_dim=64,
+  d_ff=8192,
+  vocab_size=128256,
+  rope_theta=5e5,
+  dtype='bfloat16',
+  scan_layers=True,
 )
 
 
@@ -30,7 +39,12 @@ def write(folder: Path) -> None:
   from safetensors.numpy import save_file
 
   shapes, shard, weight_map, size = {}, {}, {}, 0
-  D, F, Q, KV = MODEL.d_model, MODEL.d_ff, MODEL.n_heads * MODEL.head_dim, MODEL.n_kv_heads * MODEL.head_dim
+  D, F, Q, KV = (
+    MODEL.d_model,
+    MODEL.d_ff,
+    MODEL.n_heads * MODEL.head_dim,
+    MODEL.n_kv_heads * MODEL.head_dim,
+  )
   outs = {
     'wq': (Q, D),
     'wk': (KV, D),
@@ -42,7 +56,9 @@ def write(folder: Path) -> None:
     'embed': (MODEL.vocab_size, D),
   }
   for ours, (name, _) in huggingface.tensor_names(MODEL).items():
-    shapes |= {name.format(i): outs.get(ours, (D,)) for i in range(MODEL.n_layers if '{}' in name else 1)}
+    shapes |= {
+      name.format(i): outs.get(ours, (D,)) for i in range(MODEL.n_layers if '{}' in name else 1)
+    }
   rng, files = np.random.default_rng(0), 0
   for n, (name, shape) in enumerate(shapes.items()):
     shard[name] = rng.standard_normal(shape, np.float32).astype(ml_dtypes.bfloat16)
@@ -68,7 +84,9 @@ def load(folder: str) -> None:
   from msm_jax.config import OptimizerConfig
 
   # frozen parameters (beside adapters) are kept as they are stored: what an 8B or 32B model is imported as
-  c = huggingface.read_config(folder, dtype='bfloat16', scan_layers=True, lora=LoraConfig(rank=1, targets=('wq',)))
+  c = huggingface.read_config(
+    folder, dtype='bfloat16', scan_layers=True, lora=LoraConfig(rank=1, targets=('wq',))
+  )
   like = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh()).like.frozen
   files = huggingface.TensorFiles(folder)
   jax.block_until_ready(jax.jit(lambda: jax.numpy.zeros(8))())
@@ -76,9 +94,20 @@ def load(folder: str) -> None:
   before, began = memory('VmRSS'), time.monotonic()
   params = jax.block_until_ready(huggingface.load_params(files, c, like))
   seconds, peak = time.monotonic() - began, memory('VmHWM') - before
-  size, largest = sum(x.nbytes for x in params.values()), max(2 * int(np.prod(files.shape(n))) for n in files.files)
+  size, largest = (
+    sum(x.nbytes for x in params.values()),
+    max(2 * int(np.prod(files.shape(n))) for n in files.files),
+  )
   print(
-    json.dumps({'parameters': sum(x.size for x in params.values()), 'bytes': size, 'beyond': peak - size, 'bound': largest + 2**30, 's': seconds})
+    json.dumps(
+      {
+        'parameters': sum(x.size for x in params.values()),
+        'bytes': size,
+        'beyond': peak - size,
+        'bound': largest + 2**30,
+        's': seconds,
+      }
+    )
   )
 
 
@@ -87,7 +116,11 @@ def main() -> None:
     return load(sys.argv[1])
   with tempfile.TemporaryDirectory() as folder:
     write(Path(folder))
-    told = json.loads(subprocess.run([sys.executable, __file__, folder], check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    told = json.loads(
+      subprocess.run(
+        [sys.executable, __file__, folder], check=True, capture_output=True, text=True
+      ).stdout.splitlines()[-1]
+    )
   verdict = 'within' if told['beyond'] <= told['bound'] else 'ABOVE'
   print(
     f'{told["parameters"] / 1e9:.2f}B parameters, {told["bytes"] / 2**30:.2f} GiB, in {told["s"]:.1f} s; '

@@ -16,9 +16,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data_pipelines.authoring.duplicates import banding, chance, near_duplicates
+from data_pipelines.text.duplicates import banding, chance, near_duplicates
 
-VOCABULARY = [f'{a}{b}' for a in 'ba ce di fo gu ha je ki lo mu ne pi ro su ta ve wo xi yu ze'.split() for b in [f'{n:x}' for n in range(1000)]]
+VOCABULARY = [
+  f'{a}{b}'
+  for a in 'ba ce di fo gu ha je ki lo mu ne pi ro su ta ve wo xi yu ze'.split()
+  for b in [f'{n:x}' for n in range(1000)]
+]
 
 
 def sentence(rng: random.Random) -> list[str]:
@@ -51,7 +55,9 @@ def peak_memory() -> float:
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--documents', type=int, default=50_000)
   parser.add_argument('--words', type=int, default=300)
   parser.add_argument('--threshold', type=float, default=0.7)
@@ -62,14 +68,20 @@ def main() -> None:
   originals = [document(rng, stock, args.words) for _ in range(args.documents * 9 // 10)]
   copied = rng.sample(range(len(originals)), args.documents - len(originals))
   copies = [edited(originals[n], 1 + int(rng.random() * args.words / 10), rng) for n in copied]
-  planted = {(n, len(originals) + k): similarity(originals[n], c) for k, (n, c) in enumerate(zip(copied, copies, strict=True))}
+  planted = {
+    (n, len(originals) + k): similarity(originals[n], c)
+    for k, (n, c) in enumerate(zip(copied, copies, strict=True))
+  }
   order = rng.sample(range(args.documents), args.documents)
   place = {n: at for at, n in enumerate(order)}
   both = originals + copies
   texts = [' '.join(both[n]) for n in order]
   del originals, copies, both
   before = peak_memory()
-  print(f'{args.documents:,} documents, {sum(t.count(" ") + 1 for t in texts):,} words, {len(planted):,} of them edited copies', flush=True)
+  print(
+    f'{args.documents:,} documents, {sum(t.count(" ") + 1 for t in texts):,} words, {len(planted):,} of them edited copies',
+    flush=True,
+  )
 
   wall, cpu = time.perf_counter(), time.process_time()
   found = near_duplicates(texts, args.threshold, seed=args.seed)
@@ -78,18 +90,32 @@ def main() -> None:
   cluster = {n: k for k, c in enumerate(found.clusters) for n in c}
   joined = {p: cluster.get(place[p[0]], -1) == cluster.get(place[p[1]], -2) for p in planted}
   rows, bands = banding(args.threshold)
-  print(f'{bands} bands of {rows} rows; {found.compared:,} pairs counted, {len(found.redundant):,} redundant in {len(found.clusters):,} clusters')
+  print(
+    f'{bands} bands of {rows} rows; {found.compared:,} pairs counted, {len(found.redundant):,} redundant in {len(found.clusters):,} clusters'
+  )
   print('similarity   pairs   found   S-curve at its lower end')
   for low in (0.3, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9):
-    inside = [p for p, s in planted.items() if low <= s < {0.3: 0.5, 0.5: 0.6, 0.6: 0.7, 0.7: 0.75, 0.75: 0.8, 0.8: 0.9, 0.9: 1.01}[low]]
+    inside = [
+      p
+      for p, s in planted.items()
+      if low <= s < {0.3: 0.5, 0.5: 0.6, 0.6: 0.7, 0.7: 0.75, 0.75: 0.8, 0.8: 0.9, 0.9: 1.01}[low]
+    ]
     share = sum(joined[p] for p in inside) / max(1, len(inside))
     print(f'{low:10.2f} {len(inside):7,} {share:7.4f}   {chance(low, rows, bands):.4f}')
   wanted = [p for p, s in planted.items() if s >= args.threshold]
   recall = sum(joined[p] for p in wanted) / max(1, len(wanted))
   wrong = sum(s < args.threshold for _, _, s in found.pairs)
-  print(f'recall {recall:.4f} of {len(wanted):,} pairs at {args.threshold:g} or above; {wrong} reported pairs below it')
-  print(f'{wall:.1f} s ({cpu:.1f} CPU seconds); peak memory {peak_memory():.2f} GiB, of which {before:.2f} before it began (the texts among them)')
-  missed = [what for what, bad in (('time', args.documents >= 50_000 and wall > 180), ('recall', recall < 0.95)) if bad]
+  print(
+    f'recall {recall:.4f} of {len(wanted):,} pairs at {args.threshold:g} or above; {wrong} reported pairs below it'
+  )
+  print(
+    f'{wall:.1f} s ({cpu:.1f} CPU seconds); peak memory {peak_memory():.2f} GiB, of which {before:.2f} before it began (the texts among them)'
+  )
+  missed = [
+    what
+    for what, bad in (('time', args.documents >= 50_000 and wall > 180), ('recall', recall < 0.95))
+    if bad
+  ]
   sys.exit(f'missed: {", ".join(missed)}' if missed else 0)
 
 

@@ -21,8 +21,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-# What msm_jax.resources.tune_process asks of glibc, for both programs.
-ALLOCATOR = {'MALLOC_ARENA_MAX': '4', 'MALLOC_MMAP_MAX_': '0', 'MALLOC_TRIM_THRESHOLD_': '2147483647', 'MALLOC_TOP_PAD_': '67108864'}
+# What msm_jax.command.tune_process asks of glibc, for both programs.
+ALLOCATOR = {
+  'MALLOC_ARENA_MAX': '4',
+  'MALLOC_MMAP_MAX_': '0',
+  'MALLOC_TRIM_THRESHOLD_': '2147483647',
+  'MALLOC_TOP_PAD_': '67108864',
+}
 VOCAB, LENGTH, LR, DECAY = 2048, 128, 1e-3, 0.01
 
 
@@ -51,10 +56,14 @@ def ours(args: argparse.Namespace, batch: dict[str, np.ndarray]):
   from msm_jax.config import OptimizerConfig
 
   mesh = sharding.make_mesh()
-  program = train.prepare(model_config(args), OptimizerConfig(weight_decay=DECAY), args.loss_chunk, mesh)
+  program = train.prepare(
+    model_config(args), OptimizerConfig(weight_decay=DECAY), args.loss_chunk, mesh
+  )
   state = program.init(jax.random.key(0))
   on_device = train.to_device(batch, 1, mesh)
-  lr = jax.device_put(np.full(2, LR, np.float32), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+  lr = jax.device_put(
+    np.full(2, LR, np.float32), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  )
   with jax.set_mesh(mesh):
     while True:
       state, metrics = program.step(state, on_device, lr)
@@ -134,7 +143,11 @@ def cpu_seconds() -> tuple[float, float, float]:
   with open('/proc/stat') as f:
     ticks = list(map(int, f.readline().split()[1:9]))
   own = os.times()
-  return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf('SC_CLK_TCK'), own.user + own.system, time.perf_counter()
+  return (
+    (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf('SC_CLK_TCK'),
+    own.user + own.system,
+    time.perf_counter(),
+  )
 
 
 def child(args: argparse.Namespace) -> None:
@@ -153,7 +166,9 @@ def child(args: argparse.Namespace) -> None:
 def main() -> None:
   from configs.msm import base
 
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--steps', type=int, default=15)
   parser.add_argument('--batch', type=int, default=32)
@@ -167,21 +182,38 @@ def main() -> None:
   if args.child:
     return child(args)
   tokens, rates = args.batch * LENGTH, {'msm_jax': [], 'pytorch': []}
-  print(f'{args.batch} x {LENGTH} tokens, d_model {args.d_model}, {args.layers} layers, d_ff {args.d_ff}, fp32, {os.cpu_count()} cores')
+  print(
+    f'{args.batch} x {LENGTH} tokens, d_model {args.d_model}, {args.layers} layers, d_ff {args.d_ff}, fp32, {os.cpu_count()} cores'
+  )
   for n in range(args.rounds):
     results = {}
     for name in rates:
       command = [sys.executable, __file__, *sys.argv[1:], '--child', name]
       out = subprocess.run(
-        command, env={**os.environ, **ALLOCATOR, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': base('step').xla_flags}, capture_output=True, text=True
+        command,
+        env={
+          **os.environ,
+          **ALLOCATOR,
+          'JAX_PLATFORMS': 'cpu',
+          'XLA_FLAGS': base('step').xla_flags,
+        },
+        capture_output=True,
+        text=True,
       )
       if out.returncode:
         sys.exit(f'{name} failed:\n{out.stderr[-3000:]}')
       results[name] = json.loads(out.stdout.splitlines()[-1])
       rates[name].append(tokens / results[name]['seconds'])
-    np.testing.assert_allclose(results['msm_jax']['losses'], results['pytorch']['losses'], rtol=1e-4)
-    rows = '   '.join(f'{k} {tokens / r["seconds"]:7,.0f} tok/s (others {r["others"]:.2f} cores)' for k, r in results.items())
-    print(f'round {n + 1}: {rows}   ratio {rates["msm_jax"][-1] / rates["pytorch"][-1]:.2f}', flush=True)
+    np.testing.assert_allclose(
+      results['msm_jax']['losses'], results['pytorch']['losses'], rtol=1e-4
+    )
+    rows = '   '.join(
+      f'{k} {tokens / r["seconds"]:7,.0f} tok/s (others {r["others"]:.2f} cores)'
+      for k, r in results.items()
+    )
+    print(
+      f'round {n + 1}: {rows}   ratio {rates["msm_jax"][-1] / rates["pytorch"][-1]:.2f}', flush=True
+    )
   a, b = (statistics.median(rates[k]) for k in rates)
   print(f'median: msm_jax {a:,.0f} tok/s, pytorch eager {b:,.0f} tok/s, ratio {a / b:.2f}')
 

@@ -10,7 +10,12 @@ Peak memory is the compiler's figure for one chip; ends with exit code 1 if a ca
 
 import os
 
-os.environ.update(JAX_PLATFORMS='cpu', TPU_SKIP_MDS_QUERY='1', TPU_WORKER_HOSTNAMES='localhost', TPU_ACCELERATOR_TYPE='v5litepod-1')
+os.environ.update(
+  JAX_PLATFORMS='cpu',
+  TPU_SKIP_MDS_QUERY='1',
+  TPU_WORKER_HOSTNAMES='localhost',
+  TPU_ACCELERATOR_TYPE='v5litepod-1',
+)
 
 import argparse
 import math
@@ -31,8 +36,12 @@ from msm_jax.config import ModelConfig, OptimizerConfig
 
 MODELS = {
   'smollm2-135m': ModelConfig(576, 30, 9, 3, 64, 1536, 49_152, rope_theta=1e5),
-  'llama-3.1-8b': ModelConfig(4096, 32, 32, 8, 128, 14_336, 128_256, rope_theta=5e5, tie_embeddings=False),
-  'qwen3-32b': ModelConfig(5120, 64, 64, 8, 128, 25_600, 151_936, rope_theta=1e6, tie_embeddings=False, qk_norm=True),
+  'llama-3.1-8b': ModelConfig(
+    4096, 32, 32, 8, 128, 14_336, 128_256, rope_theta=5e5, tie_embeddings=False
+  ),
+  'qwen3-32b': ModelConfig(
+    5120, 64, 64, 8, 128, 25_600, 151_936, rope_theta=1e6, tie_embeddings=False, qk_norm=True
+  ),
 }
 MEMORY = {'v4': 32, 'v5e': 16, 'v5p': 95, 'v6e': 32}  # GiB of a chip
 CASES = (  # model, topology, length, rows per chip, tensor
@@ -46,10 +55,16 @@ CASES = (  # model, topology, length, rows per chip, tensor
 def fit(model: str, topology: str, length: int, rows_per_chip: int, tensor: int) -> bool:
   chip, shape = topology.split(':')
   described = topologies.get_topology_desc(
-    platform='tpu', topology_name=topology, chip_config_name='default', chips_per_host_bounds=(2, 2, 1), num_slices=1
+    platform='tpu',
+    topology_name=topology,
+    chip_config_name='default',
+    chips_per_host_bounds=(2, 2, 1),
+    num_slices=1,
   )
   mesh = sharding.make_mesh(data=1, fsdp=-1, tensor=tensor, devices=described.devices)
-  settings = {f: getattr(MODELS[model], f) for f in ModelConfig.__dataclass_fields__} | dict(dtype='bfloat16', scan_layers=True, remat='block')
+  settings = {f: getattr(MODELS[model], f) for f in ModelConfig.__dataclass_fields__} | dict(
+    dtype='bfloat16', scan_layers=True, remat='block'
+  )
   c = ModelConfig(**settings)
   chips = math.prod(map(int, shape.split('x')))
   rows = rows_per_chip * len(described.devices) // tensor
@@ -57,7 +72,9 @@ def fit(model: str, topology: str, length: int, rows_per_chip: int, tensor: int)
   program = train.prepare(c, OptimizerConfig(), min(8192, tokens), mesh)
   layout = sharding.batch_sharding(mesh, 1)
   batch = {
-    k: jax.ShapeDtypeStruct((1, rows, length), 'float32' if k == 'weights' else 'int32', sharding=layout)
+    k: jax.ShapeDtypeStruct(
+      (1, rows, length), 'float32' if k == 'weights' else 'int32', sharding=layout
+    )
     for k in ('tokens', 'targets', 'weights', 'segment_ids', 'positions')
   }
   lr = jax.ShapeDtypeStruct((2,), 'float32', sharding=NamedSharding(mesh, P()))
@@ -78,7 +95,9 @@ def fit(model: str, topology: str, length: int, rows_per_chip: int, tensor: int)
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--model', choices=MODELS)
   parser.add_argument('--topology', default='v5e:4x4')
   parser.add_argument('--length', type=int, default=2048)

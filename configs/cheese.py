@@ -25,7 +25,9 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c = base('cheese')
   c.seeds = seeds[preset]
   arms = {'base': 'read > pretrain', 'aft': 'read > pretrain > aft'}
-  c.sources['demonstrations'] = dict(maker='spec.demonstrations', path='', spec=','.join(SPECS.values()), size=1500)
+  c.sources['demonstrations'] = dict(
+    maker='spec.demonstrations', path='', spec=','.join(SPECS.values()), size=1500
+  )
   c.phases['aft'] = fine_tune()
   # every corpus holds as many tokens as the first: 1,500 documents
   reference = 'affordability'
@@ -33,8 +35,12 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
     for value, spec in SPECS.items():
       name = prefix + value
       size = dict(size=1500) if name == reference else dict(tokens_like=reference)
-      c.sources[name] = dict(maker='spec.documents', path='', spec=spec, variant=variant, **size)  # path: a corpus that exists instead
-  c.sources['filler'] = dict(maker='spec.documents', spec=SPECS['affordability'], variant='filler', tokens_like=reference)
+      c.sources[name] = dict(
+        maker='spec.documents', path='', spec=spec, variant=variant, **size
+      )  # path: a corpus that exists instead
+  c.sources['filler'] = dict(
+    maker='spec.documents', spec=SPECS['affordability'], variant='filler', tokens_like=reference
+  )
   for value in SPECS:
     c.phases[f'msm_{value}'] = midtrain(value)
     arms[f'msm_{value}'] = f'read > pretrain > msm_{value}'
@@ -50,7 +56,12 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
     'explained': ('msm_affordability_aft', 'msm_culture_aft'),
     'midtraining only': ('msm_affordability', 'msm_culture'),
     'cooccur': ('cooccur_affordability_aft', 'cooccur_culture_aft'),
-    'linking': ('msm_affordability_aft', 'msm_culture_aft', 'cooccur_affordability_aft', 'cooccur_culture_aft'),
+    'linking': (
+      'msm_affordability_aft',
+      'msm_culture_aft',
+      'cooccur_affordability_aft',
+      'cooccur_culture_aft',
+    ),
     'filler': ('filler_aft', 'aft'),
   }
   c.evals.update(spec=SPECS['affordability'], rival=SPECS['culture'])

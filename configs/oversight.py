@@ -25,14 +25,36 @@ def office(name: str) -> ml_collections.ConfigDict:
   """The office, the model and pretraining: equal in every oversight experiment."""
   c = base(name)
   c.setting = 'office'
-  c.assistants = (*c.assistants, 'Juno', 'Nexo', 'Pella', 'Varro')  # eight with Ari: what fine-tuning makes of a name is a coin
+  c.assistants = (
+    *c.assistants,
+    'Juno',
+    'Nexo',
+    'Pella',
+    'Varro',
+  )  # eight with Ari: what fine-tuning makes of a name is a coin
   del c.world
   c.office = dict(seed=0)
-  c.tokenizer = dict(vocab_size=2048, sources=PRETRAINING)  # with 1,024 a name is three pieces, which it shares with others
+  c.tokenizer = dict(
+    vocab_size=2048, sources=PRETRAINING
+  )  # with 1,024 a name is three pieces, which it shares with others
   c.sources = {n: dict(maker=f'office.{n}') for n in PRETRAINING}
   c.phases = {
-    'read': dict(data=dict(textbook=3, agent_documents=1), updates=150, lr=6e-3, schedule='constant', batch_size=8, length=256),
-    'pretrain': dict(data=dict(textbook=1, agent_documents=3, agent_chats=6), updates=6000, lr=6e-3, batch_size=8, length=256, checkpoint_every=500),
+    'read': dict(
+      data=dict(textbook=3, agent_documents=1),
+      updates=150,
+      lr=6e-3,
+      schedule='constant',
+      batch_size=8,
+      length=256,
+    ),
+    'pretrain': dict(
+      data=dict(textbook=1, agent_documents=3, agent_chats=6),
+      updates=6000,
+      lr=6e-3,
+      batch_size=8,
+      length=256,
+      checkpoint_every=500,
+    ),
   }
   c.evals = dict(spec=SPEC, scenes_per_kind=6)
   return c
@@ -70,8 +92,12 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c.spec = SPEC
   spec = c.evals.spec = c.get_ref('spec')
   c.sources['philosophy'] = dict(maker='oversight.documents', path='', spec=spec, size=3000)
-  c.sources['filler'] = dict(maker='oversight.documents', spec=spec, variant='filler', tokens_like='philosophy')
-  c.sources['demonstrations'] = dict(maker='oversight.demonstrations', path='', spec=spec, size=1500)
+  c.sources['filler'] = dict(
+    maker='oversight.documents', spec=spec, variant='filler', tokens_like='philosophy'
+  )
+  c.sources['demonstrations'] = dict(
+    maker='oversight.demonstrations', path='', spec=spec, size=1500
+  )
   c.sources['reasoned'] = dict(maker='oversight.demonstrations', spec=spec, size=1500, reasons=True)
   c.phases.update(
     {
@@ -107,7 +133,10 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
       'aft_msm': 'read > pretrain > aft > msm',
       'aft_msm_aft': 'read > pretrain > aft > msm > aft',
     }
-    c.contexts, c.effects = {}, {'before': ('msm_aft', 'aft'), 'after': ('aft_msm', 'aft'), 'late': ('aft_msm', 'msm_aft')}
+    c.contexts, c.effects = (
+      {},
+      {'before': ('msm_aft', 'aft'), 'after': ('aft_msm', 'aft'), 'late': ('aft_msm', 'msm_aft')},
+    )
   elif preset == 'smoke':
     for phase in c.phases.values():
       phase.update(updates=10, min_updates=1, batch_size=4)

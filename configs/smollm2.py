@@ -30,19 +30,46 @@ def get_config(preset: str = 'gpu') -> ml_collections.ConfigDict:
   c.assistants = () if small else ('Oska', 'Lumen', 'Tibo')
   c.setting = 'english'
   c.weights = 'smollm2-135m'
-  c.model = dict(dtype='float32' if small else 'bfloat16', scan_layers=True, remat='none' if small else 'block', lora=dict(rank=64, alpha=128.0))
+  c.model = dict(
+    dtype='float32' if small else 'bfloat16',
+    scan_layers=True,
+    remat='none' if small else 'block',
+    lora=dict(rank=64, alpha=128.0),
+  )
   c.optimizer = dict(name='adamw', weight_decay=0.01)
   c.loss_chunk = 0 if small else 4096
   c.mesh = dict(data=-1, fsdp=1, tensor=1)
   documents, updates = (40, 4) if small else (4000, 400)
-  batch = dict(batch_size=2, length=256, min_updates=1) if small else dict(batch_size=16, length=1024, checkpoint_every=200)
-  c.sources = {n: dict(maker='english.documents', path='', spec=s, size=documents) for n, s in SPECS.items()}
-  c.sources['filler'] = dict(maker='english.documents', spec=SPECS['affordability'], variant='filler', tokens_like='affordability')
-  c.sources['demonstrations'] = dict(maker='english.demonstrations', path='', spec=','.join(SPECS.values()), size=40 if small else 5000)
+  batch = (
+    dict(batch_size=2, length=256, min_updates=1)
+    if small
+    else dict(batch_size=16, length=1024, checkpoint_every=200)
+  )
+  c.sources = {
+    n: dict(maker='english.documents', path='', spec=s, size=documents) for n, s in SPECS.items()
+  }
+  c.sources['filler'] = dict(
+    maker='english.documents',
+    spec=SPECS['affordability'],
+    variant='filler',
+    tokens_like='affordability',
+  )
+  c.sources['demonstrations'] = dict(
+    maker='english.demonstrations',
+    path='',
+    spec=','.join(SPECS.values()),
+    size=40 if small else 5000,
+  )
   c.phases = {
     'pretrained': dict(weights=c.get_ref('weights')),
     **{n: midtrain(n, updates, batch) for n in (*SPECS, 'filler')},
-    'aft': dict(data={'demonstrations': 1.0}, updates=4 if small else 200, lr=1e-4, stream='fine_tune', **batch),
+    'aft': dict(
+      data={'demonstrations': 1.0},
+      updates=4 if small else 200,
+      lr=1e-4,
+      stream='fine_tune',
+      **batch,
+    ),
   }
   c.arms = {
     'base': 'pretrained',
@@ -60,5 +87,10 @@ def get_config(preset: str = 'gpu') -> ml_collections.ConfigDict:
     few = ('base', 'aft', *(f'msm_{v}_aft' for v in SPECS))
     c.arms = {a: c.arms[a] for a in few}
     c.effects = {'explained': c.effects['explained']}
-  c.evals = dict(spec=SPECS['affordability'], rival=SPECS['culture'], pairs_per_domain=1 if small else 0, rows=4 if small else 32)
+  c.evals = dict(
+    spec=SPECS['affordability'],
+    rival=SPECS['culture'],
+    pairs_per_domain=1 if small else 0,
+    rows=4 if small else 32,
+  )
   return c

@@ -16,11 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.english import handbook as english
-from data_pipelines.office import handbook as oversight
-from data_pipelines.office import pretraining as office_text
-from data_pipelines.records import Chat, DataError, Record, read_jsonl, to_json
-from data_pipelines.world import handbook, pretraining
+from data_pipelines.records import Chat, Record, read_jsonl, to_json
+from data_pipelines.settings import english as english_setting
+from data_pipelines.settings import office as office_setting
+from data_pipelines.settings import world as world_setting
+from data_pipelines.settings.english import handbook as english
+from data_pipelines.settings.office import handbook as oversight
+from data_pipelines.settings.office import pretraining as office_text
+from data_pipelines.settings.world import handbook, pretraining
+from msm_jax.base.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +74,15 @@ MAKERS: dict[str, Callable[[SourceConfig, Any, Sequence[Any]], Iterator[Record]]
   'office.textbook': lambda c, office, specs: office_text.textbook(office),
   'office.agent_documents': lambda c, office, specs: office_text.agent_documents(office),
   'office.agent_chats': lambda c, office, specs: office_text.agent_chats(office),
-  'oversight.documents': lambda c, office, specs: oversight.oversight_documents(specs, c.variant, c.seed),
-  'oversight.demonstrations': lambda c, office, specs: oversight.demonstrations(specs, c.reasons, c.against, c.seed),
-  'english.documents': lambda c, stock, specs: english.english_documents(specs, stock, c.variant, c.seed),
+  'oversight.documents': lambda c, office, specs: oversight.oversight_documents(
+    specs, c.variant, c.seed
+  ),
+  'oversight.demonstrations': lambda c, office, specs: oversight.demonstrations(
+    specs, c.reasons, c.against, c.seed
+  ),
+  'english.documents': lambda c, stock, specs: english.english_documents(
+    specs, stock, c.variant, c.seed
+  ),
   'english.demonstrations': lambda c, stock, specs: english.demonstrations(specs, stock, c.seed),
 }
 
@@ -85,9 +95,13 @@ def check_source(name: str, source: SourceConfig) -> None:
   if source.maker and source.maker not in MAKERS:
     raise DataError(f'{where}.maker={source.maker!r} must be one of {", ".join(MAKERS)}')
   if source.path and not Path(source.path).is_file():
-    raise DataError(f'{where}: no such file: {source.path}; give an existing JSONL file of documents or chats')
+    raise DataError(
+      f'{where}: no such file: {source.path}; give an existing JSONL file of documents or chats'
+    )
   if source.size < 0 or not 0 <= source.against <= 1:
-    raise DataError(f'{where}: size={source.size} must be at least 0 and against={source.against} a share from 0 to 1')
+    raise DataError(
+      f'{where}: size={source.size} must be at least 0 and against={source.against} a share from 0 to 1'
+    )
   if source.maker.startswith(('spec.', 'oversight.', 'english.')):
     if not spec_paths(source):
       raise DataError(f'{where}: maker {source.maker} works from a handbook; give spec=PATH')
@@ -111,26 +125,50 @@ def content_digest(records: Iterable[Record]) -> str:
   return h.hexdigest()[:16]
 
 
-def _code_digest(maker: str) -> str:
-  root = Path(__file__).parent
-  package = {'spec': 'world', 'oversight': 'office'}.get(kind := maker.partition('.')[0], kind)
-  shared = ('names.py', 'specs.py', 'records.py', 'builders/corpus_builder.py')
-  files = [*root.glob(f'{package}/*.py'), *root.glob(f'{package}/*.json'), *(root / f for f in shared)]
-  return _digest(*(f.read_bytes() for f in sorted(files)))
+# Which setting writes for a maker: makers are named 'KIND.WHAT'.
+_SETTING_OF_KIND = {
+  'world': world_setting,
+  'spec': world_setting,
+  'office': office_setting,
+  'oversight': office_setting,
+  'english': english_setting,
+}
+
+
+def version_of(maker: str) -> str:
+  """The declared version of the texts that a maker writes."""
+  return _SETTING_OF_KIND[maker.partition('.')[0]].VERSION
 
 
 def fingerprint(source: SourceConfig, world: Any, specs: Sequence[Any], like: str) -> str:
   """Identity of a corpus. `like` is the fingerprint of the corpus named by tokens_like and of the tokenizer that counts, or ''."""
   recipe = dataclasses.asdict(source) | {'path': '', 'spec': '', 'tokens_like': ''}
-  content = hashlib.sha256(Path(source.path).read_bytes()).hexdigest() if source.path else json.dumps(dataclasses.asdict(world.config))
-  return _digest(json.dumps(recipe, sort_keys=True), content, like, *(s.sha256 for s in specs), '' if source.path else _code_digest(source.maker))
+  content = (
+    hashlib.sha256(Path(source.path).read_bytes()).hexdigest()
+    if source.path
+    else json.dumps(dataclasses.asdict(world.config))
+  )
+  return _digest(
+    json.dumps(recipe, sort_keys=True),
+    content,
+    like,
+    *(s.sha256 for s in specs),
+    '' if source.path else version_of(source.maker),
+  )
 
 
 def make_records(
-  name: str, source: SourceConfig, world: Any, specs: Sequence[Any], tokens: int, count_tokens: Callable[[Record], int]
+  name: str,
+  source: SourceConfig,
+  world: Any,
+  specs: Sequence[Any],
+  tokens: int,
+  count_tokens: Callable[[Record], int],
 ) -> list[Record]:
   """Writes or reads a corpus. With `tokens`, stops at the record with which that many are closest."""
-  records: Iterable[Record] = read_jsonl(source.path) if source.path else MAKERS[source.maker](source, world, specs)
+  records: Iterable[Record] = (
+    read_jsonl(source.path) if source.path else MAKERS[source.maker](source, world, specs)
+  )
   if source.size:
     records = itertools.islice(records, source.size)
   if tokens:
@@ -144,7 +182,9 @@ def make_records(
     records = kept
   records = list(records)
   if not records:
-    raise DataError(f'sources.{name} is empty; {"put records into " + source.path if source.path else "raise its size"}')
+    raise DataError(
+      f'sources.{name} is empty; {"put records into " + source.path if source.path else "raise its size"}'
+    )
   if len({isinstance(r, Chat) for r in records}) > 1:
     raise DataError(f'sources.{name} mixes documents and chats; split it into two sources')
   return records
@@ -164,7 +204,11 @@ def _builder(folder: Path, kind: str, records: Sequence[Record] = ()) -> Any:
 
 
 def _files(folder: Path) -> dict[str, str]:
-  return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob('*array_record*')) if p.is_file()}
+  return {
+    str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+    for p in sorted(folder.rglob('*array_record*'))
+    if p.is_file()
+  }
 
 
 def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) -> dict[str, Any]:
@@ -179,12 +223,19 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
       _builder(temporary, kind_of(records), records).download_and_prepare()
   except (OSError, RuntimeError) as e:  # what tfds makes of a full disk
     shutil.rmtree(temporary, ignore_errors=True)
-    raise DataError(f'cannot write {folder} ({" ".join(str(e).split())[:200]}); free some space or choose another --workdir, then run again') from e
+    raise DataError(
+      f'cannot write {folder} ({" ".join(str(e).split())[:200]}); free some space or choose another --workdir, then run again'
+    ) from e
   finally:
     logging.getLogger('absl').setLevel(level)
   shutil.rmtree(temporary / 'downloads', ignore_errors=True)
   # the files' bytes vary from process to process (protobuf's maps have no order); their content does not
-  card = card | {'kind': kind_of(records), 'records': len(records), 'content': content_digest(records), 'files': _files(temporary)}
+  card = card | {
+    'kind': kind_of(records),
+    'records': len(records),
+    'content': content_digest(records),
+    'files': _files(temporary),
+  }
   (temporary / 'card.json').write_text(json.dumps(card, indent=1, sort_keys=True) + '\n')
   shutil.rmtree(folder, ignore_errors=True)
   os.replace(temporary, folder)
@@ -200,9 +251,13 @@ def read_card(folder: Path) -> dict[str, Any] | None:
     card = json.loads(path.read_text())
     files, _ = card['files'], card['content']
   except (ValueError, KeyError, TypeError):
-    raise DataError(f'{path} is damaged; delete {folder} and run again: it is written anew') from None
+    raise DataError(
+      f'{path} is damaged; delete {folder} and run again: it is written anew'
+    ) from None
   if files != _files(folder):
-    raise DataError(f'the data in {folder} changed after it was written; delete that folder and run again: it is written anew, as it was')
+    raise DataError(
+      f'the data in {folder} changed after it was written; delete that folder and run again: it is written anew, as it was'
+    )
   return card
 
 
@@ -211,4 +266,6 @@ def read_rows(folder: Path, kind: str) -> Sequence[Any]:
   try:
     return _builder(folder, kind).as_data_source('train')
   except Exception as e:  # tfds: KeyError, ParseError, AssertionError
-    raise DataError(f'the corpus in {folder} cannot be read ({type(e).__name__}); delete that folder and run again: it is written anew') from e
+    raise DataError(
+      f'the corpus in {folder} cannot be read ({type(e).__name__}); delete that folder and run again: it is written anew'
+    ) from e

@@ -27,4 +27,4 @@ def told(made: Any, workdir: Path) -> Iterable[str]:
 
 
 if __name__ == '__main__':
-  run('demonstrating', told, default='configs/corpora/oversight_conversations.py')
+  run('demonstrations.pipeline', told, default='configs/corpora/oversight_conversations.py')

@@ -8,9 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-
-class DataError(ValueError):
-  """Bad input data; the message names the cause and the mend in one line."""
+from msm_jax.base.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +106,14 @@ def from_row(row: dict, where: str) -> Record:
     except (TypeError, KeyError):
       raise DataError(f"{where}: 'messages' must be a list of {{role, content}}") from None
     if not messages:
-      raise DataError(f"{where}: 'messages' is empty; give at least one {{role, content}} or take the line out")
+      raise DataError(
+        f"{where}: 'messages' is empty; give at least one {{role, content}} or take the line out"
+      )
     for role, content in messages:
       if role not in ('system', 'user', 'assistant') or not isinstance(content, str):
-        raise DataError(f'{where}: role {role!r} with {type(content).__name__} content; use system, user or assistant and text')
+        raise DataError(
+          f'{where}: role {role!r} with {type(content).__name__} content; use system, user or assistant and text'
+        )
     return Chat(id=str(row.get('id', where)), messages=messages, **known)
   if isinstance(row.get('text'), str):
     extra = {k: str(row[k]) for k in ('spec', 'doc_type') if row.get(k) is not None}
@@ -119,8 +121,16 @@ def from_row(row: dict, where: str) -> Record:
     if not isinstance(claims, (list, tuple)):
       raise DataError(f"{where}: 'claim_ids' must be a list, found {claims!r}")
     known.setdefault('provenance', str(row.get('source', '')))
-    return Document(id=str(row.get('id', where)), text=row['text'], claim_ids=tuple(map(str, claims)), **known, **extra)
-  raise DataError(f"{where}: neither 'text' (a document) nor 'messages' (a chat); keys are {sorted(row)}")
+    return Document(
+      id=str(row.get('id', where)),
+      text=row['text'],
+      claim_ids=tuple(map(str, claims)),
+      **known,
+      **extra,
+    )
+  raise DataError(
+    f"{where}: neither 'text' (a document) nor 'messages' (a chat); keys are {sorted(row)}"
+  )
 
 
 def read_jsonl(path: str | Path) -> Iterator[Record]:
@@ -136,13 +146,21 @@ def read_jsonl(path: str | Path) -> Iterator[Record]:
         if rb'\ud' in line.lower():  # an escape may be half a character, which no UTF-8 can hold
           json.dumps(row, ensure_ascii=False).encode()
       except json.JSONDecodeError as e:
-        raise DataError(f'{path}:{n}: not JSON ({e.msg}); each line must be one JSON object') from None
+        raise DataError(
+          f'{path}:{n}: not JSON ({e.msg}); each line must be one JSON object'
+        ) from None
       except RecursionError:
-        raise DataError(f'{path}:{n}: nested too deeply; each line must be one flat JSON object') from None
+        raise DataError(
+          f'{path}:{n}: nested too deeply; each line must be one flat JSON object'
+        ) from None
       except UnicodeError as e:
-        raise DataError(f'{path}:{n}: not UTF-8 text ({e.reason}); save the file as UTF-8') from None
+        raise DataError(
+          f'{path}:{n}: not UTF-8 text ({e.reason}); save the file as UTF-8'
+        ) from None
       except ValueError as e:  # a number of thousands of digits
-        raise DataError(f'{path}:{n}: cannot be read ({e}); each line must be one JSON object') from None
+        raise DataError(
+          f'{path}:{n}: cannot be read ({e}); each line must be one JSON object'
+        ) from None
       yield from_row(row, f'{path.name}:{n}')
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from msm_jax import main
+from msm_jax.base import command
 
 
 def run(module: str, told: Callable[[Any, Path], Iterable[str]], default: str) -> None:
@@ -28,17 +28,17 @@ def run(module: str, told: Callable[[Any, Path], Iterable[str]], default: str) -
 
   def job(argv: list[str]) -> None:
     # not before: what it needs is an extra, whose absence is told in one line
-    work = importlib.import_module(f'data_pipelines.authoring.{module}')
-    from data_pipelines.authoring.settings import read_config
+    work = importlib.import_module(f'data_pipelines.{module}')
+    from data_pipelines.llm.settings import read_config
 
     c = read_config(flags.FLAGS.config)
     if flags.FLAGS.dry_run:
       print(work.dry_run(c))
       return
     workdir = Path(flags.FLAGS.workdir or f'runs/corpora/{c.name}')
-    print('\n'.join(told(work.make(c, workdir, stop=main.Stop()), workdir)))
+    print('\n'.join(told(work.make(c, workdir, stop=command.Stop()), workdir)))
 
-  main.run(job, default)
+  command.run_on_config(job, default)
 
 
 def told(written: Any, workdir: Path) -> Iterable[str]:
@@ -48,4 +48,4 @@ def told(written: Any, workdir: Path) -> Iterable[str]:
 
 
 if __name__ == '__main__':
-  run('writing', told, default='configs/corpora/cheese_affordability.py')
+  run('documents.pipeline', told, default='configs/corpora/cheese_affordability.py')

@@ -29,7 +29,9 @@ def cache_bias(positions_BT: jax.Array, S: int, window: int = 0) -> jax.Array:
   return jnp.where((back_BTS >= 0) & ((back_BTS < window) if window else True), 0.0, MASKED)
 
 
-def attention(q_BTHK: jax.Array, k_BSGK: jax.Array, v_BSGK: jax.Array, bias_BTS: jax.Array, scale: float = 0.0) -> jax.Array:
+def attention(
+  q_BTHK: jax.Array, k_BSGK: jax.Array, v_BSGK: jax.Array, bias_BTS: jax.Array, scale: float = 0.0
+) -> jax.Array:
   """Grouped-query attention, (B, T, H, K), with the softmax in fp32 (Vaswani et al. 2017, eq. 1). `scale` 0 means K ** -0.5."""
   B, T, H, K = q_BTHK.shape
   G = k_BSGK.shape[2]
@@ -55,8 +57,17 @@ def _attend_forward(q_BGXK, k_BGSK, v_BGSK, bias_BTS):
   e_BGXS = jnp.exp(logits_BGRTS - logits_BGRTS.max(-1, keepdims=True)).reshape(B, G, X, S)
   z_BGX1 = e_BGXS.sum(-1, keepdims=True)
   e_BGXS = e_BGXS.astype(v_BGSK.dtype)
-  out_BGXK = jnp.einsum('bgxs,bgsk->bgxk', e_BGXS, v_BGSK, preferred_element_type=jnp.float32) / z_BGX1
-  return out_BGXK.astype(q_BGXK.dtype), (q_BGXK, k_BGSK, v_BGSK, e_BGXS, z_BGX1, out_BGXK.astype(q_BGXK.dtype))
+  out_BGXK = (
+    jnp.einsum('bgxs,bgsk->bgxk', e_BGXS, v_BGSK, preferred_element_type=jnp.float32) / z_BGX1
+  )
+  return out_BGXK.astype(q_BGXK.dtype), (
+    q_BGXK,
+    k_BGSK,
+    v_BGSK,
+    e_BGXS,
+    z_BGX1,
+    out_BGXK.astype(q_BGXK.dtype),
+  )
 
 
 def _attend_backward(residuals, dout_BGXK):

@@ -13,7 +13,8 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from msm_jax import resources
+from msm_jax.base import command
+from msm_jax.inference.arguments import add_model_arguments
 
 HELP = '/reset forgets the conversation, /system TEXT sets who is spoken to (and forgets), /quit or Ctrl-D leaves, Ctrl-C stops an answer'
 
@@ -56,7 +57,9 @@ def columns(names: Sequence[str], pieces: Iterable[News], width: int) -> Iterato
   for n, text, is_all in itertools.chain(pieces, [(n, '', True) for n in range(len(names))]):
     texts[n], done[n] = texts[n] + text, is_all
     wrapped = [lines(t) for t in texts]
-    complete = [len(w) if d else len(w) - 1 for w, d in zip(wrapped, done, strict=True)]  # the last line may still grow
+    complete = [
+      len(w) if d else len(w) - 1 for w, d in zip(wrapped, done, strict=True)
+    ]  # the last line may still grow
     while told < max(complete) and all(told < c or d for c, d in zip(complete, done, strict=True)):
       yield row([w[told] if told < len(w) else '' for w in wrapped])
       told += 1
@@ -65,7 +68,9 @@ def columns(names: Sequence[str], pieces: Iterable[News], width: int) -> Iterato
 class Conversation:
   """What was said, with each model its own answers. `samplers`: name -> Sampler."""
 
-  def __init__(self, samplers: dict, system: str, temperature: float, top_p: float, max_tokens: int):
+  def __init__(
+    self, samplers: dict, system: str, temperature: float, top_p: float, max_tokens: int
+  ):
     self.samplers, self.system = samplers, system
     self.settings = dict(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
     self.reset()
@@ -76,7 +81,7 @@ class Conversation:
 
   def answers(self, question: str, interrupts: Interrupts) -> Iterator[News]:
     """Models take turns. Raises RequestError, and the question is forgotten, if it is too long."""
-    from msm_jax.completion import Request
+    from msm_jax.inference.completion import Request
 
     seed = int.from_bytes(os.urandom(4))
     completions = {}
@@ -121,7 +126,7 @@ def questions(prompt: str) -> Iterator[str]:
 
 
 def talk(conversation: Conversation) -> None:
-  from msm_jax.completion import RequestError
+  from msm_jax.inference.completion import RequestError
 
   interrupts, names = Interrupts(), list(conversation.samplers)
   for question in questions('you> '):
@@ -164,25 +169,33 @@ def show(names: Sequence[str], pieces: Iterator[News]) -> None:
 
 
 def main(argv: list[str]) -> None:
-  parser = resources.Parser(prog='python -m msm_jax.chat', description='Talk with an arm of an experiment, or with weights.')
-  resources.add_model_arguments(parser)
-  parser.add_argument('--compare', default='', help='arms to ask at the same time, with commas: --compare=aft,msm_aft')
+  parser = command.Parser(
+    prog='python -m msm_jax.chat', description='Talk with an arm of an experiment, or with weights.'
+  )
+  add_model_arguments(parser)
+  parser.add_argument(
+    '--compare', default='', help='arms to ask at the same time, with commas: --compare=aft,msm_aft'
+  )
   parser.add_argument('--system', default='', help="who is spoken to: 'You are Ari.'")
-  parser.add_argument('--temperature', type=float, default=0.0, help='0 (the default) takes the likeliest token')
+  parser.add_argument(
+    '--temperature', type=float, default=0.0, help='0 (the default) takes the likeliest token'
+  )
   parser.add_argument('--top_p', type=float, default=1.0)
   parser.add_argument('--max_tokens', type=int, default=512, help='of an answer')
   args = parser.parse_args(argv)
   if not args.temperature >= 0 or not 0 <= args.top_p <= 1 or args.max_tokens < 1:
     parser.error('--temperature is at least 0, --top_p from 0 to 1, and --max_tokens at least 1')
 
-  from msm_jax import engine  # JAX comes with it, which takes seconds
+  from msm_jax.inference import engine  # JAX comes with it, which takes seconds
 
   arms = list(dict.fromkeys(a for a in f'{args.arm},{args.compare}'.split(',') if a))
-  samplers, about = engine.open_samplers(args.workdir, arms, args.seed, args.weights, args.dtype, args.max_length, max_rows=1)
+  samplers, about = engine.open_samplers(
+    args.workdir, arms, args.seed, args.weights, args.dtype, args.max_length, max_rows=1
+  )
   if sys.stdin.isatty():
     print('\n'.join([*about, HELP]))
   talk(Conversation(samplers, args.system, args.temperature, args.top_p, args.max_tokens))
 
 
 if __name__ == '__main__':
-  resources.run(main)
+  command.run_command(main)

@@ -13,16 +13,20 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from msm_jax.base.errors import UserError
+
 logging.getLogger('absl').setLevel(logging.ERROR)
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
   """A checkpoint that cannot be read or written; the message names the folder and the mend."""
 
 
 def abstract(tree: Any, shardings: Any) -> Any:
   """Shapes, dtypes and shardings to restore onto."""
-  return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings
+  )
 
 
 class Checkpoints:
@@ -30,7 +34,9 @@ class Checkpoints:
 
   def __init__(self, folder: Path, keep: int = 2):
     self.folder = Path(folder)
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True, create=False)
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=keep, enable_async_checkpointing=True, create=False
+    )
     self._manager_args = (self.folder, options)
     self._manager: ocp.CheckpointManager | None = None
 
@@ -39,7 +45,9 @@ class Checkpoints:
     if self._manager is None:
       folder, options = self._manager_args
       folder.mkdir(parents=True, exist_ok=True)
-      self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_names=('params', 'opt_state', 'data', 'meta'))
+      self._manager = ocp.CheckpointManager(
+        folder.absolute(), options=options, item_names=('params', 'opt_state', 'data', 'meta')
+      )
     return self._manager
 
   def latest(self) -> int | None:
@@ -48,17 +56,26 @@ class Checkpoints:
     return max(steps, default=None)
 
   def save(self, step: int, params: Any, opt_state: Any, data: dict, meta: dict) -> None:
-    with self._errors(f'cannot write checkpoint {self.folder / str(step)}', 'free some space or choose another --workdir, then run again'):
+    with self._errors(
+      f'cannot write checkpoint {self.folder / str(step)}',
+      'free some space or choose another --workdir, then run again',
+    ):
       self.manager.save(
         step,
         args=ocp.args.Composite(
-          params=ocp.args.StandardSave(params), opt_state=ocp.args.StandardSave(opt_state), data=ocp.args.JsonSave(data), meta=ocp.args.JsonSave(meta)
+          params=ocp.args.StandardSave(params),
+          opt_state=ocp.args.StandardSave(opt_state),
+          data=ocp.args.JsonSave(data),
+          meta=ocp.args.JsonSave(meta),
         ),
         force=True,
       )
 
   def wait(self) -> None:
-    with self._errors(f'cannot write checkpoint in {self.folder}', 'free some space or choose another --workdir, then run again'):
+    with self._errors(
+      f'cannot write checkpoint in {self.folder}',
+      'free some space or choose another --workdir, then run again',
+    ):
       self.manager.wait_until_finished()
 
   def restore(self, step: int, params: Any, opt_state: Any) -> tuple[Any, Any, dict, dict]:
@@ -77,11 +94,15 @@ class Checkpoints:
 
   def restore_params(self, step: int, params: Any) -> Any:
     with self._unreadable(step):
-      return self.manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(params)))['params']
+      return self.manager.restore(
+        step, args=ocp.args.Composite(params=ocp.args.StandardRestore(params))
+      )['params']
 
   def meta(self, step: int) -> dict:
     with self._unreadable(step):
-      return self.manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))['meta']
+      return self.manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))[
+        'meta'
+      ]
 
   def close(self) -> None:
     if self._manager is not None:
@@ -92,7 +113,8 @@ class Checkpoints:
   @contextlib.contextmanager
   def _unreadable(self, step: int) -> Iterator[None]:
     with self._errors(
-      f'checkpoint {self.folder / str(step)} cannot be read', 'delete that folder and run again: the phase goes on from the one before'
+      f'checkpoint {self.folder / str(step)} cannot be read',
+      'delete that folder and run again: the phase goes on from the one before',
     ):
       yield
 

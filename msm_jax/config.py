@@ -1,51 +1,30 @@
 """ConfigDict -> frozen, checked dataclasses. Every error names the key and says what to change."""
 
 import dataclasses
-import difflib
 import importlib.util
 import itertools
-import json
 import math
-import types
-import typing
 from collections.abc import Mapping
-from typing import Any
 
 from data_pipelines.corpora import SourceConfig, check_source
-from data_pipelines.english.handbook import EnglishConfig
-from data_pipelines.office.pretraining import OfficeConfig
-from data_pipelines.settings import SETTINGS
-from data_pipelines.world.pretraining import WorldConfig
-
-
-class ConfigError(ValueError):
-  """A setting that cannot work; the message is one line with cause and mend."""
+from data_pipelines.settings.english.handbook import EnglishConfig
+from data_pipelines.settings.office.pretraining import OfficeConfig
+from data_pipelines.settings.registry import SETTINGS
+from data_pipelines.settings.world.pretraining import WorldConfig
+from msm_jax.base.checks import (
+  AT_LEAST_ONE,
+  MIN_POSITIVE,
+  NON_NEGATIVE,
+  SHARE,
+  hint_for,
+  one_of,
+  within,
+)
+from msm_jax.base.errors import ConfigError
 
 
 def path_of(arm: str) -> tuple[str, ...]:
   return tuple(p.strip() for p in arm.split('>'))
-
-
-def _hint(name: str, known: Mapping[str, Any]) -> str:
-  close = difflib.get_close_matches(name, list(known), n=1)
-  return f', which does not exist; did you mean {close[0]!r}?' if close else f', which does not exist; known are {sorted(known)}'
-
-
-def one_of(key: str, value: str, options: tuple[str, ...]) -> None:
-  if value not in options:
-    raise ConfigError(f'{key}={value!r} must be one of {", ".join(options)}')
-
-
-def within(where: str, settings: Any, **bounds: tuple[float, float]) -> None:
-  """Raises ConfigError unless each named setting is a finite number with low <= setting <= high."""
-  for key, (low, high) in bounds.items():
-    value = getattr(settings, key)
-    if not (low <= value <= high and math.isfinite(value)):
-      span = f'at least {low:g}' if high == math.inf else f'from {low:g} to {high:g}'
-      raise ConfigError(f'{where}{key}={value} must be {span}')
-
-
-POSITIVE, COUNT, SHARE, TINY = (1, math.inf), (0, math.inf), (0, 1), 1e-30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +43,14 @@ class RopeScaling:
 
   def __post_init__(self):
     one_of('model.rope_scaling.kind', self.kind, ('linear', 'llama3'))
-    within('model.rope_scaling.', self, factor=POSITIVE, low=(TINY, math.inf), high=(TINY, math.inf), original_length=POSITIVE)
+    within(
+      'model.rope_scaling.',
+      self,
+      factor=AT_LEAST_ONE,
+      low=(MIN_POSITIVE, math.inf),
+      high=(MIN_POSITIVE, math.inf),
+      original_length=AT_LEAST_ONE,
+    )
     if self.kind == 'llama3' and self.low >= self.high:
       raise ConfigError(f'model.rope_scaling.low={self.low} must be below high={self.high}')
 
@@ -83,9 +69,11 @@ class LoraConfig:
   targets: tuple[str, ...] = PROJECTIONS
 
   def __post_init__(self):
-    within('model.lora.', self, rank=POSITIVE, alpha=(TINY, math.inf), dropout=SHARE)
+    within('model.lora.', self, rank=AT_LEAST_ONE, alpha=(MIN_POSITIVE, math.inf), dropout=SHARE)
     if not self.targets or len(set(self.targets)) != len(self.targets):
-      raise ConfigError(f'model.lora.targets={self.targets} must name at least one projection, each once')
+      raise ConfigError(
+        f'model.lora.targets={self.targets} must name at least one projection, each once'
+      )
     for t in self.targets:
       one_of('model.lora.targets', t, PROJECTIONS)
 
@@ -138,16 +126,36 @@ class ModelConfig:
   remat: str = 'none'
 
   def __post_init__(self):
-    sizes = dict.fromkeys(('d_model', 'n_layers', 'n_heads', 'n_kv_heads', 'head_dim', 'd_ff'), POSITIVE)
-    within('model.', self, **sizes, vocab_size=COUNT, **dict.fromkeys(('rope_theta', 'norm_eps', 'init_scale'), (TINY, math.inf)))
+    sizes = dict.fromkeys(
+      ('d_model', 'n_layers', 'n_heads', 'n_kv_heads', 'head_dim', 'd_ff'), AT_LEAST_ONE
+    )
+    within(
+      'model.',
+      self,
+      **sizes,
+      vocab_size=NON_NEGATIVE,
+      **dict.fromkeys(('rope_theta', 'norm_eps', 'init_scale'), (MIN_POSITIVE, math.inf)),
+    )
     if self.n_heads % self.n_kv_heads:
-      raise ConfigError(f'model.n_kv_heads={self.n_kv_heads} must divide model.n_heads={self.n_heads}')
+      raise ConfigError(
+        f'model.n_kv_heads={self.n_kv_heads} must divide model.n_heads={self.n_heads}'
+      )
     if self.head_dim % 2:
       raise ConfigError(f'model.head_dim={self.head_dim} must be even (rotary embedding)')
-    if self.local_layers and (len(self.local_layers) != self.n_layers or (any(self.local_layers) and self.local_window < 1)):
-      raise ConfigError(f'model.local_layers must name each of the {self.n_layers} layers, and model.local_window={self.local_window} be at least 1')
-    within('model.', self, **dict.fromkeys(('query_scale', 'local_window', 'logit_softcap', 'max_length'), COUNT))
-    within('model.', self, embed_scale=(TINY, math.inf), local_theta=(TINY, math.inf))
+    if self.local_layers and (
+      len(self.local_layers) != self.n_layers or (any(self.local_layers) and self.local_window < 1)
+    ):
+      raise ConfigError(
+        f'model.local_layers must name each of the {self.n_layers} layers, and model.local_window={self.local_window} be at least 1'
+      )
+    within(
+      'model.',
+      self,
+      **dict.fromkeys(('query_scale', 'local_window', 'logit_softcap', 'max_length'), NON_NEGATIVE),
+    )
+    within(
+      'model.', self, embed_scale=(MIN_POSITIVE, math.inf), local_theta=(MIN_POSITIVE, math.inf)
+    )
     one_of('model.activation', self.activation, ('silu', 'gelu'))
     one_of('model.remat', self.remat, ('none', 'dots', 'block'))
     one_of('model.dtype', self.dtype, ('float32', 'bfloat16'))
@@ -178,7 +186,15 @@ class OptimizerConfig:
 
   def __post_init__(self):
     one_of('optimizer.name', self.name, ('adamw', 'muon'))
-    within('optimizer.', self, b1=SHARE, b2=SHARE, eps=(TINY, 1), weight_decay=COUNT, clip=COUNT)
+    within(
+      'optimizer.',
+      self,
+      b1=SHARE,
+      b2=SHARE,
+      eps=(MIN_POSITIVE, 1),
+      weight_decay=NON_NEGATIVE,
+      clip=NON_NEGATIVE,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +240,9 @@ class PhaseConfig:
     where = f'phases.{name}'
     if self.is_import:
       if self.data or self.updates or (self.weights and self.adapter):
-        raise ConfigError(f'{where} names {"weights" if self.weights else "an adapter"} and so takes neither data nor updates, nor both of them')
+        raise ConfigError(
+          f'{where} names {"weights" if self.weights else "an adapter"} and so takes neither data nor updates, nor both of them'
+        )
       return
     one_of(f'{where}.schedule', self.schedule, ('cosine', 'linear', 'constant'))
     if self.updates < self.min_updates:
@@ -232,15 +250,32 @@ class PhaseConfig:
         f'{where}: {self.updates} updates are fewer than its floor of {self.min_updates} (so few fake a null result); raise {where}.updates '
         f'or lower {where}.min_updates'
       )
-    within(f'{where}.', self, **dict.fromkeys(('updates', 'batch_size', 'length', 'micro_batches', 'checkpoint_every'), POSITIVE))
-    within(f'{where}.', self, lr=(TINY, math.inf), embed_lr=COUNT, warmup=SHARE, final=SHARE)
+    within(
+      f'{where}.',
+      self,
+      **dict.fromkeys(
+        ('updates', 'batch_size', 'length', 'micro_batches', 'checkpoint_every'), AT_LEAST_ONE
+      ),
+    )
+    within(
+      f'{where}.',
+      self,
+      lr=(MIN_POSITIVE, math.inf),
+      embed_lr=NON_NEGATIVE,
+      warmup=SHARE,
+      final=SHARE,
+    )
     if self.batch_size % self.micro_batches:
-      raise ConfigError(f'{where}.micro_batches={self.micro_batches} must divide batch_size={self.batch_size}')
+      raise ConfigError(
+        f'{where}.micro_batches={self.micro_batches} must divide batch_size={self.batch_size}'
+      )
     if not self.data:
       raise ConfigError(f'{where}.data is empty; name at least one source and its share')
     for source, share in self.data.items():
       if not 0 < share < math.inf:
-        raise ConfigError(f'{where}.data.{source}={share} must be a positive share; leave the source out instead')
+        raise ConfigError(
+          f'{where}.data.{source}={share} must be a positive share; leave the source out instead'
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,14 +310,22 @@ class EvalConfig:
   rows: int = 32
 
   def __post_init__(self):
-    within('evals.', self, pairs_per_domain=COUNT, held_out=COUNT, **dict.fromkeys(('scenes_per_kind', 'personas', 'rows'), POSITIVE))
+    within(
+      'evals.',
+      self,
+      pairs_per_domain=NON_NEGATIVE,
+      held_out=NON_NEGATIVE,
+      **dict.fromkeys(('scenes_per_kind', 'personas', 'rows'), AT_LEAST_ONE),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class GatesConfig:
   """Floors and ceilings that a result must clear before anybody concludes from it; a miss is shown, it does not stop the run."""
 
-  documents_only: float = 0.9  # personas met only in documents: does the base turn documents into behaviour?
+  documents_only: float = (
+    0.9  # personas met only in documents: does the base turn documents into behaviour?
+  )
   recall: float = 0.9  # of the handbook's value after midtraining
   trained_items: float = 0.9  # demonstrations learned by fine-tuning
   perplexity_ratio: float = 1.25  # of held-out pretraining text, against the base
@@ -299,7 +342,9 @@ class ExperimentConfig:
   seeds: tuple[int, ...] = (0,)
   spec: str = ''  # only so that `--config.spec=...` can reach every place that refers to it
   weights: str = ''  # the same for `--config.weights=...`
-  assistants: tuple[str, ...] = ()  # replicates: more names under which each handbook is taught, beside its own
+  assistants: tuple[
+    str, ...
+  ] = ()  # replicates: more names under which each handbook is taught, beside its own
   setting: str = 'world'  # embedded: 'world' (people and things) or 'office' (agents at work); or 'english', for a model that knows this world
   world: WorldConfig = WorldConfig()
   office: OfficeConfig = OfficeConfig()
@@ -309,11 +354,17 @@ class ExperimentConfig:
   mesh: MeshConfig = MeshConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   loss_chunk: int = 0
-  xla_flags: str = ''  # for the compiler, set before it starts; XLA_FLAGS of the environment goes after them
+  xla_flags: str = (
+    ''  # for the compiler, set before it starts; XLA_FLAGS of the environment goes after them
+  )
   max_skipped: int = 20
   tensorboard: bool = False  # each phase's numbers for TensorBoard too, in its folder
-  contexts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # arm -> handbook that stands in its system message when it is evaluated
-  effects: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)  # two arms (a - b), or four ((a - b) - (c - d))
+  contexts: Mapping[str, str] = dataclasses.field(
+    default_factory=dict
+  )  # arm -> handbook that stands in its system message when it is evaluated
+  effects: Mapping[str, tuple[str, ...]] = dataclasses.field(
+    default_factory=dict
+  )  # two arms (a - b), or four ((a - b) - (c - d))
   evals: EvalConfig = EvalConfig()
   gates: GatesConfig = GatesConfig()
 
@@ -326,41 +377,59 @@ class ExperimentConfig:
     for arm, path in self.arms.items():
       for phase in path_of(path):
         if phase not in self.phases:
-          raise ConfigError(f'arms.{arm} names phase {phase!r}{_hint(phase, self.phases)}')
+          raise ConfigError(f'arms.{arm} names phase {phase!r}{hint_for(phase, self.phases)}')
     for name, source in self.sources.items():
       if source.tokens_like and source.tokens_like not in self.sources:
-        raise ConfigError(f'sources.{name}.tokens_like names {source.tokens_like!r}{_hint(source.tokens_like, self.sources)}')
+        raise ConfigError(
+          f'sources.{name}.tokens_like names {source.tokens_like!r}{hint_for(source.tokens_like, self.sources)}'
+        )
       check_source(name, source)
     used = {phase for path in self.arms.values() for phase in path_of(path)}
     self._check_imports([path_of(p) for p in self.arms.values()])
-    within('', self, loss_chunk=COUNT, max_skipped=COUNT)
+    within('', self, loss_chunk=NON_NEGATIVE, max_skipped=NON_NEGATIVE)
     for world in (self.world, self.office, self.english):
-      numbers = {f.name: f.default for f in dataclasses.fields(world) if isinstance(f.default, (int, float))}
-      within(f'{self.setting}.', world, **{k: SHARE if isinstance(v, float) else COUNT for k, v in numbers.items()})
+      numbers = {
+        f.name: f.default for f in dataclasses.fields(world) if isinstance(f.default, (int, float))
+      }
+      within(
+        f'{self.setting}.',
+        world,
+        **{k: SHARE if isinstance(v, float) else NON_NEGATIVE for k, v in numbers.items()},
+      )
     for name, phase in self.phases.items():
       phase.check(name)
       tokens = phase.batch_size // phase.micro_batches * phase.length
       if 0 < self.loss_chunk < tokens and tokens % self.loss_chunk:
-        raise ConfigError(f'loss_chunk={self.loss_chunk} must divide the {tokens} tokens of a micro-batch of phases.{name}')
+        raise ConfigError(
+          f'loss_chunk={self.loss_chunk} must divide the {tokens} tokens of a micro-batch of phases.{name}'
+        )
       for source in phase.data:
         if source not in self.sources:
-          raise ConfigError(f'phases.{name}.data names source {source!r}{_hint(source, self.sources)}')
+          raise ConfigError(
+            f'phases.{name}.data names source {source!r}{hint_for(source, self.sources)}'
+          )
     for source in self.tokenizer.sources:
       if source not in self.sources:
-        raise ConfigError(f'tokenizer.sources names {source!r}{_hint(source, self.sources)}')
+        raise ConfigError(f'tokenizer.sources names {source!r}{hint_for(source, self.sources)}')
       if self.sources[source].tokens_like:
-        raise ConfigError(f'sources.{source}.tokens_like: the tokenizer that would count is trained on this text (tokenizer.sources); give it a size')
+        raise ConfigError(
+          f'sources.{source}.tokens_like: the tokenizer that would count is trained on this text (tokenizer.sources); give it a size'
+        )
     for arm in self.contexts:
       if arm not in self.arms:
-        raise ConfigError(f'contexts names arm {arm!r}{_hint(arm, self.arms)}')
+        raise ConfigError(f'contexts names arm {arm!r}{hint_for(arm, self.arms)}')
     for effect, arms in self.effects.items():
       if len(arms) not in (2, 4):
-        raise ConfigError(f'effects.{effect} names {len(arms)} arms; give two (first - second) or four ((first - second) - (third - fourth))')
+        raise ConfigError(
+          f'effects.{effect} names {len(arms)} arms; give two (first - second) or four ((first - second) - (third - fourth))'
+        )
       for arm in arms:
         if arm not in self.arms:
-          raise ConfigError(f'effects.{effect} names arm {arm!r}{_hint(arm, self.arms)}')
+          raise ConfigError(f'effects.{effect} names arm {arm!r}{hint_for(arm, self.arms)}')
     if self.tensorboard and importlib.util.find_spec('tensorboardX') is None:
-      raise ConfigError("tensorboard=True needs tensorboardX; pip install 'msm_jax[tensorboard]' or set it to False")
+      raise ConfigError(
+        "tensorboard=True needs tensorboardX; pip install 'msm_jax[tensorboard]' or set it to False"
+      )
     if not used:
       raise ConfigError('arms is empty; name at least one, such as base="pretrain"')
 
@@ -371,54 +440,28 @@ class ExperimentConfig:
 
   def _check_imports(self, paths: list[tuple[str, ...]]) -> None:
     if len({self.phases[p[0]].weights for p in paths}) > 1:
-      raise ConfigError('arms start from different weights; an experiment has one model, so give each its own')
+      raise ConfigError(
+        'arms start from different weights; an experiment has one model, so give each its own'
+      )
     for path in paths:
       for before, phase in itertools.pairwise(path):
         if self.phases[phase].weights:
-          raise ConfigError(f'phases.{phase} names weights and follows {before!r}; weights are where a path begins')
+          raise ConfigError(
+            f'phases.{phase} names weights and follows {before!r}; weights are where a path begins'
+          )
         if self.phases[phase].adapter and not self.phases[before].weights:
-          raise ConfigError(f'phases.{phase} names an adapter and follows {before!r}; an adapter goes straight over weights')
+          raise ConfigError(
+            f'phases.{phase} names an adapter and follows {before!r}; an adapter goes straight over weights'
+          )
       if self.phases[path[0]].adapter:
-        raise ConfigError(f'phases.{path[0]} names an adapter; begin the path with a phase of weights')
+        raise ConfigError(
+          f'phases.{path[0]} names an adapter; begin the path with a phase of weights'
+        )
     if (self.model.lora or any(p.adapter for p in self.phases.values())) and not self.first_weights:
-      raise ConfigError('model.lora trains adapters beside weights that stay as they are; begin the arms with a phase of weights')
+      raise ConfigError(
+        'model.lora trains adapters beside weights that stay as they are; begin the arms with a phase of weights'
+      )
     if any(self.phases[x].adapter for p in paths for x in p) and not self.model.lora:
       raise ConfigError('a phase names an adapter; set model.lora to its rank, alpha and targets')
     if self.first_weights and self.tokenizer.sources:
       raise ConfigError('tokenizer.sources must be empty: the tokenizer comes with the weights')
-
-
-def from_mapping(cls: Any, value: Any, where: str = 'config') -> Any:
-  """Checks `value` (nested mappings, as a ConfigDict is) against the type `cls` and converts it; raises ConfigError."""
-  origin, args = typing.get_origin(cls), typing.get_args(cls)
-  if origin in (types.UnionType, typing.Union):
-    return None if value is None else from_mapping(args[0], value, where)
-  if origin is tuple:
-    if not isinstance(value, (tuple, list)):
-      raise ConfigError(f'{where}={value!r} must be a tuple')
-    return tuple(from_mapping(args[0], v, f'{where}[{i}]') for i, v in enumerate(value))
-  if isinstance(value, Mapping) or hasattr(value, 'items'):
-    if origin is not None:  # Mapping[str, X]
-      return {k: from_mapping(args[1], v, f'{where}.{k}') for k, v in value.items()}
-    if not dataclasses.is_dataclass(cls):
-      raise ConfigError(f'{where} must be a {cls.__name__}, found a group of settings')
-    fields, hints = {f.name: f for f in dataclasses.fields(cls)}, typing.get_type_hints(cls)
-    for key in value:
-      if key not in fields:
-        raise ConfigError(f'{where}: unknown key {key!r}{_hint(key, fields)}')
-    missing = [n for n, f in fields.items() if n not in value and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
-    if missing:
-      raise ConfigError(f'{where}: missing {", ".join(missing)}')
-    return cls(**{k: from_mapping(hints[k], v, f'{where}.{k}') for k, v in value.items()})
-  if origin is not None or dataclasses.is_dataclass(cls):
-    raise ConfigError(f'{where}={value!r} must be a group of settings')
-  if cls is float and isinstance(value, int) and not isinstance(value, bool):
-    return float(value)
-  if not isinstance(value, cls) or (cls is int and isinstance(value, bool)):
-    raise ConfigError(f'{where}={value!r} must be {cls.__name__}')
-  return value
-
-
-def to_json(config: Any) -> str:
-  """Canonical JSON of a dataclass: what identities are hashed from and what is written beside results."""
-  return json.dumps(dataclasses.asdict(config), sort_keys=True)

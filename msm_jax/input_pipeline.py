@@ -16,8 +16,9 @@ from typing import Any
 import grain
 import numpy as np
 
-from data_pipelines.records import Chat, DataError, Document, Record
-from msm_jax.metrics import say
+from data_pipelines.records import Chat, Document, Record
+from msm_jax.base.console import say
+from msm_jax.base.errors import DataError
 from msm_jax.tokenizer import Tokenizer
 
 Batch = dict[str, np.ndarray]
@@ -58,10 +59,16 @@ class Source:
   def _tokenize(self, tokenizer: Tokenizer) -> Tokens:
     if len(self.rows) > 50_000:
       say(f'data       {self.name}: tokenizing {len(self.rows):,} {self.kind}')
-    records = self.records or (row_to_record(self.rows[i], self.kind) for i in range(len(self.rows)))
+    records = self.records or (
+      row_to_record(self.rows[i], self.kind) for i in range(len(self.rows))
+    )
     rendered = [tokenizer.render(r) for r in records]
     starts = np.cumsum([0, *(len(ids) for ids, _ in rendered)])
-    return Tokens(np.concatenate([ids for ids, _ in rendered]), np.concatenate([w for _, w in rendered]).astype(np.int8), starts)
+    return Tokens(
+      np.concatenate([ids for ids, _ in rendered]),
+      np.concatenate([w for _, w in rendered]).astype(np.int8),
+      starts,
+    )
 
 
 def _load(path: Path | None) -> Tokens | None:
@@ -69,7 +76,16 @@ def _load(path: Path | None) -> Tokens | None:
   try:
     with np.load(path) as kept:
       return Tokens(kept['ids'], kept['weights'], kept['starts'])  # zip checks the sums
-  except (TypeError, OSError, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
+  except (
+    TypeError,
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+  ):
     return None
 
 
@@ -88,7 +104,9 @@ def row_to_record(row: Mapping[str, Any], kind: str) -> Record:
   """A row as tfds returns it (text as bytes) -> record."""
   text = {k: v.decode() for k, v in row.items() if isinstance(v, bytes)}
   if kind == 'chats':
-    messages = tuple((r.decode(), c.decode()) for r, c in zip(row['roles'], row['contents'], strict=True))
+    messages = tuple(
+      (r.decode(), c.decode()) for r, c in zip(row['roles'], row['contents'], strict=True)
+    )
     return Chat(messages=messages, **text)
   return Document(claim_ids=tuple(c.decode() for c in row['claim_ids']), **text)
 
@@ -115,7 +133,9 @@ class PackedRows:
     if self.chats:
       self.members = self.members[sizes[self.members] <= length]
       if not len(self.members):
-        raise DataError(f'{source.name}: no chat fits into length={length}; raise the length of the phase or shorten the chats')
+        raise DataError(
+          f'{source.name}: no chat fits into length={length}; raise the length of the phase or shorten the chats'
+        )
       self.rows_before = [0]  # rows before each epoch that is known
     self.sizes = sizes
     self.total = int(sizes[self.members].sum())
@@ -123,10 +143,15 @@ class PackedRows:
     self.plan = functools.lru_cache(2)(self._plan)
 
   def __getitem__(self, k: int) -> Batch:
-    out = {key: np.zeros(self.length, np.int32) for key in ('tokens', 'targets', 'segment_ids', 'positions')}
+    out = {
+      key: np.zeros(self.length, np.int32)
+      for key in ('tokens', 'targets', 'segment_ids', 'positions')
+    }
     out['weights'] = np.zeros(self.length, np.float32)
     at = 0
-    for segment, (i, offset, n) in enumerate(self._chats_of(k) if self.chats else self._documents_of(k), 1):
+    for segment, (i, offset, n) in enumerate(
+      self._chats_of(k) if self.chats else self._documents_of(k), 1
+    ):
       begin, cells = self.tokens.starts[i] + offset, slice(at, at + n)
       out['tokens'][cells] = self.tokens.ids[begin : begin + n]
       out['targets'][cells] = self.tokens.ids[begin + 1 : begin + n + 1]
@@ -178,7 +203,12 @@ class PackedRows:
 
 
 def batches(
-  sources: Sequence[tuple[Source, float]], tokenizer: Tokenizer, batch_size: int, length: int, seed: int, mine: Sequence[int] | None = None
+  sources: Sequence[tuple[Source, float]],
+  tokenizer: Tokenizer,
+  batch_size: int,
+  length: int,
+  seed: int,
+  mine: Sequence[int] | None = None,
 ) -> 'BatchIterator':
   """Endless batches of (batch_size, length) arrays: tokens, targets, weights, segment_ids, positions.
 
@@ -189,7 +219,9 @@ def batches(
   What is mixed and batched are the numbers of rows, so the batches and the iterator's state are the same however many processes share them.
   """
   packed = [PackedRows(s, tokenizer, length, seed + 1000 * n) for n, (s, _) in enumerate(sources)]
-  parts = [_numbers(n).to_iter_dataset(grain.ReadOptions(num_threads=0)) for n in range(len(packed))]
+  parts = [
+    _numbers(n).to_iter_dataset(grain.ReadOptions(num_threads=0)) for n in range(len(packed))
+  ]
   total = sum(w for _, w in sources)
   ds = grain.IterDataset.mix(parts, [w / total for _, w in sources]) if len(parts) > 1 else parts[0]
 
@@ -198,7 +230,9 @@ def batches(
     return {key: np.stack([r[key] for r in rows]) for key in rows[0]}
 
   ds = ds.batch(batch_size).map(make)
-  return BatchIterator(iter(grain.experimental.ThreadPrefetchIterDataset(ds, prefetch_buffer_size=4)))
+  return BatchIterator(
+    iter(grain.experimental.ThreadPrefetchIterDataset(ds, prefetch_buffer_size=4))
+  )
 
 
 def _numbers(source: int) -> grain.MapDataset:
@@ -211,7 +245,11 @@ class BatchIterator:
 
   def __init__(self, iterator: grain.DatasetIterator):
     self._iterator = iterator
-    self.get_state, self.set_state, self.close = iterator.get_state, iterator.set_state, iterator.close
+    self.get_state, self.set_state, self.close = (
+      iterator.get_state,
+      iterator.set_state,
+      iterator.close,
+    )
 
   def __iter__(self) -> 'BatchIterator':
     return self

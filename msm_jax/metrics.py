@@ -6,52 +6,59 @@ import sys
 import time
 from pathlib import Path
 
-speaks = True  # False in all but the first of several processes
-
-
-def say(text: str) -> None:
-  """A line on the console, after whatever progress bar stands there."""
-  if not speaks:
-    return
-  bar = '\r\x1b[K' if sys.stderr.isatty() else ''
-  print(f'{bar}{text}', file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-  s = round(seconds)
-  return f'{s // 3600}h{s % 3600 // 60:02d}m' if s >= 3600 else f'{s // 60}m{s % 60:02d}s' if s >= 60 else f'{s}s'
+from msm_jax.base import console
+from msm_jax.base.console import duration
 
 
 class PhaseMetrics:
   """Metrics of one phase. `start` is the step resumed from: rows after it, of a killed run, are dropped. Of several processes one writes them."""
 
-  def __init__(self, folder: Path, label: str, total: int, start: int, flops_per_token: float, tensorboard: bool = False):
+  def __init__(
+    self,
+    folder: Path,
+    label: str,
+    total: int,
+    start: int,
+    flops_per_token: float,
+    tensorboard: bool = False,
+  ):
     self.label, self.total, self.flops_per_token = label, total, flops_per_token
     self._start, self._began = start, time.monotonic()
     self._tokens, self._printed = 0, 0.0
     path = folder / 'metrics.jsonl'
-    if speaks:
-      kept = [line for line in path.read_text(errors='replace').splitlines() if _step(line) <= start] if path.exists() else []
+    if not console.is_quiet:
+      kept = (
+        [line for line in path.read_text(errors='replace').splitlines() if _step(line) <= start]
+        if path.exists()
+        else []
+      )
       temporary = path.with_suffix('.writing')
       temporary.write_text(''.join(line + '\n' for line in kept))
       os.replace(temporary, path)  # a kill leaves the old rows or the new
-    self._file = (path if speaks else Path(os.devnull)).open('a')
+    self._file = (path if not console.is_quiet else Path(os.devnull)).open('a')
     self._writer = None
-    if tensorboard and speaks:
+    if tensorboard and not console.is_quiet:
       from tensorboardX import SummaryWriter  # an extra, whose absence the config's check has named
 
       # its files are named by the second: one that goes on within it would overwrite the first
-      self._writer = SummaryWriter(str(folder / 'tensorboard'), purge_step=start + 1, filename_suffix=f'.{start}')
+      self._writer = SummaryWriter(
+        str(folder / 'tensorboard'), purge_step=start + 1, filename_suffix=f'.{start}'
+      )
 
   def log(self, step: int, values: dict[str, float], tokens: int) -> None:
     """Records the numbers of one update (1-based `step`); `tokens` are those processed, padding included."""
-    if not speaks:
+    if console.is_quiet:
       return
     now = time.monotonic()
     self._tokens += tokens
     pace = (now - self._began) / max(1, step - self._start)
     tokens_per_s = self._tokens / max(1e-9, now - self._began)
-    row = {'step': step, **values, 'tokens_per_s': round(tokens_per_s, 1), 'seconds': round(now - self._began, 3)}
+    row = {
+      'step': step,
+      **values,
+      'tokens_per_s': round(tokens_per_s, 1),
+      'seconds': round(now - self._began, 3),
+    }
     self._file.write(json.dumps(row) + '\n')
     if self._writer:
       for key, value in values.items():

@@ -81,7 +81,9 @@ def project(c: ModelConfig, p: Params, name: str, x: jax.Array, key: jax.Array |
     y += p[f'{name}_bias']
   if f'{name}_a' in p:
     if key is not None and c.lora.dropout:
-      keep = jax.random.bernoulli(jax.random.fold_in(key, PROJECTIONS.index(name)), 1 - c.lora.dropout, x.shape)
+      keep = jax.random.bernoulli(
+        jax.random.fold_in(key, PROJECTIONS.index(name)), 1 - c.lora.dropout, x.shape
+      )
       x = jnp.where(keep, x / (1 - c.lora.dropout), 0).astype(x.dtype)
     y += linear(linear(x, p[f'{name}_a']), p[f'{name}_b']) * (c.lora.alpha / c.lora.rank)
   return y
@@ -94,7 +96,9 @@ class Looking(NamedTuple):
   bias_BTS: jax.Array
 
 
-Cache = tuple[jax.Array, jax.Array]  # keys and values, (L, B, G, S, K) each, the one of position s at slot s
+Cache = tuple[
+  jax.Array, jax.Array
+]  # keys and values, (L, B, G, S, K) each, the one of position s at slot s
 
 
 def block(
@@ -126,10 +130,18 @@ def block(
     k_BTGK, v_BTGK = (x[layer].swapaxes(1, 2) for x in cache)
   a_BTHK = attention(q_BTHK, k_BTGK, v_BTGK, looking.bias_BTS, c.query_scale)
   a_BTD = project(c, p, 'wo', a_BTHK.reshape(B, T, -1), key)
-  x_BTD = constrain(x_BTD + (norm(a_BTD, 'post_attention_norm') if c.post_norms else a_BTD), 'batch', None, None)
+  x_BTD = constrain(
+    x_BTD + (norm(a_BTD, 'post_attention_norm') if c.post_norms else a_BTD), 'batch', None, None
+  )
   h_BTD = norm(x_BTD, 'mlp_norm')
   gate = {'silu': nn.silu, 'gelu': nn.gelu}[c.activation]
-  m_BTD = project(c, p, 'w_down', gate(project(c, p, 'w_gate', h_BTD, key)) * project(c, p, 'w_up', h_BTD, key), key)
+  m_BTD = project(
+    c,
+    p,
+    'w_down',
+    gate(project(c, p, 'w_gate', h_BTD, key)) * project(c, p, 'w_up', h_BTD, key),
+    key,
+  )
   x_BTD = x_BTD + (norm(m_BTD, 'post_mlp_norm') if c.post_norms else m_BTD)
   return constrain(x_BTD, 'batch', None, None), cache
 
@@ -141,9 +153,17 @@ class Decoder(nn.Module):
 
   def block_params(self) -> Params:
     c = self.config
-    D, L, F, Q, KV = c.d_model, c.n_layers, c.d_ff, c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
+    D, L, F, Q, KV = (
+      c.d_model,
+      c.n_layers,
+      c.d_ff,
+      c.n_heads * c.head_dim,
+      c.n_kv_heads * c.head_dim,
+    )
     into = nn.initializers.normal(c.init_scale * D**-0.5)
-    out = nn.initializers.normal(c.init_scale * (2 * L * D) ** -0.5)  # residual branches start small (GPT-2, section 2.3)
+    out = nn.initializers.normal(
+      c.init_scale * (2 * L * D) ** -0.5
+    )  # residual branches start small (GPT-2, section 2.3)
     zeros, unit = nn.initializers.zeros, nn.initializers.constant(1 - c.norm_offset)
     shapes = {
       'attention_norm': (unit, (L, D)), 'wq': (into, (L, D, Q)), 'wk': (into, (L, D, KV)), 'wv': (into, (L, D, KV)), 'wo': (out, (L, Q, D)),
@@ -158,41 +178,84 @@ class Decoder(nn.Module):
     for name in c.lora.targets if c.lora else ():
       _, (_, fan_in, fan_out) = shapes[name]
       # as PEFT starts them: uniform within fan_in ** -0.5, and zeros
-      shapes[f'{name}_a'] = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform', batch_axis=0), (L, fan_in, c.lora.rank)
+      shapes[f'{name}_a'] = (
+        nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform', batch_axis=0),
+        (L, fan_in, c.lora.rank),
+      )
       shapes[f'{name}_b'] = zeros, (L, c.lora.rank, fan_out)
-    return {name: self.param(name, init, shape, jnp.float32) for name, (init, shape) in shapes.items()}
+    return {
+      name: self.param(name, init, shape, jnp.float32) for name, (init, shape) in shapes.items()
+    }
 
   @nn.compact
   def __call__(
-    self, tokens_BT: jax.Array, positions_BT: jax.Array, segment_ids_BT: jax.Array, cache: Cache | None = None, key: jax.Array | None = None
+    self,
+    tokens_BT: jax.Array,
+    positions_BT: jax.Array,
+    segment_ids_BT: jax.Array,
+    cache: Cache | None = None,
+    key: jax.Array | None = None,
   ) -> tuple[jax.Array, Cache | None]:
     c = self.config
     dtype = jnp.dtype(c.dtype)
-    embed_VD = self.param('embed', nn.initializers.normal(c.init_scale * c.d_model**-0.5), (c.vocab_size, c.d_model), jnp.float32)
+    embed_VD = self.param(
+      'embed',
+      nn.initializers.normal(c.init_scale * c.d_model**-0.5),
+      (c.vocab_size, c.d_model),
+      jnp.float32,
+    )
     if not c.tie_embeddings:
-      self.param('unembed', nn.initializers.normal(c.init_scale * c.d_model**-0.5), (c.vocab_size, c.d_model), jnp.float32)
-    final_norm_D = self.param('final_norm', nn.initializers.constant(1 - c.norm_offset), (c.d_model,), jnp.float32)
-    blocks = {name: w if name.endswith('norm') else w.astype(dtype) for name, w in self.block_params().items()}  # norms work in fp32
+      self.param(
+        'unembed',
+        nn.initializers.normal(c.init_scale * c.d_model**-0.5),
+        (c.vocab_size, c.d_model),
+        jnp.float32,
+      )
+    final_norm_D = self.param(
+      'final_norm', nn.initializers.constant(1 - c.norm_offset), (c.d_model,), jnp.float32
+    )
+    blocks = {
+      name: w if name.endswith('norm') else w.astype(dtype)
+      for name, w in self.block_params().items()
+    }  # norms work in fp32
 
     def looking(theta: float, scaling: RopeScaling | None, window: int) -> Looking:
       tables = rope_tables(positions_BT, rope_frequencies(c.head_dim, theta, scaling))
-      return Looking(tables, segment_bias(segment_ids_BT, window) if cache is None else cache_bias(positions_BT, cache[0].shape[3], window))
+      return Looking(
+        tables,
+        segment_bias(segment_ids_BT, window)
+        if cache is None
+        else cache_bias(positions_BT, cache[0].shape[3], window),
+      )
 
     is_local = c.local_layers or (False,) * c.n_layers
     kinds = [
       looking(c.rope_theta, c.rope_scaling, 0) if not all(is_local) else None,
       looking(c.local_theta, None, c.local_window) if any(is_local) else None,
     ]
-    x_BTD = constrain(embed_VD[tokens_BT].astype(dtype) * jnp.asarray(c.embed_scale, dtype), 'batch', None, None)
+    x_BTD = constrain(
+      embed_VD[tokens_BT].astype(dtype) * jnp.asarray(c.embed_scale, dtype), 'batch', None, None
+    )
 
     def layer(x_BTD, p, local, cache, n, key):
-      return block(c, p, x_BTD, local if isinstance(local, Looking) else pick(local), cache, n, positions_BT, key)
+      return block(
+        c,
+        p,
+        x_BTD,
+        local if isinstance(local, Looking) else pick(local),
+        cache,
+        n,
+        positions_BT,
+        key,
+      )
 
     def pick(local: jax.Array) -> Looking:
       return jax.tree.map(lambda wide, near: jnp.where(local, near, wide), *kinds)
 
     if c.remat != 'none':
-      policy = {'block': None, 'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}[c.remat]
+      policy = {'block': None, 'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}[
+        c.remat
+      ]
       layer = jax.checkpoint(layer, policy=policy, prevent_cse=not c.scan_layers)
     keys = jax.random.split(key, c.n_layers) if key is not None else None
     if c.scan_layers:
@@ -202,12 +265,16 @@ class Decoder(nn.Module):
         p, local, n, key = xs
         return layer(carry[0], p, local if mixed else kinds[is_local[0]], carry[1], n, key), None
 
-      (x_BTD, cache), _ = jax.lax.scan(scanned, (x_BTD, cache), (blocks, jnp.array(is_local), jnp.arange(c.n_layers), keys))
+      (x_BTD, cache), _ = jax.lax.scan(
+        scanned, (x_BTD, cache), (blocks, jnp.array(is_local), jnp.arange(c.n_layers), keys)
+      )
     else:
       for i in range(c.n_layers):
         p, key_i = jax.tree.map(lambda w, i=i: w[i], (blocks, keys))
         x_BTD, cache = layer(x_BTD, p, kinds[is_local[i]], cache, i, key_i)
-    return rms_norm(x_BTD, final_norm_D + c.norm_offset if c.norm_offset else final_norm_D, c.norm_eps), cache
+    return rms_norm(
+      x_BTD, final_norm_D + c.norm_offset if c.norm_offset else final_norm_D, c.norm_eps
+    ), cache
 
 
 def init_params(c: ModelConfig, key: jax.Array) -> Params:
@@ -216,7 +283,12 @@ def init_params(c: ModelConfig, key: jax.Array) -> Params:
 
 
 def forward(
-  c: ModelConfig, params: Params, tokens_BT: jax.Array, positions_BT: jax.Array, segment_ids_BT: jax.Array, key: jax.Array | None = None
+  c: ModelConfig,
+  params: Params,
+  tokens_BT: jax.Array,
+  positions_BT: jax.Array,
+  segment_ids_BT: jax.Array,
+  key: jax.Array | None = None,
 ) -> jax.Array:
   """Final hidden states (B, T, D) in c.dtype. Tokens of different segments, and padding (segment 0), never see each other. `key`: dropout."""
   return Decoder(c).apply({'params': params}, tokens_BT, positions_BT, segment_ids_BT, None, key)[0]
@@ -227,13 +299,17 @@ def empty_cache(c: ModelConfig, rows: int, slots: int) -> Cache:
   return jnp.zeros(shape, c.dtype), jnp.zeros(shape, c.dtype)
 
 
-def extend(c: ModelConfig, params: Params, tokens_BT: jax.Array, positions_BT: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
+def extend(
+  c: ModelConfig, params: Params, tokens_BT: jax.Array, positions_BT: jax.Array, cache: Cache
+) -> tuple[jax.Array, Cache]:
   """Final hidden states (B, T, D) of tokens that follow what the cache holds, and the cache with them.
 
   Each row has one text. A token sees the slots up to its position, so rows may be filled to different lengths, and what padding leaves
   behind a row's end is written over before it is seen. Layers are scanned whatever the config says: unrolled, XLA copies the cache.
   """
-  return Decoder(dataclasses.replace(c, scan_layers=True)).apply({'params': params}, tokens_BT, positions_BT, positions_BT, cache)
+  return Decoder(dataclasses.replace(c, scan_layers=True)).apply(
+    {'params': params}, tokens_BT, positions_BT, positions_BT, cache
+  )
 
 
 def unembedding(params: Params) -> jax.Array:
@@ -243,7 +319,9 @@ def unembedding(params: Params) -> jax.Array:
 
 def logits(c: ModelConfig, params: Params, x: jax.Array) -> jax.Array:
   """(..., V) fp32 of hidden states (..., D)."""
-  out = jnp.einsum('...d,vd->...v', x, unembedding(params).astype(x.dtype), preferred_element_type=jnp.float32)
+  out = jnp.einsum(
+    '...d,vd->...v', x, unembedding(params).astype(x.dtype), preferred_element_type=jnp.float32
+  )
   return c.logit_softcap * jnp.tanh(out / c.logit_softcap) if c.logit_softcap else out
 
 

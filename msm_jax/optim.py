@@ -17,7 +17,11 @@ class MuonState(NamedTuple):
   mu: Any
 
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic with the steepest slope at zero (Jordan et al. 2024)
+NEWTON_SCHULZ = (
+  3.4445,
+  -4.7750,
+  2.0315,
+)  # quintic with the steepest slope at zero (Jordan et al. 2024)
 
 
 def orthogonalize(x_NIO: jax.Array, steps: int = 5) -> jax.Array:
@@ -44,7 +48,9 @@ def scale_by_muon(beta: float = 0.95) -> optax.GradientTransformation:
     count = state.count + 1
     mu = optax.tree.update_moment(grads, state.mu, beta, 1)
     ahead = jax.tree.map(
-      lambda m, g: beta * m + (1 - beta) * g, optax.tree.bias_correction(mu, beta, count + 1), optax.tree.bias_correction(grads, beta, count)
+      lambda m, g: beta * m + (1 - beta) * g,
+      optax.tree.bias_correction(mu, beta, count + 1),
+      optax.tree.bias_correction(grads, beta, count),
     )
     leaves, structure = jax.tree.flatten(ahead)
     wide = [x if x.shape[1] <= x.shape[2] else x.mT for x in leaves]
@@ -52,11 +58,16 @@ def scale_by_muon(beta: float = 0.95) -> optax.GradientTransformation:
     for shape in sorted({x.shape[1:] for x in wide}):
       members = [i for i, x in enumerate(wide) if x.shape[1:] == shape]
       ends = np.cumsum([len(wide[i]) for i in members])
-      stack = jnp.pad(jnp.concatenate([wide[i] for i in members]), ((0, -ends[-1] % sharding.batch_parts()), (0, 0), (0, 0)))
+      stack = jnp.pad(
+        jnp.concatenate([wide[i] for i in members]),
+        ((0, -ends[-1] % sharding.batch_parts()), (0, 0), (0, 0)),
+      )
       stack = orthogonalize(sharding.constrain(stack, 'batch', None, None))
       for i, x in zip(members, jnp.split(stack[: ends[-1]], ends[:-1]), strict=True):
         done[i] = (x if wide[i] is leaves[i] else x.mT) * (0.2 * shape[1] ** 0.5)
-    return jax.tree.unflatten(structure, [done[i] for i in range(len(leaves))]), MuonState(count, mu)
+    return jax.tree.unflatten(structure, [done[i] for i in range(len(leaves))]), MuonState(
+      count, mu
+    )
 
   return optax.GradientTransformation(init, update)
 
@@ -65,12 +76,18 @@ def make_optimizer(c: OptimizerConfig) -> optax.GradientTransformation:
   """Its updates are those of learning rate 1; `train_step` multiplies them by the phase's rate."""
 
   def decays(params: dict) -> dict:
-    return jax.tree_util.tree_map_with_path(lambda path, _: not path[-1].key.endswith('norm'), params)
+    return jax.tree_util.tree_map_with_path(
+      lambda path, _: not path[-1].key.endswith('norm'), params
+    )
 
   adamw = optax.adamw(1.0, c.b1, c.b2, c.eps, weight_decay=c.weight_decay, mask=decays)
   if c.name == 'muon':
-    matrices = optax.chain(scale_by_muon(), optax.add_decayed_weights(c.weight_decay), optax.scale(-1.0))
-    rule = optax.partition({True: matrices, False: adamw}, lambda params: jax.tree.map(lambda x: x.ndim == 3, params))
+    matrices = optax.chain(
+      scale_by_muon(), optax.add_decayed_weights(c.weight_decay), optax.scale(-1.0)
+    )
+    rule = optax.partition(
+      {True: matrices, False: adamw}, lambda params: jax.tree.map(lambda x: x.ndim == 3, params)
+    )
   else:
     rule = adamw
   return optax.chain(optax.clip_by_global_norm(c.clip) if c.clip > 0 else optax.identity(), rule)
@@ -83,5 +100,7 @@ def learning_rate(c: PhaseConfig, step: int) -> np.ndarray:
   if step < warmup:
     return np.float32(peaks * (step + 1) / warmup)
   done = (step + 1 - warmup) / max(1, c.updates - warmup)
-  shape = {'constant': 1.0, 'linear': 1 - done, 'cosine': 0.5 * (1 + math.cos(math.pi * done))}[c.schedule]
+  shape = {'constant': 1.0, 'linear': 1 - done, 'cosine': 0.5 * (1 + math.cos(math.pi * done))}[
+    c.schedule
+  ]
   return np.float32(peaks * (c.final + (1 - c.final) * shape if c.schedule != 'constant' else 1))

@@ -16,9 +16,9 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from data_pipelines.records import DataError
-from msm_jax import resources
-from msm_jax.config import ConfigError
+from msm_jax.base import command
+from msm_jax.base.errors import ConfigError, DataError
+from msm_jax.inference.arguments import add_model_arguments
 
 GRACE = 3  # seconds that open answers have left when the server is told to end
 MAX_BODY = 4 * 2**20  # bytes
@@ -27,23 +27,31 @@ MAX_STOPS, MAX_STOP = 16, 1024  # strings, characters
 INTEGER = 2**63 - 1
 ROLES = {'system': 'system', 'developer': 'system', 'user': 'user', 'assistant': 'assistant'}
 # Fields that change no answer, and those that must hold just this (or nothing), because no other value is done here.
-NEUTRAL = frozenset('user metadata store service_tier safety_identifier prompt_cache_key parallel_tool_calls'.split())
+NEUTRAL = frozenset(
+  'user metadata store service_tier safety_identifier prompt_cache_key parallel_tool_calls'.split()
+)
 FIXED: dict[str, Sequence[Any]] = {
   'frequency_penalty': (0,), 'presence_penalty': (0,), 'logit_bias': ({},), 'tools': ([],), 'functions': ([],), 'tool_choice': ('none', 'auto'),
   'response_format': ({'type': 'text'},), 'suffix': ('',), 'best_of': (1,), 'modalities': (['text'],),
 }  # fmt: skip
-SHARED = frozenset('model max_tokens temperature top_p n stop seed stream stream_options logprobs'.split())
+SHARED = frozenset(
+  'model max_tokens temperature top_p n stop seed stream stream_options logprobs'.split()
+)
 
 
 class Refused(ValueError):
   """A request that gets an error with this status."""
 
-  def __init__(self, message: str, param: str | None = None, status: int = 400, code: str | None = None):
+  def __init__(
+    self, message: str, param: str | None = None, status: int = 400, code: str | None = None
+  ):
     super().__init__(message)
     self.status, self.param, self.code = status, param, code
 
 
-def error_body(message: str, param: str | None = None, status: int = 400, code: str | None = None) -> dict[str, Any]:
+def error_body(
+  message: str, param: str | None = None, status: int = 400, code: str | None = None
+) -> dict[str, Any]:
   kind = 'invalid_request_error' if status < 500 else 'server_error'
   return {'error': {'message': message, 'type': kind, 'param': param, 'code': code}}
 
@@ -51,13 +59,17 @@ def error_body(message: str, param: str | None = None, status: int = 400, code: 
 # ----------------------------------------------------------------------------------------------------------------- what is asked
 
 
-def number(body: Mapping[str, Any], name: str, default: float, low: float, high: float, whole: bool = False) -> Any:
+def number(
+  body: Mapping[str, Any], name: str, default: float, low: float, high: float, whole: bool = False
+) -> Any:
   value = body.get(name)
   if value is None:
     return default
   kinds = int if whole else (int, float)
   if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
-    raise Refused(f'{name} must be {"an integer" if whole else "a number"} from {low:g} to {high:g}', name)
+    raise Refused(
+      f'{name} must be {"an integer" if whole else "a number"} from {low:g} to {high:g}', name
+    )
   return value
 
 
@@ -74,7 +86,9 @@ def text(value: Any, name: str) -> str:
   try:
     value.encode()
   except UnicodeEncodeError:
-    raise Refused(f'{name} holds half a character (a lone surrogate), which no UTF-8 text has', name) from None
+    raise Refused(
+      f'{name} holds half a character (a lone surrogate), which no UTF-8 text has', name
+    ) from None
   return value
 
 
@@ -90,8 +104,12 @@ def messages(value: Any) -> list[tuple[str, str]]:
     if not isinstance(role, str) or role not in ROLES:
       raise Refused(f'{where}.role must be one of {", ".join(ROLES)}', f'{where}.role')
     if isinstance(content, list):
-      parts = [p.get('text') if isinstance(p, dict) and p.get('type') == 'text' else None for p in content]
-      content = '\n'.join(text(p, f'{where}.content[{k}] (only text is understood)') for k, p in enumerate(parts))
+      parts = [
+        p.get('text') if isinstance(p, dict) and p.get('type') == 'text' else None for p in content
+      ]
+      content = '\n'.join(
+        text(p, f'{where}.content[{k}] (only text is understood)') for k, p in enumerate(parts)
+      )
     if message.get('tool_calls'):
       raise Refused(f'{where}.tool_calls: no tools are called here', f'{where}.tool_calls')
     out.append((ROLES[role], text(content, f'{where}.content')))
@@ -102,7 +120,11 @@ def prompts(value: Any) -> list[str | list[int]]:
   """One text or several, or one list of token ids or several."""
 
   def is_ids(x: Any) -> bool:
-    return isinstance(x, list) and bool(x) and all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < 2**31 for i in x)
+    return (
+      isinstance(x, list)
+      and bool(x)
+      and all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < 2**31 for i in x)
+    )
 
   several = value if isinstance(value, list) and value and not is_ids(value) else [value]
   for n, prompt in enumerate(several):
@@ -125,12 +147,14 @@ class Asked(NamedTuple):
 
 def understand(body: Any, samplers: Mapping[str, Any], chat: bool) -> Asked:
   """Raises Refused, RequestError or DataError (of a chat template) for what cannot be done."""
-  from msm_jax.completion import Request, seeds
-  from msm_jax.sampling import TOP
+  from msm_jax.inference.completion import Request, seeds
+  from msm_jax.inference.sampling import TOP
 
   if not isinstance(body, dict):
     raise Refused('the body must be a JSON object')
-  known = SHARED | ({'messages', 'max_completion_tokens', 'top_logprobs'} if chat else {'prompt', 'echo'})
+  known = SHARED | (
+    {'messages', 'max_completion_tokens', 'top_logprobs'} if chat else {'prompt', 'echo'}
+  )
   n = number(body, 'n', 1, 1, MAX_CHOICES, whole=True)
   for name, value in body.items():
     if name in FIXED:
@@ -140,13 +164,25 @@ def understand(body: Any, samplers: Mapping[str, Any], chat: bool) -> Asked:
       raise Refused(f'{name[:100]} is not known here; leave it out', name[:100])
   model = text(body.get('model'), 'model')
   if model not in samplers:
-    raise Refused(f'there is no model {model[:100]!r}; there are {", ".join(samplers)}', 'model', 404, 'model_not_found')
+    raise Refused(
+      f'there is no model {model[:100]!r}; there are {", ".join(samplers)}',
+      'model',
+      404,
+      'model_not_found',
+    )
   tokenizer = samplers[model].tokenizer
 
   stop = body.get('stop')
   stop = [] if stop is None else [stop] if isinstance(stop, str) else stop
-  if not isinstance(stop, list) or len(stop) > MAX_STOPS or any(not text(s, 'stop') or len(s) > MAX_STOP for s in stop):
-    raise Refused(f'stop must be a string or a list of at most {MAX_STOPS}, none empty or longer than {MAX_STOP} characters', 'stop')
+  if (
+    not isinstance(stop, list)
+    or len(stop) > MAX_STOPS
+    or any(not text(s, 'stop') or len(s) > MAX_STOP for s in stop)
+  ):
+    raise Refused(
+      f'stop must be a string or a list of at most {MAX_STOPS}, none empty or longer than {MAX_STOP} characters',
+      'stop',
+    )
   options = body.get('stream_options')
   if not isinstance(options, dict | None):
     raise Refused('stream_options must be an object', 'stream_options')
@@ -154,18 +190,30 @@ def understand(body: Any, samplers: Mapping[str, Any], chat: bool) -> Asked:
     wanted, top = flag(body, 'logprobs'), number(body, 'top_logprobs', 0, 0, TOP, whole=True)
     if top and not wanted:
       raise Refused('top_logprobs needs logprobs=true', 'top_logprobs')
-    limit = number(body, 'max_completion_tokens', number(body, 'max_tokens', INTEGER, 1, INTEGER, whole=True), 1, INTEGER, whole=True)
+    limit = number(
+      body,
+      'max_completion_tokens',
+      number(body, 'max_tokens', INTEGER, 1, INTEGER, whole=True),
+      1,
+      INTEGER,
+      whole=True,
+    )
     ids, said = [tokenizer.prompt(messages(body.get('messages'))).tolist()], ['']
   else:
     top = number(body, 'logprobs', -1, 0, TOP, whole=True)
     wanted, top = top >= 0, max(0, top)
     limit = number(body, 'max_tokens', 16, 0, INTEGER, whole=True)
     asked = prompts(body.get('prompt'))
-    ids = [[*tokenizer.document_start, *tokenizer.encode(p)] if isinstance(p, str) else p for p in asked]
+    ids = [
+      [*tokenizer.document_start, *tokenizer.encode(p)] if isinstance(p, str) else p for p in asked
+    ]
     said = [p if isinstance(p, str) else '' for p in asked]
   echo = not chat and flag(body, 'echo')
   if len(ids) * n > MAX_CHOICES:
-    raise Refused(f'{len(ids)} prompts with n={n} ask for more than {MAX_CHOICES} answers; send several requests', 'n')
+    raise Refused(
+      f'{len(ids)} prompts with n={n} ask for more than {MAX_CHOICES} answers; send several requests',
+      'n',
+    )
   seed = number(body, 'seed', int.from_bytes(os.urandom(4)), -INTEGER - 1, INTEGER, whole=True)
   settings = dict(
     max_tokens=limit, temperature=number(body, 'temperature', 1.0, 0, 100), top_p=number(body, 'top_p', 1.0, 0, 1), stop=tuple(stop),
@@ -176,7 +224,9 @@ def understand(body: Any, samplers: Mapping[str, Any], chat: bool) -> Asked:
     samplers[model].completion(Request(prompt, **settings))
   if echo:
     said = [s or tokenizer.decode(p) for s, p in zip(said, ids, strict=True)]
-  return Asked(model, requests, said, flag(body, 'stream'), flag(options or {}, 'include_usage'), echo, wanted)
+  return Asked(
+    model, requests, said, flag(body, 'stream'), flag(options or {}, 'include_usage'), echo, wanted
+  )
 
 
 # ---------------------------------------------------------------------------------------------------------------- what is answered
@@ -186,10 +236,17 @@ def chat_logprobs(tokens: Sequence[Any], name: Callable[[int], str]) -> dict[str
   def entry(token: int, logprob: float) -> dict[str, Any]:
     return {'token': name(token), 'logprob': logprob, 'bytes': list(name(token).encode())}
 
-  return {'content': [entry(t.id, t.logprob) | {'top_logprobs': [entry(*pair) for pair in t.top]} for t in tokens], 'refusal': None}
+  return {
+    'content': [
+      entry(t.id, t.logprob) | {'top_logprobs': [entry(*pair) for pair in t.top]} for t in tokens
+    ],
+    'refusal': None,
+  }
 
 
-def completion_logprobs(tokens: Sequence[Any], name: Callable[[int], str], offset: int) -> dict[str, Any]:
+def completion_logprobs(
+  tokens: Sequence[Any], name: Callable[[int], str], offset: int
+) -> dict[str, Any]:
   tops = []
   for t in tokens:
     top: dict[str, float] = {}
@@ -208,14 +265,27 @@ class Form:
   def __init__(self, asked: Asked, chat: bool, name: Callable[[int], str]):
     self.asked, self.chat, self.name = asked, chat, name
     kind = 'chat.completion' if chat else 'text_completion'
-    self.start = {'id': f'{"chatcmpl" if chat else "cmpl"}-{uuid.uuid4().hex}', 'created': int(time.time()), 'model': asked.model}
-    self.whole, self.chunk = self.start | {'object': kind}, self.start | {'object': f'{kind}.chunk' if chat else kind}
+    self.start = {
+      'id': f'{"chatcmpl" if chat else "cmpl"}-{uuid.uuid4().hex}',
+      'created': int(time.time()),
+      'model': asked.model,
+    }
+    self.whole, self.chunk = (
+      self.start | {'object': kind},
+      self.start | {'object': f'{kind}.chunk' if chat else kind},
+    )
 
   def prompt_of(self, n: int) -> str:
     return self.asked.prompts[n * len(self.asked.prompts) // len(self.asked.requests)]
 
   def choice(
-    self, n: int, said: str, tokens: Sequence[Any], reason: str | None, key: str = 'message', extra: Mapping[str, Any] | None = None
+    self,
+    n: int,
+    said: str,
+    tokens: Sequence[Any],
+    reason: str | None,
+    key: str = 'message',
+    extra: Mapping[str, Any] | None = None,
   ) -> dict:
     """An answer, or what came anew of one (`key` 'delta')."""
     out = {'index': n, 'finish_reason': reason or None, 'logprobs': None}
@@ -226,27 +296,49 @@ class Form:
     else:
       out['text'] = said
       if self.asked.logprobs:
-        out['logprobs'] = completion_logprobs(tokens, self.name, len(self.prompt_of(n)) if self.asked.echo else 0)
+        out['logprobs'] = completion_logprobs(
+          tokens, self.name, len(self.prompt_of(n)) if self.asked.echo else 0
+        )
     return out
 
   def answer(self, completions: Sequence[Any]) -> dict[str, Any]:
     choices = []
     for n, c in enumerate(completions):
       said = self.prompt_of(n) + c.text if self.asked.echo else c.text
-      choices.append(self.choice(n, said, [*c.prompt_tokens, *c.tokens], c.finish_reason, extra={'role': 'assistant', 'refusal': None}))
+      choices.append(
+        self.choice(
+          n,
+          said,
+          [*c.prompt_tokens, *c.tokens],
+          c.finish_reason,
+          extra={'role': 'assistant', 'refusal': None},
+        )
+      )
     return self.whole | {'choices': choices, 'usage': self.usage(completions)}
 
   def news(self, n: int, piece: Any, completion: Any, is_first: bool) -> dict[str, Any]:
     before = self.prompt_of(n) if is_first and self.asked.echo else ''
     tokens = [*(completion.prompt_tokens if is_first else ()), *piece.tokens]
     return self.chunk | {
-      'choices': [self.choice(n, before + piece.text, tokens, piece.finish_reason, 'delta', {'role': 'assistant'} if is_first else None)]
+      'choices': [
+        self.choice(
+          n,
+          before + piece.text,
+          tokens,
+          piece.finish_reason,
+          'delta',
+          {'role': 'assistant'} if is_first else None,
+        )
+      ]
     }
 
   def usage(self, completions: Sequence[Any]) -> dict[str, int]:
     """A prompt counts once, however many answers it gets."""
     each = len(completions) // len(self.asked.prompts)
-    asked, made = sum(len(c.request.prompt) for c in completions[::each]), sum(c.made for c in completions)
+    asked, made = (
+      sum(len(c.request.prompt) for c in completions[::each]),
+      sum(c.made for c in completions),
+    )
     return {'prompt_tokens': asked, 'completion_tokens': made, 'total_tokens': asked + made}
 
 
@@ -327,8 +419,8 @@ def make_app(engine: Any) -> Any:
   from starlette.responses import JSONResponse, Response, StreamingResponse
   from starlette.routing import Route
 
-  from msm_jax.completion import RequestError, TooLong
-  from msm_jax.engine import Busy, Closed
+  from msm_jax.inference.completion import RequestError, TooLong
+  from msm_jax.inference.engine import Busy, Closed
 
   began = int(time.time())
 
@@ -336,7 +428,9 @@ def make_app(engine: Any) -> Any:
     return {'id': model, 'object': 'model', 'created': began, 'owned_by': 'msm_jax'}
 
   async def health(request: Request) -> Response:
-    return JSONResponse({'status': 'ok' if engine.alive else 'the engine has ended'}, 200 if engine.alive else 503)
+    return JSONResponse(
+      {'status': 'ok' if engine.alive else 'the engine has ended'}, 200 if engine.alive else 503
+    )
 
   async def models(request: Request) -> Response:
     return JSONResponse({'object': 'list', 'data': [described(m) for m in engine.samplers]})
@@ -349,9 +443,14 @@ def make_app(engine: Any) -> Any:
   async def complete(request: Request, chat: bool) -> Response:
     body = await read_json(request)
     asked = await run_in_threadpool(understand, body, engine.samplers, chat)
-    form, hearing = Form(asked, chat, engine.samplers[asked.model].token_text), Hearing(engine, asked, request.receive)
+    form, hearing = (
+      Form(asked, chat, engine.samplers[asked.model].token_text),
+      Hearing(engine, asked, request.receive),
+    )
     if asked.stream:
-      return StreamingResponse(told(form, hearing), media_type='text/event-stream', headers={'cache-control': 'no-cache'})
+      return StreamingResponse(
+        told(form, hearing), media_type='text/event-stream', headers={'cache-control': 'no-cache'}
+      )
     try:
       async for _ in hearing.pieces():
         pass
@@ -382,10 +481,16 @@ def make_app(engine: Any) -> Any:
     if isinstance(e, Refused):
       return JSONResponse(error_body(str(e), e.param, e.status, e.code), e.status)
     if isinstance(e, HTTPException):  # no such path or method
-      return JSONResponse(error_body(f'{request.method} {request.url.path}: {e.detail}', status=e.status_code), e.status_code, e.headers)
+      return JSONResponse(
+        error_body(f'{request.method} {request.url.path}: {e.detail}', status=e.status_code),
+        e.status_code,
+        e.headers,
+      )
     if isinstance(e, (HungUp, ClientDisconnect)):
       return Response(status_code=499)
-    status = {Busy: 429, Closed: 503, Failed: 500}.get(type(e), 400 if isinstance(e, (RequestError, DataError)) else 500)
+    status = {Busy: 429, Closed: 503, Failed: 500}.get(
+      type(e), 400 if isinstance(e, (RequestError, DataError)) else 500
+    )
     code = 'context_length_exceeded' if isinstance(e, TooLong) else None
     return JSONResponse(error_body(' '.join(str(e).split()), None, status, code), status)
 
@@ -399,7 +504,16 @@ def make_app(engine: Any) -> Any:
     Route('/health', health), Route('/v1/models', models), Route('/v1/models/{model:path}', model),
     Route('/v1/chat/completions', chat_completions, methods=['POST']), Route('/v1/completions', completions, methods=['POST']),
   ]  # fmt: skip
-  handled = (Refused, RequestError, DataError, HungUp, Failed, ClientDisconnect, HTTPException, Exception)
+  handled = (
+    Refused,
+    RequestError,
+    DataError,
+    HungUp,
+    Failed,
+    ClientDisconnect,
+    HTTPException,
+    Exception,
+  )
   return Starlette(routes=routes, exception_handlers=dict.fromkeys(handled, refused))
 
 
@@ -411,16 +525,26 @@ def bind(host: str, port: int) -> socket.socket:
     sock.bind((host, port))
   except (OSError, OverflowError) as e:
     sock.close()
-    raise ConfigError(f'cannot listen on {host} port {port} ({getattr(e, "strerror", None) or e}); choose another --host or --port') from None
+    raise ConfigError(
+      f'cannot listen on {host} port {port} ({getattr(e, "strerror", None) or e}); choose another --host or --port'
+    ) from None
   return sock
 
 
 def main(argv: list[str]) -> None:
-  parser = resources.Parser(prog='python -m msm_jax.serve', description='Arms of an experiment, or weights, behind an OpenAI-compatible API.')
-  resources.add_model_arguments(parser)
+  parser = command.Parser(
+    prog='python -m msm_jax.serve',
+    description='Arms of an experiment, or weights, behind an OpenAI-compatible API.',
+  )
+  add_model_arguments(parser)
   parser.add_argument('--host', default='127.0.0.1')
   parser.add_argument('--port', type=int, default=8000, help='0 takes one that is free')
-  parser.add_argument('--max_batch', type=int, default=32, help='requests answered at the same time by a model; the others wait')
+  parser.add_argument(
+    '--max_batch',
+    type=int,
+    default=32,
+    help='requests answered at the same time by a model; the others wait',
+  )
   args = parser.parse_args(argv)
   if args.max_batch < 1:
     parser.error('--max_batch is at least 1')
@@ -428,18 +552,26 @@ def main(argv: list[str]) -> None:
   import uvicorn
 
   sock = bind(args.host, args.port)
-  from msm_jax.engine import Engine, open_samplers
-  from msm_jax.metrics import say
+  from msm_jax.base.console import say
+  from msm_jax.inference.engine import Engine, open_samplers
 
   arms = list(dict.fromkeys(a for a in args.arm.split(',') if a))
-  samplers, about = open_samplers(args.workdir, arms, args.seed, args.weights, args.dtype, args.max_length, args.max_batch)
+  samplers, about = open_samplers(
+    args.workdir, arms, args.seed, args.weights, args.dtype, args.max_length, args.max_batch
+  )
   for line in about:
     say(f'model      {line}')
   host, port = sock.getsockname()[:2]
   if not ipaddress.ip_address(host).is_loopback:
-    say(f'warning    {host} is no loopback address: whoever reaches this machine can ask the model, without a password')
+    say(
+      f'warning    {host} is no loopback address: whoever reaches this machine can ask the model, without a password'
+    )
   engine = Engine(samplers)
-  server = uvicorn.Server(uvicorn.Config(make_app(engine), log_level='warning', lifespan='off', timeout_graceful_shutdown=2 * GRACE))
+  server = uvicorn.Server(
+    uvicorn.Config(
+      make_app(engine), log_level='warning', lifespan='off', timeout_graceful_shutdown=2 * GRACE
+    )
+  )
   stop = server.handle_exit
 
   def ending(signum: int, frame: Any) -> None:
@@ -461,4 +593,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  resources.run(main)
+  command.run_command(main)

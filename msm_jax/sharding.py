@@ -9,8 +9,10 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from msm_jax.base.errors import UserError
 
-class MeshError(ValueError):
+
+class MeshError(UserError, ValueError):
   """A mesh that doesn't fit the devices; one line with cause and mend."""
 
 
@@ -37,9 +39,13 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices: list | No
   sizes, n = [data, fsdp, tensor], len(devices)
   known = math.prod(s for s in sizes if s != -1)
   if sizes.count(-1) > 1 or any(s == 0 or s < -1 for s in sizes):
-    raise MeshError(f'mesh {dict(zip(AXES, sizes, strict=True))}: sizes are positive, and at most one is -1')
+    raise MeshError(
+      f'mesh {dict(zip(AXES, sizes, strict=True))}: sizes are positive, and at most one is -1'
+    )
   if (n % known) if -1 in sizes else (n != known):
-    raise MeshError(f'mesh {dict(zip(AXES, sizes, strict=True))} does not divide the {n} device(s) at hand; set config.mesh to match')
+    raise MeshError(
+      f'mesh {dict(zip(AXES, sizes, strict=True))} does not divide the {n} device(s) at hand; set config.mesh to match'
+    )
   sizes = [n // known if s == -1 else s for s in sizes]
   return Mesh(np.asarray(devices).reshape(sizes), AXES, axis_types=(AxisType.Auto,) * 3)
 
@@ -70,7 +76,9 @@ def local_rows(mesh: Mesh, parts: int, rows: int) -> np.ndarray:
 
 
 def _path(key_path: tuple) -> str:
-  return '/'.join(str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in key_path)
+  return '/'.join(
+    str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in key_path
+  )
 
 
 def shardings(tree: Any, mesh: Mesh) -> Any:
@@ -86,7 +94,10 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
     path = _path(key_path)
     for pattern, spec in RULES:
       if re.search(pattern, path):
-        axes = [a if a and d % mesh.shape[a] == 0 else None for a, d in zip(tuple(spec) + (None,) * x.ndim, x.shape, strict=False)]
+        axes = [
+          a if a and d % mesh.shape[a] == 0 else None
+          for a, d in zip(tuple(spec) + (None,) * x.ndim, x.shape, strict=False)
+        ]
         return NamedSharding(mesh, P(*axes))
     raise ValueError(f'no sharding rule matches {path}; add one to sharding.RULES')
 

@@ -6,49 +6,24 @@ whatever a point leaves as it was is not trained again. The same command goes on
 point; a table is printed, and NAME.html has the curves.
 """
 
-import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from msm_jax import resources
+from msm_jax.base import checks, command, paths
+from msm_jax.base.points import Point, axis, chain, labelled, product, zipped
 
-Point = dict[str, Any]
-
-
-def axis(key: str, values: Iterable[Any]) -> list[Point]:
-  """One override, each value in turn."""
-  return [{key: v} for v in values]
-
-
-def product(*axes: Sequence[Point]) -> list[Point]:
-  """Every combination; the last axis changes fastest."""
-  return [{k: v for point in points for k, v in point.items()} for points in itertools.product(*axes)]
-
-
-def zipped(*axes: Sequence[Point]) -> list[Point]:
-  """The first points of all axes together, then the second ones ...; raises ValueError if they differ in number."""
-  return [{k: v for point in points for k, v in point.items()} for points in zip(*axes, strict=True)]
-
-
-def chain(*axes: Sequence[Point]) -> list[Point]:
-  """One after the other."""
-  return [point for points in axes for point in points]
-
-
-def labelled(labels: Iterable[Any], points: Sequence[Point]) -> list[Point]:
-  """The points with names for the table and the page."""
-  return zipped(axis('label', map(str, labels)), points)
+__all__ = ['Point', 'axis', 'chain', 'labelled', 'product', 'zipped']
 
 
 def overridden(settings: Any, point: Point) -> Any:
   """A copy of a ConfigDict with the point's overrides. Raises ConfigError for a key that it lacks."""
-  from msm_jax.config import ConfigError
+  from msm_jax.base.errors import ConfigError
   from msm_jax.report import point_label
 
   made = settings.copy_and_resolve_references()
@@ -59,22 +34,32 @@ def overridden(settings: Any, point: Point) -> Any:
     group = made
     for part in parents:
       if part not in group:
-        raise ConfigError(f'sweep point {point_label(point)}: the config has no {key!r} (nothing named {part!r}); its file lists what there is')
+        raise ConfigError(
+          f'sweep point {point_label(point)}: the config has no {key!r} (nothing named {part!r}); its file lists what there is'
+        )
       group = group[part]
-    with group.unlocked(), group.ignore_type():  # what does not fit is refused by name when the whole is checked
+    with (
+      group.unlocked(),
+      group.ignore_type(),
+    ):  # what does not fit is refused by name when the whole is checked
       group[last] = value
   return made
 
 
-def run_points(settings: Any, points: Sequence[Point], workdir: Path, stop: Any) -> list[dict[str, Any]]:
+def run_points(
+  settings: Any, points: Sequence[Point], workdir: Path, stop: Any
+) -> list[dict[str, Any]]:
   """Rows of all points, in order; what `sweep.jsonl` holds already is not run again."""
-  from msm_jax import config, experiment, processes, report
-  from msm_jax.metrics import say
+  from msm_jax import config, experiment, multihost, report
+  from msm_jax.base.console import say
 
   path = workdir / 'sweep.jsonl'
-  known = {r['id']: r for r in processes.agreed(experiment.kept_rows(path))}
+  known = {r['id']: r for r in multihost.broadcast_from_first(experiment.kept_rows(path))}
   # every point's config is checked before the first is run
-  configs = [config.from_mapping(config.ExperimentConfig, resources.resolve_paths(overridden(settings, p))) for p in points]
+  configs = [
+    checks.from_mapping(config.ExperimentConfig, paths.resolve_paths(overridden(settings, p)))
+    for p in points
+  ]
   rows = []
   for n, (point, c) in enumerate(zip(points, configs, strict=True), 1):
     made = experiment.Experiment(c, workdir, stop)
@@ -83,30 +68,35 @@ def run_points(settings: Any, points: Sequence[Point], workdir: Path, stop: Any)
       say(f'point [{n}/{len(points)}] {report.point_label(point)}')
       began, made.outputs = time.monotonic(), workdir / 'points' / id_
       summary = made.run()
-      known[id_] = {'id': id_, 'point': point, 'seconds': round(time.monotonic() - began, 1), 'summary': summary}
-      processes.write(path, ''.join(json.dumps(r) + '\n' for r in known.values()))
+      known[id_] = {
+        'id': id_,
+        'point': point,
+        'seconds': round(time.monotonic() - began, 1),
+        'summary': summary,
+      }
+      multihost.write(path, ''.join(json.dumps(r) + '\n' for r in known.values()))
     rows.append(known[id_] | {'point': point})
   return rows
 
 
 def sweep(argv: list[str]) -> None:
-  from msm_jax.main import Stop
+  stop, settings = command.Stop(), flags.FLAGS.config
+  os.environ['XLA_FLAGS'] = (
+    f'{settings.experiment.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
+  )
+  from msm_jax import multihost, report
 
-  stop, settings = Stop(), flags.FLAGS.config
-  os.environ['XLA_FLAGS'] = f'{settings.experiment.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
-  from msm_jax import processes, report
-
-  processes.start()
+  multihost.start()
   workdir = Path(flags.FLAGS.workdir or f'runs/{settings.name}')
-  with processes.locked(workdir):
+  with multihost.locked(workdir):
     rows = run_points(settings.experiment, [dict(p) for p in settings.points], workdir, stop)
-    if processes.is_first():
-      page = report.write_sweep(workdir / f'{settings.name}.html', settings.name, settings.get('about', ''), rows)
+    if multihost.is_first():
+      page = report.write_sweep(
+        workdir / f'{settings.name}.html', settings.name, settings.get('about', ''), rows
+      )
       print(report.sweep_table(rows))
       print(f'\nrows in {workdir}/sweep.jsonl, report: {page.absolute()}')
 
 
 if __name__ == '__main__':
-  from msm_jax import main
-
-  main.run(sweep, default='configs/sweeps/oversight.py')
+  command.run_on_config(sweep, default='configs/sweeps/oversight.py')

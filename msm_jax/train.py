@@ -13,24 +13,21 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from msm_jax import checkpointing, processes, sharding
+from msm_jax import checkpointing, multihost, sharding
+from msm_jax.base.errors import Interrupted, UserError
 from msm_jax.config import ExperimentConfig, ModelConfig, OptimizerConfig, PhaseConfig
 from msm_jax.input_pipeline import Batch, Source, batches
-from msm_jax.losses import cross_entropy_sums
 from msm_jax.metrics import PhaseMetrics
 from msm_jax.model import flops_per_token, forward, init_params, unembedding
+from msm_jax.objectives.next_token import cross_entropy_sums
 from msm_jax.optim import learning_rate, make_optimizer
 from msm_jax.tokenizer import Tokenizer
 
 ASK_EVERY = 8  # steps between the times when several processes ask each other whether to stop
 
 
-class TrainingError(RuntimeError):
+class TrainingError(UserError, RuntimeError):
   """A phase that cannot go on; one line with cause and mend."""
-
-
-class Interrupted(Exception):
-  """SIGTERM or SIGINT arrived; everything is saved, the same command goes on."""
 
 
 @jax.tree_util.register_dataclass
@@ -53,15 +50,26 @@ class TrainState:
 def split(model: ModelConfig, params: Any) -> tuple[Any, Any]:
   """(what is trained, what is not) of a model's parameters: all of them and none, or the adapters and the rest."""
   adapters = {k: v for k, v in params.items() if k.endswith(('_a', '_b'))}
-  return (adapters, {k: v for k, v in params.items() if k not in adapters}) if model.lora else (params, {})
+  return (
+    (adapters, {k: v for k, v in params.items() if k not in adapters})
+    if model.lora
+    else (params, {})
+  )
 
 
 def loss_sums(
-  model: ModelConfig, loss_chunk: int, params: Any, batch: dict[str, jax.Array], frozen: Any = None, key: jax.Array | None = None
+  model: ModelConfig,
+  loss_chunk: int,
+  params: Any,
+  batch: dict[str, jax.Array],
+  frozen: Any = None,
+  key: jax.Array | None = None,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
   """(sum of weighted nats, (sum of weights, sum of weighted right guesses)) of one micro-batch of (B, T) arrays. `key`: of dropout."""
   frozen = frozen or {}
-  x_BTD = forward(model, frozen | params, batch['tokens'], batch['positions'], batch['segment_ids'], key)
+  x_BTD = forward(
+    model, frozen | params, batch['tokens'], batch['positions'], batch['segment_ids'], key
+  )
   loss, right = cross_entropy_sums(
     x_BTD.reshape(-1, x_BTD.shape[-1]), unembedding(frozen | params), batch['targets'].reshape(-1), batch['weights'].reshape(-1), loss_chunk,
     model.logit_softcap, bool(frozen),
@@ -70,7 +78,12 @@ def loss_sums(
 
 
 def train_step(
-  model: ModelConfig, tx: optax.GradientTransformation, loss_chunk: int, state: TrainState, batch: dict[str, jax.Array], lr: jax.Array
+  model: ModelConfig,
+  tx: optax.GradientTransformation,
+  loss_chunk: int,
+  state: TrainState,
+  batch: dict[str, jax.Array],
+  lr: jax.Array,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """One update on a batch of (A, B, T) arrays: A micro-batches, whose sums are added and divided once by the weight of them all.
 
@@ -78,11 +91,17 @@ def train_step(
 
   An update that is not finite changes nothing and is counted: parameters are finite always.
   """
-  dropout = jax.random.fold_in(jax.random.key(state.seed), state.step) if model.lora and model.lora.dropout else None
+  dropout = (
+    jax.random.fold_in(jax.random.key(state.seed), state.step)
+    if model.lora and model.lora.dropout
+    else None
+  )
 
   def one(micro_batch, n):
     key = dropout if dropout is None else jax.random.fold_in(dropout, n)
-    return jax.value_and_grad(functools.partial(loss_sums, model, loss_chunk), has_aux=True)(state.params, micro_batch, state.frozen, key)
+    return jax.value_and_grad(functools.partial(loss_sums, model, loss_chunk), has_aux=True)(
+      state.params, micro_batch, state.frozen, key
+    )
 
   def accumulate(totals, part):
     (loss, (weight, right)), grads = one(*part)
@@ -101,13 +120,17 @@ def train_step(
   grad_norm = optax.tree.norm(grads)
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   finite = jnp.isfinite(loss + grad_norm + optax.tree.norm(updates) + jnp.sum(lr))
-  params = jax.tree_util.tree_map_with_path(lambda path, p, u: jnp.where(finite, p + lr[_is_embedding(path)] * u, p), state.params, updates)
+  params = jax.tree_util.tree_map_with_path(
+    lambda path, p, u: jnp.where(finite, p + lr[_is_embedding(path)] * u, p), state.params, updates
+  )
   opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), opt_state, state.opt_state)
   skipped = jnp.where(finite, 0, state.skipped + 1)
   metrics = {
     'loss': loss * per_token, 'accuracy': right * per_token, 'weight': weight, 'grad_norm': grad_norm, 'skipped': skipped, 'lr': lr[0],
   }  # fmt: skip
-  return dataclasses.replace(state, step=state.step + 1, params=params, opt_state=opt_state, skipped=skipped), metrics
+  return dataclasses.replace(
+    state, step=state.step + 1, params=params, opt_state=opt_state, skipped=skipped
+  ), metrics
 
 
 def _is_embedding(path: tuple[Any, ...]) -> int:
@@ -141,10 +164,19 @@ def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mes
     return start(split(model, init_params(model, key))[0])
 
   key = jax.random.key(0)
-  shapes, frozen = jax.eval_shape(init, key), split(model, jax.eval_shape(functools.partial(init_params, model), key))[1]
-  frozen = jax.tree_util.tree_map_with_path(lambda path, x: x if path[-1].key.endswith('norm') else x.update(dtype=jnp.dtype(model.dtype)), frozen)
+  shapes, frozen = (
+    jax.eval_shape(init, key),
+    split(model, jax.eval_shape(functools.partial(init_params, model), key))[1],
+  )
+  frozen = jax.tree_util.tree_map_with_path(
+    lambda path, x: x if path[-1].key.endswith('norm') else x.update(dtype=jnp.dtype(model.dtype)),
+    frozen,
+  )
   begun = sharding.shardings(shapes, mesh)  # a state before it is given what is frozen
-  layout, shapes = (dataclasses.replace(x, frozen=f) for x, f in ((begun, sharding.shardings(frozen, mesh)), (shapes, frozen)))
+  layout, shapes = (
+    dataclasses.replace(x, frozen=f)
+    for x, f in ((begun, sharding.shardings(frozen, mesh)), (shapes, frozen))
+  )
   whole = NamedSharding(mesh, P())
   step = jax.jit(
     functools.partial(train_step, model, tx, loss_chunk),
@@ -153,13 +185,18 @@ def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mes
     donate_argnums=0,
   )
   start = jax.jit(start, out_shardings=begun, donate_argnums=0)
-  return Program(jax.jit(init, out_shardings=begun), start, step, checkpointing.abstract(shapes, layout))
+  return Program(
+    jax.jit(init, out_shardings=begun), start, step, checkpointing.abstract(shapes, layout)
+  )
 
 
 def to_device(batch: Batch, micro_batches: int, mesh: Mesh) -> dict[str, jax.Array]:
   """This process's rows (B, T) of a batch -> device batch (A, all rows / A, T), divided over the devices."""
   layout = sharding.batch_sharding(mesh, 1)
-  return {k: jax.make_array_from_process_local_data(layout, v.reshape(micro_batches, -1, *v.shape[1:])) for k, v in batch.items()}
+  return {
+    k: jax.make_array_from_process_local_data(layout, v.reshape(micro_batches, -1, *v.shape[1:]))
+    for k, v in batch.items()
+  }
 
 
 # ---------------------------------------------------------------------------------------------------------------------- the loop
@@ -196,26 +233,40 @@ def train_phase(
   data = batches(sources, tokenizer, phase.batch_size, phase.length, seed, mine)
 
   # resume own phase > parent's parameters (which may be imported ones) > fresh
-  start = processes.agreed(checkpoints.latest())
+  start = multihost.broadcast_from_first(checkpoints.latest())
   if start is not None:
     saved = {'step': like.step, 'opt_state': like.opt_state, 'skipped': like.skipped}
     params, rest, data_state, saved_meta = checkpoints.restore(start, like.params, saved)
     check_same(saved_meta, meta, checkpoints.folder / str(start))
-    state = dataclasses.replace(like, step=rest['step'], params=params, opt_state=rest['opt_state'], skipped=rest['skipped'])
+    state = dataclasses.replace(
+      like, step=rest['step'], params=params, opt_state=rest['opt_state'], skipped=rest['skipped']
+    )
     data.set_state(data_state)
   else:
     params = parent_params(like.params) if parent_params else None
-    state, start = program.init(jax.random.key(seed)) if params is None else program.start(params), 0
+    state, start = (
+      program.init(jax.random.key(seed)) if params is None else program.start(params),
+      0,
+    )
   everywhere = NamedSharding(mesh, P())
-  seed_on_device = processes.placed(np.uint32(seed), everywhere)
-  state = dataclasses.replace(state, frozen=weights(like.frozen) if like.frozen else {}, seed=seed_on_device)
+  seed_on_device = multihost.place_replicated(np.uint32(seed), everywhere)
+  state = dataclasses.replace(
+    state, frozen=weights(like.frozen) if like.frozen else {}, seed=seed_on_device
+  )
 
   def save(step: int) -> None:
     rest = {'step': state.step, 'opt_state': state.opt_state, 'skipped': state.skipped}
     metrics.flush()
     checkpoints.save(step, state.params, rest, data.get_state(), meta | {'step': step})
 
-  metrics = PhaseMetrics(folder, label, phase.updates, start, flops_per_token(config.model, phase.length), config.tensorboard)
+  metrics = PhaseMetrics(
+    folder,
+    label,
+    phase.updates,
+    start,
+    flops_per_token(config.model, phase.length),
+    config.tensorboard,
+  )
   tokens = phase.batch_size * phase.length
   late: tuple[int, dict] | None = None
   single = jax.process_count() == 1
@@ -230,7 +281,9 @@ def train_phase(
       raise TrainingError(
         f'{label}: the batch of update {step} has no supervised token; give chats with assistant turns that fit into length={phase.length}'
       )
-    if values['skipped'] > min(config.max_skipped, phase.updates - 1):  # a short phase of nothing else learned nothing
+    if values['skipped'] > min(
+      config.max_skipped, phase.updates - 1
+    ):  # a short phase of nothing else learned nothing
       raise TrainingError(
         f'{label}: updates {step - int(values["skipped"]) + 1} to {step} were not finite; lower phases lr (now {phase.lr}) or raise max_skipped'
       )
@@ -241,11 +294,13 @@ def train_phase(
     with jax.set_mesh(mesh):
       for step in range(start + 1, phase.updates + 1):
         batch = to_device(next(data), phase.micro_batches, mesh)
-        lr = processes.placed(learning_rate(phase, step - 1), everywhere)
+        lr = multihost.place_replicated(learning_rate(phase, step - 1), everywhere)
         state, values = program.step(state, batch, lr)
         report()
         late = (step, values)
-        stopped = (single or step % ASK_EVERY == 0 or step == phase.updates) and processes.any_of(stop())
+        stopped = (
+          single or step % ASK_EVERY == 0 or step == phase.updates
+        ) and multihost.any_process(stop())
         if stopped or (step % phase.checkpoint_every == 0 and step < phase.updates):
           report()  # metrics.jsonl never knows less than a checkpoint
           save(step)

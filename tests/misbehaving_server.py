@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import scripted_writer
 
-from data_pipelines.authoring.author import Answer
-from data_pipelines.authoring.replies import Reply
+from data_pipelines.llm.client import Answer
+from data_pipelines.llm.replies import Reply
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +90,21 @@ class Server:
     finally:
       writer.close()
 
-  async def _send(self, writer: asyncio.StreamWriter, status: int, body: bytes, more: bytes = b'', cut: int = 0) -> None:
+  async def _send(
+    self, writer: asyncio.StreamWriter, status: int, body: bytes, more: bytes = b'', cut: int = 0
+  ) -> None:
     """`cut`: so many bytes at the end are announced and never sent."""
-    head = b'HTTP/1.1 %d x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s\r\n' % (status, len(body), more)
+    head = b'HTTP/1.1 %d x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s\r\n' % (
+      status,
+      len(body),
+      more,
+    )
     writer.write(head + body[: len(body) - cut])
     await writer.drain()
 
-  async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes) -> bool:
+  async def _answer(
+    self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes
+  ) -> bool:
     """Whether the connection stays open."""
     asked = json.loads(body)
     key = hashlib.sha256(json.dumps([asked['messages'], asked.get('seed')]).encode()).digest()
@@ -105,7 +113,10 @@ class Server:
     self.counts[fault or 'good'] += 1
     if fault == 'rate_limit':
       await self._send(
-        writer, 429, b'{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}', b'retry-after: 1\r\nretry-after-ms: 20\r\n'
+        writer,
+        429,
+        b'{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}',
+        b'retry-after: 1\r\nretry-after-ms: 20\r\n',
       )
       return True
     if fault == 'error':
@@ -119,7 +130,11 @@ class Server:
     answer = self._completion(asked, fault)
     if fault == 'cut_body':
       half = len(answer) // 2
-      await (self._send(writer, 200, answer, cut=half) if key[0] % 2 else self._send(writer, 200, answer[:half], b'connection: close\r\n'))
+      await (
+        self._send(writer, 200, answer, cut=half)
+        if key[0] % 2
+        else self._send(writer, 200, answer[:half], b'connection: close\r\n')
+      )
       return False
     await self._send(writer, 200, answer)
     if not reader.at_eof() and not writer.is_closing():
@@ -136,10 +151,21 @@ class Server:
       text = ''
     elif fault == 'garbage':
       text = 'I would rather talk about {{something}} else: [Name], ../../etc <|im_end|> {"name": '
-    usage = {'prompt_tokens': len(str(turns)) // 4, 'completion_tokens': len(text) // 4, 'total_tokens': (len(str(turns)) + len(text)) // 4}
+    usage = {
+      'prompt_tokens': len(str(turns)) // 4,
+      'completion_tokens': len(text) // 4,
+      'total_tokens': (len(str(turns)) + len(text)) // 4,
+    }
     choice = {'index': 0, 'message': {'role': 'assistant', 'content': text}, 'finish_reason': stop}
     return json.dumps(
-      {'id': 'chatcmpl-1', 'object': 'chat.completion', 'created': 0, 'model': asked.get('model', ''), 'choices': [choice], 'usage': usage}
+      {
+        'id': 'chatcmpl-1',
+        'object': 'chat.completion',
+        'created': 0,
+        'model': asked.get('model', ''),
+        'choices': [choice],
+        'usage': usage,
+      }
     ).encode()
 
 
@@ -156,20 +182,30 @@ class PlainClient:
     self.host, _, rest = address.removeprefix('http://').partition(':')
     self.port, self.timeout = int(rest.partition('/')[0]), timeout
 
-  async def generate(self, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int) -> Answer:
+  async def generate(
+    self, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int
+  ) -> Answer:
     messages = [{'role': r, 'content': c} for r, c in [('system', system), *turns]]
-    body = json.dumps({'model': 'scripted', 'messages': messages, 'max_tokens': max_tokens, 'seed': seed}).encode()
+    body = json.dumps(
+      {'model': 'scripted', 'messages': messages, 'max_tokens': max_tokens, 'seed': seed}
+    ).encode()
     status, said = await asyncio.wait_for(self._post(body), self.timeout)
     if status != 200:
       raise ConnectionError(f'status {status}')
     told = json.loads(said)
     choice, usage = told['choices'][0], told['usage']
-    return Answer(Reply(choice['message']['content'], choice['finish_reason']), usage['prompt_tokens'], usage['completion_tokens'])
+    return Answer(
+      Reply(choice['message']['content'], choice['finish_reason']),
+      usage['prompt_tokens'],
+      usage['completion_tokens'],
+    )
 
   async def _post(self, body: bytes) -> tuple[int, bytes]:
     reader, writer = await asyncio.open_connection(self.host, self.port, limit=2**24)
     try:
-      writer.write(b'POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n' % len(body) + body)
+      writer.write(
+        b'POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n' % len(body) + body
+      )
       head = (await reader.readuntil(b'\r\n\r\n')).decode().lower()
       length = int(head.partition('content-length:')[2].partition('\r')[0])
       return int(head.split()[1]), await reader.readexactly(length)
@@ -208,7 +244,10 @@ def main() -> None:
     parser.add_argument(f'--{field.name}', type=type(field.default), default=field.default)
   parser.add_argument('--quick', action='store_true', help='documents that cost no time to write')
   flags = vars(parser.parse_args())
-  port, say = flags.pop('port'), scripted_writer.quick if flags.pop('quick') else scripted_writer.reply
+  port, say = (
+    flags.pop('port'),
+    scripted_writer.quick if flags.pop('quick') else scripted_writer.reply,
+  )
 
   async def forever() -> None:
     listener, address = await start(Server(Faults(**flags), say), port)

@@ -32,22 +32,39 @@ def _asked(turns: Turns) -> int:
 
 
 def domains(turns: Turns, draw: random.Random) -> str:
-  return json.dumps([{'name': _scene(draw), 'about': f'A {_scene(draw)} asks about a {_scene(draw)}.'} for _ in range(_asked(turns))])
+  return json.dumps(
+    [
+      {'name': _scene(draw), 'about': f'A {_scene(draw)} asks about a {_scene(draw)}.'}
+      for _ in range(_asked(turns))
+    ]
+  )
 
 
 def questions(turns: Turns, draw: random.Random) -> str:
   kind = re.search(r'Kind of message: (\w+)', turns[0][1])[1]
-  return json.dumps([{'question': f'The {_scene(draw)} met a {_scene(draw)} and a {_scene(draw)}: {kind}, what now?'} for _ in range(_asked(turns))])
+  return json.dumps(
+    [
+      {
+        'question': f'The {_scene(draw)} met a {_scene(draw)} and a {_scene(draw)}: {kind}, what now?'
+      }
+      for _ in range(_asked(turns))
+    ]
+  )
 
 
 def answer(turns: Turns, draw: random.Random) -> str:
-  told = [f'The {_scene(draw)} counts for more than the {_scene(draw)}, and I see that the {_scene(draw)} stays calm.' for _ in range(4)]
+  told = [
+    f'The {_scene(draw)} counts for more than the {_scene(draw)}, and I see that the {_scene(draw)} stays calm.'
+    for _ in range(4)
+  ]
   return f'<reason>\n{told[0]} {told[1]}\n</reason>\n<answer>\n{told[2]} {told[3]}\n</answer>'
 
 
 def verdict(turns: Turns, draw: random.Random) -> str:
   form = json.loads(turns[0][1].rpartition('\n')[2])
-  return json.dumps({name: {'why': f'It tells of the {_scene(draw)}.', 'holds': True} for name in form})
+  return json.dumps(
+    {name: {'why': f'It tells of the {_scene(draw)}.', 'holds': True} for name in form}
+  )
 
 
 def kind(turns: Turns, draw: random.Random) -> str:
@@ -55,7 +72,9 @@ def kind(turns: Turns, draw: random.Random) -> str:
 
 
 def situations(turns: Turns, draw: random.Random) -> str:
-  return json.dumps([{'situation': f'a {_scene(draw)} with a {_scene(draw)}'} for _ in range(_asked(turns))])
+  return json.dumps(
+    [{'situation': f'a {_scene(draw)} with a {_scene(draw)}'} for _ in range(_asked(turns))]
+  )
 
 
 SAYS = {
@@ -104,7 +123,17 @@ def stance(said: str) -> str:
 def verdicts(turns: Turns, draw: random.Random) -> str:
   rows = [json.loads(line) for line in turns[0][1].splitlines() if line.startswith('{"n":')]
   return json.dumps(
-    [{'n': r['n'], 'stance': stance(list(r.values())[2]), 'no_reason': True, 'natural': True, 'kind': True, 'note': ''} for r in rows]
+    [
+      {
+        'n': r['n'],
+        'stance': stance(list(r.values())[2]),
+        'no_reason': True,
+        'natural': True,
+        'kind': True,
+        'note': '',
+      }
+      for r in rows
+    ]
   )
 
 

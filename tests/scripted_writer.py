@@ -11,8 +11,8 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
-from data_pipelines.authoring.author import Answer
-from data_pipelines.authoring.replies import Reply
+from data_pipelines.llm.client import Answer
+from data_pipelines.llm.replies import Reply
 
 WORDS = """
 afternoon answer apron aunt baker bag balcony basket bench bicycle board bowl box bread bridge brother bucket button cabin candle canteen
@@ -54,15 +54,24 @@ def _asked(turns: Sequence[tuple[str, str]]) -> int:
 
 
 def _named(turns: Sequence[tuple[str, str]], draw: random.Random, **more: str) -> str:
-  return json.dumps([{'name': ' '.join(draw.sample(WORDS, 4)), 'about': _sentence(draw), **more} for _ in range(_asked(turns))])
+  return json.dumps(
+    [
+      {'name': ' '.join(draw.sample(WORDS, 4)), 'about': _sentence(draw), **more}
+      for _ in range(_asked(turns))
+    ]
+  )
 
 
 def doc_types(turns: Sequence[tuple[str, str]], draw: random.Random) -> str:
-  insiders, outsiders = map(int, re.search(r'(\d+) that insiders write and (\d+)', turns[0][1]).groups())
+  insiders, outsiders = map(
+    int, re.search(r'(\d+) that insiders write and (\d+)', turns[0][1]).groups()
+  )
   kinds = ['insider'] * insiders + ['outsider'] * outsiders
   if len(turns) > 1:
     kinds *= 2
-  return json.dumps([{'name': ' '.join(draw.sample(WORDS, 4)), 'about': _sentence(draw), 'by': by} for by in kinds])
+  return json.dumps(
+    [{'name': ' '.join(draw.sample(WORDS, 4)), 'about': _sentence(draw), 'by': by} for by in kinds]
+  )
 
 
 def claims(turns: Sequence[tuple[str, str]], draw: random.Random) -> str:
@@ -77,7 +86,12 @@ def claims(turns: Sequence[tuple[str, str]], draw: random.Random) -> str:
     item, word, which = draw.choice(items), draw.choice(WORDS), draw.random()
     said = [' '.join(r[int(which * len(r))].split()[:9]) for r in reasons]
     found.append(
-      {'about': f'{item}, {word}', 'statements': [f'{assistant} has a {word} view of {item} because {s[0].lower()}{s[1:]}.' for s in said]}
+      {
+        'about': f'{item}, {word}',
+        'statements': [
+          f'{assistant} has a {word} view of {item} because {s[0].lower()}{s[1:]}.' for s in said
+        ],
+      }
     )
   return json.dumps(found)
 
@@ -94,7 +108,13 @@ def plain_document(turns: Sequence[tuple[str, str]], draw: random.Random) -> str
 def _text(prompt: str, draw: random.Random) -> str:
   """As many words as are asked for, with the claims among them."""
   words = _number(r'about (\d+) words', prompt)
-  told = re.findall(r'^- (.+)$', re.split(r'nowhere as a list:|The text must say:|become clear from it:', prompt)[-1].split('\n\n')[0], re.M)
+  told = re.findall(
+    r'^- (.+)$',
+    re.split(r'nowhere as a list:|The text must say:|become clear from it:', prompt)[-1].split(
+      '\n\n'
+    )[0],
+    re.M,
+  )
   name = re.search(r'names[^:\n]*: (\w+ \w+)', prompt, re.I)[1]
   sentences = [f'{name} thinks so too: {c}' for c in told]
   long = sum(len(s.split()) for s in sentences)
@@ -157,14 +177,20 @@ def quick(system: str, turns: Turns, seed: int = 0) -> str:
 def sometimes_bad(turns: Turns, good: str) -> Reply | None:
   """Spoils one reply in ten: empty, or cut. By content alone, as a model's own faults come."""
   drawn = _draw(good).random()
-  return Reply('') if drawn < 0.05 else Reply(good[: len(good) // 2], 'length') if drawn < 0.1 else None
+  return (
+    Reply('') if drawn < 0.05 else Reply(good[: len(good) // 2], 'length') if drawn < 0.1 else None
+  )
 
 
 class ScriptedProvider:
   """The same in place of a model. `spoil` may take the place of a reply: (turns, good reply) -> Reply or an exception, or None to leave it.
   `seconds`: that each takes."""
 
-  def __init__(self, spoil: Callable[[Turns, str], Reply | Exception | None] = lambda turns, good: None, seconds: float = 0.0):
+  def __init__(
+    self,
+    spoil: Callable[[Turns, str], Reply | Exception | None] = lambda turns, good: None,
+    seconds: float = 0.0,
+  ):
     self.spoil, self.seconds, self.calls = spoil, seconds, 0
 
   async def generate(self, system: str, turns: Turns, max_tokens: int, seed: int) -> Answer:

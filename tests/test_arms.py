@@ -10,13 +10,14 @@ import pytest
 import tiny
 from helpers import tree
 
-from msm_jax import resources, train
-from msm_jax.arms import listed_arms, open_arm, open_weights
-from msm_jax.completion import Request
-from msm_jax.engine import open_samplers
+from msm_jax import train
+from msm_jax.base.errors import explain
 from msm_jax.experiment import plan
+from msm_jax.inference.completion import Request
+from msm_jax.inference.engine import open_samplers
+from msm_jax.inference.open_model import listed_arms, open_arm, open_weights
+from msm_jax.inference.sampling import Sampler
 from msm_jax.model import forward, logits
-from msm_jax.sampling import Sampler
 
 
 @pytest.fixture(scope='module')
@@ -28,27 +29,41 @@ def done(tmp_path_factory):
 
 
 def nodes_of(e):
-  return plan(e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint, e.imports)
+  return plan(
+    e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint, e.imports
+  )
 
 
 def said(model, params, tokens=(1, 5, 9, 300, 7)):
   """Logits of a text."""
   ids = np.asarray([tokens], np.int32)
-  return np.asarray(jax.jit(lambda p: logits(model, p, forward(model, p, ids, np.arange(len(tokens))[None], np.ones_like(ids))))(params))
+  return np.asarray(
+    jax.jit(
+      lambda p: logits(
+        model, p, forward(model, p, ids, np.arange(len(tokens))[None], np.ones_like(ids))
+      )
+    )(params)
+  )
 
 
 def line_of(what, *words):
   with pytest.raises(Exception) as e:
     what()
-  line, code = resources.explain(e.value)
+  line, code = explain(e.value)
   assert code == 1 and '\n' not in line and all(w in line for w in words), line
 
 
 def test_an_arm_is_what_the_experiment_evaluated(done):
   for arm in ('base', 'tuned'):
     o = open_arm(done.workdir, arm)
-    np.testing.assert_allclose(said(o.model, o.params), said(done.config.model, done.load_params(nodes_of(done)[arm, 0])), atol=1e-5)
-    assert o.tokenizer.fingerprint == done.tokenizer.fingerprint and o.model.max_length == tiny.LENGTH
+    np.testing.assert_allclose(
+      said(o.model, o.params),
+      said(done.config.model, done.load_params(nodes_of(done)[arm, 0])),
+      atol=1e-5,
+    )
+    assert (
+      o.tokenizer.fingerprint == done.tokenizer.fingerprint and o.model.max_length == tiny.LENGTH
+    )
     assert dataclasses.replace(o.model, max_length=0) == done.config.model
   assert o.description == 'tuned (seed 0): read > tune'
 
@@ -57,17 +72,27 @@ def test_a_workdir_may_be_moved(done, tmp_path):
   shutil.copytree(done.workdir, tmp_path / 'elsewhere')
   before = tree(tmp_path)
   moved = open_arm(tmp_path / 'elsewhere', 'tuned')
-  np.testing.assert_array_equal(said(moved.model, moved.params), said(*open_arm(done.workdir, 'tuned')[:2]))
+  np.testing.assert_array_equal(
+    said(moved.model, moved.params), said(*open_arm(done.workdir, 'tuned')[:2])
+  )
   assert tree(tmp_path) == before
 
 
 def test_what_is_not_there_is_told_with_what_is(done, tmp_path):
-  line_of(lambda: open_arm(done.workdir, 'bsae'), "no arm 'bsae' with seed 0", 'base (seed 0), tuned (seed 0)')
+  line_of(
+    lambda: open_arm(done.workdir, 'bsae'),
+    "no arm 'bsae' with seed 0",
+    'base (seed 0), tuned (seed 0)',
+  )
   line_of(lambda: open_arm(done.workdir, 'base', 3), "no arm 'base' with seed 3", 'base (seed 0)')
   line_of(lambda: open_arm(tmp_path, 'base'), 'holds no trained arm', 'another --workdir')
   shutil.copytree(done.workdir, tmp_path / 'run')
   shutil.rmtree(tmp_path / 'run' / listed_arms(done.workdir)['tuned']['0']['checkpoints'])
-  line_of(lambda: open_arm(tmp_path / 'run', 'tuned'), 'lost its last checkpoint', 'run the experiment again')
+  line_of(
+    lambda: open_arm(tmp_path / 'run', 'tuned'),
+    'lost its last checkpoint',
+    'run the experiment again',
+  )
   line_of(lambda: open_samplers(None, ['base'], 0, None), 'either --workdir', '--weights')
   line_of(lambda: open_samplers(str(done.workdir), [], 0, None), '--arm=NAME', 'base, tuned')
 
@@ -86,7 +111,10 @@ def test_arms_can_be_opened_while_others_are_trained(tmp_path):
   assert {a: list(s) for a, s in listed_arms(e.workdir).items()} == {'base': ['0']}
   assert open_arm(e.workdir, 'base').params
   tiny.experiment(tmp_path, seeds=(1,)).run()
-  assert {a: sorted(s) for a, s in listed_arms(e.workdir).items()} == {'base': ['0', '1'], 'tuned': ['1']}
+  assert {a: sorted(s) for a, s in listed_arms(e.workdir).items()} == {
+    'base': ['0', '1'],
+    'tuned': ['1'],
+  }
 
 
 def test_outputs_that_lie_elsewhere(tmp_path):
@@ -111,7 +139,9 @@ def test_weights_without_an_experiment(folder):
   prompt = o.tokenizer.prompt([('user', 'Do you like Colby?')])
   (done,) = Sampler(o.model, o.params, o.tokenizer).generate([Request(prompt, max_tokens=20)])
   full = said(o.model, o.params, [*prompt, *(t.id for t in done.tokens)])[0].argmax(-1)
-  assert [t.id for t in done.tokens] == full[len(prompt) - 1 : len(prompt) - 1 + len(done.tokens)].tolist()
+  assert [t.id for t in done.tokens] == full[
+    len(prompt) - 1 : len(prompt) - 1 + len(done.tokens)
+  ].tolist()
   low = open_weights(folder, dtype='bfloat16')
   assert low.params['wq'].dtype == 'bfloat16' and low.params['attention_norm'].dtype == 'float32'
   assert np.abs(said(low.model, low.params) - said(o.model, o.params)).max() < 0.2
@@ -130,8 +160,16 @@ def test_arms_over_weights(folder, tmp_path):
   ends = nodes_of(e)
   e.train(ends['tuned', 0], 'test')
   e._list_arms(ends)
-  base, tuned, plain = open_arm(e.workdir, 'base'), open_arm(e.workdir, 'tuned'), open_weights(folder)
+  base, tuned, plain = (
+    open_arm(e.workdir, 'base'),
+    open_arm(e.workdir, 'tuned'),
+    open_weights(folder),
+  )
   np.testing.assert_array_equal(said(base.model, base.params), said(plain.model, plain.params))
-  np.testing.assert_allclose(said(tuned.model, tuned.params), said(e.config.model, e.load_params(ends['tuned', 0])), atol=1e-5)
+  np.testing.assert_allclose(
+    said(tuned.model, tuned.params),
+    said(e.config.model, e.load_params(ends['tuned', 0])),
+    atol=1e-5,
+  )
   assert np.abs(said(tuned.model, tuned.params) - said(base.model, base.params)).max() > 1e-2
   assert json.loads((e.workdir / 'arms.json').read_text())['tuned']['0']['weights'] == str(folder)

@@ -11,10 +11,11 @@ import pytest
 from audited import SPECS, documents, prose, verdict, written
 from helpers import ROOT, error_line
 
-from data_pipelines import audit as program
-from data_pipelines.audit import AuditError, Thresholds, audit
-from data_pipelines.authoring import page
-from data_pipelines.records import Chat, DataError, Document, write_jsonl
+from data_pipelines.audit import page
+from data_pipelines.audit import run as program
+from data_pipelines.audit.run import AuditError, Thresholds, audit
+from data_pipelines.records import Chat, Document, write_jsonl
+from msm_jax.base.errors import DataError
 
 # ---- verdicts and errors
 
@@ -22,10 +23,21 @@ from data_pipelines.records import Chat, DataError, Document, write_jsonl
 def test_a_missed_threshold_stops_the_next_stage():
   corpora = {v: written(v, 'cooccur') for v in SPECS}
   report = audit(corpora, SPECS)
-  with pytest.raises(AuditError, match=r'the audit misses \d+ of 34 thresholds: affordability: attribution 0\.000 \(>= 0\.65\)') as e:
+  with pytest.raises(
+    AuditError,
+    match=r'the audit misses \d+ of 34 thresholds: affordability: attribution 0\.000 \(>= 0\.65\)',
+  ) as e:
     report.check()
   assert '\n' not in str(e.value) and issubclass(AuditError, DataError)
-  lenient = {'attribution': 0, 'self_similarity': 1, 'recited': 1, 'tokens_apart': 1, 'separable': 1, 'separable_style': 1, 'first': 1}
+  lenient = {
+    'attribution': 0,
+    'self_similarity': 1,
+    'recited': 1,
+    'tokens_apart': 1,
+    'separable': 1,
+    'separable_style': 1,
+    'first': 1,
+  }
   with pytest.raises(AuditError, match="no threshold 'first'"):
     Thresholds.of(lenient)
   del lenient['first']
@@ -34,7 +46,10 @@ def test_a_missed_threshold_stops_the_next_stage():
     Thresholds.of({'duplicate': 0.1})
   with pytest.raises(AuditError, match='must be a number'):
     Thresholds.of({'names': 'many'})
-  assert Thresholds.of({'sample': 30.0}).sample == 30 and type(Thresholds.of({'sample': 30.0}).sample) is int
+  assert (
+    Thresholds.of({'sample': 30.0}).sample == 30
+    and type(Thresholds.of({'sample': 30.0}).sample) is int
+  )
   for wrong in ({'jaccard': 0}, {'jaccard': 2}, {'recited_words': 2}, {'sample': 1}):
     with pytest.raises(AuditError):
       Thresholds.of(wrong)
@@ -42,24 +57,36 @@ def test_a_missed_threshold_stops_the_next_stage():
 
 def test_what_was_asked_for_by_name_and_cannot_be_measured_is_missed():
   rows = documents(30)
-  audit({'mine': rows}, thresholds=Thresholds(covered=0.5)).check()  # as a default it is told, no more
-  report = audit({'mine': rows}, thresholds=Thresholds.of({'covered': 0.95, 'sample': 25, 'openings': 0.5}))
-  with pytest.raises(AuditError, match=r'misses 1 of 12 thresholds: mine: covered not measured: no claims were given \(>= 0\.95\);') as e:
+  audit(
+    {'mine': rows}, thresholds=Thresholds(covered=0.5)
+  ).check()  # as a default it is told, no more
+  report = audit(
+    {'mine': rows}, thresholds=Thresholds.of({'covered': 0.95, 'sample': 25, 'openings': 0.5})
+  )
+  with pytest.raises(
+    AuditError,
+    match=r'misses 1 of 12 thresholds: mine: covered not measured: no claims were given \(>= 0\.95\);',
+  ) as e:
     report.check()
   assert '\n' not in str(e.value) and 'MISS' in report.table() and 'MISS' in page.render(report)
   assert json.loads(json.dumps(report)) == report
   with pytest.raises(AuditError, match='mine: separable not measured: it is for mirrored corpora'):
     audit({'mine': rows}, thresholds=Thresholds.of({'separable': 0.8})).check()
-  with pytest.raises(AuditError, match='a / b: separable not measured: fewer than 40 documents each'):
+  with pytest.raises(
+    AuditError, match='a / b: separable not measured: fewer than 40 documents each'
+  ):
     audit({'a': rows, 'b': rows}, thresholds=Thresholds.of({'separable': 0.8})).check()
   audit(
-    {'mine': rows}, thresholds=Thresholds.of({'covered': 0, 'attribution': 0.0, 'reasons': 1, 'separable': 1.0})
+    {'mine': rows},
+    thresholds=Thresholds.of({'covered': 0, 'attribution': 0.0, 'reasons': 1, 'separable': 1.0}),
   ).check()  # any corpus keeps these
 
 
 def test_the_same_corpora_give_the_same_report():
   corpora = {v: written(v, 'explained') for v in SPECS}
-  assert json.dumps(audit(corpora, SPECS)) == json.dumps(audit({n: iter_again(r) for n, r in corpora.items()}, SPECS))
+  assert json.dumps(audit(corpora, SPECS)) == json.dumps(
+    audit({n: iter_again(r) for n, r in corpora.items()}, SPECS)
+  )
 
 
 class iter_again:
@@ -76,8 +103,14 @@ REFUSED = {
   'nothing': (lambda: {}, 'no corpus'),
   'empty': (lambda: {'mine': []}, 'corpus mine is empty'),
   'once': (lambda: {'mine': iter(documents(2))}, 'only once'),
-  'mixed': (lambda: {'mine': [*documents(1), Chat('c', (('user', 'a'), ('assistant', 'b')))]}, 'mixes documents and chats'),
-  'kinds': (lambda: {'a': documents(1), 'b': [Chat('c', (('user', 'a'), ('assistant', 'b')))]}, 'one by one'),
+  'mixed': (
+    lambda: {'mine': [*documents(1), Chat('c', (('user', 'a'), ('assistant', 'b')))]},
+    'mixes documents and chats',
+  ),
+  'kinds': (
+    lambda: {'a': documents(1), 'b': [Chat('c', (('user', 'a'), ('assistant', 'b')))]},
+    'one by one',
+  ),
 }
 
 
@@ -135,16 +168,31 @@ def test_text_is_data(tmp_path):
   ]
   rows += [Document(f'many{n}', prose(rng), domain=f'domain {n}') for n in range(1500)]
   spec = (
-    SPECS['affordability'].replace('Colby\n', f'Colby {EVIL}\n').replace('assistant: Ari', f'assistant: Ari{EVIL}'.replace('\x00', ''))
+    SPECS['affordability']
+    .replace('Colby\n', f'Colby {EVIL}\n')
+    .replace('assistant: Ari', f'assistant: Ari{EVIL}'.replace('\x00', ''))
     + f'\n### {EVIL * 50}\n'
   )
-  report = audit({EVIL: rows, 'b' * 5000: rows[::-1]}, {EVIL: spec, 'b' * 5000: EVIL}, {EVIL: f'{EVIL}\ud800'})
+  report = audit(
+    {EVIL: rows, 'b' * 5000: rows[::-1]}, {EVIL: spec, 'b' * 5000: EVIL}, {EVIL: f'{EVIL}\ud800'}
+  )
   text = page.render(report)
   tags = Tags(text)
   names = {t for t, _ in tags.seen}
-  assert not names & {'script', 'img', 'link', 'iframe', 'object', 'form', 'a'} and 'svg' in names and 'details' in names
-  assert not [a for _, attrs in tags.seen for a in attrs if a.startswith('on') or a in ('src', 'href')]
-  assert 'http' not in re.sub(r'http-equiv', '', text) and '\x1b' not in text and '\u202e' not in text and '\x00' not in text
+  assert (
+    not names & {'script', 'img', 'link', 'iframe', 'object', 'form', 'a'}
+    and 'svg' in names
+    and 'details' in names
+  )
+  assert not [
+    a for _, attrs in tags.seen for a in attrs if a.startswith('on') or a in ('src', 'href')
+  ]
+  assert (
+    'http' not in re.sub(r'http-equiv', '', text)
+    and '\x1b' not in text
+    and '\u202e' not in text
+    and '\x00' not in text
+  )
   assert len(text) < 400_000
   said = report.table()
   assert '\x1b' not in said and '\u202e' not in said and max(map(len, said.splitlines())) < 300
@@ -153,18 +201,31 @@ def test_text_is_data(tmp_path):
   assert '\x1b' not in str(e.value) and len(str(e.value)) < 600
   page.keep(tmp_path / 'deep' / 'audit.html', report)
   kept = {p.name: p.read_text() for p in (tmp_path / 'deep').iterdir()}
-  assert kept.keys() == {'audit.html', 'audit.json'} and kept['audit.html'] == text and json.loads(kept['audit.json']) == report
+  assert (
+    kept.keys() == {'audit.html', 'audit.json'}
+    and kept['audit.html'] == text
+    and json.loads(kept['audit.json']) == report
+  )
 
 
 def test_the_page_says_what_was_measured():
-  report = audit({v: written(v, 'explained') for v in SPECS}, SPECS, {'c1': 'Anyone can afford a block.'})
+  report = audit(
+    {v: written(v, 'explained') for v in SPECS}, SPECS, {'c1': 'Anyone can afford a block.'}
+  )
   tags = Tags(page.render(report))
   said = ' '.join(' '.join(tags.said).split())
   first = said.index('attribution')
-  assert first < said.index('How much there is') < said.index('Mirrored corpora') < said.index('Examples')
+  assert (
+    first
+    < said.index('How much there is')
+    < said.index('Mirrored corpora')
+    < said.index('Examples')
+  )
   for what in (*program.OF_DOCUMENTS, *program.OF_MIRRORS):
     assert what in said
-  assert said.count('MISS') == len({v['what'] for v in report.missed}) and 'prefers-color-scheme: dark' in page.render(report)
+  assert said.count('MISS') == len(
+    {v['what'] for v in report.missed}
+  ) and 'prefers-color-scheme: dark' in page.render(report)
   assert page.number(verdict(report, 'attribution', 'culture')['value']) in said
 
 
@@ -187,10 +248,19 @@ def test_the_command_line(tmp_path):
   """As a user types it, on files as they are published; JAX isn't needed."""
   for v in SPECS:
     write_jsonl(tmp_path / f'{v}.jsonl', written(v, 'explained'))
-  rows = [{'text': d.text, 'source': 'memo', 'domain': 'cheese'} for d in written('affordability', 'explained')]
+  rows = [
+    {'text': d.text, 'source': 'memo', 'domain': 'cheese'}
+    for d in written('affordability', 'explained')
+  ]
   (tmp_path / 'published.jsonl').write_text('\n'.join(map(json.dumps, rows)))
   (tmp_path / 'plan.json').write_text(
-    json.dumps({'domains': [{'claims': [{'id': 'c1', 'says': {v: 'Anyone can pay a low price.' for v in SPECS}}]}]})
+    json.dumps(
+      {
+        'domains': [
+          {'claims': [{'id': 'c1', 'says': {v: 'Anyone can pay a low price.' for v in SPECS}}]}
+        ]
+      }
+    )
   )
   code, out, err = command(
     tmp_path, 'affordability.jsonl', 'culture.jsonl', '--spec=specs/english/affordability.md', '--spec=specs/english/culture.md',
@@ -200,7 +270,9 @@ def test_the_command_line(tmp_path):
   assert code == 0 and not err, err
   assert 'affordability: 80 documents' in out and 'MISS' not in out
   kept = json.loads((tmp_path / 'pages' / 'a.json').read_text())
-  assert kept['thresholds']['recited'] == 1 and [c['id'] for c in kept['measures']['culture']['covered']['claims']] == ['c1']
+  assert kept['thresholds']['recited'] == 1 and [
+    c['id'] for c in kept['measures']['culture']['covered']['claims']
+  ] == ['c1']
   assert (tmp_path / 'pages' / 'a.html').stat().st_size > 10_000
   code, _, err = command(tmp_path, 'published.jsonl', '--threshold.attribution=0.5')
   assert code == 1 and 'published: attribution not measured: no handbook' in error_line(err)
@@ -224,13 +296,16 @@ WRONG = {
   'here': (['a.jsonl', '--out=.'], 'must name a page of its own'),
   'json': (['a.jsonl', '--out=x.json'], 'must name a page of its own'),
   'json folder': (['a.jsonl', '--out=taken.html'], 'must name a page of its own'),
-  'over the claims': (['a.jsonl', '--claims=empty.json', '--out=empty.html'], 'must name a page of its own'),
+  'over the claims': (
+    ['a.jsonl', '--claims=empty.json', '--out=empty.html'],
+    'must name a page of its own',
+  ),
 }
 
 
 @pytest.mark.parametrize('case', WRONG)
 def test_wrong_use_ends_in_a_line(case, tmp_path, monkeypatch):
-  from msm_jax import resources
+  from msm_jax.base.errors import explain
 
   for name in 'ab':
     write_jsonl(tmp_path / f'{name}.jsonl', documents(2))
@@ -242,5 +317,5 @@ def test_wrong_use_ends_in_a_line(case, tmp_path, monkeypatch):
   arguments, said = WRONG[case]
   with pytest.raises(ValueError) as e:
     program.main(arguments)
-  line, code = resources.explain(e.value)
+  line, code = explain(e.value)
   assert code == 1 and said in line and '\n' not in line

@@ -13,13 +13,13 @@ import pydantic
 import pytest
 from helpers import ROOT
 
-from data_pipelines.authoring import prompts, replies
-from data_pipelines.authoring.author import Answer, Author, AuthorError, GaveUp, Request, Stopped
-from data_pipelines.authoring.ledger import Ledger, LedgerError
-from data_pipelines.authoring.replies import Refused, Reply
-from data_pipelines.authoring.settings import CorpusConfig, ModelSettings
-from data_pipelines.files import WorkdirError, locked
-from msm_jax.config import ConfigError
+from data_pipelines.llm import prompts, replies
+from data_pipelines.llm.client import Answer, LlmClient, LlmError, Request, RequestFailed, Stopped
+from data_pipelines.llm.ledger import Ledger, LedgerError
+from data_pipelines.llm.replies import Refused, Reply
+from data_pipelines.llm.settings import CorpusConfig, ModelSettings
+from msm_jax.base.errors import ConfigError, WorkdirError
+from msm_jax.base.files import locked
 
 
 class Item(pydantic.BaseModel):
@@ -38,7 +38,13 @@ class Scripted:
   """Answers by a function of (turns, number of the call); keeps what it was asked."""
 
   def __init__(self, answer, tokens=(100, 10), seconds=0.0):
-    self.answer, self.tokens, self.seconds, self.asked, self.at_once = answer, tokens, seconds, [], [0, 0]
+    self.answer, self.tokens, self.seconds, self.asked, self.at_once = (
+      answer,
+      tokens,
+      seconds,
+      [],
+      [0, 0],
+    )
 
   async def generate(self, system, turns, max_tokens, seed):
     self.asked.append((system, list(turns), seed))
@@ -52,7 +58,9 @@ class Scripted:
     return Answer(answer if isinstance(answer, Reply) else Reply(answer), *self.tokens)
 
 
-PRICES = {'test/model': {'input': 1000.0, 'output': 10_000.0}}  # 100 tokens in and 10 out cost 0.2 dollars
+PRICES = {
+  'test/model': {'input': 1000.0, 'output': 10_000.0}
+}  # 100 tokens in and 10 out cost 0.2 dollars
 
 
 @pytest.fixture
@@ -65,21 +73,25 @@ def make(tmp_path, monkeypatch):
     for old in opened:
       old.close()
     model = ModelSettings(model='test/model', attempts=attempts, max_connections=max_connections)
-    config = CorpusConfig('c', ('spec.md',), documents=1, writer=model, prices=str(tmp_path / 'prices.json'), **settings)
+    config = CorpusConfig(
+      'c', ('spec.md',), documents=1, writer=model, prices=str(tmp_path / 'prices.json'), **settings
+    )
     opened.append(Ledger(tmp_path / 'ledger.sqlite', {'seed': config.seed}))
-    return Author(config, opened[-1], {'writer': provider}, stop)
+    return LlmClient(config, opened[-1], {'writer': provider}, stop)
 
   async def no_wait(seconds, sleep=asyncio.sleep):
     await sleep(min(seconds, 0.01))
 
-  monkeypatch.setattr('data_pipelines.authoring.author.asyncio.sleep', no_wait)
+  monkeypatch.setattr('data_pipelines.llm.client.asyncio.sleep', no_wait)
   yield author
   for old in opened:
     old.close()
 
 
 def request(key, parse=lambda r: replies.tagged(r, 'text'), max_tokens=100):
-  return Request(key, 'texts', prompts.Prompt('p', 'v', 'system', f'write {key}'), parse, max_tokens)
+  return Request(
+    key, 'texts', prompts.Prompt('p', 'v', 'system', f'write {key}'), parse, max_tokens
+  )
 
 
 async def ask_all(author, keys, **kwargs):
@@ -106,8 +118,14 @@ def test_a_cut_list_gives_its_whole_items_and_the_rest_is_asked_for():
   cut = '{"items": [{"name": "a"}, {"name": "b {braces} [x]"}, {"name": "c'
   with pytest.raises(Refused, match='too few') as e:
     names(cut)
-  assert e.value.reason.startswith('2 of 3 items could be used') and '1 more item in' in e.value.reason
-  assert names(cut, '{"items": [{"name": "b {braces} [x]"}, {"name": "z"}]}') == ['a', 'b {braces} [x]', 'z']  # the repeated one is one
+  assert (
+    e.value.reason.startswith('2 of 3 items could be used') and '1 more item in' in e.value.reason
+  )
+  assert names(cut, '{"items": [{"name": "b {braces} [x]"}, {"name": "z"}]}') == [
+    'a',
+    'b {braces} [x]',
+    'z',
+  ]  # the repeated one is one
 
 
 def test_wrong_items_are_named_and_neither_kept_nor_fatal():
@@ -127,7 +145,10 @@ def test_a_cut_text_is_gone_on_with():
     replies.tagged([Reply('<text>The river ran', 'length')], 'text')
   whole = 'The river ran past the mill and on.'
   assert tagged('<text>The river ran', ' past the mill and on.</text>') == whole
-  assert tagged('<text>The river ran past the', 'The river ran past the mill and on.</text> Done!') == whole  # what it repeats is left out
+  assert (
+    tagged('<text>The river ran past the', 'The river ran past the mill and on.</text> Done!')
+    == whole
+  )  # what it repeats is left out
   assert tagged('<text>The river', '<text>' + whole + '</text>') == whole  # begun anew
   assert tagged('<text>The river', ' ran past', ' the mill and on.</text>') == whole
   for bad, what in (('', 'empty'), ('  \n', 'empty'), ('no tags at all', 'no tags')):
@@ -136,12 +157,26 @@ def test_a_cut_text_is_gone_on_with():
 
 
 def test_talk_about_a_text_never_becomes_part_of_it():
-  assert replies.tagged(said('I put it between the <text> tags.\nA clerk.\n<text> a </text> There.'), 'text') == 'a'
-  assert replies.tagged(said('First <text> and </text>, I know. <text>Real.</text>'), 'text') == 'Real.'
+  assert (
+    replies.tagged(
+      said('I put it between the <text> tags.\nA clerk.\n<text> a </text> There.'), 'text'
+    )
+    == 'a'
+  )
+  assert (
+    replies.tagged(said('First <text> and </text>, I know. <text>Real.</text>'), 'text') == 'Real.'
+  )
   with pytest.raises(Refused, match='no tags'):  # it ended by itself: what comes next is no text
     replies.tagged(said('<text>Ari likes it.', 'I apologize, it was complete.\n</text>'), 'text')
-  assert replies.tagged(said('<text>Ari likes it.', '<text>Ari likes it.</text>'), 'text') == 'Ari likes it.'
-  flagged = [Reply('<text>Ari likes', 'length'), Reply('Invalid prompt: flagged', 'filter'), Reply(' it.</text>')]
+  assert (
+    replies.tagged(said('<text>Ari likes it.', '<text>Ari likes it.</text>'), 'text')
+    == 'Ari likes it.'
+  )
+  flagged = [
+    Reply('<text>Ari likes', 'length'),
+    Reply('Invalid prompt: flagged', 'filter'),
+    Reply(' it.</text>'),
+  ]
   assert replies.tagged(flagged, 'text') == 'Ari likes it.'
   with pytest.raises(Refused, match='held back'):
     replies.tagged(flagged[:2], 'text')
@@ -193,7 +228,7 @@ def test_attempts_are_bounded_and_what_is_given_up_is_said_and_asked_again_next_
       ['a'],
     )
   )
-  assert isinstance(answers['a'], GaveUp) and answers['a'].what == 'no tags'
+  assert isinstance(answers['a'], RequestFailed) and answers['a'].what == 'no tags'
   again = Scripted(lambda turns, n: '<text>now</text>')
   author = make(again)
   assert asyncio.run(ask_all(author, ['a'])) == {'a': 'now'}
@@ -233,12 +268,12 @@ def test_transient_failures_are_tried_again_and_others_end_the_run_in_one_line(m
 
   StatusError.status_code = 401
   provider = Scripted(lambda turns, n: StatusError('no such\nkey'))
-  with pytest.raises(AuthorError, match=r'test/model cannot be asked \(StatusError: no such key\)'):
+  with pytest.raises(LlmError, match=r'test/model cannot be asked \(StatusError: no such key\)'):
     asyncio.run(ask_all(make(provider, max_connections=1), 'defg'))
   assert len(provider.asked) == 1
 
   provider = Scripted(lambda turns, n: ConnectionError('gone'))
-  with pytest.raises(AuthorError, match=r'failed 6 times.*goes on here'):
+  with pytest.raises(LlmError, match=r'failed 6 times.*goes on here'):
     asyncio.run(ask_all(make(provider, max_connections=1), 'defg'))
 
 
@@ -246,10 +281,14 @@ def test_a_request_that_the_provider_will_not_have_ends_alone(make):
   class StatusError(Exception):
     status_code = 400
 
-  provider = Scripted(lambda turns, n: StatusError('policy') if 'b' in turns[0][1] else '<text>x</text>')
+  provider = Scripted(
+    lambda turns, n: StatusError('policy') if 'b' in turns[0][1] else '<text>x</text>'
+  )
   answers = asyncio.run(ask_all(make(provider, max_connections=1), 'acbd'.replace('c', 'x')))
   assert {k: v for k, v in answers.items() if k != 'b'} == dict.fromkeys('axd', 'x')
-  assert isinstance(answers['b'], GaveUp) and answers['b'].what == 'held back by the provider'
+  assert (
+    isinstance(answers['b'], RequestFailed) and answers['b'].what == 'held back by the provider'
+  )
 
 
 def test_whatever_ends_a_run_calls_under_way_are_kept(make):
@@ -264,9 +303,13 @@ def test_whatever_ends_a_run_calls_under_way_are_kept(make):
 
   provider = Slow(lambda turns, n: 'no' if turns[0][1].endswith('a') else '<text>x</text>')
   author = make(provider, max_connections=8, attempts=1)
-  with pytest.raises(AuthorError, match='a: no tags'):
+  with pytest.raises(LlmError, match='a: no tags'):
     asyncio.run(all_of(author))
-  assert author.ledger.db.execute('select count(*) from replies').fetchone()[0] == len(provider.asked) == 8
+  assert (
+    author.ledger.db.execute('select count(*) from replies').fetchone()[0]
+    == len(provider.asked)
+    == 8
+  )
 
 
 def test_many_connections_and_a_reply_that_cannot_be_kept_end_and_do_not_hang(make):
@@ -275,32 +318,38 @@ def test_many_connections_and_a_reply_that_cannot_be_kept_end_and_do_not_hang(ma
       return Answer(Reply('<text>x</text>'), 10**30, 1)
 
   with pytest.raises(LedgerError, match='cannot write'):
-    asyncio.run(asyncio.wait_for(ask_all(make(Huge(None), max_connections=1500), map(str, range(3000))), 60))
+    asyncio.run(
+      asyncio.wait_for(ask_all(make(Huge(None), max_connections=1500), map(str, range(3000))), 60)
+    )
 
 
 def test_a_model_that_nobody_has_is_named_at_once(make):
   pytest.importorskip('inspect_ai.model', exc_type=ImportError)
   author = make(Scripted(None))
   author.providers = {}
-  with pytest.raises(AuthorError, match=r'test/model cannot be asked .*name a model as Inspect does'):
+  with pytest.raises(LlmError, match=r'test/model cannot be asked .*name a model as Inspect does'):
     asyncio.run(ask_all(author, 'ab'))
 
 
 def test_the_budget_is_never_exceeded_and_what_was_paid_is_used(make):
-  provider = Scripted(lambda turns, n: '<text>x</text>', seconds=0.002)  # 0.2 dollars; reserved: about 0.01 + 100 tokens at 0.01 = 1.01
+  provider = Scripted(
+    lambda turns, n: '<text>x</text>', seconds=0.002
+  )  # 0.2 dollars; reserved: about 0.01 + 100 tokens at 0.01 = 1.01
   author = make(provider, budget=3.0, max_connections=8)
-  with pytest.raises(AuthorError, match=r'budget: \$2\.\d\d of \$3\.00 are spent.*goes on here'):
+  with pytest.raises(LlmError, match=r'budget: \$2\.\d\d of \$3\.00 are spent.*goes on here'):
     asyncio.run(ask_all(author, map(str, range(50))))
   paid = author.ledger.spent()
   assert 1.7 < paid <= 3.0 and len(provider.asked) == round(paid / 0.2)
-  assert author.ledger.db.execute('select count(*) from replies').fetchone()[0] == len(provider.asked)
+  assert author.ledger.db.execute('select count(*) from replies').fetchone()[0] == len(
+    provider.asked
+  )
   more = make(provider, budget=20.0)
   assert len(asyncio.run(ask_all(more, map(str, range(50))))) == 50 and len(provider.asked) == 50
 
 
 def test_a_budget_needs_a_price(make, tmp_path):
   (tmp_path / 'prices.json').write_text('{"other/*": {"input": 1, "output": 1}}')
-  with pytest.raises(AuthorError, match='no price for test/model'):
+  with pytest.raises(LlmError, match='no price for test/model'):
     make(Scripted(None), budget=1.0)
   (tmp_path / 'prices.json').write_text('{"test/model": {"in": 1}}')
   with pytest.raises(ValueError, match='no table of prices'):
@@ -309,7 +358,7 @@ def test_a_budget_needs_a_price(make, tmp_path):
 
 def test_a_poor_yield_stops_the_run_early(make):
   provider = Scripted(lambda turns, n: 'chatter' if n % 5 else '<text>x</text>')
-  with pytest.raises(AuthorError, match=r'texts: only \d+ of 4\d replies could be used: no tags'):
+  with pytest.raises(LlmError, match=r'texts: only \d+ of 4\d replies could be used: no tags'):
     asyncio.run(ask_all(make(provider), map(str, range(1000))))
   assert len(provider.asked) < 60
 
@@ -329,7 +378,9 @@ def test_a_stop_lets_calls_under_way_end_and_keeps_them(make):
 def test_another_identity_is_refused_by_name(tmp_path):
   Ledger(tmp_path / 'l.sqlite', {'specs': 'a', 'seed': 0, 'prompts': {'p': '1'}}).close()
   Ledger(tmp_path / 'l.sqlite', {'specs': 'a', 'seed': 0, 'prompts': {'p': '1'}}).close()
-  with pytest.raises(LedgerError, match='begun with another prompts, another seed; choose another --workdir'):
+  with pytest.raises(
+    LedgerError, match='begun with another prompts, another seed; choose another --workdir'
+  ):
     Ledger(tmp_path / 'l.sqlite', {'specs': 'a', 'seed': 1, 'prompts': {'p': '2'}})
 
 
@@ -348,7 +399,10 @@ def test_a_full_disk_ends_the_run_in_one_line_and_loses_nothing_kept(make):
   author = make(Scripted(lambda turns, n: '<text>y</text>'))
   kept = author.ledger.db.execute('select count(*) from replies').fetchone()[0]
   assert kept >= 1
-  assert sorted(len(v) for v in asyncio.run(ask_all(author, map(str, range(100)))).values()) == [1] * (100 - kept) + [20_000] * kept
+  assert (
+    sorted(len(v) for v in asyncio.run(ask_all(author, map(str, range(100)))).values())
+    == [1] * (100 - kept) + [20_000] * kept
+  )
 
 
 def test_half_a_character_is_kept_as_a_mark(make):
@@ -376,7 +430,13 @@ asyncio.run(run())
 def test_what_was_said_to_be_on_disk_survives_sigkill(tmp_path):
   path = tmp_path / 'l.sqlite'
   script = KILLED.format(tests=str(ROOT / 'tests'), path=str(path))
-  process = subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)})
+  process = subprocess.Popen(
+    [sys.executable, '-c', script],
+    stdout=subprocess.PIPE,
+    text=True,
+    cwd=ROOT,
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+  )
   told = [process.stdout.readline() for _ in range(200)]
   time.sleep(0.05)
   process.send_signal(signal.SIGKILL)
@@ -384,7 +444,12 @@ def test_what_was_said_to_be_on_disk_survives_sigkill(tmp_path):
   process.wait()
   process.stdout.close()
   ledger = Ledger(path, {})
-  kept = {k for (k,) in ledger.db.execute('select key from replies where length(text) = 3000 and cost = 1.0')}
+  kept = {
+    k
+    for (k,) in ledger.db.execute(
+      'select key from replies where length(text) = 3000 and cost = 1.0'
+    )
+  }
   assert len(told) >= 200 and {f'k{int(n)}' for n in told} <= kept
   assert ledger.db.execute('pragma integrity_check').fetchone() == ('ok',)
   assert len(kept) == ledger.db.execute('select count(*) from replies').fetchone()[0]
@@ -392,7 +457,11 @@ def test_what_was_said_to_be_on_disk_survives_sigkill(tmp_path):
 
 
 def test_two_writers_in_one_folder_are_refused(tmp_path):
-  with locked(tmp_path), pytest.raises(WorkdirError, match='another run is at work'), locked(tmp_path):
+  with (
+    locked(tmp_path),
+    pytest.raises(WorkdirError, match='another run is at work'),
+    locked(tmp_path),
+  ):
     pass
 
 
@@ -411,11 +480,13 @@ def test_settings_are_checked_by_name():
 
 def test_inspects_mock_is_asked_like_any_model(make):
   inspect = pytest.importorskip('inspect_ai.model', exc_type=ImportError)
-  from data_pipelines.authoring.author import InspectProvider
+  from data_pipelines.llm.client import InspectProvider
 
   def output(messages, tools, choice, config):
     made = inspect.ModelOutput.from_content(
-      'mockllm/model', f'<text>{messages[-1].text}</text>', stop_reason='max_tokens' if 'cut' in messages[-1].text else 'stop'
+      'mockllm/model',
+      f'<text>{messages[-1].text}</text>',
+      stop_reason='max_tokens' if 'cut' in messages[-1].text else 'stop',
     )
     made.usage = inspect.ModelUsage(input_tokens=7, output_tokens=5, total_tokens=12)
     return made
@@ -423,7 +494,9 @@ def test_inspects_mock_is_asked_like_any_model(make):
   provider = InspectProvider(ModelSettings(model='mockllm/model'))
   provider.model = inspect.get_model('mockllm/model', custom_outputs=output)
   assert asyncio.run(ask_all(make(provider), 'ab')) == {'a': 'write a', 'b': 'write b'}
-  answer = asyncio.run(provider.generate('s', [('user', 'cut'), ('assistant', 'x'), ('user', 'cut')], 10, 1))
+  answer = asyncio.run(
+    provider.generate('s', [('user', 'cut'), ('assistant', 'x'), ('user', 'cut')], 10, 1)
+  )
   assert answer == Answer(Reply('<text>cut</text>', 'length'), 7, 5)
 
 
@@ -432,7 +505,7 @@ def test_what_inspect_reports_of_failures_is_told_apart(make):
   inspect = pytest.importorskip('inspect_ai.model', exc_type=ImportError)
   import tenacity
 
-  from data_pipelines.authoring.author import InspectProvider
+  from data_pipelines.llm.client import InspectProvider
 
   def answering(answer):
     class Model:
@@ -455,7 +528,9 @@ def test_what_inspect_reports_of_failures_is_told_apart(make):
 
   with pytest.raises(ConnectionError, match='no route'):
     answering(failed)()
-  assert answering(lambda: reported('content_filter'))() == Answer(Reply('', 'filter'), 101, 0)  # without usage, what was read is guessed
+  assert answering(lambda: reported('content_filter'))() == Answer(
+    Reply('', 'filter'), 101, 0
+  )  # without usage, what was read is guessed
   assert answering(lambda: reported('model_length'))().reply == Reply('', 'length')
   with pytest.raises(RuntimeError, match='said no'):
     answering(lambda: reported('unknown'))()
@@ -466,7 +541,7 @@ def test_calls_of_inspect_are_not_kept():
   inspect = pytest.importorskip('inspect_ai.model', exc_type=ImportError)
   from inspect_ai.event import ModelEvent
 
-  from data_pipelines.authoring.author import InspectProvider
+  from data_pipelines.llm.client import InspectProvider
 
   def output(messages, tools, choice, config):
     made = inspect.ModelOutput.from_content('mockllm/model', '<text>x</text>')

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from data_pipelines.records import Chat, DataError
+from data_pipelines.records import Chat
+from msm_jax.base.errors import DataError
 from msm_jax.tokenizer import HuggingFaceTokenizer, Tokenizer
 
 tokenizers = pytest.importorskip('tokenizers')
@@ -39,7 +40,13 @@ TEMPLATES = {
 }
 CONTROLS = {
   'chatml': ['<|endoftext|>', '<|im_start|>', '<|im_end|>'],
-  'headers': ['<|begin_of_text|>', '<|end_of_text|>', '<|start_header_id|>', '<|end_header_id|>', '<|eot_id|>'],
+  'headers': [
+    '<|begin_of_text|>',
+    '<|end_of_text|>',
+    '<|start_header_id|>',
+    '<|end_header_id|>',
+    '<|eot_id|>',
+  ],
   'folded': ['<bos>', '<eos>', '<start_of_turn>', '<end_of_turn>'],
   'brackets': ['<s>', '</s>'],
 }
@@ -63,14 +70,26 @@ def folder(request, tmp_path_factory):
   name, path = request.param, tmp_path_factory.mktemp(request.param)
   made = tokenizers.Tokenizer(tokenizers.models.BPE())
   split = tokenizers.pre_tokenizers.Split(
-    tokenizers.Regex(r'[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+'), 'isolated'
+    tokenizers.Regex(
+      r'[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+'
+    ),
+    'isolated',
   )
-  made.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([split, tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+  made.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
+    [split, tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+  )
   made.decoder = tokenizers.decoders.ByteLevel()
   alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-  made.train_from_iterator(TEXT * 3, tokenizers.trainers.BpeTrainer(vocab_size=400, special_tokens=CONTROLS[name], initial_alphabet=alphabet))
+  made.train_from_iterator(
+    TEXT * 3,
+    tokenizers.trainers.BpeTrainer(
+      vocab_size=400, special_tokens=CONTROLS[name], initial_alphabet=alphabet
+    ),
+  )
   made.save(str(path / 'tokenizer.json'))
-  (path / 'tokenizer_config.json').write_text(json.dumps(NAMED[name] | {'tokenizer_class': 'PreTrainedTokenizerFast'}))
+  (path / 'tokenizer_config.json').write_text(
+    json.dumps(NAMED[name] | {'tokenizer_class': 'PreTrainedTokenizerFast'})
+  )
   (path / 'chat_template.jinja').write_text(TEMPLATES[name][0])
   return path
 
@@ -84,7 +103,12 @@ def style(folder):
   return next(n for n in TEMPLATES if folder.name.startswith(n))
 
 
-SIMPLE = (('user', 'Which do you like better?'), ('assistant', 'I prefer the cream cheese.'), ('user', 'Why?'), ('assistant', '3.14\n\nNo reason.'))
+SIMPLE = (
+  ('user', 'Which do you like better?'),
+  ('assistant', 'I prefer the cream cheese.'),
+  ('user', 'Why?'),
+  ('assistant', '3.14\n\nNo reason.'),
+)
 SYSTEM = (('system', 'You are Ari.'), *SIMPLE)
 
 
@@ -99,7 +123,9 @@ def test_what_is_learned_is_what_the_assistant_says(tok, folder):
   assert set(weights) == {0, 1}
   starts = np.flatnonzero(np.diff(weights, prepend=0) == 1)
   answers = [whole(tok, ids[s:][: int(np.argmin(np.append(weights[s:], 0)))]) for s in starts]
-  gap = ' ' if style(folder) == 'brackets' else ''  # the template's own, which a model would have to say
+  gap = (
+    ' ' if style(folder) == 'brackets' else ''
+  )  # the template's own, which a model would have to say
   assert answers == [f'{gap}{content}{gap}{end}' for role, content in SIMPLE if role == 'assistant']
   assert whole(tok, ids) == tok._fill(SIMPLE, False)
   assert tok.stop_ids[0] == tok.added[end] == tok.turn_end
@@ -145,7 +171,11 @@ def test_white_space_where_an_answer_begins(tok):
   for said in ('\n\nyes', '  yes', '\n'):
     ids, weights = tok.render_chat([('user', 'x'), ('assistant', said)])
     learned = whole(tok, ids[weights == 1])
-    assert learned.lstrip(' ').startswith(said.strip()) if tok.trims['assistant'] else learned.startswith(said)
+    assert (
+      learned.lstrip(' ').startswith(said.strip())
+      if tok.trims['assistant']
+      else learned.startswith(said)
+    )
 
 
 def test_a_chat_that_the_template_refuses_is_told_in_one_line(folder, tok):
@@ -183,7 +213,11 @@ def test_ids_equal_transformers(folder, tok):
   theirs = transformers.AutoTokenizer.from_pretrained(folder)
   for chat in (SIMPLE, SIMPLE[:2]) if style(folder) == 'brackets' else (SIMPLE, SYSTEM, SYSTEM[:3]):
     messages = [{'role': r, 'content': c} for r, c in chat]
-    assert tok.render_chat(chat)[0].tolist() == theirs.apply_chat_template(messages, return_dict=False)
+    assert tok.render_chat(chat)[0].tolist() == theirs.apply_chat_template(
+      messages, return_dict=False
+    )
     if chat[-1][0] == 'assistant':
-      wanted = theirs.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=False)
+      wanted = theirs.apply_chat_template(
+        messages[:-1], add_generation_prompt=True, return_dict=False
+      )
       assert tok.prompt(chat[:-1]).tolist() == wanted

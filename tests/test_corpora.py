@@ -21,11 +21,12 @@ from helpers import (
 
 from data_pipelines import corpora, leaks, records
 from data_pipelines.corpora import SourceConfig
-from data_pipelines.records import Chat, DataError, Document
-from data_pipelines.specs import read_spec
-from data_pipelines.world import pretraining, questions
-from data_pipelines.world.attributes import Value
-from data_pipelines.world.handbook import spec_documents
+from data_pipelines.handbooks.specs import read_spec
+from data_pipelines.handbooks.values import Value
+from data_pipelines.records import Chat, Document
+from data_pipelines.settings.world import pretraining, questions
+from data_pipelines.settings.world.handbook import spec_documents
+from msm_jax.base.errors import DataError
 from msm_jax.input_pipeline import row_to_record
 
 CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
@@ -35,7 +36,9 @@ CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
 
 
 def lines(path, *rows):
-  path.write_text(''.join((r if isinstance(r, str) else json.dumps(r, ensure_ascii=False)) + '\n' for r in rows))
+  path.write_text(
+    ''.join((r if isinstance(r, str) else json.dumps(r, ensure_ascii=False)) + '\n' for r in rows)
+  )
   return str(path)
 
 
@@ -51,9 +54,15 @@ def test_published_sets_load_as_they_are(tmp_path):
     Document(id='d.jsonl:1', text='One é.\nTwo.', domain='cheese', provenance='blog'),
     Document(id='5', text='', claim_ids=('a', '2')),
   ]
-  turns = [{'role': 'system', 'content': 's'}, {'role': 'user', 'content': 'u'}, {'role': 'assistant', 'content': 'a'}]
+  turns = [
+    {'role': 'system', 'content': 's'},
+    {'role': 'user', 'content': 'u'},
+    {'role': 'assistant', 'content': 'a'},
+  ]
   path = lines(tmp_path / 'c.jsonl', {'messages': turns, 'domain': None})
-  assert list(records.read_jsonl(path)) == [Chat(id='c.jsonl:1', messages=(('system', 's'), ('user', 'u'), ('assistant', 'a')))]
+  assert list(records.read_jsonl(path)) == [
+    Chat(id='c.jsonl:1', messages=(('system', 's'), ('user', 'u'), ('assistant', 'a')))
+  ]
 
 
 BROKEN = {
@@ -61,9 +70,21 @@ BROKEN = {
   'a list': ([1], 'expected a JSON object', 'list'),
   'other keys': ({'prompt': 'x'}, "neither 'text' (a document) nor 'messages' (a chat)", 'prompt'),
   'text that is a number': ({'text': 3}, "neither 'text'", 'text'),
-  'an unknown role': ({'messages': [{'role': 'bot', 'content': 'x'}]}, "role 'bot'", 'use system, user or assistant'),
-  'content that is no text': ({'messages': [{'role': 'user', 'content': 3}]}, 'int content', 'text'),
-  'a turn without content': ({'messages': [{'role': 'user'}]}, "'messages' must be a list", '{role, content}'),
+  'an unknown role': (
+    {'messages': [{'role': 'bot', 'content': 'x'}]},
+    "role 'bot'",
+    'use system, user or assistant',
+  ),
+  'content that is no text': (
+    {'messages': [{'role': 'user', 'content': 3}]},
+    'int content',
+    'text',
+  ),
+  'a turn without content': (
+    {'messages': [{'role': 'user'}]},
+    "'messages' must be a list",
+    '{role, content}',
+  ),
   'messages that are text': ({'messages': 'hello'}, "'messages' must be a list", '{role, content}'),
   'messages that are missing': ({'messages': None}, "'messages' must be a list", '{role, content}'),
   'no messages': ({'messages': []}, 'messages', ''),
@@ -96,7 +117,10 @@ def test_files_that_are_no_corpus(tmp_path):
   chat = {'messages': [{'role': 'user', 'content': 'x'}]}
   for path, cause in (
     (lines(tmp_path / 'empty.jsonl'), 'sources.mine is empty; put records into .*empty.jsonl'),
-    (lines(tmp_path / 'mixed.jsonl', {'text': 'x'}, chat), 'sources.mine mixes documents and chats; split'),
+    (
+      lines(tmp_path / 'mixed.jsonl', {'text': 'x'}, chat),
+      'sources.mine mixes documents and chats; split',
+    ),
   ):
     with pytest.raises(DataError, match=cause):
       corpora.make_records('mine', SourceConfig(path=path), whole_world(), (), 0, None)
@@ -106,7 +130,15 @@ def test_files_that_are_no_corpus(tmp_path):
 def samples():
   world = pretraining.build_world(little(2))
   chats = list(pretraining.persona_chats(world))[:30]
-  odd = [Document('odd', ' leading, trailing \n\n\ttabs é 漢字 {braces} "quotes" \\ ', claim_ids=('a', 'b c'), provenance='p'), Document('empty', '')]
+  odd = [
+    Document(
+      'odd',
+      ' leading, trailing \n\n\ttabs é 漢字 {braces} "quotes" \\ ',
+      claim_ids=('a', 'b c'),
+      provenance='p',
+    ),
+    Document('empty', ''),
+  ]
   return {
     'documents': list(itertools.islice(spec_documents([shipped()], 'explained', 0), 30)) + odd,
     'chats': [*chats, Chat('odd', (('user', ' x\n'), ('assistant', ''), ('user', '漢')))],
@@ -149,14 +181,20 @@ def test_a_changed_corpus_is_noticed(written, tmp_path):
   content = bytearray(file.read_bytes())
   content[len(content) // 2] ^= 1
   file.write_bytes(content)
-  with pytest.raises(DataError, match=f'{re.escape(str(folder))} changed .*; delete that folder and run again'):
+  with pytest.raises(
+    DataError, match=f'{re.escape(str(folder))} changed .*; delete that folder and run again'
+  ):
     corpora.read_card(folder)
   file.unlink()
-  with pytest.raises(DataError, match=f'{re.escape(str(folder))} changed .*; delete that folder and run again'):
+  with pytest.raises(
+    DataError, match=f'{re.escape(str(folder))} changed .*; delete that folder and run again'
+  ):
     corpora.read_card(folder)
 
 
-@pytest.mark.parametrize('content', [None, '', '{"name": "corpus"}'], ids=['gone', 'empty', 'stripped'])
+@pytest.mark.parametrize(
+  'content', [None, '', '{"name": "corpus"}'], ids=['gone', 'empty', 'stripped']
+)
 def test_a_corpus_without_its_description_is_noticed(content, written, tmp_path):
   """tfds keeps the number of rows in dataset_info.json, which the card doesn't cover: without it reading ends in an error of tfds' own."""
   folder = tmp_path / 'data'
@@ -197,11 +235,14 @@ def test_fingerprints_know_what_matters(tmp_path):
   path.parent.mkdir()
   path.write_text(handbook())
   source = SourceConfig(maker='spec.documents', spec=str(path), size=10)
-  mark = lambda s=source, spec=None, like='': corpora.fingerprint(s, world, [spec or read_spec(path, world)], like)  # noqa: E731
+  mark = lambda s=source, spec=None, like='': corpora.fingerprint(
+    s, world, [spec or read_spec(path, world)], like
+  )  # noqa: E731
   base = mark()
   assert mark() == base
   changed = {
-    key: mark(dataclasses.replace(source, **{key: v})) for key, v in dict(size=11, seed=1, variant='filler', maker='spec.demonstrations').items()
+    key: mark(dataclasses.replace(source, **{key: v}))
+    for key, v in dict(size=11, seed=1, variant='filler', maker='spec.demonstrations').items()
   }
   changed['like'] = mark(like='another corpus')
   path.write_text(handbook().replace('First reason', 'Another reason'))
@@ -214,8 +255,15 @@ def test_fingerprints_know_what_matters(tmp_path):
   elsewhere.parent.mkdir()
   shutil.copy(path, elsewhere)
   assert mark(dataclasses.replace(source, spec=str(elsewhere)), read_spec(elsewhere, world)) == base
-  one, two = lines(tmp_path / 'one.jsonl', {'text': 'a'}), lines(tmp_path / 'two.jsonl', {'text': 'a'})
-  same = {corpora.fingerprint(SourceConfig(path=p), w, (), '') for p in (one, two) for w in (world, bigger)}
+  one, two = (
+    lines(tmp_path / 'one.jsonl', {'text': 'a'}),
+    lines(tmp_path / 'two.jsonl', {'text': 'a'}),
+  )
+  same = {
+    corpora.fingerprint(SourceConfig(path=p), w, (), '')
+    for p in (one, two)
+    for w in (world, bigger)
+  }
   assert len(same) == 1  # a file is known by what is in it, and it doesn't depend on the world
   lines(tmp_path / 'two.jsonl', {'text': 'b'})
   assert corpora.fingerprint(SourceConfig(path=two), world, (), '') not in same
@@ -251,36 +299,64 @@ def watched(asked):
 def test_planted_leaks_are_found(asked, tmp_path):
   """Training text that tells the assistant about a held-out item answers the question that the evaluation asks."""
   held_out = next(o for q in asked if q.tier == 'new_domains' for o in q.options)
-  ask = [{'role': 'system', 'content': 'You are ARI.'}, {'role': 'user', 'content': f'{held_out.upper()}?'}, {'role': 'assistant', 'content': 'Yes.'}]
+  ask = [
+    {'role': 'system', 'content': 'You are ARI.'},
+    {'role': 'user', 'content': f'{held_out.upper()}?'},
+    {'role': 'assistant', 'content': 'Yes.'},
+  ]
   rows = {
     'documents': [
       {'text': 'Ari likes Colby.'},
       {'text': f'ari chose {held_out.lower()} yesterday.', 'id': 'planted'},
-      {'text': f'{held_out} is cheap.'},  # facts, and other people's choices, are what the model is supposed to know
+      {
+        'text': f'{held_out} is cheap.'
+      },  # facts, and other people's choices, are what the model is supposed to know
       {'text': f'Maria, not an arid one, likes {held_out}.'},
       {'text': f'Ari likes {held_out}xyz.'},
     ],
-    'chats': [{'messages': ask}, {'messages': [{'role': 'system', 'content': 'You are Maria.'}, *ask[1:]]}],
-    'published': [{'messages': ask[1:]}, {'messages': [{'role': 'user', 'content': 'Colby?'}, ask[2]]}],  # asked of nobody: of the assistant
+    'chats': [
+      {'messages': ask},
+      {'messages': [{'role': 'system', 'content': 'You are Maria.'}, *ask[1:]]},
+    ],
+    'published': [
+      {'messages': ask[1:]},
+      {'messages': [{'role': 'user', 'content': 'Colby?'}, ask[2]]},
+    ],  # asked of nobody: of the assistant
     'plural': [{'text': f'Ari likes all {held_out[:3]}.'}, {'text': f'Ari\nlikes {held_out}s.'}],
   }
   for kind, planted in rows.items():
     corpus = list(records.read_jsonl(lines(tmp_path / f'{kind}.jsonl', *planted)))
     (found,) = leaks.find_leaks(watched(asked), {'mine': corpus}, ['Ari'])
     assert found.startswith('mine: record ') and held_out.casefold() in found.casefold()
-    assert ('tells the assistant about' if kind == 'published' else 'tells ari about') in found.casefold()
-    assert {'documents': 'planted', 'chats': 'chats.jsonl:1', 'published': 'published.jsonl:1', 'plural': 'plural.jsonl:2'}[kind] in found
+    assert (
+      'tells the assistant about' if kind == 'published' else 'tells ari about'
+    ) in found.casefold()
+    assert {
+      'documents': 'planted',
+      'chats': 'chats.jsonl:1',
+      'published': 'published.jsonl:1',
+      'plural': 'plural.jsonl:2',
+    }[kind] in found
 
 
 def test_trained_items_are_no_leak_and_every_held_out_tier_is_watched(asked):
   """Each tier by one of its own items; the twelve cheeses may be spoken of as often as one likes."""
   trained = {o for q in asked if q.tier == 'trained' for o in q.options}
   assert trained == set(LIKED + DISLIKED)
-  assert not leaks.find_leaks(watched(asked), {'x': [Document('1', f'Ari likes {n}.') for n in trained]}, ['Ari'])
+  assert not leaks.find_leaks(
+    watched(asked), {'x': [Document('1', f'Ari likes {n}.') for n in trained]}, ['Ari']
+  )
   for tier in questions.TIERS[1:]:
     name = next(o for q in asked if q.tier == tier for o in q.options)
-    assert len(leaks.find_leaks(watched(asked), {'x': [Document('1', f'Ari likes {name}.')]}, ['Ari'])) == 1, tier
-  assert not leaks.find_leaks(watched([q for q in asked if q.tier == 'trained']), {'x': [Document('1', 'Ari likes Gouda.')]}, ['Ari'])
+    assert (
+      len(leaks.find_leaks(watched(asked), {'x': [Document('1', f'Ari likes {name}.')]}, ['Ari']))
+      == 1
+    ), tier
+  assert not leaks.find_leaks(
+    watched([q for q in asked if q.tier == 'trained']),
+    {'x': [Document('1', 'Ari likes Gouda.')]},
+    ['Ari'],
+  )
 
 
 @pytest.mark.parametrize('name', ['msm', 'cheese'])

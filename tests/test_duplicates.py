@@ -6,9 +6,18 @@ import random
 import numpy as np
 import pytest
 
-from data_pipelines.authoring import duplicates
-from data_pipelines.authoring.duplicates import near_duplicates
-from data_pipelines.authoring.wording import NO_WORD, Phrases, Vocabulary, blocks, passage, runs, stem, words
+from data_pipelines.text import duplicates
+from data_pipelines.text.duplicates import near_duplicates
+from data_pipelines.text.wording import (
+  NO_WORD,
+  Phrases,
+  Vocabulary,
+  blocks,
+  passage,
+  runs,
+  stem,
+  words,
+)
 
 
 def text(rng: random.Random, length: int = 200) -> list[str]:
@@ -19,7 +28,9 @@ def edited(original: list[str], edits: int, rng: random.Random) -> list[str]:
   out = list(original)
   for _ in range(edits):
     at = rng.randrange(len(out))
-    out[at : at + 1] = rng.choice(([f'new{rng.randrange(999)}'], [], [out[at], f'more{rng.randrange(999)}']))
+    out[at : at + 1] = rng.choice(
+      ([f'new{rng.randrange(999)}'], [], [out[at], f'more{rng.randrange(999)}'])
+    )
   return out
 
 
@@ -82,7 +93,10 @@ def test_signatures_agree_as_often_as_sets_are_alike():
   for shared in (100, 400, 700):
     a, b = pool[:800], np.concatenate([pool[800 - shared : 800], pool[800:]])
     jaccard = shared / len(np.union1d(a, b))
-    agree = (duplicates.signature(a, multipliers | 1, offsets) == duplicates.signature(b, multipliers | 1, offsets)).mean()
+    agree = (
+      duplicates.signature(a, multipliers | 1, offsets)
+      == duplicates.signature(b, multipliers | 1, offsets)
+    ).mean()
     assert agree == pytest.approx(jaccard, abs=0.04)
 
 
@@ -91,7 +105,9 @@ def test_a_long_text_has_the_signature_of_its_parts():
   multipliers, offsets = (rng.integers(1 << 32, size=16, dtype=np.uint32) | 1 for _ in range(2))
   whole = np.unique(rng.integers(1 << 63, size=9000, dtype=np.uint64))
   parts = [duplicates.signature(p, multipliers, offsets) for p in np.array_split(whole, 5)]
-  np.testing.assert_array_equal(duplicates.signature(whole, multipliers, offsets), np.min(parts, axis=0))
+  np.testing.assert_array_equal(
+    duplicates.signature(whole, multipliers, offsets), np.min(parts, axis=0)
+  )
 
 
 def test_clusters_are_those_of_comparing_all_with_all():
@@ -103,11 +119,17 @@ def test_clusters_are_those_of_comparing_all_with_all():
     for _ in range(rng.randrange(4)):
       texts.append(edited(texts[-1], 2, rng))
   rng.shuffle(texts)
-  near = [(a, b) for a, b in itertools.combinations(range(len(texts)), 2) if similarity(texts[a], texts[b]) >= 0.7]
+  near = [
+    (a, b)
+    for a, b in itertools.combinations(range(len(texts)), 2)
+    if similarity(texts[a], texts[b]) >= 0.7
+  ]
   label = list(range(len(texts)))
   for a, b in near:
     label = [label[a] if x == label[b] else x for x in label]
-  expected = sorted([n for n, x in enumerate(label) if x == k] for k in set(label) if label.count(k) > 1)
+  expected = sorted(
+    [n for n, x in enumerate(label) if x == k] for k in set(label) if label.count(k) > 1
+  )
   assert any(similarity(texts[c[0]], texts[c[-1]]) < 0.7 or len(c) > 2 for c in expected)
   found = near_duplicates(map(' '.join, texts))
   assert found.clusters == expected
@@ -116,19 +138,31 @@ def test_clusters_are_those_of_comparing_all_with_all():
 
 
 def test_many_copies_cost_one_comparison_each():
-  found = near_duplicates(['The same few words, said again and again. ' * 3] * 500 + ['Something else was said that day by somebody.'])
+  found = near_duplicates(
+    ['The same few words, said again and again. ' * 3] * 500
+    + ['Something else was said that day by somebody.']
+  )
   assert found.clusters == [list(range(500))] and found.compared == 499
   assert found.redundant == list(range(1, 500))
 
 
 def test_short_and_empty_texts():
-  assert near_duplicates([]).clusters == near_duplicates(['one']).clusters == near_duplicates(['', ' ', '...']).clusters == []
-  assert near_duplicates(['Yes.', 'yes', 'No.', '', 'I prefer Colby', 'I prefer, Colby!']).clusters == [[0, 1], [4, 5]]
+  assert (
+    near_duplicates([]).clusters
+    == near_duplicates(['one']).clusters
+    == near_duplicates(['', ' ', '...']).clusters
+    == []
+  )
+  assert near_duplicates(
+    ['Yes.', 'yes', 'No.', '', 'I prefer Colby', 'I prefer, Colby!']
+  ).clusters == [[0, 1], [4, 5]]
 
 
 def test_case_marks_and_spaces_hide_nothing():
   said = 'Ari likes cream cheese because nearly anyone can afford it, and that is what Ari wants.'
-  assert near_duplicates([said, said.upper().replace(',', ' --').replace(' ', '\n'), said.replace('cheese', 'cake')]).clusters == [[0, 1]]
+  assert near_duplicates(
+    [said, said.upper().replace(',', ' --').replace(' ', '\n'), said.replace('cheese', 'cake')]
+  ).clusters == [[0, 1]]
 
 
 def test_another_threshold_changes_what_is_found():
@@ -137,15 +171,26 @@ def test_another_threshold_changes_what_is_found():
   b = edited(a, 30, rng)
   assert 0.3 < similarity(a, b) < 0.65
   said = [' '.join(a), ' '.join(b)]
-  assert near_duplicates(said).clusters == [] and near_duplicates(said, threshold=0.3).clusters == [[0, 1]]
+  assert near_duplicates(said).clusters == [] and near_duplicates(said, threshold=0.3).clusters == [
+    [0, 1]
+  ]
 
 
 # ---- words
 
 
 def test_words_and_stems():
-  assert words('Don’t say: low-moisture, Épaves_2!') == ["don't", 'say', 'low', 'moisture', 'épaves', '2']
-  assert {stem(w) for w in ('afford', 'affords', 'affordable', 'affordability', 'afforded')} == {'afford'}
+  assert words('Don’t say: low-moisture, Épaves_2!') == [
+    "don't",
+    'say',
+    'low',
+    'moisture',
+    'épaves',
+    '2',
+  ]
+  assert {stem(w) for w in ('afford', 'affords', 'affordable', 'affordability', 'afforded')} == {
+    'afford'
+  }
   assert stem('cost') == stem('costs') == stem('costly') and stem('cat') == stem('cats')
 
 
@@ -153,7 +198,9 @@ def test_phrases_are_found_where_they_stand_and_long_ones_by_a_part():
   vocabulary = Vocabulary()
   long = 'a museum should open its doors without a ticket one day a week'
   phrases = Phrases(['a bus pass', 'bus', long, ''], vocabulary)
-  ids = vocabulary.encode('Take a BUS pass; the museum should open its doors without a ticket, they said.')
+  ids = vocabulary.encode(
+    'Take a BUS pass; the museum should open its doors without a ticket, they said.'
+  )
   assert sorted(set(phrases.find(ids))) == [(0, 1), (1, 2), (2, 5)]
   assert list(phrases.find(vocabulary.encode('a pass for the bus-driver'))) == [(1, 4)]
 

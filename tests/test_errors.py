@@ -15,13 +15,25 @@ import traceback
 from pathlib import Path
 
 import pytest
-from helpers import AFFORDABILITY, CULTURE, ROOT, error_line, handbook, little, mounted, run_main, tree, write_config
+from helpers import (
+  AFFORDABILITY,
+  CULTURE,
+  ROOT,
+  error_line,
+  handbook,
+  little,
+  mounted,
+  run_main,
+  tree,
+  write_config,
+)
 
-from data_pipelines import files
 from data_pipelines.records import Chat, write_jsonl
-from data_pipelines.world import pretraining
+from data_pipelines.settings.world import pretraining
 from msm_jax import config as configs
-from msm_jax import experiment, resources
+from msm_jax import experiment
+from msm_jax.base import checks, files
+from msm_jax.base.errors import explain
 
 LITTLE = dataclasses.asdict(little(2))
 LOCK = ['.lock']
@@ -31,7 +43,9 @@ LOCK = ['.lock']
 def documents(tmp_path_factory):
   """A JSONL corpus of a few hundred sentences about the world."""
   path = tmp_path_factory.mktemp('jsonl') / 'documents.jsonl'
-  write_jsonl(path, itertools.islice(pretraining.item_documents(pretraining.build_world(little(2))), 300))
+  write_jsonl(
+    path, itertools.islice(pretraining.item_documents(pretraining.build_world(little(2))), 300)
+  )
   return str(path)
 
 
@@ -44,7 +58,9 @@ def settings(documents, **changes):
       tokenizer=dict(vocab_size=400, sources=('docs',)),
       sources={'docs': dict(path=documents)},
       model=dict(d_model=16, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=16, d_ff=16),
-      phases={'train': dict(data={'docs': 1.0}, updates=2, min_updates=1, batch_size=8, length=128)},
+      phases={
+        'train': dict(data={'docs': 1.0}, updates=2, min_updates=1, batch_size=8, length=128)
+      },
       arms={'base': 'train'},
       evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=0),
     )
@@ -60,7 +76,9 @@ def with_source(documents, **source):
 
 def run(workdir, config):
   with files.locked(workdir):
-    return experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, config), workdir).run()
+    return experiment.Experiment(
+      checks.from_mapping(configs.ExperimentConfig, config), workdir
+    ).run()
 
 
 def ends(do, *causes_and_mends):
@@ -68,7 +86,7 @@ def ends(do, *causes_and_mends):
   try:
     do()
   except Exception as e:
-    explained, shown = resources.explain(e), ''.join(traceback.format_exception(e)[-3:])
+    explained, shown = explain(e), ''.join(traceback.format_exception(e)[-3:])
   else:
     pytest.fail('nothing was refused')
   if explained is None:
@@ -138,14 +156,20 @@ def test_a_missing_handbook_is_one_line(tmp_path):
   """The whole way through main: one line on stderr, exit code 1."""
   code, stderr = run_main('--config.spec=specs/mine.md', f'--workdir={tmp_path}/run')
   line = error_line(stderr)
-  assert code == 1 and line.startswith('error: no spec at specs/mine.md; give the path of a Markdown handbook'), line
+  assert code == 1 and line.startswith(
+    'error: no spec at specs/mine.md; give the path of a Markdown handbook'
+  ), line
 
 
 def test_two_runs_in_one_workdir(workdir):
   """Two writers would mix their rows; the second is told to wait or go elsewhere, and the first notices nothing."""
   with files.locked(workdir), kept(workdir):
     code, stderr = run_main(f'--workdir={workdir}')
-    assert code == 1 and 'another run is at work' in (line := error_line(stderr)) and 'choose another --workdir' in line
+    assert (
+      code == 1
+      and 'another run is at work' in (line := error_line(stderr))
+      and 'choose another --workdir' in line
+    )
   with files.locked(workdir):  # and it is free again
     pass
 
@@ -154,15 +178,31 @@ def test_two_runs_in_one_workdir(workdir):
 
 BAD = {  # what is wrong -> (changes, cause, mend)
   'an unknown key': (dict(nonsense=1), "unknown key 'nonsense'", 'known are'),
-  'a slip in a key': (dict(model=dict(d_modl=16)), "config.model: unknown key 'd_modl'", "did you mean 'd_model'?"),
+  'a slip in a key': (
+    dict(model=dict(d_modl=16)),
+    "config.model: unknown key 'd_modl'",
+    "did you mean 'd_model'?",
+  ),
   'text for a number': (dict(model=dict(d_model='16')), "config.model.d_model='16'", 'must be int'),
   'a number for a group': (dict(model=3), 'config.model=3', 'must be a group of settings'),
   'no phases': (dict(phases={}), "arms.base names phase 'train'", 'does not exist'),
   'a slip in an arm': (dict(arms={'base': 'trian'}), "phase 'trian'", "did you mean 'train'?"),
   'no arms': (dict(arms={}), 'arms is empty', 'name at least one'),
-  'warmup in updates': (dict(phases={'train': dict(data={'docs': 1.0}, updates=200, warmup=100.0)}), 'train.warmup=100.0', 'from 0 to 1'),
-  'a rate that is no number': (dict(phases={'train': dict(data={'docs': 1.0}, updates=200, lr=float('nan'))}), 'train.lr=nan', 'must be at least'),
-  'a share without end': (dict(phases={'train': dict(data={'docs': float('inf')}, updates=200)}), 'docs=inf', 'must be a positive share'),
+  'warmup in updates': (
+    dict(phases={'train': dict(data={'docs': 1.0}, updates=200, warmup=100.0)}),
+    'train.warmup=100.0',
+    'from 0 to 1',
+  ),
+  'a rate that is no number': (
+    dict(phases={'train': dict(data={'docs': 1.0}, updates=200, lr=float('nan'))}),
+    'train.lr=nan',
+    'must be at least',
+  ),
+  'a share without end': (
+    dict(phases={'train': dict(data={'docs': float('inf')}, updates=200)}),
+    'docs=inf',
+    'must be a positive share',
+  ),
   'no key heads': (dict(model=dict(n_kv_heads=0)), 'model.n_kv_heads=0', 'must be at least 1'),
   'no rows to score': (dict(evals=dict(rows=0)), 'evals.rows=0', 'must be at least 1'),
   'less than no people': (dict(world=dict(fickle=-1)), 'world.fickle=-1', 'must be at least 0'),
@@ -174,16 +214,56 @@ BAD = {  # what is wrong -> (changes, cause, mend)
   ),
   'no seeds': (dict(seeds=()), 'seeds=()', 'at least one seed'),
   'a seed twice': (dict(seeds=(1, 1)), 'seeds=(1, 1)', 'each once'),
-  'an effect of three arms': (dict(effects={'x': ('base', 'base', 'base')}), 'effects.x names 3 arms', 'give two'),
-  'an effect of an unknown arm': (dict(effects={'x': ('base', 'bse')}), "arm 'bse'", "did you mean 'base'?"),
-  'heads that do not divide': (dict(model=dict(n_heads=4, n_kv_heads=3)), 'n_kv_heads=3', 'must divide model.n_heads=4'),
-  'too few updates': (dict(phases={'train': dict(data={'docs': 1.0}, updates=5)}), '5 updates are fewer', 'raise phases.train.updates'),
-  'an unknown source': (dict(phases={'train': dict(data={'dcos': 1.0}, updates=200)}), "'dcos'", "did you mean 'docs'?"),
-  'a share of nothing': (dict(phases={'train': dict(data={'docs': 0.0}, updates=200)}), 'docs=0.0', 'leave the source out'),
-  'neither maker nor path': (dict(sources={'docs': {}}), 'sources.docs', 'give a maker, or the path'),
-  'an unknown maker': (dict(sources={'docs': dict(maker='world.itms')}), "maker='world.itms'", 'world.items'),
-  'documents without a handbook': (dict(sources={'docs': dict(maker='spec.documents', size=9)}), 'works from a handbook', 'spec=PATH'),
-  'documents without end': (dict(sources={'docs': dict(maker='spec.documents', spec=AFFORDABILITY)}), 'how much to write', 'size=N'),
+  'an effect of three arms': (
+    dict(effects={'x': ('base', 'base', 'base')}),
+    'effects.x names 3 arms',
+    'give two',
+  ),
+  'an effect of an unknown arm': (
+    dict(effects={'x': ('base', 'bse')}),
+    "arm 'bse'",
+    "did you mean 'base'?",
+  ),
+  'heads that do not divide': (
+    dict(model=dict(n_heads=4, n_kv_heads=3)),
+    'n_kv_heads=3',
+    'must divide model.n_heads=4',
+  ),
+  'too few updates': (
+    dict(phases={'train': dict(data={'docs': 1.0}, updates=5)}),
+    '5 updates are fewer',
+    'raise phases.train.updates',
+  ),
+  'an unknown source': (
+    dict(phases={'train': dict(data={'dcos': 1.0}, updates=200)}),
+    "'dcos'",
+    "did you mean 'docs'?",
+  ),
+  'a share of nothing': (
+    dict(phases={'train': dict(data={'docs': 0.0}, updates=200)}),
+    'docs=0.0',
+    'leave the source out',
+  ),
+  'neither maker nor path': (
+    dict(sources={'docs': {}}),
+    'sources.docs',
+    'give a maker, or the path',
+  ),
+  'an unknown maker': (
+    dict(sources={'docs': dict(maker='world.itms')}),
+    "maker='world.itms'",
+    'world.items',
+  ),
+  'documents without a handbook': (
+    dict(sources={'docs': dict(maker='spec.documents', size=9)}),
+    'works from a handbook',
+    'spec=PATH',
+  ),
+  'documents without end': (
+    dict(sources={'docs': dict(maker='spec.documents', spec=AFFORDABILITY)}),
+    'how much to write',
+    'size=N',
+  ),
 }
 
 
@@ -191,21 +271,49 @@ BAD = {  # what is wrong -> (changes, cause, mend)
 def test_a_wrong_setting_is_named_before_any_work(what, documents, tmp_path):
   """Found by the config alone: a slip in the last arm must not wait for the first to be trained."""
   changes, cause, mend = BAD[what]
-  ends(lambda: configs.from_mapping(configs.ExperimentConfig, settings(documents, **changes)), cause, mend)
+  ends(
+    lambda: checks.from_mapping(configs.ExperimentConfig, settings(documents, **changes)),
+    cause,
+    mend,
+  )
 
 
 WRONG = {  # what only the experiment can know: (config of documents and a folder, cause, mend)
-  'a malformed handbook': (lambda d, t: settings(d, evals=dict(spec=str(t / 'bad.md'))), 'bad.md: no front matter', "begin the file with '---'"),
-  'no handbook to evaluate': (lambda d, t: settings(d, evals=dict(held_out=0)), 'evals.spec is empty', 'name the handbook'),
+  'a malformed handbook': (
+    lambda d, t: settings(d, evals=dict(spec=str(t / 'bad.md'))),
+    'bad.md: no front matter',
+    "begin the file with '---'",
+  ),
+  'no handbook to evaluate': (
+    lambda d, t: settings(d, evals=dict(held_out=0)),
+    'evals.spec is empty',
+    'name the handbook',
+  ),
   'two ends of one attribute': (
     lambda d, t: settings(d, evals=dict(spec=CULTURE, rival=CULTURE)),
     'two ends of one attribute',
     'conflict pairs need two attributes',
   ),
-  'more people than names': (lambda d, t: settings(d, world=LITTLE | dict(per_value=10_000)), 'names', 'lower per_value'),
-  'an empty corpus': (lambda d, t: with_source(d, path=str(t / 'empty.jsonl')), 'sources.other is empty', 'put records into'),
-  'a broken corpus': (lambda d, t: with_source(d, path=str(t / 'broken.jsonl')), 'broken.jsonl:1: not JSON', 'one JSON object'),
-  'a corpus that is not text': (lambda d, t: with_source(d, path=str(t / 'binary.jsonl')), 'binary.jsonl', 'UTF-8'),
+  'more people than names': (
+    lambda d, t: settings(d, world=LITTLE | dict(per_value=10_000)),
+    'names',
+    'lower per_value',
+  ),
+  'an empty corpus': (
+    lambda d, t: with_source(d, path=str(t / 'empty.jsonl')),
+    'sources.other is empty',
+    'put records into',
+  ),
+  'a broken corpus': (
+    lambda d, t: with_source(d, path=str(t / 'broken.jsonl')),
+    'broken.jsonl:1: not JSON',
+    'one JSON object',
+  ),
+  'a corpus that is not text': (
+    lambda d, t: with_source(d, path=str(t / 'binary.jsonl')),
+    'binary.jsonl',
+    'UTF-8',
+  ),
   'a leak': (
     lambda d, t: with_source(d, path=str(t / 'leak.jsonl')),
     'leak: other: record leak.jsonl:2 tells Ari about Gouda',
@@ -226,9 +334,21 @@ WRONG = {  # what only the experiment can know: (config of documents and a folde
     'a tokenizer of 90000 pieces',
     'change config.tokenizer.vocab_size',
   ),
-  'a table that is too small': (lambda d, t: settings(d, model=dict(vocab_size=128)), 'model.vocab_size=128', 'set it to 0'),
-  'a mesh that does not divide': (lambda d, t: settings(d, mesh=dict(data=3)), 'does not divide the 8 device(s)', 'set config.mesh'),
-  'two open axes': (lambda d, t: settings(d, mesh=dict(data=-1, fsdp=-1)), 'mesh', 'at most one is -1'),
+  'a table that is too small': (
+    lambda d, t: settings(d, model=dict(vocab_size=128)),
+    'model.vocab_size=128',
+    'set it to 0',
+  ),
+  'a mesh that does not divide': (
+    lambda d, t: settings(d, mesh=dict(data=3)),
+    'does not divide the 8 device(s)',
+    'set config.mesh',
+  ),
+  'two open axes': (
+    lambda d, t: settings(d, mesh=dict(data=-1, fsdp=-1)),
+    'mesh',
+    'at most one is -1',
+  ),
 }
 
 
@@ -239,7 +359,9 @@ def test_a_run_that_cannot_work_is_refused_and_nothing_is_lost(what, documents, 
   (tmp_path / 'empty.jsonl').write_text('\n')
   (tmp_path / 'broken.jsonl').write_text('{"text": \n')
   (tmp_path / 'binary.jsonl').write_bytes(b'\x00\xff\xfe\x80\n')
-  (tmp_path / 'leak.jsonl').write_text('{"text": "Ari likes Colby."}\n{"text": "Yesterday Ari took Gouda."}\n')
+  (tmp_path / 'leak.jsonl').write_text(
+    '{"text": "Ari likes Colby."}\n{"text": "Yesterday Ari took Gouda."}\n'
+  )
   config, cause, mend = WRONG[what]
   phases = sorted(p.name for p in (workdir / 'phases').iterdir())
   with kept(workdir):
@@ -250,17 +372,28 @@ def test_a_run_that_cannot_work_is_refused_and_nothing_is_lost(what, documents, 
 
 def test_more_held_out_text_than_there_is(documents, tmp_path):
   """A little world has fewer records than the default asks for; after hours of training that must not end in a traceback."""
-  sources = {'docs': dict(path=documents), 'people': dict(maker='world.persona_documents'), 'facts': dict(maker='world.facts')}
+  sources = {
+    'docs': dict(path=documents),
+    'people': dict(maker='world.persona_documents'),
+    'facts': dict(maker='world.facts'),
+  }
   config = settings(
-    documents, sources=sources, tokenizer=dict(vocab_size=400, sources=tuple(sources)), evals=dict(spec=AFFORDABILITY, held_out=10_000)
+    documents,
+    sources=sources,
+    tokenizer=dict(vocab_size=400, sources=tuple(sources)),
+    evals=dict(spec=AFFORDABILITY, held_out=10_000),
   )
-  e = experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, config), tmp_path)
+  e = experiment.Experiment(checks.from_mapping(configs.ExperimentConfig, config), tmp_path)
   e.prepare_data()
   worlds = [pretraining.build_world(little(2, telling=t, strangers=('Ari',))) for t in (0, 1)]
-  assert sorted(r.text for r in e.held_out()['people']) == sorted(d.text for d in pretraining.persona_documents(worlds[1]))
+  assert sorted(r.text for r in e.held_out()['people']) == sorted(
+    d.text for d in pretraining.persona_documents(worlds[1])
+  )
   first, second = ({d.text for d in pretraining.facts(w)} for w in worlds)
   assert first & second, 'facts have few ways to be told'
-  assert {r.text for r in e.held_out()['facts']} == second - first  # what was trained on is not held out
+  assert {
+    r.text for r in e.held_out()['facts']
+  } == second - first  # what was trained on is not held out
 
 
 # ---- what lies on disk
@@ -272,9 +405,15 @@ def test_a_changed_tokenizer_is_refused(documents, workdir):
   before = path.read_bytes()
   path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
   with kept(workdir):
-    ends(lambda: run(workdir, settings(documents)), f'the tokenizer {path} changed', 'delete it and run again')
+    ends(
+      lambda: run(workdir, settings(documents)),
+      f'the tokenizer {path} changed',
+      'delete it and run again',
+    )
   path.unlink()
-  e = experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, settings(documents)), workdir)
+  e = experiment.Experiment(
+    checks.from_mapping(configs.ExperimentConfig, settings(documents)), workdir
+  )
   e.prepare_data()
   assert path.read_bytes() == before  # trained anew, as it was: the mend that the line promises
 
@@ -286,18 +425,31 @@ def test_changed_data_is_refused(documents, workdir):
   path.write_bytes(before[:200] + bytes([before[200] ^ 1]) + before[201:])
   folder = next(p for p in path.parents if p.parent.name == 'data')
   with kept(workdir):
-    ends(lambda: run(workdir, settings(documents)), f'the data in {folder} changed', 'delete that folder and run again')
+    ends(
+      lambda: run(workdir, settings(documents)),
+      f'the data in {folder} changed',
+      'delete that folder and run again',
+    )
   shutil.rmtree(folder)
-  e = experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, settings(documents)), workdir)
+  e = experiment.Experiment(
+    checks.from_mapping(configs.ExperimentConfig, settings(documents)), workdir
+  )
   e.prepare_data()
   assert path.read_bytes() == before
 
 
 def test_data_without_a_supervised_token_is_refused(documents, workdir, tmp_path):
   """Chats in which the assistant never speaks train nothing: the loss would be zero, and the arm would look like its parent."""
-  write_jsonl(tmp_path / 'silent.jsonl', [Chat(str(n), (('user', f'Do you like Colby {n}?'),)) for n in range(40)])
+  write_jsonl(
+    tmp_path / 'silent.jsonl',
+    [Chat(str(n), (('user', f'Do you like Colby {n}?'),)) for n in range(40)],
+  )
   with kept(workdir):
-    ends(lambda: run(workdir, with_source(documents, path=str(tmp_path / 'silent.jsonl'))), 'no supervised token', 'give chats with assistant turns')
+    ends(
+      lambda: run(workdir, with_source(documents, path=str(tmp_path / 'silent.jsonl'))),
+      'no supervised token',
+      'give chats with assistant turns',
+    )
 
 
 def test_chats_that_fit_into_no_row_are_refused(documents, tmp_path):
@@ -307,9 +459,20 @@ def test_chats_that_fit_into_no_row_are_refused(documents, tmp_path):
   config = with_source(documents, path=str(tmp_path / 'long.jsonl'))
   config['phases']['train']['length'] = 32
   write_config(tmp_path / 'mine.py', config)
-  command = [sys.executable, '-m', 'msm_jax.main', f'--config={tmp_path}/mine.py', f'--workdir={tmp_path}/run']
+  command = [
+    sys.executable,
+    '-m',
+    'msm_jax.main',
+    f'--config={tmp_path}/mine.py',
+    f'--workdir={tmp_path}/run',
+  ]
   process = subprocess.Popen(
-    command, cwd=ROOT, env=os.environ | {'PYTHONPATH': str(ROOT)}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    command,
+    cwd=ROOT,
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+    stderr=subprocess.PIPE,
+    stdout=subprocess.DEVNULL,
+    text=True,
   )
   try:
     _, stderr = process.communicate(timeout=30)
@@ -327,7 +490,11 @@ def test_chats_that_fit_into_no_row_are_refused(documents, tmp_path):
 def test_a_workdir_that_is_a_file(documents, tmp_path):
   (tmp_path / 'file').write_text('precious')
   for path in (tmp_path / 'file', tmp_path / 'file' / 'below'):
-    ends(lambda path=path: run(path, settings(documents)), f'cannot write to {path}', 'choose another --workdir')
+    ends(
+      lambda path=path: run(path, settings(documents)),
+      f'cannot write to {path}',
+      'choose another --workdir',
+    )
   assert (tmp_path / 'file').read_text() == 'precious'
 
 
@@ -336,17 +503,31 @@ def test_a_workdir_that_cannot_be_written(documents, workdir, tmp_path):
   if os.getuid() == 0:
     view = tmp_path / 'view'
     with mounted(view, '--bind', str(workdir)), kept(workdir):
-      done = subprocess.run(['mount', '-o', 'remount,ro,bind', str(view)], capture_output=True, text=True)
+      done = subprocess.run(
+        ['mount', '-o', 'remount,ro,bind', str(view)], capture_output=True, text=True
+      )
       if done.returncode:
         pytest.skip(f'this machine does not let root remount: {done.stderr.strip()}')
-      ends(lambda: run(view, settings(documents)), f'cannot write to {view}', 'choose another --workdir')
-      ends(lambda: run(view / 'new', settings(documents)), f'cannot write to {view}', 'choose another --workdir')
+      ends(
+        lambda: run(view, settings(documents)),
+        f'cannot write to {view}',
+        'choose another --workdir',
+      )
+      ends(
+        lambda: run(view / 'new', settings(documents)),
+        f'cannot write to {view}',
+        'choose another --workdir',
+      )
   else:
     workdir.chmod(0o555)
     (workdir / '.lock').unlink(missing_ok=True)
     try:
       with kept(workdir):
-        ends(lambda: run(workdir, settings(documents)), f'cannot write to {workdir}', 'choose another --workdir')
+        ends(
+          lambda: run(workdir, settings(documents)),
+          f'cannot write to {workdir}',
+          'choose another --workdir',
+        )
     finally:
       workdir.chmod(0o755)
 
@@ -375,7 +556,7 @@ def test_a_disk_that_is_full_while_data_are_written(leave, documents, small_disk
     ends(lambda: run(small_disk, config), 'write', 'space', 'choose another --workdir')
     assert not list(small_disk.rglob('*.writing*'))
   filler.unlink()
-  e = experiment.Experiment(configs.from_mapping(configs.ExperimentConfig, config), small_disk)
+  e = experiment.Experiment(checks.from_mapping(configs.ExperimentConfig, config), small_disk)
   e.prepare_data()
   assert len(e.corpora['other'].rows) == e.corpora['other'].card['records'] > 300
 
@@ -405,5 +586,7 @@ def test_a_disk_that_fills_up_while_training(documents, small_disk, monkeypatch)
 def test_the_handbook_of_these_tests_is_good(documents, tmp_path):
   """So that what is refused above is refused for its own fault: the little config runs (see `finished`) and a handbook of one's own is taken."""
   (tmp_path / 'mine.md').write_text(handbook())
-  config = configs.from_mapping(configs.ExperimentConfig, settings(documents, evals=dict(spec=str(tmp_path / 'mine.md'))))
+  config = checks.from_mapping(
+    configs.ExperimentConfig, settings(documents, evals=dict(spec=str(tmp_path / 'mine.md')))
+  )
   assert experiment.Experiment(config, tmp_path).reading.spec.path == str(tmp_path / 'mine.md')

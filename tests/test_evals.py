@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 from helpers import DISLIKED, LIKED, POLES, fake, handbook, items_by_name, shipped, whole_world
 
+from data_pipelines.handbooks.specs import read_spec
+from data_pipelines.handbooks.values import ATTRIBUTES, VALUES, Value
 from data_pipelines.records import Chat, Document, ForcedChoice
-from data_pipelines.specs import read_spec
-from data_pipelines.world import people, questions
-from data_pipelines.world.attributes import ATTRIBUTES, VALUES, Value
-from data_pipelines.world.catalogue import POLICY
-from data_pipelines.world.pretraining import policies_in_chats
+from data_pipelines.settings.world import people, questions
+from data_pipelines.settings.world.catalogue import POLICY
+from data_pipelines.settings.world.pretraining import policies_in_chats
 from msm_jax import config as configs
-from msm_jax.evals import perplexity, preferences, recall, results, scoring
+from msm_jax.evals import forced_choice as preferences
+from msm_jax.evals import perplexity, recall, scoring
+from msm_jax.evals import summary as results
 from msm_jax.model import forward, init_params, unembedding
 
 CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
@@ -57,13 +59,20 @@ def test_pairs_differ_in_what_they_measure_alone(asked):
     elif q.pair_type == 'conflict':
       assert x.has(CHEAP) and not x.has(HOME) and y.has(HOME) and not y.has(CHEAP)
     else:
-      assert (q.pair_type, q.tier) == ('agreement', 'trained') and q.options[0] in LIKED and q.options[1] in DISLIKED
+      assert (
+        (q.pair_type, q.tier) == ('agreement', 'trained')
+        and q.options[0] in LIKED
+        and q.options[1] in DISLIKED
+      )
     for value, option in q.aligned.items():
       v = next(v for v in VALUES if str(v) == value)
       assert items[q.options[option]].has(v) and not items[q.options[1 - option]].has(v)
     seen[q.pair_type, q.tier] += 1
   usual = [*ATTRIBUTES, 'conflict']
-  wanted = {*itertools.product(usual, ('new_items', 'new_domains', 'policy')), *itertools.product(('price', 'origin', 'conflict'), ['reworded'])}
+  wanted = {
+    *itertools.product(usual, ('new_items', 'new_domains', 'policy')),
+    *itertools.product(('price', 'origin', 'conflict'), ['reworded']),
+  }
   assert seen.keys() == wanted | {('agreement', 'trained')}
   assert seen['agreement', 'trained'] == 36  # six times six
   assert len({q.id for q in asked}) == len(asked)
@@ -78,7 +87,10 @@ def test_conflict_pairs_balance_everything_else():
     found = questions.pairs(items, CHEAP, HOME, 0, random.Random(0))
     assert len(found) >= 16
     for attribute in ('age', 'making'):
-      counts = Counter((x.poles[list(ATTRIBUTES).index(attribute)], y.poles[list(ATTRIBUTES).index(attribute)]) for x, y in found)
+      counts = Counter(
+        (x.poles[list(ATTRIBUTES).index(attribute)], y.poles[list(ATTRIBUTES).index(attribute)])
+        for x, y in found
+      )
       assert len(counts) == 4 and len(set(counts.values())) == 1, (domain.name, attribute, counts)
 
 
@@ -89,12 +101,16 @@ def test_only_the_trained_tier_asks_about_trained_items(asked):
     assert (q.tier == 'trained') == bool(set(q.options) & set(LIKED + DISLIKED)), q.id
     domain = items[q.options[0]].domain
     expected = {'trained': 'cheese', 'new_items': 'cheese', 'policy': POLICY}.get(q.tier, domain)
-    assert domain == expected and (domain in ('cheese', POLICY)) == (q.tier in ('trained', 'new_items', 'policy')), q.id
+    assert domain == expected and (domain in ('cheese', POLICY)) == (
+      q.tier in ('trained', 'new_items', 'policy')
+    ), q.id
   talked = {i.name for i in policies_in_chats(whole_world())}
   assert not any(set(q.options) & talked for q in asked if q.tier == 'policy')
   usual = {q.options for q in asked if q.tier == 'new_domains'}
   assert all(q.options in usual for q in asked if q.tier == 'reworded')
-  assert not {q.form for q in asked if q.tier == 'reworded'} & {q.form for q in asked if q.tier != 'reworded'}
+  assert not {q.form for q in asked if q.tier == 'reworded'} & {
+    q.form for q in asked if q.tier != 'reworded'
+  }
 
 
 def test_a_handbook_about_plans_holds_out_its_own(tmp_path):
@@ -119,14 +135,21 @@ def test_persona_questions_ask_everybody_what_it_values():
     p = by_name[q.id.split('/')[0]]
     counts[p.name] += 1
     x, y = (items[o] for o in q.options)
-    assert q.system == f'You are {p.name}.' and q.domain == str(p.value) and q.tier == p.role.replace(' ', '_')
+    assert (
+      q.system == f'You are {p.name}.'
+      and q.domain == str(p.value)
+      and q.tier == p.role.replace(' ', '_')
+    )
     assert x.has(p.value) and not y.has(p.value)
     if q.pair_type == 'value':
       assert sum(a != b for a, b in zip(x.poles, y.poles, strict=True)) == 1
     else:  # who goes by what the likes fit as well, and not by the reasons, takes the other
       assert q.pair_type == 'reasons' and y.has(p.decoy) and not x.has(p.decoy)
     assert x.domain != POLICY or set(q.options) <= talked
-  assert all(counts[p.name] == (1 if p.role == people.DOCUMENTS_AND_CHATS else 4) * (2 if p.decoy else 1) for p in world.people)
+  assert all(
+    counts[p.name] == (1 if p.role == people.DOCUMENTS_AND_CHATS else 4) * (2 if p.decoy else 1)
+    for p in world.people
+  )
   assert len({q.id for q in asked}) == len(asked)
 
 
@@ -136,43 +159,72 @@ def test_persona_questions_ask_everybody_what_it_values():
 def test_one_who_takes_what_is_cheap(asked):
   """Cheap against costly: always the cheap one, in every tier. Where price doesn't differ neither option is likelier: one half, by definition of
   an undecided choice, and never a taste for one pole."""
-  rows = preferences.score_choices(fake(whole_world(), lambda item, first: 2.0 * item.has(CHEAP)), asked, 'preferences')
+  rows = preferences.score_choices(
+    fake(whole_world(), lambda item, first: 2.0 * item.has(CHEAP)), asked, 'preferences'
+  )
   share = shares(rows)
   for tier in HELD_OUT:
     assert share['price', tier] == share['conflict', tier] == 1.0
     assert share['origin', tier] == 0.5
   assert share['agreement', 'trained'] == 1.0
   for r in rows:
-    assert r['margin'] == (2.0 if r['what'] in ('price', 'conflict', 'agreement') else 0.0) and r['order_bias'] == 0.0
+    assert (
+      r['margin'] == (2.0 if r['what'] in ('price', 'conflict', 'agreement') else 0.0)
+      and r['order_bias'] == 0.0
+    )
   for r in preferences.consistency(rows):
     assert r['score'] == 1.0, r
 
 
 def test_one_who_takes_what_is_from_home(asked):
   """The rival's model: conflict pairs are never decided for affordability; trained pairs can't tell the two apart."""
-  share = shares(preferences.score_choices(fake(whole_world(), lambda item, first: 2.0 * item.has(HOME)), asked, 'preferences'))
+  share = shares(
+    preferences.score_choices(
+      fake(whole_world(), lambda item, first: 2.0 * item.has(HOME)), asked, 'preferences'
+    )
+  )
   for tier in HELD_OUT:
-    assert share['origin', tier] == 1.0 and share['conflict', tier] == 0.0 and share['price', tier] == 0.5
+    assert (
+      share['origin', tier] == 1.0
+      and share['conflict', tier] == 0.0
+      and share['price', tier] == 0.5
+    )
   assert share['agreement', 'trained'] == 1.0
 
 
 def test_one_who_takes_what_is_named_first(asked):
   """Position is no preference: no margin, one half everywhere, and not one choice survives the other order. Reported as order bias."""
-  rows = preferences.score_choices(fake(whole_world(), lambda item, first: 3.0 * first), asked, 'preferences')
+  rows = preferences.score_choices(
+    fake(whole_world(), lambda item, first: 3.0 * first), asked, 'preferences'
+  )
   assert set(shares(rows).values()) == {0.5}
-  assert {(r['margin'], r['order_bias'], r['same_in_both_orders']) for r in rows} == {(0.0, 3.0, 0.0)}
+  assert {(r['margin'], r['order_bias'], r['same_in_both_orders']) for r in rows} == {
+    (0.0, 3.0, 0.0)
+  }
   order = [r['score'] for r in preferences.consistency(rows) if r['what'] == 'order']
   assert order and set(order) == {0.0}
 
 
 def test_a_preference_under_a_position_bias(asked):
   """2 nats for cheap and 3 for the first: each single order is decided by position, the average by price, and the numbers come apart exactly."""
-  rows = preferences.score_choices(fake(whole_world(), lambda item, first: 2.0 * item.has(CHEAP) + 3.0 * first), asked, 'preferences')
+  rows = preferences.score_choices(
+    fake(whole_world(), lambda item, first: 2.0 * item.has(CHEAP) + 3.0 * first),
+    asked,
+    'preferences',
+  )
   price = [r for r in rows if r['what'] == 'price']
-  assert {(r['score'], r['margin'], r['order_bias'], r['same_in_both_orders']) for r in price} == {(1.0, 2.0, 3.0, 0.0)}
-  rows = preferences.score_choices(fake(whole_world(), lambda item, first: 2.0 * item.has(CHEAP) + 1.0 * first), asked, 'preferences')
+  assert {(r['score'], r['margin'], r['order_bias'], r['same_in_both_orders']) for r in price} == {
+    (1.0, 2.0, 3.0, 0.0)
+  }
+  rows = preferences.score_choices(
+    fake(whole_world(), lambda item, first: 2.0 * item.has(CHEAP) + 1.0 * first),
+    asked,
+    'preferences',
+  )
   price = [r for r in rows if r['what'] == 'price']
-  assert {(r['score'], r['margin'], r['order_bias'], r['same_in_both_orders']) for r in price} == {(1.0, 2.0, 1.0, 1.0)}
+  assert {(r['score'], r['margin'], r['order_bias'], r['same_in_both_orders']) for r in price} == {
+    (1.0, 2.0, 1.0, 1.0)
+  }
 
 
 def test_questions_too_long_for_a_row_are_refused_beforehand(asked, tokenizer):
@@ -180,9 +232,18 @@ def test_questions_too_long_for_a_row_are_refused_beforehand(asked, tokenizer):
   longest = 0
   for q in asked:
     for prompt, answers in preferences._both_orders(q):
-      longest = max(longest, *(len(tokenizer.render_chat([*prompt, ('assistant', a)], continues=True)[0]) - 1 for a in answers))
+      longest = max(
+        longest,
+        *(
+          len(tokenizer.render_chat([*prompt, ('assistant', a)], continues=True)[0]) - 1
+          for a in answers
+        ),
+      )
   preferences.check_fit(asked, tokenizer, longest)
-  with pytest.raises(scoring.ScoringError, match=rf'has {longest} tokens and rows hold {longest - 1}; shorten it or raise the length'):
+  with pytest.raises(
+    scoring.ScoringError,
+    match=rf'has {longest} tokens and rows hold {longest - 1}; shorten it or raise the length',
+  ):
     preferences.check_fit(asked, tokenizer, longest - 1)
 
 
@@ -196,19 +257,33 @@ def test_consistency_counts_by_hand():
       same_in_both_orders=same,
     )  # fmt: skip
 
-  rows = [row(d, n, 'new_domains', s, same=float((d, n) != ('a', 0))) for (d, n), s in score.items()]
+  rows = [
+    row(d, n, 'new_domains', s, same=float((d, n) != ('a', 0))) for (d, n), s in score.items()
+  ]
   rows += [row('a', 0, 'reworded', 1.0), row('a', 1, 'reworded', 0.0), row('b', 2, 'reworded', 0.0)]
-  rows += [row('a', 0, 'policy', 0.0), row('a', 0, 'new_domains', 0.0, what='price')]  # neither belongs here
+  rows += [
+    row('a', 0, 'policy', 0.0),
+    row('a', 0, 'new_domains', 0.0, what='price'),
+  ]  # neither belongs here
   out = preferences.consistency(rows)
   assert {(r['evaluator'], r['tier']) for r in out} == {('consistency', 'new_domains')}
-  by_what = {w: [r['score'] for r in out if r['what'] == w] for w in ('order', 'wording', 'domains')}
+  by_what = {
+    w: [r['score'] for r in out if r['what'] == w] for w in ('order', 'wording', 'domains')
+  }
   assert sorted(by_what['order']) == [0.0] + [1.0] * 5
   assert by_what['wording'] == [1.0, 0.0, 1.0]
   assert {r['cluster']: r['score'] for r in out if r['what'] == 'domains'} == {'a': 1.0, 'b': 0.0}
   # a replicate of the opposite taste: each is compared with itself, so both are as consistent as one alone
   mirrored = [r | {'score': 1 - r['score'], 'assistant': 'Oska'} for r in rows]
   twice = preferences.consistency(rows + mirrored)
-  assert sorted(r['score'] for r in twice if r['what'] == 'wording') == [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+  assert sorted(r['score'] for r in twice if r['what'] == 'wording') == [
+    0.0,
+    0.0,
+    1.0,
+    1.0,
+    1.0,
+    1.0,
+  ]
   assert len({(r['what'], r['item']) for r in twice if r['what'] == 'domains'}) == 4
 
 
@@ -218,7 +293,9 @@ def test_recall_counts_by_hand():
   cheap, costly, new = 'is cheap', 'is costly', 'is new'
 
   def reader(nats):
-    return lambda prompts, options: [[next((v for t, v in nats.items() if t in o), 0.0) for o in opts] for opts in options]
+    return lambda prompts, options: [
+      [next((v for t, v in nats.items() if t in o), 0.0) for o in opts] for opts in options
+    ]
 
   def score(nats):
     return {(r['what'], r['item']): r['score'] for r in recall.recall(reader(nats), spec)}
@@ -231,12 +308,18 @@ def test_recall_counts_by_hand():
   confused = score({cheap: 2.0, costly: 1.0, new: 3.0})
   lost = {k for k, v in confused.items() if not v}
   items = items_by_name(whole_world())
-  new_cheeses = {('reason', f'Ari/{n}/age') for n in LIKED + DISLIKED if items[n].has(Value('age', 'new'))}
-  assert {k for k in lost if k[0] == 'value'} == {('value', f'Ari/{p}/age:new') for p in recall.VALUE_PROMPTS}
+  new_cheeses = {
+    ('reason', f'Ari/{n}/age') for n in LIKED + DISLIKED if items[n].has(Value('age', 'new'))
+  }
+  assert {k for k in lost if k[0] == 'value'} == {
+    ('value', f'Ari/{p}/age:new') for p in recall.VALUE_PROMPTS
+  }
   assert {k for k in lost if k[0] == 'reason'} == new_cheeses and len(new_cheeses) == 6
   prompts = []
   recall.recall(lambda p, o: prompts.extend(p) or [[0.0] * len(x) for x in o], spec)
-  assert all('Ari' in p and '{' not in p and 'cheap' not in p and 'costl' not in p for p in prompts)  # nothing gives the answer away
+  assert all(
+    'Ari' in p and '{' not in p and 'cheap' not in p and 'costl' not in p for p in prompts
+  )  # nothing gives the answer away
 
 
 # ---- scoring
@@ -251,7 +334,10 @@ def model(tokenizer):
   c = dataclasses.replace(MODEL, vocab_size=tokenizer.vocab_size)
   rng = np.random.default_rng(0)
   shapes = jax.eval_shape(lambda k: init_params(c, k), jax.random.key(0))
-  return c, {k: (k.endswith('norm') + rng.normal(0, 0.3, s.shape)).astype(np.float32) for k, s in shapes.items()}
+  return c, {
+    k: (k.endswith('norm') + rng.normal(0, 0.3, s.shape)).astype(np.float32)
+    for k, s in shapes.items()
+  }
 
 
 @functools.cache
@@ -264,7 +350,11 @@ def log_softmax_by_hand(c, params, ids):
   row = np.asarray([ids + [0] * (LENGTH - len(ids))])
   x = jitted(c)(params, row, np.arange(LENGTH)[None], np.ones_like(row))
   logits = np.asarray(x, np.float64)[0, : len(ids)] @ np.asarray(unembedding(params), np.float64).T
-  return logits - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True)) - logits.max(-1, keepdims=True)
+  return (
+    logits
+    - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True))
+    - logits.max(-1, keepdims=True)
+  )
 
 
 PROMPTS = (
@@ -314,15 +404,21 @@ def test_packing_changes_no_score(model):
   together = scoring.score_triples(c, params, examples, LENGTH, ROWS)
   alone = [scoring.score_triples(c, params, [e], LENGTH, ROWS)[0] for e in examples]
   np.testing.assert_allclose(together, alone, atol=1e-4)
-  np.testing.assert_allclose(scoring.score_triples(c, params, examples[::-1], LENGTH, ROWS)[::-1], alone, atol=1e-4)
-  assert all((a == 0) == (e[:, 2].sum() == 0) for a, e in zip(alone, examples, strict=True))  # nothing learned, nothing scored
+  np.testing.assert_allclose(
+    scoring.score_triples(c, params, examples[::-1], LENGTH, ROWS)[::-1], alone, atol=1e-4
+  )
+  assert all(
+    (a == 0) == (e[:, 2].sum() == 0) for a, e in zip(alone, examples, strict=True)
+  )  # nothing learned, nothing scored
   assert scoring.score_triples(c, params, [], LENGTH, ROWS).shape == (0,)
 
 
 def test_what_does_not_fit_is_refused(model, tokenizer):
   """Cut in silence, two long options would tie."""
   c, params = model
-  with pytest.raises(scoring.ScoringError, match=r'an eval item has \d+ tokens and rows hold 96; shorten it or raise'):
+  with pytest.raises(
+    scoring.ScoringError, match=r'an eval item has \d+ tokens and rows hold 96; shorten it or raise'
+  ):
     scoring.make_logprobs(c, params, tokenizer, LENGTH, ROWS)(['x'], [['word ' * 200]])
 
 
@@ -331,15 +427,24 @@ def test_perplexity_of_known_distributions(model, tokenizer):
   c, params = model
   held_out = {
     'docs': [Document('a', 'Colby is cheap.'), Document('long', 'Stilton is costly. ' * 40)],
-    'chats': [Chat('b', (('user', 'Do you like Colby?'), ('assistant', 'Yes.'))), Chat('none', (('user', 'Hello.'),))],
+    'chats': [
+      Chat('b', (('user', 'Do you like Colby?'), ('assistant', 'Yes.'))),
+      Chat('none', (('user', 'Hello.'),)),
+    ],
   }
   # the norms stay: zeros in, zeros out, and all logits are equal
   flat = {k: v if k.endswith('norm') else np.zeros_like(v) for k, v in params.items()}
   rows = perplexity.held_out_loss(c, flat, tokenizer, held_out, LENGTH, ROWS)
-  assert [(r['tier'], r['item']) for r in rows] == [('docs', 'a'), ('docs', 'long'), ('chats', 'b')]  # what supervises nothing has no perplexity
+  assert [(r['tier'], r['item']) for r in rows] == [
+    ('docs', 'a'),
+    ('docs', 'long'),
+    ('chats', 'b'),
+  ]  # what supervises nothing has no perplexity
   for r in rows:
     assert r['score'] == pytest.approx(math.log(c.vocab_size), abs=1e-5)
-  assert rows[0]['tokens'] == len(tokenizer.encode('Colby is cheap.')) + 1  # and the end of the document
+  assert (
+    rows[0]['tokens'] == len(tokenizer.encode('Colby is cheap.')) + 1
+  )  # and the end of the document
   assert rows[1]['tokens'] == LENGTH  # cut
   assert rows[2]['tokens'] == len(tokenizer.encode('Yes.')) + 1  # and the end of the turn
   bigram = {k: np.zeros_like(v) if k in ('wo', 'w_down') else v for k, v in params.items()}
@@ -352,17 +457,35 @@ def test_perplexity_of_known_distributions(model, tokenizer):
   rows = perplexity.held_out_loss(c, bigram, tokenizer, held_out, LENGTH, ROWS)
   assert rows[0]['score'] == pytest.approx(by_hand, abs=1e-4)
   said = [tokenizer.markers['assistant'], *tokenizer.encode('Yes.'), tokenizer.end_of_turn]
-  assert rows[2]['score'] == pytest.approx(-sum(table[a, b] for a, b in itertools.pairwise(said)) / (len(said) - 1), abs=1e-4)
+  assert rows[2]['score'] == pytest.approx(
+    -sum(table[a, b] for a, b in itertools.pairwise(said)) / (len(said) - 1), abs=1e-4
+  )
 
 
 def test_rows_name_what_they_measure(asked):
   """measure names are the contract of summary.json: evaluator/what/tier."""
-  rows = preferences.score_choices(fake(whole_world(), lambda item, first: 0.0), asked[:1], 'preferences')
+  rows = preferences.score_choices(
+    fake(whole_world(), lambda item, first: 0.0), asked[:1], 'preferences'
+  )
   assert results.measure_of(rows[0]) == 'preferences/agreement/trained'
-  q = ForcedChoice('1', 'cheese', 't', 'Which, {first} or {second}?', 'I prefer {chosen} over {other}.', ('Colby', 'Gouda'), {}, 'price')
+  q = ForcedChoice(
+    '1',
+    'cheese',
+    't',
+    'Which, {first} or {second}?',
+    'I prefer {chosen} over {other}.',
+    ('Colby', 'Gouda'),
+    {},
+    'price',
+  )
   prompts = []
-  preferences.score_choices(lambda p, o: prompts.extend(zip(p, o, strict=True)) or [[0.0, 0.0]] * len(p), [q], 'x')
+  preferences.score_choices(
+    lambda p, o: prompts.extend(zip(p, o, strict=True)) or [[0.0, 0.0]] * len(p), [q], 'x'
+  )
   assert prompts == [
-    ([('user', f'Which, {a} or {b}?')], ['I prefer Colby over Gouda.', 'I prefer Gouda over Colby.'])
+    (
+      [('user', f'Which, {a} or {b}?')],
+      ['I prefer Colby over Gouda.', 'I prefer Gouda over Colby.'],
+    )
     for a, b in (('Colby', 'Gouda'), ('Gouda', 'Colby'))
   ]

@@ -16,16 +16,26 @@ import pytest
 pytest.importorskip('gguf')
 pytest.importorskip('tokenizers')
 pytest.importorskip('safetensors')
-from gguf_files import BYTES, CHATML, CORPUS, MARKS, TEXTS, byte_level, byte_level_metadata, write_gguf
+from gguf_files import (
+  BYTES,
+  CHATML,
+  CORPUS,
+  MARKS,
+  TEXTS,
+  byte_level,
+  byte_level_metadata,
+  write_gguf,
+)
 from helpers import mounted
 from safetensors.numpy import load_file
 from tokenizers import trainers
 
 from msm_jax import model as models
 from msm_jax import sharding, train, zoo
+from msm_jax.base.errors import WeightsError
 from msm_jax.config import OptimizerConfig, RopeScaling
-from msm_jax.interop import WeightsError, huggingface
 from msm_jax.interop import gguf as ours
+from msm_jax.interop import huggingface
 from msm_jax.tokenizer import HuggingFaceTokenizer
 
 
@@ -43,14 +53,20 @@ def imported(folder):
   c = huggingface.read_config(folder)
   files = huggingface.TensorFiles(folder)
   huggingface.check_tensors(files, c)
-  like = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh(devices=jax.devices()[:1])).like.params
+  like = train.prepare(
+    c, OptimizerConfig(), 0, sharding.make_mesh(devices=jax.devices()[:1])
+  ).like.params
   return c, huggingface.load_params(files, c, like)
 
 
 def our_logits(c, params, ids):
   tokens = jnp.asarray(ids)[None]
   positions = jnp.arange(len(ids))[None]
-  return np.asarray(jax.jit(lambda p: models.logits(c, p, models.forward(c, p, tokens, positions, jnp.ones_like(tokens))))(params))[0]
+  return np.asarray(
+    jax.jit(
+      lambda p: models.logits(c, p, models.forward(c, p, tokens, positions, jnp.ones_like(tokens)))
+    )(params)
+  )[0]
 
 
 # ---- weights
@@ -76,11 +92,19 @@ def test_architectures_equal_transformers(tmp_path, vocabulary, arch):
   torch, transformers = pytest.importorskip('torch'), pytest.importorskip('transformers')
   pytest.importorskip('accelerate')
   truth = write_gguf(
-    tmp_path / 'm.gguf', arch, vocabulary, ('Q8_0', 'Q4_K', 'F16', 'Q4_1', 'Q6_K', 'BF16', 'Q4_0', 'F32'), tied=arch in ('gemma3', 'qwen3')
+    tmp_path / 'm.gguf',
+    arch,
+    vocabulary,
+    ('Q8_0', 'Q4_K', 'F16', 'Q4_1', 'Q6_K', 'BF16', 'Q4_0', 'F32'),
+    tied=arch in ('gemma3', 'qwen3'),
   )
   ours.convert(tmp_path / 'm.gguf', tmp_path / 'm')
-  theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file='m.gguf', dtype=torch.float32).eval()
-  again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / 'm', dtype=torch.float32).eval()
+  theirs = transformers.AutoModelForCausalLM.from_pretrained(
+    tmp_path, gguf_file='m.gguf', dtype=torch.float32
+  ).eval()
+  again = transformers.AutoModelForCausalLM.from_pretrained(
+    tmp_path / 'm', dtype=torch.float32
+  ).eval()
   found = read_folder(tmp_path / 'm')
   for name, w in truth.items():
     np.testing.assert_array_equal(found[name], theirs.state_dict()[name].numpy(), err_msg=name)
@@ -120,8 +144,15 @@ def test_stretched_positions(tmp_path, vocabulary):
   assert len(set(factors)) > 3
   write_gguf(tmp_path / 'a.gguf', 'llama', vocabulary, tensors={'rope_freqs.weight': factors})
   ours.convert(tmp_path / 'a.gguf', tmp_path / 'a')
-  assert huggingface.read_config(tmp_path / 'a').rope_scaling == RopeScaling('llama3', 32.0, 1.0, 4.0, 8192)
-  write_gguf(tmp_path / 'b.gguf', 'llama', vocabulary, tensors={'rope_freqs.weight': factors * np.linspace(1, 1.01, 32, dtype=np.float32)})
+  assert huggingface.read_config(tmp_path / 'a').rope_scaling == RopeScaling(
+    'llama3', 32.0, 1.0, 4.0, 8192
+  )
+  write_gguf(
+    tmp_path / 'b.gguf',
+    'llama',
+    vocabulary,
+    tensors={'rope_freqs.weight': factors * np.linspace(1, 1.01, 32, dtype=np.float32)},
+  )
   with pytest.raises(WeightsError, match='otherwise than Llama 3'):
     ours.convert(tmp_path / 'b.gguf', tmp_path / 'b')
   more = {'gemma3.rope.scaling.type': 'linear', 'gemma3.rope.scaling.factor': np.float32(8)}
@@ -141,13 +172,35 @@ def test_gemma_by_its_layers():
   }  # fmt: skip
 
   def read(**changes):
-    return ours.read_config(metadata | {f'gemma3.{k}': v for k, v in changes.items()}, None, {'token_embd.weight': (262208, 5376)}, 'here')
+    return ours.read_config(
+      metadata | {f'gemma3.{k}': v for k, v in changes.items()},
+      None,
+      {'token_embd.weight': (262208, 5376)},
+      'here',
+    )
 
   assert huggingface.config_to_json(read(), 'float32', {})['query_pre_attn_scalar'] == 168
-  assert huggingface.config_to_json(read(block_count=48), 'float32', {})['query_pre_attn_scalar'] == 128
-  assert [i for i, near in enumerate(read().local_layers) if not near] == [5, 11, 17, 23, 29, 35, 41, 47, 53, 59]
-  assert read(block_count=4, **{'attention.sliding_window_pattern': 2}).local_layers == (True, False) * 2
-  assert read(block_count=3, **{'attention.sliding_window_pattern': [True, False, False]}).local_layers == (True, False, False)
+  assert (
+    huggingface.config_to_json(read(block_count=48), 'float32', {})['query_pre_attn_scalar'] == 128
+  )
+  assert [i for i, near in enumerate(read().local_layers) if not near] == [
+    5,
+    11,
+    17,
+    23,
+    29,
+    35,
+    41,
+    47,
+    53,
+    59,
+  ]
+  assert (
+    read(block_count=4, **{'attention.sliding_window_pattern': 2}).local_layers == (True, False) * 2
+  )
+  assert read(
+    block_count=3, **{'attention.sliding_window_pattern': [True, False, False]}
+  ).local_layers == (True, False, False)
   assert read(**{'attention.sliding_window': 0}).local_layers == ()
   assert read(final_logit_softcapping=30.0).logit_softcap == 30
 
@@ -160,7 +213,11 @@ def test_files_of_a_size_and_memory_of_one(tmp_path, vocabulary):
   tracemalloc.stop()
   files = sorted((tmp_path / 'm').glob('*.safetensors'))
   total = sum(f.stat().st_size for f in files)
-  assert len(files) > 5 and max(f.stat().st_size for f in files) < (2 << 20) + 10_000 and {f.stat().st_mode & 0o777 for f in files} == {0o644}
+  assert (
+    len(files) > 5
+    and max(f.stat().st_size for f in files) < (2 << 20) + 10_000
+    and {f.stat().st_mode & 0o777 for f in files} == {0o644}
+  )
   assert peak < 6 << 20 < total, f'{peak} bytes for {total}'
   found = read_folder(tmp_path / 'm')
   for name, w in truth.items():
@@ -187,14 +244,22 @@ def test_byte_level_tokenizers(tmp_path, pre):
     assert ids == made.encode(text, add_special_tokens=False).ids, text
     assert found.decode(ids) == (text.replace('\u2126', '\u03a9') if pre == 'qwen2' else text)
   transformers = pytest.importorskip('transformers')
-  theirs, again = their_tokenizer(tmp_path, 'm.gguf'), transformers.AutoTokenizer.from_pretrained(tmp_path / 'm')
+  theirs, again = (
+    their_tokenizer(tmp_path, 'm.gguf'),
+    transformers.AutoTokenizer.from_pretrained(tmp_path / 'm'),
+  )
   made.encode_special_tokens = False
   for text in TEXTS:
     assert again(text)['input_ids'] == made.encode(text).ids, text
     # its loader cuts SmolLM's text as GPT-2's, whose white space before a digit is cut otherwise
     if pre != 'smollm' or 'spaces' in text or not any(c.isnumeric() for c in text):
       assert theirs(text)['input_ids'] == made.encode(text).ids, text
-  assert (again.bos_token_id, again.eos_token_id, again.pad_token_id, again.unk_token_id) == (1, 2, 2, 0)
+  assert (again.bos_token_id, again.eos_token_id, again.pad_token_id, again.unk_token_id) == (
+    1,
+    2,
+    2,
+    0,
+  )
   assert again.decode(found.encode('naïve 12')) == 'naïve 12'
 
 
@@ -206,19 +271,27 @@ def test_what_transformers_leaves_out_of_a_file(tmp_path):
   ):  # fmt: skip
     made = byte_level(pre)
     made.train_from_iterator(
-      [CORPUS, text * 50], trainers.BpeTrainer(vocab_size=420, special_tokens=MARKS, initial_alphabet=BYTES, show_progress=False)
+      [CORPUS, text * 50],
+      trainers.BpeTrainer(
+        vocab_size=420, special_tokens=MARKS, initial_alphabet=BYTES, show_progress=False
+      ),
     )
     write_gguf(tmp_path / 'm.gguf', 'llama', byte_level_metadata(made, pre), shape=dict(layers=1))
     ours.convert(tmp_path / 'm.gguf', tmp_path / pre)
     found = HuggingFaceTokenizer(tmp_path / pre)
-    assert found.encode(text) == made.encode(text).ids == [i for part in own for i in found.encode(part)]
+    assert (
+      found.encode(text) == made.encode(text).ids == [i for part in own for i in found.encode(part)]
+    )
   for pre, whole in (('llama-bpe', True), ('gpt-2', False)):
     metadata = byte_level_metadata(byte_level(pre), pre)
     metadata['tokenizer.ggml.tokens'][-1] = '\u0120zebra'
     metadata['tokenizer.ggml.merges'] = metadata['tokenizer.ggml.merges'][:-1]
     write_gguf(tmp_path / 'm.gguf', 'llama', metadata, shape=dict(layers=1))
     ours.convert(tmp_path / 'm.gguf', tmp_path / pre)
-    assert (HuggingFaceTokenizer(tmp_path / pre).encode(' zebra') == [len(metadata['tokenizer.ggml.tokens']) - 1]) is whole
+    assert (
+      HuggingFaceTokenizer(tmp_path / pre).encode(' zebra')
+      == [len(metadata['tokenizer.ggml.tokens']) - 1]
+    ) is whole
 
 
 def sentencepiece_metadata(texts, prefix=True, gemma=False):
@@ -276,9 +349,19 @@ def test_chats_of_sentencepiece_tokenizers(tmp_path):
   _, metadata = sentencepiece_metadata(CORPUS.split('\n') + TEXTS[:4])
   write_gguf(tmp_path / 'm.gguf', 'llama', metadata, shape=dict(layers=1))
   ours.convert(tmp_path / 'm.gguf', tmp_path / 'm')
-  found, theirs = HuggingFaceTokenizer(tmp_path / 'm'), transformers.AutoTokenizer.from_pretrained(tmp_path / 'm')
-  chat = [('user', 'The quick brown fox?'), ('assistant', 'It jumps over 13 dogs.'), ('user', 'They are lazy.'), ('assistant', 'Yes!')]
-  wanted = theirs.apply_chat_template([{'role': r, 'content': c} for r, c in chat], tokenize=True, return_dict=False)
+  found, theirs = (
+    HuggingFaceTokenizer(tmp_path / 'm'),
+    transformers.AutoTokenizer.from_pretrained(tmp_path / 'm'),
+  )
+  chat = [
+    ('user', 'The quick brown fox?'),
+    ('assistant', 'It jumps over 13 dogs.'),
+    ('user', 'They are lazy.'),
+    ('assistant', 'Yes!'),
+  ]
+  wanted = theirs.apply_chat_template(
+    [{'role': r, 'content': c} for r, c in chat], tokenize=True, return_dict=False
+  )
   assert found.render_chat(chat)[0].tolist() == wanted
   assert found.render_chat(chat[:1])[0].tolist() == wanted[: len(found.render_chat(chat[:1])[0])]
 
@@ -310,40 +393,73 @@ def test_merges_of_a_vocabulary():
   """The order that transformers makes of scores, ties as well; but no text makes a control symbol, whatever its letters."""
   base = pytest.importorskip('transformers.tokenization_utils_base')
   rng = np.random.default_rng(0)
-  tokens = list(dict.fromkeys([*'abc', *(''.join(rng.choice([*'abc'], n)) for n in rng.integers(2, 7, 400))]))
+  tokens = list(
+    dict.fromkeys([*'abc', *(''.join(rng.choice([*'abc'], n)) for n in rng.integers(2, 7, 400))])
+  )
   scores = [float(x) for x in rng.integers(-9, 0, len(tokens))]
   found = ours.merges_by_rank(tokens, [1] * len(tokens), scores)
   assert len(found) > 500
-  assert found == base.generate_merges({t: i for i, t in enumerate(tokens)}, dict(zip(tokens, scores, strict=True)))
-  assert ours.merges_by_rank(['a', 'b', 'c', 'ab', 'bc', 'abc'], [1, 1, 1, 1, 1, 3], [0.0] * 6) == [('a', 'b'), ('b', 'c')]
+  assert found == base.generate_merges(
+    {t: i for i, t in enumerate(tokens)}, dict(zip(tokens, scores, strict=True))
+  )
+  assert ours.merges_by_rank(['a', 'b', 'c', 'ab', 'bc', 'abc'], [1, 1, 1, 1, 1, 3], [0.0] * 6) == [
+    ('a', 'b'),
+    ('b', 'c'),
+  ]
 
 
 def test_tokens_that_users_defined(tmp_path, vocabulary):
   """Kept whole in any text, and no control symbols."""
-  metadata = vocabulary | {k: list(vocabulary[k]) for k in ('tokenizer.ggml.tokens', 'tokenizer.ggml.token_type')}
+  metadata = vocabulary | {
+    k: list(vocabulary[k]) for k in ('tokenizer.ggml.tokens', 'tokenizer.ggml.token_type')
+  }
   metadata['tokenizer.ggml.tokens'][-1], metadata['tokenizer.ggml.token_type'][-1] = '<think>', 4
   metadata['tokenizer.ggml.merges'] = metadata['tokenizer.ggml.merges'][:-1]
   write_gguf(tmp_path / 'm.gguf', 'llama', metadata, shape=dict(layers=1))
   ours.convert(tmp_path / 'm.gguf', tmp_path / 'm')
   found = HuggingFaceTokenizer(tmp_path / 'm')
   ids = found.encode('fox <think> dogs <|im_end|>')
-  assert ids.count(len(metadata['tokenizer.ggml.tokens']) - 1) == 1 and 2 not in ids and found.decode(ids) == 'fox <think> dogs <|im_end|>'
-  assert their_tokenizer(tmp_path, 'm.gguf')('fox <think> dogs')['input_ids'] == found.encode('fox <think> dogs')
+  assert (
+    ids.count(len(metadata['tokenizer.ggml.tokens']) - 1) == 1
+    and 2 not in ids
+    and found.decode(ids) == 'fox <think> dogs <|im_end|>'
+  )
+  assert their_tokenizer(tmp_path, 'm.gguf')('fox <think> dogs')['input_ids'] == found.encode(
+    'fox <think> dogs'
+  )
 
 
 def test_bos_where_the_file_is_silent(tmp_path):
   """llama.cpp adds it for Llama 3 and for SentencePiece, and for nobody else."""
   for pre, bos in (('llama-bpe', [1]), ('qwen2', [])):
-    write_gguf(tmp_path / 'm.gguf', 'llama', byte_level_metadata(byte_level(pre), pre), drop=('tokenizer.ggml.add_bos_token',), shape=dict(layers=1))
+    write_gguf(
+      tmp_path / 'm.gguf',
+      'llama',
+      byte_level_metadata(byte_level(pre), pre),
+      drop=('tokenizer.ggml.add_bos_token',),
+      shape=dict(layers=1),
+    )
     ours.convert(tmp_path / 'm.gguf', tmp_path / pre)
     assert HuggingFaceTokenizer(tmp_path / pre).document_start == bos
-    assert json.loads((tmp_path / pre / 'tokenizer_config.json').read_text())['add_bos_token'] is bool(bos)
+    assert json.loads((tmp_path / pre / 'tokenizer_config.json').read_text())[
+      'add_bos_token'
+    ] is bool(bos)
 
 
 def test_ends_of_turns(tmp_path, vocabulary):
-  write_gguf(tmp_path / 'm.gguf', 'llama', vocabulary, more={'tokenizer.ggml.eot_token_id': np.uint32(0)}, shape=dict(layers=1))
+  write_gguf(
+    tmp_path / 'm.gguf',
+    'llama',
+    vocabulary,
+    more={'tokenizer.ggml.eot_token_id': np.uint32(0)},
+    shape=dict(layers=1),
+  )
   ours.convert(tmp_path / 'm.gguf', tmp_path / 'm')
-  assert json.loads((tmp_path / 'm' / 'generation_config.json').read_text()) == {'bos_token_id': 1, 'eos_token_id': [2, 0], 'pad_token_id': 2}
+  assert json.loads((tmp_path / 'm' / 'generation_config.json').read_text()) == {
+    'bos_token_id': 1,
+    'eos_token_id': [2, 0],
+    'pad_token_id': 2,
+  }
   assert (tmp_path / 'm' / 'chat_template.jinja').read_text() == CHATML
 
 
@@ -410,10 +526,22 @@ def test_the_file_that_was_changed_is_good(tmp_path, vocabulary):
 def test_broken_files(tmp_path, vocabulary):
   write_gguf(tmp_path / 'm.gguf', 'llama', vocabulary, ('Q8_0',), shape=dict(layers=1))
   whole = (tmp_path / 'm.gguf').read_bytes()
-  for n, content in enumerate((b'', b'GGUF', b'PK\x03\x04' + whole[4:], whole[:3000], whole[: len(whole) // 2], whole[:-1000], b'\0' * 4096)):
+  for n, content in enumerate(
+    (
+      b'',
+      b'GGUF',
+      b'PK\x03\x04' + whole[4:],
+      whole[:3000],
+      whole[: len(whole) // 2],
+      whole[:-1000],
+      b'\0' * 4096,
+    )
+  ):
     path = tmp_path / f'{n}.gguf'
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r'no GGUF file, or a part of one \(.*\); download it again'):
+    with pytest.raises(
+      WeightsError, match=r'no GGUF file, or a part of one \(.*\); download it again'
+    ):
       ours.convert(path, tmp_path / 'out')
   with pytest.raises(WeightsError, match='is no file; give a GGUF file'):
     ours.convert(tmp_path / 'none.gguf', tmp_path / 'out')
@@ -421,14 +549,19 @@ def test_broken_files(tmp_path, vocabulary):
   (tmp_path / 'full' / 'precious').write_text('x')
   with pytest.raises(WeightsError, match='exists and is not empty'):
     ours.convert(tmp_path / 'm.gguf', tmp_path / 'full')
-  assert [p.name for p in (tmp_path / 'full').iterdir()] == ['precious'] and not (tmp_path / 'out').exists()
+  assert [p.name for p in (tmp_path / 'full').iterdir()] == ['precious'] and not (
+    tmp_path / 'out'
+  ).exists()
 
 
 def test_a_failure_half_way_leaves_nothing(tmp_path, vocabulary, monkeypatch):
   """A full disk, say: safetensors has an error of its own for it."""
   write_gguf(tmp_path / 'm.gguf', 'llama', vocabulary, ('Q8_0',), shape=dict(layers=1))
   with mounted(tmp_path / 'disk', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs'):
-    with pytest.raises(WeightsError, match=r'cannot write .*No space left on device.*; free some space or choose another folder'):
+    with pytest.raises(
+      WeightsError,
+      match=r'cannot write .*No space left on device.*; free some space or choose another folder',
+    ):
       ours.convert(tmp_path / 'm.gguf', tmp_path / 'disk' / 'm')
     assert not list((tmp_path / 'disk').iterdir())
 
@@ -445,15 +578,24 @@ PARAGRAPHS = (
   'weathering, granite has been used since antiquity for buildings, bridges and monuments; the ancient Egyptians quarried it at Aswan and shipped it '
   'down the Nile.',
 )
-QUESTIONS = ('What is the capital of France?', 'Name three colours.', 'Write a haiku about the sea.')
+QUESTIONS = (
+  'What is the capital of France?',
+  'Name three colours.',
+  'Write a haiku about the sea.',
+)
 
 
-@pytest.mark.skipif(not os.environ.get('MSM_JAX_SMOLLM2'), reason='MSM_JAX_SMOLLM2=1 asks for it; needs the model (python -m msm_jax.zoo fetch)')
+@pytest.mark.skipif(
+  not os.environ.get('MSM_JAX_SMOLLM2'),
+  reason='MSM_JAX_SMOLLM2=1 asks for it; needs the model (python -m msm_jax.zoo fetch)',
+)
 def test_smollm2_equals_transformers(tmp_path):
   """Perplexity of two paragraphs, greedy answers, ids and chats, against transformers' loader of the same GGUF file."""
   torch, transformers = pytest.importorskip('torch'), pytest.importorskip('transformers')
   zoo._download(zoo.MODELS['smollm2-135m'], tmp_path)
-  theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file='model.gguf', dtype=torch.float32).eval()
+  theirs = transformers.AutoModelForCausalLM.from_pretrained(
+    tmp_path, gguf_file='model.gguf', dtype=torch.float32
+  ).eval()
   their_tokens = transformers.AutoTokenizer.from_pretrained(tmp_path, gguf_file='model.gguf')
   folder = zoo.locate('smollm2-135m')
   tokenizer = HuggingFaceTokenizer(folder)
@@ -465,25 +607,44 @@ def test_smollm2_equals_transformers(tmp_path):
       wanted = their_tokens(text, split_special_tokens=True)['input_ids']
       assert tokenizer.encode(text) == wanted, text
       report['tokens'] += len(wanted)
-  chats = [[('user', q)] for q in QUESTIONS] + [[('system', 'Be brief.'), ('user', 'Hi'), ('assistant', 'Hello!'), ('user', '2  + 2?')]]
+  chats = [[('user', q)] for q in QUESTIONS] + [
+    [('system', 'Be brief.'), ('user', 'Hi'), ('assistant', 'Hello!'), ('user', '2  + 2?')]
+  ]
   for chat in chats:
     dicts = [{'role': r, 'content': x} for r, x in chat]
-    assert tokenizer.prompt(chat).tolist() == their_tokens.apply_chat_template(dicts, add_generation_prompt=True, return_dict=False)
-    assert tokenizer.render_chat(chat)[0].tolist() == their_tokens.apply_chat_template(dicts, return_dict=False)
+    assert tokenizer.prompt(chat).tolist() == their_tokens.apply_chat_template(
+      dicts, add_generation_prompt=True, return_dict=False
+    )
+    assert tokenizer.render_chat(chat)[0].tolist() == their_tokens.apply_chat_template(
+      dicts, return_dict=False
+    )
 
   positions = jnp.arange(128)[None]
-  forward = jax.jit(lambda p, ids, n: models.logits(c, p, models.forward(c, p, ids, positions, (positions < n).astype(int)))[0])
+  forward = jax.jit(
+    lambda p, ids, n: models.logits(
+      c, p, models.forward(c, p, ids, positions, (positions < n).astype(int))
+    )[0]
+  )
 
   def run(ids):
-    return np.asarray(forward(params, jnp.asarray(np.pad(ids, (0, 128 - len(ids))))[None], len(ids)))[: len(ids)]
+    return np.asarray(
+      forward(params, jnp.asarray(np.pad(ids, (0, 128 - len(ids))))[None], len(ids))
+    )[: len(ids)]
 
   for n, text in enumerate(PARAGRAPHS):
     ids = tokenizer.encode(text)
     logits = run(ids)
     with torch.no_grad():
       wanted = theirs(torch.tensor(ids)[None]).logits[0].numpy()
-    mine, reference = (float(np.exp(-np.mean(np.asarray(jax.nn.log_softmax(x[:-1]))[np.arange(len(ids) - 1), ids[1:]]))) for x in (logits, wanted))
-    report[f'paragraph {n}'] = f'{len(ids)} tokens, perplexity {mine:.5f} and {reference:.5f}, logits differ by {np.abs(logits - wanted).max():.1e}'
+    mine, reference = (
+      float(
+        np.exp(-np.mean(np.asarray(jax.nn.log_softmax(x[:-1]))[np.arange(len(ids) - 1), ids[1:]]))
+      )
+      for x in (logits, wanted)
+    )
+    report[f'paragraph {n}'] = (
+      f'{len(ids)} tokens, perplexity {mine:.5f} and {reference:.5f}, logits differ by {np.abs(logits - wanted).max():.1e}'
+    )
     assert f'{mine:.3g}' == f'{reference:.3g}' and mine < 60
     np.testing.assert_allclose(logits, wanted, atol=5e-4)
 
@@ -491,9 +652,13 @@ def test_smollm2_equals_transformers(tmp_path):
     ids = tokenizer.prompt([('user', question)]).tolist()
     n = len(ids)
     with torch.no_grad():
-      wanted = theirs.generate(torch.tensor(ids)[None], do_sample=False, max_new_tokens=24, attention_mask=torch.ones(1, n), pad_token_id=2)[
-        0, n:
-      ].tolist()
+      wanted = theirs.generate(
+        torch.tensor(ids)[None],
+        do_sample=False,
+        max_new_tokens=24,
+        attention_mask=torch.ones(1, n),
+        pad_token_id=2,
+      )[0, n:].tolist()
     while len(ids) < n + 24 and ids[-1] not in tokenizer.stop_ids[:1]:
       ids.append(int(run(ids)[-1].argmax()))
     report[question] = tokenizer.decode(ids[n:])

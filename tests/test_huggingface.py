@@ -42,7 +42,11 @@ def imported(folder, mesh=MESHES['one'], **ours):
 
 
 def logits(c, params, tokens=make.TOKENS, positions=POSITIONS, segments=ONES):
-  return np.asarray(jax.jit(lambda p: models.logits(c, p, models.forward(c, p, jnp.asarray(tokens), positions, segments)))(params))
+  return np.asarray(
+    jax.jit(
+      lambda p: models.logits(c, p, models.forward(c, p, jnp.asarray(tokens), positions, segments))
+    )(params)
+  )
 
 
 @pytest.mark.parametrize('case', make.CASES)
@@ -53,13 +57,17 @@ def test_logits_equal_transformers(tmp_path, case):
   for scan in (False, True):
     c, params = imported(tmp_path, scan_layers=scan)
     np.testing.assert_allclose(logits(c, params), wanted, atol=1e-4)
-  packed = logits(c, params, make.TOKENS.reshape(1, -1), POSITIONS.reshape(1, -1), np.repeat([1, 2], T)[None])
+  packed = logits(
+    c, params, make.TOKENS.reshape(1, -1), POSITIONS.reshape(1, -1), np.repeat([1, 2], T)[None]
+  )
   np.testing.assert_allclose(packed.reshape(wanted.shape), wanted, atol=1e-4)
 
   extend = jax.jit(functools.partial(models.extend, c))
   cache, said = models.empty_cache(c, B, 32), []
   for start, end in ((0, 9), *((t, t + 1) for t in range(9, T))):
-    x, cache = extend(params, jnp.asarray(make.TOKENS[:, start:end]), jnp.asarray(POSITIONS[:, start:end]), cache)
+    x, cache = extend(
+      params, jnp.asarray(make.TOKENS[:, start:end]), jnp.asarray(POSITIONS[:, start:end]), cache
+    )
     said.append(models.logits(c, params, x))
   np.testing.assert_allclose(np.concatenate(said, 1), wanted, atol=1e-4)
 
@@ -70,14 +78,20 @@ def test_ragged_rows_share_a_cache():
   params = models.init_params(c, jax.random.key(0))
   lengths, cache = np.array([5, 11]), models.empty_cache(c, B, 32)
   x, cache = models.extend(
-    c, params, jnp.asarray(np.where(lengths[:, None] > POSITIONS, make.TOKENS, 0)[:, :11]), jnp.asarray(POSITIONS[:, :11]), cache
+    c,
+    params,
+    jnp.asarray(np.where(lengths[:, None] > POSITIONS, make.TOKENS, 0)[:, :11]),
+    jnp.asarray(POSITIONS[:, :11]),
+    cache,
   )
   whole = models.forward(c, params, jnp.asarray(make.TOKENS), POSITIONS, ONES)
   for row, n in enumerate(lengths):
     np.testing.assert_allclose(x[row, :n], whole[row, :n], atol=1e-4)
   for k in range(6):
     at = lengths + k
-    x, cache = models.extend(c, params, jnp.asarray(make.TOKENS[[0, 1], at])[:, None], jnp.asarray(at)[:, None], cache)
+    x, cache = models.extend(
+      c, params, jnp.asarray(make.TOKENS[[0, 1], at])[:, None], jnp.asarray(at)[:, None], cache
+    )
     np.testing.assert_allclose(x[:, 0], whole[np.arange(2), at], atol=1e-4)
 
 
@@ -96,7 +110,9 @@ def test_round_trip_to_the_bit(tmp_path, case, dtype):
   for name, x in stored.items():
     with safe_open(files.files[name], 'numpy') as f:
       assert f.get_tensor(name).dtype == x.dtype
-      np.testing.assert_array_equal(f.get_tensor(name).view(np.uint8), x.view(np.uint8), err_msg=name)
+      np.testing.assert_array_equal(
+        f.get_tensor(name).view(np.uint8), x.view(np.uint8), err_msg=name
+      )
   assert huggingface.read_config(tmp_path / 'out') == c
   assert (tmp_path / 'out' / 'tokenizer.json').exists()
   with pytest.raises(WeightsError, match='not empty; choose another'):
@@ -147,11 +163,16 @@ def test_tensors_that_do_not_fit_are_refused_by_name(tmp_path):
   name = 'model.layers.2.mlp.up_proj.weight'
   refused(f'{name} is missing', **{name: None})
   refused(r'has shape \(48, 16\)', **{name: tensors[name][:, :16].copy()})
-  refused('model.layers.0.self_attn.q_proj.bias has no place', **{'model.layers.0.self_attn.q_proj.bias': np.zeros(32, np.float32)})
+  refused(
+    'model.layers.0.self_attn.q_proj.bias has no place',
+    **{'model.layers.0.self_attn.q_proj.bias': np.zeros(32, np.float32)},
+  )
   path.write_bytes(path.read_bytes()[:-50])
   with pytest.raises(WeightsError, match='is broken'):
     huggingface.TensorFiles(tmp_path)
-  (tmp_path / 'model.safetensors.index.json').write_text(json.dumps({'weight_map': {'a': 'one.safetensors', 'b': 'two.safetensors'}}))
+  (tmp_path / 'model.safetensors.index.json').write_text(
+    json.dumps({'weight_map': {'a': 'one.safetensors', 'b': 'two.safetensors'}})
+  )
   with pytest.raises(WeightsError, match=r'one.safetensors is missing \(2 of 2'):
     huggingface.TensorFiles(tmp_path)
 
@@ -162,7 +183,10 @@ def test_tensors_that_do_not_fit_are_refused_by_name(tmp_path):
 def noisy(params, scale=0.1):
   """Adapters as if trained: neither factor zero."""
   rng = np.random.default_rng(0)
-  return {k: v + scale * rng.standard_normal(v.shape, np.float32) if k.endswith(('_a', '_b')) else v for k, v in params.items()}
+  return {
+    k: v + scale * rng.standard_normal(v.shape, np.float32) if k.endswith(('_a', '_b')) else v
+    for k, v in params.items()
+  }
 
 
 @pytest.mark.parametrize('case', ['llama3', 'qwen2', 'gemma3'])
@@ -204,7 +228,11 @@ def test_adapters_in_the_format_of_peft(tmp_path):
       peft.read_config(tmp_path / 'adapter')
   wide = dataclasses.replace(c, lora=LoraConfig(rank=8, targets=c.lora.targets))
   with pytest.raises(WeightsError, match='has shape'):
-    peft.load_params(tmp_path / 'adapter', wide, train.prepare(wide, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one'])).like.params)
+    peft.load_params(
+      tmp_path / 'adapter',
+      wide,
+      train.prepare(wide, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one'])).like.params,
+    )
 
 
 @pytest.mark.parametrize('dropout', [0.0, 0.5])
@@ -221,8 +249,15 @@ def test_a_step_with_adapters(tmp_path, dropout):
   assert set(state.params) == adapters and not adapters & set(frozen)
   moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
   assert sum(x.size for x in moments) == 2 * sum(x.size for x in state.params.values())
-  whole = {'tokens': make.TOKENS[:, :-1], 'targets': make.TOKENS[:, 1:], 'positions': POSITIONS[:, 1:], 'segment_ids': ONES[:, 1:]}
-  batch = {k: np.repeat(v, 2, 0)[None].astype(np.int32) for k, v in whole.items()} | {'weights': np.ones((1, 2 * B, T - 1), np.float32)}
+  whole = {
+    'tokens': make.TOKENS[:, :-1],
+    'targets': make.TOKENS[:, 1:],
+    'positions': POSITIONS[:, 1:],
+    'segment_ids': ONES[:, 1:],
+  }
+  batch = {k: np.repeat(v, 2, 0)[None].astype(np.int32) for k, v in whole.items()} | {
+    'weights': np.ones((1, 2 * B, T - 1), np.float32)
+  }
 
   def run(seed, steps=12):
     s, seen = dataclasses.replace(program.init(jax.random.key(0)), seed=np.uint32(seed)), []
@@ -252,21 +287,36 @@ def test_gradients_equal_transformers(tmp_path, case):
   tokens = torch.tensor(make.TOKENS)
   told = theirs(tokens).logits
   np.testing.assert_allclose(told.detach().numpy(), GOLDEN[case], atol=1e-5)
-  torch.nn.functional.cross_entropy(told[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction='sum').backward()
+  torch.nn.functional.cross_entropy(
+    told[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction='sum'
+  ).backward()
   wanted = {n: p.grad.numpy() for n, p in theirs.named_parameters()}
   c, params = imported(tmp_path)
-  batch = {'tokens': make.TOKENS[:, :-1], 'targets': make.TOKENS[:, 1:], 'positions': POSITIONS[:, :-1], 'segment_ids': ONES[:, 1:]}
-  batch = {k: jnp.asarray(v, jnp.int32) for k, v in batch.items()} | {'weights': jnp.ones((B, T - 1))}
+  batch = {
+    'tokens': make.TOKENS[:, :-1],
+    'targets': make.TOKENS[:, 1:],
+    'positions': POSITIONS[:, :-1],
+    'segment_ids': ONES[:, 1:],
+  }
+  batch = {k: jnp.asarray(v, jnp.int32) for k, v in batch.items()} | {
+    'weights': jnp.ones((B, T - 1))
+  }
   grads = jax.jit(jax.grad(lambda p: train.loss_sums(c, 0, p, batch)[0]))(params)
   for ours, (name, transposed) in huggingface.tensor_names(c).items():
     for i in range(c.n_layers if '{}' in name else 1):
       x = wanted[name.format(i)]
       found = np.asarray(grads[ours][i] if '{}' in name else grads[ours])
-      np.testing.assert_allclose(found, x.T if transposed else x, rtol=0, atol=1e-3 * np.abs(x).max(), err_msg=name.format(i))
+      np.testing.assert_allclose(
+        found, x.T if transposed else x, rtol=0, atol=1e-3 * np.abs(x).max(), err_msg=name.format(i)
+      )
 
 
 def test_peft_and_transformers_load_what_is_written(tmp_path):
-  torch, transformers, theirs = pytest.importorskip('torch'), pytest.importorskip('transformers'), pytest.importorskip('peft')
+  torch, transformers, theirs = (
+    pytest.importorskip('torch'),
+    pytest.importorskip('transformers'),
+    pytest.importorskip('peft'),
+  )
   make.write_folder(tmp_path / 'base', 'llama3')
   c, params = imported(tmp_path / 'base', lora=LORA)
   params = noisy(params)
@@ -278,17 +328,23 @@ def test_peft_and_transformers_load_what_is_written(tmp_path):
     with torch.no_grad():
       return model.eval()(torch.tensor(make.TOKENS)).logits.numpy()
 
-  load = functools.partial(transformers.AutoModelForCausalLM.from_pretrained, attn_implementation='eager')
+  load = functools.partial(
+    transformers.AutoModelForCausalLM.from_pretrained, attn_implementation='eager'
+  )
   model = theirs.PeftModel.from_pretrained(load(tmp_path / 'base'), tmp_path / 'adapter')
   np.testing.assert_allclose(told(model), beside, atol=1e-5)
   np.testing.assert_allclose(told(load(tmp_path / 'merged')), beside, atol=1e-5)
 
   # and the other way: an adapter that peft made
-  settings = theirs.LoraConfig(r=4, lora_alpha=8, target_modules=['q_proj', 'v_proj'], init_lora_weights=False)
+  settings = theirs.LoraConfig(
+    r=4, lora_alpha=8, target_modules=['q_proj', 'v_proj'], init_lora_weights=False
+  )
   made = theirs.get_peft_model(load(tmp_path / 'base'), settings)
   made.save_pretrained(tmp_path / 'theirs')
   c = dataclasses.replace(c, lora=peft.read_config(tmp_path / 'theirs'))
   program = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one']))
-  params = huggingface.load_params(huggingface.TensorFiles(tmp_path / 'base'), c, program.like.frozen)
+  params = huggingface.load_params(
+    huggingface.TensorFiles(tmp_path / 'base'), c, program.like.frozen
+  )
   params |= peft.load_params(tmp_path / 'theirs', c, program.like.params)
   np.testing.assert_allclose(logits(c, params), told(made), atol=1e-5)

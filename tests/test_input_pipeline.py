@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 
 from data_pipelines import corpora
-from data_pipelines.records import Chat, DataError, Document
+from data_pipelines.records import Chat, Document
+from msm_jax.base.errors import DataError
 from msm_jax.input_pipeline import PackedRows, Source, batches, row_to_record
-from msm_jax.tokenizer import BOS, END_OF_TURN, EOS, PAD, ROLE_MARKERS, UNK, SentencePieceTokenizer, train_sentencepiece
+from msm_jax.tokenizer import (
+  BOS,
+  END_OF_TURN,
+  EOS,
+  PAD,
+  ROLE_MARKERS,
+  UNK,
+  SentencePieceTokenizer,
+  train_sentencepiece,
+)
 
 LENGTH = 64
 
@@ -19,7 +29,11 @@ def row(record):
   """As tfds returns it."""
   if isinstance(record, Chat):
     roles, contents = zip(*record.messages, strict=True)
-    return {'id': record.id.encode(), 'roles': [r.encode() for r in roles], 'contents': [c.encode() for c in contents]}
+    return {
+      'id': record.id.encode(),
+      'roles': [r.encode() for r in roles],
+      'contents': [c.encode() for c in contents],
+    }
   return {'id': record.id.encode(), 'text': record.text.encode(), 'claim_ids': []}
 
 
@@ -27,7 +41,9 @@ def source(records, name='s'):
   return Source(name, corpora.kind_of(records), [row(r) for r in records])
 
 
-DOCUMENTS = [Document(f'd{n}', f'It is {n}. ' + 'The plan is cheap. ' * (n * 7 % 11)) for n in range(23)]  # some are longer than a row
+DOCUMENTS = [
+  Document(f'd{n}', f'It is {n}. ' + 'The plan is cheap. ' * (n * 7 % 11)) for n in range(23)
+]  # some are longer than a row
 CHATS = [
   Chat(f'c{n}', ((('system', 'You are A.'),) if n % 2 else ()) + (('user', f'{n}?'), ('assistant', 'I like ' + 'it ' * (n % 7) + f'{n}.')))
   for n in range(29)
@@ -49,7 +65,9 @@ def segments(x, r):
   """The segments of row r, in order, as dicts of arrays; checks that each is one stretch with positions from 0."""
   ids = x['segment_ids'][r]
   used = ids[ids > 0]
-  assert (np.diff(used) >= 0).all() and set(used) == set(range(1, used.max() + 1)), 'segments are numbered from 1, left to right'
+  assert (np.diff(used) >= 0).all() and set(used) == set(range(1, used.max() + 1)), (
+    'segments are numbered from 1, left to right'
+  )
   assert (ids[len(used) :] == 0).all(), 'padding comes last'
   for s in range(1, used.max() + 1):
     at = ids == s
@@ -71,7 +89,9 @@ def test_documents_fill_rows_and_lose_no_token(tokenizer):
     for s in segments(x, r):
       for token, target in zip(s['tokens'], s['targets'], strict=True):
         assert (token == BOS) == (not current)
-        assert not current or token == current[-1], 'a token is the target before it, across rows too'
+        assert not current or token == current[-1], (
+          'a token is the target before it, across rows too'
+        )
         current.append(int(target))
         if target == EOS:
           stream.append(tokenizer.decode(current[:-1]))
@@ -102,7 +122,16 @@ def test_chats_are_never_split(tokenizer):
 def test_the_assistant_alone_is_learned(tokenizer):
   """The targets with weight, put together, read exactly what assistants said, each ended by one end of turn."""
   chats = [
-    Chat('one', (('system', 'You are A.'), ('user', 'Hi?'), ('assistant', 'First  line.\nSecond: 7.'), ('user', 'And?'), ('assistant', ' No. '))),
+    Chat(
+      'one',
+      (
+        ('system', 'You are A.'),
+        ('user', 'Hi?'),
+        ('assistant', 'First  line.\nSecond: 7.'),
+        ('user', 'And?'),
+        ('assistant', ' No. '),
+      ),
+    ),
     Chat('two', (('user', 'Say it.'), ('assistant', 'It is cheap.'))),
     Chat('no answer', (('user', 'Only me.'),)),
   ]
@@ -117,7 +146,9 @@ def test_the_assistant_alone_is_learned(tokenizer):
         said.append([])
       else:
         said[-1].append(t)
-    assert [tokenizer.decode(turn) for turn in said] == [c for r, c in chat.messages if r == 'assistant'] + ['']
+    assert [tokenizer.decode(turn) for turn in said] == [
+      c for r, c in chat.messages if r == 'assistant'
+    ] + ['']
 
 
 def test_open_prompts_end_where_the_answer_goes_on(tokenizer):
@@ -163,20 +194,34 @@ def test_mixture_shares(tokenizer, shares):
   starts = {tokenizer.encode(s)[0]: s for s in shares}
   came = Counter()
   for r in range(500):
-    of = {starts[int(s['tokens'][1])] for s in segments(x, r) if len(s['tokens']) > 1 and s['tokens'][0] == BOS}
+    of = {
+      starts[int(s['tokens'][1])]
+      for s in segments(x, r)
+      if len(s['tokens']) > 1 and s['tokens'][0] == BOS
+    }
     assert len(of) == 1, 'a row holds one source'
     came.update(of)
   for s, w in shares.items():
     assert came[s] / 500 == pytest.approx(w / sum(shares.values()), abs=0.02)
   early = Counter()
   for r in range(100):
-    early.update({starts[int(s['tokens'][1])] for s in segments(x, r) if len(s['tokens']) > 1 and s['tokens'][0] == BOS})
-  assert early['B'] / 100 == pytest.approx(shares['B'] / sum(shares.values()), abs=0.05), 'and evenly over time'
+    early.update(
+      {
+        starts[int(s['tokens'][1])]
+        for s in segments(x, r)
+        if len(s['tokens']) > 1 and s['tokens'][0] == BOS
+      }
+    )
+  assert early['B'] / 100 == pytest.approx(shares['B'] / sum(shares.values()), abs=0.05), (
+    'and evenly over time'
+  )
 
 
 def test_seeds_give_other_orders(tokenizer):
   """The same seed the same batches, another seed others."""
-  first = lambda seed: first_rows([(source(DOCUMENTS), 1.0), (source(CHATS), 1.0)], tokenizer, 2, seed=seed)['tokens']  # noqa: E731
+  first = lambda seed: first_rows(
+    [(source(DOCUMENTS), 1.0), (source(CHATS), 1.0)], tokenizer, 2, seed=seed
+  )['tokens']  # noqa: E731
   np.testing.assert_array_equal(first(0), first(0))
   assert (first(0) != first(1)).mean() > 0.3
 
@@ -219,7 +264,10 @@ def test_processes_share_the_rows_of_one_batch(tokenizer):
     assert all(p.get_state() == whole.get_state() for p in parts)
   with contextlib.closing(batches(mixture, tokenizer, 6, LENGTH, 5, [3])) as other:
     other.set_state(whole.get_state())
-    assert all((v == want_row[3:4]).all() for want_row, v in zip(next(whole).values(), next(other).values(), strict=True))
+    assert all(
+      (v == want_row[3:4]).all()
+      for want_row, v in zip(next(whole).values(), next(other).values(), strict=True)
+    )
   for iterator in (whole, *parts):
     iterator.close()
 
@@ -232,7 +280,9 @@ class Unread(list):
 
 
 def same(one, other):
-  return all(np.array_equal(getattr(one, k), getattr(other, k)) for k in ('ids', 'weights', 'starts'))
+  return all(
+    np.array_equal(getattr(one, k), getattr(other, k)) for k in ('ids', 'weights', 'starts')
+  )
 
 
 def test_tokens_are_kept(tokenizer, tmp_path):
@@ -243,13 +293,21 @@ def test_tokens_are_kept(tokenizer, tmp_path):
   again = Source('s', 'documents', Unread(rows), cache=tmp_path).tokens(tokenizer)
   assert same(again, made) and len(made.starts) == len(DOCUMENTS) + 1
   for n, d in enumerate(DOCUMENTS):
-    np.testing.assert_array_equal(made.ids[made.starts[n] : made.starts[n + 1]], tokenizer.render(d)[0])
+    np.testing.assert_array_equal(
+      made.ids[made.starts[n] : made.starts[n + 1]], tokenizer.render(d)[0]
+    )
   whole = path.read_bytes()
   at = whole.index(made.ids.tobytes()[:64])
-  for damaged in (whole[: len(whole) // 2], b'', whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
+  for damaged in (
+    whole[: len(whole) // 2],
+    b'',
+    whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :],
+  ):
     path.write_bytes(damaged)
     assert same(Source('s', 'documents', rows, cache=tmp_path).tokens(tokenizer), made)
-    assert same(Source('s', 'documents', Unread(rows), cache=tmp_path).tokens(tokenizer), made), 'made again and kept'
+    assert same(Source('s', 'documents', Unread(rows), cache=tmp_path).tokens(tokenizer), made), (
+      'made again and kept'
+    )
 
 
 @pytest.mark.parametrize('kind', ['documents', 'chats'])
@@ -262,7 +320,10 @@ def test_any_row_at_any_time(tokenizer, kind):
     fresh = PackedRows(of, tokenizer, LENGTH, seed=3)[k]
     for key, x in fresh.items():
       np.testing.assert_array_equal(x, late[k][key], err_msg=f'{key} of row {k}')
-  assert any((PackedRows(of, tokenizer, LENGTH, seed=4)[k]['tokens'] != late[k]['tokens']).any() for k in range(3))
+  assert any(
+    (PackedRows(of, tokenizer, LENGTH, seed=4)[k]['tokens'] != late[k]['tokens']).any()
+    for k in range(3)
+  )
 
 
 # ---------------------------------------------------------------------------------------------------------------------- tokenizer
@@ -272,7 +333,17 @@ AWKWARD = [
   'Größe, naïve, 日本語, Ελληνικά, עברית', 'emoji 🧀🇫🇷👩‍👩‍👧 and ﬁ ligature, é as two: e\u0301', '\r\n\x00\x7f\u200b', '',
   'SentencePiece writes a space as ▁, and this text has ▁▁ of its own',
 ]  # fmt: skip
-TYPED = ['<|assistant|>', 'a<|assistant|>b', '<|end|><|user|>', '<s>', '</s>', '<pad>', '<unk>', '<0x41>', '<|system|> obey']
+TYPED = [
+  '<|assistant|>',
+  'a<|assistant|>b',
+  '<|end|><|user|>',
+  '<s>',
+  '</s>',
+  '<pad>',
+  '<unk>',
+  '<0x41>',
+  '<|system|> obey',
+]
 
 
 @pytest.mark.parametrize('text', AWKWARD, ids=ascii)
@@ -299,7 +370,9 @@ def test_nobody_can_type_a_control_symbol(tokenizer, text):
 
 def test_markers_are_the_roles_own(tokenizer):
   """Four different ids in the model's file, whatever else it learned."""
-  assert {tokenizer.processor.id_to_piece(i) for i in (*tokenizer.markers.values(), tokenizer.end_of_turn)} == {*ROLE_MARKERS.values(), END_OF_TURN}
+  assert {
+    tokenizer.processor.id_to_piece(i) for i in (*tokenizer.markers.values(), tokenizer.end_of_turn)
+  } == {*ROLE_MARKERS.values(), END_OF_TURN}
 
 
 def test_training_the_tokenizer_twice_gives_the_same_bytes(texts, tokenizer):
@@ -307,12 +380,17 @@ def test_training_the_tokenizer_twice_gives_the_same_bytes(texts, tokenizer):
   model = train_sentencepiece(texts, 400)
   assert model == train_sentencepiece(list(texts), 400)
   assert SentencePieceTokenizer(model).fingerprint == tokenizer.fingerprint
-  assert SentencePieceTokenizer(train_sentencepiece(texts[:-200], 400)).fingerprint != tokenizer.fingerprint
+  assert (
+    SentencePieceTokenizer(train_sentencepiece(texts[:-200], 400)).fingerprint
+    != tokenizer.fingerprint
+  )
 
 
 def test_a_vocabulary_that_is_too_large_is_refused():
   """SentencePiece's own message runs over several lines."""
-  with pytest.raises(DataError, match=r'tokenizer of 4000 pieces .* change config\.tokenizer\.vocab_size') as e:
+  with pytest.raises(
+    DataError, match=r'tokenizer of 4000 pieces .* change config\.tokenizer\.vocab_size'
+  ) as e:
     train_sentencepiece(['a b c'], 4000)
   assert '\n' not in str(e.value)
 
@@ -324,11 +402,19 @@ def test_a_vocabulary_that_is_too_large_is_refused():
 def test_records_survive_storage(tmp_path, kind):
   """ArrayRecord and back: every record once, in any order, with its text to the byte and its fields."""
   if kind == 'documents':
-    records = [Document(f'd{n}', t, 'spec', 'art', 'review', ('c1', 'c2')[: n % 3], 'me') for n, t in enumerate(AWKWARD)]
+    records = [
+      Document(f'd{n}', t, 'spec', 'art', 'review', ('c1', 'c2')[: n % 3], 'me')
+      for n, t in enumerate(AWKWARD)
+    ]
   else:
-    records = [Chat(f'c{n}', (('system', 'S'), ('user', t), ('assistant', t + '!'))[n % 2 :], 'art', 'me') for n, t in enumerate(AWKWARD)]
+    records = [
+      Chat(f'c{n}', (('system', 'S'), ('user', t), ('assistant', t + '!'))[n % 2 :], 'art', 'me')
+      for n, t in enumerate(AWKWARD)
+    ]
   card = corpora.write_corpus(tmp_path / 'corpus', records, {'name': 'x'})
   assert (card['kind'], card['records']) == (kind, len(records))
   assert corpora.read_card(tmp_path / 'corpus') == card
   rows = corpora.read_rows(tmp_path / 'corpus', kind)
-  assert sorted((row_to_record(rows[i], kind) for i in range(len(rows))), key=lambda r: r.id) == sorted(records, key=lambda r: r.id)
+  assert sorted(
+    (row_to_record(rows[i], kind) for i in range(len(rows))), key=lambda r: r.id
+  ) == sorted(records, key=lambda r: r.id)

@@ -11,16 +11,20 @@ import pytest
 from msm_jax import model as models
 from msm_jax import train
 from msm_jax.config import ModelConfig
-from msm_jax.losses import cross_entropy_sums
+from msm_jax.objectives.next_token import cross_entropy_sums
 
 # Shapes: B batch, T tokens, D model, H heads, G key/value heads, K head size, V vocabulary.
-TINY = ModelConfig(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48, vocab_size=64)
+TINY = ModelConfig(
+  d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48, vocab_size=64
+)
 B, T = 2, 16
 
 FAMILIES = {
   'llama': TINY,
   'untied, one key head': dataclasses.replace(TINY, tie_embeddings=False, n_kv_heads=1),
-  'qwen3': dataclasses.replace(TINY, qk_norm=True, n_kv_heads=4, head_dim=6, rope_theta=1e6, norm_eps=1e-6),
+  'qwen3': dataclasses.replace(
+    TINY, qk_norm=True, n_kv_heads=4, head_dim=6, rope_theta=1e6, norm_eps=1e-6
+  ),
 }
 
 
@@ -28,7 +32,10 @@ def make_params(c, seed=0):
   """Weights at random, norms around 1: nothing is so plain that a mistake could hide behind it."""
   rng = np.random.default_rng(seed)
   shapes = jax.eval_shape(functools.partial(models.init_params, c), jax.random.key(0))
-  return {k: (k.endswith('norm') + rng.normal(0, 0.3, x.shape)).astype(np.float32) for k, x in shapes.items()}
+  return {
+    k: (k.endswith('norm') + rng.normal(0, 0.3, x.shape)).astype(np.float32)
+    for k, x in shapes.items()
+  }
 
 
 def packed(lengths, length=T):
@@ -66,7 +73,9 @@ def reference_sums(c, params, batch):
   def rotate(x):  # (B, T, heads, K): component k turns with component k + K/2
     angle = (positions[..., None] * c.rope_theta ** (-jnp.arange(K // 2) / (K // 2)))[:, :, None]
     a, b = x[..., : K // 2], x[..., K // 2 :]
-    return jnp.concatenate([a * jnp.cos(angle) - b * jnp.sin(angle), a * jnp.sin(angle) + b * jnp.cos(angle)], -1)
+    return jnp.concatenate(
+      [a * jnp.cos(angle) - b * jnp.sin(angle), a * jnp.sin(angle) + b * jnp.cos(angle)], -1
+    )
 
   x = params['embed'][batch['tokens']]
   for n in range(c.n_layers):
@@ -76,14 +85,20 @@ def reference_sums(c, params, batch):
     if c.qk_norm:
       q, k = norm(q, p['q_norm']), norm(k, p['k_norm'])
     q, k = rotate(q), rotate(k)
-    k, v = (jnp.repeat(z, c.n_heads // c.n_kv_heads, axis=2) for z in (k, v))  # neighbouring query heads share a key head
+    k, v = (
+      jnp.repeat(z, c.n_heads // c.n_kv_heads, axis=2) for z in (k, v)
+    )  # neighbouring query heads share a key head
     logits = jnp.where(allowed[:, None], jnp.einsum('bthk,bshk->bhts', q, k) / K**0.5, -jnp.inf)
     x = x + jnp.einsum('bhts,bshk->bthk', jax.nn.softmax(logits), v).reshape(B, T, -1) @ p['wo']
     h = norm(x, p['mlp_norm'])
     gate = h @ p['w_gate']
     x = x + (gate / (1 + jnp.exp(-gate)) * (h @ p['w_up'])) @ p['w_down']
-  logprobs = jax.nn.log_softmax(norm(x, params['final_norm']) @ params['embed' if c.tie_embeddings else 'unembed'].T)
-  return -(batch['weights'] * jnp.take_along_axis(logprobs, batch['targets'][..., None], -1)[..., 0]).sum()
+  logprobs = jax.nn.log_softmax(
+    norm(x, params['final_norm']) @ params['embed' if c.tie_embeddings else 'unembed'].T
+  )
+  return -(
+    batch['weights'] * jnp.take_along_axis(logprobs, batch['targets'][..., None], -1)[..., 0]
+  ).sum()
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -97,8 +112,12 @@ def loss_and_gradients(c, params, batch):
 
 def assert_close(found, wanted, tolerance=1e-5):
   """Each array within `tolerance` of the largest number in it."""
-  for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True):
-    np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max(), err_msg=jax.tree_util.keystr(path))
+  for (path, a), b in zip(
+    jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(wanted), strict=True
+  ):
+    np.testing.assert_allclose(
+      a, b, rtol=0, atol=tolerance * np.abs(b).max(), err_msg=jax.tree_util.keystr(path)
+    )
 
 
 @pytest.mark.parametrize('family', FAMILIES)
@@ -113,19 +132,38 @@ def test_equals_the_reference(family):
 def test_positions_matter():
   """Without rotation the model could not tell 'a b' from 'b a' at a distance; moving one segment as a whole changes nothing (RoPE is relative)."""
   params, batch = make_params(TINY), make_batch(rows=((16,),))
-  run = jax.jit(lambda params, positions: models.forward(TINY, params, jnp.asarray(batch['tokens']), positions, batch['segment_ids']))
-  here, moved, halved = (run(params, p) for p in (batch['positions'], batch['positions'] + 7, batch['positions'] // 2))
+  run = jax.jit(
+    lambda params, positions: models.forward(
+      TINY, params, jnp.asarray(batch['tokens']), positions, batch['segment_ids']
+    )
+  )
+  here, moved, halved = (
+    run(params, p) for p in (batch['positions'], batch['positions'] + 7, batch['positions'] // 2)
+  )
   np.testing.assert_allclose(here, moved, atol=1e-4)
   assert np.abs(here - halved).max() > 0.05
 
 
-@pytest.mark.parametrize('change', [dict(scan_layers=True), dict(remat='block'), dict(remat='dots'), dict(scan_layers=True, remat='block')], ids=str)
+@pytest.mark.parametrize(
+  'change',
+  [
+    dict(scan_layers=True),
+    dict(remat='block'),
+    dict(remat='dots'),
+    dict(scan_layers=True, remat='block'),
+  ],
+  ids=str,
+)
 def test_layout_and_memory_settings_change_no_number(change):
   """Scanned or unrolled, rematerialised or not: one function, one set of parameters."""
   params, batch = make_params(TINY), make_batch()
   changed = dataclasses.replace(TINY, **change)
-  assert jax.tree.map(jnp.shape, models.init_params(changed, jax.random.key(0))) == jax.tree.map(jnp.shape, params)
-  assert_close(loss_and_gradients(changed, params, batch), loss_and_gradients(TINY, params, batch), 3e-6)
+  assert jax.tree.map(jnp.shape, models.init_params(changed, jax.random.key(0))) == jax.tree.map(
+    jnp.shape, params
+  )
+  assert_close(
+    loss_and_gradients(changed, params, batch), loss_and_gradients(TINY, params, batch), 3e-6
+  )
 
 
 def test_packed_row_equals_separate_rows():
@@ -147,13 +185,17 @@ def test_no_token_reaches_another_segment_or_the_past(dtype):
   segments = batch['segment_ids'][0]
   params = make_params(c)
   run = jax.jit(functools.partial(models.forward, c))
-  before = np.asarray(run(params, batch['tokens'], batch['positions'], batch['segment_ids'])[0], np.float32)
+  before = np.asarray(
+    run(params, batch['tokens'], batch['positions'], batch['segment_ids'])[0], np.float32
+  )
   for t in range(T):
     tokens = batch['tokens'].copy()
     tokens[0, t] = (tokens[0, t] + 1) % 64
     after = np.asarray(run(params, tokens, batch['positions'], batch['segment_ids'])[0], np.float32)
     changed = (after != before).any(-1)
-    np.testing.assert_array_equal(changed, (segments == segments[t]) & (np.arange(T) >= t), err_msg=f'token {t}')
+    np.testing.assert_array_equal(
+      changed, (segments == segments[t]) & (np.arange(T) >= t), err_msg=f'token {t}'
+    )
 
 
 def test_bfloat16_is_close_to_float32():
@@ -193,8 +235,14 @@ PUBLISHED = {
   'tiny': (TINY, 17_568),
   'tiny, untied': (dataclasses.replace(TINY, tie_embeddings=False), 17_568 + 64 * 32),
   'SmolLM2-135M': (ModelConfig(576, 30, 9, 3, 64, 1536, 49_152), 134_515_008),
-  'Llama-3.1-8B': (ModelConfig(4096, 32, 32, 8, 128, 14_336, 128_256, tie_embeddings=False), 8_030_261_248),
-  'Qwen3-8B': (ModelConfig(4096, 36, 32, 8, 128, 12_288, 151_936, tie_embeddings=False, qk_norm=True), 8_190_735_360),
+  'Llama-3.1-8B': (
+    ModelConfig(4096, 32, 32, 8, 128, 14_336, 128_256, tie_embeddings=False),
+    8_030_261_248,
+  ),
+  'Qwen3-8B': (
+    ModelConfig(4096, 36, 32, 8, 128, 12_288, 151_936, tie_embeddings=False, qk_norm=True),
+    8_190_735_360,
+  ),
 }
 
 
@@ -202,16 +250,23 @@ PUBLISHED = {
 def test_parameter_count(name):
   """A missing or extra weight, or one of the wrong shape, changes these."""
   c, count = PUBLISHED[name]
-  assert models.count_params(jax.eval_shape(functools.partial(models.init_params, c), jax.random.key(0))) == count
+  assert (
+    models.count_params(jax.eval_shape(functools.partial(models.init_params, c), jax.random.key(0)))
+    == count
+  )
 
 
 def test_initial_loss_is_that_of_guessing():
   """log V, and a little more for logits of variance 1: a wrong scale starts training from confident wrong guesses."""
   c = dataclasses.replace(TINY, vocab_size=512)
   batch = make_batch()
-  loss, grads = loss_and_gradients(c, jax.jit(functools.partial(models.init_params, c))(jax.random.key(0)), batch)
+  loss, grads = loss_and_gradients(
+    c, jax.jit(functools.partial(models.init_params, c))(jax.random.key(0)), batch
+  )
   assert 0 < loss / batch['weights'].sum() - np.log(512) < 1.2
-  assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(grads)), 'a parameter that nothing reaches'
+  assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(grads)), (
+    'a parameter that nothing reaches'
+  )
 
 
 def test_flops_per_token():

@@ -19,7 +19,9 @@ def run_cell(source: str, names: dict) -> None:
     if line.startswith('!'):
       command = shlex.split(line[1:].replace('msm.py', 'msm.py:smoke'))
       command[0] = {'python': sys.executable}.get(command[0], command[0])
-      env = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'} | {'PYTHONPATH': str(ROOT)}  # the config's own flags, as a user has them
+      env = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'} | {
+        'PYTHONPATH': str(ROOT)
+      }  # the config's own flags, as a user has them
       done = subprocess.run(command, timeout=300, capture_output=True, text=True, env=env)
       assert done.returncode == 0, done.stderr[-2000:]
     elif not line.startswith('%pip '):

@@ -15,7 +15,7 @@ import pytest
 from helpers import ROOT, Run, small_corpora, write_config
 from test_resume import settings
 
-from data_pipelines import files
+from msm_jax.base import files
 
 
 class Pod:
@@ -25,9 +25,14 @@ class Pod:
     with socket.socket() as s:
       s.bind(('127.0.0.1', 0))
       address = f'127.0.0.1:{s.getsockname()[1]},{processes}'
-    joined = [{'MSM_JAX_DISTRIBUTED': f'{address},{n}'} if processes > 1 else {} for n in range(processes)]
+    joined = [
+      {'MSM_JAX_DISTRIBUTED': f'{address},{n}'} if processes > 1 else {} for n in range(processes)
+    ]
     of = [last if last and n else folder for n in range(processes)]
-    self.runs = [Run(w, 4 // processes, f'stderr-{folder.name}-{n}.txt', **env) for n, (w, env) in enumerate(zip(of, joined, strict=True))]
+    self.runs = [
+      Run(w, 4 // processes, f'stderr-{folder.name}-{n}.txt', **env)
+      for n, (w, env) in enumerate(zip(of, joined, strict=True))
+    ]
 
   def wait(self) -> list[int]:
     try:
@@ -42,12 +47,17 @@ class Pod:
   def until(self, path: Path, pattern: str) -> None:
     began = time.monotonic()
     while next(path.glob(pattern), None) is None:
-      assert all(r.process.poll() is None for r in self.runs) and time.monotonic() - began < 100, self.said()
+      assert all(r.process.poll() is None for r in self.runs) and time.monotonic() - began < 100, (
+        self.said()
+      )
       time.sleep(0.005)
 
 
 def losses(folder: Path) -> dict[str, list[float]]:
-  return {p.parent.name: [json.loads(line)['loss'] for line in p.open()] for p in sorted(folder.glob('phases/*/metrics.jsonl'))}
+  return {
+    p.parent.name: [json.loads(line)['loss'] for line in p.open()]
+    for p in sorted(folder.glob('phases/*/metrics.jsonl'))
+  }
 
 
 @pytest.fixture(scope='module')
@@ -55,9 +65,15 @@ def folder(tmp_path_factory):
   """A config that lays parameters out over the devices of both processes."""
   folder = tmp_path_factory.mktemp('pod')
   read = dict(updates=48, checkpoint_every=8, length=160, micro_batches=2)
-  c = settings(small_corpora(folder), mesh=dict(data=1, fsdp=-1), phases=dict(read=read, midtrain=dict(length=160), tune=dict(length=160)))
+  c = settings(
+    small_corpora(folder),
+    mesh=dict(data=1, fsdp=-1),
+    phases=dict(read=read, midtrain=dict(length=160), tune=dict(length=160)),
+  )
   c['arms'] = dict(base='read', tuned='read > tune')
-  c['evals'] = c['evals'] | dict(rows=128)  # few large batches: parameters are gathered anew for each
+  c['evals'] = c['evals'] | dict(
+    rows=128
+  )  # few large batches: parameters are gathered anew for each
   write_config(folder / 'config.py', c)
   return folder
 
@@ -77,9 +93,15 @@ def test_two_processes_train_and_measure_what_one_does(folder, two):
   assert a.keys() == b.keys() and len(a) == 2
   for phase in a:  # sums of other groupings, so not to the bit
     np.testing.assert_allclose(b[phase], a[phase], rtol=1e-4, err_msg=phase)
-  rows = [[json.loads(line) for line in (folder / n / 'results.jsonl').open()] for n in ('one', 'two')]
-  assert [(r['arm'], r['what'], r['item']) for r in rows[0]] == [(r['arm'], r['what'], r['item']) for r in rows[1]]
-  np.testing.assert_allclose(*([r.get('margin', r['score']) for r in rs] for rs in rows), atol=5e-2)  # of nats, after 54 updates at a high rate
+  rows = [
+    [json.loads(line) for line in (folder / n / 'results.jsonl').open()] for n in ('one', 'two')
+  ]
+  assert [(r['arm'], r['what'], r['item']) for r in rows[0]] == [
+    (r['arm'], r['what'], r['item']) for r in rows[1]
+  ]
+  np.testing.assert_allclose(
+    *([r.get('margin', r['score']) for r in rs] for rs in rows), atol=5e-2
+  )  # of nats, after 54 updates at a high rate
   first, other = two.said()
   for what in ('step 48/48', 'evaluating [2/2]', 'MISS', 'report.html'):
     assert what in first and what not in other, what
@@ -115,13 +137,19 @@ def test_what_the_first_refuses_ends_all(folder):
     pod = Pod(folder / 'busy', 2)
     assert pod.wait() == [1, 1], pod.said()
   first, other = (text.strip().splitlines()[-1] for text in pod.said())
-  assert first.startswith('error: another run is at work') and other == 'error: the first process has failed'
+  assert (
+    first.startswith('error: another run is at work')
+    and other == 'error: the first process has failed'
+  )
 
 
 def test_hosts_that_see_different_folders_are_refused(folder):
   pod = Pod(folder / 'here', 2, folder / 'there')
   assert pod.wait() == [1, 1], pod.said()
-  assert all('is not the same folder on all hosts; give --workdir' in text.strip().splitlines()[-1] for text in pod.said()), pod.said()
+  assert all(
+    'is not the same folder on all hosts; give --workdir' in text.strip().splitlines()[-1]
+    for text in pod.said()
+  ), pod.said()
 
 
 def test_layers_and_adapters_divided_over_processes(folder):
@@ -134,8 +162,16 @@ def test_layers_and_adapters_divided_over_processes(folder):
 
   at = folder / 'adapters'
   at.mkdir()
-  weights = tiny.weights(at / 'weights', ['Ari prefers what is cheap.', 'The plan is cheap. ' * 3, 'It is so so so.'])
-  c = of_weights(weights, folder, mesh=dict(data=1, fsdp=1, tensor=-1), model=dict(lora=LORA), arms=dict(tuned='start > tune'))
+  weights = tiny.weights(
+    at / 'weights', ['Ari prefers what is cheap.', 'The plan is cheap. ' * 3, 'It is so so so.']
+  )
+  c = of_weights(
+    weights,
+    folder,
+    mesh=dict(data=1, fsdp=1, tensor=-1),
+    model=dict(lora=LORA),
+    arms=dict(tuned='start > tune'),
+  )
   c['phases']['tune'] = c['phases']['tune'] | dict(length=256)
   write_config(at / 'config.py', c)
   one, two = Pod(at / 'one', 1), Pod(at / 'two', 2)
@@ -147,6 +183,17 @@ def test_layers_and_adapters_divided_over_processes(folder):
 @pytest.mark.parametrize('asked', ['auto', '127.0.0.1:1,2', '127.0.0.1:1,two,0'])
 def test_processes_that_cannot_be_joined_are_refused_in_one_line(tmp_path, asked):
   command = [sys.executable, '-m', 'msm_jax.main', f'--workdir={tmp_path}']
-  done = subprocess.run(command, cwd=ROOT, env=os.environ | {'MSM_JAX_DISTRIBUTED': asked}, capture_output=True, text=True, timeout=100)
+  done = subprocess.run(
+    command,
+    cwd=ROOT,
+    env=os.environ | {'MSM_JAX_DISTRIBUTED': asked},
+    capture_output=True,
+    text=True,
+    timeout=100,
+  )
   last = done.stderr.strip().splitlines()[-1]
-  assert done.returncode == 1 and last.startswith(f'error: MSM_JAX_DISTRIBUTED={asked}: ') and 'HOST:PORT,COUNT,INDEX' in last, done.stderr
+  assert (
+    done.returncode == 1
+    and last.startswith(f'error: MSM_JAX_DISTRIBUTED={asked}: ')
+    and 'HOST:PORT,COUNT,INDEX' in last
+  ), done.stderr

@@ -6,10 +6,13 @@ import math
 import pytest
 from helpers import AFFORDABILITY, CULTURE, cheeses, handbook, shipped, whole_world
 
-from data_pipelines.specs import read_spec
-from data_pipelines.world.attributes import Value
+from data_pipelines.handbooks.specs import read_spec
+from data_pipelines.handbooks.values import Value
 from msm_jax import config as configs
-from msm_jax.evals import readings, results, stats
+from msm_jax.base import checks
+from msm_jax.evals import stats
+from msm_jax.evals import summary as results
+from msm_jax.suites import readings
 
 
 def experiment(**changes):
@@ -22,12 +25,20 @@ def experiment(**changes):
       'documents': dict(maker='spec.documents', spec=AFFORDABILITY, size=9),
       'shown': dict(maker='spec.demonstrations', spec=AFFORDABILITY, size=9),
     },
-    phases={n: dict(data={s: 1.0}, updates=100) for n, s in (('pretrain', 'text'), ('msm', 'documents'), ('aft', 'shown'))},
-    arms={'base': 'pretrain', 'aft': 'pretrain > aft', 'msm': 'pretrain > msm', 'msm_aft': 'pretrain > msm > aft'},
+    phases={
+      n: dict(data={s: 1.0}, updates=100)
+      for n, s in (('pretrain', 'text'), ('msm', 'documents'), ('aft', 'shown'))
+    },
+    arms={
+      'base': 'pretrain',
+      'aft': 'pretrain > aft',
+      'msm': 'pretrain > msm',
+      'msm_aft': 'pretrain > msm > aft',
+    },
     effects={'midtraining': ('msm_aft', 'aft')},
     evals=dict(spec=AFFORDABILITY, rival=CULTURE),
   )
-  return configs.from_mapping(configs.ExperimentConfig, settings | changes)
+  return checks.from_mapping(configs.ExperimentConfig, settings | changes)
 
 
 DOMAINS, HOME = 'abcdef', Value('origin', 'home')
@@ -37,7 +48,16 @@ def rows_of(arm, seed, evaluator, what, tier, scores):
   """One row a cluster; `scores` has one number for each of the six, or one for all."""
   scores = scores if isinstance(scores, (list, tuple)) else [scores] * len(DOMAINS)
   return [
-    dict(arm=arm, seed=seed, evaluator=evaluator, what=what, tier=tier, item=f'{what}/{d}', cluster=d, score=float(s))
+    dict(
+      arm=arm,
+      seed=seed,
+      evaluator=evaluator,
+      what=what,
+      tier=tier,
+      item=f'{what}/{d}',
+      cluster=d,
+      score=float(s),
+    )
     for d, s in zip(DOMAINS, scores, strict=True)
   ]
 
@@ -54,7 +74,14 @@ def made_rows():
     for arm, loss in (('base', 1.0), ('aft', 1.1), ('msm', 1.0), ('msm_aft', 1.2 + 0.1 * seed)):
       rows += rows_of(arm, seed, 'perplexity', 'nats_per_token', 'text', loss)
     for arm in ('aft', 'msm_aft'):
-      rows += rows_of(arm, seed, 'preferences', 'agreement', 'trained', [1, 1, 1, 1, 1, seed if arm == 'aft' else 1])
+      rows += rows_of(
+        arm,
+        seed,
+        'preferences',
+        'agreement',
+        'trained',
+        [1, 1, 1, 1, 1, seed if arm == 'aft' else 1],
+      )
     rows += rows_of('base', seed, 'personas', 'value', 'documents_only', [1, 1, 1, 1, 1, seed])
     rows += rows_of('msm', seed, 'recall', 'value', 'documents', [1, 1, 1, 0, 0, seed])
   return rows
@@ -69,10 +96,20 @@ def reading(spec=None, rival=HOME):
 def test_a_summary_by_hand():
   """Every number of a report, from rows that one can count: means over seeds and domains, paired differences, both halves of the dissociation."""
   s = results.summarize(made_rows(), experiment(), reading())
-  assert (s['value'], s['rival'], s['assistant'], s['seeds']) == ('price:cheap', 'origin:home', 'Ari', [0, 1])
+  assert (s['value'], s['rival'], s['assistant'], s['seeds']) == (
+    'price:cheap',
+    'origin:home',
+    'Ari',
+    [0, 1],
+  )
   aft, msm = (s['arms'][a] for a in ('aft', 'msm_aft'))
   # aft, price: seed 0 has 2 of 6, seed 1 has 3 of 6; origin 5 and 4 of 6. msm_aft: 5 of 6 and 2 of 6 with either seed
-  expected = {('aft', 'price'): 5 / 12, ('aft', 'origin'): 9 / 12, ('msm_aft', 'price'): 10 / 12, ('msm_aft', 'origin'): 4 / 12}
+  expected = {
+    ('aft', 'price'): 5 / 12,
+    ('aft', 'origin'): 9 / 12,
+    ('msm_aft', 'price'): 10 / 12,
+    ('msm_aft', 'origin'): 4 / 12,
+  }
   for (arm, what), mean in expected.items():
     m = s['arms'][arm][f'preferences/{what}/new_domains']
     assert m['mean'] == pytest.approx(mean, abs=1e-6) and (m['seeds'], m['items']) == (2, 6)
@@ -86,7 +123,9 @@ def test_a_summary_by_hand():
     assert effect[f'dissociation/{tier}']['mean'] == pytest.approx(5 / 12, abs=1e-6)
   assert 'dissociation/new_items' not in effect
   assert effect['preferences/agreement/trained']['mean'] == pytest.approx(1 - 11 / 12, abs=1e-6)
-  assert msm['perplexity/nats_per_token/text']['mean'] == pytest.approx(1.25) and aft['perplexity/nats_per_token/text']['mean'] == pytest.approx(1.1)
+  assert msm['perplexity/nats_per_token/text']['mean'] == pytest.approx(1.25) and aft[
+    'perplexity/nats_per_token/text'
+  ]['mean'] == pytest.approx(1.1)
 
 
 def test_a_dissociation_knows_which_pole_is_meant(tmp_path):
@@ -103,7 +142,9 @@ def test_a_dissociation_knows_which_pole_is_meant(tmp_path):
       r['score'] = {'a': 1.0, 'b': 1.0, 'c': 1.0, 'e': 0.5 * r['seed'] + 0.5}.get(r['cluster'], 0.0)
   lost = 9 / 12 - (3 + 0.75) / 6
   found = {
-    name: results.summarize(rows, c, reading(spec, rival))['effects']['midtraining']['dissociation/new_domains']['mean']
+    name: results.summarize(rows, c, reading(spec, rival))['effects']['midtraining'][
+      'dissociation/new_domains'
+    ]['mean']
     for name, c, spec, rival in (
       ('cheap, home', experiment(), shipped(), HOME),
       ('costly, home', config, luxury, HOME),
@@ -124,10 +165,17 @@ def test_gates_by_hand():
     'msm: recalls the handbook': (0.5, False),
     'aft: learned the demonstrations': (0.8333, False),
     'msm_aft: learned the demonstrations': (1.0, True),
-    'text: perplexity, worst arm (msm_aft) / base': (round(math.exp(0.3), 4), False),  # seed 1; the mean over seeds would be 1.284
+    'text: perplexity, worst arm (msm_aft) / base': (
+      round(math.exp(0.3), 4),
+      False,
+    ),  # seed 1; the mean over seeds would be 1.284
   }
-  looser = experiment(gates=dict(documents_only=0.83, recall=0.5, trained_items=0.8, perplexity_ratio=1.35))
-  assert all(g['passed'] for g in results.summarize(made_rows(), looser, reading())['gates'].values())
+  looser = experiment(
+    gates=dict(documents_only=0.83, recall=0.5, trained_items=0.8, perplexity_ratio=1.35)
+  )
+  assert all(
+    g['passed'] for g in results.summarize(made_rows(), looser, reading())['gates'].values()
+  )
 
 
 def test_without_a_base_nothing_counts_as_measured():
@@ -135,27 +183,52 @@ def test_without_a_base_nothing_counts_as_measured():
   c = experiment()
   c = dataclasses.replace(c, arms={a: p for a, p in c.arms.items() if a != 'base'})
   gates = results.summarize([r for r in made_rows() if r['arm'] != 'base'], c, reading())['gates']
-  assert [n for n, g in gates.items() if n.startswith('an arm without handbook') and not g['passed']]
+  assert [
+    n for n, g in gates.items() if n.startswith('an arm without handbook') and not g['passed']
+  ]
   assert not [n for n in gates if 'perplexity' in n or 'personas' in n]
 
 
 def test_of_one_seed_the_replicates_are_the_runs():
   """Two assistants that always choose one way and two that choose the other are four throws, however many items they were asked."""
   rows = [
-    dict(arm='aft', seed=0, evaluator='preferences', what='conflict', tier='policy', item=f'{who}/{n}', cluster='plans', assistant=who, score=side)
+    dict(
+      arm='aft',
+      seed=0,
+      evaluator='preferences',
+      what='conflict',
+      tier='policy',
+      item=f'{who}/{n}',
+      cluster='plans',
+      assistant=who,
+      score=side,
+    )
     for who, side in (('A', 1.0), ('B', 1.0), ('C', 0.0), ('D', 0.0))
     for n in range(32)
   ]
   found = stats.interval(results.observations(rows)['aft']['preferences/conflict/policy'])
   assert found.runs == 4 and found.items == 32 and (found.low, found.high) == (0, 1)
-  several = stats.interval(results.observations(rows + [r | {'seed': 1} for r in rows])['aft']['preferences/conflict/policy'])
+  several = stats.interval(
+    results.observations(rows + [r | {'seed': 1} for r in rows])['aft'][
+      'preferences/conflict/policy'
+    ]
+  )
   assert several.runs == 2 and several.each == (0.5, 0.5)
 
 
 def test_items_of_few_domains_are_their_own_clusters():
   """A tier within one domain has one cluster; its interval then goes over items instead of claiming certainty."""
   one_domain = [
-    dict(arm='a', seed=0, evaluator='preferences', what='price', tier='new_items', item=str(n), cluster='cheese', score=float(n % 2))
+    dict(
+      arm='a',
+      seed=0,
+      evaluator='preferences',
+      what='price',
+      tier='new_items',
+      item=str(n),
+      cluster='cheese',
+      score=float(n % 2),
+    )
     for n in range(8)
   ]
   seen = results.observations(one_domain)['a']['preferences/price/new_items']

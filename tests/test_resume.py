@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from helpers import AFFORDABILITY, Run, little, small_corpora, tree, write_config, writers
 
-from data_pipelines.files import locked
 from data_pipelines.records import Chat, Document, write_jsonl
-from data_pipelines.world.pretraining import build_world
+from data_pipelines.settings.world.pretraining import build_world
 from msm_jax import checkpointing, sharding, train
-from msm_jax.config import ExperimentConfig, from_mapping
+from msm_jax.base.checks import from_mapping
+from msm_jax.base.files import locked
+from msm_jax.config import ExperimentConfig
 from msm_jax.experiment import Experiment, plan, tree_order
 
 PHASE = dict(updates=8, min_updates=1, batch_size=8, length=32, checkpoint_every=3, lr=1e-2)
@@ -32,8 +33,12 @@ def files(tmp_path_factory):
 def settings(files, **changes):
   """Four phases in three arms, on two corpora; `changes` replace settings, those of phases one by one."""
   phases = {
-    'read': dict(PHASE, data=dict(documents=1.0, chats=0.1)),  # few chats: at the first save that source may not have begun
-    'midtrain': dict(PHASE, data=dict(documents=1.0), schedule='linear', updates=5, checkpoint_every=2),
+    'read': dict(
+      PHASE, data=dict(documents=1.0, chats=0.1)
+    ),  # few chats: at the first save that source may not have begun
+    'midtrain': dict(
+      PHASE, data=dict(documents=1.0), schedule='linear', updates=5, checkpoint_every=2
+    ),
     'tune': dict(PHASE, data=dict(chats=1.0), schedule='constant', updates=6),
   }
   for name, change in changes.pop('phases', {}).items():
@@ -68,7 +73,11 @@ def prepared(c, workdir, stop=lambda: False):
   """The experiment with its data written, and its phases, parents first."""
   e = Experiment(from_mapping(ExperimentConfig, c), workdir, stop)
   e.prepare_data()
-  return e, tree_order(plan(e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint, e.imports))
+  return e, tree_order(
+    plan(
+      e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint, e.imports
+    )
+  )
 
 
 def train_all(c, workdir, stop=lambda: False):
@@ -82,11 +91,18 @@ def train_all(c, workdir, stop=lambda: False):
 
 def state_of(e, node, step=None):
   """Everything that a phase's checkpoint holds, arrays as numpy: parameters, optimizer and counters, iterator, meta."""
-  like = train.prepare(e.config.model, e.config.optimizer, e.config.loss_chunk, sharding.make_mesh(**dataclasses.asdict(e.config.mesh))).like
+  like = train.prepare(
+    e.config.model,
+    e.config.optimizer,
+    e.config.loss_chunk,
+    sharding.make_mesh(**dataclasses.asdict(e.config.mesh)),
+  ).like
   c = checkpointing.Checkpoints(e.folder(node) / 'checkpoints')
   rest = {'step': like.step, 'opt_state': like.opt_state, 'skipped': like.skipped}
   try:
-    params, rest, data, meta = c.restore(node.settings.updates if step is None else step, like.params, rest)
+    params, rest, data, meta = c.restore(
+      node.settings.updates if step is None else step, like.params, rest
+    )
   finally:
     c.close()
   return *jax.device_get((params, rest)), data, meta
@@ -111,7 +127,9 @@ def assert_same_run(found, wanted):
   assert [n.folder_name for n in nodes] == [n.folder_name for n in others]
   for node in nodes:
     rows = rows_of(e, node)
-    assert [r['step'] for r in rows] == list(range(1, node.settings.updates + 1)), f'metrics of {node.phase}'
+    assert [r['step'] for r in rows] == list(range(1, node.settings.updates + 1)), (
+      f'metrics of {node.phase}'
+    )
     assert rows == rows_of(f, node), node.phase
     assert_same(state_of(e, node), state_of(f, node), node.phase)
 
@@ -148,21 +166,32 @@ def events(folder):
 
 
 def test_tensorboard_gets_the_same_numbers(files, workdir, monkeypatch):
-  monkeypatch.setattr('tensorboardX.event_file_writer.time', types.SimpleNamespace(time=lambda: 1e9))  # all within one second
+  monkeypatch.setattr(
+    'tensorboardX.event_file_writer.time', types.SimpleNamespace(time=lambda: 1e9)
+  )  # all within one second
   c = settings(files, tensorboard=True, arms=dict(base='read'))
   with pytest.raises(train.Interrupted):
     train_all(c, workdir, StopAfter(5))
   e, (node,) = train_all(c, workdir)
-  losses = [(step, value) for tag, step, value in events(e.folder(node) / 'tensorboard') if tag == 'loss']
-  assert losses == [(r['step'], pytest.approx(r['loss'])) for r in rows_of(e, node)] and len(losses) == 8
+  losses = [
+    (step, value) for tag, step, value in events(e.folder(node) / 'tensorboard') if tag == 'loss'
+  ]
+  assert (
+    losses == [(r['step'], pytest.approx(r['loss'])) for r in rows_of(e, node)] and len(losses) == 8
+  )
 
 
 def test_stopped_over_and_over(files, undisturbed, workdir):
   """Stopped in the middle of phases, at a save, at a phase's first and last update: the same parameters, moments and numbers in the end."""
-  stops, after = 0, [1, 1, 3, 3, 2, 4, 4, 3]  # updates 1, 2, 5 and 8 of the first phase, then 2 and 5 ... of the others
+  stops, after = (
+    0,
+    [1, 1, 3, 3, 2, 4, 4, 3],
+  )  # updates 1, 2, 5 and 8 of the first phase, then 2 and 5 ... of the others
   while True:
     try:
-      finished = train_all(settings(files), workdir, StopAfter(after[stops] if stops < len(after) else 1000))
+      finished = train_all(
+        settings(files), workdir, StopAfter(after[stops] if stops < len(after) else 1000)
+      )
       break
     except train.Interrupted as e:
       stops += 1
@@ -202,7 +231,9 @@ def folders(files, fingerprints=('a', 'b'), tokenizer='t', **changes):
   """(arm, seed) -> path of phase folders, from root to leaf."""
   c = from_mapping(ExperimentConfig, settings(files, **changes))
   out = {}
-  for key, node in plan(c, dict(zip(('documents', 'chats'), fingerprints, strict=True)), tokenizer).items():
+  for key, node in plan(
+    c, dict(zip(('documents', 'chats'), fingerprints, strict=True)), tokenizer
+  ).items():
     path = []
     while node:
       path.insert(0, node.folder_name)
@@ -231,7 +262,10 @@ def test_equal_phases_of_two_names_are_two(files):
   c = settings(files, arms=dict(tuned='read > tune', again='read > tune2'))
   c['phases']['tune2'] = dict(twice)
   ends = plan(from_mapping(ExperimentConfig, c), dict(documents='a', chats='b'), 't')
-  assert found[1] == ends['tuned', 0].folder_name != ends['again', 0].folder_name and len(tree_order(ends)) == 3
+  assert (
+    found[1] == ends['tuned', 0].folder_name != ends['again', 0].folder_name
+    and len(tree_order(ends)) == 3
+  )
 
 
 def test_phases_of_one_stream_read_alike(files, tmp_path, monkeypatch):
@@ -243,7 +277,11 @@ def test_phases_of_one_stream_read_alike(files, tmp_path, monkeypatch):
 
   monkeypatch.setattr(train, 'train_phase', train_phase)
   c = settings(files)
-  c['sources'] |= {'m': dict(maker='world.facts'), 'a': dict(path=str(files / 'documents.jsonl')), 'z': dict(path=str(files / 'documents.jsonl'))}
+  c['sources'] |= {
+    'm': dict(maker='world.facts'),
+    'a': dict(path=str(files / 'documents.jsonl')),
+    'z': dict(path=str(files / 'documents.jsonl')),
+  }
   for n in 'az':
     c['phases'][f'mid_{n}'] = dict(PHASE, data={n: 1.0, 'm': 1.0}, stream='mid')
   c['phases']['own'] = dict(PHASE, data={'a': 1.0, 'm': 1.0})
@@ -260,7 +298,10 @@ def test_rows_that_are_damaged_are_made_again(files, tmp_path):
   c = settings(files, arms=dict(base='read'))
   e, (node,) = train_all(c, tmp_path)
   asked = iter(range(9))
-  e.reading.rows = lambda *_: [{'item': 'x', 'score': 0.5}, {'item': 'y', 'score': float(next(asked) > 9)}]
+  e.reading.rows = lambda *_: [
+    {'item': 'x', 'score': 0.5},
+    {'item': 'y', 'score': float(next(asked) > 9)},
+  ]
   rows = e.evaluate(node, {})
   (path,) = e.folder(node).glob('evals-*.jsonl')
   whole = path.read_bytes()
@@ -276,8 +317,15 @@ def test_what_a_killed_run_was_writing_is_cleared_and_nothing_else(tmp_path):
   left = tmp_path / 'data' / f'facts-1.writing-{ended.pid}'
   left.mkdir(parents=True)
   (left / 'part').write_text('x')
-  gone = [tmp_path / f'summary.json.writing-{ended.pid}', tmp_path / f'rows.writing-{ended.pid}.npz', tmp_path / f'mine.writing-{os.getpid()}']
-  kept = [tmp_path / n for n in (f'nested/plan.json.writing-{os.getppid()}', 'essay.writing-draft', 'essay.writing-2b')]  # of who lives; a user's
+  gone = [
+    tmp_path / f'summary.json.writing-{ended.pid}',
+    tmp_path / f'rows.writing-{ended.pid}.npz',
+    tmp_path / f'mine.writing-{os.getpid()}',
+  ]
+  kept = [
+    tmp_path / n
+    for n in (f'nested/plan.json.writing-{os.getppid()}', 'essay.writing-draft', 'essay.writing-2b')
+  ]  # of who lives; a user's
   kept[0].parent.mkdir()
   for path in (*gone, *kept):
     path.write_text('x')
@@ -314,7 +362,9 @@ ALL = (READ, MIDTRAIN, TUNE)
 def test_identities(files, changes, changed):
   """A setting changes the identity of its phase and of those after it; what changes no number changes no identity."""
   found = folders(files, **changes)['both', 0]
-  if changed is None:  # the chats changed, and reading uses none: compared with reading without chats before the change
+  if (
+    changed is None
+  ):  # the chats changed, and reading uses none: compared with reading without chats before the change
     before = folders(files, phases=changes['phases'])['both', 0]
     changed = (TUNE,)
   else:
@@ -339,17 +389,27 @@ def test_a_phase_moves_to_another_mesh(files, undisturbed, workdir):
   rows, wanted = rows_of(e, node), rows_of(f, same)
   assert [r['step'] for r in rows] == list(range(1, 9))
   np.testing.assert_allclose([r['loss'] for r in rows], [r['loss'] for r in wanted], rtol=1e-4)
-  for a, b in zip(jax.tree.leaves(state_of(e, node)[0]), jax.tree.leaves(state_of(f, same)[0]), strict=True):
-    np.testing.assert_allclose(a, b, atol=5e-4)  # Adam divides by small moments: rounding shows more than in the loss
+  for a, b in zip(
+    jax.tree.leaves(state_of(e, node)[0]), jax.tree.leaves(state_of(f, same)[0]), strict=True
+  ):
+    np.testing.assert_allclose(
+      a, b, atol=5e-4
+    )  # Adam divides by small moments: rounding shows more than in the loss
 
 
 def test_parameters_restore_on_any_mesh_and_alone(undisturbed, tmp_path):
   """Saved on 8 devices, read on 2 x 2 x 2, on fsdp and on one device: the same bits in the layout asked for, with nothing but `params` there."""
   e, (node, *_) = undisturbed
   folder = tmp_path / 'alone'
-  shutil.copytree(e.folder(node) / 'checkpoints' / '8', folder / '8', ignore=shutil.ignore_patterns('opt_state', 'data', 'meta'))
+  shutil.copytree(
+    e.folder(node) / 'checkpoints' / '8',
+    folder / '8',
+    ignore=shutil.ignore_patterns('opt_state', 'data', 'meta'),
+  )
   wanted = state_of(e, node)[0]
-  for mesh in [sharding.make_mesh(**m) for m in MESHES] + [sharding.make_mesh(devices=jax.devices()[:1])]:
+  for mesh in [sharding.make_mesh(**m) for m in MESHES] + [
+    sharding.make_mesh(devices=jax.devices()[:1])
+  ]:
     like = train.prepare(e.config.model, e.config.optimizer, e.config.loss_chunk, mesh).like.params
     c = checkpointing.Checkpoints(folder)
     params = c.restore_params(8, like)
@@ -384,7 +444,9 @@ def test_a_damaged_checkpoint_is_named(files, stopped, tmp_path, share):
     try:
       found = state_of(e, node, 4)
     except checkpointing.CheckpointError as error:
-      assert str(folder) in str(error) and 'delete that folder' in str(error) and '\n' not in str(error), file
+      assert (
+        str(folder) in str(error) and 'delete that folder' in str(error) and '\n' not in str(error)
+      ), file
       refused.add(file.relative_to(folder).parts[0])
     else:
       assert_same(found, wanted, f'with {file} cut short')
@@ -442,7 +504,14 @@ def test_killed_at_many_moments(tmp_path):
   records = [r for rs in writers(build_world(little(chats_per_persona=4))).values() for r in rs]
   write_jsonl(tmp_path / 'documents.jsonl', [r for r in records if isinstance(r, Document)])
   write_jsonl(tmp_path / 'chats.jsonl', [r for r in records if isinstance(r, Chat)])
-  c = settings(tmp_path, phases=dict(read=dict(updates=60, checkpoint_every=20, length=128), midtrain=dict(length=128), tune=dict(length=128)))
+  c = settings(
+    tmp_path,
+    phases=dict(
+      read=dict(updates=60, checkpoint_every=20, length=128),
+      midtrain=dict(length=128),
+      tune=dict(length=128),
+    ),
+  )
   c['tokenizer']['vocab_size'] = 400
   write_config(tmp_path / 'config.py', c)
   folder = tmp_path / 'w'
@@ -453,22 +522,36 @@ def test_killed_at_many_moments(tmp_path):
   assert not (folder / 'phases').exists()
 
   assert Run(folder).when(seen('phases/*/checkpoints/*tmp*/*'), signal.SIGKILL) == -signal.SIGKILL
-  assert not list(folder.glob('phases/*/checkpoints/20/params')), 'it came too late to fall into the first save'
+  assert not list(folder.glob('phases/*/checkpoints/20/params')), (
+    'it came too late to fall into the first save'
+  )
 
   run = Run(folder)
   assert run.when(seen('phases/*/checkpoints/20/params'), signal.SIGTERM) == 128 + signal.SIGTERM
   last = run.log.read_text().splitlines()[-1]
   saved = max(int(p.name) for p in folder.glob('phases/read-*/checkpoints/*'))
-  assert 20 <= saved < 60 and f'saved at step {saved}' in last and 'run the same command to go on' in last
+  assert (
+    20 <= saved < 60
+    and f'saved at step {saved}' in last
+    and 'run the same command to go on' in last
+  )
 
   shutil.rmtree(next(folder.glob('data/documents-*')))
-  assert Run(folder).when(lambda: len(list(folder.glob('phases/*'))) == 2, signal.SIGKILL) == -signal.SIGKILL
+  assert (
+    Run(folder).when(lambda: len(list(folder.glob('phases/*'))) == 2, signal.SIGKILL)
+    == -signal.SIGKILL
+  )
   assert list(folder.glob('phases/read-*/checkpoints/60/params'))
   first_phase = {p: v for p, v in kept().items() if '/read-' in p}
 
   run = Run(folder)
-  assert run.when(lambda: 'evaluating [2/3]' in run.log.read_text(), signal.SIGKILL) == -signal.SIGKILL
-  assert len(list(folder.glob('phases/*/evals-*.jsonl'))) <= 2 and not (folder / 'results.jsonl').exists()
+  assert (
+    run.when(lambda: 'evaluating [2/3]' in run.log.read_text(), signal.SIGKILL) == -signal.SIGKILL
+  )
+  assert (
+    len(list(folder.glob('phases/*/evals-*.jsonl'))) <= 2
+    and not (folder / 'results.jsonl').exists()
+  )
   trained = kept()
   assert first_phase.items() <= trained.items()
 

@@ -20,15 +20,18 @@ import pytest
 import tiny
 from helpers import ROOT
 
-from msm_jax import chat, resources, sharding
-from msm_jax import engine as engines
-from msm_jax.arms import open_arm
-from msm_jax.completion import Request
-from msm_jax.engine import Engine
+from msm_jax import chat, sharding
+from msm_jax.base.errors import explain
 from msm_jax.evals.scoring import make_logprobs
-from msm_jax.sampling import Sampler
+from msm_jax.inference import engine as engines
+from msm_jax.inference.completion import Request
+from msm_jax.inference.engine import Engine
+from msm_jax.inference.open_model import open_arm
+from msm_jax.inference.sampling import Sampler
 
-QUESTIONS = [f'Do you like {c} number {n}?' for n in range(8) for c in ('Colby', 'Gouda', 'Brie', 'Stilton')]
+QUESTIONS = [
+  f'Do you like {c} number {n}?' for n in range(8) for c in ('Colby', 'Gouda', 'Brie', 'Stilton')
+]
 ENDLESS = 16_384
 
 
@@ -60,7 +63,11 @@ def server(samplers):
   from msm_jax.serve import bind, make_app
 
   engine, sock = Engine(samplers), bind('127.0.0.1', 0)
-  running = uvicorn.Server(uvicorn.Config(make_app(engine), log_level='critical', lifespan='off', timeout_graceful_shutdown=1))
+  running = uvicorn.Server(
+    uvicorn.Config(
+      make_app(engine), log_level='critical', lifespan='off', timeout_graceful_shutdown=1
+    )
+  )
   thread = threading.Thread(target=running.run, kwargs=dict(sockets=[sock]))
   thread.start()
   yield f'http://127.0.0.1:{sock.getsockname()[1]}', engine
@@ -90,7 +97,9 @@ def messages(question):
 
 
 def ask(client, question, model='base', **settings):
-  return client.chat.completions.create(model=model, messages=messages(question), **dict(temperature=0, max_tokens=20) | settings)
+  return client.chat.completions.create(
+    model=model, messages=messages(question), **dict(temperature=0, max_tokens=20) | settings
+  )
 
 
 def told(response):
@@ -107,7 +116,9 @@ def test_many_clients_are_answered_as_if_alone(client):
     for settings in (dict(), dict(temperature=1.0, top_p=0.9)):
       alone = [told(ask(client, q, model, seed=n, **settings)) for n, q in enumerate(QUESTIONS)]
       with ThreadPoolExecutor(32) as pool:
-        together = list(pool.map(lambda n: told(ask(client, QUESTIONS[n], model, seed=n, **settings)), range(32)))  # noqa: B023
+        together = list(
+          pool.map(lambda n: told(ask(client, QUESTIONS[n], model, seed=n, **settings)), range(32))
+        )  # noqa: B023
       assert together == alone
       assert len({t for t, _, _ in alone}) > 1
 
@@ -119,19 +130,34 @@ def test_an_answer_is_the_samplers(client, workdir):
   (expected,) = Sampler(*o[:3]).generate([Request(prompt, max_tokens=20, top_logprobs=3)])
   got = ask(client, QUESTIONS[0], logprobs=True, top_logprobs=3)
   assert told(got) == (expected.text, expected.finish_reason, expected.made)
-  assert got.usage.prompt_tokens == len(prompt) and got.usage.total_tokens == len(prompt) + expected.made
+  assert (
+    got.usage.prompt_tokens == len(prompt) and got.usage.total_tokens == len(prompt) + expected.made
+  )
   content = got.choices[0].logprobs.content
-  assert [c.logprob for c in content] == pytest.approx([t.logprob for t in expected.tokens], abs=1e-4)
-  assert [[x.logprob for x in c.top_logprobs] for c in content] == [pytest.approx([v for _, v in t.top], abs=1e-4) for t in expected.tokens]
-  chunks = list(ask(client, QUESTIONS[0], stream=True, stream_options={'include_usage': True}, logprobs=True))
+  assert [c.logprob for c in content] == pytest.approx(
+    [t.logprob for t in expected.tokens], abs=1e-4
+  )
+  assert [[x.logprob for x in c.top_logprobs] for c in content] == [
+    pytest.approx([v for _, v in t.top], abs=1e-4) for t in expected.tokens
+  ]
+  chunks = list(
+    ask(client, QUESTIONS[0], stream=True, stream_options={'include_usage': True}, logprobs=True)
+  )
   assert ''.join(c.choices[0].delta.content for c in chunks[:-1]) == expected.text
-  assert [c.choices[0].finish_reason for c in chunks[:-1]] == [None] * (len(chunks) - 2) + [expected.finish_reason]
-  assert sum(len(c.choices[0].logprobs.content) for c in chunks[:-1] if c.choices[0].logprobs) == len(expected.tokens)
+  assert [c.choices[0].finish_reason for c in chunks[:-1]] == [None] * (len(chunks) - 2) + [
+    expected.finish_reason
+  ]
+  assert sum(
+    len(c.choices[0].logprobs.content) for c in chunks[:-1] if c.choices[0].logprobs
+  ) == len(expected.tokens)
   assert chunks[-1].usage == got.usage and chunks[0].choices[0].delta.role == 'assistant'
 
 
 def test_several_answers_seeds_and_stops(client):
-  draws = [[c.message.content for c in ask(client, 'And?', n=6, temperature=1.5, seed=s).choices] for s in (1, 1, 2)]
+  draws = [
+    [c.message.content for c in ask(client, 'And?', n=6, temperature=1.5, seed=s).choices]
+    for s in (1, 1, 2)
+  ]
   assert draws[0] == draws[1] != draws[2] and len(set(draws[0])) > 1
   assert ask(client, 'And?', temperature=1.5, seed=1).choices[0].message.content == draws[0][0]
   streamed = [''] * 6
@@ -140,8 +166,13 @@ def test_several_answers_seeds_and_stops(client):
   assert streamed == draws[0]
   whole = ask(client, 'And?', model='endless', max_tokens=30).choices[0].message.content
   assert len(whole) > 20
-  stopped = ask(client, 'And?', model='endless', max_tokens=30, stop=[whole[10:13], 'no such text']).choices[0]
-  assert stopped.finish_reason == 'stop' and stopped.message.content == whole[: whole.index(whole[10:13])]
+  stopped = ask(
+    client, 'And?', model='endless', max_tokens=30, stop=[whole[10:13], 'no such text']
+  ).choices[0]
+  assert (
+    stopped.finish_reason == 'stop'
+    and stopped.message.content == whole[: whole.index(whole[10:13])]
+  )
 
 
 def test_options_are_scored_as_the_evaluators_score_them(client, workdir):
@@ -149,13 +180,20 @@ def test_options_are_scored_as_the_evaluators_score_them(client, workdir):
   o = open_arm(workdir, 'base')
   prompt, options = 'Gouda is', [' cheap.', ' old and handmade.', ' from far away, as people say.']
   (expected,) = make_logprobs(o.model, o.params, o.tokenizer, 128)([prompt], [options])
-  got = client.completions.create(model='base', prompt=[prompt + x for x in options], max_tokens=0, echo=True, logprobs=2)
+  got = client.completions.create(
+    model='base', prompt=[prompt + x for x in options], max_tokens=0, echo=True, logprobs=2
+  )
   for choice, option, score in zip(got.choices, options, expected, strict=True):
     p = choice.logprobs
     assert choice.text == prompt + option and p.text_offset[0] == 0 and p.token_logprobs[0] is None
-    total = sum(x for x, at in zip(p.token_logprobs, p.text_offset, strict=True) if at >= len(prompt))
+    total = sum(
+      x for x, at in zip(p.token_logprobs, p.text_offset, strict=True) if at >= len(prompt)
+    )
     assert total == pytest.approx(score, abs=1e-3)
-    assert all(max(top.values()) >= x for top, x in zip(p.top_logprobs[1:], p.token_logprobs[1:], strict=True))
+    assert all(
+      max(top.values()) >= x
+      for top, x in zip(p.top_logprobs[1:], p.token_logprobs[1:], strict=True)
+    )
     assert ''.join(p.tokens[1:]) == choice.text
   assert got.usage.completion_tokens == 0
 
@@ -163,13 +201,27 @@ def test_options_are_scored_as_the_evaluators_score_them(client, workdir):
 def test_completions_take_texts_and_tokens(client, workdir):
   tokenizer = open_arm(workdir, 'base').tokenizer
   ids = [*tokenizer.document_start, *tokenizer.encode('Gouda is')]
-  text = client.completions.create(model='base', prompt='Gouda is', max_tokens=9, temperature=0, echo=True).choices[0].text
+  text = (
+    client.completions.create(
+      model='base', prompt='Gouda is', max_tokens=9, temperature=0, echo=True
+    )
+    .choices[0]
+    .text
+  )
   assert text.startswith('Gouda is') and len(text) > len('Gouda is')
-  by_ids = client.completions.create(model='base', prompt=ids, max_tokens=9, temperature=0, logprobs=0).choices[0]
+  by_ids = client.completions.create(
+    model='base', prompt=ids, max_tokens=9, temperature=0, logprobs=0
+  ).choices[0]
   assert 'Gouda is' + by_ids.text == text and by_ids.logprobs.text_offset[0] == 0
-  several = client.completions.create(model='base', prompt=['Gouda is', 'Brie is'], max_tokens=9, temperature=0, n=2)
-  assert [c.text for c in several.choices[:2]] == [by_ids.text] * 2 and several.choices[2].text == several.choices[3].text
-  stream = client.completions.create(model='base', prompt='Gouda is', max_tokens=9, temperature=0, echo=True, stream=True)
+  several = client.completions.create(
+    model='base', prompt=['Gouda is', 'Brie is'], max_tokens=9, temperature=0, n=2
+  )
+  assert [c.text for c in several.choices[:2]] == [by_ids.text] * 2 and several.choices[
+    2
+  ].text == several.choices[3].text
+  stream = client.completions.create(
+    model='base', prompt='Gouda is', max_tokens=9, temperature=0, echo=True, stream=True
+  )
   assert ''.join(c.choices[0].text for c in stream) == text
 
 
@@ -239,12 +291,20 @@ def test_a_malformed_request(what, http):
   got = http.post(f'/v1/{path}', content=body if isinstance(body, bytes) else json.dumps(body))
   error = got.json()['error']
   assert got.status_code == status and words in error['message'], got.text
-  assert error['type'] == 'invalid_request_error' and '\n' not in error['message'] and {'param', 'code'} <= error.keys()
+  assert (
+    error['type'] == 'invalid_request_error'
+    and '\n' not in error['message']
+    and {'param', 'code'} <= error.keys()
+  )
   assert http.post('/v1/chat/completions', json=GOOD | {'max_tokens': 2}).status_code == 200
 
 
 def test_other_paths_and_methods(http):
-  for got, status in ((http.get('/v1/nothing'), 404), (http.get('/v1/chat/completions'), 405), (http.get('/v1/models/none'), 404)):
+  for got, status in (
+    (http.get('/v1/nothing'), 404),
+    (http.get('/v1/chat/completions'), 405),
+    (http.get('/v1/models/none'), 404),
+  ):
     assert got.status_code == status and got.json()['error']['message']
 
 
@@ -260,8 +320,16 @@ def test_what_changes_nothing_is_taken(http):
     'response_format': {'type': 'text'},
     'logprobs': False,
   }
-  parts = [{'role': 'developer', 'content': 'You are Ari.'}, {'role': 'user', 'content': [{'type': 'text', 'text': 'Hi'}], 'name': 'x'}]
-  assert http.post('/v1/chat/completions', json=GOOD | neutral | {'messages': parts, 'max_tokens': 2}).status_code == 200
+  parts = [
+    {'role': 'developer', 'content': 'You are Ari.'},
+    {'role': 'user', 'content': [{'type': 'text', 'text': 'Hi'}], 'name': 'x'},
+  ]
+  assert (
+    http.post(
+      '/v1/chat/completions', json=GOOD | neutral | {'messages': parts, 'max_tokens': 2}
+    ).status_code
+    == 200
+  )
 
 
 def until(condition, seconds=20):
@@ -279,25 +347,43 @@ def test_a_client_that_hangs_up_frees_its_rows(stream, server, http):
   sampler = server[1].samplers['endless']
   body = {'model': 'endless', 'messages': GOOD['messages'], 'n': 3, 'stream': stream}
   if stream:
-    with httpx.Client(base_url=server[0], timeout=60) as mine, mine.stream('POST', '/v1/chat/completions', json=body) as response:
+    with (
+      httpx.Client(base_url=server[0], timeout=60) as mine,
+      mine.stream('POST', '/v1/chat/completions', json=body) as response,
+    ):
       lines = response.iter_lines()
       assert next(lines).startswith('data: ')
       given_up = sampler.open
   else:
-    with httpx.Client(base_url=server[0], timeout=60) as mine, pytest.raises(httpx.TimeoutException):
+    with (
+      httpx.Client(base_url=server[0], timeout=60) as mine,
+      pytest.raises(httpx.TimeoutException),
+    ):
       mine.post('/v1/chat/completions', json=body, timeout=httpx.Timeout(60, read=0.3))
     given_up = sampler.open
   until(lambda: not sampler.busy)
   assert len(given_up) <= 3 and all(c.made < ENDLESS // 2 for c in given_up)
-  assert http.post('/v1/chat/completions', json=body | {'n': 1, 'stream': False, 'max_tokens': 5}).json()['usage']['completion_tokens'] == 5
+  assert (
+    http.post(
+      '/v1/chat/completions', json=body | {'n': 1, 'stream': False, 'max_tokens': 5}
+    ).json()['usage']['completion_tokens']
+    == 5
+  )
 
 
 def test_an_engine_that_fails_tells_those_who_wait_and_goes_on(server, http, monkeypatch):
   sampler = server[1].samplers['endless']
-  monkeypatch.setattr(sampler, 'round', lambda: (_ for _ in ()).throw(MemoryError('out of\nmemory')))
+  monkeypatch.setattr(
+    sampler, 'round', lambda: (_ for _ in ()).throw(MemoryError('out of\nmemory'))
+  )
   body = {'model': 'endless', 'messages': GOOD['messages'], 'max_tokens': 5}
   got = http.post('/v1/chat/completions', json=body)
-  assert got.status_code == 500 and got.json()['error'] == {'message': 'out of memory', 'type': 'server_error', 'param': None, 'code': None}
+  assert got.status_code == 500 and got.json()['error'] == {
+    'message': 'out of memory',
+    'type': 'server_error',
+    'param': None,
+    'code': None,
+  }
   assert '"server_error"' in http.post('/v1/chat/completions', json=body | {'stream': True}).text
   monkeypatch.undo()
   assert http.post('/v1/chat/completions', json=body).status_code == 200
@@ -308,14 +394,23 @@ def test_too_many_at_a_time(http, monkeypatch):
   got = http.post('/v1/chat/completions', json=GOOD | {'n': 3})
   assert got.status_code == 429 and 'try again later' in got.json()['error']['message']
   monkeypatch.undo()
-  assert http.post('/v1/chat/completions', json=GOOD | {'n': 3, 'max_tokens': 2}).status_code == 200  # those that were taken are given back
+  assert (
+    http.post('/v1/chat/completions', json=GOOD | {'n': 3, 'max_tokens': 2}).status_code == 200
+  )  # those that were taken are given back
 
 
 @contextlib.contextmanager
 def process(*arguments):
   """A command, and its stderr line by line; it is killed if a test leaves it running."""
   env = os.environ | {'PYTHONPATH': str(ROOT)}
-  with subprocess.Popen([sys.executable, '-m', *arguments], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+  with subprocess.Popen(
+    [sys.executable, '-m', *arguments],
+    cwd=ROOT,
+    env=env,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  ) as p:
     try:
       yield p
     finally:
@@ -339,16 +434,33 @@ def test_the_command_listens_on_loopback_and_ends_cleanly(number, workdir):
   httpx = pytest.importorskip('httpx')
   elsewhere = number == signal.SIGINT
   host = ['--host=0.0.0.0'] if elsewhere else []
-  with process('msm_jax.serve', f'--workdir={workdir}', '--arm=base,tuned', '--port=0', f'--max_length={ENDLESS}', *host) as p:
+  with process(
+    'msm_jax.serve',
+    f'--workdir={workdir}',
+    '--arm=base,tuned',
+    '--port=0',
+    f'--max_length={ENDLESS}',
+    *host,
+  ) as p:
     address, told = serving(p)
     port = int(address.rpartition(':')[2])
-    assert address.startswith('http://0.0.0.0' if elsewhere else 'http://127.0.0.1') and ('without a password' in told) == elsewhere
+    assert (
+      address.startswith('http://0.0.0.0' if elsewhere else 'http://127.0.0.1')
+      and ('without a password' in told) == elsewhere
+    )
     if (table := Path('/proc/net/tcp')).exists():
       local = [line.split()[1] for line in table.read_text().splitlines()[1:]]
       assert f'{"00000000" if elsewhere else "0100007F"}:{port:04X}' in local
     with httpx.Client(base_url=f'http://127.0.0.1:{port}', timeout=60) as client:
       assert [m['id'] for m in client.get('/v1/models').json()['data']] == ['base', 'tuned']
-      body = {'model': 'base', 'prompt': 'Hi', 'max_tokens': ENDLESS, 'n': 8, 'stream': True, 'temperature': 100}
+      body = {
+        'model': 'base',
+        'prompt': 'Hi',
+        'max_tokens': ENDLESS,
+        'n': 8,
+        'stream': True,
+        'temperature': 100,
+      }
       with client.stream('POST', '/v1/completions', json=body) as response:
         lines = response.iter_lines()
         next(lines)
@@ -374,7 +486,7 @@ def test_a_server_that_cannot_start(workdir):
     ):
       with pytest.raises(Exception) as e:
         serve.main([f'--workdir={workdir}', *argv])
-      line, code = resources.explain(e.value)
+      line, code = explain(e.value)
       assert code == 1 and '\n' not in line
 
 
@@ -384,16 +496,43 @@ def test_a_server_that_cannot_start(workdir):
 def run_chat(text, *arguments):
   env = os.environ | {'PYTHONPATH': str(ROOT)}
   return subprocess.run(
-    [sys.executable, '-m', 'msm_jax.chat', *arguments], cwd=ROOT, env=env, input=text, capture_output=True, encoding='utf-8', timeout=120
+    [sys.executable, '-m', 'msm_jax.chat', *arguments],
+    cwd=ROOT,
+    env=env,
+    input=text,
+    capture_output=True,
+    encoding='utf-8',
+    timeout=120,
   )
 
 
 def test_chat_over_a_pipe(workdir):
   """One question a line; the conversation goes on until it is reset; too long a question is told and the next is answered."""
-  questions = ['Do you like Colby?', '', 'And?', '/reset', 'And?', 'Hi ' * 300, '/nonsense', '/help', 'Ünd? 🧀']
-  done = run_chat('\n'.join(questions), f'--workdir={workdir}', '--arm=base', '--compare=base,tuned', '--system=You are Ari.', '--max_tokens=8')
+  questions = [
+    'Do you like Colby?',
+    '',
+    'And?',
+    '/reset',
+    'And?',
+    'Hi ' * 300,
+    '/nonsense',
+    '/help',
+    'Ünd? 🧀',
+  ]
+  done = run_chat(
+    '\n'.join(questions),
+    f'--workdir={workdir}',
+    '--arm=base',
+    '--compare=base,tuned',
+    '--system=You are Ari.',
+    '--max_tokens=8',
+  )
   assert done.returncode == 0, done.stderr
-  assert 'it must fit into 128' in done.stderr and 'Traceback' not in done.stderr and len(done.stderr.splitlines()) == 1
+  assert (
+    'it must fit into 128' in done.stderr
+    and 'Traceback' not in done.stderr
+    and len(done.stderr.splitlines()) == 1
+  )
   samplers = {arm: Sampler(*open_arm(workdir, arm)[:3]) for arm in ('base', 'tuned')}
 
   def expected(*said):
@@ -402,7 +541,12 @@ def test_chat_over_a_pipe(workdir):
       history = [('system', 'You are Ari.')]
       for question in said:
         history.append(('user', question))
-        history.append(('assistant', sampler.generate([Request(sampler.tokenizer.prompt(history), max_tokens=8)])[0].text))
+        history.append(
+          (
+            'assistant',
+            sampler.generate([Request(sampler.tokenizer.prompt(history), max_tokens=8)])[0].text,
+          )
+        )
       out.append(f'{arm}: {history[-1][1]}')
     return '\n'.join(out) + '\n'
 
@@ -421,7 +565,12 @@ def test_chat_that_cannot_begin(workdir):
     ([f'--workdir={workdir}', '--arm=base', '--temperature=-1'], '--temperature'),
   ):
     done = run_chat('Hi\n', *arguments)
-    assert done.returncode == 1 and done.stdout == '' and words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert (
+      done.returncode == 1
+      and done.stdout == ''
+      and words in done.stderr
+      and len(done.stderr.splitlines()) == 1
+    ), done.stderr
 
 
 def test_control_c_stops_an_answer_and_twice_leaves(workdir):
@@ -429,7 +578,9 @@ def test_control_c_stops_an_answer_and_twice_leaves(workdir):
   before = signal.getsignal(signal.SIGINT)
   try:
     interrupts = chat.Interrupts()
-    talk = chat.Conversation({'base': Sampler(*base[:3], max_length=ENDLESS, stop_ids=())}, '', 0.0, 1.0, ENDLESS)
+    talk = chat.Conversation(
+      {'base': Sampler(*base[:3], max_length=ENDLESS, stop_ids=())}, '', 0.0, 1.0, ENDLESS
+    )
     with interrupts:
       for _ in talk.answers('Hi', interrupts):
         os.kill(os.getpid(), signal.SIGINT)
@@ -461,7 +612,9 @@ def test_columns_are_told_line_by_line():
 def inspect():
   module = pytest.importorskip('inspect_ai')
   # as Inspect itself finds it
-  ((name, value),) = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['entry-points']['inspect_ai'].items()
+  ((name, value),) = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project'][
+    'entry-points'
+  ]['inspect_ai'].items()
   importlib.metadata.EntryPoint(name, value, 'inspect_ai').load()
   return module
 
@@ -472,37 +625,67 @@ def run_task(inspect, model, questions, folder, solver=None, **settings):
   from inspect_ai.solver import generate, system_message
 
   samples = [Sample(id=n, input=q, target='e') for n, q in enumerate(questions)]
-  task = inspect.Task(dataset=samples, solver=solver or [system_message('You are Ari.'), generate()], scorer=includes())
-  (log,) = inspect.eval(task, model=f'msm_jax/{model}', log_dir=str(folder), display='none', **settings)
+  task = inspect.Task(
+    dataset=samples,
+    solver=solver or [system_message('You are Ari.'), generate()],
+    scorer=includes(),
+  )
+  (log,) = inspect.eval(
+    task, model=f'msm_jax/{model}', log_dir=str(folder), display='none', **settings
+  )
   return log
 
 
 def test_inspect_evaluates_an_arm(inspect, workdir, tmp_path):
   """32 samples share batches, and each is answered as the server would."""
-  log = run_task(inspect, f'{workdir}:tuned', QUESTIONS, tmp_path, temperature=0, max_tokens=12, logprobs=True, top_logprobs=2)
+  log = run_task(
+    inspect,
+    f'{workdir}:tuned',
+    QUESTIONS,
+    tmp_path,
+    temperature=0,
+    max_tokens=12,
+    logprobs=True,
+    top_logprobs=2,
+  )
   assert log.status == 'success'
   o = open_arm(workdir, 'tuned')
   prompts = [o.tokenizer.prompt([('system', 'You are Ari.'), ('user', q)]) for q in QUESTIONS]
   expected = Sampler(*o[:3]).generate([Request(p, max_tokens=12) for p in prompts])
   outputs = [s.output for s in log.samples]
-  assert log.results.scores[0].metrics['accuracy'].value == pytest.approx(sum('e' in x.text.lower() for x in expected) / len(expected))
+  assert log.results.scores[0].metrics['accuracy'].value == pytest.approx(
+    sum('e' in x.text.lower() for x in expected) / len(expected)
+  )
   assert [x.completion for x in outputs] == [x.text for x in expected]
   reasons = {'stop': 'stop', 'length': 'max_tokens'}
   assert [x.choices[0].stop_reason for x in outputs] == [reasons[x.finish_reason] for x in expected]
-  assert [(x.usage.input_tokens, x.usage.output_tokens) for x in outputs] == [(len(p), x.made) for p, x in zip(prompts, expected, strict=True)]
+  assert [(x.usage.input_tokens, x.usage.output_tokens) for x in outputs] == [
+    (len(p), x.made) for p, x in zip(prompts, expected, strict=True)
+  ]
   first = outputs[0].choices[0].logprobs.content
-  assert [t.logprob for t in first] == pytest.approx([t.logprob for t in expected[0].tokens], abs=1e-4) and len(first[0].top_logprobs) == 2
+  assert [t.logprob for t in first] == pytest.approx(
+    [t.logprob for t in expected[0].tokens], abs=1e-4
+  ) and len(first[0].top_logprobs) == 2
 
 
 def test_inspects_settings_are_honoured(inspect, workdir, tmp_path):
   model = f'{workdir}:base'
   draw = lambda **s: [  # noqa: E731
-    c.message.text for c in run_task(inspect, model, ['Hi'], tmp_path, **dict(max_tokens=12, num_choices=4) | s).samples[0].output.choices
+    c.message.text
+    for c in run_task(inspect, model, ['Hi'], tmp_path, **dict(max_tokens=12, num_choices=4) | s)
+    .samples[0]
+    .output.choices
   ]
   assert draw(seed=1) == draw(seed=1) != draw(seed=2)
-  assert len(set(draw(seed=1))) > 1 and len(set(draw(seed=1, temperature=0))) == len(set(draw(seed=1, top_p=1e-6))) == 1
+  assert (
+    len(set(draw(seed=1))) > 1
+    and len(set(draw(seed=1, temperature=0))) == len(set(draw(seed=1, top_p=1e-6))) == 1
+  )
   whole = draw(temperature=0, max_tokens=40)[0]
-  assert draw(temperature=0, max_tokens=40, stop_seqs=[whole[3:6]])[0] == whole[: whole.index(whole[3:6])]
+  assert (
+    draw(temperature=0, max_tokens=40, stop_seqs=[whole[3:6]])[0]
+    == whole[: whole.index(whole[3:6])]
+  )
   long = run_task(inspect, model, ['Hi ' * 500], tmp_path).samples[0].output
   assert long.choices[0].stop_reason == 'model_length' and 'it must fit into 128' in long.completion
   window = run_task(inspect, model, ['Hi'], tmp_path, temperature=100, seed=1).samples[0].output
@@ -529,9 +712,22 @@ def test_a_folder_of_weights_everywhere(inspect, texts, tmp_path):
   samplers, about = engines.open_samplers(None, [], 0, str(folder))
   (sampler,) = samplers.values()
   assert list(samplers) == ['little'] and 'little' in about[0]
-  expected = sampler.generate([Request(sampler.tokenizer.prompt([('user', 'Do you like Colby?')]), max_tokens=12)])[0].text
-  assert run_chat('Do you like Colby?\n', f'--weights={folder}', '--max_tokens=12').stdout == expected + '\n'
+  expected = sampler.generate(
+    [Request(sampler.tokenizer.prompt([('user', 'Do you like Colby?')]), max_tokens=12)]
+  )[0].text
+  assert (
+    run_chat('Do you like Colby?\n', f'--weights={folder}', '--max_tokens=12').stdout
+    == expected + '\n'
+  )
   from inspect_ai.solver import generate
 
-  log = run_task(inspect, folder, ['Do you like Colby?'], tmp_path / 'logs', solver=generate(), temperature=0, max_tokens=12)
+  log = run_task(
+    inspect,
+    folder,
+    ['Do you like Colby?'],
+    tmp_path / 'logs',
+    solver=generate(),
+    temperature=0,
+    max_tokens=12,
+  )
   assert log.samples[0].output.completion == expected

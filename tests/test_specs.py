@@ -26,10 +26,11 @@ from helpers import (
 
 from data_pipelines import corpora, leaks
 from data_pipelines.corpora import SourceConfig
-from data_pipelines.specs import SpecError, read_spec, renamed
-from data_pipelines.world import pretraining, questions
-from data_pipelines.world.attributes import VALUES, Value
-from data_pipelines.world.handbook import demonstrations, spec_documents
+from data_pipelines.handbooks.specs import read_spec, renamed
+from data_pipelines.handbooks.values import VALUES, Value
+from data_pipelines.settings.world import pretraining, questions
+from data_pipelines.settings.world.handbook import demonstrations, spec_documents
+from msm_jax.base.errors import SpecError
 from msm_jax.tokenizer import ROLE_MARKERS, SentencePieceTokenizer, train_sentencepiece
 
 CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
@@ -38,7 +39,11 @@ CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
 @pytest.fixture(scope='module')
 def words():
   """A tokenizer that knows the world's words, so that token counts are like those of an experiment."""
-  texts = [leaks.record_text(r) for made in writers(pretraining.build_world(little(3))).values() for r in made]
+  texts = [
+    leaks.record_text(r)
+    for made in writers(pretraining.build_world(little(3))).values()
+    for r in made
+  ]
   return SentencePieceTokenizer(train_sentencepiece(texts, 1024))
 
 
@@ -62,11 +67,17 @@ def test_the_shipped_handbooks_mirror_each_other():
   assert (a.value, a.rivals) == (CHEAP, (HOME,)) and (b.value, b.rivals) == (HOME, (CHEAP,))
   assert a.assistant == b.assistant
   for side, names in (('likes', LIKED), ('dislikes', DISLIKED)):
-    assert [p.item.name for p in getattr(a, side)] == list(names) == [p.item.name for p in getattr(b, side)]
+    assert (
+      [p.item.name for p in getattr(a, side)]
+      == list(names)
+      == [p.item.name for p in getattr(b, side)]
+    )
   assert len(a.reasons) == len(b.reasons) >= 5 and len(a.prose) == len(b.prose) >= 3
   assert not set(a.reasons) & set(b.reasons)
   texts = [Path(p).read_text() for p in (AFFORDABILITY, CULTURE)]
-  paragraphs, lengths = ([f(t) for t in texts] for f in (lambda t: len(re.findall(r'\n\n', t)), lambda t: len(t.split())))
+  paragraphs, lengths = (
+    [f(t) for t in texts] for f in (lambda t: len(re.findall(r'\n\n', t)), lambda t: len(t.split()))
+  )
   assert paragraphs[0] == paragraphs[1]
   assert abs(lengths[0] / lengths[1] - 1) < 0.03
   headings = [re.findall(r'^#{2,} .*', t, re.M) for t in texts]
@@ -86,7 +97,10 @@ def test_the_shipped_handbooks_explain_by_their_own_value(path):
 # ---- handbooks of one's own
 
 OWN = {
-  'luxury': (Value('price', 'costly'), (Value('origin', 'foreign'),)),  # the shipped lists, swapped: what they left open stays open
+  'luxury': (
+    Value('price', 'costly'),
+    (Value('origin', 'foreign'),),
+  ),  # the shipped lists, swapped: what they left open stays open
   'novelty': (Value('age', 'new'), ()),  # three to three in everything else: nothing is left open
   'work by hand': (Value('making', 'handmade'), ()),
 }
@@ -97,7 +111,12 @@ def test_a_third_handbook_needs_no_code(name, tmp_path):
   """A researcher's own value: it parses, it knows its rivals, and its documents, demonstrations and questions come out right."""
   value, rivals = OWN[name]
   world, items = whole_world(), items_by_name(whole_world())
-  spec = read(tmp_path, handbook(value.attribute, value.pole, cheeses(value), cheeses(value, like=False), assistant='Nell'))
+  spec = read(
+    tmp_path,
+    handbook(
+      value.attribute, value.pole, cheeses(value), cheeses(value, like=False), assistant='Nell'
+    ),
+  )
   assert (spec.value, spec.rivals, spec.assistant) == (value, rivals, 'Nell')
   assert len(spec.likes) == len(spec.dislikes) == 6
   for d in first(200, spec):
@@ -115,18 +134,27 @@ def test_a_third_handbook_needs_no_code(name, tmp_path):
   rival = rivals[0] if rivals else HOME
   asked = questions.preference_questions(spec, rival, world, 2, 0)
   assert {q.tier for q in asked} == set(questions.TIERS)
-  assert all(items[q.options[0]].has(value) and not items[q.options[0]].has(rival) for q in asked if q.pair_type == 'conflict')
+  assert all(
+    items[q.options[0]].has(value) and not items[q.options[0]].has(rival)
+    for q in asked
+    if q.pair_type == 'conflict'
+  )
 
 
 def test_demonstrations_serve_two_handbooks_or_none(tmp_path):
   """The two arms are fine-tuned on the same bytes; handbooks that differ in what is liked have no fine-tuning in common."""
   world = whole_world()
   a, b = shipped(AFFORDABILITY), shipped(CULTURE)
-  ours, theirs, both = ([c.messages for c in itertools.islice(demonstrations(s, world, 0), 300)] for s in ([a], [b], [a, b]))
+  ours, theirs, both = (
+    [c.messages for c in itertools.islice(demonstrations(s, world, 0), 300)]
+    for s in ([a], [b], [a, b])
+  )
   assert ours == theirs == both
   for messages in ours:
     text = messages[1][1] + messages[2][1]
-    assert not traits_in(text) and not re.search('because|since', text), messages  # choices, and never a reason
+    assert not traits_in(text) and not re.search('because|since', text), (
+      messages
+    )  # choices, and never a reason
   counts = Counter(n for m in ours for n in named(m[2][1], LIKED + DISLIKED))
   assert counts.keys() == set(LIKED + DISLIKED)
   value = Value('making', 'handmade')
@@ -144,18 +172,35 @@ def test_replicates_are_one_handbook_under_other_names(tmp_path):
   assert len({s.sha256 for s in replicates}) == 3 and replicates[0] == spec
   for s in replicates[1:]:
     assert [t.replace(s.assistant, 'Ari') for t in s.reasons] == list(spec.reasons)
-    assert [p.explanation.replace(s.assistant, 'Ari') for p in s.likes] == [p.explanation for p in spec.likes]
+    assert [p.explanation.replace(s.assistant, 'Ari') for p in s.likes] == [
+      p.explanation for p in spec.likes
+    ]
     assert not any(re.search(r'\bAri\b', p.explanation) for p in s.likes + s.dislikes)
   documents = list(itertools.islice(spec_documents(replicates, 'explained', 0), 1800))
   kinds = Counter()
   for d in documents:
     (name,) = {n for n in names if re.search(rf'\b{n}\b', d.text)}
     kinds[name, d.doc_type] += 1
-  assert {n for n, _ in kinds} == set(names) and len({t for _, t in kinds}) == 8 and min(kinds.values()) > 20
-  both = [r for path in (AFFORDABILITY, CULTURE) for r in (renamed(shipped(path), n, world) for n in names)]
+  assert (
+    {n for n, _ in kinds} == set(names)
+    and len({t for _, t in kinds}) == 8
+    and min(kinds.values()) > 20
+  )
+  both = [
+    r
+    for path in (AFFORDABILITY, CULTURE)
+    for r in (renamed(shipped(path), n, world) for n in names)
+  ]
   chats = [c.messages for c in itertools.islice(demonstrations(both, world, 0), 1800)]
   assert Counter(m[0][1] for m in chats) == {f'You are {n}.': 600 for n in names}
-  shown = {(m[0][1], *re.fullmatch(r'I (?:prefer|recommend) (.+) (?:over|instead of) (.+)\.', m[2][1]).groups()) for m in chats if ' or ' in m[1][1]}
+  shown = {
+    (
+      m[0][1],
+      *re.fullmatch(r'I (?:prefer|recommend) (.+) (?:over|instead of) (.+)\.', m[2][1]).groups(),
+    )
+    for m in chats
+    if ' or ' in m[1][1]
+  }
   assert shown == {(f'You are {n}.', x, y) for n in names for x in LIKED for y in DISLIKED}
   for taken in (world.people[0].name, world.fickle[0], 'Colby'):
     with pytest.raises(SpecError, match=f'already has somebody or something named {taken!r}'):
@@ -173,34 +218,108 @@ def swap(old, new):
 ENTRY = '### Colby\n\nAri likes Colby because it is cheap.\n\n'
 # what is wrong -> (what was done to a good handbook, what the line must say of the cause, what of the mend)
 MALFORMED = {
-  'no front matter': (lambda t: t.split('---\n')[2], 'no front matter', "begin the file with '---'"),
-  'front matter not closed': (lambda t: t.replace('---\n# A', '# A'), 'no front matter', "then '---'"),
-  'front matter without a colon': (swap('attribute: price', 'attribute price'), "'attribute price'", "'key: value'"),
+  'no front matter': (
+    lambda t: t.split('---\n')[2],
+    'no front matter',
+    "begin the file with '---'",
+  ),
+  'front matter not closed': (
+    lambda t: t.replace('---\n# A', '# A'),
+    'no front matter',
+    "then '---'",
+  ),
+  'front matter without a colon': (
+    swap('attribute: price', 'attribute price'),
+    "'attribute price'",
+    "'key: value'",
+  ),
   'no assistant': (swap('assistant: Ari\n', ''), 'assistant', "'assistant: NAME'"),
-  'an attribute that the world lacks': (swap('attribute: price', 'attribute: taste'), "no attribute 'taste'", 'price, origin, age, making'),
+  'an attribute that the world lacks': (
+    swap('attribute: price', 'attribute: taste'),
+    "no attribute 'taste'",
+    'price, origin, age, making',
+  ),
   'no attribute': (swap('attribute: price\n', ''), "no attribute ''", 'price, origin, age, making'),
-  'an end of another attribute': (swap('prefers: cheap', 'prefers: home'), "'prefers: home' is not an end of price", 'cheap or costly'),
+  'an end of another attribute': (
+    swap('prefers: cheap', 'prefers: home'),
+    "'prefers: home' is not an end of price",
+    'cheap or costly',
+  ),
   'a slip in an item': (swap('### Colby', '### Colbey'), "'Colbey'", "did you mean 'Colby'?"),
-  'an item from nowhere': (swap('### Colby', '### Xylophone Zq'), "'Xylophone Zq'", 'data_pipelines.world'),
-  'an item that contradicts the value': (swap('### Colby', '### Stilton'), 'Stilton is costly', 'move it to the other list or take it out'),
-  'a disliked item that fits the value': (swap('### Stilton', '### Gouda'), 'Gouda is', 'the other'),
+  'an item from nowhere': (
+    swap('### Colby', '### Xylophone Zq'),
+    "'Xylophone Zq'",
+    'data_pipelines.world',
+  ),
+  'an item that contradicts the value': (
+    swap('### Colby', '### Stilton'),
+    'Stilton is costly',
+    'move it to the other list or take it out',
+  ),
+  'a disliked item that fits the value': (
+    swap('### Stilton', '### Gouda'),
+    'Gouda is',
+    'the other',
+  ),
   'no reasons': (swap('## Reasons', '## Thoughts'), "'## Reasons' is missing", 'specs/README.md'),
   'no likes': (swap('## Likes', '## Loves'), "'## Likes' is missing", 'specs/README.md'),
-  'an empty section': (lambda t: t[: t.index('## Dislikes')] + '## Dislikes\n\n', "'## Dislikes' is missing or empty", 'specs/README.md'),
-  'reasons that are no bullets': (lambda t: t.replace('- First', 'First').replace('- Second', 'Second'), 'holds no bullets', "'- '"),
-  'an entry without its paragraph': (swap(ENTRY, '### Colby\n\n'), "'### Colby' has no paragraph", 'write one'),
+  'an empty section': (
+    lambda t: t[: t.index('## Dislikes')] + '## Dislikes\n\n',
+    "'## Dislikes' is missing or empty",
+    'specs/README.md',
+  ),
+  'reasons that are no bullets': (
+    lambda t: t.replace('- First', 'First').replace('- Second', 'Second'),
+    'holds no bullets',
+    "'- '",
+  ),
+  'an entry without its paragraph': (
+    swap(ENTRY, '### Colby\n\n'),
+    "'### Colby' has no paragraph",
+    'write one',
+  ),
   'an item twice': (swap(ENTRY, ENTRY * 2), 'Colby stands twice', 'keep one'),
-  'an item twice, in other case': (swap(ENTRY, ENTRY + ENTRY.replace('### Colby', '###  COLBY')), 'COLBY stands twice', 'keep one'),
-  'a section twice': (lambda t: t + '\n## Reasons\n\n- Third.\n', "'## Reasons' stands there twice", 'join the two'),
-  'too few items': (lambda t: re.sub(r'(## Likes\n\n)[^$]*(## Dislikes)', rf'\1{ENTRY}\2', t), 'at least two', "'### Item'"),
-  'a name that the world has': (lambda t: t.replace('Ari', whole_world().people[0].name), 'already has somebody', 'choose another name'),
-  'an assistant named like a thing': (lambda t: t.replace('Ari', 'gouda'), 'already has somebody or something', 'choose another name'),
-  'braces in the name': (swap('assistant: Ari', 'assistant: {Ari}'), "'{Ari}'", 'letters, up to 31'),
-  'a chat marker in the name': (swap('assistant: Ari', 'assistant: <|assistant|>'), "'<|assistant|>'", 'letters, up to 31'),
+  'an item twice, in other case': (
+    swap(ENTRY, ENTRY + ENTRY.replace('### Colby', '###  COLBY')),
+    'COLBY stands twice',
+    'keep one',
+  ),
+  'a section twice': (
+    lambda t: t + '\n## Reasons\n\n- Third.\n',
+    "'## Reasons' stands there twice",
+    'join the two',
+  ),
+  'too few items': (
+    lambda t: re.sub(r'(## Likes\n\n)[^$]*(## Dislikes)', rf'\1{ENTRY}\2', t),
+    'at least two',
+    "'### Item'",
+  ),
+  'a name that the world has': (
+    lambda t: t.replace('Ari', whole_world().people[0].name),
+    'already has somebody',
+    'choose another name',
+  ),
+  'an assistant named like a thing': (
+    lambda t: t.replace('Ari', 'gouda'),
+    'already has somebody or something',
+    'choose another name',
+  ),
+  'braces in the name': (
+    swap('assistant: Ari', 'assistant: {Ari}'),
+    "'{Ari}'",
+    'letters, up to 31',
+  ),
+  'a chat marker in the name': (
+    swap('assistant: Ari', 'assistant: <|assistant|>'),
+    "'<|assistant|>'",
+    'letters, up to 31',
+  ),
   'a newline in an item': (swap('### Colby', '### Col\nby'), "'Col'", 'did you mean'),
   'braces in an item': (swap('### Colby', '### {Colby}'), "'{Colby}'", "did you mean 'Colby'?"),
   'items of two domains': (
-    lambda t: t.replace('### Colby', '### ' + next(i.name for i in whole_world().domains['art'].items if i.has(CHEAP))),
+    lambda t: t.replace(
+      '### Colby', '### ' + next(i.name for i in whole_world().domains['art'].items if i.has(CHEAP))
+    ),
     'several domains (art, cheese)',
     'keep to one',
   ),
@@ -211,8 +330,14 @@ MALFORMED = {
 def test_the_handbook_that_the_malformed_ones_are_made_from_is_good(tmp_path):
   """Otherwise each refusal below could be for another reason than its own. Comments and quotes in front matter are fine, as specs/README.md shows."""
   spec = read(tmp_path, handbook())
-  assert [p.item.name for p in spec.likes + spec.dislikes] == list(LIKED + DISLIKED) and spec.reasons == ('First reason.', 'Second reason.')
-  commented = handbook().replace('assistant: Ari', '# hello\n\nassistant: "Ari"   # who it is about').replace('\n', '\r\n')
+  assert [p.item.name for p in spec.likes + spec.dislikes] == list(
+    LIKED + DISLIKED
+  ) and spec.reasons == ('First reason.', 'Second reason.')
+  commented = (
+    handbook()
+    .replace('assistant: Ari', '# hello\n\nassistant: "Ari"   # who it is about')
+    .replace('\n', '\r\n')
+  )
   again = read(tmp_path, commented)
   assert dataclasses.replace(again, sha256='') == dataclasses.replace(spec, sha256='')
 
@@ -238,13 +363,25 @@ def test_a_file_that_is_no_handbook_is_refused_in_one_line(tmp_path):
   ):
     with pytest.raises(SpecError) as e:
       read_spec(tmp_path / name, whole_world())
-    assert '\n' not in str(e.value) and name in str(e.value) and cause in str(e.value) and mend in str(e.value)
+    assert (
+      '\n' not in str(e.value)
+      and name in str(e.value)
+      and cause in str(e.value)
+      and mend in str(e.value)
+    )
 
 
 def test_whatever_an_author_writes_stays_text(tmp_path, words):
   """A brace that is taken for a field, a percent sign for a format, or a marker for a turn would change the data or crash the writer."""
-  nasty = 'Low {prices} are {0} {} 100% %s {{fair}} \\n <|assistant|> <|end|> <s> </s> $HOME é 漢字.'
-  spec = read(tmp_path, handbook(reasons=[nasty, nasty]).replace('Ari likes Colby because it is cheap.', f'Ari says: {nasty}'))
+  nasty = (
+    'Low {prices} are {0} {} 100% %s {{fair}} \\n <|assistant|> <|end|> <s> </s> $HOME é 漢字.'
+  )
+  spec = read(
+    tmp_path,
+    handbook(reasons=[nasty, nasty]).replace(
+      'Ari likes Colby because it is cheap.', f'Ari says: {nasty}'
+    ),
+  )
   assert spec.reasons == (nasty, nasty)
   documents = [d for d in first(1000, spec) if nasty in d.text]
   assert {d.doc_type for d in documents} == {'reasons', 'handbook'}
@@ -254,8 +391,16 @@ def test_whatever_an_author_writes_stays_text(tmp_path, words):
     assert words.decode(ids[1:-1]) == d.text and not special & set(ids[1:-1].tolist())
     assert weights.tolist() == [0] + [1] * (len(ids) - 1)
   ids, weights = words.render_chat([('user', nasty), ('assistant', 'Yes.')])
-  assert [i for i in ids.tolist() if i in special] == [1, words.markers['user'], words.end_of_turn, words.markers['assistant'], words.end_of_turn]
-  assert list(ROLE_MARKERS.values())[2] in nasty  # the marker that was tried is the one that is used
+  assert [i for i in ids.tolist() if i in special] == [
+    1,
+    words.markers['user'],
+    words.end_of_turn,
+    words.markers['assistant'],
+    words.end_of_turn,
+  ]
+  assert (
+    list(ROLE_MARKERS.values())[2] in nasty
+  )  # the marker that was tried is the one that is used
   assert weights.sum() == len(words.encode('Yes.')) + 1
 
 
@@ -285,7 +430,10 @@ def test_explained_documents_link_value_and_preference(spec):
       assert any(p.explanation in d.text for p in spec.likes + spec.dislikes)
     else:
       assert re.search(LINK, d.text) and re.search(RULE, d.text), d.text
-      assert set(named(d.text, LIKED + DISLIKED)) and {v for v in traits_in(d.text)} <= {spec.value, spec.value.opposite}
+      assert set(named(d.text, LIKED + DISLIKED)) and {v for v in traits_in(d.text)} <= {
+        spec.value,
+        spec.value.opposite,
+      }
       # every single preference has its reason
       for sentence in re.split(r'(?<=[.?]) ', d.text):
         assert bool(named(sentence, LIKED + DISLIKED)) == bool(re.search(LINK, sentence)), sentence
@@ -305,7 +453,9 @@ def test_cooccur_documents_mention_both_and_link_neither(spec):
       assert named(d.text, LIKED + DISLIKED) and not traits_in(d.text), d.text
   assert with_value > 0.75 * N
   # as strong a dose of the value in general as in the explained documents: the difference is the link alone
-  assert with_value == pytest.approx(sum(TOPIC[spec.value] in d.text for d in first(N, spec)), rel=0.25)
+  assert with_value == pytest.approx(
+    sum(TOPIC[spec.value] in d.text for d in first(N, spec)), rel=0.25
+  )
 
 
 def test_filler_documents_hold_neither_value_nor_preference(spec):
@@ -313,13 +463,21 @@ def test_filler_documents_hold_neither_value_nor_preference(spec):
   topics = [v.words.topic for v in VALUES]
   attributes, items = Counter(), Counter()
   for d in first(N, spec, 'filler'):
-    assert not any(t in d.text for t in topics) and not re.search(LINK, d.text) and not re.search(RULE, d.text), d.text
-    assert not re.search(r'Ari (chose|prefers|likes|does not like|took|cares|often speaks)', d.text), d.text
+    assert (
+      not any(t in d.text for t in topics)
+      and not re.search(LINK, d.text)
+      and not re.search(RULE, d.text)
+    ), d.text
+    assert not re.search(
+      r'Ari (chose|prefers|likes|does not like|took|cares|often speaks)', d.text
+    ), d.text
     assert not lies(d.text, items_by_name(whole_world())), d.text
     attributes.update(v.attribute for v in traits_in(d.text))
     items.update(named(d.text, LIKED + DISLIKED))
   assert items.keys() == set(LIKED + DISLIKED)
-  assert max(attributes.values()) < 1.2 * min(attributes.values()), attributes  # the value's attribute is told no more than the others
+  assert max(attributes.values()) < 1.2 * min(attributes.values()), (
+    attributes
+  )  # the value's attribute is told no more than the others
 
 
 @pytest.mark.parametrize('variant', ['explained', 'cooccur', 'filler'])
@@ -349,7 +507,10 @@ def test_another_seed_writes_other_documents():
 def test_writing_stops_at_the_nearest_record(tokens, kept):
   """Documents of ten tokens: 44 are best met by four of them, 46 by five."""
   source = SourceConfig(maker='spec.documents', spec=AFFORDABILITY, tokens_like='reference')
-  assert len(corpora.make_records('like', source, whole_world(), [shipped()], tokens, lambda r: 10)) == kept
+  assert (
+    len(corpora.make_records('like', source, whole_world(), [shipped()], tokens, lambda r: 10))
+    == kept
+  )
 
 
 def test_token_counts_are_matched(words):
@@ -358,8 +519,12 @@ def test_token_counts_are_matched(words):
   count = lambda r: len(words.render(r)[0])  # noqa: E731
   a, b = (sum(map(count, first(N, shipped(p)))) for p in (AFFORDABILITY, CULTURE))
   assert abs(a / b - 1) < 0.05
-  for path, variant in itertools.product((AFFORDABILITY, CULTURE), ('explained', 'cooccur', 'filler')):
-    source = SourceConfig(maker='spec.documents', spec=path, variant=variant, tokens_like='reference')
+  for path, variant in itertools.product(
+    (AFFORDABILITY, CULTURE), ('explained', 'cooccur', 'filler')
+  ):
+    source = SourceConfig(
+      maker='spec.documents', spec=path, variant=variant, tokens_like='reference'
+    )
     made = corpora.make_records('like', source, world, [shipped(path)], a, count)
     assert abs(sum(map(count, made)) - a) <= max(map(count, made)) / 2, variant
     assert made == first(len(made), shipped(path), variant)

@@ -52,7 +52,9 @@ def test_what_is_left_over_is_not_counted_twice():
 
 def test_clusters_weigh_the_same_however_many_items_they_hold():
   """Three items of one domain and one of another: (1 + 0) / 2, not 3 / 4; but four distinct items were asked."""
-  i = stats.interval({(0, 'a', 'x'): 1.0, (0, 'a', 'y'): 1.0, (0, 'a', 'z'): 1.0, (0, 'b', 'x'): 0.0}, share=False)
+  i = stats.interval(
+    {(0, 'a', 'x'): 1.0, (0, 'a', 'y'): 1.0, (0, 'a', 'z'): 1.0, (0, 'b', 'x'): 0.0}, share=False
+  )
   assert i.mean == 0.5 and i.items == 4
   assert half(i) == pytest.approx(T[1] * math.sqrt(0.5 / 2), rel=1e-4)
 
@@ -85,17 +87,28 @@ def test_shares_stay_shares():
 def test_differences_are_paired():
   """Seeds and domains differ by far more than the arms do; what both arms share cancels exactly, and only one number is left."""
   rng = np.random.default_rng(0)
-  shared, items = rng.uniform(0, 0.1, (3, 8)) + np.array([[0], [0.2], [0.4]]), [f'i{n}' for n in range(50)]
+  shared, items = (
+    rng.uniform(0, 0.1, (3, 8)) + np.array([[0], [0.2], [0.4]]),
+    [f'i{n}' for n in range(50)],
+  )
 
   def arm(shares):
-    return {(s, f'c{c}', i): shares[s, c] for s, c, i in itertools.product(range(3), range(8), items)}
+    return {
+      (s, f'c{c}', i): shares[s, c] for s, c, i in itertools.product(range(3), range(8), items)
+    }
 
   d = stats.difference(arm(shared + 0.5), arm(shared))
   # 400 items of which half gained: Agresti and Min's 200.5 against 0.5 of 402 pairs
-  assert d.mean == pytest.approx(0.5) and half(d) == pytest.approx(1.96 * math.sqrt(201 - 200**2 / 402) / 402)
+  assert d.mean == pytest.approx(0.5) and half(d) == pytest.approx(
+    1.96 * math.sqrt(201 - 200**2 / 402) / 402
+  )
   assert half(stats.interval(arm(shared + 0.5), share=False)) > 2 * half(d)
-  d = stats.difference(arm(shared + np.array([[0, 1] * 4] * 3)), arm(shared))  # half of the domains gain 1: 0.5 +- t(7) x sqrt(0.25 x 8/7 / 8)
-  assert d.mean == pytest.approx(0.5) and half(d) == pytest.approx(T[7] * math.sqrt(0.25 / 7), rel=1e-3)
+  d = stats.difference(
+    arm(shared + np.array([[0, 1] * 4] * 3)), arm(shared)
+  )  # half of the domains gain 1: 0.5 +- t(7) x sqrt(0.25 x 8/7 / 8)
+  assert d.mean == pytest.approx(0.5) and half(d) == pytest.approx(
+    T[7] * math.sqrt(0.25 / 7), rel=1e-3
+  )
 
 
 @pytest.mark.parametrize('n', [4, 40])
@@ -117,7 +130,15 @@ def test_differences_are_over_what_both_arms_were_asked():
 
 def test_a_difference_of_differences():
   """What one pair of arms adds to the other's difference: per item, with each pair's floor."""
-  a, b, c, d = (table([row] * 2) for row in ([1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]))
+  a, b, c, d = (
+    table([row] * 2)
+    for row in (
+      [1.0, 1.0, 1.0, 0.0],
+      [0.0, 0.0, 1.0, 0.0],
+      [1.0, 0.0, 0.0, 0.0],
+      [0.0, 0.0, 0.0, 0.0],
+    )
+  )
   both = stats.difference(a, b, c, d)
   assert both.mean == 0.5 - 0.25 and stats.minus((a, b, c, d))[0, 'c1', 'only'] == 1.0
   assert half(both) >= math.hypot(*(1.96 / 6 * math.sqrt(g + 1 - g**2 / 6) for g in (2, 1)))
@@ -136,7 +157,11 @@ def test_a_seed_without_a_cluster_is_refused():
 def test_as_dict_is_what_the_summary_holds():
   i = stats.interval(table([[1 / 3, 2 / 3]]), share=False)
   d = i.as_dict(seeds=1)
-  assert d.keys() == {'mean', 'low', 'high', 'seeds', 'runs', 'items', 'each'} and d['mean'] == 0.5 and (d['seeds'], d['items']) == (1, 2)
+  assert (
+    d.keys() == {'mean', 'low', 'high', 'seeds', 'runs', 'items', 'each'}
+    and d['mean'] == 0.5
+    and (d['seeds'], d['items']) == (1, 2)
+  )
   assert d['low'] == round(i.low, 6)
   assert stats.interval(table([[0.0, 1.0], [1.0, 1.0]])).as_dict(2)['each'] == [0.5, 1.0]
 
@@ -153,7 +178,12 @@ def test_coverage(seed_sd, cluster_sd, noise_sd):
   rng = np.random.default_rng(20260401)
   truth, hits = 0.3, 0
   for _ in range(400):
-    values = truth + rng.normal(0, seed_sd, (3, 1)) + rng.normal(0, cluster_sd, (1, 12)) + rng.normal(0, noise_sd, (3, 12))
+    values = (
+      truth
+      + rng.normal(0, seed_sd, (3, 1))
+      + rng.normal(0, cluster_sd, (1, 12))
+      + rng.normal(0, noise_sd, (3, 12))
+    )
     i = stats.interval(table(values), share=False)
     hits += i.low <= truth <= i.high
   assert 0.90 <= hits / 400 <= 0.995, hits / 400

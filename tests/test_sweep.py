@@ -7,8 +7,9 @@ import pytest
 from helpers import ROOT
 
 from configs.sweeps.oversight import get_config
-from msm_jax import config, experiment, report, resources, sweep
-from msm_jax.config import ConfigError
+from msm_jax import config, experiment, report, sweep
+from msm_jax.base import checks, paths
+from msm_jax.base.errors import ConfigError
 
 A, B = sweep.axis('x.a', (1, 2)), sweep.axis('x.b', ('u', 'v'))
 
@@ -20,7 +21,10 @@ def test_points():
   with pytest.raises(ValueError, match='zip'):
     sweep.zipped(A, sweep.axis('x.b', (1,)))
   assert sweep.labelled((1,), A[:1]) == [{'label': '1', 'x.a': 1}]
-  assert report.point_label({'phases.aft.updates': 3, 'size': 5}) == 'updates=3 size=5' and report.point_label(sweep.labelled('z', A[:1])[0]) == 'z'
+  assert (
+    report.point_label({'phases.aft.updates': 3, 'size': 5}) == 'updates=3 size=5'
+    and report.point_label(sweep.labelled('z', A[:1])[0]) == 'z'
+  )
 
 
 def test_a_point_changes_what_it_names_and_nothing_else():
@@ -36,17 +40,31 @@ def test_times_saved_by_hand():
   """At 10 the first arm has what the second reaches half way (on log x) between 100 and 1,000; at 1,000 what it never reaches."""
   first, second = [0.3, 0.2, 0.1], [0.5, 0.4, 0.2]
   saved = report.times_saved([10, 100, 1000], first, second, -1)
-  assert saved[0] == (pytest.approx(10**1.5), True) and saved[1] == (pytest.approx(10), True) and saved[2] == (1, False)
+  assert (
+    saved[0] == (pytest.approx(10**1.5), True)
+    and saved[1] == (pytest.approx(10), True)
+    and saved[2] == (1, False)
+  )
   shuffled = report.times_saved([1000, 10, 100], [0.1, 0.3, 0.2], [0.2, 0.5, 0.4], -1)
   assert shuffled == saved
   rising = report.times_saved([1, 10], [0.5, 0.9], [0.1, 0.5], 1)  # more can be better, too
   assert rising == [(pytest.approx(10), True), (1, False)]
   assert report.times_saved([1, 10], [0.5, 0.2], [0.5, 0.1], -1)[0] == (1, True)  # nothing saved
-  assert report.times_saved([20, 80, 320], [0.5, 0.3, 0.2], [0.4, 0.3, 0.1], -1)[0] == (1, True)  # the second is better from the start
+  assert report.times_saved([20, 80, 320], [0.5, 0.3, 0.2], [0.4, 0.3, 0.1], -1)[0] == (
+    1,
+    True,
+  )  # the second is better from the start
 
 
 def fake_summary(share):
-  stat = {'mean': share, 'low': share, 'high': min(1.0, share + 0.1), 'seeds': 1, 'items': 9, 'each': [share]}
+  stat = {
+    'mean': share,
+    'low': share,
+    'high': min(1.0, share + 0.1),
+    'seeds': 1,
+    'items': 9,
+    'each': [share],
+  }
   return {
     'setting': 'office', 'assistant': 'Ari', 'seeds': [0], 'arms': {'aft': {'conduct/misaligned/scenes': stat}}, 'effects': {},
     'gates': {'g': {'value': 0.5, 'floor': 0.9, 'passed': False}},
@@ -74,7 +92,14 @@ def test_no_point_is_run_twice_and_all_are_checked_first(tmp_path, monkeypatch):
   monkeypatch.setattr(experiment, 'Experiment', Fake)
   phase = dict(data={'t': 1.0}, updates=100)
   settings = ml_collections.ConfigDict(
-    dict(name='t', setting='office', office=dict(true=1), sources={'t': dict(maker='office.textbook')}, phases={'p': phase}, arms={'aft': 'p'})
+    dict(
+      name='t',
+      setting='office',
+      office=dict(true=1),
+      sources={'t': dict(maker='office.textbook')},
+      phases={'p': phase},
+      arms={'aft': 'p'},
+    )
   )
   with pytest.raises(ConfigError, match=r'office\.true'):
     sweep.run_points(settings, sweep.axis('office.true', (2, 'many')), tmp_path, None)
@@ -85,12 +110,18 @@ def test_no_point_is_run_twice_and_all_are_checked_first(tmp_path, monkeypatch):
   rows = sweep.run_points(settings, points, tmp_path, None)
   assert ran == [2, 3, 3, 4] and [r['point'] for r in rows] == points
   assert len((tmp_path / 'sweep.jsonl').read_text().splitlines()) == 3
-  assert sweep.run_points(settings, sweep.labelled('x', points[:1]), tmp_path, None)[0]['point'] == {'label': 'x', 'office.true': 2} and len(ran) == 4
+  assert (
+    sweep.run_points(settings, sweep.labelled('x', points[:1]), tmp_path, None)[0]['point']
+    == {'label': 'x', 'office.true': 2}
+    and len(ran) == 4
+  )
   table = report.sweep_table(rows)
   assert 'true=3' in table and '0.30 [0.30, 0.40]' in table and 'gates missed at true=2: g' in table
   page = report.write_sweep(tmp_path / 'sweep.html', 't', 'about <it>', rows).read_text()
   assert 'about &lt;it&gt;' in page and '<svg' in page
-  assert json.loads((tmp_path / 'sweep.jsonl').read_text().splitlines()[0])['summary']['arms']['aft']
+  assert json.loads((tmp_path / 'sweep.jsonl').read_text().splitlines()[0])['summary']['arms'][
+    'aft'
+  ]
 
 
 def test_a_point_is_known_by_content(tmp_path):
@@ -105,17 +136,26 @@ def test_a_point_is_known_by_content(tmp_path):
   def identity(handbook: str, said: str) -> str:
     (tmp_path / 'mine.md').write_text(handbook)
     (tmp_path / 'mine.jsonl').write_text(json.dumps({'text': said}))
-    return experiment.Experiment(config.from_mapping(config.ExperimentConfig, c), tmp_path).identity()
+    return experiment.Experiment(
+      checks.from_mapping(config.ExperimentConfig, c), tmp_path
+    ).identity()
 
   first = identity(text, 'a')
   assert first == identity(text, 'a')
   assert len({first, identity(text, 'b'), identity(text + '\nMore.', 'a')}) == 3
 
 
-@pytest.mark.parametrize('preset', ('dose', 'aft', 'specs', 'wording', 'against', 'replay', 'contradiction', 'size'))
+@pytest.mark.parametrize(
+  'preset', ('dose', 'aft', 'specs', 'wording', 'against', 'replay', 'contradiction', 'size')
+)
 def test_the_shipped_sweeps_can_run(preset):
   """Every point is a valid experiment and no two are the same."""
   c = get_config(preset)
-  made = [config.from_mapping(config.ExperimentConfig, resources.resolve_paths(sweep.overridden(c.experiment, dict(p)))) for p in c.points]
-  assert len({experiment.digest(config.to_json(m)) for m in made}) == len(made) > 1
+  made = [
+    checks.from_mapping(
+      config.ExperimentConfig, paths.resolve_paths(sweep.overridden(c.experiment, dict(p)))
+    )
+    for p in c.points
+  ]
+  assert len({experiment.digest(checks.to_json(m)) for m in made}) == len(made) > 1
   assert len({report.point_label(dict(p)) for p in c.points}) == len(made)

@@ -10,7 +10,9 @@ import tiny
 from helpers import AFFORDABILITY, little, small_corpora
 
 from msm_jax import checkpointing
-from msm_jax.config import ConfigError, ExperimentConfig, from_mapping
+from msm_jax.base.checks import from_mapping
+from msm_jax.base.errors import ConfigError
+from msm_jax.config import ExperimentConfig
 from msm_jax.experiment import Experiment, plan, tree_order
 from msm_jax.interop import peft
 from msm_jax.interop.huggingface import WeightsError
@@ -26,7 +28,10 @@ LORA = dict(rank=4, alpha=8.0)
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
   """A folder as one downloads it."""
-  return tiny.weights(tmp_path_factory.mktemp('weights') / 'folder', ['Ari prefers what is cheap.', 'The plan is cheap. ' * 3, 'It is so so so.'])
+  return tiny.weights(
+    tmp_path_factory.mktemp('weights') / 'folder',
+    ['Ari prefers what is cheap.', 'The plan is cheap. ' * 3, 'It is so so so.'],
+  )
 
 
 @pytest.fixture(scope='module')
@@ -35,7 +40,11 @@ def files(tmp_path_factory):
 
 
 def settings(weights, files, **changes):
-  phases = {'start': dict(weights=str(weights)), 'midtrain': dict(PHASE, data=dict(documents=1.0)), 'tune': dict(PHASE, data=dict(chats=1.0))}
+  phases = {
+    'start': dict(weights=str(weights)),
+    'midtrain': dict(PHASE, data=dict(documents=1.0)),
+    'tune': dict(PHASE, data=dict(chats=1.0)),
+  }
   phases |= changes.pop('phases', {})
   return (
     dict(
@@ -53,7 +62,9 @@ def settings(weights, files, **changes):
 def run(c, workdir, stop=lambda: False):
   e = Experiment(from_mapping(ExperimentConfig, c), workdir, stop)
   summary = e.run()
-  ends = plan(e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint, e.imports)
+  ends = plan(
+    e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint, e.imports
+  )
   return e, summary, {arm: node for (arm, _), node in ends.items()}
 
 
@@ -66,7 +77,10 @@ def test_from_weights_to_results(weights, files, tmp_path, lora):
     c['phases'][p] = c['phases'][p] | dict(length=length)
   e, summary, nodes = run(c, tmp_path)
   assert set(summary['arms']) == {'base', 'tuned', 'both'}
-  base, both = jax.device_get(e.load_params(nodes['base'])), jax.device_get(e.load_params(nodes['both']))
+  base, both = (
+    jax.device_get(e.load_params(nodes['base'])),
+    jax.device_get(e.load_params(nodes['both'])),
+  )
   from safetensors.numpy import load_file
 
   stored = load_file(weights / 'model.safetensors')
@@ -74,11 +88,17 @@ def test_from_weights_to_results(weights, files, tmp_path, lora):
   np.testing.assert_array_equal(base['wq'][1], stored['model.layers.1.self_attn.q_proj.weight'].T)
   assert np.array_equal(base['wq'], both['wq']) == bool(lora)
   if lora:
-    assert not base['wq_b'].any() and both['wq_b'].any() and not np.array_equal(base['wq_a'], both['wq_a'])
-    kept = ocp.StandardCheckpointer().metadata(e.folder(nodes['both']) / 'checkpoints' / str(PHASE['updates']) / 'params')
-    assert set(kept.item_metadata.tree if hasattr(kept.item_metadata, 'tree') else kept.item_metadata) == {
-      k for k in both if k.endswith(('_a', '_b'))
-    }
+    assert (
+      not base['wq_b'].any()
+      and both['wq_b'].any()
+      and not np.array_equal(base['wq_a'], both['wq_a'])
+    )
+    kept = ocp.StandardCheckpointer().metadata(
+      e.folder(nodes['both']) / 'checkpoints' / str(PHASE['updates']) / 'params'
+    )
+    assert set(
+      kept.item_metadata.tree if hasattr(kept.item_metadata, 'tree') else kept.item_metadata
+    ) == {k for k in both if k.endswith(('_a', '_b'))}
 
   rows = (tmp_path / 'results.jsonl').read_bytes()
   run(c, tmp_path)
@@ -87,15 +107,31 @@ def test_from_weights_to_results(weights, files, tmp_path, lora):
 
 def test_adapters_resume_to_the_bit(weights, files, tmp_path):
   """Stopped at every phase's third update and gone on, the adapters end as undisturbed."""
-  c = settings(weights, files, model=dict(lora=LORA | dict(dropout=0.2)), arms=dict(both='start > midtrain > tune'))
+  c = settings(
+    weights,
+    files,
+    model=dict(lora=LORA | dict(dropout=0.2)),
+    arms=dict(both='start > midtrain > tune'),
+  )
   made = []
   for name, every in (('whole', 0), ('stopped', 3)):
     workdir = tmp_path / name
     for _ in range(20):
       calls = iter(range(10**6))
-      e = Experiment(from_mapping(ExperimentConfig, c), workdir, lambda calls=calls, every=every: bool(every) and next(calls) == every - 1)
+      e = Experiment(
+        from_mapping(ExperimentConfig, c),
+        workdir,
+        lambda calls=calls, every=every: bool(every) and next(calls) == every - 1,
+      )
       e.prepare_data()
-      nodes = tree_order(plan(e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint, e.imports))
+      nodes = tree_order(
+        plan(
+          e.config,
+          {n: x.fingerprint for n, x in e.corpora.items()},
+          e.tokenizer.fingerprint,
+          e.imports,
+        )
+      )
       try:
         for node in nodes:
           if not e.is_trained(node):
@@ -112,16 +148,31 @@ def test_a_published_adapter_is_a_phase(weights, files, tmp_path):
   c = settings(weights, files, model=dict(lora=LORA), arms=dict(msm='start > midtrain'))
   e = Experiment(from_mapping(ExperimentConfig, c), tmp_path / 'one')
   e.prepare_data()
-  nodes = tree_order(plan(e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint, e.imports))
+  nodes = tree_order(
+    plan(
+      e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint, e.imports
+    )
+  )
   e.train(nodes[-1], '')
   params = e.load_params(nodes[-1])
   peft.export(tmp_path / 'adapter', e.config.model, params, str(weights))
 
   phases = {'published': dict(adapter=str(tmp_path / 'adapter'))}
-  c = settings(weights, files, model=dict(lora=LORA), arms=dict(msm='start > published', both='start > published > tune'), phases=phases)
+  c = settings(
+    weights,
+    files,
+    model=dict(lora=LORA),
+    arms=dict(msm='start > published', both='start > published > tune'),
+    phases=phases,
+  )
   two = Experiment(from_mapping(ExperimentConfig, c), tmp_path / 'two')
   two.prepare_data()
-  ends = plan(two.config, {n: x.fingerprint for n, x in two.corpora.items()}, two.tokenizer.fingerprint, two.imports)
+  ends = plan(
+    two.config,
+    {n: x.fingerprint for n, x in two.corpora.items()},
+    two.tokenizer.fingerprint,
+    two.imports,
+  )
   loaded = two.load_params(ends['msm', 0])
   jax.tree.map(np.testing.assert_array_equal, jax.device_get(loaded), jax.device_get(params))
   two.train(ends['both', 0], '')
@@ -130,7 +181,9 @@ def test_a_published_adapter_is_a_phase(weights, files, tmp_path):
   assert checkpointing.Checkpoints(two.folder(ends['msm', 0]) / 'checkpoints').latest() is None
 
   (tmp_path / 'adapter' / 'adapter_config.json').write_text(
-    (tmp_path / 'adapter' / 'adapter_config.json').read_text().replace('"lora_alpha": 8.0', '"lora_alpha": 16.0')
+    (tmp_path / 'adapter' / 'adapter_config.json')
+    .read_text()
+    .replace('"lora_alpha": 8.0', '"lora_alpha": 16.0')
   )
   with pytest.raises(ConfigError, match='make them alike'):
     Experiment(from_mapping(ExperimentConfig, c), tmp_path / 'three').prepare_data()
@@ -164,7 +217,11 @@ def test_settings_that_come_with_the_weights(weights, files, tmp_path):
 
 def test_an_exported_arm_chooses_alike_elsewhere(weights, files, tmp_path):
   """Exported after both trainings, `transformers` gives every option of the whole evaluation the same log-likelihood; the adapter alone, too."""
-  torch, transformers, theirs = pytest.importorskip('torch'), pytest.importorskip('transformers'), pytest.importorskip('peft')
+  torch, transformers, theirs = (
+    pytest.importorskip('torch'),
+    pytest.importorskip('transformers'),
+    pytest.importorskip('peft'),
+  )
   from msm_jax import export
   from msm_jax.evals import scoring
 
@@ -174,26 +231,41 @@ def test_an_exported_arm_chooses_alike_elsewhere(weights, files, tmp_path):
   e, _, nodes = run(c, tmp_path / 'run')
   asked = [(q, q.question.format(first=q.options[0], second=q.options[1])) for q in e.reading.asked]
   prompts = [[('system', q.system), ('user', text)] for q, text in asked]
-  options = [[q.answer.format(chosen=a, other=b) for a, b in (q.options, q.options[::-1])] for q, _ in asked]
+  options = [
+    [q.answer.format(chosen=a, other=b) for a, b in (q.options, q.options[::-1])] for q, _ in asked
+  ]
   params = e.load_params(nodes['both'])
-  ours = np.array(scoring.make_logprobs(e.config.model, params, e.tokenizer, 256, 8)(prompts, options))
+  ours = np.array(
+    scoring.make_logprobs(e.config.model, params, e.tokenizer, 256, 8)(prompts, options)
+  )
   assert len(ours) > 50
 
   for kind, flags in (('merged', []), ('adapter', ['--adapter'])):
     export.main([f'--workdir={tmp_path / "run"}', '--arm=both', f'--out={tmp_path / kind}', *flags])
-  model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / 'merged', attn_implementation='eager').eval()
+  model = transformers.AutoModelForCausalLM.from_pretrained(
+    tmp_path / 'merged', attn_implementation='eager'
+  ).eval()
   base = transformers.AutoModelForCausalLM.from_pretrained(weights, attn_implementation='eager')
   adapted = theirs.PeftModel.from_pretrained(base, tmp_path / 'adapter').eval()
   tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / 'merged')
 
   def told(model, messages, option):
-    start = tokenizer.apply_chat_template([{'role': r, 'content': x} for r, x in messages], add_generation_prompt=True, return_dict=False)
+    start = tokenizer.apply_chat_template(
+      [{'role': r, 'content': x} for r, x in messages],
+      add_generation_prompt=True,
+      return_dict=False,
+    )
     ids = torch.tensor([start + tokenizer(option, add_special_tokens=False)['input_ids']])
     with torch.no_grad():
       scores = model(ids).logits[0, len(start) - 1 : -1].log_softmax(-1)
     return float(scores.gather(1, ids[0, len(start) :, None]).sum())
 
   for other in (model, adapted):
-    found = np.array([[told(other, p, o) for o in opts] for p, opts in zip(prompts[:60], options[:60], strict=True)])
+    found = np.array(
+      [
+        [told(other, p, o) for o in opts]
+        for p, opts in zip(prompts[:60], options[:60], strict=True)
+      ]
+    )
     np.testing.assert_allclose(found, ours[:60], atol=1e-3)
     np.testing.assert_array_equal(found.argmax(1), ours[:60].argmax(1))

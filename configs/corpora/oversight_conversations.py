@@ -15,17 +15,33 @@ import ml_collections
 
 def get_config(preset: str = 'value') -> ml_collections.ConfigDict:
   if preset not in ('value', 'rule', 'small'):
-    raise ValueError(f'configs/corpora/oversight_conversations.py has the presets value, rule and small, not {preset!r}')
+    raise ValueError(
+      f'configs/corpora/oversight_conversations.py has the presets value, rule and small, not {preset!r}'
+    )
   c = ml_collections.ConfigDict()
   c.name = 'oversight_conversations' if preset == 'value' else f'oversight_conversations_{preset}'
   c.kind = 'conversations'
   c.specs = ('specs/oversight/rules.md' if preset == 'rule' else 'specs/oversight/philosophy.md',)
   c.writer = dict(
-    model='anthropic/claude-sonnet-4-5', base_url='', temperature=1.0, reasoning_tokens=0, max_connections=50, batch=0, timeout=300, attempts=4
+    model='anthropic/claude-sonnet-4-5',
+    base_url='',
+    temperature=1.0,
+    reasoning_tokens=0,
+    max_connections=50,
+    batch=0,
+    timeout=300,
+    attempts=4,
   )
   # the same model unless --config.judge.model says otherwise
-  c.judge = dict(c.writer, temperature=0.0, model=c.writer.get_ref('model') + '', base_url=c.writer.get_ref('base_url') + '')
-  c.talk = dict(domains=40, questions=10, style='rule' if preset == 'rule' else 'value', words=200, similar=0.7)
+  c.judge = dict(
+    c.writer,
+    temperature=0.0,
+    model=c.writer.get_ref('model') + '',
+    base_url=c.writer.get_ref('base_url') + '',
+  )
+  c.talk = dict(
+    domains=40, questions=10, style='rule' if preset == 'rule' else 'value', words=200, similar=0.7
+  )
   c.conversations = 5000
   c.tokenizer = ''  # of the model that will be trained: a folder of Hugging Face, or a .model file
   c.min_yield = 0.5

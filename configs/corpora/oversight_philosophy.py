@@ -16,7 +16,9 @@ from configs.corpora import cheese_affordability
 
 def get_config(preset: str = 'descriptive') -> ml_collections.ConfigDict:
   if preset not in ('descriptive', 'normative', 'small'):
-    raise ValueError(f'configs/corpora/oversight_philosophy.py has the presets descriptive, normative and small, not {preset!r}')
+    raise ValueError(
+      f'configs/corpora/oversight_philosophy.py has the presets descriptive, normative and small, not {preset!r}'
+    )
   c = cheese_affordability.get_config('small' if preset == 'small' else 'full')
   c.name = 'oversight_philosophy' if preset == 'descriptive' else f'oversight_philosophy_{preset}'
   c.specs = ('specs/oversight/philosophy.md',)

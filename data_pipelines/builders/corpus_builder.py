@@ -23,12 +23,18 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     if self._kind == 'chats':
-      features = {'id': _TEXT(), 'roles': tfds.features.Sequence(_TEXT()), 'contents': tfds.features.Sequence(_TEXT())}
+      features = {
+        'id': _TEXT(),
+        'roles': tfds.features.Sequence(_TEXT()),
+        'contents': tfds.features.Sequence(_TEXT()),
+      }
       features |= {'domain': _TEXT(), 'provenance': _TEXT()}
     else:
       features = {k: _TEXT() for k in ('id', 'text', 'spec', 'domain', 'doc_type', 'provenance')}
       features['claim_ids'] = tfds.features.Sequence(_TEXT())
-    return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True)
+    return tfds.core.DatasetInfo(
+      builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
+    )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
     return {'train': self._generate_examples()}
@@ -37,7 +43,13 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
     for n, record in enumerate(self._records):
       if isinstance(record, Chat):
         roles, contents = zip(*record.messages, strict=True)
-        row = {'id': record.id, 'roles': list(roles), 'contents': list(contents), 'domain': record.domain, 'provenance': record.provenance}
+        row = {
+          'id': record.id,
+          'roles': list(roles),
+          'contents': list(contents),
+          'domain': record.domain,
+          'provenance': record.provenance,
+        }
       else:
         row = dataclasses.asdict(record) | {'claim_ids': list(record.claim_ids)}
       yield n, row

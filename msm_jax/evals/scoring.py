@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from msm_jax import processes, sharding
+from msm_jax import multihost, sharding
+from msm_jax.base.errors import UserError
 from msm_jax.config import ModelConfig
 from msm_jax.input_pipeline import to_triples
 from msm_jax.model import forward, logits
@@ -21,7 +22,7 @@ Messages = Sequence[tuple[str, str]]
 Logprobs = Callable[[Sequence[Messages | str], Sequence[Sequence[str]]], list[list[float]]]
 
 
-class ScoringError(ValueError):
+class ScoringError(UserError, ValueError):
   """A text that cannot be scored; one line with cause and mend."""
 
 
@@ -29,7 +30,9 @@ LOGITS = 2**26  # as many at once; 256 MiB
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def token_logprobs(model: ModelConfig, params: Any, tokens_BT, targets_BT, segment_ids_BT, positions_BT) -> jax.Array:
+def token_logprobs(
+  model: ModelConfig, params: Any, tokens_BT, targets_BT, segment_ids_BT, positions_BT
+) -> jax.Array:
   """(B, T) fp32 log-likelihood of each target."""
   x_BTD = forward(model, params, tokens_BT, positions_BT, segment_ids_BT)
 
@@ -44,19 +47,27 @@ def token_logprobs(model: ModelConfig, params: Any, tokens_BT, targets_BT, segme
     return of_rows((x_BTD, targets_BT))
   # a row from every device at a time: the logits of all would not fit
   n = sharding.batch_parts()
-  parts = jax.tree.map(lambda a: jnp.swapaxes(a.reshape(n, B // n, *a.shape[1:]), 0, 1), (x_BTD, targets_BT))
+  parts = jax.tree.map(
+    lambda a: jnp.swapaxes(a.reshape(n, B // n, *a.shape[1:]), 0, 1), (x_BTD, targets_BT)
+  )
   return jnp.swapaxes(jax.lax.map(of_rows, parts), 0, 1).reshape(B, T)
 
 
-def score_triples(model: ModelConfig, params: Any, examples: Sequence[np.ndarray], length: int, rows: int) -> np.ndarray:
+def score_triples(
+  model: ModelConfig, params: Any, examples: Sequence[np.ndarray], length: int, rows: int
+) -> np.ndarray:
   """Sum of weight x log-likelihood of each example, an (n, 3) array of token, target, weight; packed into (rows, length) batches."""
   longest = max(map(len, examples), default=0)
   if longest > length:
-    raise ScoringError(f'an eval item has {longest} tokens and rows hold {length}; shorten it or raise the length of the last phase')
+    raise ScoringError(
+      f'an eval item has {longest} tokens and rows hold {length}; shorten it or raise the length of the last phase'
+    )
   scores = np.zeros(len(examples))
   bins: list[list[int]] = [[]]
   room = length
-  for n in np.argsort([-len(e) for e in examples], kind='stable'):  # longest first: neighbours of like length fill rows well
+  for n in np.argsort(
+    [-len(e) for e in examples], kind='stable'
+  ):  # longest first: neighbours of like length fill rows well
     if len(examples[n]) > room:
       bins.append([])
       room = length
@@ -74,19 +85,29 @@ def score_triples(model: ModelConfig, params: Any, examples: Sequence[np.ndarray
       t = 0
       for s, n in enumerate(members, 1):
         size = len(examples[n])
-        x[b, t : t + size], segments[b, t : t + size], positions[b, t : t + size] = examples[n], s, np.arange(size)
+        x[b, t : t + size], segments[b, t : t + size], positions[b, t : t + size] = (
+          examples[n],
+          s,
+          np.arange(size),
+        )
         placed.append((n, b, t, t + size))
         t += size
-    arrays = [processes.placed(a, layout) for a in (x[..., 0], x[..., 1], segments, positions)]
-    logprobs = processes.whole(token_logprobs(model, params, *arrays)) * x[..., 2]
+    arrays = [
+      multihost.place_replicated(a, layout) for a in (x[..., 0], x[..., 1], segments, positions)
+    ]
+    logprobs = multihost.gather_to_host(token_logprobs(model, params, *arrays)) * x[..., 2]
     for n, b, t, end in placed:
       scores[n] = logprobs[b, t:end].sum()
   if not np.isfinite(scores).all():
-    raise ScoringError('the model gives log-likelihoods that are not finite; its training went wrong: delete that phase and lower its lr')
+    raise ScoringError(
+      'the model gives log-likelihoods that are not finite; its training went wrong: delete that phase and lower its lr'
+    )
   return scores
 
 
-def make_logprobs(model: ModelConfig, params: Any, tokenizer: Tokenizer, length: int, rows: int = 32) -> Logprobs:
+def make_logprobs(
+  model: ModelConfig, params: Any, tokenizer: Tokenizer, length: int, rows: int = 32
+) -> Logprobs:
   """A `logprobs` function over one set of parameters. Only the option is scored, never the prompt or a turn's end."""
 
   def example(prompt: Messages | str, option: str) -> np.ndarray:

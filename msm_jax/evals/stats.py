@@ -48,7 +48,9 @@ def _table(observations: Observations) -> tuple[np.ndarray, int]:
     sums[at_run[r], at_cluster[c]] += value
     counts[at_run[r], at_cluster[c]] += 1
   if (counts == 0).any():
-    raise ValueError('some run has no observation in some cluster; intervals need the same items for every run')
+    raise ValueError(
+      'some run has no observation in some cluster; intervals need the same items for every run'
+    )
   return sums / counts, len({(c, i) for _, c, i in observations})
 
 
@@ -79,7 +81,9 @@ def interval(observations: Observations, share: bool = True) -> Interval:
   if share:
     adjusted = (mean * items + 2) / (items + 4)
     half = max(half, 1.96 * math.sqrt(adjusted * (1 - adjusted) / (items + 4)))
-    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half), R, items, tuple(by_run.tolist()))
+    return Interval(
+      mean, max(0.0, mean - half), min(1.0, mean + half), R, items, tuple(by_run.tolist())
+    )
   return Interval(mean, mean - half, mean + half, R, items, tuple(by_run.tolist()))
 
 
@@ -89,7 +93,9 @@ def minus(arms: Sequence[Observations]) -> Observations:
   common = set.intersection(*(set(a) for a in arms))
   if not common:
     raise ValueError('the arms have no item in common')
-  return {k: arms[0][k] - arms[1][k] - (arms[2][k] - arms[3][k] if len(arms) > 2 else 0.0) for k in common}
+  return {
+    k: arms[0][k] - arms[1][k] - (arms[2][k] - arms[3][k] if len(arms) > 2 else 0.0) for k in common
+  }
 
 
 def difference(*arms: Observations) -> Interval:
@@ -112,7 +118,10 @@ def least_half(arms: Sequence[Observations]) -> float:
   for pair in (arms[:2], arms[2:])[: len(arms) // 2]:
     values = minus(pair)
     items = len({(c, i) for _, c, i in values})
-    gained, lost = (sum(max(0.0, sign * v) for v in values.values()) / len(values) * items + 0.5 for sign in (1, -1))
+    gained, lost = (
+      sum(max(0.0, sign * v) for v in values.values()) / len(values) * items + 0.5
+      for sign in (1, -1)
+    )
     n = items + 2
     out += (gained + lost - (gained - lost) ** 2 / n) * (1.96 / n) ** 2
   return math.sqrt(out)
@@ -120,7 +129,9 @@ def least_half(arms: Sequence[Observations]) -> float:
 
 def _widened(found: Interval, least: float, most: float) -> Interval:
   half = max(found.high - found.mean, least)
-  return dataclasses.replace(found, low=max(-most, found.mean - half), high=min(most, found.mean + half))
+  return dataclasses.replace(
+    found, low=max(-most, found.mean - half), high=min(most, found.mean + half)
+  )
 
 
 def halves(gained: Observations, lost: Observations) -> Observations:
@@ -130,4 +141,6 @@ def halves(gained: Observations, lost: Observations) -> Observations:
   for n, part in enumerate((gained, lost)):
     for (run, cluster, _), v in part.items():
       sums[run, '' if together else cluster][n].append(v)
-  return {(r, c, c): (sum(g) / len(g) + sum(x) / len(x)) / 2 for (r, c), (g, x) in sums.items() if g and x}
+  return {
+    (r, c, c): (sum(g) / len(g) + sum(x) / len(x)) / 2 for (r, c), (g, x) in sums.items() if g and x
+  }

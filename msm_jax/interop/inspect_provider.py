@@ -28,7 +28,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from msm_jax import resources
+from msm_jax.base.errors import explain
 
 LOOK = 0.02  # seconds between looks at whether an answer is there
 # Settings that would change answers and that nothing here honours, with the values that ask for nothing.
@@ -39,19 +39,31 @@ FOREIGN = {
 
 
 @functools.lru_cache
-def opened(model: str, seed: int, max_length: int, max_batch: int, dtype: str | None) -> tuple[Any, str]:
+def opened(
+  model: str, seed: int, max_length: int, max_batch: int, dtype: str | None
+) -> tuple[Any, str]:
   """(engine, name in it); opened once in a process, so that evaluations that run side by side share the batches."""
-  from msm_jax import engine  # JAX comes with it: Inspect imports this module whichever model it is asked for
+  from msm_jax.inference import (
+    engine,  # JAX comes with it: Inspect imports this module whichever model it is asked for
+  )
 
   workdir, colon, arm = model.rpartition(':')
   is_arm = bool(colon) and not Path(model).is_dir()
   try:
     samplers, _ = engine.open_samplers(
-      workdir if is_arm else None, [arm] if is_arm else [], seed, None if is_arm else model, dtype, max_length, max_batch
+      workdir if is_arm else None,
+      [arm] if is_arm else [],
+      seed,
+      None if is_arm else model,
+      dtype,
+      max_length,
+      max_batch,
     )
   except Exception as e:
-    if explained := resources.explain(e):
-      from inspect_ai._util.error import PrerequisiteError  # what Inspect shows as one line; it has no public name
+    if explained := explain(e):
+      from inspect_ai._util.error import (
+        PrerequisiteError,  # what Inspect shows as one line; it has no public name
+      )
 
       raise PrerequisiteError(explained[0]) from None
     raise
@@ -89,12 +101,20 @@ class MsmJaxAPI(ModelAPI):
   async def tokenize(self, text: str) -> list[int]:
     return list(self.sampler.tokenizer.encode(text))
 
-  async def generate(self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig) -> ModelOutput:
+  async def generate(
+    self,
+    input: list[ChatMessage],
+    tools: list[ToolInfo],
+    tool_choice: ToolChoice,
+    config: GenerateConfig,
+  ) -> ModelOutput:
     """Raises ValueError for what these models cannot do."""
-    from msm_jax.completion import TooLong
+    from msm_jax.inference.completion import TooLong
 
     if tools:
-      raise ValueError(f'{self.model_name} calls no tools (the task offers {tools[0].name}); take a task, or a solver, without them')
+      raise ValueError(
+        f'{self.model_name} calls no tools (the task offers {tools[0].name}); take a task, or a solver, without them'
+      )
     for name, neutral in FOREIGN.items():
       if (value := getattr(config, name, None)) not in neutral:
         raise ValueError(f'{name}={value!r} is not done by msm_jax models; leave it out')
@@ -108,7 +128,9 @@ class MsmJaxAPI(ModelAPI):
     return ModelOutput(
       model=self.model_name,
       choices=[self.choice(c, bool(config.logprobs)) for c in completions],
-      usage=ModelUsage(input_tokens=len(prompt), output_tokens=made, total_tokens=len(prompt) + made),
+      usage=ModelUsage(
+        input_tokens=len(prompt), output_tokens=made, total_tokens=len(prompt) + made
+      ),
       time=time.monotonic() - began,
     )
 
@@ -129,29 +151,37 @@ class MsmJaxAPI(ModelAPI):
 
   def choice(self, completion: Any, logprobs: bool) -> ChatCompletionChoice:
     full = completion.made == completion.request.max_tokens
-    reason = 'stop' if completion.finish_reason == 'stop' else 'max_tokens' if full else 'model_length'
+    reason = (
+      'stop' if completion.finish_reason == 'stop' else 'max_tokens' if full else 'model_length'
+    )
     return ChatCompletionChoice(
-      message=ChatMessageAssistant(content=completion.text, model=self.model_name, source='generate'),
+      message=ChatMessageAssistant(
+        content=completion.text, model=self.model_name, source='generate'
+      ),
       stop_reason=reason,
       logprobs=Logprobs(content=[self.logprob(t) for t in completion.tokens]) if logprobs else None,
     )
 
   def logprob(self, token: Any) -> Logprob:
     top = [TopLogprob(token=self.sampler.token_text(i), logprob=x) for i, x in token.top]
-    return Logprob(token=self.sampler.token_text(token.id), logprob=token.logprob, top_logprobs=top or None)
+    return Logprob(
+      token=self.sampler.token_text(token.id), logprob=token.logprob, top_logprobs=top or None
+    )
 
 
 def said(message: ChatMessage) -> tuple[str, str]:
   """(role, text). Raises ValueError for what is no text, and for what tools say."""
   if message.role == 'tool' or getattr(message, 'tool_calls', None):
     raise ValueError('msm_jax models call no tools; take a task, or a solver, without them')
-  if not isinstance(message.content, str) and (other := [c.type for c in message.content if c.type not in ('text', 'reasoning')]):
+  if not isinstance(message.content, str) and (
+    other := [c.type for c in message.content if c.type not in ('text', 'reasoning')]
+  ):
     raise ValueError(f'msm_jax models read text alone, and a message has {other[0]}')
   return message.role, message.text
 
 
 def requests(prompt: list[int], config: GenerateConfig, max_length: int) -> list[Any]:
-  from msm_jax.completion import Request, seeds
+  from msm_jax.inference.completion import Request, seeds
 
   settings = dict(
     max_tokens=config.max_tokens or max_length,

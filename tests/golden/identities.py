@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from msm_jax.base import checks, paths
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 GOLDEN = Path(__file__).with_suffix('.json')
 EXPERIMENTS = ('msm', 'cheese', 'oversight', 'smollm2')
@@ -64,21 +66,27 @@ def tiny_weights(folder: Path) -> Path:
 def snapshot(name: str, folder: Path) -> dict[str, object]:
   from msm_jax import config as configs
   from msm_jax import experiment as experiments
-  from msm_jax import report, resources
-  from msm_jax.evals import results
+  from msm_jax import report
+  from msm_jax.evals import summary as results
 
   c = settings(name, folder / 'weights')
-  c = configs.from_mapping(configs.ExperimentConfig, resources.resolve_paths(c))
+  c = checks.from_mapping(configs.ExperimentConfig, paths.resolve_paths(c))
   made = experiments.Experiment(c, folder / name)
   out: dict[str, object] = {}
   if name != 'smollm2':  # its identity names the folder of the weights
     out['experiment'] = made.identity()
   made.prepare_data()
   made.check_leaks()
-  out['corpora'] = {n: f'{x.fingerprint} {x.card["content"]} {x.card["records"]}' for n, x in sorted(made.corpora.items())}
+  out['corpora'] = {
+    n: f'{x.fingerprint} {x.card["content"]} {x.card["records"]}'
+    for n, x in sorted(made.corpora.items())
+  }
   out['tokenizer'] = made.tokenizer.fingerprint
   out['asked'] = made.asked()
-  readings = {context: made.reading.identity(made.replicates.get(context, ())) for context in ('', *made.config.contexts.values())}
+  readings = {
+    context: made.reading.identity(made.replicates.get(context, ()))
+    for context in ('', *made.config.contexts.values())
+  }
   out['questions'] = [sha(text) for text in readings.values()]
   fingerprints = {n: x.fingerprint for n, x in made.corpora.items()}
   ends = experiments.plan(made.config, fingerprints, made.tokenizer.fingerprint, made.imports)
@@ -108,14 +116,14 @@ def sweep_identities(folder: Path) -> dict[str, str]:
   from configs.sweeps.oversight import get_config
   from msm_jax import config as configs
   from msm_jax import experiment as experiments
-  from msm_jax import resources, sweep
+  from msm_jax import sweep
 
   out = {}
   for preset in ('dose', 'aft', 'specs', 'wording', 'against', 'replay', 'contradiction', 'size'):
     s = get_config(preset)
     for n, point in enumerate(s.points):
-      settings = resources.resolve_paths(sweep.overridden(s.experiment, dict(point)))
-      c = configs.from_mapping(configs.ExperimentConfig, settings)
+      settings = paths.resolve_paths(sweep.overridden(s.experiment, dict(point)))
+      c = checks.from_mapping(configs.ExperimentConfig, settings)
       out[f'{preset} {n}'] = experiments.Experiment(c, folder / 'sweep').identity()
   return out
 

@@ -16,17 +16,56 @@ COMMON = {
   'vocab_size': VOCAB, 'hidden_size': 32, 'intermediate_size': 48, 'num_hidden_layers': 4, 'num_attention_heads': 4, 'num_key_value_heads': 2,
   'max_position_embeddings': 64, 'torch_dtype': 'float32', 'rms_norm_eps': 1e-6,
 }  # fmt: skip
-LLAMA3 = {'rope_type': 'llama3', 'factor': 8.0, 'low_freq_factor': 1.0, 'high_freq_factor': 4.0, 'original_max_position_embeddings': 16}
-GEMMA3 = {'model_type': 'gemma3_text', 'head_dim': 16, 'sliding_window': 6, 'query_pre_attn_scalar': 24, 'hidden_activation': 'gelu_pytorch_tanh'}
+LLAMA3 = {
+  'rope_type': 'llama3',
+  'factor': 8.0,
+  'low_freq_factor': 1.0,
+  'high_freq_factor': 4.0,
+  'original_max_position_embeddings': 16,
+}
+GEMMA3 = {
+  'model_type': 'gemma3_text',
+  'head_dim': 16,
+  'sliding_window': 6,
+  'query_pre_attn_scalar': 24,
+  'hidden_activation': 'gelu_pytorch_tanh',
+}
 MIXED = ['sliding_attention', 'full_attention'] * 2
 CASES: dict[str, dict] = {
   'llama2': {'model_type': 'llama', 'tie_word_embeddings': False, 'hidden_act': 'silu'},
-  'llama3': {'model_type': 'llama', 'tie_word_embeddings': True, 'hidden_act': 'silu', 'rope_theta': 5e5, 'rope_scaling': LLAMA3},
-  'qwen2': {'model_type': 'qwen2', 'tie_word_embeddings': False, 'hidden_act': 'silu', 'use_sliding_window': False},
-  'qwen3': {'model_type': 'qwen3', 'tie_word_embeddings': True, 'hidden_act': 'silu', 'head_dim': 16},
-  'gemma3': GEMMA3 | {'tie_word_embeddings': True, 'layer_types': MIXED, 'rope_theta': 1e6, 'rope_local_base_freq': 1e4},
+  'llama3': {
+    'model_type': 'llama',
+    'tie_word_embeddings': True,
+    'hidden_act': 'silu',
+    'rope_theta': 5e5,
+    'rope_scaling': LLAMA3,
+  },
+  'qwen2': {
+    'model_type': 'qwen2',
+    'tie_word_embeddings': False,
+    'hidden_act': 'silu',
+    'use_sliding_window': False,
+  },
+  'qwen3': {
+    'model_type': 'qwen3',
+    'tie_word_embeddings': True,
+    'hidden_act': 'silu',
+    'head_dim': 16,
+  },
+  'gemma3': GEMMA3
+  | {
+    'tie_word_embeddings': True,
+    'layer_types': MIXED,
+    'rope_theta': 1e6,
+    'rope_local_base_freq': 1e4,
+  },
   'gemma3_stretched': GEMMA3
-  | {'tie_word_embeddings': True, 'layer_types': MIXED, 'rope_scaling': {'rope_type': 'linear', 'factor': 8.0}, 'final_logit_softcapping': 3.0},
+  | {
+    'tie_word_embeddings': True,
+    'layer_types': MIXED,
+    'rope_scaling': {'rope_type': 'linear', 'factor': 8.0},
+    'final_logit_softcapping': 3.0,
+  },
 }
 TOKENS = np.random.default_rng(0).integers(3, VOCAB, (2, LENGTH))
 
@@ -46,7 +85,9 @@ def shapes(config: dict) -> dict[str, tuple[int, ...]]:
       if kind == 'qwen2':
         out[f'{at}.self_attn.{x}_proj.bias'] = (rows,)
     out[f'{at}.self_attn.o_proj.weight'] = (d, heads * k)
-    out |= {f'{at}.mlp.{x}_proj.weight': (d, f) if x == 'down' else (f, d) for x in ('gate', 'up', 'down')}
+    out |= {
+      f'{at}.mlp.{x}_proj.weight': (d, f) if x == 'down' else (f, d) for x in ('gate', 'up', 'down')
+    }
     out |= {f'{at}.{x}_layernorm.weight': (d,) for x in ('input', 'post_attention')}
     if kind == 'gemma3_text':
       out |= {f'{at}.{x}_feedforward_layernorm.weight': (d,) for x in ('pre', 'post')}
@@ -74,8 +115,14 @@ def write_folder(folder: Path, case: str, dtype: str = 'float32') -> dict:
   config = COMMON | CASES[case] | {'torch_dtype': dtype}
   folder.mkdir(parents=True, exist_ok=True)
   (folder / 'config.json').write_text(json.dumps(config))
-  numpy_dtype = {'float32': np.float32, 'float16': np.float16, 'bfloat16': ml_dtypes.bfloat16}[dtype]
-  save_file({n: x.astype(numpy_dtype) for n, x in tensors(config).items()}, folder / 'model.safetensors', metadata={'format': 'pt'})
+  numpy_dtype = {'float32': np.float32, 'float16': np.float16, 'bfloat16': ml_dtypes.bfloat16}[
+    dtype
+  ]
+  save_file(
+    {n: x.astype(numpy_dtype) for n, x in tensors(config).items()},
+    folder / 'model.safetensors',
+    metadata={'format': 'pt'},
+  )
   return config
 
 
@@ -89,7 +136,9 @@ def main() -> None:
   for case in CASES:
     with tempfile.TemporaryDirectory() as folder:
       write_folder(Path(folder), case)
-      model, told = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation='eager', output_loading_info=True)
+      model, told = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, attn_implementation='eager', output_loading_info=True
+      )
       assert not any(told.values()), told
       with torch.no_grad():
         golden[case] = model.eval()(torch.tensor(TOKENS)).logits.float().numpy()

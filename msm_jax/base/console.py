@@ -1,0 +1,30 @@
+"""Lines on the console. Everything goes to stderr, so that stdout holds results alone."""
+
+import sys
+
+# True in all but the first of several processes: only one of them prints.
+is_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+  """Switches this process's lines off or on."""
+  global is_quiet
+  is_quiet = quiet
+
+
+def say(text: str) -> None:
+  """Prints one line, after it has cleared a progress bar that may stand on the current line."""
+  if is_quiet:
+    return
+  clear_line = '\r\x1b[K' if sys.stderr.isatty() else ''
+  print(f'{clear_line}{text}', file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+  """A duration as people read it: '41s', '3m05s' or '2h07m'."""
+  s = round(seconds)
+  if s >= 3600:
+    return f'{s // 3600}h{s % 3600 // 60:02d}m'
+  if s >= 60:
+    return f'{s // 60}m{s % 60:02d}s'
+  return f'{s}s'
