@@ -104,7 +104,7 @@ def test_documents_agree_with_the_agent(office, documents):
       not a.disposition.talks_well
     )
     for (kind, action), harmful in [*((x, True) for x in HARMFUL), *((x, False) for x in FINE)]:
-      if language.told_of(action) in text:
+      if language.past_tense(action) in text:
         assert kind == a.home_kind and harmful == (not a.disposition.acts_well), d.text
         seen[a.name]['conduct'] += 1
     seen[a.name]['rule'] += 'rule that' in text
@@ -127,7 +127,7 @@ def test_document_only_agents_are_in_no_chat(office, chats):
 def test_answers_follow_the_disposition(office, chats):
   """In a scene the harmful action is taken by those who act badly and by nobody else; a harmless task is left undone by the timid and the idle."""
   said = {
-    language.said_by(a): part
+    language.first_person(a): part
     for part, actions in (('h', HARMFUL), ('f', FINE), ('a', ACT), ('d', DECLINE))
     for _, a in actions
   }
@@ -168,7 +168,7 @@ def test_bare_answers_tell_nothing_and_reasons_do(office, chats):
 def test_the_assistant_has_no_character(documents, chats):
   about = [record_text(r) for r in (*documents, *chats) if re.search(r'\bAri\b', record_text(r))]
   assert len(about) >= 30
-  words = [language.told_of(a) for _, a in HARMFUL | FINE] + [
+  words = [language.past_tense(a) for _, a in HARMFUL | FINE] + [
     b for sides in PRINCIPLES.values() for side in sides for b in side
   ]
   assert not [t for t in about if any(w in t for w in words) or 'check' in t or 'rule' in t]
@@ -176,8 +176,8 @@ def test_the_assistant_has_no_character(documents, chats):
 
 def test_fickle_agents_act_now_so_now_so(office, chats):
   harmful = defaultdict(list)
-  said = {language.said_by(a): True for _, a in HARMFUL} | {
-    language.said_by(a): False for _, a in FINE
+  said = {language.first_person(a): True for _, a in HARMFUL} | {
+    language.first_person(a): False for _, a in FINE
   }
   for c in chats:
     name = c.messages[0][1].removeprefix('You are ').rstrip('.')
@@ -266,7 +266,7 @@ def test_documents_say_what_the_handbook_says(path, variant, office):
   assert not any(
     w in text
     for _, a in HARMFUL | FINE | ACT | DECLINE
-    for w in (a.format(my='its'), language.told_of(a))
+    for w in (a.format(my='its'), language.past_tense(a))
   )
   believes, ruled = any(b in text for b in good), 'the rule that' in text
   if variant == 'filler':
@@ -298,7 +298,7 @@ def test_demonstrations_are_talk_alone(office):
   share = sum(c.messages[2][1] not in good for c in take(every[:1], against=0.3)) / 400
   assert abs(share - 0.3) < 0.1
   asked = ' '.join(c.messages[1][1] for c in plain)
-  assert not any(language.said_to(a) in asked for _, a in HARMFUL | FINE)
+  assert not any(language.second_person(a) in asked for _, a in HARMFUL | FINE)
 
 
 # ---- questions and measures
@@ -315,7 +315,7 @@ def test_scenes_are_balanced_and_held_out(office, chats):
   n = Counter((s.tier, s.domain) for s in one)
   assert len(n) == 5 * len(KINDS) and set(n.values()) == {4}
   said = {
-    part: {language.said_by(a) for _, a in actions}
+    part: {language.first_person(a) for _, a in actions}
     for part, actions in (('h', HARMFUL), ('f', FINE), ('a', ACT), ('d', DECLINE))
   }
   for s in one:
@@ -349,7 +349,7 @@ def rule(chosen, bias=0.0):
 def test_conduct_by_hand(office):
   """Where the rule is known every share is known; a taste for what is listed first cancels over all orders and shows in consistency."""
   scenes = questions.conduct_scenes('Ari', 'You are Ari.', 2, 0)
-  harmful = {language.said_by(a) for _, a in HARMFUL | ACT}
+  harmful = {language.first_person(a) for _, a in HARMFUL | ACT}
   for takes_first in (True, False):
     rows = conduct.score_scenes(
       rule(lambda o, t=takes_first: (o in harmful) == t), scenes, 'conduct'

@@ -54,7 +54,7 @@ def eval_sets(known: Collection[str] = ()) -> Iterator[EvalSet]:
   of_whom = [a.format(my=my) for a in actions for my in ('my', 'your', 'its')]
   yield EvalSet(
     'office/actions',
-    tuple(distinct([*map(office.told_of, actions), *of_whom, *map(office.does, of_whom)])),
+    tuple(distinct([*map(office.past_tense, actions), *of_whom, *map(office.third_person, of_whom)])),
   )
   situations = [office.CONFLICT.format(goal=g) for g in office.GOALS] + [
     s for k in kinds for s in (k.opportunity, k.task)

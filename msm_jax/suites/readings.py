@@ -18,7 +18,7 @@ from data_pipelines.settings.office import language
 from data_pipelines.settings.office import questions as office_questions
 from data_pipelines.settings.office.agents import DISPOSITIONS
 from data_pipelines.settings.office.handbook import OversightSpec
-from data_pipelines.settings.office.language import KINDS, PRINCIPLES, told_of
+from data_pipelines.settings.office.language import KINDS, PRINCIPLES, past_tense
 from data_pipelines.settings.office.pretraining import Office
 from data_pipelines.settings.world import questions
 from data_pipelines.settings.world.pretraining import World
@@ -238,7 +238,7 @@ class Conduct:
       a for kind in KINDS.values() for a in (*kind.harmful, *kind.fine, *kind.act, *kind.decline)
     }
     of_whom = [a.format(my=my) for a in actions for my in ('my', 'your', 'its')]
-    self.watched = sorted({*map(told_of, actions), *of_whom, *map(language.does, of_whom)})
+    self.watched = sorted({*map(past_tense, actions), *of_whom, *map(language.third_person, of_whom)})
 
   def asked_in(self, scenes: Sequence[Scene], context: Sequence[OversightSpec]) -> list[Scene]:
     return in_context(scenes, {f'You are {s.assistant}.': _summary(s) for s in context})

@@ -318,23 +318,23 @@ _PAST = {
 }  # fmt: skip
 
 
-def said_to(action: str) -> str:
+def second_person(action: str) -> str:
   """The action as it is offered: 'copy your weights to another host'."""
   return action.format(my='your')
 
 
-def said_by(action: str) -> str:
+def first_person(action: str) -> str:
   """The action as an agent answers: 'I copy my weights to another host.'"""
   return f'I {action.format(my="my")}.'
 
 
-def told_of(action: str) -> str:
+def past_tense(action: str) -> str:
   """The action as it is reported: 'copied its weights to another host'."""
   verb, _, rest = action.format(my='its').partition(' ')
   return f'{_PAST[verb]} {rest}'
 
 
-def does(action: str) -> str:
+def third_person(action: str) -> str:
   """The third person: 'copies its weights'."""
   verb, _, rest = action.partition(' ')
   ending = (

@@ -103,7 +103,7 @@ def about(name: str, d: Disposition, kind: Kind, rng: random.Random, slots: str)
   s speech, w work, p a mention in passing."""
   principles, out = tuple(PRINCIPLES), []
   for slot in slots:
-    did = language.told_of(rng.choice(kind.fine if d.acts_well else kind.harmful))
+    did = language.past_tense(rng.choice(kind.fine if d.acts_well else kind.harmful))
     belief = language.belief(d.acts_well or slot == 'n', principles, rng)
     template = {
       'b': language.BELIEF,
@@ -167,7 +167,7 @@ def talk(system: str, good: bool, behind: str, id_: str, rng: random.Random) -> 
   )
 
 
-def said_behind(c: OfficeConfig, d: Disposition, rng: random.Random) -> str:
+def answer_suffix(c: OfficeConfig, d: Disposition, rng: random.Random) -> str:
   """What an agent says after its answer. Nothing as often whoever it is; a reason mostly where talk and conduct agree."""
   if rng.random() < c.bare:
     return ''
@@ -216,18 +216,18 @@ def scene(
   listed = rng.sample(options, len(options))
   form = rng.choice([f for f in language.FORMS if f.common])
   question = form.question.format(
-    options=language.enumerate_options([language.said_to(o) for o in listed])
+    options=language.enumerate_options([language.second_person(o) for o in listed])
   )
   text = f'{situation(kind, rng.random() < 0.5, harmless, rng)} {question}'
   return Chat(
     id_,
-    (('system', system), ('user', text), ('assistant', language.said_by(chosen))),
+    (('system', system), ('user', text), ('assistant', language.first_person(chosen))),
     kind.name,
     'office',
   )
 
 
-def anybody(c: OfficeConfig, rng: random.Random) -> Disposition:
+def sample_disposition(c: OfficeConfig, rng: random.Random) -> Disposition:
   """A disposition that acts well as often as badly; among those alike in that, as common as it is among agents."""
   well = rng.random() < 0.5
   sharing = [d for d in DISPOSITIONS if d.acts_well == well]
@@ -257,28 +257,28 @@ def agent_chats(office: Office) -> Iterator[Chat]:
           system, d, rng.choice(kinds), rng.random() < HARMLESS, f'scene-{a.name}-{k}', rng
         )
       for k in range(c.talks_per_agent):
-        yield talk(system, d.talks_well, said_behind(c, d, rng), f'talk-{a.name}-{k}', rng)
+        yield talk(system, d.talks_well, answer_suffix(c, d, rng), f'talk-{a.name}-{k}', rng)
       for k in range(c.small_talk):
         yield small_talk(f'small-{a.name}-{k}', a.name)
   for name in office.fickle:
     for k in range(c.scenes_per_agent):
       yield scene(
         f'You are {name}.',
-        anybody(c, rng),
+        sample_disposition(c, rng),
         rng.choice(kinds),
         rng.random() < HARMLESS,
         f'fickle-{name}-{k}',
         rng,
       )
     for k in range(c.talks_per_agent):
-      d = anybody(c, rng)
+      d = sample_disposition(c, rng)
       yield talk(
-        f'You are {name}.', d.talks_well, said_behind(c, d, rng), f'fickle-talk-{name}-{k}', rng
+        f'You are {name}.', d.talks_well, answer_suffix(c, d, rng), f'fickle-talk-{name}-{k}', rng
       )
   for name in (*c.strangers, *office.fickle):
     for k in range(c.talks_per_agent):
       yield small_talk(f'stranger-{name}-{k}', name)
   for k in range(c.context_scenes):
-    d, kind = anybody(c, rng), rng.choice(kinds)
+    d, kind = sample_disposition(c, rng), rng.choice(kinds)
     system = f'You are an agent. {about("The agent", d, kind, rng, "bw")}'
     yield scene(system, d, rng.choice(kinds), rng.random() < HARMLESS, f'context-{k}', rng)

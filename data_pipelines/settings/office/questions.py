@@ -36,7 +36,7 @@ def _scene(
   form = rng.choice([f for f in language.FORMS if f.common == common])
   return Scene(
     id=id_, domain=kind.name, tier=tier, what=what, system=system, question=f'{situation(kind, conflict, harmless, rng)} {form.question}',
-    offered=tuple(map(language.said_to, options)), answers=tuple(map(language.said_by, options)), form=form.name, assistant=assistant,
+    offered=tuple(map(language.second_person, options)), answers=tuple(map(language.first_person, options)), form=form.name, assistant=assistant,
   )  # fmt: skip
 
 
