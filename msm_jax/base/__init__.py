@@ -1,1 +1,4 @@
-"""What every other part of the project uses and what uses none of them: errors, console, files, checks, paths, commands."""
+"""What the other parts of the project share: errors, console, files, checks, paths and commands.
+
+Nothing in this package imports another part of the project, so every part can import it.
+"""

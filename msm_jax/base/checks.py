@@ -1,4 +1,10 @@
-"""Nested mappings -> frozen, checked dataclasses. Every error names the key and says what to change."""
+"""Converts nested mappings into frozen dataclasses and checks every value on the way.
+
+A config file gives nested mappings (an `ml_collections.ConfigDict`). The rest of the project
+works with dataclasses. `from_mapping` converts the one into the other. Every error names the key
+of the setting and says what to change. The small functions `one_of` and `within` serve the
+`__post_init__` methods of those dataclasses.
+"""
 
 import dataclasses
 import difflib
@@ -6,7 +12,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msm_jax.base.errors import ConfigError
@@ -19,66 +25,133 @@ SHARE = (0, 1)
 MIN_POSITIVE = 1e-30
 
 
-def hint_for(name: str, known: Mapping[str, Any]) -> str:
-  close = difflib.get_close_matches(name, list(known), n=1)
-  return (
-    f', which does not exist; did you mean {close[0]!r}?'
-    if close
-    else f', which does not exist; known are {sorted(known)}'
-  )
+def hint_for(name: str, known: Iterable[str]) -> str:
+  """Continues an error message about an unknown name with the closest known name, or with all of
+  them."""
+  known = list(known)
+  close = difflib.get_close_matches(name, known, n=1)
+  if close:
+    return f', which does not exist; did you mean {close[0]!r}?'
+  return f', which does not exist; known are {sorted(known)}'
 
 
 def one_of(key: str, value: str, options: tuple[str, ...]) -> None:
+  """Raises ConfigError unless the value is one of the options; `key` names the setting."""
   if value not in options:
     raise ConfigError(f'{key}={value!r} must be one of {", ".join(options)}')
 
 
 def within(where: str, settings: Any, **bounds: tuple[float, float]) -> None:
-  """Raises ConfigError unless each named setting is a finite number with low <= setting <= high."""
+  """Checks that settings are finite numbers in their ranges.
+
+  Args:
+    where: what stands before the name of the setting in an error message, such as 'plan.'.
+    settings: the dataclass that holds the settings.
+    **bounds: for each setting to check, the lowest and the highest value that is allowed.
+
+  Raises:
+    ConfigError: a setting is outside its range, infinite or not a number.
+  """
   for key, (low, high) in bounds.items():
     value = getattr(settings, key)
-    if not (low <= value <= high and math.isfinite(value)):
-      span = f'at least {low:g}' if high == math.inf else f'from {low:g} to {high:g}'
-      raise ConfigError(f'{where}{key}={value} must be {span}')
+    # `low <= nan` is False, so this refuses NaN as well.
+    if low <= value <= high and math.isfinite(value):
+      continue
+    span = f'from {low:g} to {high:g}'
+    if high == math.inf:
+      span = f'at least {low:g}'
+    raise ConfigError(f'{where}{key}={value} must be {span}')
 
 
 def from_mapping(cls: Any, value: Any, where: str = 'config') -> Any:
-  """Checks `value` (nested mappings, as a ConfigDict is) against the type `cls` and converts it; raises ConfigError."""
-  origin, args = typing.get_origin(cls), typing.get_args(cls)
+  """Checks a value against a type and converts it to that type.
+
+  Supported types are dataclasses, `Mapping[str, X]`, `tuple[X, ...]`, `X | None`, bool, int,
+  float and str.
+
+  Args:
+    cls: the type that is wanted.
+    value: nested mappings, sequences and scalars, as a ConfigDict holds them.
+    where: the path of the value in the config, for error messages.
+
+  Returns:
+    The value as `cls`. Lists become tuples, ints become floats where a float is wanted, and a
+    setting that the mapping does not give has the default of its dataclass.
+
+  Raises:
+    ConfigError: a key is unknown or missing, or a value has the wrong type.
+  """
+  origin = typing.get_origin(cls)
+  arguments = typing.get_args(cls)
   if origin in (types.UnionType, typing.Union):
-    return None if value is None else from_mapping(args[0], value, where)
+    # The only unions among the settings are `X | None`.
+    if value is None:
+      return None
+    return from_mapping(arguments[0], value, where)
   if origin is tuple:
-    if not isinstance(value, (tuple, list)):
-      raise ConfigError(f'{where}={value!r} must be a tuple')
-    return tuple(from_mapping(args[0], v, f'{where}[{i}]') for i, v in enumerate(value))
+    return _tuple_from(arguments[0], value, where)
+  # A ConfigDict is no Mapping, but it has `items`.
   if isinstance(value, Mapping) or hasattr(value, 'items'):
-    if origin is not None:  # Mapping[str, X]
-      return {k: from_mapping(args[1], v, f'{where}.{k}') for k, v in value.items()}
-    if not dataclasses.is_dataclass(cls):
-      raise ConfigError(f'{where} must be a {cls.__name__}, found a group of settings')
-    fields, hints = {f.name: f for f in dataclasses.fields(cls)}, typing.get_type_hints(cls)
-    for key in value:
-      if key not in fields:
-        raise ConfigError(f'{where}: unknown key {key!r}{hint_for(key, fields)}')
-    missing = [
-      n
-      for n, f in fields.items()
-      if n not in value
-      and f.default is dataclasses.MISSING
-      and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-      raise ConfigError(f'{where}: missing {", ".join(missing)}')
-    return cls(**{k: from_mapping(hints[k], v, f'{where}.{k}') for k, v in value.items()})
+    if origin is not None:
+      return _mapping_from(arguments[1], value, where)
+    return _dataclass_from(cls, value, where)
   if origin is not None or dataclasses.is_dataclass(cls):
     raise ConfigError(f'{where}={value!r} must be a group of settings')
-  if cls is float and isinstance(value, int) and not isinstance(value, bool):
+  return _scalar_from(cls, value, where)
+
+
+def _tuple_from(item_type: Any, value: Any, where: str) -> tuple[Any, ...]:
+  """Converts a list or tuple for a setting of the type `tuple[item_type, ...]`."""
+  if not isinstance(value, (tuple, list)):
+    raise ConfigError(f'{where}={value!r} must be a tuple')
+  return tuple(from_mapping(item_type, v, f'{where}[{i}]') for i, v in enumerate(value))
+
+
+def _mapping_from(item_type: Any, value: Any, where: str) -> dict[str, Any]:
+  """Converts a mapping whose keys are free, such as the phases of an experiment."""
+  return {key: from_mapping(item_type, v, f'{where}.{key}') for key, v in value.items()}
+
+
+def _dataclass_from(cls: type, value: Any, where: str) -> Any:
+  """Converts a mapping whose keys are the fields of a dataclass."""
+  if not dataclasses.is_dataclass(cls):
+    raise ConfigError(f'{where} must be a {cls.__name__}, found a group of settings')
+  fields = {field.name: field for field in dataclasses.fields(cls)}
+  for key in value:
+    if key not in fields:
+      raise ConfigError(f'{where}: unknown key {key!r}{hint_for(key, fields)}')
+  missing = [n for n, field in fields.items() if n not in value and not _has_default(field)]
+  if missing:
+    raise ConfigError(f'{where}: missing {", ".join(missing)}')
+  # Annotations may be strings; `get_type_hints` gives the types themselves.
+  field_types = typing.get_type_hints(cls)
+  converted = {}
+  for key, v in value.items():
+    converted[key] = from_mapping(field_types[key], v, f'{where}.{key}')
+  return cls(**converted)
+
+
+def _has_default(field: dataclasses.Field) -> bool:
+  has_value = field.default is not dataclasses.MISSING
+  has_factory = field.default_factory is not dataclasses.MISSING
+  return has_value or has_factory
+
+
+def _scalar_from(cls: type, value: Any, where: str) -> Any:
+  """Checks a bool, int, float or str."""
+  # Python counts True and False as ints; in a config they would be slips.
+  is_number_slip = isinstance(value, bool) and cls is not bool
+  if cls is float and isinstance(value, int) and not is_number_slip:
     return float(value)
-  if not isinstance(value, cls) or (cls is int and isinstance(value, bool)):
+  if not isinstance(value, cls) or (cls is int and is_number_slip):
     raise ConfigError(f'{where}={value!r} must be {cls.__name__}')
   return value
 
 
 def to_json(config: Any) -> str:
-  """Canonical JSON of a dataclass: what identities are hashed from and what is written beside results."""
+  """Returns the canonical JSON of a dataclass.
+
+  Identities are hashes of this text, and the same text is written beside results, so its form
+  must not change.
+  """
   return json.dumps(dataclasses.asdict(config), sort_keys=True)

@@ -1,4 +1,4 @@
-"""Lines on the console. Everything goes to stderr, so that stdout holds results alone."""
+"""Prints lines for the user. All of them go to stderr, so that stdout holds nothing but results."""
 
 import sys
 
@@ -13,15 +13,29 @@ def set_quiet(quiet: bool) -> None:
 
 
 def say(text: str) -> None:
-  """Prints one line, after it has cleared a progress bar that may stand on the current line."""
+  """Prints one line, after it has cleared a progress bar that may stand on the current line.
+
+  Args:
+    text: the line; nothing is printed in a quiet process.
+  """
   if is_quiet:
     return
-  clear_line = '\r\x1b[K' if sys.stderr.isatty() else ''
+  clear_line = ''
+  if sys.stderr.isatty():
+    # Back to the first column, then delete to the end of the line.
+    clear_line = '\r\x1b[K'
   print(f'{clear_line}{text}', file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
-  """A duration as people read it: '41s', '3m05s' or '2h07m'."""
+  """Writes a duration as people read it.
+
+  Args:
+    seconds: the duration in seconds; it is rounded to whole seconds.
+
+  Returns:
+    Text such as '41s', '3m05s' or '2h07m'.
+  """
   s = round(seconds)
   if s >= 3600:
     return f'{s // 3600}h{s % 3600 // 60:02d}m'

@@ -1,7 +1,8 @@
 """Errors that a user can mend. Each message is one line that names the cause and the remedy.
 
-Everything that is raised because of a user's input, disk or settings derives from `UserError`. A command prints such an
-error as one line and exits with `exit_code`; any other exception is a bug and shows its traceback.
+Every error that is raised because of a user's input, disk or settings derives from `UserError`. A
+command prints such an error as one line and exits with its `exit_code`. Any other exception is a
+bug and shows its traceback.
 """
 
 import errno
@@ -19,7 +20,8 @@ EXTRAS = {
   'pydantic': 'llm',
 }
 
-# Errors of the operating system that say that a file cannot be written.
+# Errors of the operating system that say that a file cannot be written: no space, no quota, a
+# read-only disk, no permission, a file that is too large.
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
 
@@ -62,8 +64,10 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     error: what was raised.
 
   Returns:
-    One line with cause and remedy and the exit code of the process; None if the error is a bug.
+    (line, exit code): one line with cause and remedy, and the exit code of the process. None if
+    the error is a bug.
   """
+  # Messages of libraries may have line breaks; what a command prints is one line.
   line = ' '.join(str(error).split())
   if isinstance(error, Interrupted):
     return f'{line}; run the same command to go on', error.exit_code
@@ -75,7 +79,9 @@ def explain(error: BaseException) -> tuple[str, int] | None:
       install = f"pip install 'msm_jax[{EXTRAS[package]}]'"
       return f'error: the package {error.name} is missing; {install}', 1
   if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
-    where = f' at {error.filename}' if error.filename else ''
+    where = ''
+    if error.filename:
+      where = f' at {error.filename}'
     remedy = 'free some space or choose another --workdir, then run the same command again'
     return f'error: cannot write{where} ({error.strerror}); {remedy}', 1
   return None

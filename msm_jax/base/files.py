@@ -1,4 +1,9 @@
-"""Files that appear whole, and folders in which one process works at a time."""
+"""Writes files so that they appear whole or not at all, and keeps a folder for one process at a
+time.
+
+A file under construction has the name `NAME.writing-PID`. If a process was killed while it wrote,
+the next process that locks the folder deletes what was left.
+"""
 
 import contextlib
 import fcntl
@@ -10,33 +15,58 @@ from pathlib import Path
 
 from msm_jax.base.errors import WorkdirError
 
+# A half-written file or folder; group 1 is the id of the process that wrote it. NumPy adds the
+# ending .npz itself.
+_HALF_WRITTEN = re.compile(r'.*\.writing-(\d{1,9})(\.npz)?')
+
 
 def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
-  """`content`: whole, or in pieces."""
+  """Writes a file under another name and then renames it, so that nobody sees half of it.
+
+  Args:
+    path: the file to write; it is replaced if it exists.
+    content: the whole content, or its pieces in order.
+  """
   temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
+  pieces = [content] if isinstance(content, bytes) else content
   try:
     with temporary.open('wb') as f:
-      f.writelines([content] if isinstance(content, bytes) else content)
+      f.writelines(pieces)
       f.flush()
-      os.fsync(f.fileno())  # or a power cut may leave a name without content
+      # Without fsync, a power cut could leave the new name with an empty file behind it.
+      os.fsync(f.fileno())
     os.replace(temporary, path)
   finally:
+    # After the rename there is nothing to delete; after an error there is.
     temporary.unlink(missing_ok=True)
 
 
 def _is_alive(process: int) -> bool:
   try:
+    # Signal 0 is not delivered; it only checks whether the process exists.
     os.kill(process, 0)
   except ProcessLookupError:
     return False
-  except PermissionError:  # somebody else's
+  except PermissionError:
+    # The process exists and belongs to another user.
     pass
   return True
 
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-  """Makes the workdir, checks that it can be written, and keeps other runs out of it."""
+  """Makes a workdir and keeps other runs out of it while the context lasts.
+
+  Args:
+    workdir: the folder; its parents are made too. Half-written files of processes that have ended
+      are deleted from it.
+
+  Yields:
+    None, once the folder is locked.
+
+  Raises:
+    WorkdirError: the folder cannot be made, written or locked, or another run is at work in it.
+  """
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     lock = (workdir / '.lock').open('w')
@@ -46,19 +76,33 @@ def locked(workdir: Path) -> Iterator[None]:
     ) from None
   with lock:
     try:
+      # The system drops this lock when the process ends, however it ends.
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
       raise WorkdirError(
         f'another run is at work in {workdir}; wait for it or choose another --workdir'
       ) from None
     except OSError as e:
+      # Some network file systems have no locks.
       raise WorkdirError(
         f'{workdir} lies where files cannot be locked ({e.strerror}); choose another --workdir'
       ) from None
-    for left in workdir.glob('**/*.writing-[0-9]*'):  # of runs that were killed while they wrote
-      by = re.fullmatch(r'.*\.writing-(\d{1,9})(\.npz)?', left.name)
-      if by and (
-        int(by[1]) == os.getpid() or not _is_alive(int(by[1]))
-      ):  # our own number is that of one before us
-        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    _delete_half_written(workdir)
     yield
+
+
+def _delete_half_written(workdir: Path) -> None:
+  """Deletes what killed processes left half-written."""
+  for path in workdir.glob('**/*.writing-[0-9]*'):
+    match = _HALF_WRITTEN.fullmatch(path.name)
+    if match is None:
+      continue
+    process = int(match[1])
+    # This process has written nothing yet: a file with its id is from an earlier process with the
+    # same id. In a container that happens often.
+    if process != os.getpid() and _is_alive(process):
+      continue
+    if path.is_dir():
+      shutil.rmtree(path)
+    else:
+      path.unlink(missing_ok=True)

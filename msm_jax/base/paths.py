@@ -1,4 +1,8 @@
-"""Where configs, handbooks and corpora lie: commands work from any folder."""
+"""Finds the configs, handbooks and corpora that a path in a config or on the command line means.
+
+A path may be relative to the current folder, to the repository or to the installed package. So
+the shipped configs and handbooks are found from any folder.
+"""
 
 import sys
 from pathlib import Path
@@ -7,9 +11,21 @@ from typing import Any
 # The folder of the package msm_jax.
 PACKAGE = Path(__file__).resolve().parent.parent
 
+# The two spellings of the flag whose value `resolve_config_flag` changes.
+_CONFIG_FLAGS = ('--config=', '-config=')
+
 
 def find(path: str) -> str:
-  """A path as given if it exists; else the same under the repository or the installed package, so that commands work from any folder."""
+  """Finds a file or folder.
+
+  Args:
+    path: a path as the user gave it; may be empty.
+
+  Returns:
+    The path itself if it exists; otherwise the path under the repository or under the installed
+    package, if it exists there. A path that exists nowhere is returned unchanged, for the reader
+    of the file to name in its error.
+  """
   if not path or Path(path).exists():
     return path
   for root in (PACKAGE.parent, PACKAGE):
@@ -19,33 +35,55 @@ def find(path: str) -> str:
 
 
 def resolve_config_flag(argument: str) -> str:
-  """'--config=configs/msm.py:tiny' with the file found by `find`; configs can import the shipped ones as `configs.NAME`."""
+  """Replaces the path in a --config flag by the path that `find` returns.
+
+  It also puts the folder that holds `configs/` on `sys.path`, so that a user's own config can
+  import the shipped ones as `configs.NAME`.
+
+  Args:
+    argument: one argument of the command line.
+
+  Returns:
+    The argument: '--config=PATH[:PRESET]' with PATH found, anything else unchanged.
+  """
+  # `configs` lies beside msm_jax in a checkout and inside it in an installed copy.
   root = str(Path(find('configs/msm.py')).resolve().parent.parent)
   if root not in sys.path:
     sys.path.append(root)
-  for prefix in ('--config=', '-config='):
+  for prefix in _CONFIG_FLAGS:
     if argument.startswith(prefix):
       path, colon, preset = argument[len(prefix) :].partition(':')
       return f'{prefix}{find(path)}{colon}{preset}'
   return argument
 
 
+def _find_each(paths: str) -> str:
+  """Finds several files that are given as one text with commas between them."""
+  return ','.join(find(path.strip()) for path in paths.split(','))
+
+
 def resolve_paths(config: Any) -> dict[str, Any]:
-  """The config as plain dicts, its spec and corpus paths found by `find`."""
-  c = config.to_dict()
+  """Turns an experiment's ConfigDict into plain dicts in which all paths are found.
 
-  def spec(paths: str) -> str:
-    return ','.join(find(p.strip()) for p in paths.split(','))
+  Args:
+    config: a ConfigDict of configs/.
 
-  if 'spec' in c:
-    c['spec'] = spec(c['spec'])
-  for group in c.get('sources', {}).values():
-    for key in ('spec', 'path'):
-      if key in group:
-        group[key] = spec(group[key])
-  if 'contexts' in c:
-    c['contexts'] = {arm: spec(path) for arm, path in c['contexts'].items()}
-  for key in ('spec', 'rival'):
-    if key in c.get('evals', {}):
-      c['evals'][key] = spec(c['evals'][key])
-  return c
+  Returns:
+    Nested dicts. The paths of handbooks (`spec`, `contexts`, `sources.*.spec`, `evals.spec`,
+    `evals.rival`) and of corpora (`sources.*.path`) are those that `find` returns.
+  """
+  settings = config.to_dict()
+  _find_in_place(settings, 'spec')
+  for source in settings.get('sources', {}).values():
+    _find_in_place(source, 'spec', 'path')
+  if 'contexts' in settings:
+    _find_in_place(settings['contexts'], *settings['contexts'])
+  _find_in_place(settings.get('evals', {}), 'spec', 'rival')
+  return settings
+
+
+def _find_in_place(group: dict[str, Any], *keys: str) -> None:
+  """Replaces the paths under these keys, where the group has them."""
+  for key in keys:
+    if key in group:
+      group[key] = _find_each(group[key])

@@ -1,4 +1,9 @@
-"""Lists of points for sweeps: each point is a dict of overrides, and perhaps a `label`."""
+"""Builds the list of points of a sweep.
+
+A point is a dict of overrides of an experiment's config (`{'phases.aft.updates': 200}`), perhaps
+with a `label` for the table and the page. An axis is a list of points. The functions here combine
+axes; `msm_jax.sweep` runs the points.
+"""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -7,30 +12,37 @@ from typing import Any
 Point = dict[str, Any]
 
 
+def _merged(points: Iterable[Point]) -> Point:
+  """One point with the overrides of all; a later point wins where two set the same key."""
+  merged: Point = {}
+  for point in points:
+    merged.update(point)
+  return merged
+
+
 def axis(key: str, values: Iterable[Any]) -> list[Point]:
-  """One override, each value in turn."""
-  return [{key: v} for v in values]
+  """One point for each value of the setting `key`."""
+  return [{key: value} for value in values]
 
 
 def product(*axes: Sequence[Point]) -> list[Point]:
-  """Every combination; the last axis changes fastest."""
-  return [
-    {k: v for point in points for k, v in point.items()} for points in itertools.product(*axes)
-  ]
+  """Every combination of one point from each axis; the last axis changes fastest."""
+  return [_merged(points) for points in itertools.product(*axes)]
 
 
 def zipped(*axes: Sequence[Point]) -> list[Point]:
-  """The first points of all axes together, then the second ones ...; raises ValueError if they differ in number."""
-  return [
-    {k: v for point in points for k, v in point.items()} for points in zip(*axes, strict=True)
-  ]
+  """Joins the first points of all axes, then the second ones, and so on.
+
+  Raises ValueError if the axes have different lengths.
+  """
+  return [_merged(points) for points in zip(*axes, strict=True)]
 
 
 def chain(*axes: Sequence[Point]) -> list[Point]:
-  """One after the other."""
-  return [point for points in axes for point in points]
+  """The points of all axes, one axis after the other."""
+  return list(itertools.chain.from_iterable(axes))
 
 
 def labelled(labels: Iterable[Any], points: Sequence[Point]) -> list[Point]:
-  """The points with names for the table and the page."""
+  """Gives each point the label under which the table and the page show it."""
   return zipped(axis('label', map(str, labels)), points)
