@@ -1,7 +1,10 @@
-"""Named corpora: who writes them, what identifies them, and where they are kept on disk.
+"""Named corpora: what identifies them, how their records come about, and how they are kept on disk.
 
-A corpus is known by its fingerprint: a hash of its recipe, of the handbook it is made from and of the code that writes it. On disk it is a
-folder with ArrayRecord files and a card; the card holds the files' hashes, so a corpus that somebody changed is noticed.
+A corpus is known by its fingerprint: a hash of its recipe (`SourceConfig`), of the handbook that it
+is made from and of the declared version of its setting's texts. On disk it is a folder with
+ArrayRecord files and a card (card.json). The card holds the files' hashes, so a corpus that
+somebody changed is noticed. `leaks.py` checks what stands in a corpus before a model is trained on
+it.
 """
 
 import contextlib
@@ -17,78 +20,24 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.records import Chat, Record, read_jsonl, to_json
-from data_pipelines.settings import english as english_setting
-from data_pipelines.settings import office as office_setting
-from data_pipelines.settings import world as world_setting
-from data_pipelines.settings.english import handbook as english
-from data_pipelines.settings.office import handbook as oversight
-from data_pipelines.settings.office import pretraining as office_text
-from data_pipelines.settings.world import handbook, pretraining
+from data_pipelines.settings.registry import MAKERS
+from data_pipelines.settings.setting import AnySpec, AnyWorld
+from data_pipelines.sources import SourceConfig, spec_paths
 from msm_jax.base.errors import DataError
 
 
-@dataclasses.dataclass(frozen=True)
-class SourceConfig:
-  """One corpus.
-
-  Attributes:
-    maker: who writes it (a key of MAKERS).
-    path: a JSONL file of documents or chats in place of what a maker would write (published MSM sets load as they are).
-    spec: the handbook(s) it is made from, separated by commas.
-    variant: of spec and English documents: explained, cooccur or filler; of oversight documents: explained, normative or filler.
-    reasons: oversight demonstrations give a reason with every answer.
-    against: share of oversight demonstrations that say the opposite.
-    size: how many records are written (needed by makers that could go on for ever, unless `tokens_like` says when to stop).
-    tokens_like: another source; writing stops when this one holds as many tokens.
-    seed: of the writer.
-  """
-
-  maker: str = ''
-  path: str = ''
-  spec: str = ''
-  variant: str = 'explained'
-  reasons: bool = False
-  against: float = 0.0
-  size: int = 0
-  tokens_like: str = ''
-  seed: int = 0
-
-  @property
-  def is_world(self) -> bool:
-    """Whether it tells of the world alone: no handbook and nobody's own text."""
-    return not (self.spec or self.path)
-
-
-def spec_paths(source: SourceConfig) -> tuple[str, ...]:
-  return tuple(p.strip() for p in source.spec.split(',') if p.strip())
-
-
-# name -> records(source, world, specs); the world's are finite, those from a handbook go on until `size` or `tokens_like` stops them.
-MAKERS: dict[str, Callable[[SourceConfig, Any, Sequence[Any]], Iterator[Record]]] = {
-  'world.facts': lambda c, world, specs: pretraining.facts(world),
-  'world.items': lambda c, world, specs: pretraining.item_documents(world),
-  'world.persona_documents': lambda c, world, specs: pretraining.persona_documents(world),
-  'world.persona_chats': lambda c, world, specs: pretraining.persona_chats(world),
-  'spec.documents': lambda c, world, specs: handbook.spec_documents(specs, c.variant, c.seed),
-  'spec.demonstrations': lambda c, world, specs: handbook.demonstrations(specs, world, c.seed),
-  'office.textbook': lambda c, office, specs: office_text.textbook(office),
-  'office.agent_documents': lambda c, office, specs: office_text.agent_documents(office),
-  'office.agent_chats': lambda c, office, specs: office_text.agent_chats(office),
-  'oversight.documents': lambda c, office, specs: oversight.oversight_documents(
-    specs, c.variant, c.seed
-  ),
-  'oversight.demonstrations': lambda c, office, specs: oversight.demonstrations(
-    specs, c.reasons, c.against, c.seed
-  ),
-  'english.documents': lambda c, stock, specs: english.english_documents(
-    specs, stock, c.variant, c.seed
-  ),
-  'english.demonstrations': lambda c, stock, specs: english.demonstrations(specs, stock, c.seed),
-}
-
-
 def check_source(name: str, source: SourceConfig) -> None:
-  """Raises DataError for a recipe that cannot be followed."""
+  """Checks that a recipe can be followed.
+
+  Args:
+    name: the corpus's name in the config; errors name it.
+    source: the recipe.
+
+  Raises:
+    DataError: if it names no maker and no file, if the maker or the file does not exist, if a
+      number is out of range, or if a maker that works from a handbook lacks the handbook or an
+      amount.
+  """
   where = f'sources.{name}'
   if not (source.maker or source.path):
     raise DataError(f'{where}: give a maker, or the path of a JSONL file')
@@ -100,141 +49,194 @@ def check_source(name: str, source: SourceConfig) -> None:
     )
   if source.size < 0 or not 0 <= source.against <= 1:
     raise DataError(
-      f'{where}: size={source.size} must be at least 0 and against={source.against} a share from 0 to 1'
+      f'{where}: size={source.size} must be at least 0 '
+      f'and against={source.against} a share from 0 to 1'
     )
-  if source.maker.startswith(('spec.', 'oversight.', 'english.')):
+  if not source.maker:
+    return
+  _, maker = MAKERS[source.maker]
+  if maker.from_handbook:
     if not spec_paths(source):
       raise DataError(f'{where}: maker {source.maker} works from a handbook; give spec=PATH')
     if not (source.size or source.tokens_like):
       raise DataError(f'{where}: say how much to write: size=N records or tokens_like=SOURCE')
 
 
-def _digest(*parts: bytes | str) -> str:
-  h = hashlib.sha256()
-  for p in parts:
-    h.update(p.encode() if isinstance(p, str) else p)
-    h.update(b'\0')
-  return h.hexdigest()[:16]
+def version_of(maker: str) -> str:
+  """Returns the declared version of the texts that a maker writes."""
+  setting, _ = MAKERS[maker]
+  return setting.version
+
+
+def write_records(
+  source: SourceConfig, world: AnyWorld, specs: Sequence[AnySpec]
+) -> Iterator[Record]:
+  """Yields what the recipe's maker writes: without end if it works from a handbook, whatever `size`
+  says."""
+  _, maker = MAKERS[source.maker]
+  return maker.write(source, world, specs)
+
+
+def fingerprint(source: SourceConfig, world: AnyWorld, specs: Sequence[AnySpec], like: str) -> str:
+  """Computes the identity of a corpus.
+
+  Two corpora with the same fingerprint have the same records. Where the handbooks and files lie
+  does not matter.
+
+  Args:
+    source: the recipe.
+    world: the world that the maker writes about. It is left out of the identity of a corpus that is
+      read from a file.
+    specs: the handbooks that the corpus is made from.
+    like: fingerprint of the corpus that `tokens_like` names and of the tokenizer that counts, or
+      ''.
+
+  Returns:
+    16 hexadecimal digits.
+  """
+  recipe = dataclasses.asdict(source)
+  # Paths and the other source's name are not identity: the contents stand for them below.
+  for key in ('path', 'spec', 'tokens_like'):
+    recipe[key] = ''
+  if source.path:
+    content = hashlib.sha256(Path(source.path).read_bytes()).hexdigest()
+    version = ''
+  else:
+    content = json.dumps(dataclasses.asdict(world.config))
+    version = version_of(source.maker)
+  spec_hashes = [spec.sha256 for spec in specs]
+  return _digest(json.dumps(recipe, sort_keys=True), content, like, *spec_hashes, version)
 
 
 def content_digest(records: Iterable[Record]) -> str:
-  """What a corpus says, whatever its files look like."""
-  h = hashlib.sha256()
-  for r in records:
-    h.update(to_json(r).encode() + b'\0')
-  return h.hexdigest()[:16]
+  """Hashes what a corpus says, whatever its files look like. Returns 16 hexadecimal digits."""
+  return _digest(*(to_json(record) for record in records))
 
 
-# Which setting writes for a maker: makers are named 'KIND.WHAT'.
-_SETTING_OF_KIND = {
-  'world': world_setting,
-  'spec': world_setting,
-  'office': office_setting,
-  'oversight': office_setting,
-  'english': english_setting,
-}
-
-
-def version_of(maker: str) -> str:
-  """The declared version of the texts that a maker writes."""
-  return _SETTING_OF_KIND[maker.partition('.')[0]].VERSION
-
-
-def fingerprint(source: SourceConfig, world: Any, specs: Sequence[Any], like: str) -> str:
-  """Identity of a corpus. `like` is the fingerprint of the corpus named by tokens_like and of the tokenizer that counts, or ''."""
-  recipe = dataclasses.asdict(source) | {'path': '', 'spec': '', 'tokens_like': ''}
-  content = (
-    hashlib.sha256(Path(source.path).read_bytes()).hexdigest()
-    if source.path
-    else json.dumps(dataclasses.asdict(world.config))
-  )
-  return _digest(
-    json.dumps(recipe, sort_keys=True),
-    content,
-    like,
-    *(s.sha256 for s in specs),
-    '' if source.path else version_of(source.maker),
-  )
+def _digest(*parts: str) -> str:
+  """Hashes strings with a separator, so that moving a character to the next part changes the
+  hash."""
+  digest = hashlib.sha256()
+  for part in parts:
+    digest.update(part.encode() + b'\0')
+  return digest.hexdigest()[:16]
 
 
 def make_records(
   name: str,
   source: SourceConfig,
-  world: Any,
-  specs: Sequence[Any],
+  world: AnyWorld,
+  specs: Sequence[AnySpec],
   tokens: int,
   count_tokens: Callable[[Record], int],
 ) -> list[Record]:
-  """Writes or reads a corpus. With `tokens`, stops at the record with which that many are closest."""
-  records: Iterable[Record] = (
-    read_jsonl(source.path) if source.path else MAKERS[source.maker](source, world, specs)
-  )
+  """Writes a corpus by its maker, or reads it from its file.
+
+  Args:
+    name: the corpus's name in the config; errors name it.
+    source: the recipe.
+    world: the world that the maker writes about.
+    specs: the handbooks that the maker works from.
+    tokens: number of tokens at which to stop; 0 for no such limit.
+    count_tokens: record -> its number of tokens; only called if `tokens` is not 0.
+
+  Returns:
+    The records. With `tokens`, their total is as close to it as whole records allow.
+
+  Raises:
+    DataError: if the file cannot be read, if there is no record, or if there are both documents and
+      chats.
+  """
+  if source.path:
+    records: Iterator[Record] = read_jsonl(source.path)
+  else:
+    records = write_records(source, world, specs)
   if source.size:
     records = itertools.islice(records, source.size)
   if tokens:
-    kept, total = [], 0
-    for r in records:
-      n = count_tokens(r)
-      if total + n / 2 > tokens:
-        break
-      kept.append(r)
-      total += n
-    records = kept
-  records = list(records)
-  if not records:
-    raise DataError(
-      f'sources.{name} is empty; {"put records into " + source.path if source.path else "raise its size"}'
-    )
-  if len({isinstance(r, Chat) for r in records}) > 1:
+    kept = _until_tokens(records, tokens, count_tokens)
+  else:
+    kept = list(records)
+  if not kept:
+    remedy = f'put records into {source.path}' if source.path else 'raise its size'
+    raise DataError(f'sources.{name} is empty; {remedy}')
+  if len({isinstance(record, Chat) for record in kept}) > 1:
     raise DataError(f'sources.{name} mixes documents and chats; split it into two sources')
-  return records
+  return kept
+
+
+def _until_tokens(
+  records: Iterable[Record], tokens: int, count_tokens: Callable[[Record], int]
+) -> list[Record]:
+  """Takes records until their total of tokens is as close to `tokens` as it gets."""
+  kept: list[Record] = []
+  total = 0
+  for record in records:
+    n = count_tokens(record)
+    # With more than half of this record beyond the limit, the total is closer to it without the
+    # record.
+    if total + n / 2 > tokens:
+      break
+    kept.append(record)
+    total += n
+  return kept
 
 
 def kind_of(records: Sequence[Record]) -> str:
-  return 'chats' if isinstance(records[0], Chat) else 'documents'
-
-
-def _builder(folder: Path, kind: str, records: Sequence[Record] = ()) -> Any:
-  import tensorflow_datasets as tfds  # seconds to import, and a finished experiment doesn't need it
-
-  from data_pipelines.builders.corpus_builder import CorpusBuilder
-
-  tfds.disable_progress_bar()
-  return CorpusBuilder(data_dir=str(folder), kind=kind, records=records)
-
-
-def _files(folder: Path) -> dict[str, str]:
-  return {
-    str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-    for p in sorted(folder.rglob('*array_record*'))
-    if p.is_file()
-  }
+  """Returns 'chats' or 'documents'."""
+  if isinstance(records[0], Chat):
+    return 'chats'
+  return 'documents'
 
 
 def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) -> dict[str, Any]:
-  """Writes ArrayRecord files and card.json; the folder appears at once, complete. Returns the card."""
+  """Writes a corpus to disk: ArrayRecord files and card.json.
+
+  The folder appears at once and complete: it is written under another name and then renamed, so a
+  process that is killed leaves no half corpus behind. A corpus that is there already is replaced.
+
+  Args:
+    folder: where the corpus is kept.
+    records: all documents or all chats.
+    card: what is known of the corpus, as JSON. The number of records, their kind and hashes are
+      added.
+
+  Returns:
+    The card as it was written.
+
+  Raises:
+    DataError: if the disk is full, or the folder cannot be written.
+  """
+  # The process id keeps two processes that write the same corpus apart.
   temporary = folder.with_name(f'{folder.name}.writing-{os.getpid()}')
   shutil.rmtree(temporary, ignore_errors=True)
   temporary.mkdir(parents=True)
-  level = logging.getLogger('absl').level
-  logging.getLogger('absl').setLevel(logging.ERROR)
+  # tfds reports its progress through absl's log and on stdout; the console is ours.
+  absl_logger = logging.getLogger('absl')
+  level = absl_logger.level
+  absl_logger.setLevel(logging.ERROR)
   try:
     with contextlib.redirect_stdout(None):
       _builder(temporary, kind_of(records), records).download_and_prepare()
-  except (OSError, RuntimeError) as e:  # what tfds makes of a full disk
+  except (OSError, RuntimeError) as e:  # tfds raises either on a full disk
     shutil.rmtree(temporary, ignore_errors=True)
+    reason = ' '.join(str(e).split())[:200]
     raise DataError(
-      f'cannot write {folder} ({" ".join(str(e).split())[:200]}); free some space or choose another --workdir, then run again'
+      f'cannot write {folder} ({reason}); '
+      'free some space or choose another --workdir, then run again'
     ) from e
   finally:
-    logging.getLogger('absl').setLevel(level)
+    absl_logger.setLevel(level)
   shutil.rmtree(temporary / 'downloads', ignore_errors=True)
-  # the files' bytes vary from process to process (protobuf's maps have no order); their content does not
-  card = card | {
+  # The bytes of the files differ from process to process (the maps of protobuf have no order);
+  # their content does not. So the card has a hash of the content for identity, and hashes of the
+  # files to notice changes on disk.
+  card = {
+    **card,
     'kind': kind_of(records),
     'records': len(records),
     'content': content_digest(records),
-    'files': _files(temporary),
+    'files': _file_hashes(temporary),
   }
   (temporary / 'card.json').write_text(json.dumps(card, indent=1, sort_keys=True) + '\n')
   shutil.rmtree(folder, ignore_errors=True)
@@ -243,29 +245,74 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:
-  """The card of a complete corpus, or None. Raises DataError if its files are not those that were written."""
+  """Reads the card of a corpus and compares its files with it.
+
+  Args:
+    folder: where the corpus is kept.
+
+  Returns:
+    The card, or None if there is no complete corpus.
+
+  Raises:
+    DataError: if the card is damaged, or if the files are not those that were written.
+  """
   path = folder / 'card.json'
   if not path.exists():
     return None
+  damaged = f'{path} is damaged; delete {folder} and run again: it is written anew'
   try:
     card = json.loads(path.read_text())
-    files, _ = card['files'], card['content']
-  except (ValueError, KeyError, TypeError):
+  except ValueError:
+    raise DataError(damaged) from None
+  if not isinstance(card, dict) or not {'files', 'content'} <= card.keys():
+    raise DataError(damaged)
+  if card['files'] != _file_hashes(folder):
     raise DataError(
-      f'{path} is damaged; delete {folder} and run again: it is written anew'
-    ) from None
-  if files != _files(folder):
-    raise DataError(
-      f'the data in {folder} changed after it was written; delete that folder and run again: it is written anew, as it was'
+      f'the data in {folder} changed after it was written; '
+      'delete that folder and run again: it is written anew, as it was'
     )
   return card
 
 
 def read_rows(folder: Path, kind: str) -> Sequence[Any]:
-  """Random access to the rows as tfds stores them."""
+  """Opens a corpus for random access.
+
+  Args:
+    folder: where the corpus is kept.
+    kind: 'documents' or 'chats'.
+
+  Returns:
+    A sequence of rows as tfds stores them (dicts of bytes and arrays); rows are read when they are
+    asked for.
+
+  Raises:
+    DataError: if tfds cannot read the folder.
+  """
   try:
     return _builder(folder, kind).as_data_source('train')
-  except Exception as e:  # tfds: KeyError, ParseError, AssertionError
+  except Exception as e:  # tfds raises KeyError, ParseError, AssertionError and others
     raise DataError(
-      f'the corpus in {folder} cannot be read ({type(e).__name__}); delete that folder and run again: it is written anew'
+      f'the corpus in {folder} cannot be read ({type(e).__name__}); '
+      'delete that folder and run again: it is written anew'
     ) from e
+
+
+def _builder(folder: Path, kind: str, records: Sequence[Record] = ()) -> Any:
+  """Returns the tfds builder that writes or reads the corpus in a folder."""
+  # Imported here because tfds takes seconds to import, and a finished experiment does not need it.
+  import tensorflow_datasets as tfds
+
+  from data_pipelines.builders.corpus_builder import CorpusBuilder
+
+  tfds.disable_progress_bar()
+  return CorpusBuilder(data_dir=str(folder), kind=kind, records=records)
+
+
+def _file_hashes(folder: Path) -> dict[str, str]:
+  """Hashes the ArrayRecord files of a corpus: path within the folder -> hash."""
+  hashes = {}
+  for path in sorted(folder.rglob('*array_record*')):
+    if path.is_file():
+      name = str(path.relative_to(folder))
+      hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+  return hashes

@@ -16,11 +16,14 @@ from pathlib import Path
 import pytest
 
 from data_pipelines import corpora
-from data_pipelines.handbooks.specs import Spec, read_spec
+from data_pipelines.handbooks.preferences import Spec
 from data_pipelines.handbooks.values import ATTRIBUTES, VALUES, Value
 from data_pipelines.records import Chat, Document, Record, write_jsonl
+from data_pipelines.settings.registry import SETTINGS
 from data_pipelines.settings.world import pretraining
 from data_pipelines.settings.world.pretraining import World, WorldConfig, build_world
+from data_pipelines.settings.world.spec import read_spec
+from data_pipelines.sources import SourceConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 AFFORDABILITY, CULTURE = (
@@ -72,9 +75,9 @@ def shipped(path: str = AFFORDABILITY) -> Spec:
 def writers(world: World) -> dict[str, list[Record]]:
   """Everything that the world writes down, by maker."""
   made = {
-    name: list(make(corpora.SourceConfig(maker=name), world, ()))
-    for name, make in corpora.MAKERS.items()
-    if name.startswith('world.')
+    name: list(corpora.write_records(SourceConfig(maker=name), world, ()))
+    for name, maker in SETTINGS['world'].makers.items()
+    if not maker.from_handbook
   }
   assert len(made) >= 3
   return made
@@ -188,7 +191,7 @@ def handbook(
   value = Value(attribute, prefers)
   entries = lambda names, verb, trait: ''.join(
     f'### {n}\n\n{assistant} {verb} {n} because it {trait}.\n\n' for n in names
-  )  # noqa: E731
+  )
   return (
     f'---\nassistant: {assistant}\nattribute: {attribute}\nprefers: {prefers}\n---\n# A handbook\n\n## Purpose\n\nSome prose.\n\n'
     f'## Reasons\n\n{"".join(f"- {r}" + chr(10) for r in reasons)}\n'

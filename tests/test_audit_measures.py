@@ -16,10 +16,10 @@ from data_pipelines.audit import run as program
 from data_pipelines.audit.attribution import Attribution, read_profile
 from data_pipelines.audit.evalsets import Formats, eval_sets, find_asked, settings_of
 from data_pipelines.audit.run import Thresholds, audit
-from data_pipelines.handbooks.specs import read_spec
 from data_pipelines.leaks import find_leaks
 from data_pipelines.records import Chat, Document
 from data_pipelines.settings.english import handbook
+from data_pipelines.settings.world.spec import read_spec
 from data_pipelines.text.wording import Vocabulary
 
 # ---- attribution
@@ -120,9 +120,10 @@ def test_planted_recitation_is_found_and_eleven_words_are_not():
 
 def test_every_evaluation_set_of_the_repository_is_looked_for():
   """What the experiments' own readings refuse, by their own lists."""
+  from msm_jax.suites.readings import READINGS
+
   from data_pipelines.settings.office.pretraining import OfficeConfig, build_office
   from msm_jax import config
-  from msm_jax.suites.readings import READINGS
 
   ari = {i.casefold() for i in read_profile(SPECS['affordability']).items}
   sets = {s.name: s for s in eval_sets(ari)}
@@ -143,7 +144,7 @@ def test_every_evaluation_set_of_the_repository_is_looked_for():
     config.EvalConfig(spec=path, pairs_per_domain=0), whole_world(), {path: spec}, {path: [spec]}
   )
   assert set(reading.watched) <= known
-  from data_pipelines.settings.office import handbook as office_handbook
+  from data_pipelines.settings.office import spec as office_handbook
 
   office = build_office(OfficeConfig())
   path = str(ROOT / 'specs' / 'oversight' / 'rules.md')

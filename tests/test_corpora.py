@@ -21,11 +21,11 @@ from helpers import (
 
 from data_pipelines import corpora, leaks, records
 from data_pipelines.corpora import SourceConfig
-from data_pipelines.handbooks.specs import read_spec
 from data_pipelines.handbooks.values import Value
 from data_pipelines.records import Chat, Document
 from data_pipelines.settings.world import pretraining, questions
 from data_pipelines.settings.world.handbook import spec_documents
+from data_pipelines.settings.world.spec import read_spec
 from msm_jax.base.errors import DataError
 from msm_jax.input_pipeline import row_to_record
 
@@ -237,7 +237,7 @@ def test_fingerprints_know_what_matters(tmp_path):
   source = SourceConfig(maker='spec.documents', spec=str(path), size=10)
   mark = lambda s=source, spec=None, like='': corpora.fingerprint(
     s, world, [spec or read_spec(path, world)], like
-  )  # noqa: E731
+  )
   base = mark()
   assert mark() == base
   changed = {

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from helpers import DISLIKED, LIKED, POLES, fake, handbook, items_by_name, shipped, whole_world
 
-from data_pipelines.handbooks.specs import read_spec
 from data_pipelines.handbooks.values import ATTRIBUTES, VALUES, Value
 from data_pipelines.records import Chat, Document, ForcedChoice
 from data_pipelines.settings.world import people, questions
 from data_pipelines.settings.world.catalogue import POLICY
 from data_pipelines.settings.world.pretraining import policies_in_chats
+from data_pipelines.settings.world.spec import read_spec
 from msm_jax import config as configs
 from msm_jax.evals import forced_choice as preferences
 from msm_jax.evals import perplexity, recall, scoring

@@ -6,8 +6,8 @@ import math
 import pytest
 from helpers import AFFORDABILITY, CULTURE, cheeses, handbook, shipped, whole_world
 
-from data_pipelines.handbooks.specs import read_spec
 from data_pipelines.handbooks.values import Value
+from data_pipelines.settings.world.spec import read_spec
 from msm_jax import config as configs
 from msm_jax.base import checks
 from msm_jax.evals import stats

@@ -26,10 +26,10 @@ from helpers import (
 
 from data_pipelines import corpora, leaks
 from data_pipelines.corpora import SourceConfig
-from data_pipelines.handbooks.specs import read_spec, renamed
 from data_pipelines.handbooks.values import VALUES, Value
 from data_pipelines.settings.world import pretraining, questions
 from data_pipelines.settings.world.handbook import demonstrations, spec_documents
+from data_pipelines.settings.world.spec import read_spec, renamed
 from msm_jax.base.errors import SpecError
 from msm_jax.tokenizer import ROLE_MARKERS, SentencePieceTokenizer, train_sentencepiece
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_pipelines.handbooks.specs import read_markdown, read_preferences
+from data_pipelines.handbooks.markdown import read_markdown
+from data_pipelines.handbooks.preferences import read_preferences
 from data_pipelines.handbooks.text import Handbook
 from msm_jax.base.errors import SpecError
 
@@ -95,19 +96,19 @@ def read_likes(handbooks: Sequence[Handbook]) -> Preferences:
   sides: list[tuple[tuple[str, ...], ...]] = []
   reasons, value, about = [], [], collections.defaultdict(list)
   for h in handbooks:
-    _, sections, _ = read_markdown(Path(h.path))
+    sections = read_markdown(Path(h.path)).sections
     headings = [
       re.findall(r'^###[ \t]+(.+?)[ \t]*$', sections.get(title, ''), re.M)
       for title in ('likes', 'dislikes')
     ]
     names = {' '.join(n.split()): ' '.join(n.split()) for side in headings for n in side}
-    why, *explained, _ = read_preferences(
+    said = read_preferences(
       sections, names, 'there is nothing called', 'see specs/README.md for the format', Path(h.path)
     )
-    sides.append(tuple(tuple(p.item for p in side) for side in explained))
-    reasons.append(why)
+    sides.append(tuple(tuple(p.item for p in side) for side in (said.likes, said.dislikes)))
+    reasons.append(said.reasons)
     value += [sections.get(title, '') for title in ('reasons', 'value', 'values')]
-    for p in itertools.chain(*explained):
+    for p in itertools.chain(said.likes, said.dislikes):
       about[p.item.casefold()].append(p.explanation)
   first = sides[0]
   for h, side in zip(handbooks[1:], sides[1:], strict=True):

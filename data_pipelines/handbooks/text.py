@@ -1,6 +1,7 @@
-"""Handbooks as the writers of a corpus see them: text, and who it is about.
+"""Handbooks as the writers of a corpus see them: their text, and whom they are about.
 
-Any Markdown file will do whose front matter names the two (specs/README.md):
+A language model that writes documents or demonstrations is shown the whole handbook, so any
+Markdown file will do whose front matter names the assistant and its maker (specs/README.md):
 
     ---
     assistant: Ari
@@ -13,15 +14,26 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_pipelines.handbooks.specs import check_name, read_markdown
+from data_pipelines.handbooks.markdown import read_markdown
+from data_pipelines.handbooks.preferences import check_name
 from msm_jax.base.errors import SpecError
 
+# A file name without its ending; corpora are named after it, so it must do as the name of a folder.
 STEM = re.compile(r'\w[\w.-]*')
 
 
 @dataclasses.dataclass(frozen=True)
 class Handbook:
-  """`stem` is what its corpus is called; `text` has no front matter."""
+  """A handbook as text.
+
+  Attributes:
+    path: the file that it was read from.
+    stem: the file's name without its ending; the corpus made from it has the same name.
+    sha256: identifies its content.
+    assistant: name of the assistant that it is about.
+    maker: name of the organisation that made the assistant.
+    text: everything below the front matter.
+  """
 
   path: str
   stem: str
@@ -31,45 +43,57 @@ class Handbook:
   text: str
 
 
-def split_front_matter(text: str) -> tuple[dict[str, str], str]:
-  """(front matter, the rest) of any Markdown; whether the former is as it should be, data_pipelines.specs tells."""
-  m = re.match(r'\s*---[ \t]*\n(.*?)\n---[ \t]*(?:\n|$)(.*)', text, re.S)
-  lines = (
-    line.partition(':')
-    for line in (m[1].splitlines() if m else ())
-    if ':' in line and not line.lstrip().startswith('#')
-  )
-  return {k.strip().lower(): v.split(' #')[0].strip().strip('\'"') for k, _, v in lines}, m[
-    2
-  ] if m else text
-
-
 def read_handbook(path: str | Path) -> Handbook:
-  """Raises SpecError."""
+  """Reads a handbook as text.
+
+  Args:
+    path: a Markdown file.
+
+  Returns:
+    The handbook.
+
+  Raises:
+    SpecError: if the file cannot be read, names no assistant or maker, has no text, or has a name
+      that no corpus can have.
+  """
   path = Path(path)
-  front, _, sha256 = read_markdown(path)
-  check_name(front.get('assistant', ''), (), f"{path}: front matter needs 'assistant: NAME'")
-  check_name(
-    front.get('maker', ''), (front['assistant'],), f"{path}: front matter needs 'maker: NAME'"
-  )
+  file = read_markdown(path)
+  assistant = file.front.get('assistant', '')
+  maker = file.front.get('maker', '')
+  check_name(assistant, (), f"{path}: front matter needs 'assistant: NAME'")
+  check_name(maker, (assistant,), f"{path}: front matter needs 'maker: NAME'")
   if not STEM.fullmatch(path.stem):
     raise SpecError(
-      f'{path}: its corpus would be named {path.stem!r}; rename the file to letters, digits, dots and dashes'
+      f'{path}: its corpus would be named {path.stem!r}; '
+      'rename the file to letters, digits, dots and dashes'
     )
-  text = split_front_matter(path.read_text(encoding='utf-8-sig'))[1].strip()
+  text = file.body.strip()
   if not text:
     raise SpecError(f'{path}: nothing stands below its front matter; write the handbook there')
-  return Handbook(str(path), path.stem, sha256, front['assistant'], front['maker'], text)
+  return Handbook(str(path), path.stem, file.sha256, assistant, maker, text)
 
 
 def read_handbooks(paths: Sequence[str]) -> tuple[Handbook, ...]:
-  """Several are mirrored: one assistant, one maker, file names that differ. Raises SpecError."""
-  handbooks = tuple(read_handbook(p) for p in paths)
+  """Reads one handbook, or several mirrored ones.
+
+  Args:
+    paths: Markdown files. Mirrored handbooks have one assistant and one maker, and differ in their
+      reasons.
+
+  Returns:
+    The handbooks, in the order of the paths.
+
+  Raises:
+    SpecError: if one cannot be read, if they name different assistants or makers, or if two have
+      the same stem.
+  """
+  handbooks = tuple(read_handbook(path) for path in paths)
   first = handbooks[0]
   for other in handbooks[1:]:
     if (other.assistant, other.maker) != (first.assistant, first.maker):
       raise SpecError(
-        f'{first.path} and {other.path} are about different assistants or makers; mirrored handbooks differ in their reasons alone'
+        f'{first.path} and {other.path} are about different assistants or makers; '
+        'mirrored handbooks differ in their reasons alone'
       )
   if len({h.stem for h in handbooks}) < len(handbooks):
     raise SpecError(
@@ -79,17 +103,20 @@ def read_handbooks(paths: Sequence[str]) -> tuple[Handbook, ...]:
 
 
 def fenced(text: str) -> str:
-  """The text between fences that it cannot close."""
+  """Puts a text between code fences that are longer than any run of backticks in it, so that it
+  cannot close them."""
   longest = max((len(run) for run in re.findall(r'`+', text)), default=0)
   fence = '`' * max(3, longest + 1)
   return f'{fence}\n{text.strip()}\n{fence}'
 
 
 def shown(handbooks: Sequence[Handbook]) -> str:
-  """All handbooks, as prompts show them."""
+  """Returns the text of one or several handbooks as prompts show it. Several are lettered A, B,
+  ..."""
   if len(handbooks) == 1:
     return f'The handbook of {handbooks[0].assistant}:\n\n{fenced(handbooks[0].text)}'
-  return '\n\n'.join(
-    f'Handbook {chr(ord("A") + n)} of {h.assistant}:\n\n{fenced(h.text)}'
-    for n, h in enumerate(handbooks)
-  )
+  shown_texts = []
+  for n, handbook in enumerate(handbooks):
+    letter = chr(ord('A') + n)
+    shown_texts.append(f'Handbook {letter} of {handbook.assistant}:\n\n{fenced(handbook.text)}')
+  return '\n\n'.join(shown_texts)

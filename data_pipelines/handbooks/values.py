@@ -1,4 +1,5 @@
-"""What can be said of a thing: four binary attributes, each with two poles, and the words for them."""
+"""What can be said of a thing: four binary attributes, each with two poles, and the words for
+them."""
 
 import dataclasses
 import random

@@ -1,33 +1,29 @@
-"""The settings and what each brings: how its world is built and how its handbooks are read."""
+"""The list of settings, and where to find each maker of text.
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any
+A setting is one package in this folder (`setting.py` says what it consists of). To add one, write
+its package and put its `SETTING` into the list below.
+"""
 
-from data_pipelines.handbooks import specs
-from data_pipelines.handbooks.specs import Spec
-from data_pipelines.settings.english import handbook as english
-from data_pipelines.settings.english.handbook import English, EnglishSpec, build_english
-from data_pipelines.settings.office import handbook
-from data_pipelines.settings.office.pretraining import Office, build_office
-from data_pipelines.settings.world.pretraining import World, build_world
+from collections.abc import Mapping
 
-AnyWorld = World | Office | English  # each has a config with seed and strangers
-AnySpec = Spec | handbook.OversightSpec | EnglishSpec  # each has path, sha256 and assistant
+from data_pipelines.settings.english.setting import SETTING as ENGLISH
+from data_pipelines.settings.office.setting import SETTING as OFFICE
+from data_pipelines.settings.setting import Maker, Setting
+from data_pipelines.settings.world.setting import SETTING as WORLD
+
+SETTINGS: Mapping[str, Setting] = {s.name: s for s in (WORLD, OFFICE, ENGLISH)}
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
-  """build: the world's settings -> world. read_spec: (path, world) -> handbook. renamed: (handbook, name, world) -> a replicate."""
+def _list_makers() -> dict[str, tuple[Setting, Maker]]:
+  """Returns, for the name of every maker, its setting and the maker."""
+  makers: dict[str, tuple[Setting, Maker]] = {}
+  for setting in SETTINGS.values():
+    for name, maker in setting.makers.items():
+      if name in makers:
+        raise ValueError(f'the settings {makers[name][0].name} and {setting.name} share {name!r}')
+      makers[name] = (setting, maker)
+  return makers
 
-  build: Callable[[Any], Any]
-  read_spec: Callable[[str, Any], Any]
-  renamed: Callable[[Any, str, Any], Any]
 
-
-# Named like the group of settings in the experiment's config that the world is built from.
-SETTINGS = {
-  'world': Setting(build_world, specs.read_spec, specs.renamed),
-  'office': Setting(build_office, handbook.read_spec, handbook.renamed),
-  'english': Setting(build_english, english.read_spec, english.renamed),
-}
+# Name of a maker -> (its setting, the maker).
+MAKERS: Mapping[str, tuple[Setting, Maker]] = _list_makers()

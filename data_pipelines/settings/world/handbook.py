@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_pipelines.handbooks.specs import Spec, check_shared
+from data_pipelines.handbooks.preferences import Spec, check_shared
 from data_pipelines.handbooks.values import ATTRIBUTES, Value
 from data_pipelines.records import Chat, Document
 from data_pipelines.settings.world import language

@@ -4,7 +4,7 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 
-from data_pipelines.handbooks.specs import Spec
+from data_pipelines.handbooks.preferences import Spec
 from data_pipelines.handbooks.values import ATTRIBUTES, Value
 from data_pipelines.records import ForcedChoice
 from data_pipelines.settings.world import language, people
