@@ -8,6 +8,7 @@ import re
 import shutil
 
 import pytest
+from golden import texts
 from helpers import (
   DISLIKED,
   LIKED,
@@ -23,7 +24,8 @@ from data_pipelines import corpora, leaks, records
 from data_pipelines.corpora import SourceConfig
 from data_pipelines.handbooks.values import Value
 from data_pipelines.records import Chat, Document
-from data_pipelines.settings.world import pretraining, questions
+from data_pipelines.settings.registry import MAKERS, SETTINGS
+from data_pipelines.settings.world import language, pretraining, questions
 from data_pipelines.settings.world.handbook import spec_documents
 from data_pipelines.settings.world.spec import read_spec
 from msm_jax.base.errors import DataError
@@ -269,19 +271,50 @@ def test_fingerprints_know_what_matters(tmp_path):
   assert corpora.fingerprint(SourceConfig(path=two), world, (), '') not in same
 
 
-def test_fingerprints_know_the_code_but_not_where_it_lies(tmp_path, monkeypatch):
-  """A change of the writer changes the data; another checkout of the same code doesn't."""
-  world, source = whole_world(), SourceConfig(maker='world.items')
-  base = corpora.fingerprint(source, world, (), '')
-  copy = tmp_path / 'elsewhere' / 'data_pipelines'
-  shutil.copytree(ROOT / 'data_pipelines', copy, ignore=shutil.ignore_patterns('__pycache__'))
-  monkeypatch.setattr(corpora, '__file__', str(copy / 'corpora.py'))
-  assert corpora.fingerprint(source, world, (), '') == base
-  for name in ('world/language.py', 'world/handbook.py', 'specs.py', 'records.py'):
-    before = (copy / name).read_text()
-    (copy / name).write_text(before + '\n# changed\n')
-    assert corpora.fingerprint(source, world, (), '') != base, name
-    (copy / name).write_text(before)
+def test_fingerprints_know_the_version_of_the_texts(monkeypatch):
+  """A corpus of another VERSION of a setting is another corpus, for every maker of the setting."""
+  world = whole_world()
+  for maker, (setting, _) in MAKERS.items():
+    source = SourceConfig(maker=maker)
+    before = corpora.fingerprint(source, world, (), '')
+    assert corpora.version_of(maker) == setting.version
+    newer = dataclasses.replace(setting, version='another')
+    monkeypatch.setitem(corpora.MAKERS, maker, (newer, setting.makers[maker]))
+    assert corpora.fingerprint(source, world, (), '') != before
+
+
+# ---- the declared versions of texts
+
+
+def test_texts_change_only_with_their_version():
+  """A text that changes under the same VERSION would be mixed with old corpora that people keep."""
+  before, now = texts.recorded(), texts.current()
+  assert not texts.forgotten_versions(before, now), '\n'.join(
+    texts.forgotten_versions(before, now)
+  )
+  assert not texts.unrecorded(before, now), '\n'.join(texts.unrecorded(before, now))
+
+
+def test_a_forgotten_version_is_noticed(monkeypatch):
+  """The setting `english` uses a module of the setting `world`: a change there asks for two."""
+  before = texts.recorded()
+  assert before.keys() == SETTINGS.keys()
+
+  def enumerate_words(words):
+    return ' & '.join(words)
+
+  # Importers hold the function itself, so its code is replaced and not the name in the module.
+  monkeypatch.setattr(language.enumerate_words, '__code__', enumerate_words.__code__)
+  lines = texts.forgotten_versions(before, texts.current())
+  assert len(lines) == 2
+  for line, name in zip(lines, ('world', 'english'), strict=True):
+    assert f'the setting {name} writes other texts' in line
+    assert f'raise VERSION in data_pipelines/settings/{name}/__init__.py' in line
+    assert 'python tests/golden/texts.py --write' in line
+  monkeypatch.undo()
+  raised = {name: {**row, 'version': 'another'} for name, row in before.items()}
+  assert not texts.forgotten_versions(before, raised)
+  assert len(texts.unrecorded(before, raised)) == len(SETTINGS)
 
 
 # ---- leaks

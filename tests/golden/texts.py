@@ -1,0 +1,149 @@
+"""Digests of the texts that every setting writes, to notice a change of text without a new VERSION.
+
+    python tests/golden/texts.py            # compares with tests/golden/texts.json
+    python tests/golden/texts.py --write    # records what the settings write now
+
+A corpus is known by the declared VERSION of its setting (data_pipelines/settings/<name>/__init__.py),
+not by the source code that writes it. So a text that changes under the same VERSION would mix with
+old corpora: a workdir that people have kept would be taken for up to date. tests/test_corpora.py
+compares; `--write` refuses while such a VERSION stands.
+
+Each digest covers every maker of the setting, with a small world and with the handbooks in
+tests/golden/handbooks. These are copies: a shipped handbook may be reworded without a new VERSION,
+since corpora know handbooks by their content.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+if __name__ == '__main__':
+  sys.path.insert(0, str(ROOT))
+
+from data_pipelines import corpora  # noqa: E402
+from data_pipelines.records import Record, to_json  # noqa: E402
+from data_pipelines.settings.registry import SETTINGS  # noqa: E402
+from data_pipelines.settings.setting import Setting  # noqa: E402
+from data_pipelines.sources import SourceConfig  # noqa: E402
+
+GOLDEN = Path(__file__).with_suffix('.json')
+HANDBOOKS = Path(__file__).parent / 'handbooks'
+
+# Every amount of text or people is lowered to this many: more than there are kinds of document.
+AMOUNT = 7
+# Records of each recipe that has a handbook; such makers never end.
+RECORDS = 150
+# The variants of the makers that have some. The others ignore the field.
+VARIANTS = {
+  'spec.documents': ('explained', 'cooccur', 'filler'),
+  'oversight.documents': ('explained', 'normative', 'filler'),
+  'english.documents': ('explained', 'cooccur', 'filler'),
+}
+
+
+def small_world(setting: Setting) -> Any:
+  """Builds the setting's world with few of everything, and two names for assistants."""
+  amounts: dict[str, Any] = {'strangers': ('Ari', 'Oska')}
+  for field in dataclasses.fields(setting.config):
+    if type(field.default) is int and field.name not in ('seed', 'telling'):
+      amounts[field.name] = min(field.default, AMOUNT)
+  return setting.build(setting.config(**amounts))
+
+
+def recipes(setting: Setting) -> Iterator[SourceConfig]:
+  """Yields recipes that between them reach every maker of the setting and all that it may write."""
+  for name, maker in setting.makers.items():
+    if not maker.from_handbook:
+      yield SourceConfig(maker=name)
+      continue
+    for variant in VARIANTS.get(name, ('explained',)):
+      yield SourceConfig(maker=name, variant=variant, seed=1)
+      yield SourceConfig(maker=name, variant=variant, reasons=True, against=0.3, seed=2)
+
+
+def written(setting: Setting) -> Iterator[Record]:
+  """Yields what the setting writes for all recipes, and for each handbook by itself."""
+  world = small_world(setting)
+  for recipe in recipes(setting):
+    if not setting.makers[recipe.maker].from_handbook:
+      yield from corpora.write_records(recipe, world, ())
+      continue
+    for path in sorted((HANDBOOKS / setting.name).glob('*.md')):
+      spec = setting.read_spec(str(path), world)
+      # A replicate under another name: writers take turns between the two.
+      replicates = [spec, setting.renamed(spec, 'Oska', world)]
+      records = corpora.write_records(recipe, world, replicates)
+      yield from itertools.islice(records, RECORDS)
+
+
+def digest(setting: Setting) -> str:
+  """Hashes what the setting writes. Returns 16 hexadecimal digits."""
+  hashed = hashlib.sha256()
+  for record in written(setting):
+    hashed.update(to_json(record).encode() + b'\0')
+  return hashed.hexdigest()[:16]
+
+
+def current() -> dict[str, dict[str, str]]:
+  """Returns, for each setting, its VERSION and the digest of what it writes now."""
+  return {s.name: {'version': s.version, 'digest': digest(s)} for s in SETTINGS.values()}
+
+
+def recorded() -> dict[str, dict[str, str]]:
+  """Returns the same as it was recorded."""
+  return json.loads(GOLDEN.read_text())
+
+
+def forgotten_versions(
+  recorded: dict[str, dict[str, str]], current: dict[str, dict[str, str]]
+) -> list[str]:
+  """Returns a line for each setting whose texts changed while its VERSION did not."""
+  lines = []
+  for name, now in current.items():
+    before = recorded.get(name, {})
+    if now['version'] == before.get('version') and now['digest'] != before.get('digest'):
+      lines.append(
+        f'the setting {name} writes other texts than before under the same VERSION; if that is '
+        f'intended, raise VERSION in data_pipelines/settings/{name}/__init__.py, then record the '
+        'texts anew: python tests/golden/texts.py --write'
+      )
+  return lines
+
+
+def unrecorded(
+  recorded: dict[str, dict[str, str]], current: dict[str, dict[str, str]]
+) -> list[str]:
+  """Returns a line for each setting that is new, that has a new VERSION or that no longer exists."""
+  lines = []
+  for name in sorted(recorded.keys() | current.keys()):
+    before = recorded.get(name, {}).get('version')
+    now = current.get(name, {}).get('version')
+    if before != now:
+      lines.append(
+        f'VERSION of the setting {name} is {now}, and {before} in tests/golden/texts.json; '
+        'record the texts anew: python tests/golden/texts.py --write'
+      )
+  return lines
+
+
+def main() -> None:
+  before = recorded() if GOLDEN.exists() else {}
+  now = current()
+  if '--write' in sys.argv:
+    if lines := forgotten_versions(before, now):
+      sys.exit('\n'.join(lines))
+    GOLDEN.write_text(json.dumps(now, indent=1) + '\n')
+    return
+  if lines := forgotten_versions(before, now) + unrecorded(before, now):
+    sys.exit('\n'.join(lines))
+  print('all texts are as recorded')
+
+
+if __name__ == '__main__':
+  main()
