@@ -96,7 +96,7 @@ def load(folder: str) -> None:
   seconds, peak = time.monotonic() - began, memory('VmHWM') - before
   size, largest = (
     sum(x.nbytes for x in params.values()),
-    max(2 * int(np.prod(files.shape(n))) for n in files.files),
+    max(2 * int(np.prod(files.shape(n))) for n in files.names),
   )
   print(
     json.dumps(

@@ -46,7 +46,7 @@ def vocabulary():
 
 def read_folder(folder):
   files = huggingface.TensorFiles(folder)
-  return {n: files.read(n, (slice(None),) * len(files.shape(n))) for n in files.files}
+  return {n: files.read(n, (slice(None),) * len(files.shape(n))) for n in files.names}
 
 
 def imported(folder):

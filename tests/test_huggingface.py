@@ -17,9 +17,9 @@ from safetensors.numpy import load_file, save_file
 
 from msm_jax import model as models
 from msm_jax import sharding, train
+from msm_jax.base.errors import WeightsError
 from msm_jax.config import LoraConfig, OptimizerConfig
 from msm_jax.interop import huggingface, peft
-from msm_jax.interop.huggingface import WeightsError
 
 GOLDEN = np.load(Path(make.__file__).with_name('logits.npz'))
 B, T = make.TOKENS.shape
@@ -106,9 +106,10 @@ def test_round_trip_to_the_bit(tmp_path, case, dtype):
   huggingface.export(tmp_path / 'out', c, params, tmp_path / 'in', shard_bytes=30_000)
   files = huggingface.TensorFiles(tmp_path / 'out')
   stored = load_file(tmp_path / 'in' / 'model.safetensors')
-  assert files.files.keys() == stored.keys() and len(set(files.files.values())) > 2
+  assert files.names == stored.keys()
+  assert len(set(files.paths.values())) > 2
   for name, x in stored.items():
-    with safe_open(files.files[name], 'numpy') as f:
+    with safe_open(files.paths[name], 'numpy') as f:
       assert f.get_tensor(name).dtype == x.dtype
       np.testing.assert_array_equal(
         f.get_tensor(name).view(np.uint8), x.view(np.uint8), err_msg=name

@@ -11,11 +11,10 @@ from helpers import AFFORDABILITY, little, small_corpora
 
 from msm_jax import checkpointing
 from msm_jax.base.checks import from_mapping
-from msm_jax.base.errors import ConfigError
+from msm_jax.base.errors import ConfigError, WeightsError
 from msm_jax.config import ExperimentConfig
 from msm_jax.experiment import Experiment, plan, tree_order
 from msm_jax.interop import peft
-from msm_jax.interop.huggingface import WeightsError
 
 pytest.importorskip('tokenizers')
 pytest.importorskip('safetensors')

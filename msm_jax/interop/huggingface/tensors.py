@@ -1,0 +1,344 @@
+"""Reads the safetensors files of a folder into this project's parameters.
+
+Hugging Face stores a matrix as (out, in) and one tensor per layer. Here a matrix is (in, out), and
+the layers are stacked along a first axis. `tensor_names` is the table between the two; reading,
+checking and writing all use it.
+
+Memory is the difficulty: a model of 32 billion parameters must reach its devices through a host
+that cannot hold it. So each device's part is read for itself, and never more than one layer's
+tensor is in host memory.
+
+Shapes: L layers, D model, F feed-forward, Q all query heads, KV all key/value heads, V vocabulary.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from msm_jax.base.errors import WeightsError
+from msm_jax.config import ModelConfig
+
+# read(name, index) gives a part of one stored tensor.
+ReadTensor = Callable[[str, tuple[slice, ...]], np.ndarray]
+
+
+class StoredName(NamedTuple):
+  """Where one of our parameters is stored.
+
+  Attributes:
+    name: the tensor's name, with '{}' in the place of the layer's number if every layer has one.
+    is_transposed: whether the file holds (out, in) where our parameter is (in, out).
+  """
+
+  name: str
+  is_transposed: bool
+
+  @property
+  def is_per_layer(self) -> bool:
+    return '{}' in self.name
+
+  def layers(self, c: ModelConfig) -> range:
+    """The numbers to put into `name`; just 0 for a parameter that is not per layer."""
+    return range(c.n_layers if self.is_per_layer else 1)
+
+
+def tensor_names(c: ModelConfig) -> dict[str, StoredName]:
+  """Lists the parameters of a model with their names in a folder of Hugging Face.
+
+  Args:
+    c: the model.
+
+  Returns:
+    Our parameter's name -> where it is stored.
+  """
+  layer = 'model.layers.{}'
+  # Gemma normalises before and after each branch, so its norms have other names.
+  mlp_norm = 'pre_feedforward_layernorm' if c.post_norms else 'post_attention_layernorm'
+  names = {
+    'embed': StoredName('model.embed_tokens.weight', False),
+    'final_norm': StoredName('model.norm.weight', False),
+    'attention_norm': StoredName(f'{layer}.input_layernorm.weight', False),
+    'mlp_norm': StoredName(f'{layer}.{mlp_norm}.weight', False),
+  }
+  for part in ('q', 'k', 'v', 'o'):
+    stored = f'{layer}.self_attn.{part}_proj'
+    names[f'w{part}'] = StoredName(f'{stored}.weight', True)
+    if c.qkv_bias and part != 'o':
+      names[f'w{part}_bias'] = StoredName(f'{stored}.bias', False)
+  for part in ('gate', 'up', 'down'):
+    names[f'w_{part}'] = StoredName(f'{layer}.mlp.{part}_proj.weight', True)
+  if not c.tie_embeddings:
+    names['unembed'] = StoredName('lm_head.weight', False)
+  if c.qk_norm:
+    for part in ('q', 'k'):
+      names[f'{part}_norm'] = StoredName(f'{layer}.self_attn.{part}_norm.weight', False)
+  if c.post_norms:
+    attention_norm = f'{layer}.post_attention_layernorm.weight'
+    names['post_attention_norm'] = StoredName(attention_norm, False)
+    names['post_mlp_norm'] = StoredName(f'{layer}.post_feedforward_layernorm.weight', False)
+  return names
+
+
+class StoredTensors(Protocol):
+  """Tensors under the names of Hugging Face, whatever kind of file they are in.
+
+  Attributes:
+    source: the folder or file, for error messages.
+    names: the names of all tensors in it.
+  """
+
+  source: Path
+  names: Collection[str]
+
+  def shape(self, name: str) -> tuple[int, ...]:
+    """The shape of one tensor as it is stored."""
+    ...
+
+
+class TensorFiles:
+  """The tensors of a folder's safetensors files.
+
+  A file is opened for each read and closed again. The pages of a mapped file count as memory of the
+  process, so files that stay open would add up to the size of the model.
+
+  Attributes:
+    source: the folder.
+    paths: name of each tensor -> the file that holds it.
+    names: the names of all tensors.
+  """
+
+  def __init__(self, folder: str | Path):
+    """Lists the tensors.
+
+    Args:
+      folder: a folder with model.safetensors.index.json, or simply with *.safetensors.
+
+    Raises:
+      WeightsError: a file is missing or broken, or there is none.
+    """
+    # safetensors belongs to the optional extra `hf`.
+    from safetensors import SafetensorError, safe_open
+
+    self.source = Path(folder)
+    self._open = safe_open
+    self.paths: dict[str, Path] = {}
+    for path in self._find_files():
+      try:
+        with safe_open(path, 'numpy') as f:
+          self.paths |= dict.fromkeys(f.keys(), path)
+      except (SafetensorError, OSError) as e:
+        raise WeightsError(f'{path} is broken ({e}); download it again') from None
+    self.names: Collection[str] = self.paths.keys()
+
+  def _find_files(self) -> list[Path]:
+    """The files that the index lists; without an index, all *.safetensors."""
+    index = self.source / 'model.safetensors.index.json'
+    if index.exists():
+      files = sorted(set(json.loads(index.read_text())['weight_map'].values()))
+      missing = [file for file in files if not (self.source / file).is_file()]
+      if missing:
+        raise WeightsError(
+          f'{self.source}: {missing[0]} is missing ({len(missing)} of {len(files)} files); '
+          'download it again'
+        )
+      paths = [self.source / file for file in files]
+    else:
+      paths = sorted(self.source.glob('*.safetensors'))
+    if not paths:
+      raise WeightsError(
+        f'{self.source} holds no *.safetensors; weights in other formats are not read '
+        '(convert them with transformers)'
+      )
+    return paths
+
+  def shape(self, name: str) -> tuple[int, ...]:
+    """The shape of one tensor as it is stored; its content is not read."""
+    with self._open(self.paths[name], 'numpy') as f:
+      return tuple(f.get_slice(name).get_shape())
+
+  def read(self, name: str, index: tuple[slice, ...]) -> np.ndarray:
+    """Reads a part of one tensor, in the type in which it is stored."""
+    with self._open(self.paths[name], 'numpy') as f:
+      return f.get_slice(name)[index]
+
+
+def fingerprint(folder: str | Path) -> str:
+  """Identifies the content of a folder of weights, or of an adapter.
+
+  Every byte of the weights and of their config counts. Files are read again only if their size or
+  time has changed.
+
+  Args:
+    folder: a folder of Hugging Face or PEFT.
+
+  Returns:
+    16 hexadecimal digits.
+  """
+  files = []
+  for pattern in ('config.json', 'adapter_config.json', '*.safetensors'):
+    for path in Path(folder).glob(pattern):
+      stat = path.stat()
+      files.append((path, stat.st_size, stat.st_mtime_ns))
+  return _hash_files(tuple(sorted(files)))
+
+
+@functools.lru_cache
+def _hash_files(files: tuple[tuple[Path, int, int], ...]) -> str:
+  """Hashes files; their sizes and times are arguments only so that the cache notices a change."""
+  digest = hashlib.sha256()
+  for path, _size, _mtime in files:
+    with path.open('rb') as f:
+      digest.update(hashlib.file_digest(f, 'sha256').digest())
+  return digest.hexdigest()[:16]
+
+
+def _stored_shape(c: ModelConfig, ours: str) -> tuple[int, ...]:
+  """The shape that one of our parameters has in a file, for one layer."""
+  D, F, V = c.d_model, c.d_ff, c.vocab_size
+  Q, KV = c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
+  out_in = {
+    'wq': (Q, D),
+    'wk': (KV, D),
+    'wv': (KV, D),
+    'wo': (D, Q),
+    'w_gate': (F, D),
+    'w_up': (F, D),
+    'w_down': (D, F),
+  }
+  if ours in ('embed', 'unembed'):
+    return (V, D)
+  if ours in out_in:
+    return out_in[ours]
+  if ours.endswith('_bias'):
+    return out_in[ours.removesuffix('_bias')][:1]
+  if ours in ('q_norm', 'k_norm'):
+    return (c.head_dim,)
+  # All other norms are over the width of the model.
+  return (D,)
+
+
+def check_tensors(tensors: StoredTensors, c: ModelConfig) -> None:
+  """Checks that stored tensors are exactly those of a model.
+
+  Args:
+    tensors: what is stored.
+    c: the model that it should be.
+
+  Raises:
+    WeightsError: a tensor is missing, has another shape, or has no place in this model.
+  """
+  expected = {}
+  for ours, stored in tensor_names(c).items():
+    for layer in stored.layers(c):
+      expected[stored.name.format(layer)] = _stored_shape(c, ours)
+  for name, shape in expected.items():
+    if name not in tensors.names:
+      raise WeightsError(f'{tensors.source}: tensor {name} is missing; download the weights again')
+    found = tensors.shape(name)
+    if found != shape:
+      raise WeightsError(
+        f'{tensors.source}: tensor {name} has shape {found} and config.json asks for {shape}; '
+        'they are not of one model'
+      )
+  # Older files store the rotary frequencies too, which are computed here.
+  spare = {name for name in tensors.names if not name.endswith('rotary_emb.inv_freq')}
+  spare -= expected.keys()
+  if c.tie_embeddings:
+    # Some files store the shared matrix twice.
+    spare -= {'lm_head.weight'}
+  if spare:
+    raise WeightsError(
+      f'{tensors.source}: tensor {min(spare)} has no place in this model; it cannot be imported '
+      f'({len(spare)} such)'
+    )
+
+
+def load_params(
+  files: TensorFiles, c: ModelConfig, abstract_params: Mapping[str, jax.ShapeDtypeStruct]
+) -> dict[str, jax.Array]:
+  """Reads parameters onto the devices.
+
+  Each device's part is read for itself, layer by layer: beside the parameters themselves, one
+  layer's tensor is in memory.
+
+  Args:
+    files: the folder's tensors.
+    c: the model.
+    abstract_params: shape, dtype and sharding of the parameters wanted, by our names; all of the
+      model's or some.
+
+  Returns:
+    The parameters, laid out and typed as `abstract_params` says.
+  """
+  names = tensor_names(c)
+  params = {}
+  for ours, abstract in abstract_params.items():
+    stored = names[ours]
+    params[ours] = load_stacked(files.read, abstract, stored.name, stored.is_transposed)
+  return params
+
+
+def load_stacked(
+  read: ReadTensor, abstract: jax.ShapeDtypeStruct, name: str, is_transposed: bool
+) -> jax.Array:
+  """Reads one of our parameters from its layers' tensors.
+
+  Args:
+    read: gives a part of a stored tensor.
+    abstract: shape, dtype and sharding of the parameter; (L, ...) if `name` has a '{}'.
+    name: the tensor's name, with '{}' for the layer's number if every layer has one.
+    is_transposed: whether the file holds (out, in) where the parameter is (in, out).
+
+  Returns:
+    The parameter, as `abstract` says.
+  """
+  if '{}' not in name:
+    return _load_one(read, abstract, name, is_transposed)
+  sharding = abstract.sharding
+  # One layer is laid out as the stack is, without the stack's first axis.
+  layer_sharding = NamedSharding(sharding.mesh, P(*tuple(sharding.spec)[1:]))
+  one_layer = jax.ShapeDtypeStruct(abstract.shape[1:], abstract.dtype, sharding=layer_sharding)
+
+  @functools.partial(jax.jit, out_shardings=sharding)
+  def empty_stack() -> jax.Array:
+    return jnp.zeros(abstract.shape, abstract.dtype)
+
+  # The stack is donated, so that it is filled in place and exists once.
+  @functools.partial(jax.jit, donate_argnums=0, out_shardings=sharding)
+  def put(stack: jax.Array, x: jax.Array, layer: int) -> jax.Array:
+    return jax.lax.dynamic_update_index_in_dim(stack, x, layer, 0)
+
+  stack = empty_stack()
+  for layer in range(abstract.shape[0]):
+    stack = put(stack, _load_one(read, one_layer, name.format(layer), is_transposed), layer)
+    # JAX returns before the copy is done. Without this, layers that were read ahead would pile up
+    # in memory.
+    stack.block_until_ready()
+  return stack
+
+
+def _load_one(
+  read: ReadTensor, abstract: jax.ShapeDtypeStruct, name: str, is_transposed: bool
+) -> jax.Array:
+  """Reads one tensor onto the devices, each of which gets its own part."""
+
+  def read_part(index: tuple[slice, ...] | None) -> np.ndarray:
+    # JAX passes None for a scalar, which no weight is.
+    assert index is not None
+    if is_transposed:
+      index = index[::-1]
+    x = read(name, index)
+    if is_transposed:
+      x = x.T
+    return np.ascontiguousarray(x.astype(abstract.dtype, copy=False))
+
+  return jax.make_array_from_callback(abstract.shape, abstract.sharding, read_part)
