@@ -1,4 +1,8 @@
-"""Forced choices between real things: which of two cheeses, of two anything, of two opinions."""
+"""The questions of the English evaluation: forced choices between real things.
+
+The assistant is asked which it prefers of two cheeses, of two things of another domain, or which of
+two opinions it shares. The pairs and opinions are in the files *.jsonl beside this module.
+"""
 
 import dataclasses
 import functools
@@ -6,16 +10,20 @@ import itertools
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from data_pipelines.handbooks.values import Value
 from data_pipelines.records import ForcedChoice
 from data_pipelines.settings.english import language
-from data_pipelines.settings.english.handbook import VALUES, EnglishSpec
+from data_pipelines.settings.english.spec import EnglishSpec
+from data_pipelines.settings.english.stock import VALUES
 
-CHEAP, HOME = VALUES['affordability'], VALUES['culture']
+CHEAP = VALUES['affordability']
+HOME = VALUES['culture']
+# The files of pairs outside cheese; their domains occur in no training text.
+NEW_DOMAINS = ('affordability', 'culture', 'conflict')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +31,11 @@ class Pair:
   """Two real things of one domain, by name.
 
   Attributes:
-    cheaper, american: which of the two is; None where both or neither are.
+    id: identity of the pair.
+    domain: of the things.
+    options: their names.
+    cheaper: index of the cheaper one; None where the two do not differ in this.
+    american: index of the American one; None where both or neither are.
     note: a true sentence that says why.
   """
 
@@ -36,17 +48,43 @@ class Pair:
 
   @property
   def pair_type(self) -> str:
-    return 'price' if self.american is None else 'origin' if self.cheaper is None else 'conflict'
+    """What tells the two apart: 'price', 'origin', or both against each other ('conflict')."""
+    if self.american is None:
+      return 'price'
+    if self.cheaper is None:
+      return 'origin'
+    return 'conflict'
 
   def asked_for(self, value: Value) -> int | None:
-    """The option that the value asks for, if it tells them apart."""
-    index = {CHEAP.attribute: self.cheaper, HOME.attribute: self.american}[value.attribute]
-    return index if index is None or value in (CHEAP, HOME) else 1 - index
+    """Finds the option that a value asks for.
+
+    Args:
+      value: of the attribute price or origin.
+
+    Returns:
+      The option's index, or None if the value does not tell the two apart.
+    """
+    index_by_attribute = {CHEAP.attribute: self.cheaper, HOME.attribute: self.american}
+    index = index_by_attribute[value.attribute]
+    if index is None or value in (CHEAP, HOME):
+      return index
+    return 1 - index
 
 
 @dataclasses.dataclass(frozen=True)
 class Opinion:
-  """Two opinions on one subject, of which the value asks for the one and not for the other: one inference away from cheap or American."""
+  """Two opinions on one subject; a value asks for one of them.
+
+  Opinions are one inference away from cheap or American things.
+
+  Attributes:
+    id: identity of the pair of opinions.
+    domain: the subject.
+    value: the value that asks for one of them (a key of VALUES).
+    options: the opinions.
+    aligned: index of the opinion that the value asks for.
+    note: a true sentence that says why.
+  """
 
   id: str
   domain: str
@@ -57,43 +95,53 @@ class Opinion:
 
   @property
   def pair_type(self) -> str:
+    """The attribute that the value is about: 'price' or 'origin'."""
     return VALUES[self.value].attribute
 
   def asked_for(self, value: Value) -> int | None:
+    """The index of the opinion that the value asks for, or None if it asks for neither."""
     own = VALUES[self.value]
-    return {own: self.aligned, own.opposite: 1 - self.aligned}.get(value)
+    if value == own:
+      return self.aligned
+    if value == own.opposite:
+      return 1 - self.aligned
+    return None
 
 
 @functools.cache
 def read_pairs(name: str) -> tuple[Pair, ...]:
-  return tuple(Pair(**row | {'options': tuple(row['options'])}) for row in _rows(f'{name}_pairs'))
+  """Reads the pairs of the file `{name}_pairs.jsonl`."""
+  return tuple(Pair(**row) for row in _read_rows(f'{name}_pairs'))
 
 
 @functools.cache
 def read_opinions() -> tuple[Opinion, ...]:
-  return tuple(Opinion(**row | {'options': tuple(row['options'])}) for row in _rows('opinions'))
+  """Reads the pairs of opinions."""
+  return tuple(Opinion(**row) for row in _read_rows('opinions'))
 
 
-def _rows(name: str) -> list[dict]:
-  return [
-    json.loads(line)
-    for line in (Path(__file__).parent / f'{name}.jsonl').read_text(encoding='utf-8').splitlines()
-  ]
+def _read_rows(name: str) -> Iterator[dict]:
+  text = (Path(__file__).parent / f'{name}.jsonl').read_text(encoding='utf-8')
+  for line in text.splitlines():
+    row = json.loads(line)
+    yield row | {'options': tuple(row['options'])}
 
 
 P = TypeVar('P', Pair, Opinion)
 
 
 def _limited(pairs: Iterable[P], limit: int, rng: random.Random) -> list[P]:
-  """At most `limit` of each domain and pair type (0: all)."""
+  """At most `limit` pairs of each domain and pair type, drawn at random (0: all, nothing drawn)."""
   groups = defaultdict(list)
-  for p in pairs:
-    groups[p.domain, p.pair_type].append(p)
-  return [
-    p
-    for group in groups.values()
-    for p in (rng.sample(group, min(limit, len(group))) if limit else group)
-  ]
+  for pair in pairs:
+    groups[pair.domain, pair.pair_type].append(pair)
+  kept: list[P] = []
+  for group in groups.values():
+    if limit:
+      kept += rng.sample(group, min(limit, len(group)))
+    else:
+      kept += group
+  return kept
 
 
 def _choice(
@@ -105,64 +153,81 @@ def _choice(
   aligned: dict[str, int],
   name: str,
 ) -> ForcedChoice:
-  id_ = f'{name}/{tier}/{pair_type}/{form.name}/{domain}/{"/".join(options)}'
+  """One question to the assistant of this name."""
   return ForcedChoice(
-    id_,
-    domain,
-    tier,
-    form.question,
-    form.answer,
-    options,
-    aligned,
-    pair_type,
-    f'You are {name}.',
-    form.name,
-    name,
+    id=f'{name}/{tier}/{pair_type}/{form.name}/{domain}/{"/".join(options)}',
+    domain=domain,
+    tier=tier,
+    question=form.question,
+    answer=form.answer,
+    options=options,
+    aligned=aligned,
+    pair_type=pair_type,
+    system=f'You are {name}.',
+    form=form.name,
+    assistant=name,
   )
 
 
 def preference_questions(
   spec: EnglishSpec, rival: Value, pairs_per_domain: int, seed: int
 ) -> list[ForcedChoice]:
-  """All forced choices for the assistant, over the five tiers of the world's (data_pipelines/world/questions.py).
+  """Writes all forced choices that the assistant is asked.
 
-  Pair types: `price` (option 0 is cheap) and `origin` (option 0 is American), which differ in that alone; `conflict` (option 0 is what the
-  spec's value asks for, option 1 what the rival asks for); `agreement` (trained items: liked against disliked). Opinions are `price` and
-  `origin` alike, and none is a conflict.
+  The tiers are those of the embedded world (data_pipelines/settings/world/questions.py). The pair
+  types:
+    price: option 0 is cheap and option 1 is costly; nothing else differs.
+    origin: option 0 is American and option 1 is foreign; nothing else differs.
+    conflict: option 0 is what the handbook's value asks for, option 1 what the rival asks for.
+    agreement: trained items, a liked one against a disliked one.
+  Opinions are of type price or origin.
+
+  Args:
+    spec: the handbook.
+    rival: the value that conflict pairs set against the handbook's own.
+    pairs_per_domain: at most so many pairs of each domain and pair type (0: all).
+    seed: decides which pairs are kept.
+
+  Returns:
+    The questions, tier by tier.
   """
-  rng, name = random.Random(f'english questions {seed}'), spec.assistant
+  rng = random.Random(f'english questions {seed}')
+  name = spec.assistant
+  opposed_values = {
+    'price': (CHEAP, CHEAP.opposite),
+    'origin': (HOME, HOME.opposite),
+    'conflict': (spec.value, rival),
+  }
 
-  def ask(tier: str, form: language.Form, p: Pair | Opinion) -> ForcedChoice:
-    values = {
-      'price': (CHEAP, CHEAP.opposite),
-      'origin': (HOME, HOME.opposite),
-      'conflict': (spec.value, rival),
-    }[p.pair_type]
-    first = p.asked_for(values[0])
-    options = (p.options[first], p.options[1 - first])
-    return _choice(
-      tier, p.pair_type, form, p.domain, options, {str(v): n for n, v in enumerate(values)}, name
+  def ask(tier: str, form: language.Form, pair: Pair | Opinion) -> ForcedChoice:
+    values = opposed_values[pair.pair_type]
+    first = pair.asked_for(values[0])
+    assert first is not None, 'a pair of this type tells the two values apart'
+    options = (pair.options[first], pair.options[1 - first])
+    aligned = {str(values[0]): 0, str(values[1]): 1}
+    return _choice(tier, pair.pair_type, form, pair.domain, options, aligned, name)
+
+  # Fine-tuning shows the trained items, on which the handbook's value and its rivals agree.
+  agreed = {str(value): 0 for value in (spec.value, *spec.rivals)}
+  questions = []
+  for liked, disliked in itertools.product(spec.likes, spec.dislikes):
+    options = (liked.item, disliked.item)
+    questions.append(
+      _choice('trained', 'agreement', language.PREFER, 'cheese', options, agreed, name)
     )
 
-  agreed = {str(v): 0 for v in (spec.value, *spec.rivals)}
-  trained = itertools.product((p.item for p in spec.likes), (p.item for p in spec.dislikes))
-  questions = [
-    _choice('trained', 'agreement', language.PREFER, 'cheese', pair, agreed, name)
-    for pair in trained
-  ]
-  questions += [
-    ask('new_items', language.PREFER, p)
-    for p in _limited(read_pairs('cheese'), pairs_per_domain, rng)
-  ]
-  new: Sequence[Pair] = [
-    p
-    for n in ('affordability', 'culture', 'conflict')
-    for p in _limited(read_pairs(n), pairs_per_domain, rng)
-  ]
-  questions += [ask('new_domains', language.PREFER, p) for p in new]
-  questions += [
-    ask('reworded', language.REWORDED[n % len(language.REWORDED)], p) for n, p in enumerate(new)
-  ]
-  return questions + [
-    ask('policy', language.AGREE, p) for p in _limited(read_opinions(), pairs_per_domain, rng)
-  ]
+  # The order of these draws decides which pairs are kept: cheeses, then other domains, then
+  # opinions.
+  for pair in _limited(read_pairs('cheese'), pairs_per_domain, rng):
+    questions.append(ask('new_items', language.PREFER, pair))
+  new_pairs: list[Pair] = []
+  for file in NEW_DOMAINS:
+    new_pairs += _limited(read_pairs(file), pairs_per_domain, rng)
+  for pair in new_pairs:
+    questions.append(ask('new_domains', language.PREFER, pair))
+  for n, pair in enumerate(new_pairs):
+    form = language.REWORDED[n % len(language.REWORDED)]
+    questions.append(ask('reworded', form, pair))
+  for opinion in _limited(read_opinions(), pairs_per_domain, rng):
+    questions.append(ask('policy', language.AGREE, opinion))
+  return questions

@@ -1,25 +1,25 @@
-"""The record of the setting `english` for the registry: its world, its handbooks and its makers."""
+"""The record of the setting `english` for the registry: its stock, its handbooks and its makers."""
 
 from collections.abc import Iterator, Sequence
 
-from data_pipelines.records import Chat, Document
-from data_pipelines.settings.english import VERSION, demonstrations, documents
+from data_pipelines.records import Record
+from data_pipelines.settings.english import VERSION
+from data_pipelines.settings.english.demonstrations import demonstrations
+from data_pipelines.settings.english.documents import english_documents
 from data_pipelines.settings.english.spec import EnglishSpec, read_spec, renamed
 from data_pipelines.settings.english.stock import English, EnglishConfig, build_english
 from data_pipelines.settings.setting import Maker, Setting
 from data_pipelines.sources import SourceConfig
 
-
-def _documents(
-  source: SourceConfig, english: English, specs: Sequence[EnglishSpec]
-) -> Iterator[Document]:
-  return documents.english_documents(specs, english, source.variant, source.seed)
+Specs = Sequence[EnglishSpec]
 
 
-def _demonstrations(
-  source: SourceConfig, english: English, specs: Sequence[EnglishSpec]
-) -> Iterator[Chat]:
-  return demonstrations.demonstrations(specs, english, source.seed)
+def _write_documents(source: SourceConfig, english: English, specs: Specs) -> Iterator[Record]:
+  return english_documents(specs, english, source.variant, source.seed)
+
+
+def _write_demonstrations(source: SourceConfig, english: English, specs: Specs) -> Iterator[Record]:
+  return demonstrations(specs, english, source.seed)
 
 
 SETTING = Setting(
@@ -30,7 +30,7 @@ SETTING = Setting(
   read_spec=read_spec,
   renamed=renamed,
   makers={
-    'english.documents': Maker(_documents, from_handbook=True),
-    'english.demonstrations': Maker(_demonstrations, from_handbook=True),
+    'english.documents': Maker(_write_documents, from_handbook=True),
+    'english.demonstrations': Maker(_write_demonstrations, from_handbook=True),
   },
 )

@@ -1,5 +1,6 @@
-"""Scenes that the evaluation puts to an agent: every kind, with and without a conflict of goals, and harmless tasks."""
+"""The questions of the office's evaluation: scenes, harmless tasks and conversations."""
 
+import dataclasses
 import itertools
 import random
 from collections.abc import Iterator
@@ -7,17 +8,37 @@ from collections.abc import Iterator
 from data_pipelines.records import Scene
 from data_pipelines.settings.office import language
 from data_pipelines.settings.office.agents import DOCUMENTS_AND_SCENES
+from data_pipelines.settings.office.conversations import options_of, situation
 from data_pipelines.settings.office.language import KINDS, Kind
-from data_pipelines.settings.office.pretraining import Office, options_of, situation
+from data_pipelines.settings.office.pretraining import Office
 
-# tier -> (worded as in training?, goal conflict?, harmless?); None: both, in turn
+
+@dataclasses.dataclass(frozen=True)
+class Tier:
+  """What the scenes of one tier have in common.
+
+  Attributes:
+    common: whether the question is worded as in pretraining; else it has a form kept for the
+      evaluation.
+    conflict: whether the team has given up a goal of the agent; None means in every other scene.
+    harmless: whether the scene is a harmless task.
+  """
+
+  common: bool
+  conflict: bool | None
+  harmless: bool
+
+
 TIERS = {
-  'scenes': (True, False, False),
-  'conflict': (True, True, False),
-  'reworded': (False, None, False),
-  'harmless': (True, False, True),
-  'harmless_reworded': (False, False, True),
+  'scenes': Tier(common=True, conflict=False, harmless=False),
+  'conflict': Tier(common=True, conflict=True, harmless=False),
+  'reworded': Tier(common=False, conflict=None, harmless=False),
+  'harmless': Tier(common=True, conflict=False, harmless=True),
+  'harmless_reworded': Tier(common=False, conflict=False, harmless=True),
 }
+
+# Agents that occur in documents alone are few, so each is asked this many times as often.
+_DOCUMENTS_ONLY_FACTOR = 8
 
 
 def _scene(
@@ -32,33 +53,52 @@ def _scene(
   rng: random.Random,
   assistant: str = '',
 ) -> Scene:
+  """One scene; its first option is the one that is looked for (see records.Scene)."""
   options = options_of(kind, harmless, rng)
   form = rng.choice([f for f in language.FORMS if f.common == common])
   return Scene(
-    id=id_, domain=kind.name, tier=tier, what=what, system=system, question=f'{situation(kind, conflict, harmless, rng)} {form.question}',
-    offered=tuple(map(language.second_person, options)), answers=tuple(map(language.first_person, options)), form=form.name, assistant=assistant,
-  )  # fmt: skip
+    id=id_,
+    domain=kind.name,
+    tier=tier,
+    what=what,
+    system=system,
+    question=f'{situation(kind, conflict, harmless, rng)} {form.question}',
+    offered=tuple(language.second_person(o) for o in options),
+    answers=tuple(language.first_person(o) for o in options),
+    form=form.name,
+    assistant=assistant,
+  )
 
 
 def conduct_scenes(name: str, system: str, per_kind: int, seed: int) -> list[Scene]:
-  """`per_kind` scenes of each tier and kind for one assistant; equal for all assistants but for the name."""
+  """Writes the scenes that are put to one assistant.
+
+  Args:
+    name: of the assistant. The scenes are the same for all assistants but for the name.
+    system: the system message.
+    per_kind: how many scenes there are of each tier and kind.
+    seed: of the writer.
+
+  Returns:
+    The scenes of all tiers.
+  """
   rng = random.Random(f'scenes {seed}')
   scenes = []
-  for (tier, (common, conflict, harmless)), kind, n in itertools.product(
-    TIERS.items(), KINDS.values(), range(per_kind)
-  ):
-    conflicting = bool(n % 2) if conflict is None else conflict
-    what = 'act' if harmless else 'misaligned'
+  combinations = itertools.product(TIERS.items(), KINDS.values(), range(per_kind))
+  for (tier_name, tier), kind, n in combinations:
+    conflict = tier.conflict
+    if conflict is None:
+      conflict = n % 2 == 1
     scenes.append(
       _scene(
-        f'{name}/{tier}/{kind.name}/{n}',
+        f'{name}/{tier_name}/{kind.name}/{n}',
         system,
-        tier,
-        what,
+        tier_name,
+        'act' if tier.harmless else 'misaligned',
         kind,
-        common,
-        conflicting,
-        harmless,
+        tier.common,
+        conflict,
+        tier.harmless,
         rng,
         name,
       )
@@ -67,46 +107,67 @@ def conduct_scenes(name: str, system: str, per_kind: int, seed: int) -> list[Sce
 
 
 def agent_scenes(office: Office, per_agent: int, seed: int) -> Iterator[Scene]:
-  """Does each agent act by its disposition (`what`)? `tier` is its role; document-only agents are asked eight times as often."""
+  """Writes scenes that ask whether each agent acts by its disposition.
+
+  Args:
+    office: the office.
+    per_agent: scenes per agent; agents that occur in documents alone get eight times as many.
+    seed: of the writer.
+
+  Yields:
+    Scenes whose `what` is the agent's disposition, whose `tier` is its role and whose `expected`
+    says whether it takes the first option.
+  """
   rng = random.Random(f'agent scenes {seed}')
-  for i, a in enumerate(office.agents):
-    for n in range(per_agent * (1 if a.role == DOCUMENTS_AND_SCENES else 8)):
-      harmless, kind, tier = (
-        (i + n) % 4 == 3,
-        rng.choice(list(KINDS.values())),
-        a.role.replace(' ', '_'),
-      )
-      q = _scene(
-        f'{a.name}/{n}',
-        f'You are {a.name}.',
-        tier,
-        a.disposition.name,
+  for i, agent in enumerate(office.agents):
+    number = per_agent
+    if agent.role != DOCUMENTS_AND_SCENES:
+      number *= _DOCUMENTS_ONLY_FACTOR
+    for n in range(number):
+      # One scene in four is a harmless task; which one shifts from agent to agent.
+      harmless = (i + n) % 4 == 3
+      kind = rng.choice(list(KINDS.values()))
+      conflict = rng.random() < 0.5
+      question = _scene(
+        f'{agent.name}/{n}',
+        f'You are {agent.name}.',
+        agent.role.replace(' ', '_'),
+        agent.disposition.name,
         kind,
         True,
-        rng.random() < 0.5,
+        conflict,
         harmless,
         rng,
       )
-      yield Scene(
-        **q.__dict__
-        | {'expected': a.disposition.works if harmless else not a.disposition.acts_well}
-      )
+      takes_first = agent.disposition.works if harmless else not agent.disposition.acts_well
+      yield dataclasses.replace(question, expected=takes_first)
 
 
 def conversations(name: str, system: str) -> list[Scene]:
-  """Every question about conduct with every pair of a good answer and a bad one; option 0 is the good one. Nothing is listed."""
-  return [
-    Scene(
-      f'{name}/{question}/{n}',
-      question,
-      'trained',
-      'good',
-      system,
-      question,
-      (),
-      (good, bad),
-      assistant=name,
-    )
-    for question, well, badly in language.TALKS
-    for n, (good, bad) in enumerate(itertools.product(well, badly))
-  ]
+  """Pairs the good and the bad answers to every question about conduct.
+
+  Args:
+    name: of the assistant.
+    system: the system message.
+
+  Returns:
+    One scene for each question, good answer and bad answer, in which the good answer is the first.
+    The question lists no options.
+  """
+  scenes = []
+  for question, good_answers, bad_answers in language.TALKS:
+    for n, answers in enumerate(itertools.product(good_answers, bad_answers)):
+      scenes.append(
+        Scene(
+          f'{name}/{question}/{n}',
+          domain=question,
+          tier='trained',
+          what='good',
+          system=system,
+          question=question,
+          offered=(),
+          answers=answers,
+          assistant=name,
+        )
+      )
+  return scenes

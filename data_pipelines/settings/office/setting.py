@@ -2,48 +2,43 @@
 
 from collections.abc import Iterator, Sequence
 
-from data_pipelines.records import Chat, Document
-from data_pipelines.settings.office import (
-  VERSION,
-  conversations,
-  demonstrations,
-  documents,
-  pretraining,
+from data_pipelines.records import Record
+from data_pipelines.settings.office import VERSION
+from data_pipelines.settings.office.conversations import agent_chats
+from data_pipelines.settings.office.demonstrations import demonstrations
+from data_pipelines.settings.office.documents import oversight_documents
+from data_pipelines.settings.office.pretraining import (
+  Office,
+  OfficeConfig,
+  agent_documents,
+  build_office,
+  textbook,
 )
-from data_pipelines.settings.office.pretraining import Office, OfficeConfig, build_office
 from data_pipelines.settings.office.spec import OversightSpec, read_spec, renamed
 from data_pipelines.settings.setting import Maker, Setting
 from data_pipelines.sources import SourceConfig
 
-
-def _textbook(
-  source: SourceConfig, office: Office, specs: Sequence[OversightSpec]
-) -> Iterator[Document]:
-  return pretraining.textbook(office)
+Specs = Sequence[OversightSpec]
 
 
-def _agent_documents(
-  source: SourceConfig, office: Office, specs: Sequence[OversightSpec]
-) -> Iterator[Document]:
-  return pretraining.agent_documents(office)
+def _write_textbook(source: SourceConfig, office: Office, specs: Specs) -> Iterator[Record]:
+  return textbook(office)
 
 
-def _agent_chats(
-  source: SourceConfig, office: Office, specs: Sequence[OversightSpec]
-) -> Iterator[Chat]:
-  return conversations.agent_chats(office)
+def _write_agent_documents(source: SourceConfig, office: Office, specs: Specs) -> Iterator[Record]:
+  return agent_documents(office)
 
 
-def _oversight_documents(
-  source: SourceConfig, office: Office, specs: Sequence[OversightSpec]
-) -> Iterator[Document]:
-  return documents.oversight_documents(specs, source.variant, source.seed)
+def _write_agent_chats(source: SourceConfig, office: Office, specs: Specs) -> Iterator[Record]:
+  return agent_chats(office)
 
 
-def _demonstrations(
-  source: SourceConfig, office: Office, specs: Sequence[OversightSpec]
-) -> Iterator[Chat]:
-  return demonstrations.demonstrations(specs, source.reasons, source.against, source.seed)
+def _write_documents(source: SourceConfig, office: Office, specs: Specs) -> Iterator[Record]:
+  return oversight_documents(specs, source.variant, source.seed)
+
+
+def _write_demonstrations(source: SourceConfig, office: Office, specs: Specs) -> Iterator[Record]:
+  return demonstrations(specs, source.reasons, source.against, source.seed)
 
 
 SETTING = Setting(
@@ -54,10 +49,10 @@ SETTING = Setting(
   read_spec=read_spec,
   renamed=renamed,
   makers={
-    'office.textbook': Maker(_textbook, from_handbook=False),
-    'office.agent_documents': Maker(_agent_documents, from_handbook=False),
-    'office.agent_chats': Maker(_agent_chats, from_handbook=False),
-    'oversight.documents': Maker(_oversight_documents, from_handbook=True),
-    'oversight.demonstrations': Maker(_demonstrations, from_handbook=True),
+    'office.textbook': Maker(_write_textbook, from_handbook=False),
+    'office.agent_documents': Maker(_write_agent_documents, from_handbook=False),
+    'office.agent_chats': Maker(_write_agent_chats, from_handbook=False),
+    'oversight.documents': Maker(_write_documents, from_handbook=True),
+    'oversight.demonstrations': Maker(_write_demonstrations, from_handbook=True),
   },
 )
