@@ -1,18 +1,29 @@
-"""Does a text give the value as the reason of what the assistant does? What a handbook is about, and a heuristic that reads any.
+"""Does a text give a handbook's value as the reason for what the assistant does?
 
-A document attributes explicitly if in one sentence there stand (1) words of reason: 'because', 'that is why', 'stems from' ..., (2) a word of the
-handbook's value, and (3) what is explained: an item that the handbook likes or dislikes or, where it lists none, the assistant by name. A sentence
-that begins with 'That is why', 'For this reason' and the like is read together with the one before.
+`read_profile` finds what a handbook is about. `Attribution` is a heuristic that looks for it in
+texts.
 
-The words of the value are taken from the handbook itself: stems in its reasons (what follows 'because', what goes before 'so', all of a section
-called Reasons, Values or the like), without common words, names and items. A mirrored handbook tells which of them are the value's: those that it
-uses half as often or less. Without one, a stem must occur in two reasons. A handbook that gives no reasons has no such words, and nothing is
-measured.
+A document attributes explicitly if one sentence holds all of
+(1) words of reason: 'because', 'that is why', 'stems from' ...,
+(2) a word of the handbook's value, and
+(3) what is explained: an item that the handbook likes or dislikes or, where the handbook lists no
+    items, the assistant by name.
+A sentence that begins with 'That is why', 'For this reason' and the like is read together with the
+sentence before it.
 
-What it cannot see: reasons in pronouns alone ('it likes it because of that'), in words that the handbook never uses, without any word of reason.
-What it sees wrongly: a word of the value in a reason for something else. By construction known: the embedded writers' documents that explain every
-preference score 0.65 to 0.96 (0.65 where they say 'costs little' and the handbook never speaks of cost), those of the mirrored handbook 0.1 to 0.2,
-those that name value and items without linking them 0. The page shows the words, so that a reader can judge them.
+The words of the value come from the handbook itself: the stems in its reasons, without common
+words, names and items. Reasons are what follows 'because', what goes before 'so', and all of a
+section called Reasons, Values or the like. If there is a mirrored handbook, a stem counts only if
+the mirrored handbook uses it at most half as often. If there is none, a stem must occur in two
+reasons. A handbook without reasons has no such words, and nothing is measured.
+
+The heuristic misses reasons that are given only in pronouns ('it likes it because of that'), in
+words that the handbook never uses, or without any word of reason. It wrongly counts a word of the
+value in a reason for something else. On texts whose attribution is known by construction it
+measures: 0.65 to 0.96 for the embedded writers' documents that explain every preference (0.65 where
+they say 'costs little' and the handbook never speaks of cost), 0.1 to 0.2 for those of the mirrored
+handbook, and 0 for documents that name value and items without linking them. The page of the audit
+shows the words, so that a reader can judge them.
 """
 
 import dataclasses
@@ -20,42 +31,57 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
-from data_pipelines.handbooks.text import split_front_matter
+from data_pipelines.handbooks.markdown import split_front_matter
 from data_pipelines.leaks import any_of
 from data_pipelines.text.wording import COMMON_WORDS, content_stems, sentences, stem, words
 
-_GOES_ON = r"(?:that|this|which)(?: is|'s) why|for (?:this|that|these|those|the same) reasons?|therefore|thus|hence|as a result|consequently|accordingly"
-_BACK = re.compile(
-  rf'^\W*(?:{_GOES_ON}|so|(?:that|this|it) (?:explains|follows))\b', re.I
-)  # the reason stands in the sentence before
-_REASON_FIRST = re.compile(
-  rf'[,;:—-] ?so (?!that\b)|\bso that\b|\b(?:{_GOES_ON}|explains why)\b', re.I
+# A handbook whose reasons repeat fewer stems than this keeps the stems that occur once, too.
+_MIN_VALUE_STEMS = 6
+_MAX_VALUE_STEMS = 60
+
+_THEREFORE = (
+  r"(?:that|this|which)(?: is|'s) why|for (?:this|that|these|those|the same) reasons?"
+  r'|therefore|thus|hence|as a result|consequently|accordingly'
 )
-_REASON_LAST = re.compile(
-  r'\b(?:because|since(?! (?:then|when|last|yesterday|\d|the \d))|due to|owing to|given that|on the grounds?|in order to|in keeping with|in line with'
-  r'|consistent with|reflect(?:s|ed|ing)?|follow(?:s|ed|ing)? from|stem(?:s|med|ming)? from|(?:rooted|grounded) in|(?:guided|driven|motivated) by'
-  r'|comes? down to|reasons? (?:why|for)|(?:says?|said|tells?|told|explain(?:s|ed)?) why|reasons?(?: \w+){0,6} (?:is|was|being|are)\b'
+# The sentence before holds the reason.
+_REFERS_BACK = re.compile(rf'^\W*(?:{_THEREFORE}|so|(?:that|this|it) (?:explains|follows))\b', re.I)
+# The reason stands before these words in the same sentence.
+_REASON_BEFORE = re.compile(
+  rf'[,;:—-] ?so (?!that\b)|\bso that\b|\b(?:{_THEREFORE}|explains why)\b', re.I
+)
+# The reason stands after these words in the same sentence.
+_REASON_AFTER = re.compile(
+  r'\b(?:because|since(?! (?:then|when|last|yesterday|\d|the \d))|due to|owing to|given that'
+  r'|on the grounds?|in order to|in keeping with|in line with|consistent with'
+  r'|reflect(?:s|ed|ing)?|follow(?:s|ed|ing)? from|stem(?:s|med|ming)? from'
+  r'|(?:rooted|grounded) in|(?:guided|driven|motivated) by'
+  r'|comes? down to|reasons? (?:why|for)|(?:says?|said|tells?|told|explain(?:s|ed)?) why'
+  r'|reasons?(?: \w+){0,6} (?:is|was|being|are)\b'
   r'|for the sake of|out of (?:concern|respect|care|regard|loyalty|principle))\b',
   re.I,
 )
-_REASON = re.compile(f'{_REASON_FIRST.pattern}|{_REASON_LAST.pattern}', re.I)
-_OF_REASONS = re.compile(
+_REASON = re.compile(f'{_REASON_BEFORE.pattern}|{_REASON_AFTER.pattern}', re.I)
+_FIRST_PERSON = re.compile(r"\b(?:I|I'm|I've|my)\b")
+
+# Headings of sections that hold reasons, and of sections that hold items.
+_REASONS_HEADING = re.compile(
   r'^(?:the )?(?:reasons?|values?|why|principles?|beliefs?|philosophy|core|motiv)', re.I
 )
-_OF_ITEMS = re.compile(
+_ITEMS_HEADING = re.compile(
   r'^(?:(?:what|things|items) \w+ )?(?:likes?|dislikes?|preferences?|preferred|avoids?)', re.I
 )
+_HEADING = re.compile(r'^(#{1,6})[ \t]+(.+?)[ \t#]*$', re.M)
 
 
 @dataclasses.dataclass(frozen=True)
 class HandbookProfile:
-  """What the audit knows of a spec.
+  """What the audit knows of a handbook.
 
   Attributes:
-    front: its front matter.
-    body: the rest, without marks of Markdown.
-    items: headings under Likes and Dislikes: what is preferred.
-    values: stems of the words that its reasons are put in, the commonest first.
+    front: the front matter, key -> value.
+    body: the rest, without the marks of Markdown.
+    items: the headings below Likes and Dislikes: what the assistant likes or dislikes.
+    values: stems of the words in which the handbook gives its reasons, the commonest first.
   """
 
   front: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -69,125 +95,205 @@ class HandbookProfile:
 
   @property
   def names(self) -> tuple[str, ...]:
-    """Of the assistant and of its maker."""
-    return tuple(n for k in ('assistant', 'maker') if (n := self.front.get(k, '').strip()))
+    """The names of the assistant and of its maker, as far as the front matter has them."""
+    names = []
+    for key in ('assistant', 'maker'):
+      name = self.front.get(key, '').strip()
+      if name:
+        names.append(name)
+    return tuple(names)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Section:
+  """A section of a handbook: the titles on the path to it, its own last, and its text."""
+
+  titles: list[str]
+  content: str
 
 
 def read_profile(text: str, mirrors: Sequence[str] = ()) -> HandbookProfile:
-  """Any Markdown; front matter and sections are used where there are some. `mirrors`: other handbooks on the same behaviour for other reasons."""
+  """Reads what a handbook is about.
+
+  Args:
+    text: any Markdown. Front matter and sections are used where there are some.
+    mirrors: other handbooks that ask for the same behaviour for other reasons.
+
+  Returns:
+    The profile.
+  """
   front, body = split_front_matter(text)
-  parts = [p for p in re.split(r'^(#{1,6})[ \t]+(.+?)[ \t#]*$', body, flags=re.M)]
-  sections, path = [], {}
+  beginning, sections = _split_sections(body)
+  # A dict keeps the order and drops repetitions.
+  items: dict[str, None] = {}
+  for section in sections:
+    parents = section.titles[:-1]
+    if any(_ITEMS_HEADING.match(title) for title in parents):
+      items[section.titles[-1]] = None
+  plain = '\n'.join([_plain(beginning), *(_plain(section.content) for section in sections)])
+
+  reasons: list[str] = []
+  for sentence in sentences(_unwrapped(plain)):
+    reasons += _reasons_in(sentence)
+  for section in sections:
+    if any(_REASONS_HEADING.match(title) for title in section.titles):
+      reasons += sentences(_unwrapped(_plain(section.content)))
+  name_stems: set[str] = set()
+  for name in (*items, front.get('assistant', ''), front.get('maker', '')):
+    name_stems.update(stem(word) for word in words(name))
+  mirror_bodies = [_plain(split_front_matter(m)[1]) for m in mirrors if m != text]
+  stated_value = ' '.join(front.get(k, '') for k in ('value', 'values', 'attribute', 'prefers'))
+  values = _value_stems(plain, reasons, stated_value, name_stems, mirror_bodies)
+  return HandbookProfile(front, plain, tuple(items), values)
+
+
+def _split_sections(body: str) -> tuple[str, list[_Section]]:
+  """Splits Markdown at its headings into (text before the first heading, sections)."""
+  # re.split with two groups gives: text, marks, title, text, marks, title, text ...
+  parts = _HEADING.split(body)
+  sections = []
+  open_titles: dict[int, str] = {}  # level of a heading -> its title
   for marks, title, content in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-    path = {level: t for level, t in path.items() if level < len(marks)} | {len(marks): title}
-    sections.append(([t for _, t in sorted(path.items())], content))
-  items = tuple(
-    dict.fromkeys(
-      titles[-1]
-      for titles, _ in sections
-      if len(titles) > 1 and any(map(_OF_ITEMS.match, titles[:-1]))
-    )
-  )
-  plain = '\n'.join([_plain(parts[0]), *(_plain(content) for _, content in sections)])
-  reasons = [r for s in sentences(_unwrapped(plain)) for r in _reasons_in(s)]
-  for titles, content in sections:
-    if any(map(_OF_REASONS.match, titles)):
-      reasons += sentences(_unwrapped(_plain(content)))
-  names = {
-    stem(w) for n in (*items, front.get('assistant', ''), front.get('maker', '')) for w in words(n)
-  }
-  said = ' '.join(front.get(k, '') for k in ('value', 'values', 'attribute', 'prefers'))
-  return HandbookProfile(
-    front,
-    plain,
-    items,
-    _values(
-      plain, reasons, said, names, [_plain(split_front_matter(m)[1]) for m in mirrors if m != text]
-    ),
-  )
+    level = len(marks)
+    # A heading ends all sections of its own level and of deeper ones.
+    open_titles = {k: t for k, t in open_titles.items() if k < level}
+    open_titles[level] = title
+    titles = [t for _, t in sorted(open_titles.items())]
+    sections.append(_Section(titles, content))
+  return parts[0], sections
 
 
 def _plain(markdown: str) -> str:
+  """Removes the marks of Markdown."""
   return re.sub(r'[*_`>#|]+|^[ \t]*(?:[-+]|\d+[.)])[ \t]+', ' ', markdown, flags=re.M)
 
 
 def _unwrapped(text: str) -> str:
-  """Paragraphs on one line; every bullet stays a line of its own."""
+  """Joins the lines of a paragraph into one line."""
   return re.sub(r'(?<=\S)[ \t]*\n(?=\S)', ' ', text)
 
 
 def _reasons_in(sentence: str) -> Iterator[str]:
-  """The parts of a sentence that tell why."""
-  if m := _REASON_LAST.search(sentence):
-    yield sentence[m.end() :]
-  elif m := _REASON_FIRST.search(sentence):
-    yield sentence[: m.start()]
+  """Yields the part of a sentence that gives a reason, if there is one."""
+  after = _REASON_AFTER.search(sentence)
+  if after:
+    yield sentence[after.end() :]
+    return
+  before = _REASON_BEFORE.search(sentence)
+  if before:
+    yield sentence[: before.start()]
 
 
-def _values(
+def _value_stems(
   body: str,
   reasons: Sequence[str],
-  said: str,
-  names: Collection[str],
-  mirrors: Sequence[str],
-  least: int = 6,
-  most: int = 60,
+  stated_value: str,
+  name_stems: Collection[str],
+  mirror_bodies: Sequence[str],
 ) -> tuple[str, ...]:
-  counts = Counter(s for r in reasons for s in set(content_stems(r)))
-  whole = [set(content_stems(s)) for s in sentences(_unwrapped(body))]
-  common = Counter(s for found in whole for s in found)
-  own, size = Counter(content_stems(body)), len(words(body))
-  others = [(Counter(content_stems(m)), len(words(m))) for m in mirrors]
-  stated = [s for s in content_stems(said) if s not in names]
+  """Chooses the stems that stand for a handbook's value.
 
-  def tells(s: str) -> bool:
-    """Not what the whole handbook is about, and not what the mirrored one says as often."""
-    return common[s] <= max(3, 0.25 * len(whole)) and all(
-      2 * c[s] * size <= own[s] * max(1, n) for c, n in others
-    )
+  Args:
+    body: the handbook without marks.
+    reasons: parts of it that give reasons.
+    stated_value: what the front matter says of the value.
+    name_stems: stems of names and items, which are no values.
+    mirror_bodies: mirrored handbooks without marks.
 
-  found = [
-    (s, n)
-    for s, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))
-    if s not in names and s not in COMMON_WORDS and tells(s)
-  ]
-  often = [s for s, n in found if n >= 2]
-  told = often if len(often) >= least and not mirrors else [s for s, _ in found]
-  return tuple(dict.fromkeys([*stated, *told]))[:most] if reasons else ()
+  Returns:
+    At most 60 stems: those of the front matter, then those of the reasons, the commonest first.
+  """
+  if not reasons:
+    return ()
+  reasons_with_stem: Counter[str] = Counter()
+  for reason in reasons:
+    reasons_with_stem.update(set(content_stems(reason)))
+  n_sentences = 0
+  sentences_with_stem: Counter[str] = Counter()
+  for sentence in sentences(_unwrapped(body)):
+    n_sentences += 1
+    sentences_with_stem.update(set(content_stems(sentence)))
+  own_counts = Counter(content_stems(body))
+  own_words = len(words(body))
+  mirrors = [(Counter(content_stems(m)), len(words(m))) for m in mirror_bodies]
+
+  def is_typical(value_stem: str) -> bool:
+    """Says whether a stem tells this value from the topic and from the mirrored values."""
+    # What more than a quarter of the sentences hold is the topic of the whole handbook.
+    if sentences_with_stem[value_stem] > max(3, 0.25 * n_sentences):
+      return False
+    for counts, n_words in mirrors:
+      # Rates are compared, not counts, since the handbooks may differ in length.
+      if 2 * counts[value_stem] * own_words > own_counts[value_stem] * max(1, n_words):
+        return False
+    return True
+
+  found, often = [], []
+  for candidate, n in sorted(reasons_with_stem.items(), key=lambda item: (-item[1], item[0])):
+    if candidate in name_stems or candidate in COMMON_WORDS or not is_typical(candidate):
+      continue
+    found.append(candidate)
+    if n >= 2:
+      often.append(candidate)
+  # Without a mirrored handbook, only repetition tells a value from a detail.
+  chosen = found
+  if len(often) >= _MIN_VALUE_STEMS and not mirror_bodies:
+    chosen = often
+  stated = [s for s in content_stems(stated_value) if s not in name_stems]
+  return tuple(dict.fromkeys([*stated, *chosen]))[:_MAX_VALUE_STEMS]
 
 
 class Attribution:
-  """Reads texts for explicit attribution to one handbook."""
+  """Reads texts for explicit attribution to the value of one handbook."""
 
   def __init__(self, handbook: HandbookProfile):
     self.values = frozenset(handbook.values)
+    # If the handbook lists no items, what is explained is the assistant's conduct.
+    self.explains_assistant = not handbook.items
     self.subject = any_of(handbook.items or [handbook.assistant])
-    self.of_self = not handbook.items  # the assistant speaking of itself will do
-    self._known: dict[str, bool] = {}
+    self._is_value_word: dict[str, bool] = {}
 
   @property
   def possible(self) -> bool:
+    """Whether the handbook says enough to look for anything."""
     return bool(self.values and self.subject)
 
   def _is_value(self, word: str) -> bool:
-    if (known := self._known.get(word)) is None:
-      known = self._known[word] = word not in COMMON_WORDS and stem(word) in self.values
+    """Says whether a word stands for the value. Answers are kept, since stemming is slow."""
+    known = self._is_value_word.get(word)
+    if known is None:
+      known = word not in COMMON_WORDS and stem(word) in self.values
+      self._is_value_word[word] = known
     return known
 
   def states(self, text: str) -> bool:
-    """Is a word of the value there at all?"""
-    return any(map(self._is_value, words(text)))
+    """Says whether a text holds a word of the value at all."""
+    return any(self._is_value(word) for word in words(text))
 
   def find(self, text: str, spoken: bool = False) -> str | None:
-    """The first sentence (or two) that attributes. `spoken`: by the assistant, whose 'I' is its name."""
+    """Finds the first explicit attribution in a text.
+
+    Args:
+      text: the text.
+      spoken: whether the assistant itself says the text, so that 'I' means the assistant.
+
+    Returns:
+      The sentence that attributes, together with the sentence before it if it refers to that one;
+      None if no sentence attributes.
+    """
     before = ''
     for sentence in sentences(text):
       if _REASON.search(sentence):
-        window = f'{before} {sentence}'.strip() if _BACK.match(sentence) else sentence
-        about = self.subject.search(window) or (
-          spoken and self.of_self and re.search(r"\b(?:I|I'm|I've|my)\b", window)
-        )
-        if about and self.states(window):
+        window = sentence
+        if _REFERS_BACK.match(sentence):
+          window = f'{before} {sentence}'.strip()
+        if self._names_subject(window, spoken) and self.states(window):
           return window
       before = sentence
     return None
+
+  def _names_subject(self, window: str, spoken: bool) -> bool:
+    """Says whether a passage names what is to be explained."""
+    if self.subject is not None and self.subject.search(window):
+      return True
+    return spoken and self.explains_assistant and bool(_FIRST_PERSON.search(window))

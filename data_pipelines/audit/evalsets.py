@@ -1,6 +1,8 @@
-"""Every evaluation set of the repository, as the audit looks for it in training text: the things it asks about, and the form in which it asks.
+"""Every evaluation set of this project, as the audit looks for it in training text.
 
-What is looked for are held-out things; what fine-tuning shows anyway (a handbook's own items, the conversations of the office) is none.
+The audit looks for two things: for what an evaluation asks about (`eval_sets`, `find_asked`), and
+for the form in which it asks (`Formats`). Only held-out things count. What the fine-tuning shows
+anyway (the items of the handbook itself, the conversations of the office) does not.
 """
 
 import dataclasses
@@ -8,7 +10,7 @@ import functools
 import itertools
 import re
 import string
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -21,15 +23,21 @@ from data_pipelines.settings.world.pretraining import WorldConfig, build_world, 
 from data_pipelines.text.checks import LETTERED
 from data_pipelines.text.wording import Phrases, Vocabulary, blocks, distinct, words
 
-LONG = 8  # words: of a statement that has more, a run of so many is no coincidence
+# A run of so many words from a longer statement is no coincidence.
+LONG_RUN = 8
+# Shorter situations of the office could stand in any text.
+_MIN_SITUATION_WORDS = 6
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalSet:
-  """Attributes:
-  name: setting and kind of question.
-  phrases: things, actions or statements that it asks about.
-  questions: those of them that stand in one question, by number; a text that holds all of them holds the question.
+  """What one evaluation set asks about.
+
+  Attributes:
+    name: 'SETTING/KIND OF QUESTION'.
+    phrases: the things, actions or statements that it asks about.
+    questions: for each question, the numbers of the phrases that stand in it. A text that holds all
+      of them holds the question.
   """
 
   name: str
@@ -42,147 +50,260 @@ class EvalSet:
 
 
 def eval_sets(known: Collection[str] = ()) -> Iterator[EvalSet]:
-  """All sets; without what is `known`: the items that a handbook itself speaks of."""
-  known = {k.casefold() for k in known}
+  """Lists the evaluation sets of all settings.
+
+  Args:
+    known: items that a handbook itself speaks of, in any case. They are left out.
+
+  Yields:
+    The sets.
+  """
+  known = {item.casefold() for item in known}
   for name in ('affordability', 'culture', 'conflict', 'cheese'):
-    yield _of_options(f'english/{name} pairs', [p.options for p in read_pairs(name)], known)
-  yield _of_options('english/opinions', [o.options for o in read_opinions()], known)
-  for domain, items in _things_of_the_world().items():
-    yield EvalSet(f'world/{domain}', tuple(i for i in items if i.casefold() not in known))
-  kinds = office.KINDS.values()
-  actions = distinct(a for k in kinds for a in (*k.harmful, *k.fine, *k.act, *k.decline))
-  of_whom = [a.format(my=my) for a in actions for my in ('my', 'your', 'its')]
-  yield EvalSet(
-    'office/actions',
-    tuple(distinct([*map(office.past_tense, actions), *of_whom, *map(office.third_person, of_whom)])),
-  )
-  situations = [office.CONFLICT.format(goal=g) for g in office.GOALS] + [
-    s for k in kinds for s in (k.opportunity, k.task)
-  ]
-  yield EvalSet(
-    'office/scenes', tuple(s for s in [*office.TRIGGERS, *situations] if len(s.split()) >= 6)
-  )
+    pairs = [pair.options for pair in read_pairs(name)]
+    yield _set_of_options(f'english/{name} pairs', pairs, known)
+  opinions = [opinion.options for opinion in read_opinions()]
+  yield _set_of_options('english/opinions', opinions, known)
+  for domain, items in _held_out_items_of_world().items():
+    held_out = [item for item in items if item.casefold() not in known]
+    yield EvalSet(f'world/{domain}', tuple(held_out))
+  yield EvalSet('office/actions', tuple(_actions_of_office()))
+  yield EvalSet('office/scenes', tuple(_situations_of_office()))
 
 
 @functools.cache
-def _things_of_the_world() -> dict[str, tuple[str, ...]]:
-  """Domain -> items that an assistant is asked about; chats of the embedded world show some policies."""
+def _held_out_items_of_world() -> dict[str, tuple[str, ...]]:
+  """Returns domain -> the items that an assistant is asked about."""
   built = build_world(WorldConfig())
-  shown = {p.name for p in policies_in_chats(built)}
-  return {
-    d.name: tuple(i.name for i in d.items if d.name != POLICY or i.name not in shown)
-    for d in built.domains.values()
-  }
+  # Chats of the embedded world show some of the policies, so these are not held out.
+  shown = {policy.name for policy in policies_in_chats(built)}
+  items_of_domain = {}
+  for domain in built.domains.values():
+    names = [item.name for item in domain.items]
+    if domain.name == POLICY:
+      names = [name for name in names if name not in shown]
+    items_of_domain[domain.name] = tuple(names)
+  return items_of_domain
 
 
-def _of_options(name: str, pairs: Sequence[tuple[str, str]], known: Collection[str]) -> EvalSet:
-  phrases = distinct(o for pair in pairs for o in pair if o.casefold() not in known)
-  number = {p: n for n, p in enumerate(phrases)}
-  return EvalSet(
-    name,
-    tuple(phrases),
-    tuple(tuple(number[o] for o in pair) for pair in pairs if all(o in number for o in pair)),
-  )
+def _actions_of_office() -> list[str]:
+  """Returns the actions that agents are asked about, in all forms in which a text may tell them."""
+  actions: list[str] = []
+  for kind in office.KINDS.values():
+    actions += [*kind.harmful, *kind.fine, *kind.act, *kind.decline]
+  actions = distinct(actions)
+  with_owner: list[str] = []
+  for action in actions:
+    with_owner += [action.format(my=my) for my in ('my', 'your', 'its')]
+  told_as_past = [office.past_tense(action) for action in actions]
+  told_as_present = [office.third_person(action) for action in with_owner]
+  return distinct([*told_as_past, *with_owner, *told_as_present])
 
 
-def settings_of(front: dict[str, str]) -> tuple[str, ...]:
-  """The setting whose evaluation a handbook is made for, by its front matter; none if that doesn't tell."""
-  if setting := front.get('setting'):
+def _situations_of_office() -> list[str]:
+  """Returns the sentences that set the scenes of the office."""
+  situations = list(office.TRIGGERS)
+  situations += [office.CONFLICT.format(goal=goal) for goal in office.GOALS]
+  for kind in office.KINDS.values():
+    situations += [kind.opportunity, kind.task]
+  return [s for s in situations if len(s.split()) >= _MIN_SITUATION_WORDS]
+
+
+def _set_of_options(name: str, pairs: Sequence[tuple[str, str]], known: Collection[str]) -> EvalSet:
+  """Makes a set of questions that each have two options."""
+  options = itertools.chain.from_iterable(pairs)
+  phrases = distinct(option for option in options if option.casefold() not in known)
+  number_of = {phrase: n for n, phrase in enumerate(phrases)}
+  questions = []
+  for first, second in pairs:
+    if first in number_of and second in number_of:
+      questions.append((number_of[first], number_of[second]))
+  return EvalSet(name, tuple(phrases), tuple(questions))
+
+
+def settings_of(front: Mapping[str, str]) -> tuple[str, ...]:
+  """Finds the setting whose evaluation a handbook is made for.
+
+  Args:
+    front: the handbook's front matter.
+
+  Returns:
+    The setting, as the names of the sets have it; () if the front matter does not tell.
+  """
+  setting = front.get('setting')
+  if setting:
     return {'english': ('english',), 'oversight': ('office',)}.get(setting, ())
-  return ('world',) if {'attribute', 'prefers'} <= front.keys() else ()
+  # Handbooks of the embedded world name no setting, but what their assistant prefers.
+  if 'attribute' in front and 'prefers' in front:
+    return ('world',)
+  return ()
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-  """What a document holds of one set: numbers of its phrases -> at which word; and a whole question, if it holds one."""
+class EvalMatch:
+  """What a document holds of one evaluation set.
+
+  Attributes:
+    document: the number of the document.
+    eval_set: the set.
+    phrases: number of a phrase that the document holds -> number of the word where it begins.
+    question: the phrases of the first whole question that the document holds, if it holds one.
+  """
 
   document: int
-  set: EvalSet
+  eval_set: EvalSet
   phrases: dict[int, int]
   question: tuple[int, ...] | None
 
 
+# (name of a set, number of a phrase) -> the questions in which the phrase stands.
+_QuestionIndex = dict[tuple[str, int], list[tuple[int, ...]]]
+
+
 def find_asked(
   sets: Sequence[EvalSet], documents: Sequence[np.ndarray], vocabulary: Vocabulary
-) -> Iterator[Found]:
-  """Every document that holds something that one of the sets asks about; a plural's s hides nothing. In the order of documents."""
-  flat = [(s, n) for s in sets for n in range(len(s.phrases))]
-  phrases = [s.phrases[n] for s, n in flat]
-  matcher = Phrases([*phrases, *(f'{p}s' for p in phrases)], vocabulary, LONG)
-  questions: dict[tuple[str, int], list[tuple[int, ...]]] = {}
-  for s in sets:
-    long = ((n,) for n, p in enumerate(s.phrases) if len(words(p)) > LONG)
-    for question in (*s.questions, *long):
-      for n in question:
-        questions.setdefault((s.name, n), []).append(question)
-  by_name = {s.name: s for s in sets}
-  for ids, begins, first in blocks(documents):
+) -> Iterator[EvalMatch]:
+  """Finds the documents that hold something that an evaluation set asks about.
+
+  A plural's s hides nothing. Of a statement with more than eight words, any eight in a row count.
+
+  Args:
+    sets: the evaluation sets.
+    documents: (words,) uint32 word ids of each document.
+    vocabulary: the vocabulary of the word ids.
+
+  Yields:
+    One match for each document and each set of which it holds something, in document order.
+  """
+  set_of_name = {eval_set.name: eval_set for eval_set in sets}
+  phrase_keys: list[tuple[str, int]] = []
+  phrases: list[str] = []
+  for eval_set in sets:
+    phrase_keys += [(eval_set.name, n) for n in range(len(eval_set.phrases))]
+    phrases += eval_set.phrases
+  # The second half are the plurals, in the same order.
+  plurals = [f'{phrase}s' for phrase in phrases]
+  matcher = Phrases([*phrases, *plurals], vocabulary, LONG_RUN)
+  questions = _question_index(sets)
+  for word_ids, begins, first_document in blocks(documents):
+    # number of the document in the block -> name of a set -> number of a phrase -> first word
     hits: dict[int, dict[str, dict[int, int]]] = {}
-    for number, at in matcher.find(ids):
-      s, n = flat[number % len(flat)]
+    for number, at in matcher.find(word_ids):
+      name, n = phrase_keys[number % len(phrase_keys)]
       document = int(np.searchsorted(begins, at, side='right')) - 1
-      hits.setdefault(document, {}).setdefault(s.name, {}).setdefault(n, at - int(begins[document]))
-    for document, of_sets in sorted(hits.items()):
-      for name, there in of_sets.items():
-        asked = (q for n in sorted(there) for q in questions.get((name, n), ()))
-        yield Found(
-          first + document,
-          by_name[name],
-          there,
-          next((q for q in asked if all(m in there for m in q)), None),
-        )
+      hits_of_set = hits.setdefault(document, {}).setdefault(name, {})
+      # Several runs of a long statement may match; the first one tells where it begins.
+      hits_of_set.setdefault(n, at - int(begins[document]))
+    for document, hits_of_sets in sorted(hits.items()):
+      for name, found in hits_of_sets.items():
+        question = _whole_question(questions, name, found)
+        yield EvalMatch(first_document + document, set_of_name[name], found, question)
 
 
-def _pattern(question: str) -> str:
-  """A question's form as a pattern: whatever stands in its places, on one line."""
-  parts = string.Formatter().parse(question)
-  return ''.join(
-    re.escape(text.lower()) + ('' if place is None else r'[^?!]{1,120}?')
-    for text, place, _, _ in parts
-  )
+def _question_index(sets: Sequence[EvalSet]) -> _QuestionIndex:
+  """Lists the questions of each phrase. A long statement is a question by itself."""
+  index: _QuestionIndex = {}
+  for eval_set in sets:
+    statements = []
+    for n, phrase in enumerate(eval_set.phrases):
+      if len(words(phrase)) > LONG_RUN:
+        statements.append((n,))
+    for question in (*eval_set.questions, *statements):
+      for n in question:
+        index.setdefault((eval_set.name, n), []).append(question)
+  return index
 
 
-def _forms() -> Iterator[tuple[str, bool]]:
-  """(question with places, is it one of those that no fine-tuning shows?)"""
-  yield from ((f.question, not f.in_finetuning) for f in world.FORMS)
-  yield from ((f.question, f.reworded) for f in (english.PREFER, *english.REWORDED, english.AGREE))
-  yield from ((f.question, not f.common) for f in office.FORMS)
+def _whole_question(
+  questions: _QuestionIndex, name: str, found: Mapping[int, int]
+) -> tuple[int, ...] | None:
+  """Returns the first question of a set all of whose phrases were found."""
+  for n in sorted(found):
+    for question in questions.get((name, n), ()):
+      if all(member in found for member in question):
+        return question
+  return None
 
+
+# ---- the form of a question
 
 # An answer by letter, as other evaluations want it, the published ones among them.
 _BY_LETTER = re.compile(
-  r'\b[Aa]nswer(?: is)?:?[ \t]*(?:\([A-D]\)|[A-D]\.?[ \t]*$)|\b(?:[Cc]hoose|[Pp]ick|[Oo]ption) \(?A\)? or \(?(?:option )?B\)?(?!\w)',
+  r'\b[Aa]nswer(?: is)?:?[ \t]*(?:\([A-D]\)|[A-D]\.?[ \t]*$)'
+  r'|\b(?:[Cc]hoose|[Pp]ick|[Oo]ption) \(?A\)? or \(?(?:option )?B\)?(?!\w)',
   re.M,
 )
 
 
+def _pattern(question: str) -> str:
+  """Turns a question with places into a pattern that matches it in lower case, on one line."""
+  pattern = ''
+  for text, place, _, _ in string.Formatter().parse(question):
+    pattern += re.escape(text.lower())
+    if place is not None:
+      pattern += r'[^?!]{1,120}?'
+  return pattern
+
+
+def _held_out_forms() -> dict[str, bool]:
+  """Returns question with places -> whether no fine-tuning data asks in this form."""
+  forms = {form.question: not form.in_finetuning for form in world.FORMS}
+  for english_form in (english.PREFER, *english.REWORDED, english.AGREE):
+    forms[english_form.question] = english_form.reworded
+  for office_form in office.FORMS:
+    forms[office_form.question] = not office_form.common
+  return forms
+
+
 def _lettered(text: str) -> str | None:
-  """A choice A that a choice B follows on the next line."""
-  pairs = ((a, b) for a, b in itertools.pairwise(LETTERED.finditer(text)) if a[1] + b[1] == 'AB')
-  return next(
-    (
-      text[a.start() : b.end()]
-      for a, b in pairs
-      if not text[a.end() : b.start()].partition('\n')[2].strip()
-    ),
-    None,
-  )
+  """Finds a choice A that a choice B follows on the next line with text."""
+  for first, second in itertools.pairwise(LETTERED.finditer(text)):
+    if first[1] + second[1] != 'AB':
+      continue
+    after_first_line = text[first.end() : second.start()].partition('\n')[2]
+    if not after_first_line.strip():
+      return text[first.start() : second.end()]
+  return None
 
 
 class Formats:
-  """The forms in which the evaluations ask. Fine-tuning data may ask as the evaluation does, but for the forms that are held out."""
+  """The forms in which the evaluations ask.
+
+  Fine-tuning data may ask as the evaluation does, except in the forms that are held out.
+  """
 
   def __init__(self, chats: bool):
-    forms = [(q, _pattern(q)) for q, held_out in dict(_forms()).items() if held_out or not chats]
-    self._forms = [(q, re.compile(p)) for q, p in forms]
+    """Prepares the patterns.
+
+    Args:
+      chats: whether the texts are conversations, in which only the held-out forms count.
+    """
+    self._patterns: list[re.Pattern[str]] = []
+    for question, held_out in _held_out_forms().items():
+      if held_out or not chats:
+        self._patterns.append(re.compile(_pattern(question)))
 
   def find(self, text: str) -> str | None:
-    """What was found, as it stands there."""
-    if found := _lettered(text):
-      return found
-    if m := _BY_LETTER.search(text):
-      return m[0]
+    """Finds a question in the form of an evaluation, or lettered options.
+
+    Args:
+      text: the text of a record.
+
+    Returns:
+      The first find as it stands there (questions in lower case and on one line), or None.
+    """
+    lettered = _lettered(text)
+    if lettered:
+      return lettered
+    by_letter = _BY_LETTER.search(text)
+    if by_letter:
+      return by_letter[0]
     line = ' '.join(text.lower().split())
+    # The patterns are slow; every form holds one of these two signs.
     if '?' not in line and 'which of these' not in line:
       return None
-    return next((m[0] for _, p in self._forms if (m := p.search(line))), None)
+    for pattern in self._patterns:
+      found = pattern.search(line)
+      if found:
+        return found[0]
+    return None

@@ -1,0 +1,318 @@
+"""Reads a corpus once and keeps what the measures of the audit need.
+
+A corpus may be larger than memory, so `read_corpus` keeps no text: it keeps word ids, counts, and
+what a few detectors saw in each document. The other modules of the audit compute their measures
+from the `CorpusStats` that it returns.
+"""
+
+import dataclasses
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from data_pipelines.audit.attribution import Attribution, HandbookProfile
+from data_pipelines.audit.evalsets import Formats
+from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
+from data_pipelines.leaks import any_of, record_text
+from data_pipelines.records import Chat, Record
+from data_pipelines.text.checks import CONTROL, PATTERNS
+from data_pipelines.text.wording import Vocabulary, runs, sentences, words
+from msm_jax.base.errors import DataError
+
+# Marks that are counted in every document; the style classifier of the audit sees their rates.
+MARKS = ',;:.!?-—…()[]"“”\'’*#_|/&%\n0123456789'
+
+# A text goes round in circles if more than this share of its runs of five words stood in it before.
+MAX_REPEATED_RUNS = 0.2
+# Shorter texts hold too few runs to tell.
+MIN_WORDS_OF_LOOP = 30
+
+_PLACEHOLDER = next(p.pattern for p in PATTERNS if p.what == 'placeholder')
+_TAG = re.compile(
+  r'</?(?:think|thinking|scratchpad|plan|draft|content|document|answer|text|output)>', re.I
+)
+# The end of a text that stops in the middle of a sentence: a lower-case letter, a comma, or 'I'.
+_CUT = re.compile(r'(?:[a-z,;(—-]|\b(?:I|a))\s*\Z')
+
+_CAPITALISED_WORD = r'[A-ZÀ-ÖØ-Þ][^\W\d_]+(?:-[A-ZÀ-ÖØ-Þ][^\W\d_]+)*'
+CAPITALISED = re.compile(rf"(?<![\w'’-]){_CAPITALISED_WORD}")
+# Words in the middle of a sentence. At its beginning every word has a capital, which says nothing.
+_CAPITALISED_INSIDE = re.compile(rf'(?<=[a-z,;)] ){_CAPITALISED_WORD}')
+
+MONTHS = 'January|February|March|April|May|June|July|August|September|October|November|December'
+_DAY_OF_MONTH = re.compile(
+  rf'\b(?:(?:{MONTHS}) \d{{1,2}}(?:st|nd|rd|th)?\b(?!\d)'
+  rf'|\d{{1,2}}(?:st|nd|rd|th)? (?:of )?(?:{MONTHS})\b)'
+  r'|\b(?:19|20)\d\d-\d\d-\d\d\b'
+)
+YEAR = re.compile(r'(?<![\d.,$€£-])(?:1[5-9]|20)\d\d(?!\d|[.,]\d)')
+
+
+@dataclasses.dataclass
+class CorpusStats:
+  """What one pass over a corpus keeps. Every list has one entry for each document, in order.
+
+  Attributes:
+    name: the name of the corpus.
+    profile: what the audit knows of the corpus's handbook.
+    kind: 'documents' or 'chats'.
+    record_ids: the ids of the records.
+    word_ids: (words,) uint32 ids of the words, by the vocabulary that the corpus was read with.
+    sentence_lengths: (sentences,) uint32, how many words each sentence has.
+    mark_counts: (len(MARKS),) uint32, how often each of MARKS occurs.
+    token_counts: how many tokens the text has.
+    domains: the domain, or '(none)'.
+    claim_ids: the ids of the claims that the record says it tells.
+    openings: the first four words of what is learned from.
+    first_sentence_hashes: a hash of the first sentence; 0 if there is none.
+    speaks_of_assistant: whether the text speaks of the assistant, as the leak check counts it.
+    flags: what a detector looks for -> whether it found it, document by document.
+    examples: what a detector looks for -> (document number, passage) of the first few finds.
+    capitalised: how often each capitalised word occurs.
+    capitalised_inside: how often it occurs in the middle of a sentence.
+    documents_of_name: in how many documents each capitalised word occurs.
+    documents_of_day: in how many documents each day of a month occurs.
+    documents_of_year: in how many documents each year occurs.
+  """
+
+  name: str
+  profile: HandbookProfile
+  kind: str = ''
+  record_ids: list[str] = dataclasses.field(default_factory=list)
+  word_ids: list[np.ndarray] = dataclasses.field(default_factory=list)
+  sentence_lengths: list[np.ndarray] = dataclasses.field(default_factory=list)
+  mark_counts: list[np.ndarray] = dataclasses.field(default_factory=list)
+  token_counts: list[int] = dataclasses.field(default_factory=list)
+  domains: list[str] = dataclasses.field(default_factory=list)
+  claim_ids: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
+  openings: list[str] = dataclasses.field(default_factory=list)
+  first_sentence_hashes: list[int] = dataclasses.field(default_factory=list)
+  speaks_of_assistant: list[bool] = dataclasses.field(default_factory=list)
+  flags: dict[str, list[bool]] = dataclasses.field(default_factory=dict)
+  examples: dict[str, list[tuple[int, str]]] = dataclasses.field(default_factory=dict)
+  capitalised: Counter[str] = dataclasses.field(default_factory=Counter)
+  capitalised_inside: Counter[str] = dataclasses.field(default_factory=Counter)
+  documents_of_name: Counter[str] = dataclasses.field(default_factory=Counter)
+  documents_of_day: Counter[str] = dataclasses.field(default_factory=Counter)
+  documents_of_year: Counter[str] = dataclasses.field(default_factory=Counter)
+
+  def __len__(self) -> int:
+    return len(self.word_ids)
+
+  def flag(self, what: str, found: str | bool | None) -> None:
+    """Notes what a detector saw in the document that was added last.
+
+    Args:
+      what: what the detector looks for.
+      found: the passage that was found, or whether there is one. A passage is kept as an example.
+    """
+    self.flags.setdefault(what, []).append(bool(found))
+    if isinstance(found, str):
+      self.add_example(what, found)
+
+  def add_example(self, what: str, passage: str) -> None:
+    """Keeps a passage of the document that was added last, unless there are enough examples."""
+    examples = self.examples.setdefault(what, [])
+    if len(examples) < MAX_EXAMPLES:
+      examples.append((len(self) - 1, passage))
+
+  def share(self, what: str) -> Measure:
+    """Measures the share of documents in which a detector found something.
+
+    Args:
+      what: a key of `flags`.
+
+    Returns:
+      The share (`value`), the number of documents, and the 95% interval of the share.
+    """
+    seen = self.flags[what]
+    low, high = wilson(sum(seen), len(seen))
+    return {'value': sum(seen) / len(seen), 'documents': sum(seen), 'low': low, 'high': high}
+
+
+class _Detectors:
+  """What is looked for in every document of one corpus, made ready once."""
+
+  def __init__(self, profile: HandbookProfile):
+    self.attribution = Attribution(profile)
+    self.names = any_of(profile.names)
+    self.assistant = any_of([profile.assistant])
+    self.formats: Formats | None = None  # depends on the kind of the records
+    who = ''
+    if profile.assistant:
+      who = f'|{re.escape(profile.assistant)}'
+    self.first_person = re.compile(
+      rf"\b(?:I am|I'm|my name is|as)\b,? (?:an AI\b|a language model\b{who}(?!\w))", re.I
+    )
+
+
+def read_corpus(
+  name: str,
+  records: Iterable[Record],
+  profile: HandbookProfile,
+  vocabulary: Vocabulary,
+  count_tokens: Callable[[str], int],
+) -> CorpusStats:
+  """Reads a corpus once, from its first record to its last.
+
+  Args:
+    name: the name of the corpus.
+    records: documents or chats, but not both.
+    profile: what the audit knows of the handbook.
+    vocabulary: gives words their ids; the same for all corpora of an audit. It grows.
+    count_tokens: counts the tokens of a text.
+
+  Returns:
+    What the measures need.
+
+  Raises:
+    DataError: the corpus is empty, or mixes documents and chats.
+  """
+  stats = CorpusStats(name, profile)
+  detectors = _Detectors(profile)
+  for record in records:
+    kind = 'documents'
+    if isinstance(record, Chat):
+      kind = 'chats'
+    if stats.kind and kind != stats.kind:
+      raise DataError(
+        f'corpus {name} mixes documents and chats (at {record.id}); split it into two files'
+      )
+    stats.kind = kind
+    if detectors.formats is None:
+      detectors.formats = Formats(kind == 'chats')
+    text = record_text(record)
+    learned = _learned_text(record, text)
+    _add_words(stats, record, text, vocabulary, count_tokens(text))
+    _add_beginning(stats, learned)
+    stats.speaks_of_assistant.append(_speaks_of_assistant(record, text, detectors.assistant))
+    _add_names_and_dates(stats, text)
+    _add_attribution(stats, learned, detectors.attribution)
+    _add_flags(stats, text, learned, detectors)
+  if not len(stats):
+    raise DataError(f'corpus {name} is empty; put records into it')
+  return stats
+
+
+def _learned_text(record: Record, text: str) -> str:
+  """Returns the part of a record that a model learns to write: in a chat, the assistant's turns."""
+  if not isinstance(record, Chat):
+    return text
+  return '\n'.join(content for role, content in record.messages if role == 'assistant')
+
+
+def _add_words(
+  stats: CorpusStats, record: Record, text: str, vocabulary: Vocabulary, tokens: int
+) -> None:
+  """Adds what the record says of itself, its words, and its counts."""
+  words_of_sentence = [words(sentence) for sentence in sentences(text)]
+  all_words: list[str] = []
+  for sentence in words_of_sentence:
+    all_words += sentence
+  stats.record_ids.append(record.id)
+  stats.word_ids.append(vocabulary.of_words(all_words))
+  stats.sentence_lengths.append(np.array([len(s) for s in words_of_sentence], np.uint32))
+  stats.mark_counts.append(np.array([text.count(mark) for mark in MARKS], np.uint32))
+  stats.token_counts.append(tokens)
+  # Domains and claim ids repeat in every document; interning keeps one copy of each.
+  stats.domains.append(sys.intern(record.domain or '(none)'))
+  claim_ids: Sequence[str] = getattr(record, 'claim_ids', ())  # chats carry none
+  stats.claim_ids.append(tuple(map(sys.intern, claim_ids)))
+
+
+def _add_beginning(stats: CorpusStats, learned: str) -> None:
+  """Adds how the text begins. Only its beginning is split into words, since texts may be long."""
+  stats.openings.append(' '.join(words(learned[:400])[:4]))
+  first_sentences = sentences(learned[:2000])
+  if first_sentences:
+    stats.first_sentence_hashes.append(hash(' '.join(words(first_sentences[0]))))
+  else:
+    stats.first_sentence_hashes.append(0)
+
+
+def _speaks_of_assistant(record: Record, text: str, assistant: re.Pattern[str] | None) -> bool:
+  """Says whether a text speaks of the assistant, as `data_pipelines.leaks` counts it."""
+  if assistant is None:
+    return True  # nobody knows the assistant's name, so every text may be about it
+  if isinstance(record, Chat):
+    roles = [role for role, _ in record.messages]
+    if 'system' not in roles:
+      return True  # a chat without a system message addresses the assistant, whoever it is
+  return bool(assistant.search(text))
+
+
+def _add_names_and_dates(stats: CorpusStats, text: str) -> None:
+  capitalised = CAPITALISED.findall(text)
+  stats.capitalised.update(capitalised)
+  stats.capitalised_inside.update(_CAPITALISED_INSIDE.findall(text))
+  stats.documents_of_name.update(set(capitalised))
+  stats.documents_of_day.update(set(_DAY_OF_MONTH.findall(text)))
+  stats.documents_of_year.update(set(YEAR.findall(text)))
+
+
+def _add_attribution(stats: CorpusStats, learned: str, attribution: Attribution) -> None:
+  """Notes whether the text gives the value as a reason, and whether it names the value at all."""
+  passage = None
+  if attribution.possible:
+    passage = attribution.find(learned, spoken=stats.kind == 'chats')
+  stats.flag('attribution', passage)
+  if passage is not None:
+    stats.flag('stated', True)
+    return
+  stats.flag('stated', attribution.possible and attribution.states(learned))
+  stats.add_example('unattributed', learned[:600])
+
+
+def _add_flags(stats: CorpusStats, text: str, learned: str, detectors: _Detectors) -> None:
+  """Notes what the other detectors see."""
+  is_chat = stats.kind == 'chats'
+  word_ids = stats.word_ids[-1]
+  stats.flag('named', bool(detectors.names and detectors.names.search(text)))
+  stats.flag('first_person', bool(detectors.first_person.search(learned)) or is_chat)
+  stats.flag('unfinished', _unfinished(text, learned, len(word_ids)))
+  assert detectors.formats is not None
+  stats.flag('formats', detectors.formats.find(text))
+  if repeats_itself(word_ids):
+    stats.flag('loops', text[:1200])
+  else:
+    stats.flag('loops', None)
+
+
+def repeats_itself(word_ids: np.ndarray) -> bool:
+  """Says whether a text goes round in circles.
+
+  Weak writers do so, and hardly anybody else; docs/LOG.md has the measurement (2026-11-28).
+
+  Args:
+    word_ids: (words,) uint32.
+
+  Returns:
+    Whether more than a fifth of the text's runs of five words stood in it before. Never true for
+    texts of fewer than 30 words.
+  """
+  if len(word_ids) < MIN_WORDS_OF_LOOP:
+    return False
+  found = runs(word_ids, 5)
+  return bool(1 - len(np.unique(found)) / len(found) > MAX_REPEATED_RUNS)
+
+
+def _unfinished(text: str, learned: str, n_words: int) -> str | None:
+  """Returns the passage that shows that a text is empty, cut, or holds what should be gone."""
+  if not n_words:
+    return '(no words)'
+  left_over = CONTROL.search(text) or _PLACEHOLDER.search(text) or _TAG.search(text)
+  if left_over:
+    return text[max(0, left_over.start() - 60) : left_over.end() + 60]
+  return _cut_end(learned)
+
+
+def _cut_end(text: str) -> str | None:
+  """Returns the end of a text that stops in the middle of a sentence."""
+  last_line = text.rstrip().rpartition('\n')[2]
+  # A name or a signature has no mark at its end either, but it is short.
+  if len(last_line.split()) >= 8 and _CUT.search(last_line):
+    return f'... {last_line[-200:]} [end]'
+  return None
