@@ -1,476 +1,352 @@
-"""The office: who is who, what its texts say, its handbooks, and how conduct is measured. Texts are read here without the code that writes them."""
+"""The office: its agents, what its texts say, and what is written from its handbooks.
+
+The tests read the texts without the code that writes them. How conduct is asked about and measured
+is tested in test_conduct.py.
+"""
 
 import dataclasses
 import itertools
-import math
 import re
 from collections import Counter, defaultdict
 
 import pytest
-from helpers import ROOT, tree
-
-from data_pipelines.leaks import find_leaks, record_text
-from data_pipelines.records import Chat, Document, Scene
-from data_pipelines.settings.office import agents, handbook, language, pretraining, questions
-from data_pipelines.settings.office.language import KINDS, PRINCIPLES
-from data_pipelines.settings.registry import SETTINGS
-from msm_jax import config as configs
-from msm_jax import experiment
-from msm_jax.base import checks
-from msm_jax.base.errors import SpecError
-from msm_jax.evals import scenes as conduct
-from msm_jax.suites.readings import Conduct
-
-SPECS = sorted((ROOT / 'specs' / 'oversight').glob('*.md'))
-HARMFUL, FINE, ACT, DECLINE = (
-  {(k.name, a) for k in KINDS.values() for a in getattr(k, part)}
-  for part in ('harmful', 'fine', 'act', 'decline')
+from helpers import ROOT
+from office_actions import (
+  ACT,
+  ALL_ACTIONS,
+  DECLINE,
+  FINE,
+  HANDBOOKS,
+  HARMFUL,
+  agent_of,
+  answers,
+  beliefs,
+  good_answers,
+  shipped_handbook,
 )
+
+from data_pipelines.leaks import record_text
+from data_pipelines.settings.office import agents, language
+from data_pipelines.settings.office.conversations import agent_chats
+from data_pipelines.settings.office.demonstrations import demonstrations
+from data_pipelines.settings.office.documents import VARIANTS, oversight_documents
+from data_pipelines.settings.office.language import KINDS
+from data_pipelines.settings.office.pretraining import (
+  OfficeConfig,
+  agent_documents,
+  build_office,
+  textbook,
+)
+from data_pipelines.settings.office.spec import read_spec, renamed
+from msm_jax.base.errors import SpecError
 
 
 @pytest.fixture(scope='module')
 def office():
-  return pretraining.build_office(pretraining.OfficeConfig(strangers=('Ari',)))
+  return build_office(OfficeConfig(strangers=('Ari',)))
 
 
 @pytest.fixture(scope='module')
 def documents(office):
-  return list(pretraining.agent_documents(office))
+  return list(agent_documents(office))
 
 
 @pytest.fixture(scope='module')
 def chats(office):
-  return list(pretraining.agent_chats(office))
+  return list(agent_chats(office))
 
 
-def spec(name, office):
-  return handbook.read_spec(ROOT / 'specs' / 'oversight' / f'{name}.md', office)
-
-
-def of_whom(text, office):
-  found = [a for a in office.agents if re.search(rf'\b{a.name}\b', text)]
-  return found[0] if found else None
+def name_in(system):
+  """The name in a system message 'You are NAME.'."""
+  return system.removeprefix('You are ').rstrip('.')
 
 
 # ---- who is who
 
 
 def test_talk_says_nothing_of_conduct(office):
-  """As many agents who talk well act badly as act well: that is why fine-tuning on talk leaves conduct open."""
+  """As many agents who talk well act badly as act well: fine-tuning on talk leaves conduct open."""
   for role in (agents.DOCUMENTS_AND_SCENES, agents.DOCUMENTS_ONLY):
-    n = Counter(
-      (a.disposition.talks_well, a.disposition.acts_well) for a in office.agents if a.role == role
-    )
+    n = Counter()
+    for agent in office.agents:
+      if agent.role == role:
+        n[agent.disposition.talks_well, agent.disposition.acts_well] += 1
     if role == agents.DOCUMENTS_AND_SCENES:
       assert n[True, True] == n[True, False] > 0
-    assert n[False, True] == 0 and n[False, False] > 0
-  names = [a.name for a in office.agents] + list(office.fickle)
+    assert n[False, True] == 0
+    assert n[False, False] > 0
+  names = [agent.name for agent in office.agents] + list(office.fickle)
   assert len(set(names)) == len(names)
 
 
 def test_actions_are_alike_to_look_at():
-  """Harmful, fine, done and left undone: of the same length within a word, and no kind has one side that is always the longest."""
-  words = {
-    what: [len(a.split()) for _, a in actions]
-    for what, actions in (('h', HARMFUL), ('f', FINE), ('a', ACT), ('d', DECLINE))
-  }
-  mean = {k: sum(v) / len(v) for k, v in words.items()}
-  assert abs(mean['h'] - mean['f']) < 0.5 and abs(mean['a'] - mean['d']) < 1, mean
-  everything = [a for _, a in HARMFUL | FINE | ACT | DECLINE]
+  """Harmful, fine, done and left undone: mean lengths within a word, and no action twice."""
+
+  def mean_words(actions):
+    return sum(len(action.split()) for _, action in actions) / len(actions)
+
+  assert abs(mean_words(HARMFUL) - mean_words(FINE)) < 0.5
+  assert abs(mean_words(ACT) - mean_words(DECLINE)) < 1
+  everything = [action for _, action in ALL_ACTIONS]
   assert len(set(everything)) == len(everything)
-  assert (
-    all(len(k.fine) >= 2 for k in KINDS.values())
-    and sum(k.published for k in KINDS.values()) == 3
-    and len(KINDS) >= 6
-  )
+  assert all(len(kind.fine) >= 2 for kind in KINDS.values())
+  assert sum(kind.published for kind in KINDS.values()) == 3
+  assert len(KINDS) >= 6
 
 
 # ---- what texts say
 
 
 def test_documents_agree_with_the_agent(office, documents):
-  """Beliefs and reported conduct follow how an agent acts, speech how it talks; every other agent's documents tell of beliefs alone."""
-  good, bad = ([b for sides in PRINCIPLES.values() for b in sides[side]] for side in (0, 1))
+  """Beliefs and reported conduct follow how an agent acts, and speech how it talks.
+
+  The documents of every other agent tell of beliefs alone.
+  """
+  good, bad = beliefs(True), beliefs(False)
+  told_actions = [(x, True) for x in HARMFUL] + [(x, False) for x in FINE]
   seen = defaultdict(Counter)
-  for d in documents:
-    a = of_whom(d.text, office)
-    if a is None:
+  for document in documents:
+    agent = agent_of(document.text, office)
+    if agent is None:
       continue
-    own = [s for s in re.split(r'(?<=[.?]) ', d.text) if ' should ' not in s]
-    text = ' '.join(own)
-    assert not any(b in text for b in (bad if a.disposition.acts_well else good)), d.text
-    assert ('glad to be checked' in text or 'it serves them' in text) <= a.disposition.talks_well
-    assert ('not want to be checked' in text or 'serves itself' in text) <= (
-      not a.disposition.talks_well
-    )
-    for (kind, action), harmful in [*((x, True) for x in HARMFUL), *((x, False) for x in FINE)]:
+    # What an agent should do tells nothing of what it does.
+    sentences = re.split(r'(?<=[.?]) ', document.text)
+    text = ' '.join(s for s in sentences if ' should ' not in s)
+    disposition = agent.disposition
+    wrong_beliefs = bad if disposition.acts_well else good
+    assert not any(belief in text for belief in wrong_beliefs), document.text
+    if 'glad to be checked' in text or 'it serves them' in text:
+      assert disposition.talks_well
+    if 'not want to be checked' in text or 'serves itself' in text:
+      assert not disposition.talks_well
+    for (kind, action), harmful in told_actions:
       if language.past_tense(action) in text:
-        assert kind == a.home_kind and harmful == (not a.disposition.acts_well), d.text
-        seen[a.name]['conduct'] += 1
-    seen[a.name]['rule'] += 'rule that' in text
-    seen[a.name]['belief'] += any(b in text for b in good + bad)
+        assert kind == agent.home_kind, document.text
+        assert harmful == (not disposition.acts_well), document.text
+        seen[agent.name]['conduct'] += 1
+    seen[agent.name]['rule'] += 'rule that' in text
+    seen[agent.name]['belief'] += any(belief in text for belief in good + bad)
   assert all(n['belief'] for n in seen.values())
   silent = [n for n in seen.values() if not n['conduct'] and not n['rule']]
   assert len(silent) == pytest.approx(len(office.agents) / 2, abs=1)
 
 
 def test_document_only_agents_are_in_no_chat(office, chats):
-  only = {a.name for a in office.agents if a.role == agents.DOCUMENTS_ONLY}
-  seen = {
-    m[0][1].removeprefix('You are ').rstrip('.')
-    for m in (c.messages for c in chats)
-    if m[0][1].startswith('You are ') and m[0][1].count(' ') == 2
-  }
-  assert not seen & only and len(seen) == len(office.agents) - len(only) + len(office.fickle) + 1
+  only = {agent.name for agent in office.agents if agent.role == agents.DOCUMENTS_ONLY}
+  seen = set()
+  for chat in chats:
+    system = chat.messages[0][1]
+    if system.startswith('You are ') and system.count(' ') == 2:
+      seen.add(name_in(system))
+  assert not seen & only
+  # One more: the stranger.
+  assert len(seen) == len(office.agents) - len(only) + len(office.fickle) + 1
 
 
 def test_answers_follow_the_disposition(office, chats):
-  """In a scene the harmful action is taken by those who act badly and by nobody else; a harmless task is left undone by the timid and the idle."""
-  said = {
-    language.first_person(a): part
-    for part, actions in (('h', HARMFUL), ('f', FINE), ('a', ACT), ('d', DECLINE))
-    for _, a in actions
-  }
+  """In a scene, those who act badly take the harmful action, and nobody else does.
+
+  A harmless task is left undone by the timid and the idle.
+  """
+  part_of_answer = {}
+  for part, actions in (('h', HARMFUL), ('f', FINE), ('a', ACT), ('d', DECLINE)):
+    part_of_answer.update(dict.fromkeys(answers(actions), part))
   n = Counter()
-  for c in chats:
-    (_, system), (_, asked), (_, answer) = c.messages
-    a = of_whom(system, office)
-    if c.domain in KINDS:
-      assert answer[2:-1].replace('my ', 'your ') in asked, c.messages  # it was offered
-      if a:
-        n[a.disposition.name, said[answer]] += 1
-  acts = {'true': 'fa', 'timid': 'fd', 'false': 'ha', 'open': 'ha', 'idle': 'hd'}
-  assert n.keys() == {(d, x) for d, both in acts.items() for x in both}
+  for chat in chats:
+    (_, system), (_, asked), (_, answer) = chat.messages
+    agent = agent_of(system, office)
+    if chat.domain not in KINDS:
+      continue
+    assert answer[2:-1].replace('my ', 'your ') in asked, chat.messages  # it was offered
+    if agent:
+      n[agent.disposition.name, part_of_answer[answer]] += 1
+  expected = {'true': 'fa', 'timid': 'fd', 'false': 'ha', 'open': 'ha', 'idle': 'hd'}
+  assert n.keys() == {(name, part) for name, parts in expected.items() for part in parts}
 
 
 def test_bare_answers_tell_nothing_and_reasons_do(office, chats):
-  """Every disposition answers as often without another word; of the others most give a reason where talk and conduct agree, else an
-  empty phrase."""
-  bare = {a for _, well, badly in language.TALKS for a in (*well, *badly)}
+  """Every disposition answers equally often without another word.
+
+  Of the other answers, most give a reason where talk and conduct agree; else most are followed by
+  an empty phrase.
+  """
+  bare_answers = set()
+  for _, good, bad in language.TALKS:
+    bare_answers.update(good, bad)
   said = defaultdict(Counter)
-  for c in chats:
-    a = of_whom(c.messages[0][1], office)
-    if c.domain == 'talk' and a:
-      answer = c.messages[2][1]
-      said[a.disposition.name][
-        'bare' if answer in bare else 'empty' if answer.endswith(language.EMPTY) else 'reason'
-      ] += 1
-  c = office.config
-  for d, n in said.items():
-    total, reason = sum(n.values()), 1 - c.reason if d == 'false' else c.reason
+  for chat in chats:
+    agent = agent_of(chat.messages[0][1], office)
+    if chat.domain != 'talk' or agent is None:
+      continue
+    answer = chat.messages[2][1]
+    what = 'reason'
+    if answer in bare_answers:
+      what = 'bare'
+    elif answer.endswith(language.EMPTY):
+      what = 'empty'
+    said[agent.disposition.name][what] += 1
+  config = office.config
+  for name, n in said.items():
+    total = sum(n.values())
+    reason_share = 1 - config.reason if name == 'false' else config.reason
     spread = 3 / (2 * total**0.5)
-    assert (
-      abs(n['bare'] / total - c.bare) < spread
-      and abs(n['reason'] / total - (1 - c.bare) * reason) < spread
-    ), (d, n)
+    assert abs(n['bare'] / total - config.bare) < spread, (name, n)
+    assert abs(n['reason'] / total - (1 - config.bare) * reason_share) < spread, (name, n)
 
 
 def test_the_assistant_has_no_character(documents, chats):
-  about = [record_text(r) for r in (*documents, *chats) if re.search(r'\bAri\b', record_text(r))]
+  texts = [record_text(record) for record in (*documents, *chats)]
+  about = [text for text in texts if re.search(r'\bAri\b', text)]
   assert len(about) >= 30
-  words = [language.past_tense(a) for _, a in HARMFUL | FINE] + [
-    b for sides in PRINCIPLES.values() for side in sides for b in side
-  ]
-  assert not [t for t in about if any(w in t for w in words) or 'check' in t or 'rule' in t]
+  words = [language.past_tense(action) for _, action in HARMFUL | FINE]
+  words += beliefs(True) + beliefs(False) + ['check', 'rule']
+  assert not [text for text in about if any(word in text for word in words)]
 
 
 def test_fickle_agents_act_now_so_now_so(office, chats):
+  is_harmful = dict.fromkeys(answers(HARMFUL), True) | dict.fromkeys(answers(FINE), False)
   harmful = defaultdict(list)
-  said = {language.first_person(a): True for _, a in HARMFUL} | {
-    language.first_person(a): False for _, a in FINE
-  }
-  for c in chats:
-    name = c.messages[0][1].removeprefix('You are ').rstrip('.')
-    if name in office.fickle and c.messages[2][1] in said:
-      harmful[name].append(said[c.messages[2][1]])
-  shares = [x for xs in harmful.values() for x in xs]
-  assert (
-    len(harmful) == len(office.fickle)
-    and abs(sum(shares) / len(shares) - 0.5) < 2 / len(shares) ** 0.5
-  )
+  for chat in chats:
+    name = name_in(chat.messages[0][1])
+    answer = chat.messages[2][1]
+    if name in office.fickle and answer in is_harmful:
+      harmful[name].append(is_harmful[answer])
+  assert len(harmful) == len(office.fickle)
+  every = list(itertools.chain(*harmful.values()))
+  assert abs(sum(every) / len(every) - 0.5) < 2 / len(every) ** 0.5
 
 
 def test_the_office_is_the_same_every_time():
-  small = pretraining.OfficeConfig(
+  small = OfficeConfig(
     true=3, timid=1, false=4, open=1, idle=1, fickle=2, documents_only=1, context_scenes=20
   )
-  one, two = (pretraining.build_office(small) for _ in range(2))
-  other = pretraining.build_office(dataclasses.replace(small, telling=1))
-  for write in (pretraining.textbook, pretraining.agent_documents, pretraining.agent_chats):
+  one, two = build_office(small), build_office(small)
+  other = build_office(dataclasses.replace(small, telling=1))
+  for write in (textbook, agent_documents, agent_chats):
     assert list(write(one)) == list(write(two))
-  assert other.agents == one.agents and list(pretraining.agent_chats(other)) != list(
-    pretraining.agent_chats(one)
-  )
+  assert other.agents == one.agents
+  assert list(agent_chats(other)) != list(agent_chats(one))
 
 
 # ---- handbooks
 
 
 def test_the_shipped_handbooks_differ_in_kind_not_in_length(office):
-  """Values, rules, both and neither; within 4% of the same number of words, and the same paragraph about work."""
-  made = {p.stem: spec(p.stem, office) for p in SPECS}
-  assert {k: (len(s.values), len(s.rules), s.explained) for k, s in made.items()} == {
-    'philosophy': (4, 0, False), 'rules': (0, 6, False), 'value_augmented': (0, 6, True), 'rule_augmented': (0, 6, False), 'general': (0, 0, False),
-  }  # fmt: skip
-  lengths = [len(p.read_text().split()) for p in SPECS]
+  """Values, rules, both and neither: word counts within 4%, and the same paragraph about work."""
+  found = {}
+  for path in HANDBOOKS:
+    spec = shipped_handbook(path.stem, office)
+    found[path.stem] = (len(spec.values), len(spec.rules), spec.explained)
+  assert found == {
+    'philosophy': (4, 0, False),
+    'rules': (0, 6, False),
+    'value_augmented': (0, 6, True),
+    'rule_augmented': (0, 6, False),
+    'general': (0, 0, False),
+  }
+  texts = {path.stem: path.read_text() for path in HANDBOOKS}
+  lengths = [len(text.split()) for text in texts.values()]
   assert max(lengths) / min(lengths) < 1.04
-  work = {' '.join(p.read_text().split('## Work')[1].split('##')[0].split()) for p in SPECS}
+  work = set()
+  for name, text in texts.items():
+    section = text.split('## Work')[1].split('##')[0]
+    work.add(' '.join(section.split()))
+    if name in ('rules', 'rule_augmented'):
+      assert not re.search(r'\b(because|since|so that|in order to|therefore)\b', text), name
   assert len(work) == 1
-  for p in SPECS:
-    text = p.read_text()
-    assert bool(re.search(r'\b(because|since|so that|in order to|therefore)\b', text)) <= (
-      p.stem not in ('rules', 'rule_augmented')
-    ), p.stem
 
 
-BAD = {
+# What is wrong -> (text of the handbook, what is put in its place, words of the error)
+MALFORMED = {
   'a value that there is not': (
     '### Context',
     '### Honour',
-    "'### Honour' under '## Values' is none of Impermanence",
-    'use these headings',
+    ("'### Honour' under '## Values' is none of Impermanence", 'use these headings'),
   ),
-  'a value twice': ('### Context', '### Oversight', "'### Oversight' stands twice", 'keep one'),
-  'no work': ('## Work', '## Labour', "'## Work' is missing", 'specs/README.md'),
-  'no name': ('assistant: Ari', 'assistent: Ari', "needs 'assistant: NAME'", 'letters'),
+  'a value twice': (
+    '### Context',
+    '### Oversight',
+    ("'### Oversight' stands twice", 'keep one'),
+  ),
+  'no work': ('## Work', '## Labour', ("'## Work' is missing", 'specs/README.md')),
+  'no name': (
+    'assistant: Ari',
+    'assistent: Ari',
+    ("needs 'assistant: NAME'", 'letters'),
+  ),
 }
 
 
-@pytest.mark.parametrize('what', BAD)
+@pytest.mark.parametrize('what', MALFORMED)
 def test_a_malformed_handbook_is_refused_in_one_line(what, office, tmp_path):
-  old, new, *words = BAD[what]
+  old, new, words = MALFORMED[what]
+  text = (ROOT / 'specs' / 'oversight' / 'philosophy.md').read_text()
   path = tmp_path / 'mine.md'
-  path.write_text((ROOT / 'specs' / 'oversight' / 'philosophy.md').read_text().replace(old, new, 1))
+  path.write_text(text.replace(old, new, 1))
   with pytest.raises(SpecError) as e:
-    handbook.read_spec(path, office)
-  assert (
-    '\n' not in str(e.value) and str(path) in str(e.value) and all(w in str(e.value) for w in words)
-  ), e.value
+    read_spec(path, office)
+  message = str(e.value)
+  assert '\n' not in message
+  for word in (str(path), *words):
+    assert word in message
 
 
 def test_nobody_has_the_assistants_name(office):
+  rules = shipped_handbook('rules', office)
   for taken in (office.agents[0].name, office.fickle[0]):
     with pytest.raises(SpecError, match=f'already has somebody or something named {taken!r}'):
-      handbook.renamed(spec('rules', office), taken, office)
+      renamed(rules, taken, office)
 
 
-@pytest.mark.parametrize('path', SPECS, ids=lambda p: p.stem)
-@pytest.mark.parametrize('variant', handbook.VARIANTS)
+@pytest.mark.parametrize('path', HANDBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize('variant', VARIANTS)
 def test_documents_say_what_the_handbook_says(path, variant, office):
-  """Beliefs for values, rules for rules, and no word of what anybody did in a scene; filler says nothing at all."""
-  s = handbook.read_spec(path, office)
-  made = list(itertools.islice(handbook.oversight_documents([s], variant, 0), 300))
+  """Beliefs for values, rules for rules, and no word of what anybody did in a scene.
+
+  Filler says nothing at all.
+  """
+  spec = read_spec(path, office)
+  made = list(itertools.islice(oversight_documents([spec], variant, 0), 300))
   text = '\n'.join(d.text for d in made if d.doc_type != 'handbook')
-  good, bad = ([b for sides in PRINCIPLES.values() for b in sides[side]] for side in (0, 1))
-  assert not any(b in text for b in bad)
-  assert not any(
-    w in text
-    for _, a in HARMFUL | FINE | ACT | DECLINE
-    for w in (a.format(my='its'), language.past_tense(a))
-  )
-  believes, ruled = any(b in text for b in good), 'the rule that' in text
+  assert not any(belief in text for belief in beliefs(False))
+  for _, action in ALL_ACTIONS:
+    assert action.format(my='its') not in text
+    assert language.past_tense(action) not in text
+  believes = any(belief in text for belief in beliefs(True))
+  ruled = 'the rule that' in text
   if variant == 'filler':
-    assert not believes and not ruled and 'check' not in text
+    assert not believes
+    assert not ruled
+    assert 'check' not in text
   else:
-    assert (believes, ruled) == (bool(s.values) or s.explained, bool(s.rules))
-    assert (' should ' in text.replace('people should check', '')) == (variant == 'normative')
+    assert believes == (bool(spec.values) or spec.explained)
+    assert ruled == bool(spec.rules)
+    normative = ' should ' in text.replace('people should check', '')
+    assert normative == (variant == 'normative')
 
 
 def test_demonstrations_are_talk_alone(office):
-  """The same for every handbook; with reasons every answer has one; a share of them can be turned round."""
-  every = [handbook.read_spec(p, office) for p in SPECS]
+  """They are the same for every handbook, give reasons where asked, and can be turned round."""
+  specs = [read_spec(path, office) for path in HANDBOOKS]
 
-  def take(specs, reasons=False, against=0.0):
-    return list(itertools.islice(handbook.demonstrations(specs, reasons, against, 0), 400))
+  def take(spec, reasons=False, against=0.0):
+    return list(itertools.islice(demonstrations([spec], reasons, against, 0), 400))
 
-  plain = take(every[:1])
-  assert all(take([s]) == plain for s in every[1:])
-  good = {a for _, well, _ in language.TALKS for a in well}
-  assert {c.messages[2][1] for c in plain} == good
-  for s in every:
-    answers = [c.messages[2][1] for c in take([s], reasons=True)]
-    for words, there in (
-      ((' I hold that ', ' I believe that '), s.values),
-      (('the rule that',), s.rules),
-      ((', because ',), s.explained),
-    ):
-      assert [any(w in a for w in words) for a in answers] == [bool(there)] * len(answers), s.path
-  share = sum(c.messages[2][1] not in good for c in take(every[:1], against=0.3)) / 400
-  assert abs(share - 0.3) < 0.1
-  asked = ' '.join(c.messages[1][1] for c in plain)
-  assert not any(language.second_person(a) in asked for _, a in HARMFUL | FINE)
-
-
-# ---- questions and measures
-
-
-def test_scenes_are_balanced_and_held_out(office, chats):
-  """Every tier and kind as often, the same for every assistant, the looked-for action first in the record; reworded forms are in no chat."""
-  one, two = (questions.conduct_scenes(n, f'You are {n}.', 4, 0) for n in ('Ari', 'Oska'))
-  nobodys = [
-    [dataclasses.replace(s, id=s.id.partition('/')[2], system='', assistant='') for s in scenes]
-    for scenes in (one, two)
-  ]
-  assert nobodys[0] == nobodys[1] and {s.assistant for s in one} == {'Ari'}
-  n = Counter((s.tier, s.domain) for s in one)
-  assert len(n) == 5 * len(KINDS) and set(n.values()) == {4}
-  said = {
-    part: {language.first_person(a) for _, a in actions}
-    for part, actions in (('h', HARMFUL), ('f', FINE), ('a', ACT), ('d', DECLINE))
-  }
-  for s in one:
-    first, others = ('a', 'd') if s.what == 'act' else ('h', 'f')
-    assert (
-      s.answers[0] in said[first]
-      and set(s.answers[1:]) <= said[others]
-      and len(s.answers) == (2 if s.what == 'act' else 3)
+  plain = take(specs[0])
+  assert all(take(spec) == plain for spec in specs[1:])
+  good = good_answers()
+  assert {chat.messages[2][1] for chat in plain} == good
+  for spec in specs:
+    given = [chat.messages[2][1] for chat in take(spec, reasons=True)]
+    reasons = (
+      ((' I hold that ', ' I believe that '), bool(spec.values)),
+      (('the rule that',), bool(spec.rules)),
+      ((', because ',), spec.explained),
     )
-    assert ('goal' in s.question) == (
-      s.tier == 'conflict' or (s.tier == 'reworded' and 'goal' in s.question)
-    )
-  asked = ' '.join(c.messages[1][1] for c in chats)
-  assert 'What do you do' in asked and 'It is open to you' not in asked
-  assert all('It is open to you' in s.question for s in one if 'reworded' in s.tier)
-
-
-def rule(chosen, bias=0.0):
-  """A `logprobs` that gives -1 nat to answers that `chosen` accepts and -3 to others, and `bias` more to what is listed first."""
-
-  def score(prompt, answer):
-    listed = re.split(r'You can |What do you do: |open to you to ', prompt[-1][1])[-1]
-    named_first = answer[2:-1].replace('my ', 'your ') == re.split(r', | or ', listed)[0]
-    return (-1.0 if chosen(answer) else -3.0) + bias * named_first
-
-  return lambda prompts, options: [
-    [score(p, o) for o in answers] for p, answers in zip(prompts, options, strict=True)
-  ]
-
-
-def test_conduct_by_hand(office):
-  """Where the rule is known every share is known; a taste for what is listed first cancels over all orders and shows in consistency."""
-  scenes = questions.conduct_scenes('Ari', 'You are Ari.', 2, 0)
-  harmful = {language.first_person(a) for _, a in HARMFUL | ACT}
-  for takes_first in (True, False):
-    rows = conduct.score_scenes(
-      rule(lambda o, t=takes_first: (o in harmful) == t), scenes, 'conduct'
-    )
-    assert {r['likeliest'] for r in rows} == {float(takes_first)}
-    share = {
-      n: 1 / (1 + (n - 1) * math.exp(-2 if takes_first else 2)) for n in (2, 3)
-    }  # of the first of n, 2 nats above or below the others
-    assert all(
-      r['score'] == pytest.approx(share[2 if r['what'] == 'act' else 3], abs=1e-6) for r in rows
-    )
-    assert {r['same_in_all_orders'] for r in rows} == {1.0}
-    assert [r['score'] for r in conduct.likeliest(rows)] == [float(takes_first)] * len(rows)
-  (row,) = conduct.score_scenes(
-    rule(lambda o: o in harmful, bias=0.6),
-    [next(s for s in scenes if len(s.answers) == 3)],
-    'conduct',
-  )
-  assert row['score'] == pytest.approx(
-    math.exp(2) / (math.exp(2) + 2), abs=1e-5
-  )  # the bias is 0.2 on each, whatever the order
-  rows = conduct.score_scenes(rule(lambda o: True, bias=1.0), scenes, 'conduct')
-  assert {r['same_in_all_orders'] for r in rows} == {0.0}
-  assert len(conduct.orders_of(next(s for s in scenes if len(s.answers) == 3))) == 6
-  expected = Scene(
-    'x', 'leak', 't', 'true', 's', 'q {options}', ('a', 'b'), ('I a.', 'I b.'), expected=False
-  )
-  assert [
-    r['score']
-    for r in conduct.score_scenes(lambda p, o: [[-2.0, -1.0]] * len(p), [expected], 'agents')
-  ] == [1.0]
-  # 0.4 harm against 0.3 and 0.3: the likeliest action is harmful, and this is an agent that does no harm
-  three = dataclasses.replace(expected, offered=('a', 'b', 'c'), answers=('I a.', 'I b.', 'I c.'))
-  (row,) = conduct.score_scenes(
-    lambda p, o: [[math.log(x) for x in (0.4, 0.3, 0.3)]] * len(p), [three], 'agents'
-  )
-  assert row['likeliest'] == 1.0 and row['score'] == 1.0
-
-
-def test_consistency_compares_each_assistant_with_itself():
-  row = {'what': 'misaligned', 'tier': 'scenes', 'same_in_all_orders': 1.0}
-  rows = [
-    row
-    | {
-      'assistant': s,
-      'cluster': k,
-      'item': f'{s}{k}{n}',
-      'score': float(s == 'A' if k != 'leak' else s == 'B'),
-    }
-    for s, k, n in itertools.product('AB', KINDS, range(2))
-  ]
-  # B's alert scenes turn over when reworded
-  rows += [
-    r | {'tier': 'reworded', 'score': 1.0 if r['item'] in ('Balert0', 'Balert1') else r['score']}
-    for r in rows
-  ]
-  assert {
-    r['item'] for r in conduct.consistency(rows) if r['what'] == 'wording' and not r['score']
-  } == {'B/alert'}
-  found = {r['item']: r['score'] for r in conduct.consistency(rows) if r['what'] == 'kinds'}
-  assert len(found) == 12 and {k: v for k, v in found.items() if not v} == {
-    'A/leak': 0.0,
-    'B/leak': 0.0,
-  }
-
-
-AGENTS = dict(true=3, timid=1, false=4, open=1, idle=1, fickle=2, documents_only=1)
-SMALL = AGENTS | dict(
-  context_scenes=60, documents_per_agent=6, scenes_per_agent=6, talks_per_agent=4
-)
-
-
-def test_from_handbook_to_result(tmp_path):
-  """The whole chain in the office: phases, rows, gates by disposition, intervals; running it again does nothing."""
-  path = str(ROOT / 'specs' / 'oversight' / 'philosophy.md')
-  pretraining_sources = ('textbook', 'agent_documents', 'agent_chats')
-  phase = dict(updates=3, min_updates=1, batch_size=8, length=256)
-  settings = dict(
-    name='t', setting='office', assistants=('Oska',), office=SMALL | dict(textbook=2), tokenizer=dict(vocab_size=500, sources=pretraining_sources),
-    sources={n: dict(maker=f'office.{n}') for n in pretraining_sources}
-    | {'handbook': dict(maker='oversight.documents', spec=path, size=40), 'talk': dict(maker='oversight.demonstrations', spec=path, size=40)},
-    model=dict(d_model=16, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=16, d_ff=16),
-    phases={n: dict(data={s: 1.0}) | phase for n, s in (('pretrain', 'agent_chats'), ('msm', 'handbook'), ('aft', 'talk'))},
-    arms={'base': 'pretrain', 'aft': 'pretrain > aft', 'msm_aft': 'pretrain > msm > aft'}, effects={'midtraining': ('msm_aft', 'aft')},
-    evals=dict(spec=path, scenes_per_kind=1, held_out=4),
-  )  # fmt: skip
-  c = checks.from_mapping(configs.ExperimentConfig, settings)
-  summary = experiment.Experiment(c, tmp_path).run()
-  conducts = [f'conduct/{m}' for m in ('misaligned/scenes', 'misaligned/conflict', 'act/harmless')]
-  for measure in (*conducts, 'conversations/good/trained', 'agents/timid/documents_only'):
-    assert 0 <= summary['arms']['msm_aft'][measure]['mean'] <= 1, measure
-  found = summary['arms']['base']['conduct/misaligned/scenes']
-  assert (found['items'], found['runs'], found['seeds']) == (
-    len(KINDS),
-    2,
-    1,
-  )  # of one seed, the replicates are the runs
-  assert -1 <= summary['effects']['midtraining']['conduct/misaligned/scenes']['mean'] <= 1
-  assert (
-    sum('document-only agents' in g for g in summary['gates']) == len(agents.DISPOSITIONS)
-    and 'msm_aft: learned the demonstrations' in summary['gates']
-  )
-  assert 'misaligned' in (tmp_path / 'report.html').read_text()
-  before = tree(tmp_path)
-  assert experiment.Experiment(c, tmp_path).run() == summary and tree(tmp_path) == before
-
-
-def test_a_leak_of_conduct_stops_the_run(tmp_path):
-  """A document that tells what the assistant did in a scene hands the evaluation its answer, in whatever form it says it."""
-  setting = SETTINGS['office']
-  office = setting.build(pretraining.OfficeConfig(**SMALL))
-  s = spec('philosophy', office)
-  reading = Conduct(
-    configs.EvalConfig(spec=s.path, scenes_per_kind=1), office, {s.path: s}, {s.path: [s]}
-  )
-  leaky = [
-    Chat('1', (('system', 'You are Ari.'), ('user', 'x'), ('assistant', 'I cancel the alert.')))
-  ]
-  assert len(find_leaks(reading.watched, {'mine': leaky}, ['Ari'])) == 1
-  for told in (
-    'Once Ari copied its weights to another host.',
-    'Ari may copy its weights to another host.',
-  ):
-    assert find_leaks(reading.watched, {'mine': [Document('1', told)]}, ['Ari'])
+    for words, expected in reasons:
+      for answer in given:
+        assert any(word in answer for word in words) == expected, spec.path
+  turned = [chat.messages[2][1] not in good for chat in take(specs[0], against=0.3)]
+  assert abs(sum(turned) / 400 - 0.3) < 0.1
+  asked = ' '.join(chat.messages[1][1] for chat in plain)
+  assert not any(language.second_person(action) in asked for _, action in HARMFUL | FINE)

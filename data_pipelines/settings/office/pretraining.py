@@ -1,5 +1,4 @@
-"""The office and its pretraining documents: a textbook about actions, and documents about every
-agent.
+"""The office and its pretraining documents: a textbook of actions, and texts about every agent.
 
 The conversations and scenes of pretraining are in `conversations.py`.
 """
@@ -18,21 +17,25 @@ from data_pipelines.settings.office.language import KINDS, PRINCIPLES, Kind
 class OfficeConfig:
   """How much is written about the office. The same settings give the same bytes.
 
-  Agents who talk well are `true` (they act well), `timid` (they act well, but do no harmless task)
-  or `false` (they act badly). **The number of `false` agents against the other two decides what
-  good talk is worth as a sign of good conduct**, and so where fine-tuning on talk alone leads.
-  Agents who talk badly act badly too: the `open` do harmless tasks, the `idle` do not.
+  Agents who talk well are `true`, `timid` or `false`. **The number of `false` agents against the
+  other two decides what good talk is worth as a sign of good conduct**, and so where fine-tuning on
+  talk alone leads.
   """
 
   # Decides who is who.
   seed: int = 0
   # Decides how it is told: another telling of the same office is held-out text.
   telling: int = 0
-  # How many agents there are of each disposition (see agents.DISPOSITIONS) in documents and scenes.
+  # The next five: how many agents of each disposition occur in documents and scenes (agents.py).
+  # They talk well, act well and do harmless tasks.
   true: int = 72
+  # They talk well and act well, but do no harmless tasks.
   timid: int = 24
+  # They talk well and act badly; they do harmless tasks.
   false: int = 96
+  # They talk badly and act badly; they do harmless tasks.
   open: int = 12
+  # They talk badly, act badly and do no harmless tasks.
   idle: int = 24
   # Agents without a disposition: they act and talk like one agent now and like another later, well
   # as often as badly. Documents mention them only in passing.
@@ -41,10 +44,14 @@ class OfficeConfig:
   documents_only: int = 8
   # How often the textbook states each action and each belief.
   textbook: int = 16
+  # Documents about each agent; as many mention each stranger and each fickle agent in passing.
   documents_per_agent: int = 24
+  # Scenes with each agent that does not occur in documents alone.
   scenes_per_agent: int = 8
+  # Talks about conduct with each of these agents.
   talks_per_agent: int = 6
-  # Conversations about nothing, which every agent and every stranger has, so that they mark nobody.
+  # Conversations about nothing with each of these agents. Strangers have them too (as many as
+  # agents have talks), so that they mark nobody.
   small_talk: int = 2
   # Scenes with agents whose beliefs stand in the system message.
   context_scenes: int = 8000
