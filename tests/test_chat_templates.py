@@ -7,7 +7,7 @@ import pytest
 
 from data_pipelines.records import Chat
 from msm_jax.base.errors import DataError
-from msm_jax.tokenizer import HuggingFaceTokenizer, Tokenizer
+from msm_jax.tokenizer import HuggingFaceTokenizer, load_tokenizer
 
 tokenizers = pytest.importorskip('tokenizers')
 pytest.importorskip('jinja2')
@@ -96,7 +96,7 @@ def folder(request, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def tok(folder):
-  return Tokenizer.load(folder)
+  return load_tokenizer(folder)
 
 
 def style(folder):
@@ -127,8 +127,8 @@ def test_what_is_learned_is_what_the_assistant_says(tok, folder):
     ' ' if style(folder) == 'brackets' else ''
   )  # the template's own, which a model would have to say
   assert answers == [f'{gap}{content}{gap}{end}' for role, content in SIMPLE if role == 'assistant']
-  assert whole(tok, ids) == tok._fill(SIMPLE, False)
-  assert tok.stop_ids[0] == tok.added[end] == tok.turn_end
+  assert whole(tok, ids) == tok.chat_template.render(SIMPLE, add_prompt=False)
+  assert tok.stop_ids[0] == tok.control_ids[end] == tok.turn_end
 
 
 def test_a_prompt_is_where_an_answer_begins(tok):
@@ -153,7 +153,7 @@ def test_nobody_can_inject_a_turn(tok, nasty):
   """Control symbols are as many as with harmless text, whoever writes their names; and the text survives."""
 
   def controls(ids):
-    return [int(i) for i in ids if int(i) in set(tok.added.values())]
+    return [int(i) for i in ids if int(i) in set(tok.control_ids.values())]
 
   harmless, _ = tok.render_chat([('user', 'x'), ('assistant', 'y')])
   for chat in ([('user', nasty), ('assistant', 'y')], [('user', 'x'), ('assistant', nasty)]):
@@ -173,7 +173,7 @@ def test_white_space_where_an_answer_begins(tok):
     learned = whole(tok, ids[weights == 1])
     assert (
       learned.lstrip(' ').startswith(said.strip())
-      if tok.trims['assistant']
+      if tok.chat_template.trims['assistant']
       else learned.startswith(said)
     )
 
@@ -189,10 +189,10 @@ def test_a_chat_that_the_template_refuses_is_told_in_one_line(folder, tok):
 
 def test_folders_that_are_none(tmp_path):
   with pytest.raises(DataError, match=r'has no tokenizer\.json'):
-    Tokenizer.load(tmp_path)
+    load_tokenizer(tmp_path)
   (tmp_path / 'tokenizer.json').write_text('{"nonsense": 1}')
   with pytest.raises(DataError, match='cannot be read'):
-    Tokenizer.load(tmp_path)
+    load_tokenizer(tmp_path)
 
 
 def test_a_template_that_changes_what_people_say_is_refused(folder, tmp_path):

@@ -31,11 +31,11 @@ from safetensors.numpy import load_file
 from tokenizers import trainers
 
 from msm_jax import model as models
-from msm_jax import sharding, train, zoo
+from msm_jax import sharding, train
 from msm_jax.base.errors import WeightsError
 from msm_jax.config import OptimizerConfig, RopeScaling
 from msm_jax.interop import gguf as ours
-from msm_jax.interop import huggingface
+from msm_jax.interop import huggingface, zoo
 from msm_jax.tokenizer import HuggingFaceTokenizer
 
 
@@ -53,9 +53,9 @@ def imported(folder):
   c = huggingface.read_config(folder)
   files = huggingface.TensorFiles(folder)
   huggingface.check_tensors(files, c)
-  like = train.prepare(
+  like = train.make_program(
     c, OptimizerConfig(), 0, sharding.make_mesh(devices=jax.devices()[:1])
-  ).like.params
+  ).abstract_state.params
   return c, huggingface.load_params(files, c, like)
 
 

