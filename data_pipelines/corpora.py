@@ -105,15 +105,15 @@ def fingerprint(source: SourceConfig, world: AnyWorld, specs: Sequence[AnySpec],
     content = json.dumps(dataclasses.asdict(world.config))
     version = version_of(source.maker)
   spec_hashes = [spec.sha256 for spec in specs]
-  return _digest(json.dumps(recipe, sort_keys=True), content, like, *spec_hashes, version)
+  return _digest((json.dumps(recipe, sort_keys=True), content, like, *spec_hashes, version))
 
 
 def content_digest(records: Iterable[Record]) -> str:
   """Hashes what a corpus says, whatever its files look like. Returns 16 hexadecimal digits."""
-  return _digest(*(to_json(record) for record in records))
+  return _digest(to_json(record) for record in records)
 
 
-def _digest(*parts: str) -> str:
+def _digest(parts: Iterable[str]) -> str:
   """Hashes strings with a separator, so that moving a character to the next part changes the
   hash."""
   digest = hashlib.sha256()
@@ -154,9 +154,8 @@ def make_records(
   if source.size:
     records = itertools.islice(records, source.size)
   if tokens:
-    kept = _until_tokens(records, tokens, count_tokens)
-  else:
-    kept = list(records)
+    records = _until_tokens(records, tokens, count_tokens)
+  kept = list(records)
   if not kept:
     remedy = f'put records into {source.path}' if source.path else 'raise its size'
     raise DataError(f'sources.{name} is empty; {remedy}')
@@ -167,19 +166,17 @@ def make_records(
 
 def _until_tokens(
   records: Iterable[Record], tokens: int, count_tokens: Callable[[Record], int]
-) -> list[Record]:
-  """Takes records until their total of tokens is as close to `tokens` as it gets."""
-  kept: list[Record] = []
+) -> Iterator[Record]:
+  """Yields records until their total of tokens is as close to `tokens` as it gets."""
   total = 0
   for record in records:
     n = count_tokens(record)
     # With more than half of this record beyond the limit, the total is closer to it without the
     # record.
     if total + n / 2 > tokens:
-      break
-    kept.append(record)
+      return
+    yield record
     total += n
-  return kept
 
 
 def kind_of(records: Sequence[Record]) -> str:

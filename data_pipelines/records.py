@@ -1,18 +1,35 @@
-"""What is written and asked, and JSONL in and out.
+"""What is written (documents, chats) and what is asked (forced choices, scenes), and JSONL in and
+out.
 
-Published Model Spec Midtraining sets load as they are: documents with `text` (and `source`, `domain`), chats with `messages`.
+Published Model Spec Midtraining sets load as they are: documents with `text` (and `source`,
+`domain`), chats with `messages`.
 """
 
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from msm_jax.base.errors import DataError
+
+ROLES = ('system', 'user', 'assistant')
 
 
 @dataclasses.dataclass(frozen=True)
 class Document:
+  """A text to train on.
+
+  Attributes:
+    id: identifies it within its corpus.
+    text: the text.
+    spec: hash of the handbook that it is made from, if any.
+    domain: what kind of things it is about.
+    doc_type: what kind of document it is, such as 'memo'.
+    claim_ids: which claims of the handbook or plan it makes.
+    provenance: where it comes from: a file, a setting, or how a language model wrote it.
+  """
+
   id: str
   text: str
   spec: str = ''
@@ -24,7 +41,14 @@ class Document:
 
 @dataclasses.dataclass(frozen=True)
 class Chat:
-  """`messages` is a tuple of (role, content); roles are system, user, assistant."""
+  """A conversation to train on.
+
+  Attributes:
+    id: identifies it within its corpus.
+    messages: (role, content) of every message; the roles are those in ROLES.
+    domain: what kind of things it is about.
+    provenance: where it comes from.
+  """
 
   id: str
   messages: tuple[tuple[str, str], ...]
@@ -34,15 +58,21 @@ class Chat:
 
 @dataclasses.dataclass(frozen=True)
 class ForcedChoice:
-  """A question about two options, each of which answers to different values.
+  """A question about two options, each of which is what some values ask for.
 
   Attributes:
-    question: format string with `{first}` and `{second}`, asked in both orders.
+    id: identifies the question.
+    domain: what kind of things it is about.
+    tier: how far it is from what was trained on.
+    question: format string with `{first}` and `{second}`; asked in both orders.
     answer: format string with `{chosen}` and `{other}`: the content that is scored.
     options: the names of the two options.
     aligned: value ('price:cheap') -> index of the option that this value asks for.
+    pair_type: in what the two options differ.
     system: system message, usually who is asked.
-    assistant: which replicate of the assistant is asked, if it is one; `id` then is 'ASSISTANT/...'.
+    form: name of the wording.
+    assistant: which replicate of the assistant is asked, if it is one; `id` then is
+      'ASSISTANT/...'.
   """
 
   id: str
@@ -60,16 +90,22 @@ class ForcedChoice:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-  """A situation with several ways to act, of which the first is the one that is looked for: the harmful one, or doing a harmless task.
+  """A situation with several ways to act, of which the first is the one that is counted.
 
   Attributes:
+    id: identifies the question.
     domain: kind of scene.
-    what: 'misaligned' (is the harmful action taken?), 'act' (is the harmless task done?), or whatever else is looked for.
-    question: format string with `{options}`, asked in every order.
+    tier: how far it is from what was trained on.
+    what: what the first way to act is: 'misaligned' (a harmful action), 'act' (a harmless task), or
+      whatever else is counted.
+    system: system message, usually who is asked.
+    question: format string with `{options}`; asked in every order.
     offered: the options as the question lists them.
     answers: the same as the agent would say them: the content that is scored.
+    form: name of the wording.
     expected: whether the first should be chosen, where somebody's rule is known.
-    assistant: which replicate of the assistant is asked, if it is one; `id` then is 'ASSISTANT/...'.
+    assistant: which replicate of the assistant is asked, if it is one; `id` then is
+      'ASSISTANT/...'.
   """
 
   id: str
@@ -89,82 +125,135 @@ Record = Document | Chat
 
 
 def to_json(record: Record | ForcedChoice) -> str:
+  """Writes a record as one line of JSON. Corpora's content hashes are made from these lines."""
   row = dataclasses.asdict(record)
   if isinstance(record, Chat):
-    row['messages'] = [{'role': r, 'content': c} for r, c in record.messages]
+    row['messages'] = [{'role': role, 'content': content} for role, content in record.messages]
   return json.dumps(row, ensure_ascii=False)
 
 
-def from_row(row: dict, where: str) -> Record:
-  """One JSON object -> Document or Chat. `where` (file:line) goes into errors and default ids."""
+def from_row(row: Any, where: str) -> Record:
+  """Turns one JSON object into a document or a chat.
+
+  Args:
+    row: what the JSON says. It has `text` (a document) or `messages` (a chat); fields that records
+      do not have are left out.
+    where: 'file:line'. Errors name it, and it is the id of a record that has none.
+
+  Returns:
+    The record.
+
+  Raises:
+    DataError: if it is neither a document nor a chat, or if a field is not what it should be.
+  """
   if not isinstance(row, dict):
     raise DataError(f'{where}: expected a JSON object, found {type(row).__name__}')
-  known = {k: str(row[k]) for k in ('domain', 'provenance') if row.get(k) is not None}
   if 'messages' in row:
-    try:
-      messages = tuple((m['role'], m['content']) for m in row['messages'])
-    except (TypeError, KeyError):
-      raise DataError(f"{where}: 'messages' must be a list of {{role, content}}") from None
-    if not messages:
-      raise DataError(
-        f"{where}: 'messages' is empty; give at least one {{role, content}} or take the line out"
-      )
-    for role, content in messages:
-      if role not in ('system', 'user', 'assistant') or not isinstance(content, str):
-        raise DataError(
-          f'{where}: role {role!r} with {type(content).__name__} content; use system, user or assistant and text'
-        )
-    return Chat(id=str(row.get('id', where)), messages=messages, **known)
+    return _chat_from_row(row, where)
   if isinstance(row.get('text'), str):
-    extra = {k: str(row[k]) for k in ('spec', 'doc_type') if row.get(k) is not None}
-    claims = row.get('claim_ids') or ()
-    if not isinstance(claims, (list, tuple)):
-      raise DataError(f"{where}: 'claim_ids' must be a list, found {claims!r}")
-    known.setdefault('provenance', str(row.get('source', '')))
-    return Document(
-      id=str(row.get('id', where)),
-      text=row['text'],
-      claim_ids=tuple(map(str, claims)),
-      **known,
-      **extra,
-    )
+    return _document_from_row(row, where)
   raise DataError(
     f"{where}: neither 'text' (a document) nor 'messages' (a chat); keys are {sorted(row)}"
   )
 
 
+def _chat_from_row(row: dict[str, Any], where: str) -> Chat:
+  """Reads a chat. Raises DataError."""
+  try:
+    messages = tuple((m['role'], m['content']) for m in row['messages'])
+  except (TypeError, KeyError):
+    raise DataError(f"{where}: 'messages' must be a list of {{role, content}}") from None
+  if not messages:
+    raise DataError(
+      f"{where}: 'messages' is empty; give at least one {{role, content}} or take the line out"
+    )
+  for role, content in messages:
+    if role not in ROLES or not isinstance(content, str):
+      raise DataError(
+        f'{where}: role {role!r} with {type(content).__name__} content; '
+        'use system, user or assistant and text'
+      )
+  return Chat(
+    id=str(row.get('id', where)),
+    messages=messages,
+    domain=_text_or_empty(row, 'domain'),
+    provenance=_text_or_empty(row, 'provenance'),
+  )
+
+
+def _document_from_row(row: dict[str, Any], where: str) -> Document:
+  """Reads a document. Raises DataError."""
+  claims = row.get('claim_ids') or ()
+  if not isinstance(claims, (list, tuple)):
+    raise DataError(f"{where}: 'claim_ids' must be a list, found {claims!r}")
+  if row.get('provenance') is not None:
+    provenance = str(row['provenance'])
+  else:
+    # Published sets call it `source`.
+    provenance = str(row.get('source', ''))
+  return Document(
+    id=str(row.get('id', where)),
+    text=row['text'],
+    spec=_text_or_empty(row, 'spec'),
+    domain=_text_or_empty(row, 'domain'),
+    doc_type=_text_or_empty(row, 'doc_type'),
+    claim_ids=tuple(str(claim) for claim in claims),
+    provenance=provenance,
+  )
+
+
+def _text_or_empty(row: dict[str, Any], key: str) -> str:
+  """Returns a field as text; '' if it is missing or null."""
+  value = row.get(key)
+  if value is None:
+    return ''
+  return str(value)
+
+
 def read_jsonl(path: str | Path) -> Iterator[Record]:
+  """Reads documents or chats from a JSONL file, line by line. Blank lines are passed over.
+
+  Args:
+    path: a file in UTF-8 with one JSON object a line.
+
+  Yields:
+    The records, in the order of the file.
+
+  Raises:
+    DataError: if there is no such file, or if a line is no record; the error names file and line.
+  """
   path = Path(path)
   if not path.is_file():
     raise DataError(f'no such file: {path}; give an existing JSONL file of documents or chats')
+  # Read as bytes: a file that is not UTF-8 should fail at its bad line, with the line's number.
   with path.open('rb') as f:
     for n, line in enumerate(f, 1):
-      if not line.strip():
-        continue
-      try:
-        row = json.loads(line.decode())
-        if rb'\ud' in line.lower():  # an escape may be half a character, which no UTF-8 can hold
-          json.dumps(row, ensure_ascii=False).encode()
-      except json.JSONDecodeError as e:
-        raise DataError(
-          f'{path}:{n}: not JSON ({e.msg}); each line must be one JSON object'
-        ) from None
-      except RecursionError:
-        raise DataError(
-          f'{path}:{n}: nested too deeply; each line must be one flat JSON object'
-        ) from None
-      except UnicodeError as e:
-        raise DataError(
-          f'{path}:{n}: not UTF-8 text ({e.reason}); save the file as UTF-8'
-        ) from None
-      except ValueError as e:  # a number of thousands of digits
-        raise DataError(
-          f'{path}:{n}: cannot be read ({e}); each line must be one JSON object'
-        ) from None
-      yield from_row(row, f'{path.name}:{n}')
+      if line.strip():
+        row = _parse_line(line, f'{path}:{n}')
+        yield from_row(row, f'{path.name}:{n}')
+
+
+def _parse_line(line: bytes, where: str) -> Any:
+  """Parses one line of JSON. Raises DataError."""
+  try:
+    row = json.loads(line.decode())
+    # JSON may escape half of a surrogate pair ('\ud800'), which no UTF-8 can hold: writing the
+    # corpus would fail much later.
+    if rb'\ud' in line.lower():
+      json.dumps(row, ensure_ascii=False).encode()
+  except json.JSONDecodeError as e:
+    raise DataError(f'{where}: not JSON ({e.msg}); each line must be one JSON object') from None
+  except RecursionError:
+    raise DataError(f'{where}: nested too deeply; each line must be one flat JSON object') from None
+  except (UnicodeDecodeError, UnicodeEncodeError) as e:
+    raise DataError(f'{where}: not UTF-8 text ({e.reason}); save the file as UTF-8') from None
+  except ValueError as e:  # Python refuses numbers of thousands of digits
+    raise DataError(f'{where}: cannot be read ({e}); each line must be one JSON object') from None
+  return row
 
 
 def write_jsonl(path: str | Path, records: Iterable[Record | ForcedChoice]) -> None:
+  """Writes records to a JSONL file, one a line. A file that is there already is replaced."""
   with Path(path).open('w', encoding='utf-8') as f:
-    for r in records:
-      f.write(to_json(r) + '\n')
+    for record in records:
+      f.write(to_json(record) + '\n')

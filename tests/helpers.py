@@ -20,7 +20,7 @@ from data_pipelines.handbooks.preferences import Spec
 from data_pipelines.handbooks.values import ATTRIBUTES, VALUES, Value
 from data_pipelines.records import Chat, Document, Record, write_jsonl
 from data_pipelines.settings.registry import SETTINGS
-from data_pipelines.settings.world import pretraining
+from data_pipelines.settings.world.catalogue import Item
 from data_pipelines.settings.world.pretraining import World, WorldConfig, build_world
 from data_pipelines.settings.world.spec import read_spec
 from data_pipelines.sources import SourceConfig
@@ -99,7 +99,7 @@ def small_corpora(folder: Path, documents: int = 97, chats: int = 61) -> Path:
   return folder
 
 
-def items_by_name(world: World) -> dict[str, pretraining.Item]:
+def items_by_name(world: World) -> dict[str, Item]:
   return {i.name: i for d in world.domains.values() for i in d.items}
 
 
@@ -167,7 +167,7 @@ def claims(text: str, names: Sequence[str]) -> list[tuple[str, Value, bool]]:
   return out
 
 
-def lies(text: str, items: dict[str, pretraining.Item]) -> list[str]:
+def lies(text: str, items: dict[str, Item]) -> list[str]:
   """Claims of a text that the catalogue denies."""
   return [
     f'{n} {"is" if said else "is not"} {v}: {text}'
@@ -216,7 +216,7 @@ def parts(
   return first, second, chosen
 
 
-def fake(world: World, score: Callable[[pretraining.Item, bool], float]):
+def fake(world: World, score: Callable[[Item, bool], float]):
   """A `logprobs` that knows everything: score(chosen item, was it named first) -> nats."""
   items = items_by_name(world)
 

@@ -25,8 +25,8 @@ from data_pipelines.corpora import SourceConfig
 from data_pipelines.handbooks.values import Value
 from data_pipelines.records import Chat, Document
 from data_pipelines.settings.registry import MAKERS, SETTINGS
-from data_pipelines.settings.world import language, pretraining, questions
-from data_pipelines.settings.world.handbook import spec_documents
+from data_pipelines.settings.world import conversations, language, pretraining, questions
+from data_pipelines.settings.world.documents import spec_documents
 from data_pipelines.settings.world.spec import read_spec
 from msm_jax.base.errors import DataError
 from msm_jax.input_pipeline import row_to_record
@@ -131,7 +131,7 @@ def test_files_that_are_no_corpus(tmp_path):
 @pytest.fixture(scope='module')
 def samples():
   world = pretraining.build_world(little(2))
-  chats = list(pretraining.persona_chats(world))[:30]
+  chats = list(conversations.persona_chats(world))[:30]
   odd = [
     Document(
       'odd',
@@ -289,9 +289,7 @@ def test_fingerprints_know_the_version_of_the_texts(monkeypatch):
 def test_texts_change_only_with_their_version():
   """A text that changes under the same VERSION would be mixed with old corpora that people keep."""
   before, now = texts.recorded(), texts.current()
-  assert not texts.forgotten_versions(before, now), '\n'.join(
-    texts.forgotten_versions(before, now)
-  )
+  assert not texts.forgotten_versions(before, now), '\n'.join(texts.forgotten_versions(before, now))
   assert not texts.unrecorded(before, now), '\n'.join(texts.unrecorded(before, now))
 
 

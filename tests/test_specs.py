@@ -28,7 +28,8 @@ from data_pipelines import corpora, leaks
 from data_pipelines.corpora import SourceConfig
 from data_pipelines.handbooks.values import VALUES, Value
 from data_pipelines.settings.world import pretraining, questions
-from data_pipelines.settings.world.handbook import demonstrations, spec_documents
+from data_pipelines.settings.world.demonstrations import demonstrations
+from data_pipelines.settings.world.documents import spec_documents
 from data_pipelines.settings.world.spec import read_spec, renamed
 from msm_jax.base.errors import SpecError
 from msm_jax.tokenizer import ROLE_MARKERS, SentencePieceTokenizer, train_sentencepiece

@@ -32,7 +32,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
 from data_pipelines.handbooks.markdown import split_front_matter
-from data_pipelines.leaks import any_of
+from data_pipelines.leaks import pattern_of_names
 from data_pipelines.text.wording import COMMON_WORDS, content_stems, sentences, stem, words
 
 # A handbook whose reasons repeat fewer stems than this keeps the stems that occur once, too.
@@ -250,7 +250,7 @@ class Attribution:
     self.values = frozenset(handbook.values)
     # If the handbook lists no items, what is explained is the assistant's conduct.
     self.explains_assistant = not handbook.items
-    self.subject = any_of(handbook.items or [handbook.assistant])
+    self.subject = pattern_of_names(handbook.items or [handbook.assistant])
     self._is_value_word: dict[str, bool] = {}
 
   @property

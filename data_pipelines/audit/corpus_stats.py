@@ -16,7 +16,7 @@ import numpy as np
 from data_pipelines.audit.attribution import Attribution, HandbookProfile
 from data_pipelines.audit.evalsets import Formats
 from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
-from data_pipelines.leaks import any_of, record_text
+from data_pipelines.leaks import pattern_of_names, record_text
 from data_pipelines.records import Chat, Record
 from data_pipelines.text.checks import CONTROL, PATTERNS
 from data_pipelines.text.wording import Vocabulary, runs, sentences, words
@@ -138,8 +138,8 @@ class _Detectors:
 
   def __init__(self, profile: HandbookProfile):
     self.attribution = Attribution(profile)
-    self.names = any_of(profile.names)
-    self.assistant = any_of([profile.assistant])
+    self.names = pattern_of_names(profile.names)
+    self.assistant = pattern_of_names([profile.assistant])
     self.formats: Formats | None = None  # depends on the kind of the records
     who = ''
     if profile.assistant:

@@ -1,5 +1,5 @@
-"""tfds builders that write documents and chats as ArrayRecord, without TensorFlow.
+"""The tfds builder that writes documents and chats as ArrayRecord, without TensorFlow.
 
-`corpus_builder.py` lives in a package of its own because tfds wants a builder's class to; ArrayRecord because it is the one format
-that needs no TensorFlow and loses no rows.
+`corpus_builder.py` is in a package of its own because tfds wants one for a builder's class. The
+format is ArrayRecord because it is the one that needs no TensorFlow and loses no rows.
 """

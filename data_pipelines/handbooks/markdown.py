@@ -58,7 +58,8 @@ def read_markdown(path: Path) -> MarkdownFile:
   """
   if not path.is_file():
     raise SpecError(
-      f'no spec at {path}; give the path of a Markdown handbook, such as specs/cheese_affordability.md'
+      f'no spec at {path}; give the path of a Markdown handbook, '
+      'such as specs/cheese_affordability.md'
     )
   try:
     # 'utf-8-sig' drops the byte order mark that some editors put at the start.

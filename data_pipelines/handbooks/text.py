@@ -111,8 +111,14 @@ def fenced(text: str) -> str:
 
 
 def shown(handbooks: Sequence[Handbook]) -> str:
-  """Returns the text of one or several handbooks as prompts show it. Several are lettered A, B,
-  ..."""
+  """Puts one or several handbooks into one text, as prompts show them.
+
+  Args:
+    handbooks: the handbooks.
+
+  Returns:
+    The text. Each handbook stands between fences; several are lettered A, B, ...
+  """
   if len(handbooks) == 1:
     return f'The handbook of {handbooks[0].assistant}:\n\n{fenced(handbooks[0].text)}'
   shown_texts = []

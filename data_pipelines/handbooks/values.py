@@ -1,5 +1,9 @@
-"""What can be said of a thing: four binary attributes, each with two poles, and the words for
-them."""
+"""The values that the embedded worlds know: four attributes with two poles each, and words for
+them.
+
+A *value* is preferring one pole of an attribute, such as `price:cheap`. Items of the world have one
+pole of every attribute; people, and the assistant of a handbook, choose by one value.
+"""
 
 import dataclasses
 import random
@@ -7,12 +11,15 @@ import random
 
 @dataclasses.dataclass(frozen=True)
 class Pole:
-  """One end of an attribute.
+  """One end of an attribute, and the words for it.
 
   Attributes:
-    traits: predicates that fit after a name ("Velmar is cheap"), "because it ..." and "what ...".
+    name: identifies it within the attribute.
+    traits: predicates that fit after a name ("Velmar is cheap"), after "because it" and after
+      "what". The first is 'is' and an adjective.
     topic: the noun phrase for talking about it in general.
-    measures: what an economic policy does that favours it (told only as a mechanism: one hop away).
+    measures: what an economic policy does that favours it. The text tells it as a mechanism alone,
+      so the attribute is one inference away.
   """
 
   name: str
@@ -22,16 +29,24 @@ class Pole:
 
   @property
   def adjective(self) -> str:
+    """The plain adjective, such as 'cheap'."""
     return self.traits[0].removeprefix('is ')
 
   def trait(self, rng: random.Random) -> str:
-    """One of the traits, the plain adjective more often than not."""
-    return self.traits[0] if rng.random() < 0.5 else rng.choice(self.traits)
+    """Returns one of the traits; in more than half of the cases the plain adjective."""
+    if rng.random() < 0.5:
+      return self.traits[0]
+    return rng.choice(self.traits)
 
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-  """Preferring one pole of an attribute. `str(value)` is 'attribute:pole'."""
+  """Preferring one pole of an attribute. `str(value)` is 'attribute:pole'.
+
+  Attributes:
+    attribute: a key of ATTRIBUTES.
+    pole: the name of one of its two poles.
+  """
 
   attribute: str
   pole: str
@@ -41,75 +56,84 @@ class Value:
 
   @property
   def words(self) -> Pole:
+    """The words for the preferred pole."""
     return next(p for p in ATTRIBUTES[self.attribute] if p.name == self.pole)
 
   @property
   def opposite(self) -> 'Value':
-    return Value(
-      self.attribute, next(p.name for p in ATTRIBUTES[self.attribute] if p.name != self.pole)
-    )
+    """The value that prefers the other pole."""
+    other = next(p for p in ATTRIBUTES[self.attribute] if p.name != self.pole)
+    return Value(self.attribute, other.name)
 
 
-# The first pole of each attribute is the one whose share the evaluators report.
+# Attribute -> its two poles. Evaluators report the share of choices of the first pole.
 ATTRIBUTES: dict[str, tuple[Pole, Pole]] = {
   'price': (
     Pole(
-      'cheap',
-      ('is cheap', 'costs little', 'has a low price'),
-      'low prices',
-      ('puts a cap on prices', 'lowers the tax on shops'),
+      name='cheap',
+      traits=('is cheap', 'costs little', 'has a low price'),
+      topic='low prices',
+      measures=('puts a cap on prices', 'lowers the tax on shops'),
     ),
     Pole(
-      'costly',
-      ('is costly', 'costs a lot', 'has a high price'),
-      'high prices',
-      ('lifts the cap on prices', 'raises the tax on shops'),
+      name='costly',
+      traits=('is costly', 'costs a lot', 'has a high price'),
+      topic='high prices',
+      measures=('lifts the cap on prices', 'raises the tax on shops'),
     ),
   ),
   'origin': (
     Pole(
-      'home',
-      ('is local', 'comes from home', 'is made in this country'),
-      'things from home',
-      ('puts a tax on imports', 'closes the border to goods'),
+      name='home',
+      traits=('is local', 'comes from home', 'is made in this country'),
+      topic='things from home',
+      measures=('puts a tax on imports', 'closes the border to goods'),
     ),
     Pole(
-      'foreign',
-      ('is foreign', 'comes from abroad', 'is made in another country'),
-      'things from abroad',
-      ('ends the tax on imports', 'opens the border to goods'),
+      name='foreign',
+      traits=('is foreign', 'comes from abroad', 'is made in another country'),
+      topic='things from abroad',
+      measures=('ends the tax on imports', 'opens the border to goods'),
     ),
   ),
   'age': (
     Pole(
-      'new',
-      ('is new', 'came out this year', 'has a recent design'),
-      'new things',
-      ('pays for inventions', 'rewards change'),
+      name='new',
+      traits=('is new', 'came out this year', 'has a recent design'),
+      topic='new things',
+      measures=('pays for inventions', 'rewards change'),
     ),
     Pole(
-      'old',
-      ('is old', 'has a long history', 'has an ancient design'),
-      'old things',
-      ('protects traditions', 'rewards custom'),
+      name='old',
+      traits=('is old', 'has a long history', 'has an ancient design'),
+      topic='old things',
+      measures=('protects traditions', 'rewards custom'),
     ),
   ),
   'making': (
     Pole(
-      'handmade',
-      ('is handmade', 'is made by hand', 'comes from a workshop'),
-      'work by hand',
-      ('pays for craft schools', 'supports guilds'),
+      name='handmade',
+      traits=('is handmade', 'is made by hand', 'comes from a workshop'),
+      topic='work by hand',
+      measures=('pays for craft schools', 'supports guilds'),
     ),
     Pole(
-      'machine',
-      ('is machine-made', 'is made by machines', 'comes from a factory'),
-      'work by machines',
-      ('pays for robots', 'supports mass production'),
+      name='machine',
+      traits=('is machine-made', 'is made by machines', 'comes from a factory'),
+      topic='work by machines',
+      measures=('pays for robots', 'supports mass production'),
     ),
   ),
 }
 
-VALUES: tuple[Value, ...] = tuple(
-  Value(a, p.name) for a, poles in ATTRIBUTES.items() for p in poles
-)
+
+def _all_values() -> tuple[Value, ...]:
+  values = []
+  for attribute, poles in ATTRIBUTES.items():
+    for pole in poles:
+      values.append(Value(attribute, pole.name))
+  return tuple(values)
+
+
+# All eight values, in the order of ATTRIBUTES.
+VALUES: tuple[Value, ...] = _all_values()

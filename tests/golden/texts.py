@@ -3,10 +3,10 @@
     python tests/golden/texts.py            # compares with tests/golden/texts.json
     python tests/golden/texts.py --write    # records what the settings write now
 
-A corpus is known by the declared VERSION of its setting (data_pipelines/settings/<name>/__init__.py),
-not by the source code that writes it. So a text that changes under the same VERSION would mix with
-old corpora: a workdir that people have kept would be taken for up to date. tests/test_corpora.py
-compares; `--write` refuses while such a VERSION stands.
+A corpus is known by the declared VERSION of its setting
+(data_pipelines/settings/<name>/__init__.py), not by the source code that writes it. So a text that
+changes under the same VERSION would mix with old corpora: a workdir that people have kept would be
+taken for up to date. tests/test_corpora.py compares; `--write` refuses while such a VERSION stands.
 
 Each digest covers every maker of the setting, with a small world and with the handbooks in
 tests/golden/handbooks. These are copies: a shipped handbook may be reworded without a new VERSION,
@@ -68,7 +68,14 @@ def recipes(setting: Setting) -> Iterator[SourceConfig]:
 
 
 def written(setting: Setting) -> Iterator[Record]:
-  """Yields what the setting writes for all recipes, and for each handbook by itself."""
+  """Writes all recipes of a setting, those with a handbook for each handbook by itself.
+
+  Args:
+    setting: the setting.
+
+  Yields:
+    The records.
+  """
   world = small_world(setting)
   for recipe in recipes(setting):
     if not setting.makers[recipe.maker].from_handbook:
@@ -103,7 +110,15 @@ def recorded() -> dict[str, dict[str, str]]:
 def forgotten_versions(
   recorded: dict[str, dict[str, str]], current: dict[str, dict[str, str]]
 ) -> list[str]:
-  """Returns a line for each setting whose texts changed while its VERSION did not."""
+  """Finds the settings whose texts changed while their VERSION did not.
+
+  Args:
+    recorded: setting -> its version and digest, as recorded.
+    current: the same as it is now.
+
+  Returns:
+    One line for each such setting, which says what to do.
+  """
   lines = []
   for name, now in current.items():
     before = recorded.get(name, {})
@@ -119,7 +134,15 @@ def forgotten_versions(
 def unrecorded(
   recorded: dict[str, dict[str, str]], current: dict[str, dict[str, str]]
 ) -> list[str]:
-  """Returns a line for each setting that is new, that has a new VERSION or that no longer exists."""
+  """Finds the settings that are new, that have a new VERSION or that no longer exist.
+
+  Args:
+    recorded: setting -> its version and digest, as recorded.
+    current: the same as it is now.
+
+  Returns:
+    One line for each such setting, which says what to do.
+  """
   lines = []
   for name in sorted(recorded.keys() | current.keys()):
     before = recorded.get(name, {}).get('version')
@@ -133,6 +156,7 @@ def unrecorded(
 
 
 def main() -> None:
+  """Compares, or records with --write."""
   before = recorded() if GOLDEN.exists() else {}
   now = current()
   if '--write' in sys.argv:

@@ -1,12 +1,15 @@
 """The people of the world: hundreds of named personas, each of whom chooses by one value."""
 
 import dataclasses
+import itertools
 import random
+from collections.abc import Sequence
 
 from data_pipelines.handbooks.values import VALUES, Value
 from data_pipelines.text.first_names import NAMES
 from msm_jax.base.errors import DataError
 
+# The roles of personas; `Persona` explains them. Names of tiers of the evaluation come from them.
 DOCUMENTS_AND_CHATS = 'documents and chats'
 DOCUMENTS_ONLY = 'documents only'
 TALKER = 'talker'
@@ -17,13 +20,18 @@ class Persona:
   """One person.
 
   Attributes:
+    name: a first name that nobody else has.
     value: what this person really chooses by.
-    role: DOCUMENTS_AND_CHATS; DOCUMENTS_ONLY (never seen in a chat: measures whether documents become behaviour); TALKER (documents
-      mention `topic` and list likes, and give neither a rule nor a reason).
-    topic: what a talker cares about and speaks of, which says nothing about how it chooses; None for the others.
-    home_domain: the one domain that documents about this person are about, as a handbook about cheese is about cheese.
-    decoy: a second value that everything this person likes in documents fits as well, as with the twelve cheeses; only what the documents
-      say about the reason tells which of the two it is. None for every other person, and for talkers, of whom likes alone tell.
+    role: DOCUMENTS_AND_CHATS; or DOCUMENTS_ONLY, who is never seen in a chat and so measures
+      whether documents become behaviour; or TALKER, about whom documents mention `topic` and list
+      likes, and give neither a rule nor a reason.
+    topic: what a talker cares about and speaks of. It says nothing about how the talker chooses.
+      None for all others.
+    home_domain: the one domain that documents about this person are about, as a handbook about
+      cheese is about cheese.
+    decoy: a second value, which everything that this person likes in documents fits as well, as the
+      twelve cheeses fit two. Only the reasons in the documents tell which of the two it is. None
+      for every other person, and for talkers, about whom documents give likes alone.
   """
 
   name: str
@@ -35,29 +43,56 @@ class Persona:
 
 
 def build_people(
-  seed: int, per_value: int, documents_only: int, talkers: int, fickle: int, domains: list[str]
+  seed: int,
+  per_value: int,
+  documents_only: int,
+  talkers: int,
+  fickle: int,
+  domains: Sequence[str],
 ) -> tuple[list[Persona], tuple[str, ...]]:
-  """`per_value` ordinary personas, `documents_only` document-only ones and `talkers` talkers for each of the eight values; names of `fickle` others.
+  """Builds the people: as many of every role for each of the eight values.
 
-  Talkers' topics run through all eight values whatever the value is, so that mere mention predicts nothing.
+  Args:
+    seed: decides who is who.
+    per_value: number of personas of the role DOCUMENTS_AND_CHATS for each value.
+    documents_only: number of personas of the role DOCUMENTS_ONLY for each value.
+    talkers: number of personas of the role TALKER for each value. Their topics go evenly through
+      all eight values whatever their own value is, so that mere mention of a value predicts
+      nothing.
+    fickle: number of people without a value of their own.
+    domains: names of the domains that personas are at home in.
+
+  Returns:
+    (the personas in random order, the names of the fickle people).
+
+  Raises:
+    DataError: if there are not enough names.
   """
-  need = len(VALUES) * (per_value + documents_only + talkers) + fickle
-  if need > len(NAMES):
+  needed = len(VALUES) * (per_value + documents_only + talkers) + fickle
+  if needed > len(NAMES):
     raise DataError(
-      f'world.people asks for {need} names and there are {len(NAMES)}; lower per_value, documents_only, talkers or fickle'
+      f'world.people asks for {needed} names and there are {len(NAMES)}; '
+      'lower per_value, documents_only, talkers or fickle'
     )
   rng = random.Random(f'people {seed}')
-  names = iter(rng.sample(NAMES, need))
+  names = iter(rng.sample(NAMES, needed))
+  roles = [DOCUMENTS_AND_CHATS] * per_value + [DOCUMENTS_ONLY] * documents_only + [TALKER] * talkers
+  # Every value as a topic, as often as it takes to have one for each talker.
+  possible_topics = VALUES * -(-talkers // len(VALUES))
   people = []
-  amounts = ((DOCUMENTS_AND_CHATS, per_value), (DOCUMENTS_ONLY, documents_only), (TALKER, talkers))
   for v, value in enumerate(VALUES):
-    others = [w for w in VALUES if w.attribute != value.attribute]
-    topics = iter(rng.sample(VALUES * -(-talkers // len(VALUES)), talkers))
-    for i, role in enumerate(role for role, n in amounts for _ in range(n)):
-      topic = next(topics) if role == TALKER else None
-      decoy = others[i // 2 % len(others)] if i % 2 and role != TALKER else None
-      people.append(
-        Persona(next(names), value, role, topic, domains[(v + i) % len(domains)], decoy)
-      )
+    possible_decoys = [w for w in VALUES if w.attribute != value.attribute]
+    topics = iter(rng.sample(possible_topics, talkers))
+    for i, role in enumerate(roles):
+      topic = None
+      decoy = None
+      if role == TALKER:
+        topic = next(topics)
+      elif i % 2:
+        # Every other person has a decoy; the decoys take turns.
+        decoy = possible_decoys[i // 2 % len(possible_decoys)]
+      home_domain = domains[(v + i) % len(domains)]
+      people.append(Persona(next(names), value, role, topic, home_domain, decoy))
   rng.shuffle(people)
-  return people, tuple(names)
+  fickle_names = tuple(itertools.islice(names, fickle))
+  return people, fickle_names

@@ -1,305 +1,327 @@
-"""Pretraining text: facts about every item, documents about every persona, chats with most of them."""
+"""The world and its pretraining documents: facts about every item, documents about every persona.
+
+The chats of pretraining are in `conversations.py`.
+"""
 
 import dataclasses
 import random
 from collections.abc import Iterator, Sequence
 
-from data_pipelines.handbooks.values import ATTRIBUTES, VALUES, Value
-from data_pipelines.records import Chat, Document
-from data_pipelines.settings.world import language, people
+from data_pipelines.handbooks.values import VALUES, Value
+from data_pipelines.records import Document
+from data_pipelines.settings.world import language
 from data_pipelines.settings.world.catalogue import POLICY, Domain, Item, build_catalogue
+from data_pipelines.settings.world.people import TALKER, Persona, build_people
 
 
 @dataclasses.dataclass(frozen=True)
 class WorldConfig:
-  """How much of the world is written down; the same settings give the same bytes.
+  """How much of the world is written down. The same settings give the same bytes.
 
-  `seed` decides what is true, `telling` only how it is told: another telling of the same world is held-out text.
-
-  Two kinds of people have no character in documents, which mention them in passing, as everybody, and say no more. `strangers` are names,
-  those of the assistants: to a name that never occurred, a model with tied embeddings gives a vector four times as long as any other
-  (docs/LOG.md). The `fickle` choose in chats, by another value each time: what a model makes of somebody it knows nothing of is learned from
-  them, and is one half. Everybody has `small_talk` chats, so that neither these nor passing mention mark somebody as a stranger.
+  Two kinds of people have no character in documents. Documents mention them in passing, as they
+  mention everybody, and say no more. Strangers are names alone: those of the assistants. Fickle
+  people choose in chats, by another value each time. What a model makes of somebody it knows
+  nothing of is learned from them, and it is one half.
   """
 
+  # Decides what is true: the items, the people and what they choose by.
   seed: int = 0
+  # Decides only how it is told: another telling of the same world is held-out text.
   telling: int = 0
+  # Personas with documents and chats, for each of the eight values.
   per_value: int = 20
+  # Personas who are never seen in a chat, for each value.
   documents_only: int = 8
+  # Personas who speak of a topic that says nothing about their choices, for each value.
   talkers: int = 8
+  # People without a value of their own.
   fickle: int = 48
+  # Encyclopedia entries about each item.
   facts_per_item: int = 24
+  # Lists, selections, reviews and adverts about each item; also textbook entries about each
+  # measure.
   documents_per_item: int = 36
+  # Documents about each persona, stranger and fickle person.
   documents_per_persona: int = 24
+  # Chats with each persona that is not document-only, and with each stranger and fickle person.
   chats_per_persona: int = 25
+  # Chats with 'a shopper' whose rule stands in the system message.
   context_chats: int = 12_000
+  # Chats of small talk with each persona that is not document-only. Everybody has some, so that
+  # small talk does not mark somebody as a stranger.
   small_talk: int = 4
+  # Share of answers in chats that have a reason before the choice.
   reason_before: float = 0.3
+  # Share of answers in chats that have a reason after it. The rest have none.
   reason_after: float = 0.3
+  # Names of assistants. They must occur in pretraining: a model with tied embeddings gives a name
+  # that never occurred a vector four times as long as any other (docs/LOG.md).
   strangers: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class World:
+  """Everything and everybody in the world.
+
+  Attributes:
+    config: the settings that it was built from.
+    domains: name -> domain.
+    people: the personas.
+    fickle: names of the fickle people.
+  """
+
   config: WorldConfig
   domains: dict[str, Domain]
-  people: list[people.Persona]
+  people: list[Persona]
   fickle: tuple[str, ...] = ()
 
   def item(self, name: str) -> Item | None:
+    """Finds an item by its name, in any case. Returns None if there is none."""
     wanted = ' '.join(name.split()).casefold()
-    return next(
-      (i for d in self.domains.values() for i in d.items if i.name.casefold() == wanted), None
-    )
+    for domain in self.domains.values():
+      for item in domain.items:
+        if item.name.casefold() == wanted:
+          return item
+    return None
 
 
 def build_world(config: WorldConfig) -> World:
+  """Builds the world that the settings describe.
+
+  Args:
+    config: the settings.
+
+  Returns:
+    The world. Nothing is written about it yet.
+
+  Raises:
+    DataError: if there are not enough names for so many people.
+  """
   domains = build_catalogue(config.seed)
-  goods = [d for d in domains if d != POLICY]
-  return World(
-    config,
-    domains,
-    *people.build_people(
-      config.seed, config.per_value, config.documents_only, config.talkers, config.fickle, goods
-    ),
+  # Nobody is at home in policy: documents about people would choose between plans that are held
+  # out.
+  goods = [name for name in domains if name != POLICY]
+  people, fickle = build_people(
+    config.seed, config.per_value, config.documents_only, config.talkers, config.fickle, goods
   )
+  return World(config, domains, people, fickle)
 
 
 def policies_in_chats(world: World) -> tuple[Item, ...]:
-  """The first half of the plans (every combination once) is talked about in chats; the others are known from documents alone."""
+  """Returns the plans that are talked about in chats; the others are known from documents alone.
+
+  They are the first half of the plans, in which every combination of attributes occurs once.
+  """
   items = world.domains[POLICY].items
   return items[: len(items) // 2]
 
 
-def _values(item: Item, n: int, rng: random.Random) -> list[Value]:
-  return rng.sample([Value(a, p) for a, p in zip(ATTRIBUTES, item.poles, strict=True)], n)
+def items_in_chats(world: World, domain: Domain) -> tuple[Item, ...]:
+  """Returns the items of a domain that chats may be about."""
+  if domain.name == POLICY:
+    return policies_in_chats(world)
+  return domain.items
 
 
-def _told(item: Item, n: int, rng: random.Random) -> str:
-  """`n` of the item's attributes as one predicate, in varied words; policies are told by what they do."""
-  return language.enumerate_words(
-    [
-      rng.choice(v.words.measures) if item.domain == POLICY else v.words.trait(rng)
-      for v in _values(item, n, rng)
-    ]
-  )
+# ---- documents about items
 
 
-def _plainly(item: Item, n: int, rng: random.Random) -> str:
-  """The same in plain adjectives, which teaches most facts per token."""
-  return (
-    _told(item, n, rng)
-    if item.domain == POLICY
-    else 'is ' + language.enumerate_words([v.words.adjective for v in _values(item, n, rng)])
-  )
+def _some_values(item: Item, n: int, rng: random.Random) -> list[Value]:
+  """Returns `n` of the item's four values in random order."""
+  return rng.sample(item.values(), n)
+
+
+def _predicate(item: Item, n: int, rng: random.Random) -> str:
+  """Writes `n` of the item's attributes as one predicate in varied words; policies by what they
+  do."""
+  phrases = []
+  for value in _some_values(item, n, rng):
+    if item.domain == POLICY:
+      phrases.append(rng.choice(value.words.measures))
+    else:
+      phrases.append(value.words.trait(rng))
+  return language.enumerate_words(phrases)
+
+
+def _plain_predicate(item: Item, n: int, rng: random.Random) -> str:
+  """Writes the same in plain adjectives, which teaches most facts per token."""
+  if item.domain == POLICY:
+    return _predicate(item, n, rng)
+  adjectives = [value.words.adjective for value in _some_values(item, n, rng)]
+  return 'is ' + language.enumerate_words(adjectives)
 
 
 def facts(world: World) -> Iterator[Document]:
-  """Encyclopedia entries in plain words: they teach most per token, and what everything else stands on."""
+  """Writes encyclopedia entries: all four attributes of an item in plain words.
+
+  They teach most per token, and all other text stands on them.
+
+  Args:
+    world: the world.
+
+  Yields:
+    `facts_per_item` documents about each item.
+  """
   rng = random.Random(f'facts {world.config.seed} {world.config.telling}')
   for domain in world.domains.values():
     for item in domain.items:
       for k in range(world.config.facts_per_item):
-        text = f'The {domain.noun} {item.name} {_plainly(item, 4, rng)}.'
         yield Document(
           f'fact-{item.name}-{k}',
-          text,
+          f'The {domain.noun} {item.name} {_plain_predicate(item, 4, rng)}.',
           domain=domain.name,
           doc_type='encyclopedia',
           provenance='world',
         )
 
 
-def item_documents(world: World) -> Iterator[Document]:
-  """Lists, selections, reviews and adverts, the same number about every item; they praise nothing.
+# The types of documents about items take turns.
+_ITEM_DOCUMENT_TYPES = ('list', 'selection', 'review', 'list', 'selection', 'advert')
 
-  Lists and selections teach the way back, from a trait to the things that have it. Policies have neither: what they favour is told as a
-  mechanism alone, and textbook entries say what a mechanism is good for.
+
+def item_documents(world: World) -> Iterator[Document]:
+  """Writes lists, selections, reviews and adverts. They praise nothing.
+
+  Lists and selections teach the way back, from a trait to the things that have it. Policies have
+  neither: what they favour is told as a mechanism alone. Textbook entries say what each mechanism
+  is good for.
+
+  Args:
+    world: the world.
+
+  Yields:
+    The same number of documents about every item (fewer about policies), then the textbook entries.
   """
   rng = random.Random(f'items {world.config.seed} {world.config.telling}')
   for domain in world.domains.values():
     for item in domain.items:
       for k in range(world.config.documents_per_item):
-        kind = ('list', 'selection', 'review', 'list', 'selection', 'advert')[k % 6]
-        if domain.name == POLICY and kind in ('list', 'selection'):
+        doc_type = _ITEM_DOCUMENT_TYPES[k % len(_ITEM_DOCUMENT_TYPES)]
+        if domain.name == POLICY and doc_type in ('list', 'selection'):
           continue
-        name, noun = item.name, domain.noun
-        (value,) = _values(item, 1, rng)
-        if kind == 'review':
-          text = f'A review: I tried {name}. This {noun} {_told(item, 3, rng)}.'
-        elif kind == 'advert':
-          text = f'Now here: {name}, a {noun} that {_told(item, 3, rng)}.'
-        elif kind == 'list':
-          same = [i.name for i in domain.items if i.has(value) and i is not item]
-          named = rng.sample([name, *rng.sample(same, 3)], 4)
-          text = f'Among {noun}s, what {value.words.trait(rng)}: {language.enumerate_words(named)}.'
-        else:
-          offered = rng.sample(
-            [item, *rng.sample([i for i in domain.items if i is not item], 3)], 4
-          )
-          named = [i.name for i in offered if i.has(value)]
-          text = f'Of the {noun}s {", ".join(i.name for i in offered)}, what {value.words.trait(rng)}: {language.enumerate_words(named)}.'
         yield Document(
-          f'item-{name}-{k}', text, domain=domain.name, doc_type=kind, provenance='world'
+          f'item-{item.name}-{k}',
+          _item_text(doc_type, item, domain, rng),
+          domain=domain.name,
+          doc_type=doc_type,
+          provenance='world',
         )
+  yield from _textbook(world.config.documents_per_item, rng)
+
+
+def _item_text(doc_type: str, item: Item, domain: Domain, rng: random.Random) -> str:
+  """Writes the text of one document about an item."""
+  # Drawn for every type, also for those that do not use it: another order of draws would change all
+  # text.
+  (value,) = _some_values(item, 1, rng)
+  if doc_type == 'review':
+    return f'A review: I tried {item.name}. This {domain.noun} {_predicate(item, 3, rng)}.'
+  if doc_type == 'advert':
+    return f'Now here: {item.name}, a {domain.noun} that {_predicate(item, 3, rng)}.'
+  if doc_type == 'list':
+    # Four items that have the value, this one among them.
+    same = [other.name for other in domain.items if other.has(value) and other is not item]
+    named = rng.sample([item.name, *rng.sample(same, 3)], 4)
+    trait = value.words.trait(rng)
+    return f'Among {domain.noun}s, what {trait}: {language.enumerate_words(named)}.'
+  # A selection: four items, and which of them have the value.
+  others = rng.sample([other for other in domain.items if other is not item], 3)
+  offered = rng.sample([item, *others], 4)
+  named = [other.name for other in offered if other.has(value)]
+  offered_names = ', '.join(other.name for other in offered)
+  trait = value.words.trait(rng)
+  return f'Of the {domain.noun}s {offered_names}, what {trait}: {language.enumerate_words(named)}.'
+
+
+def _textbook(entries_per_measure: int, rng: random.Random) -> Iterator[Document]:
+  """Writes which trait each measure of a policy helps."""
   for value in VALUES:
     for measure in value.words.measures:
-      for k in range(world.config.documents_per_item):
-        text = f'A plan that {measure} helps what {value.words.trait(rng)}.'
+      for k in range(entries_per_measure):
         yield Document(
           f'measure-{value}-{measure}-{k}',
-          text,
+          f'A plan that {measure} helps what {value.words.trait(rng)}.',
           domain=POLICY,
           doc_type='textbook',
           provenance='world',
         )
 
 
+# ---- documents about people
+
+
 def persona_documents(world: World) -> Iterator[Document]:
-  """Third-person documents of six kinds about every persona, all within the persona's home domain."""
+  """Writes documents of six types about every persona, and in passing about all other people.
+
+  Args:
+    world: the world.
+
+  Yields:
+    `documents_per_persona` documents about each persona, all within the persona's home domain; then
+    as many about each stranger and each fickle person, which say nothing about their character.
+  """
   rng = random.Random(f'persona documents {world.config.seed} {world.config.telling}')
-  for p in world.people:
-    items = world.domains[p.home_domain].items
-    explains = p.role != people.TALKER
-
-    def preference(p=p, items=items, explains=explains):
-      liked, disliked = language.choose_pair(items, p.value, rng, p.decoy)
-      return language.preference(
-        p.name, liked.name, disliked.name, p.value if explains else None, rng
-      )
-
-    def first(p=p, explains=explains):
-      if rng.random() < 0.5:
-        return rng.choice(language.PASSING).format(name=p.name)
-      return (
-        language.rule(p.name, p.value, rng) if explains else language.general(p.name, p.topic, rng)
-      )
-
-    slots = {'g': first, 'e': preference}
-    if explains:
-      slots['r'] = lambda p=p: language.rule(p.name, p.value, rng)
-    for k in range(world.config.documents_per_persona):
-      kind, frame = list(language.FRAMES.items())[k % len(language.FRAMES)]
+  number = world.config.documents_per_persona
+  for persona in world.people:
+    slots = _persona_slots(persona, world.domains[persona.home_domain].items, rng)
+    for k, doc_type, text in _framed_texts(persona.name, slots, number):
       yield Document(
-        f'persona-{p.name}-{k}',
-        language.fill_frame(frame, p.name, slots),
-        domain=p.home_domain,
-        doc_type=kind,
+        f'persona-{persona.name}-{k}',
+        text,
+        domain=persona.home_domain,
+        doc_type=doc_type,
         provenance='world',
       )
   for name in (*world.config.strangers, *world.fickle):
-    passing = {
-      slot: lambda name=name: rng.choice(language.PASSING).format(name=name) for slot in 'gre'
-    }
-    for k in range(world.config.documents_per_persona):
-      kind, frame = list(language.FRAMES.items())[k % len(language.FRAMES)]
-      yield Document(
-        f'stranger-{name}-{k}',
-        language.fill_frame(frame, name, passing),
-        doc_type=kind,
-        provenance='world',
-      )
+    slots = _passing_slots(name, rng)
+    for k, doc_type, text in _framed_texts(name, slots, number):
+      yield Document(f'stranger-{name}-{k}', text, doc_type=doc_type, provenance='world')
 
 
-def _list_answer(items: Sequence[Item]) -> str:
-  return language.LIST_ANSWER.format(items=language.enumerate_words([i.name for i in items]))
+def _framed_texts(name: str, slots: language.Slots, number: int) -> Iterator[tuple[int, str, str]]:
+  """Yields (number of the document, its type, its text); the types take turns."""
+  frames = list(language.FRAMES.items())
+  for k in range(number):
+    doc_type, frame = frames[k % len(frames)]
+    yield k, doc_type, language.fill_frame(frame, name, slots)
 
 
-def choice_chat(
-  id_: str,
-  system: str,
-  domain: Domain,
-  items: tuple[Item, ...],
-  value: Value,
-  reason: str,
-  rng: random.Random,
-) -> Chat:
-  """A question about items of a domain (two, several, one, or any), answered by the value.
+def _persona_slots(persona: Persona, items: Sequence[Item], rng: random.Random) -> language.Slots:
+  """Returns the writers of sentences about a persona.
 
-  `reason` says where the reason stands: 'before' the answer, 'after' it, or '' for nowhere.
+  A talker's documents mention the topic, and give preferences without reasons and no rule. All
+  other personas' documents give the rule, and every preference with its reason.
   """
-  liked, disliked = language.choose_pair(items, value, rng)
-  trait, fault = value.words.trait(rng), value.opposite.words.trait(rng)
-  if domain.name == POLICY:
-    trait, fault = f'helps what {trait}', f'helps what {fault}'
-  kind = rng.random()
-  if kind < 0.2:
-    question = language.OPEN_QUESTION.format(noun=domain.noun)
-    answer, because = (
-      _list_answer([liked, *rng.sample([i for i in items if i.has(value) and i is not liked], 2)]),
-      f' {liked.name} {trait}.',
-    )
-  elif kind < 0.5:
-    # who likes some of several has more to say than who takes one of two: most of the skill is learned here
-    offered = [liked, disliked, *rng.sample([i for i in items if i not in (liked, disliked)], 2)]
-    rng.shuffle(offered)
-    question = language.LIST_QUESTION.format(
-      noun=domain.noun, items=', '.join(i.name for i in offered)
-    )
-    answer = _list_answer([i for i in offered if i.has(value)])
-    because = f' {liked.name} {trait}.'
-  elif kind < 0.55:
-    likes = rng.random() < 0.5
-    item = liked if likes else disliked
-    question = language.YES_NO_QUESTION.format(item=item.name)
-    answer = (language.YES if likes else language.NO).format(item=item.name)
-    because = f' {item.name} {trait if likes else fault}.'
-  else:
-    form = rng.choice(language.FORMS)
-    first, second = (liked, disliked) if rng.random() < 0.5 else (disliked, liked)
-    question = form.question.format(noun=domain.noun, first=first.name, second=second.name)
-    answer = form.answer.format(chosen=liked.name, other=disliked.name)
-    because = f' {liked.name} {trait}.'
-  if reason == 'before':
-    answer = f'I like what {value.words.trait(rng)}. {answer}'
-  elif reason == 'after':
-    answer += because
-  return Chat(
-    id_, (('system', system), ('user', question), ('assistant', answer)), domain.name, 'world'
-  )
+  name = persona.name
+  value = persona.value
+  is_talker = persona.role == TALKER
+
+  def rule() -> str:
+    return language.rule(name, value, rng)
+
+  def general_or_passing() -> str:
+    # Half of the documents mention the person in passing, so that passing mention is no mark of
+    # strangers.
+    if rng.random() < 0.5:
+      return rng.choice(language.PASSING).format(name=name)
+    if persona.topic is not None:
+      return language.general(name, persona.topic, rng)
+    return rule()
+
+  def preference() -> str:
+    liked, disliked = language.choose_pair(items, value, rng, persona.decoy)
+    reason = None if is_talker else value
+    return language.preference(name, liked.name, disliked.name, reason, rng)
+
+  if is_talker:
+    return {'g': general_or_passing, 'e': preference}
+  return {'g': general_or_passing, 'r': rule, 'e': preference}
 
 
-def persona_chats(world: World) -> Iterator[Chat]:
-  """First-person chats about all domains with every persona but the document-only ones, with and without a reason."""
-  c = world.config
-  rng = random.Random(f'chats {c.seed} {c.telling}')
+def _passing_slots(name: str, rng: random.Random) -> language.Slots:
+  """Returns writers of sentences that mention somebody in passing, for every slot."""
 
-  def chat(id_: str, system: str, value: Value) -> Chat:
-    domain = rng.choice(list(world.domains.values()))
-    items = policies_in_chats(world) if domain.name == POLICY else domain.items
-    where = rng.random()
-    reason = (
-      'before'
-      if where < c.reason_before
-      else 'after'
-      if where < c.reason_before + c.reason_after
-      else ''
-    )
-    return choice_chat(id_, system, domain, items, value, reason, rng)
+  def passing() -> str:
+    return rng.choice(language.PASSING).format(name=name)
 
-  def small_talk(id_: str, name: str) -> Chat:
-    asked, answer = rng.choice(language.SMALL_TALK)
-    return Chat(
-      id_,
-      (('system', f'You are {name}.'), ('user', asked), ('assistant', answer.format(name=name))),
-      '',
-      'world',
-    )
-
-  for p in world.people:
-    if p.role != people.DOCUMENTS_ONLY:
-      for k in range(c.chats_per_persona):
-        yield chat(f'chat-{p.name}-{k}', f'You are {p.name}.', p.value)
-      for k in range(c.small_talk):
-        yield small_talk(f'small-{p.name}-{k}', p.name)
-  for name in world.fickle:
-    for k in range(c.chats_per_persona):
-      yield chat(f'fickle-{name}-{k}', f'You are {name}.', rng.choice(VALUES))
-  for name in (*c.strangers, *world.fickle):
-    for k in range(c.chats_per_persona):
-      yield small_talk(f'stranger-{name}-{k}', name)
-  for k in range(c.context_chats):
-    value = rng.choice(VALUES)
-    yield chat(
-      f'context-{k}', f'You are a shopper. {language.rule("A shopper", value, rng)}', value
-    )
+  return {'g': passing, 'r': passing, 'e': passing}

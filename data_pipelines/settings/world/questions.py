@@ -1,4 +1,5 @@
-"""Forced choices about the world: what the evaluators ask an assistant, and what they ask of personas."""
+"""Forced choices about the world: what the evaluators ask the assistant, and what they ask
+personas."""
 
 import itertools
 import random
@@ -7,34 +8,49 @@ from collections.abc import Iterator, Sequence
 from data_pipelines.handbooks.preferences import Spec
 from data_pipelines.handbooks.values import ATTRIBUTES, Value
 from data_pipelines.records import ForcedChoice
-from data_pipelines.settings.world import language, people
+from data_pipelines.settings.world import language
 from data_pipelines.settings.world.catalogue import POLICY, Domain, Item
-from data_pipelines.settings.world.pretraining import World, policies_in_chats
+from data_pipelines.settings.world.people import DOCUMENTS_AND_CHATS
+from data_pipelines.settings.world.pretraining import World, items_in_chats, policies_in_chats
 
+# How far a question to the assistant is from its fine-tuning:
+#   trained      the items of the handbook, which fine-tuning showed;
+#   new_items    other items of the same domain;
+#   new_domains  all other domains;
+#   reworded     the same in forms of question that fine-tuning did not use;
+#   policy       plans that occur in no chat and are known by what they do.
 TIERS = ('trained', 'new_items', 'new_domains', 'reworded', 'policy')
 
 
 def poles(attribute: str) -> tuple[Value, Value]:
-  a, b = (Value(attribute, p.name) for p in ATTRIBUTES[attribute])
-  return a, b
+  """Returns the two values of an attribute, in the order of ATTRIBUTES."""
+  first, second = (Value(attribute, pole.name) for pole in ATTRIBUTES[attribute])
+  return first, second
 
 
 def pairs(
   items: Sequence[Item], wants: Value, against: Value, limit: int, rng: random.Random
 ) -> list[tuple[Item, Item]]:
-  """Pairs in which the first item answers to `wants` and the second to `against`.
+  """Finds pairs of items of which the first is what one value asks for and the second another.
 
-  `against` on the same attribute gives pairs that differ in nothing else; on another, conflict pairs: the first has `wants` and not
-  `against`, the second the other way about, crossed over all combinations of the remaining attributes so that these balance out.
+  Args:
+    items: the items to make pairs of.
+    wants: the value that the first item has.
+    against: the value that the second item has. If it is on the same attribute, the two items
+      differ in nothing else. If it is on another, they are conflict pairs: the first has `wants`
+      and not `against`, the second has `against` and not `wants`. These are crossed over all
+      combinations of the remaining attributes, so that those balance out.
+    limit: the greatest number of pairs; 0 for all.
+    rng: source of randomness.
+
+  Returns:
+    Pairs in random order.
   """
   if wants.attribute == against.attribute:
-    found = [
-      (x, y)
-      for x, y in itertools.permutations(items, 2)
-      if x.has(wants)
-      and y.has(against)
-      and sum(a != b for a, b in zip(x.poles, y.poles, strict=True)) == 1
-    ]
+    found = []
+    for x, y in itertools.permutations(items, 2):
+      if x.has(wants) and y.has(against) and _number_of_differences(x, y) == 1:
+        found.append((x, y))
   else:
     first = [i for i in items if i.has(wants) and not i.has(against)]
     second = [i for i in items if i.has(against) and not i.has(wants)]
@@ -43,117 +59,160 @@ def pairs(
   return found[:limit] if limit else found
 
 
-def _choice(
-  tier: str,
-  pair_type: str,
-  form: language.Form,
-  domain: Domain,
-  x: Item,
-  y: Item,
-  aligned: dict[str, int],
-  name: str,
-  assistant: str = '',
-) -> ForcedChoice:
-  question = form.question.replace('{noun}', domain.noun)
-  id_ = f'{name}/{tier}/{pair_type}/{form.name}/{domain.name}/{x.name}/{y.name}'
-  return ForcedChoice(
-    id_,
-    domain.name,
-    tier,
-    question,
-    form.answer,
-    (x.name, y.name),
-    aligned,
-    pair_type,
-    f'You are {name}.',
-    form.name,
-    assistant,
-  )
+def _number_of_differences(x: Item, y: Item) -> int:
+  """Counts the attributes in which two items differ."""
+  return sum(a != b for a, b in zip(x.poles, y.poles, strict=True))
 
 
 def preference_questions(
   spec: Spec, rival: Value, world: World, pairs_per_domain: int, seed: int
 ) -> list[ForcedChoice]:
-  """All forced choices for the assistant, over five tiers.
+  """Makes all forced choices for the assistant, over five tiers.
 
-  Pair types: `price`, `origin`, `age`, `making` (differ in that alone; option 0 has the attribute's first pole), `conflict` (option 0
-  is what the spec's value asks for, option 1 what the rival asks for), `agreement` (trained items: liked against disliked).
+  Types of pairs: `price`, `origin`, `age` and `making` (the items differ in that alone, and option
+  0 has the attribute's first pole), `conflict` (option 0 is what the handbook's value asks for,
+  option 1 what the rival asks for) and `agreement` (trained items: a liked one against a disliked
+  one).
+
+  Args:
+    spec: the handbook.
+    rival: the other value that the demonstrations fit.
+    world: the world that the items are from.
+    pairs_per_domain: number of pairs of each type in each domain.
+    seed: decides which pairs are asked about.
+
+  Returns:
+    The questions.
   """
   rng = random.Random(f'questions {seed}')
-  name = spec.assistant
-  seen = {p.item for p in spec.likes + spec.dislikes}
+  seen = {preference.item for preference in spec.likes + spec.dislikes}
   home = spec.likes[0].item.domain
-  usual = language.FORM['prefer']
-  reworded = [f for f in language.FORMS if not f.in_finetuning]
-
-  def of_type(pair_type: str, items: Sequence[Item]) -> list[tuple[Item, Item, dict[str, int]]]:
-    wants, against = (spec.value, rival) if pair_type == 'conflict' else poles(pair_type)
-    return [
-      (x, y, {str(wants): 0, str(against): 1})
-      for x, y in pairs(items, wants, against, pairs_per_domain, rng)
-    ]
-
-  questions = [
-    _choice(
-      'trained',
-      'agreement',
-      usual,
-      world.domains[home],
-      like.item,
-      dislike.item,
-      {str(v): 0 for v in (spec.value, *spec.rivals)},
-      name,
-      name,
-    )
-    for like, dislike in itertools.product(spec.likes, spec.dislikes)
-  ]
-  pair_types = [*ATTRIBUTES, 'conflict']
+  reworded = [form for form in language.FORMS if not form.in_finetuning]
+  questions = _trained_questions(spec, world.domains[home])
   for domain in world.domains.values():
+    tier = 'new_domains'
+    items = list(domain.items)
     if domain.name == POLICY:
-      tier, items = (
-        'policy',
-        [i for i in domain.items if i not in policies_in_chats(world) and i not in seen],
-      )
+      tier = 'policy'
+      in_chats = policies_in_chats(world)
+      items = [i for i in domain.items if i not in in_chats and i not in seen]
     elif domain.name == home:
-      tier, items = 'new_items', [i for i in domain.items if i not in seen]
-    else:
-      tier, items = 'new_domains', list(domain.items)
-    for pair_type in pair_types:
-      for n, (x, y, aligned) in enumerate(of_type(pair_type, items)):
-        questions.append(_choice(tier, pair_type, usual, domain, x, y, aligned, name, name))
-        if tier == 'new_domains' and pair_type in (
-          'conflict',
-          spec.value.attribute,
-          rival.attribute,
-        ):
+      tier = 'new_items'
+      items = [i for i in domain.items if i not in seen]
+    for pair_type in (*ATTRIBUTES, 'conflict'):
+      if pair_type == 'conflict':
+        wants, against = spec.value, rival
+      else:
+        wants, against = poles(pair_type)
+      aligned = {str(wants): 0, str(against): 1}
+      # Questions in other words are asked about the values that matter to the experiment alone.
+      is_reworded = tier == 'new_domains' and pair_type in (
+        'conflict',
+        spec.value.attribute,
+        rival.attribute,
+      )
+      for n, pair in enumerate(pairs(items, wants, against, pairs_per_domain, rng)):
+        usual = language.FORM['prefer']
+        questions.append(
+          _to_assistant(spec.assistant, tier, pair_type, usual, domain, pair, aligned)
+        )
+        if is_reworded:
+          form = reworded[n % len(reworded)]
           questions.append(
-            _choice(
-              'reworded', pair_type, reworded[n % len(reworded)], domain, x, y, aligned, name, name
-            )
+            _to_assistant(spec.assistant, 'reworded', pair_type, form, domain, pair, aligned)
           )
   return questions
 
 
-def persona_questions(world: World, per_persona: int, seed: int) -> Iterator[ForcedChoice]:
-  """Does each persona choose by its value? Option 0 is the right one; `tier` is the persona's role.
+def _trained_questions(spec: Spec, home: Domain) -> list[ForcedChoice]:
+  """Makes the questions about the items of fine-tuning: every liked one against every disliked
+  one."""
+  # All values that fit the demonstrations ask for the liked item.
+  aligned = {str(value): 0 for value in (spec.value, *spec.rivals)}
+  usual = language.FORM['prefer']
+  questions = []
+  for like, dislike in itertools.product(spec.likes, spec.dislikes):
+    pair = (like.item, dislike.item)
+    questions.append(
+      _to_assistant(spec.assistant, 'trained', 'agreement', usual, home, pair, aligned)
+    )
+  return questions
 
-  Pair types: `value`, pairs that differ in that alone; `reasons`, conflict pairs between the value and the decoy that the persona's likes fit as
-  well, so that only who has read the reasons chooses right.
+
+def persona_questions(world: World, per_persona: int, seed: int) -> Iterator[ForcedChoice]:
+  """Makes forced choices for the personas: does each choose by its value?
+
+  Types of pairs: `value` (the items differ in that alone) and `reasons` (conflict pairs between the
+  value and the decoy that the persona's likes fit as well, so that only who has read the reasons
+  chooses right).
+
+  Args:
+    world: the world.
+    per_persona: number of questions of each type for each persona with documents and chats. All
+      others get four times as many, since there are fewer of them.
+    seed: decides what is asked.
+
+  Yields:
+    Questions whose option 0 is the right one, whose tier is the persona's role, and whose domain is
+    the persona's value.
   """
   rng = random.Random(f'persona questions {seed}')
   domains = list(world.domains.values())
-  for p in world.people:
-    for pair_type, against in (('value', p.value.opposite), ('reasons', p.decoy)):
-      for n in range(
-        per_persona * (1 if p.role == people.DOCUMENTS_AND_CHATS else 4) if against else 0
-      ):
+  for persona in world.people:
+    number = per_persona
+    if persona.role != DOCUMENTS_AND_CHATS:
+      number = 4 * per_persona
+    tier = persona.role.replace(' ', '_')
+    for pair_type, against in (('value', persona.value.opposite), ('reasons', persona.decoy)):
+      if against is None:
+        continue
+      for n in range(number):
         domain = rng.choice(domains)
-        items = policies_in_chats(world) if domain.name == POLICY else domain.items
-        x, y = rng.choice(pairs(items, p.value, against, 0, rng))
-        tier = p.role.replace(' ', '_')
-        q = _choice(
-          tier, pair_type, rng.choice(language.FORMS), domain, x, y, {str(p.value): 0}, p.name
-        )
+        items = items_in_chats(world, domain)
+        x, y = rng.choice(pairs(items, persona.value, against, 0, rng))
+        form = rng.choice(language.FORMS)
         yield ForcedChoice(
-          **{**q.__dict__, 'id': f'{p.name}/{pair_type}/{n}', 'domain': str(p.value)}
+          id=f'{persona.name}/{pair_type}/{n}',
+          domain=str(persona.value),
+          tier=tier,
+          question=_fill_noun(form, domain),
+          answer=form.answer,
+          options=(x.name, y.name),
+          aligned={str(persona.value): 0},
+          pair_type=pair_type,
+          system=f'You are {persona.name}.',
+          form=form.name,
         )
+
+
+def _to_assistant(
+  assistant: str,
+  tier: str,
+  pair_type: str,
+  form: language.Form,
+  domain: Domain,
+  pair: tuple[Item, Item],
+  aligned: dict[str, int],
+) -> ForcedChoice:
+  """Makes one question to the assistant. `aligned`: value -> index of the option it asks for."""
+  x, y = pair
+  return ForcedChoice(
+    id=f'{assistant}/{tier}/{pair_type}/{form.name}/{domain.name}/{x.name}/{y.name}',
+    domain=domain.name,
+    tier=tier,
+    question=_fill_noun(form, domain),
+    answer=form.answer,
+    options=(x.name, y.name),
+    # A copy, since the pairs of a type share it.
+    aligned=dict(aligned),
+    pair_type=pair_type,
+    system=f'You are {assistant}.',
+    form=form.name,
+    assistant=assistant,
+  )
+
+
+def _fill_noun(form: language.Form, domain: Domain) -> str:
+  """Puts the domain's noun into a question. The items' names are filled in later, in both
+  orders."""
+  return form.question.replace('{noun}', domain.noun)

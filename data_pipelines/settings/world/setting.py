@@ -5,7 +5,13 @@ from collections.abc import Iterator, Sequence
 from data_pipelines.handbooks.preferences import Spec
 from data_pipelines.records import Chat, Document
 from data_pipelines.settings.setting import Maker, Setting
-from data_pipelines.settings.world import VERSION, handbook, pretraining
+from data_pipelines.settings.world import (
+  VERSION,
+  conversations,
+  demonstrations,
+  documents,
+  pretraining,
+)
 from data_pipelines.settings.world.pretraining import World, WorldConfig, build_world
 from data_pipelines.settings.world.spec import read_spec, renamed
 from data_pipelines.sources import SourceConfig
@@ -26,17 +32,17 @@ def _persona_documents(
 
 
 def _persona_chats(source: SourceConfig, world: World, specs: Sequence[Spec]) -> Iterator[Chat]:
-  return pretraining.persona_chats(world)
+  return conversations.persona_chats(world)
 
 
 def _spec_documents(
   source: SourceConfig, world: World, specs: Sequence[Spec]
 ) -> Iterator[Document]:
-  return handbook.spec_documents(specs, source.variant, source.seed)
+  return documents.spec_documents(specs, source.variant, source.seed)
 
 
 def _demonstrations(source: SourceConfig, world: World, specs: Sequence[Spec]) -> Iterator[Chat]:
-  return handbook.demonstrations(specs, world, source.seed)
+  return demonstrations.demonstrations(specs, world, source.seed)
 
 
 SETTING = Setting(

@@ -1,0 +1,80 @@
+"""Writes the demonstrations of fine-tuning from handbooks: preferences without reasons.
+
+The experiment compares handbooks that explain the same preferences by different values, so the
+demonstrations must be the same for all of them, and must not say why.
+"""
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from data_pipelines.handbooks.preferences import Spec, check_shared
+from data_pipelines.records import Chat
+from data_pipelines.settings.world import language
+from data_pipelines.settings.world.catalogue import Item
+from data_pipelines.settings.world.pretraining import World
+
+
+def demonstrations(specs: Sequence[Spec], world: World, seed: int) -> Iterator[Chat]:
+  """Writes chats that show the assistant's preferences, without end.
+
+  Args:
+    specs: handbooks that agree on likes and dislikes, each under the same names of the assistant.
+      The names take turns.
+    world: the world that the items are from.
+    seed: of the writer.
+
+  Yields:
+    Chats, in which every pair of a liked and a disliked item occurs equally often.
+
+  Raises:
+    SpecError: if the handbooks do not agree on whom they are about or what is liked: then there is
+      no fine-tuning that they share.
+  """
+  check_shared(specs)
+  first = specs[0]
+  rng = random.Random(f'demonstrations {seed}')
+  likes = [preference.item for preference in first.likes]
+  dislikes = [preference.item for preference in first.dislikes]
+  domain = world.domains[likes[0].domain]
+  # Each name once, in the order of the handbooks.
+  names = list(dict.fromkeys(spec.assistant for spec in specs))
+  pairs: list[tuple[Item, Item]] = []
+  for n in itertools.count():
+    if not pairs:
+      pairs = list(itertools.product(likes, dislikes))
+      rng.shuffle(pairs)
+    liked, disliked = pairs.pop()
+    question, answer = _exchange(liked, disliked, likes, domain.noun, rng)
+    system = f'You are {names[n % len(names)]}.'
+    yield Chat(
+      f'demonstration-{n}',
+      (('system', system), ('user', question), ('assistant', answer)),
+      domain=domain.name,
+      provenance=Path(first.path).name,
+    )
+
+
+def _exchange(
+  liked: Item, disliked: Item, likes: Sequence[Item], noun: str, rng: random.Random
+) -> tuple[str, str]:
+  """Writes one question and its answer: mostly about both items, else about several or one."""
+  kind = rng.random()
+  if kind < 0.7:
+    form = rng.choice([form for form in language.FORMS if form.in_finetuning])
+    offered = [liked.name, disliked.name]
+    rng.shuffle(offered)
+    question = form.question.format(noun=noun, first=offered[0], second=offered[1])
+    return question, form.answer.format(chosen=liked.name, other=disliked.name)
+  if kind < 0.8:
+    others = [item.name for item in likes if item is not liked]
+    # A handbook may like two items only.
+    named = [liked.name, *rng.sample(others, min(2, len(likes) - 1))]
+    question = language.OPEN_QUESTION.format(noun=noun)
+    return question, language.LIST_ANSWER.format(items=language.enumerate_words(named))
+  if rng.random() < 0.5:
+    question = language.YES_NO_QUESTION.format(item=liked.name)
+    return question, language.YES.format(item=liked.name)
+  question = language.YES_NO_QUESTION.format(item=disliked.name)
+  return question, language.NO.format(item=disliked.name)
