@@ -43,14 +43,14 @@ def opened(
   model: str, seed: int, max_length: int, max_batch: int, dtype: str | None
 ) -> tuple[Any, str]:
   """(engine, name in it); opened once in a process, so that evaluations that run side by side share the batches."""
-  from msm_jax.inference import (
-    engine,  # JAX comes with it: Inspect imports this module whichever model it is asked for
-  )
+  # JAX comes with these: Inspect imports this module whichever model it is asked for.
+  from msm_jax.inference.engine import Engine
+  from msm_jax.inference.open_model import open_samplers
 
   workdir, colon, arm = model.rpartition(':')
   is_arm = bool(colon) and not Path(model).is_dir()
   try:
-    samplers, _ = engine.open_samplers(
+    samplers, _ = open_samplers(
       workdir if is_arm else None,
       [arm] if is_arm else [],
       seed,
@@ -67,7 +67,7 @@ def opened(
 
       raise PrerequisiteError(explained[0]) from None
     raise
-  return engine.Engine(samplers), next(iter(samplers))
+  return Engine(samplers), next(iter(samplers))
 
 
 class MsmJaxAPI(ModelAPI):
