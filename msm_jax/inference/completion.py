@@ -1,4 +1,9 @@
-"""What is asked of a model and what it says: a request, and its answer in the making, token by token into text."""
+"""One request to a model, and its answer while it is generated.
+
+A `Request` says what to generate. A `Completion` receives the tokens that the sampler draws, turns
+them into text, finds stop strings, and reports what is new as `Piece`s. Nothing here touches a
+device.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,9 +14,19 @@ import numpy as np
 from msm_jax.base.errors import UserError
 from msm_jax.tokenizer import Tokenizer
 
+# The likeliest tokens at one position: (id, log-probability in nats), best first.
+TopLogprobs = tuple[tuple[int, float], ...]
+
+# Decoders write this character for bytes that are not (yet) valid UTF-8.
+REPLACEMENT = '\ufffd'
+
+# As many tokens of the prompt are decoded before an answer, because the text of a token may depend
+# on the tokens in front of it.
+CONTEXT_TOKENS = 8
+
 
 class RequestError(UserError, ValueError):
-  """A request that cannot be answered; one line with cause and mend."""
+  """A request that cannot be answered."""
 
 
 class TooLong(RequestError):
@@ -20,17 +35,19 @@ class TooLong(RequestError):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-  """A prompt and how to go on from it.
+  """A prompt and the settings of its continuation.
 
   Attributes:
     prompt: token ids.
-    max_tokens: at most so many are made (fewer if the window ends); 0 scores the prompt alone.
-    temperature: 0 takes the likeliest token.
-    top_p: draws come from the smallest set of likeliest tokens that has this much probability (Holtzman et al. 2020).
-    seed: with it the draws are always the same, whoever else is in the batch.
-    stop: strings that end the text, which doesn't hold them.
-    top_logprobs: so many likeliest alternatives come with every token.
-    echo: log-probabilities of the prompt's tokens are wanted, too.
+    max_tokens: the largest number of tokens to generate. Fewer are generated if the model's window
+      ends first; 0 only scores the prompt.
+    temperature: logits are divided by it before a token is drawn; 0 takes the likeliest token.
+    top_p: tokens are drawn from the smallest set of likeliest tokens that has this probability
+      (Holtzman et al. 2020).
+    seed: requests with the same seed draw the same tokens, whatever else is in the batch.
+    stop: strings that end the text. The text does not include them.
+    top_logprobs: the number of likeliest alternatives that are reported with every token.
+    echo: whether log-probabilities of the prompt's tokens are reported, too.
   """
 
   prompt: Sequence[int]
@@ -44,22 +61,31 @@ class Request:
 
 
 class Token(NamedTuple):
-  """A token in its text.
+  """A token with its log-probability and its place in the text.
 
   Attributes:
-    logprob: in nats under the model itself (temperature 1, nothing left out); None for a prompt's first.
-    top: (id, logprob) of the likeliest, best first.
-    start: where in the text it begins.
+    id: the token id.
+    logprob: log-probability in nats under the model itself (temperature 1, no token left out);
+      None for the first token of a prompt.
+    top: the likeliest tokens at this position, best first.
+    start: the offset in the text, in characters, at which the token begins.
   """
 
   id: int
   logprob: float | None
-  top: tuple[tuple[int, float], ...]
+  top: TopLogprobs
   start: int
 
 
 class Piece(NamedTuple):
-  """What came anew; `finish_reason` is '' until the last piece: 'stop', 'length' or 'error' (the completion has the error)."""
+  """The part of an answer that has not been reported before.
+
+  Attributes:
+    text: the new text.
+    tokens: the new tokens.
+    finish_reason: '' until the last piece, which has 'stop', 'length' or 'error'. The error itself
+      is in `Completion.error`.
+  """
 
   text: str
   tokens: tuple[Token, ...]
@@ -67,109 +93,176 @@ class Piece(NamedTuple):
 
 
 class TextStream:
-  """Token by token into text: what may be half a character waits for the rest. `before`: ids that the text follows."""
+  """Decodes tokens one at a time. Text that ends in half a character waits for the rest of it.
+
+  Args:
+    tokenizer: decodes the tokens.
+    before: ids of the tokens in front of the text. They are not part of the text.
+  """
 
   def __init__(self, tokenizer: Tokenizer, before: Sequence[int] = ()):
-    self.decode, self.ids = tokenizer.decode, list(before)
-    self.start, self.read = 0, len(self.ids)
+    self.decode = tokenizer.decode
+    self.ids = list(before)
+    # ids[start:read] is context that was decoded before; ids[read:] has no text yet.
+    self.start = 0
+    self.read = len(self.ids)
 
   def feed(self, token: int) -> str:
+    """Adds a token.
+
+    Args:
+      token: its id.
+
+    Returns:
+      The text that is complete now, without what was returned before. It may be ''.
+    """
     self.ids.append(token)
-    text = self._new()
-    if not text or text.endswith('\ufffd'):
+    text = self._unread_text()
+    if not text or text.endswith(REPLACEMENT):
       return ''
-    self.start, self.read = self.read, len(self.ids)
+    self.start = self.read
+    self.read = len(self.ids)
     return text
 
   def flush(self) -> str:
-    return self._new()
+    """Returns the text of the tokens that still wait, complete or not."""
+    return self._unread_text()
 
-  def _new(self) -> str:
-    # decoded with what stands before: a decoder may treat the first token of a text in its own way
-    before = self.decode(self.ids[self.start : self.read])
-    return self.decode(self.ids[self.start :])[len(before) :]
+  def _unread_text(self) -> str:
+    # The new tokens are decoded together with those in front of them, because some decoders treat
+    # the first token of a text in their own way (they drop its space).
+    context = self.decode(self.ids[self.start : self.read])
+    return self.decode(self.ids[self.start :])[len(context) :]
 
 
 class Completion:
-  """An answer in the making, and when finished: text, tokens (without what ended them), finish_reason.
+  """The answer to one request, while it is generated and when it is finished.
 
   Attributes:
-    made: tokens made, those included that a stop took away.
-    limit: tokens that it may make.
-    prompt_tokens: the prompt's, if the request asked for `echo`; they begin at negative places, the text at 0.
+    request: the request that is answered.
+    text: the answer so far, up to a stop string.
+    tokens: the tokens of the text, without the ones that ended it.
+    finish_reason: '' while the answer is generated; then 'stop', 'length' or 'error'.
+    error: the exception, if finish_reason is 'error'.
+    made: the number of generated tokens, including those that a stop string removed.
+    limit: the largest number of tokens to generate.
+    last_token: the last token of prompt and answer. The cache does not hold it yet.
+    prompt_tokens: the prompt's tokens, if the request asked for `echo`. Their offsets are negative,
+      because the text begins at 0.
   """
 
-  def __init__(self, request: Request, tokenizer: Tokenizer, stop_ids: Sequence[int], limit: int):
-    self.request, self.limit, self.tokenizer = request, limit, tokenizer
-    self.text, self.finish_reason = '', ''
+  def __init__(
+    self, request: Request, tokenizer: Tokenizer, stop_ids: Sequence[int], limit: int
+  ) -> None:
+    self.request = request
+    self.limit = limit
+    self.text = ''
     self.tokens: list[Token] = []
     self.prompt_tokens: list[Token] = []
+    self.finish_reason = ''
     self.error: Exception | None = None
-    self.made, self.last = 0, int(request.prompt[-1])
-    self._stop_ids, self._stream = frozenset(stop_ids), TextStream(tokenizer, request.prompt[-8:])
-    self._said = self._said_tokens = 0
+    self.made = 0
+    self.last_token = int(request.prompt[-1])
+    self._tokenizer = tokenizer
+    self._stop_ids = frozenset(stop_ids)
+    self._stream = TextStream(tokenizer, request.prompt[-CONTEXT_TOKENS:])
+    # How many characters and tokens `take_piece` has reported.
+    self._reported_chars = 0
+    self._reported_tokens = 0
 
   @property
   def position(self) -> int:
-    """Of the last token, which no cache holds yet."""
+    """The position of `last_token` in the sequence."""
     return len(self.request.prompt) - 1 + self.made
 
-  def add(self, token: int, logprob: float, top: tuple[tuple[int, float], ...]) -> None:
-    self.made, self.last = self.made + 1, token
+  def add(self, token: int, logprob: float, top: TopLogprobs) -> None:
+    """Takes the next token, and finishes the answer if that token ends it.
+
+    Args:
+      token: its id.
+      logprob: its log-probability in nats.
+      top: the likeliest tokens at its position.
+    """
+    self.made += 1
+    self.last_token = token
     if token in self._stop_ids:
       self.finish('stop')
       return
-    self.tokens.append(Token(token, logprob, top, len(self.text)))
-    before = len(self.text)
+    old_length = len(self.text)
+    self.tokens.append(Token(token, logprob, top, old_length))
     self.text += self._stream.feed(token)
-    cuts = [
-      at for s in self.request.stop if (at := self.text.find(s, max(0, before - len(s) + 1))) >= 0
-    ]
-    if cuts:
-      self.text = self.text[: min(cuts)]
-      self.tokens = [t for t in self.tokens if t.start < len(self.text)]
+    cut = self._find_stop(old_length)
+    if cut is not None:
+      self.text = self.text[:cut]
+      self.tokens = [t for t in self.tokens if t.start < cut]
       self.finish_reason = 'stop'
     elif self.made == self.limit:
       self.finish('length')
 
+  def score_prompt(self, scores: Sequence[tuple[float, TopLogprobs]]) -> None:
+    """Takes the scores of the prompt's tokens, and finds the offsets of these tokens in the text.
+
+    Args:
+      scores: the log-probability and the likeliest tokens for each token but the first, which
+        nothing predicts.
+    """
+    prompt = [int(token) for token in self.request.prompt]
+    stream = TextStream(self._tokenizer)
+    starts = []
+    length = 0
+    for token in prompt:
+      starts.append(length)
+      length += len(stream.feed(token))
+    self.prompt_tokens = [Token(prompt[0], None, (), starts[0] - length)]
+    for token, start, (logprob, top) in zip(prompt[1:], starts[1:], scores, strict=True):
+      self.prompt_tokens.append(Token(token, logprob, top, start - length))
+
   def finish(self, reason: str) -> None:
+    """Ends the answer with a finish_reason; half a character that still waits joins the text."""
     self.text += self._stream.flush()
     self.finish_reason = reason
 
-  def piece(self) -> Piece:
-    """What nobody has been given yet, up to what may be the beginning of a stop."""
+  def take_piece(self) -> Piece:
+    """Reports what is new since the last call.
+
+    Text that could be the beginning of a stop string is held back until the answer goes on.
+
+    Returns:
+      The new text and tokens. They are empty if nothing is new.
+    """
     end = len(self.text)
+    tokens = len(self.tokens)
     if not self.finish_reason:
-      end -= max(
-        (k for s in self.request.stop for k in range(1, len(s)) if self.text.endswith(s[:k])),
-        default=0,
-      )
-    known = len(self.tokens)
-    while not self.finish_reason and known and self.tokens[known - 1].start >= end:
-      known -= 1
-    out = Piece(
-      self.text[self._said : end], tuple(self.tokens[self._said_tokens : known]), self.finish_reason
-    )
-    self._said, self._said_tokens = max(self._said, end), max(self._said_tokens, known)
-    return out
+      end -= self._possible_stop_length()
+      while tokens and self.tokens[tokens - 1].start >= end:
+        tokens -= 1
+    new_tokens = tuple(self.tokens[self._reported_tokens : tokens])
+    piece = Piece(self.text[self._reported_chars : end], new_tokens, self.finish_reason)
+    self._reported_chars = max(self._reported_chars, end)
+    self._reported_tokens = max(self._reported_tokens, tokens)
+    return piece
+
+  def _find_stop(self, old_length: int) -> int | None:
+    """Returns where the first stop string begins; only text after `old_length` is new."""
+    cuts = []
+    for stop in self.request.stop:
+      # A stop string may begin in the old text, but at least its last character is new.
+      at = self.text.find(stop, max(0, old_length - len(stop) + 1))
+      if at >= 0:
+        cuts.append(at)
+    return min(cuts, default=None)
+
+  def _possible_stop_length(self) -> int:
+    """Returns the length of the longest end of the text that could begin a stop string."""
+    longest = 0
+    for stop in self.request.stop:
+      for length in range(1, len(stop)):
+        if self.text.endswith(stop[:length]):
+          longest = max(longest, length)
+    return longest
 
 
 def seeds(seed: int, n: int) -> list[int]:
-  """Seeds of n answers to one prompt; the first, or only, answer has the seed itself."""
-  return [seed, *np.random.SeedSequence(seed % 2**64).generate_state(n).tolist()[1:]]
-
-
-def place_prompt(
-  tokenizer: Tokenizer,
-  prompt: Sequence[int],
-  scored: Sequence[tuple[float | None, tuple[tuple[int, float], ...]]],
-) -> list[Token]:
-  """A prompt's tokens with their places, counted back from where the answer begins."""
-  stream, starts, at = TextStream(tokenizer), [], 0
-  for token in prompt:
-    starts.append(at)
-    at += len(stream.feed(int(token)))
-  return [
-    Token(int(t), logprob, top, start - at)
-    for t, start, (logprob, top) in zip(prompt, starts, scored, strict=True)
-  ]
+  """Returns seeds for n answers to one prompt; the first answer has the seed itself."""
+  others = np.random.SeedSequence(seed % 2**64).generate_state(n).tolist()[1:]
+  return [seed, *others]

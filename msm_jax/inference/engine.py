@@ -1,45 +1,53 @@
-"""One thread that owns the models: whoever has requests hands them in, from any thread or event loop, and they share the batches.
+"""The engine: one thread that owns the models, so that any number of threads can use them.
 
-Also how programs that talk to models (chat, server, Inspect) open them: arms of a workdir, or a folder of Hugging Face.
+Whoever has a request submits it, from any thread or event loop. Requests that arrive at about the
+same time share the batches of a sampler. The server and the Inspect provider work this way.
 """
 
 import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-from msm_jax.base.errors import ConfigError
 from msm_jax.inference.completion import Completion, Piece, Request, RequestError
-from msm_jax.inference.open_model import open_arm, open_weights, trained_arms
 from msm_jax.inference.sampling import Sampler
 
+# Receives the pieces of one answer.
 Listener = Callable[[Piece], None]
-WAITING = 1024  # requests; more are refused
+
+# Requests that may be unfinished at the same time; more are refused.
+MAX_UNFINISHED = 1024
 
 
-class Busy(RequestError):
-  """Too many requests wait already."""
+class EngineBusy(RequestError):
+  """Too many requests are unfinished."""
 
 
-class Closed(RequestError):
+class EngineClosed(RequestError):
   """The engine has ended."""
 
 
 class Engine:
   """Answers requests to several models, each with batches of its own, in turns.
 
-  A listener is called in the engine's thread, so it hands on what it gets and returns; its last piece has a finish_reason.
+  A listener is called in the engine's thread, so it must only pass on what it gets and return. Its
+  last piece has a finish_reason.
+
+  Args:
+    samplers: name of a model -> its sampler. From now on only the engine may use the samplers.
   """
 
-  def __init__(self, samplers: Mapping[str, Sampler]):
+  def __init__(self, samplers: Mapping[str, Sampler]) -> None:
     self.samplers = dict(samplers)
+    # Jobs run in the engine's thread, one after the other; None ends it.
     self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+    # Only the engine's thread uses the listeners.
     self._listeners: dict[Completion, Listener] = {}
-    self._open = 0  # requests handed in and not done
-    self._lock = threading.Lock()
+    self._unfinished = 0
     self._closed = False
+    # Guards `_unfinished` and `_closed`, which several threads use.
+    self._lock = threading.Lock()
     self._thread = threading.Thread(target=self._work, name='msm_jax engine', daemon=True)
     self._thread.start()
 
@@ -48,115 +56,124 @@ class Engine:
     return self._thread.is_alive()
 
   def submit(self, model: str, request: Request, listener: Listener) -> Completion:
-    """Raises RequestError at once; what goes wrong later comes as a piece."""
-    completion = self.samplers[model].completion(request)
+    """Starts to answer a request.
 
-    def take() -> None:
+    Args:
+      model: the name of a sampler.
+      request: the request.
+      listener: is called with every new part of the answer.
+
+    Returns:
+      The completion, which the engine's thread fills in. An error after this call comes as the last
+      piece, with the finish_reason 'error'.
+
+    Raises:
+      RequestError: the request cannot be answered; EngineBusy if too many others are unfinished,
+        EngineClosed if the engine has ended.
+    """
+    completion = self.samplers[model].new_completion(request)
+
+    def start() -> None:
       self._listeners[completion] = listener
       self.samplers[model].waiting.append(completion)
 
     with self._lock:
       if self._closed:
-        raise Closed('the engine has ended; start it again')
-      if self._open >= WAITING:
-        raise Busy(f'{WAITING} requests wait already; try again later')
-      self._open += 1
-      self._inbox.put(take)  # before the end, which `close` puts
+        raise EngineClosed('the engine has ended; start it again')
+      if self._unfinished >= MAX_UNFINISHED:
+        raise EngineBusy(f'{MAX_UNFINISHED} requests wait already; try again later')
+      self._unfinished += 1
+      # Inside the lock, so that no job can come after the None of `close`.
+      self._inbox.put(start)
     return completion
 
   def cancel(self, model: str, completion: Completion) -> None:
-    """Frees the row; the listener hears no more. Does nothing for what is done."""
+    """Frees the row of a completion; its listener is not called again.
 
-    def take() -> None:
+    Finished completions are left alone.
+
+    Args:
+      model: the name of its sampler.
+      completion: the completion that nobody needs any more.
+    """
+
+    def stop() -> None:
       self.samplers[model].cancel(completion)
-      self._forget(completion)
+      self._remove_listener(completion)
 
-    self._inbox.put(take)
+    self._inbox.put(stop)
 
   def close(self) -> None:
-    """Ends the thread after the round that it is in; what is open ends with an error."""
+    """Ends the thread after the current round; unfinished requests end with an error."""
     with self._lock:
       self._closed = True
       self._inbox.put(None)
     self._thread.join()
 
-  def _forget(self, completion: Completion) -> Listener | None:
+  def _remove_listener(self, completion: Completion) -> Listener | None:
+    """Takes the listener of a completion away, which makes room for another request."""
     listener = self._listeners.pop(completion, None)
-    if listener:
+    if listener is not None:
       with self._lock:
-        self._open -= 1
+        self._unfinished -= 1
     return listener
 
+  # ---- Everything below runs in the engine's thread.
+
   def _work(self) -> None:
-    while True:
-      busy = [s for s in self.samplers.values() if s.busy]
-      while not (busy and self._inbox.empty()):
-        job = self._inbox.get()
-        if job is None:
-          for sampler in self.samplers.values():
-            self._fail(
-              sampler, Closed('the engine ended before the answer did; ask again when it is back')
-            )
-          return
-        job()
-        busy = [s for s in self.samplers.values() if s.busy]
-      for sampler in busy:
-        try:
-          pieces = sampler.round()
-        except Exception as e:  # whatever it is, those who wait are told, and the next ones find an engine that works
-          logging.getLogger(__name__).exception('a batch failed')
-          self._fail(sampler, e)
-          continue
-        for completion, piece in pieces:
-          listener = (
-            self._forget(completion) if piece.finish_reason else self._listeners.get(completion)
-          )
-          if listener:
-            self._tell(listener, piece)
+    while self._run_jobs():
+      for sampler in self._busy_samplers():
+        self._run_round(sampler)
+    for sampler in self.samplers.values():
+      error = EngineClosed('the engine ended before the answer did; ask again when it is back')
+      self._fail(sampler, error)
+
+  def _busy_samplers(self) -> list[Sampler]:
+    return [sampler for sampler in self.samplers.values() if sampler.busy]
+
+  def _run_jobs(self) -> bool:
+    """Runs the jobs that have arrived, and waits for one if there is nothing else to do.
+
+    Returns:
+      False if the engine is to end.
+    """
+    while not self._busy_samplers() or not self._inbox.empty():
+      job = self._inbox.get()
+      if job is None:
+        return False
+      job()
+    return True
+
+  def _run_round(self, sampler: Sampler) -> None:
+    """Lets a sampler generate some tokens, and reports them."""
+    try:
+      pieces = sampler.round()
+    except Exception as e:
+      # Whatever went wrong, those who wait are told, and the engine goes on with the next requests.
+      logging.getLogger(__name__).exception('a batch failed')
+      self._fail(sampler, e)
+      return
+    for completion, piece in pieces:
+      if piece.finish_reason:
+        listener = self._remove_listener(completion)
+      else:
+        listener = self._listeners.get(completion)
+      if listener is not None:
+        self._report(listener, piece)
 
   def _fail(self, sampler: Sampler, error: Exception) -> None:
-    lost = [c for c in self._listeners if c in sampler.open]
+    """Ends all unfinished requests of a sampler with an error."""
+    unfinished = set(sampler.unfinished)
+    lost = [completion for completion in self._listeners if completion in unfinished]
     sampler.reset()
     for completion in lost:
-      completion.error, completion.finish_reason = error, 'error'
-      if listener := self._forget(completion):
-        self._tell(listener, Piece('', (), 'error'))
+      completion.error = error
+      completion.finish_reason = 'error'
+      listener = self._remove_listener(completion)
+      if listener is not None:
+        self._report(listener, Piece('', (), 'error'))
 
-  def _tell(self, listener: Listener, piece: Piece) -> None:
-    with contextlib.suppress(RuntimeError):  # its event loop is closed: nobody is there to hear it
+  def _report(self, listener: Listener, piece: Piece) -> None:
+    # A listener raises RuntimeError when its event loop is closed: then nobody is there to listen.
+    with contextlib.suppress(RuntimeError):
       listener(piece)
-
-
-# ---- how programs open models
-
-
-def open_samplers(
-  workdir: str | None,
-  arms: Sequence[str],
-  seed: int,
-  weights: str | None,
-  dtype: str | None = None,
-  max_length: int = 0,
-  max_rows: int = 32,
-) -> tuple[dict[str, Sampler], list[str]]:
-  """(name -> sampler, a line about each). Raises one-line errors for what cannot be opened."""
-  import jax
-
-  if bool(workdir) == bool(weights):
-    raise ConfigError('give either --workdir=DIR with --arm=NAME, or --weights=FOLDER')
-  if weights:
-    opened = [
-      open_weights(
-        weights, dtype=dtype or ('float32' if jax.default_backend() == 'cpu' else 'bfloat16')
-      )
-    ]
-  else:
-    if not arms:
-      raise ConfigError(f'give --arm=NAME; {workdir} has {", ".join(trained_arms(workdir))}')
-    opened = [open_arm(workdir, arm, seed) for arm in arms]
-  names = [Path(weights).name] if weights else arms
-  samplers = {
-    name: Sampler(o.model, o.params, o.tokenizer, max_length, max_rows)
-    for name, o in zip(names, opened, strict=True)
-  }
-  return samplers, [o.description for o in opened]

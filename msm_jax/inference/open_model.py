@@ -1,132 +1,270 @@
-"""What an experiment leaves, opened from its workdir alone: an arm's parameters and tokenizer, for whoever wants to ask it something."""
+"""Opens trained models: the arms of a workdir, or a folder of Hugging Face weights.
+
+A workdir is all that is needed: its `arms.json` lists the arms that are trained to their end, with
+their settings and the places of their parameters and tokenizer.
+"""
 
 import dataclasses
 import functools
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from msm_jax import checkpointing, sharding, train, zoo
+from msm_jax import checkpointing, models, sharding, train
 from msm_jax.base import checks
-from msm_jax.base.errors import UserError
+from msm_jax.base.errors import ConfigError, UserError
 from msm_jax.config import ModelConfig
-from msm_jax.interop import huggingface, peft
+from msm_jax.inference.sampling import Sampler
+from msm_jax.interop import huggingface, zoo
 from msm_jax.model import init_params
-from msm_jax.tokenizer import Tokenizer
+from msm_jax.models import ParamsLocation, listed_arms
+from msm_jax.tokenizer import Tokenizer, load_tokenizer
 
 
 class ArmError(UserError, RuntimeError):
-  """An arm that is not there; one line with cause and mend."""
+  """An arm that cannot be used: it is not there, or it is closed."""
+
+
+class ArmEntry(TypedDict):
+  """What arms.json says about one arm with one seed. Relative paths start at the workdir.
+
+  Attributes:
+    path: the phases that the arm went through, as the config writes them ('read > tune').
+    model: the settings of the model.
+    length: tokens of the longest row that the arm was trained on; 0 if it is imported as it is.
+    tokenizer: path of its SentencePiece model; '' if the tokenizer is that of `weights`.
+    weights: the folder of Hugging Face that the arm began with, or ''.
+    adapter: the folder of an imported PEFT adapter, or ''.
+    checkpoints: path of the checkpoints of its last phase; '' if that phase is an import.
+    updates: the optimizer updates of its last phase, which name its last checkpoint.
+  """
+
+  path: str
+  model: dict[str, Any]
+  length: int
+  tokenizer: str
+  weights: str
+  adapter: str
+  checkpoints: str
+  updates: int
 
 
 class LoadedModel(NamedTuple):
-  """A model, ready to be asked. `description`: one line for people; `weights`: the folder that it began with, if any."""
+  """A model that is ready to be used.
+
+  Attributes:
+    model: its settings.
+    params: its parameters, placed on the devices.
+    tokenizer: its tokenizer.
+    description: one line for people.
+    weights: the folder of Hugging Face that it began with, or ''.
+    row_length: tokens of the longest row that it was trained on; 0 if it was only imported.
+  """
 
   model: ModelConfig
   params: Any
   tokenizer: Tokenizer
   description: str
   weights: str
-
-
-def listed_arms(workdir: Path) -> dict[str, dict[str, Any]]:
-  """arm -> seed -> where its parameters lie; nothing if the workdir holds no trained arm."""
-  try:
-    return json.loads((workdir / 'arms.json').read_text())
-  except (OSError, ValueError):
-    return {}
+  row_length: int = 0
 
 
 def trained_arms(workdir: str | Path) -> dict[str, tuple[int, ...]]:
-  """Trained arms and their seeds. Raises ArmError if there are none."""
+  """Lists the arms of a workdir that are trained to their end.
+
+  Args:
+    workdir: the folder of an experiment.
+
+  Returns:
+    Arm -> its seeds, sorted.
+
+  Raises:
+    ArmError: there is no trained arm.
+  """
   listed = listed_arms(Path(workdir))
   if not listed:
     raise ArmError(
-      f'{workdir} holds no trained arm; run its experiment (again: what is trained is only listed), or give another --workdir'
+      f'{workdir} holds no trained arm; run its experiment '
+      '(again: what is trained is only listed), or give another --workdir'
     )
   return {arm: tuple(sorted(map(int, seeds))) for arm, seeds in listed.items()}
 
 
-def open_arm(
+def load_arm(
   workdir: str | Path, arm: str, seed: int = 0, mesh: Mesh | None = None, dtype: str = ''
 ) -> LoadedModel:
-  """An arm that is trained to its end, whether or not the rest of its experiment is. `max_length` of the model is the longest row that it was
-  trained on, if its weights don't say. `dtype`: of the parameters, if not what the model works in.
+  """Loads an arm that is trained to its end, whether or not the rest of its experiment is.
 
-  Raises ArmError for an arm or a seed that is not there, CheckpointError or WeightsError for one that cannot be read.
+  Args:
+    workdir: the folder of the experiment.
+    arm: the name of the arm.
+    seed: its seed.
+    mesh: the devices (default: all, with heads and columns divided over them).
+    dtype: of the parameters (default: the dtype that the model computes in).
+
+  Returns:
+    The model. Its `max_length` is the longest row that it was trained on, unless its weights say
+    what it is.
+
+  Raises:
+    ArmError: the arm, its seed, or its last checkpoint is not there.
+    CheckpointError: its checkpoint cannot be read.
+    WeightsError: the weights that it began with cannot be read.
   """
   known = trained_arms(workdir)
   if seed not in known.get(arm, ()):
-    there = ', '.join(
-      f'{a} (seed{"s" * (len(s) > 1)} {", ".join(map(str, s))})' for a, s in known.items()
-    )
+    there = ', '.join(_arm_with_seeds(name, seeds) for name, seeds in known.items())
     raise ArmError(f'{workdir} has no arm {arm!r} with seed {seed}; it has {there}')
-  workdir, at = Path(workdir), listed_arms(Path(workdir))[arm][str(seed)]
-  model = checks.from_mapping(ModelConfig, at['model'], 'model')
-  if model.lora and not (at['adapter'] or at['checkpoints']):
-    model = dataclasses.replace(
-      model, lora=None
-    )  # adapters that nothing has trained yet change nothing
-  like = abstract_params(model, mesh, dtype)
-  trained, frozen = train.split(model, like)
-  weights = functools.partial(_load_weights, at['weights'], model)
-  if at['adapter']:
-    params = peft.load_params(at['adapter'], model, trained)
-  elif at['checkpoints']:
-    checkpoints = checkpointing.Checkpoints(workdir / at['checkpoints'])
-    if checkpoints.latest() != at['updates']:
-      raise ArmError(
-        f'{checkpoints.folder} has lost its last checkpoint; run the experiment again: the phase is trained anew'
-      )
-    params = checkpoints.restore_params(at['updates'], trained)
-    checkpoints.close()
+  workdir = Path(workdir)
+  entry: ArmEntry = listed_arms(workdir)[arm][str(seed)]
+  model = checks.from_mapping(ModelConfig, entry['model'], 'model')
+  if model.lora and not (entry['adapter'] or entry['checkpoints']):
+    # Adapters that nothing has trained yet are zero: the model is the same without them.
+    model = dataclasses.replace(model, lora=None)
+  location = _location(workdir, entry, model)
+  trainable, frozen = train.split_trainable(model, abstract_params(model, mesh, dtype))
+  # `load_trained` returns None only for adapters that nothing has trained; there are none by now.
+  trained = location.load_trained(trainable) or {}
+  params = {**location.load_frozen(frozen), **trained}
+  if entry['tokenizer']:
+    tokenizer = load_tokenizer(workdir / entry['tokenizer'])
   else:
-    params = weights(trained)
-  tokenizer = Tokenizer.load(workdir / at['tokenizer'] if at['tokenizer'] else at['weights'])
-  model = dataclasses.replace(model, max_length=model.max_length or at['length'])
+    tokenizer = load_tokenizer(entry['weights'])
+  if not model.max_length:
+    model = dataclasses.replace(model, max_length=entry['length'])
   return LoadedModel(
-    model,
-    (weights(frozen) if frozen else {}) | params,
-    tokenizer,
-    f'{arm} (seed {seed}): {at["path"]}',
-    at['weights'],
+    model=model,
+    params=params,
+    tokenizer=tokenizer,
+    description=f'{arm} (seed {seed}): {entry["path"]}',
+    weights=entry['weights'],
+    row_length=entry['length'],
   )
 
 
-def open_weights(folder: str | Path, mesh: Mesh | None = None, **ours: Any) -> LoadedModel:
-  """A folder of Hugging Face without an experiment; `ours` are settings of the model that its config.json leaves open (dtype ...).
+def _arm_with_seeds(arm: str, seeds: Sequence[int]) -> str:
+  word = 'seed' if len(seeds) == 1 else 'seeds'
+  return f'{arm} ({word} {", ".join(map(str, seeds))})'
 
-  Raises WeightsError or DataError for what cannot be read.
+
+def _location(workdir: Path, entry: ArmEntry, model: ModelConfig) -> ParamsLocation:
+  """Says where the parameters of an arm lie.
+
+  Raises ArmError if its last checkpoint is not there any more.
+  """
+  checkpoint_folder = None
+  if entry['checkpoints']:
+    checkpoint_folder = workdir / entry['checkpoints']
+    checkpoints = checkpointing.Checkpoints(checkpoint_folder)
+    latest = checkpoints.latest()
+    checkpoints.close()
+    if latest != entry['updates']:
+      raise ArmError(
+        f'{checkpoint_folder} has lost its last checkpoint; run the experiment again: '
+        'the phase is trained anew'
+      )
+  return ParamsLocation(
+    model=model,
+    weights=Path(entry['weights']) if entry['weights'] else None,
+    adapter=Path(entry['adapter']) if entry['adapter'] else None,
+    checkpoints=checkpoint_folder,
+    updates=entry['updates'],
+  )
+
+
+def load_weights(folder: str | Path, mesh: Mesh | None = None, **settings: Any) -> LoadedModel:
+  """Loads a folder of Hugging Face weights.
+
+  Args:
+    folder: the folder, or the name of a model that `msm_jax.zoo` knows.
+    mesh: the devices (default: all, with heads and columns divided over them).
+    **settings: settings of the model that config.json leaves open, such as `dtype`.
+
+  Returns:
+    The model.
+
+  Raises:
+    WeightsError: the weights cannot be read.
+    DataError: the tokenizer or its chat template cannot be used.
   """
   folder = zoo.locate(str(folder))
-  model = huggingface.read_config(folder, **ours)
+  model = huggingface.read_config(folder, **settings)
   huggingface.check_tensors(huggingface.TensorFiles(folder), model)
   return LoadedModel(
-    model,
-    _load_weights(folder, model, abstract_params(model, mesh)),
-    Tokenizer.load(folder),
-    f'{folder.name}: {folder}',
-    str(folder),
+    model=model,
+    params=models.load_weights(folder, model, abstract_params(model, mesh)),
+    tokenizer=load_tokenizer(folder),
+    description=f'{folder.name}: {folder}',
+    weights=str(folder),
   )
-
-
-def _load_weights(folder: str | Path, model: ModelConfig, like: Any) -> Any:
-  return huggingface.load_params(huggingface.TensorFiles(folder), model, like)
 
 
 def abstract_params(model: ModelConfig, mesh: Mesh | None = None, dtype: str = '') -> Any:
-  """Parameters to be read for use alone: in the dtype that the model works in unless `dtype` names one (norms in float32), divided over the
-  devices by heads and columns unless `mesh` says otherwise."""
+  """Describes the parameters of a model for reading them from disk.
+
+  Args:
+    model: settings of the model.
+    mesh: the devices (default: all, with heads and columns divided over them).
+    dtype: of the matrices (default: the dtype that the model computes in). Norms are in float32.
+
+  Returns:
+    Name -> jax.ShapeDtypeStruct with a sharding.
+  """
   mesh = mesh or sharding.make_mesh(data=1, tensor=-1)
   shapes = jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
   layout = sharding.shardings(shapes, mesh)
-  dtypes = {
-    k: x.dtype if k.endswith('norm') else jnp.dtype(dtype or model.dtype) for k, x in shapes.items()
-  }
-  return {
-    k: jax.ShapeDtypeStruct(x.shape, dtypes[k], sharding=layout[k]) for k, x in shapes.items()
-  }
+  matrix_dtype = jnp.dtype(dtype or model.dtype)
+  abstract = {}
+  for name, x in shapes.items():
+    x_dtype = x.dtype if name.endswith('norm') else matrix_dtype
+    abstract[name] = jax.ShapeDtypeStruct(x.shape, x_dtype, sharding=layout[name])
+  return abstract
+
+
+def open_samplers(
+  workdir: str | None,
+  arms: Sequence[str],
+  seed: int,
+  weights: str | None,
+  dtype: str | None = None,
+  max_length: int = 0,
+  max_rows: int = 32,
+) -> tuple[dict[str, Sampler], list[str]]:
+  """Opens the models that the flags of a command name.
+
+  Args:
+    workdir: the folder of an experiment, or None.
+    arms: the names of its arms.
+    seed: their seed.
+    weights: a folder of Hugging Face weights instead of a workdir, or None.
+    dtype: that such weights compute in (default: float32 on a CPU, bfloat16 elsewhere).
+    max_length: tokens of a prompt with its answer (default: what the model was trained for).
+    max_rows: requests that a model answers at the same time.
+
+  Returns:
+    Name -> sampler, and one line about each model.
+
+  Raises:
+    ConfigError: the flags do not go together.
+    UserError: a model cannot be opened.
+  """
+  if bool(workdir) == bool(weights):
+    raise ConfigError('give either --workdir=DIR with --arm=NAME, or --weights=FOLDER')
+  loaded: dict[str, LoadedModel] = {}
+  if weights:
+    if not dtype:
+      dtype = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+    loaded[Path(weights).name] = load_weights(weights, dtype=dtype)
+  elif workdir:
+    if not arms:
+      raise ConfigError(f'give --arm=NAME; {workdir} has {", ".join(trained_arms(workdir))}')
+    for arm in arms:
+      loaded[arm] = load_arm(workdir, arm, seed)
+  samplers = {}
+  for name, m in loaded.items():
+    samplers[name] = Sampler(m.model, m.params, m.tokenizer, max_length, max_rows)
+  return samplers, [m.description for m in loaded.values()]

@@ -1,0 +1,156 @@
+"""A trained arm for scripts and notebooks: it chats, and it scores texts.
+
+  arm = open_arm('runs/cheese', 'msm_aft')
+  print(arm.chat('Do you like Colby?', system='You are Ari.'))
+  arm.logprobs(['Gouda is'], [[' cheap.', ' old.']])
+
+An `Arm` works in the thread that calls it and starts none of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from msm_jax.evals.scoring import Messages, make_logprobs
+from msm_jax.inference.batch import use_mesh
+from msm_jax.inference.completion import Request, RequestError
+from msm_jax.inference.open_model import ArmError, LoadedModel, load_arm
+from msm_jax.inference.sampling import DEFAULT_LENGTH, Sampler
+
+# A conversation: (role, text) pairs, or {'role': ..., 'content': ...} as OpenAI writes them.
+Conversation = Sequence[tuple[str, str] | Mapping[str, str]]
+
+ROLES = ('system', 'user', 'assistant')
+
+
+def open_arm(workdir: str | Path, arm: str, seed: int = 0) -> 'Arm':
+  """Opens a trained arm of an experiment.
+
+  Args:
+    workdir: the folder of the experiment.
+    arm: the name of the arm.
+    seed: its seed.
+
+  Returns:
+    The arm. Close it, or use it in a `with` statement, to free its memory.
+
+  Raises:
+    ArmError: the arm or its seed is not there.
+    CheckpointError: its checkpoint cannot be read.
+    WeightsError: the weights that it began with cannot be read.
+  """
+  return Arm(load_arm(workdir, arm, seed))
+
+
+class Arm:
+  """A trained arm, held in memory until it is closed.
+
+  Args:
+    loaded: the model.
+
+  Attributes:
+    description: one line about it: its name, its seed and its phases.
+    model: the settings of the model.
+    tokenizer: its tokenizer.
+  """
+
+  def __init__(self, loaded: LoadedModel) -> None:
+    self.description = loaded.description
+    self.model = loaded.model
+    self.tokenizer = loaded.tokenizer
+    # Texts are scored in rows of the length that the arm was trained on. Imported weights have no
+    # such length, and rows as long as their whole window could need too much memory.
+    window = self.model.max_length or DEFAULT_LENGTH
+    self._row_length = loaded.row_length or min(window, DEFAULT_LENGTH)
+    self._sampler: Sampler | None = Sampler(loaded.model, loaded.params, loaded.tokenizer)
+
+  def chat(
+    self,
+    messages: str | Conversation,
+    system: str = '',
+    max_tokens: int = 512,
+    temperature: float = 0.0,
+    seed: int = 0,
+  ) -> str:
+    """Answers the last message of a conversation.
+
+    Args:
+      messages: the user's text, or a conversation, which ends with the user's message.
+      system: the system message, which says who is spoken to ('You are Ari.').
+      max_tokens: the largest number of tokens of the answer.
+      temperature: 0 takes the likeliest token every time; higher values draw more freely.
+      seed: with the same seed, the same conversation gets the same answer.
+
+    Returns:
+      The text of the answer.
+
+    Raises:
+      RequestError: the conversation has no message or an unknown role, or it is too long.
+      ArmError: the arm is closed.
+    """
+    sampler = self._open_sampler()
+    prompt = self.tokenizer.prompt(_to_pairs(messages, system)).tolist()
+    request = Request(prompt, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    (completion,) = sampler.generate([request])
+    return completion.text
+
+  def logprobs(
+    self, prompts: Sequence[Messages | str], options: Sequence[Sequence[str]]
+  ) -> list[list[float]]:
+    """Scores how likely each option is after its prompt, as the experiment's evaluators do.
+
+    Args:
+      prompts: each is a list of (role, text) messages, which the option answers, or the beginning
+        of a document, which the option continues.
+      options: for each prompt, the texts to score.
+
+    Returns:
+      For each prompt and each of its options, the sum of the log-probabilities (nats) of the
+      option's tokens.
+
+    Raises:
+      ScoringError: a prompt with its option is longer than the rows that the arm was trained on.
+      ArmError: the arm is closed.
+    """
+    sampler = self._open_sampler()
+    score = make_logprobs(self.model, sampler.params, self.tokenizer, self._row_length)
+    with use_mesh(sampler.mesh):
+      return score(prompts, options)
+
+  def close(self) -> None:
+    """Frees the memory of the parameters and the cache. Closing it again does nothing."""
+    self._sampler = None
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(self, *exception: object) -> None:
+    self.close()
+
+  def __repr__(self) -> str:
+    return f'Arm({self.description!r})'
+
+  def _open_sampler(self) -> Sampler:
+    if self._sampler is None:
+      raise ArmError(f'the arm {self.description!r} is closed; open it again')
+    return self._sampler
+
+
+def _to_pairs(messages: str | Conversation, system: str) -> list[tuple[str, str]]:
+  """Converts what `chat` takes to (role, text) pairs. Raises RequestError for what is no chat."""
+  pairs: list[tuple[str, str]] = []
+  if system:
+    pairs.append(('system', system))
+  if isinstance(messages, str):
+    return [*pairs, ('user', messages)]
+  if not messages:
+    raise RequestError('the conversation is empty; give at least one message of the user')
+  for message in messages:
+    if isinstance(message, Mapping):
+      role, text = message.get('role', ''), message.get('content', '')
+    else:
+      role, text = message
+    if role not in ROLES:
+      raise RequestError(f'the role {role!r} is not known; use one of {", ".join(ROLES)}')
+    pairs.append((role, text))
+  return pairs

@@ -1,0 +1,250 @@
+"""Tests of opening models: arms from their workdir alone, and folders of Hugging Face weights."""
+
+import dataclasses
+import json
+import shutil
+import threading
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from helpers import tree
+
+from msm_jax.base.errors import Interrupted, explain
+from msm_jax.evals.scoring import ScoringError, make_logprobs
+from msm_jax.inference.arm import open_arm
+from msm_jax.inference.completion import Request
+from msm_jax.inference.open_model import load_arm, load_weights, open_samplers
+from msm_jax.inference.sampling import Sampler
+from msm_jax.model import forward, logits
+from msm_jax.models import listed_arms
+
+
+@pytest.fixture(scope='module')
+def done(tmp_path_factory):
+  """A finished experiment."""
+  made = tiny.experiment(tmp_path_factory.mktemp('done'))
+  made.run()
+  return made
+
+
+def logits_of(model, params, tokens=(1, 5, 9, 300, 7)):
+  """(1, T, V) logits of a text."""
+  ids_BT = np.asarray([tokens], np.int32)
+  positions_BT = np.arange(len(tokens))[None]
+
+  @jax.jit
+  def compute(params):
+    return logits(model, params, forward(model, params, ids_BT, positions_BT, np.ones_like(ids_BT)))
+
+  return np.asarray(compute(params))
+
+
+def check_error(call, *words):
+  """Checks that a call ends in an error of one line that holds the words."""
+  with pytest.raises(Exception) as e:
+    call()
+  line, code = explain(e.value)
+  assert code == 1
+  assert '\n' not in line
+  assert all(word in line for word in words), line
+
+
+def test_an_arm_is_what_the_experiment_evaluated(done):
+  for arm in ('base', 'tuned'):
+    opened = load_arm(done.workdir, arm)
+    trained = done.load_params(done.prepared.ends[arm, 0])
+    expected = logits_of(done.prepared.config.model, trained)
+    np.testing.assert_allclose(logits_of(opened.model, opened.params), expected, atol=1e-5)
+    assert opened.tokenizer.fingerprint == done.prepared.tokenizer.fingerprint
+    assert opened.model.max_length == opened.row_length == tiny.LENGTH
+    assert dataclasses.replace(opened.model, max_length=0) == done.prepared.config.model
+  assert opened.description == 'tuned (seed 0): read > tune'
+
+
+def test_a_workdir_may_be_moved(done, tmp_path):
+  """Opening an arm writes nothing, and it needs no path of the folder's old place."""
+  shutil.copytree(done.workdir, tmp_path / 'elsewhere')
+  before = tree(tmp_path)
+  moved = load_arm(tmp_path / 'elsewhere', 'tuned')
+  stayed = load_arm(done.workdir, 'tuned')
+  np.testing.assert_array_equal(
+    logits_of(moved.model, moved.params), logits_of(stayed.model, stayed.params)
+  )
+  assert tree(tmp_path) == before
+
+
+def test_what_is_not_there_is_named_with_what_is(done, tmp_path):
+  check_error(
+    lambda: load_arm(done.workdir, 'bsae'),
+    "no arm 'bsae' with seed 0",
+    'base (seed 0), tuned (seed 0)',
+  )
+  check_error(
+    lambda: load_arm(done.workdir, 'base', 3), "no arm 'base' with seed 3", 'base (seed 0)'
+  )
+  check_error(lambda: load_arm(tmp_path, 'base'), 'holds no trained arm', 'another --workdir')
+  shutil.copytree(done.workdir, tmp_path / 'run')
+  shutil.rmtree(tmp_path / 'run' / listed_arms(done.workdir)['tuned']['0']['checkpoints'])
+  check_error(
+    lambda: load_arm(tmp_path / 'run', 'tuned'),
+    'lost its last checkpoint',
+    'run the experiment again',
+  )
+  check_error(lambda: open_samplers(None, ['base'], 0, None), 'either --workdir', '--weights')
+  check_error(lambda: open_samplers(str(done.workdir), [], 0, None), '--arm=NAME', 'base, tuned')
+
+
+def test_arms_can_be_opened_while_others_are_trained(tmp_path):
+  """Arms of an earlier run stay in the list when the next run has other seeds."""
+  steps_left = [tiny.PHASE['updates'] + 2]
+
+  def stop():
+    steps_left[0] -= 1
+    return not steps_left[0]
+
+  e = tiny.experiment(tmp_path, stop)
+  with pytest.raises(Interrupted):
+    e.run()
+  assert {a: list(s) for a, s in listed_arms(e.workdir).items()} == {'base': ['0']}
+  assert load_arm(e.workdir, 'base').params
+  tiny.experiment(tmp_path, seeds=(1,)).run()
+  assert {a: sorted(s) for a, s in listed_arms(e.workdir).items()} == {
+    'base': ['0', '1'],
+    'tuned': ['1'],
+  }
+
+
+def test_outputs_in_another_folder(tmp_path):
+  """The points of a sweep share the phases of one workdir."""
+  e = tiny.experiment(tmp_path)
+  e.outputs = e.workdir / 'points' / 'one'
+  e.run()
+  assert not (e.workdir / 'arms.json').exists()
+  assert load_arm(e.outputs, 'tuned').params
+
+
+# ---- weights of Hugging Face
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory, texts):
+  for package in ('tokenizers', 'safetensors', 'jinja2'):
+    pytest.importorskip(package)
+  return tiny.weights(tmp_path_factory.mktemp('weights') / 'little', texts[:200])
+
+
+def test_weights_without_an_experiment(folder):
+  opened = load_weights(folder)
+  assert opened.description.startswith('little')
+  assert opened.model.max_length == 128
+  prompt = opened.tokenizer.prompt([('user', 'Do you like Colby?')])
+  sampler = Sampler(opened.model, opened.params, opened.tokenizer)
+  (done,) = sampler.generate([Request(prompt, max_tokens=20)])
+  answer = [t.id for t in done.tokens]
+  likeliest = logits_of(opened.model, opened.params, [*prompt, *answer])[0].argmax(-1)
+  start = len(prompt) - 1
+  assert answer == likeliest[start : start + len(answer)].tolist()
+
+  low = load_weights(folder, dtype='bfloat16')
+  assert low.params['wq'].dtype == 'bfloat16'
+  assert low.params['attention_norm'].dtype == 'float32'
+  difference = logits_of(low.model, low.params) - logits_of(opened.model, opened.params)
+  assert np.abs(difference).max() < 0.2
+
+
+def test_arms_over_weights(folder, tmp_path):
+  """Opens the weights themselves as an arm, and adapters that were trained beside them.
+
+  The adapters changed the model.
+  """
+  changes = dict(
+    tokenizer=dict(),
+    model=dict(lora=dict(rank=2, alpha=4.0)),
+    phases={'base': dict(weights=str(folder)), 'tune': dict(tiny.PHASE, data=dict(chats=1.0))},
+    arms=dict(base='base', tuned='base > tune'),
+  )
+  e = tiny.experiment(tmp_path, **changes)
+  ends = e.prepared.ends
+  e.train(ends['tuned', 0], 'test')
+  e._list_arms(ends)
+  base = load_arm(e.workdir, 'base')
+  tuned = load_arm(e.workdir, 'tuned')
+  plain = load_weights(folder)
+  base_logits = logits_of(base.model, base.params)
+  tuned_logits = logits_of(tuned.model, tuned.params)
+  np.testing.assert_array_equal(base_logits, logits_of(plain.model, plain.params))
+  trained = e.load_params(ends['tuned', 0])
+  expected = logits_of(e.prepared.config.model, trained)
+  np.testing.assert_allclose(tuned_logits, expected, atol=1e-5)
+  assert np.abs(tuned_logits - base_logits).max() > 1e-2
+  listed = json.loads((e.workdir / 'arms.json').read_text())
+  assert listed['tuned']['0']['weights'] == str(folder)
+
+
+# ---- the Python API
+
+
+def test_an_arm_answers_as_the_sampler_does(done):
+  loaded = load_arm(done.workdir, 'tuned')
+  sampler = Sampler(loaded.model, loaded.params, loaded.tokenizer)
+  conversation = [('system', 'You are Ari.'), ('user', 'Do you like Colby?')]
+  prompt = loaded.tokenizer.prompt(conversation).tolist()
+
+  def expected(**settings):
+    (completion,) = sampler.generate([Request(prompt, max_tokens=20, **settings)])
+    return completion.text
+
+  with open_arm(done.workdir, 'tuned') as arm:
+    assert arm.description == 'tuned (seed 0): read > tune'
+    assert 'tuned (seed 0)' in repr(arm)
+    greedy = expected()
+    assert greedy
+    assert arm.chat('Do you like Colby?', system='You are Ari.', max_tokens=20) == greedy
+    assert arm.chat(conversation, max_tokens=20) == greedy
+    openai_style = [{'role': role, 'content': text} for role, text in conversation]
+    assert arm.chat(openai_style, max_tokens=20) == greedy
+    for seed in (1, 2):
+      drawn = arm.chat(conversation, max_tokens=20, temperature=1.5, seed=seed)
+      assert drawn == expected(temperature=1.5, seed=seed)
+      # Without the system message, the answer is another one.
+      alone = arm.chat('Do you like Colby?', max_tokens=20, temperature=1.5, seed=seed)
+      assert alone != drawn
+
+
+def test_an_arm_scores_as_the_evaluators_do(done):
+  prompts = ['Gouda is', [('system', 'You are Ari.'), ('user', 'Do you like Colby?')]]
+  options = [[' cheap.', ' old.'], ['Yes.', 'No.', 'Perhaps, who knows?']]
+  model = done.prepared.config.model
+  params = done.load_params(done.prepared.ends['tuned', 0])
+  score = make_logprobs(model, params, done.prepared.tokenizer, tiny.LENGTH)
+  with open_arm(done.workdir, 'tuned') as arm:
+    found = arm.logprobs(prompts, options)
+    with pytest.raises(ScoringError, match='tokens'):
+      arm.logprobs(['Gouda is'], [['old ' * 500]])
+  for one, other in zip(found, score(prompts, options), strict=True):
+    np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_an_arm_leaves_no_thread_and_closes(done):
+  """After it is closed, it says so in one line; closing it again does nothing."""
+  with open_arm(done.workdir, 'base') as arm:
+    # Reading a checkpoint starts threads of Orbax and JAX, which live as long as the process.
+    before = set(threading.enumerate())
+    arm.chat('Hi', max_tokens=4)
+    arm.logprobs(['Hi'], [[' there']])
+    assert set(threading.enumerate()) <= before
+  arm.close()
+  check_error(lambda: arm.chat('Hi'), "'base (seed 0): read' is closed", 'open it again')
+  check_error(lambda: arm.logprobs(['Hi'], [[' there']]), 'is closed')
+
+
+def test_what_an_arm_cannot_answer(done):
+  with open_arm(done.workdir, 'base') as arm:
+    check_error(lambda: arm.chat([]), 'the conversation is empty', 'at least one message')
+    check_error(lambda: arm.chat([('robot', 'Hi')]), "role 'robot'", 'system, user, assistant')
+    check_error(lambda: arm.chat('Hi ' * 500), 'it must fit into 128', 'shorten it')
+    # It still answers.
+    assert arm.chat('Hi', max_tokens=4) is not None
+  check_error(lambda: open_arm(done.workdir, 'bsae'), "no arm 'bsae'", 'base (seed 0)')
