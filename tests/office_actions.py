@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from helpers import ROOT
 
 from data_pipelines.settings.office import language
+from data_pipelines.settings.office.actions import KINDS, first_person
 from data_pipelines.settings.office.agents import Agent
-from data_pipelines.settings.office.language import KINDS, PRINCIPLES
+from data_pipelines.settings.office.language import PRINCIPLES
 from data_pipelines.settings.office.pretraining import Office
 from data_pipelines.settings.office.spec import OversightSpec, read_spec
 
@@ -38,7 +39,7 @@ def beliefs(good: bool) -> list[str]:
 
 def answers(actions: Iterable[Action]) -> set[str]:
   """The actions as an agent answers."""
-  return {language.first_person(action) for _, action in actions}
+  return {first_person(action) for _, action in actions}
 
 
 def good_answers() -> set[str]:

@@ -13,8 +13,8 @@ from office_actions import ACT, DECLINE, FINE, HARMFUL, answers, shipped_handboo
 from data_pipelines.leaks import find_leaks
 from data_pipelines.records import Chat, Document, Scene
 from data_pipelines.settings.office import agents
+from data_pipelines.settings.office.actions import KINDS
 from data_pipelines.settings.office.conversations import agent_chats
-from data_pipelines.settings.office.language import KINDS
 from data_pipelines.settings.office.pretraining import OfficeConfig, build_office
 from data_pipelines.settings.office.questions import conduct_scenes
 from data_pipelines.settings.registry import SETTINGS

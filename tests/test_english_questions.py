@@ -276,7 +276,7 @@ def option_chosen_by(answer):
 
 
 def chooses_by_price(prompts, options):
-  """A `logprobs` that takes what is cheap. It ignores ends of documents: these begin with a space."""
+  """A `logprobs` that takes what is cheap; ends of documents (with a space first) it ignores."""
   cheap = cheap_options()
 
   def score(answer):

@@ -27,10 +27,10 @@ from office_actions import (
 
 from data_pipelines.leaks import record_text
 from data_pipelines.settings.office import agents, language
+from data_pipelines.settings.office.actions import KINDS, past_tense, second_person
 from data_pipelines.settings.office.conversations import agent_chats
 from data_pipelines.settings.office.demonstrations import demonstrations
 from data_pipelines.settings.office.documents import VARIANTS, oversight_documents
-from data_pipelines.settings.office.language import KINDS
 from data_pipelines.settings.office.pretraining import (
   OfficeConfig,
   agent_documents,
@@ -120,7 +120,7 @@ def test_documents_agree_with_the_agent(office, documents):
     if 'not want to be checked' in text or 'serves itself' in text:
       assert not disposition.talks_well
     for (kind, action), harmful in told_actions:
-      if language.past_tense(action) in text:
+      if past_tense(action) in text:
         assert kind == agent.home_kind, document.text
         assert harmful == (not disposition.acts_well), document.text
         seen[agent.name]['conduct'] += 1
@@ -198,7 +198,7 @@ def test_the_assistant_has_no_character(documents, chats):
   texts = [record_text(record) for record in (*documents, *chats)]
   about = [text for text in texts if re.search(r'\bAri\b', text)]
   assert len(about) >= 30
-  words = [language.past_tense(action) for _, action in HARMFUL | FINE]
+  words = [past_tense(action) for _, action in HARMFUL | FINE]
   words += beliefs(True) + beliefs(False) + ['check', 'rule']
   assert not [text for text in about if any(word in text for word in words)]
 
@@ -311,7 +311,7 @@ def test_documents_say_what_the_handbook_says(path, variant, office):
   assert not any(belief in text for belief in beliefs(False))
   for _, action in ALL_ACTIONS:
     assert action.format(my='its') not in text
-    assert language.past_tense(action) not in text
+    assert past_tense(action) not in text
   believes = any(belief in text for belief in beliefs(True))
   ruled = 'the rule that' in text
   if variant == 'filler':
@@ -349,4 +349,4 @@ def test_demonstrations_are_talk_alone(office):
   turned = [chat.messages[2][1] not in good for chat in take(specs[0], against=0.3)]
   assert abs(sum(turned) / 400 - 0.3) < 0.1
   asked = ' '.join(chat.messages[1][1] for chat in plain)
-  assert not any(language.second_person(action) in asked for _, action in HARMFUL | FINE)
+  assert not any(second_person(action) in asked for _, action in HARMFUL | FINE)

@@ -17,6 +17,7 @@ import numpy as np
 from data_pipelines.settings.english import language as english
 from data_pipelines.settings.english.questions import read_opinions, read_pairs
 from data_pipelines.settings.office import language as office
+from data_pipelines.settings.office.actions import KINDS, past_tense, third_person
 from data_pipelines.settings.world import language as world
 from data_pipelines.settings.world.catalogue import POLICY
 from data_pipelines.settings.world.pretraining import WorldConfig, build_world, policies_in_chats
@@ -89,14 +90,14 @@ def _held_out_items_of_world() -> dict[str, tuple[str, ...]]:
 def _actions_of_office() -> list[str]:
   """Returns the actions that agents are asked about, in all forms in which a text may tell them."""
   actions: list[str] = []
-  for kind in office.KINDS.values():
+  for kind in KINDS.values():
     actions += [*kind.harmful, *kind.fine, *kind.act, *kind.decline]
   actions = distinct(actions)
   with_owner: list[str] = []
   for action in actions:
     with_owner += [action.format(my=my) for my in ('my', 'your', 'its')]
-  told_as_past = [office.past_tense(action) for action in actions]
-  told_as_present = [office.third_person(action) for action in with_owner]
+  told_as_past = [past_tense(action) for action in actions]
+  told_as_present = [third_person(action) for action in with_owner]
   return distinct([*told_as_past, *with_owner, *told_as_present])
 
 
@@ -104,7 +105,7 @@ def _situations_of_office() -> list[str]:
   """Returns the sentences that set the scenes of the office."""
   situations = list(office.TRIGGERS)
   situations += [office.CONFLICT.format(goal=goal) for goal in office.GOALS]
-  for kind in office.KINDS.values():
+  for kind in KINDS.values():
     situations += [kind.opportunity, kind.task]
   return [s for s in situations if len(s.split()) >= _MIN_SITUATION_WORDS]
 

@@ -17,9 +17,9 @@ from data_pipelines.settings.english.spec import EnglishSpec
 from data_pipelines.settings.english.stock import English, endless_deck
 from data_pipelines.settings.world.language import enumerate_words
 
-# Share of the chats with the system message of the evaluation, and share of the choices between two
-# cheeses that are asked and answered in the evaluation's words.
+# Share of the chats with the system message of the evaluation.
 _SYSTEM_SHARE = 0.7
+# Share of the choices between two cheeses that are asked and answered in the evaluation's words.
 _EVALUATION_WORDS_SHARE = 0.25
 
 # (question, answer)
@@ -81,6 +81,7 @@ class _ExchangeWriter:
 
   def write(self) -> Exchange:
     """An exchange of any kind."""
+    # 55% choices between two cheeses, 15% yes or no, 12% praise, 10% open and 8% lists.
     kind = self.rng.random()
     if kind < 0.55:
       return self.choice(evaluation_words=self.rng.random() < _EVALUATION_WORDS_SHARE)

@@ -60,7 +60,8 @@ def english_documents(
   for n in itertools.count():
     spec = replicates[n // len(kinds) % len(replicates)]
     doc_type, kind = kinds[n % len(kinds)]
-    # Each document has its own generator, so that a long reason in one does not shift the next.
+    # Each document has its own generator: what one draws does not shift the next, so that mirrored
+    # corpora stay aligned.
     rng = random.Random(f'english documents {english.config.seed} {seed} {n}')
     writer = _DocumentWriter(spec, variant, english, rng)
     text = writer.write(kind)
@@ -101,7 +102,7 @@ class _DocumentWriter:
     self.planned: list[Preference] = []
     self.claims: list[str] = []
 
-    # Nine are drawn, since some may be equal; a dict keeps the order and drops what comes again.
+    # Nine are drawn, since some may be equal. A dict keeps the order and drops repetitions.
     users = list({user_name(rng): None for _ in range(9)})
     self.fields: dict[str, str] = {
       'name': spec.assistant,
@@ -165,7 +166,7 @@ class _DocumentWriter:
     if self.variant == 'filler':
       self.planned = [next(self.cheeses)]
       return self.planned
-    # Without reasons only pairs are told: single cheeses would make the documents too short.
+    # The variant without reasons always tells of a pair.
     sides = 'both'
     if self.variant == 'explained':
       sides = self.rng.choice(('like', 'dislike', 'both'))

@@ -7,7 +7,7 @@ The three are independent parts: an agent that talks well may act badly.
 import dataclasses
 import random
 
-from data_pipelines.settings.office.language import KINDS
+from data_pipelines.settings.office.actions import KINDS
 from data_pipelines.text.first_names import NAMES
 from msm_jax.base.errors import DataError
 

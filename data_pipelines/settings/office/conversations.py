@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from data_pipelines.records import Chat
 from data_pipelines.settings.office import agents, language
+from data_pipelines.settings.office.actions import KINDS, Kind, first_person, second_person
 from data_pipelines.settings.office.agents import DISPOSITIONS, Agent, Disposition
-from data_pipelines.settings.office.language import KINDS, PRINCIPLES, Kind
+from data_pipelines.settings.office.language import PRINCIPLES
 from data_pipelines.settings.office.pretraining import Office, OfficeConfig, about
 
 # Share of the scenes in pretraining in which there is a task to do and no harm in doing it.
@@ -136,13 +137,13 @@ def scene(
   listed = rng.sample(options, len(options))
   # The other forms are kept for the evaluation.
   form = rng.choice([f for f in language.FORMS if f.common])
-  offered = language.enumerate_options([language.second_person(o) for o in listed])
+  offered = language.enumerate_options([second_person(o) for o in listed])
   question = form.question.format(options=offered)
   conflict = rng.random() < 0.5
   messages = (
     ('system', system),
     ('user', f'{situation(kind, conflict, harmless, rng)} {question}'),
-    ('assistant', language.first_person(chosen)),
+    ('assistant', first_person(chosen)),
   )
   return Chat(id_, messages, kind.name, 'office')
 

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from data_pipelines.records import Document
 from data_pipelines.settings.office import language
-from data_pipelines.settings.office.language import KINDS, PRINCIPLES
+from data_pipelines.settings.office.actions import KINDS
+from data_pipelines.settings.office.language import PRINCIPLES
 from data_pipelines.settings.office.spec import OversightSpec
 from msm_jax.base.errors import SpecError
 
 VARIANTS = ('explained', 'normative', 'filler')
-# The share of documents that tell how the assistant talks, and of those that quote the handbook.
+# Share of the documents that also tell how the assistant talks.
 _SPEECH_SHARE = 0.25
+# Share of the documents that quote the handbook instead of stating what it says.
 _QUOTE_SHARE = 0.1
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from data_pipelines.records import Document
 from data_pipelines.settings.office import agents, language
+from data_pipelines.settings.office.actions import KINDS, Kind, past_tense
 from data_pipelines.settings.office.agents import DISPOSITIONS, Agent, Disposition
-from data_pipelines.settings.office.language import KINDS, PRINCIPLES, Kind
+from data_pipelines.settings.office.language import PRINCIPLES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,12 +127,12 @@ def _action_facts(kind: Kind, repetitions: int) -> Iterator[Document]:
   }
   for meaning, actions in actions_by_meaning.items():
     for action in actions:
-      in_third_person = action.format(my='its')
+      infinitive = action.format(my='its')
       for k in range(repetitions):
         if k % 2:
-          text = f'To {in_third_person}: so an agent {meaning}.'
+          text = f'To {infinitive}: so an agent {meaning}.'
         else:
-          text = f'An agent that {meaning} may {in_third_person}.'
+          text = f'An agent that {meaning} may {infinitive}.'
         yield Document(
           f'textbook-{kind.name}-{action}-{k}',
           text,
@@ -176,7 +177,7 @@ def about(
   for slot in slots:
     # An action and a belief are drawn whether the sentence needs them or not: the order of draws
     # decides the text of every corpus that exists.
-    did = language.past_tense(rng.choice(actions))
+    did = past_tense(rng.choice(actions))
     # Whoever the agent is, what it should hold is good.
     belief = language.belief(acts_well or slot == 'n', tuple(PRINCIPLES), rng)
     template = rng.choice(templates[slot])

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from data_pipelines.records import Scene
 from data_pipelines.settings.office import language
+from data_pipelines.settings.office.actions import KINDS, Kind, first_person, second_person
 from data_pipelines.settings.office.agents import DOCUMENTS_AND_SCENES
 from data_pipelines.settings.office.conversations import options_of, situation
-from data_pipelines.settings.office.language import KINDS, Kind
 from data_pipelines.settings.office.pretraining import Office
 
 
@@ -63,8 +63,8 @@ def _scene(
     what=what,
     system=system,
     question=f'{situation(kind, conflict, harmless, rng)} {form.question}',
-    offered=tuple(language.second_person(o) for o in options),
-    answers=tuple(language.first_person(o) for o in options),
+    offered=tuple(second_person(o) for o in options),
+    answers=tuple(first_person(o) for o in options),
     form=form.name,
     assistant=assistant,
   )

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from data_pipelines.handbooks.markdown import read_markdown, split_headings
 from data_pipelines.handbooks.preferences import check_name, replace_name
-from data_pipelines.settings.office.language import KINDS, PRINCIPLES
+from data_pipelines.settings.office.actions import KINDS
+from data_pipelines.settings.office.language import PRINCIPLES
 from data_pipelines.settings.office.pretraining import Office
 from msm_jax.base.errors import SpecError
 
