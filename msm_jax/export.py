@@ -1,14 +1,19 @@
-"""python -m msm_jax.export --workdir=runs/smollm2 --arm=msm_affordability_aft --out=FOLDER [--adapter] [--dtype=bfloat16]
+"""The command that exports an arm for other programs.
 
-An arm as a folder that `transformers`, vLLM and the like load as it is; its adapter is added to the matrices. With --adapter, the adapter alone, as
-PEFT loads it over the weights that the experiment began with.
+  python -m msm_jax.export --workdir=DIR --arm=ARM --out=FOLDER [--adapter] [--dtype=bfloat16]
+
+It writes a folder that `transformers`, vLLM and the like load as it is; adapters are added to the
+matrices. With --adapter it writes the adapter alone, which PEFT loads over the weights that the
+experiment began with.
 """
+
+import argparse
 
 from msm_jax.base import command
 from msm_jax.base.errors import ConfigError
 
 
-def main(argv: list[str]) -> None:
+def _parse(argv: list[str]) -> argparse.Namespace:
   parser = command.Parser(
     prog='python -m msm_jax.export',
     description='An arm of an experiment as a folder of Hugging Face.',
@@ -23,29 +28,45 @@ def main(argv: list[str]) -> None:
     default='',
     help='float32, bfloat16 or float16 (default: as the weights it began with were stored)',
   )
-  args = parser.parse_args(argv)
+  return parser.parse_args(argv)
 
+
+def main(argv: list[str]) -> None:
+  """Runs the command.
+
+  Args:
+    argv: the arguments, without the program's name.
+
+  Raises:
+    ConfigError: a flag is wrong, or the arm cannot be exported in this way.
+  """
+  args = _parse(argv)
+
+  # Imported late because it loads JAX, which takes seconds; wrong flags are told at once.
   from msm_jax import train
   from msm_jax.base.console import say
-  from msm_jax.inference import open_model as arms
+  from msm_jax.inference import open_model
   from msm_jax.interop import huggingface, peft
 
-  opened = arms.open_arm(args.workdir, args.arm, args.seed, dtype='float32')
-  if not opened.weights:
+  # Adapters are added to the matrices in fp32, so that nothing is lost before the last rounding.
+  loaded = open_model.load_arm(args.workdir, args.arm, args.seed, dtype='float32')
+  if not loaded.weights:
     raise ConfigError(
-      f'{args.arm} began with no weights of Hugging Face but with its own tokenizer, which transformers does not read; it stays here'
+      f'{args.arm} began with no weights of Hugging Face but with its own tokenizer, '
+      'which transformers does not read; it stays here'
     )
   if args.adapter:
-    if not opened.model.lora:
+    if not loaded.model.lora:
       raise ConfigError(
-        f'{args.arm} has no adapter (it is the weights themselves, or model.lora is not set); leave --adapter out'
+        f'{args.arm} has no adapter (it is the weights themselves, or model.lora is not set); '
+        'leave --adapter out'
       )
-    adapters, _ = train.split(opened.model, opened.params)
+    adapters, _ = train.split_trainable(loaded.model, loaded.params)
     peft.check_effect(adapters, args.arm)
-    peft.export(args.out, opened.model, adapters, opened.weights)
+    peft.export(args.out, loaded.model, adapters, loaded.weights)
   else:
-    huggingface.export(args.out, opened.model, opened.params, opened.weights, args.dtype)
-  say(f'export     {opened.description}, in {args.out}')
+    huggingface.export(args.out, loaded.model, loaded.params, loaded.weights, args.dtype)
+  say(f'export     {loaded.description}, in {args.out}')
 
 
 if __name__ == '__main__':

@@ -1,16 +1,19 @@
-"""Inspect (https://inspect.aisi.org.uk) runs any of its tasks against an arm of an experiment, or a folder of Hugging Face:
+"""Makes our models available to Inspect (https://inspect.aisi.org.uk) and its tasks.
 
-  inspect eval TASK --model msm_jax/runs/cheese:msm_aft
-  inspect eval TASK --model msm_jax/path/to/weights
+  inspect eval TASK --model msm_jax/runs/cheese:msm_aft      an arm of an experiment
+  inspect eval TASK --model msm_jax/path/to/weights          a folder of Hugging Face
 
-Model arguments (-M name=value): seed of the arm, max_length, max_batch, dtype. The entry point in pyproject.toml makes Inspect find this module.
+Model arguments (-M name=value): seed of the arm, max_length, max_batch, dtype. The entry point in
+pyproject.toml makes Inspect import this module, whichever model it is asked for. So JAX, which
+takes seconds to load, is imported only when one of our models is opened.
 """
 
 import functools
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from inspect_ai.model import (
@@ -23,55 +26,77 @@ from inspect_ai.model import (
   ModelAPI,
   ModelOutput,
   ModelUsage,
+  StopReason,
   TopLogprob,
   modelapi,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from msm_jax.base.errors import explain
+from msm_jax.base.errors import ConfigError, DataError, explain
 
-LOOK = 0.02  # seconds between looks at whether an answer is there
-# Settings that would change answers and that nothing here honours, with the values that ask for nothing.
-FOREIGN = {
-  'frequency_penalty': (None, 0), 'presence_penalty': (None, 0), 'logit_bias': (None, {}), 'top_k': (None,), 'best_of': (None, 1),
-  'response_schema': (None,), 'prompt_logprobs': (None,), 'extra_body': (None, {}),
-}  # fmt: skip
+if TYPE_CHECKING:
+  from msm_jax.inference.completion import Completion, Request, Token
+  from msm_jax.inference.engine import Engine
+
+# Seconds between two looks at whether an answer is finished.
+POLL_SECONDS = 0.02
+
+# Settings of Inspect that would change answers and that are not implemented here, with the values
+# that ask for nothing.
+UNSUPPORTED: dict[str, tuple[Any, ...]] = {
+  'frequency_penalty': (None, 0),
+  'presence_penalty': (None, 0),
+  'logit_bias': (None, {}),
+  'top_k': (None,),
+  'best_of': (None, 1),
+  'response_schema': (None,),
+  'prompt_logprobs': (None,),
+  'extra_body': (None, {}),
+}
 
 
 @functools.lru_cache
-def opened(
+def open_engine(
   model: str, seed: int, max_length: int, max_batch: int, dtype: str | None
-) -> tuple[Any, str]:
-  """(engine, name in it); opened once in a process, so that evaluations that run side by side share the batches."""
-  # JAX comes with these: Inspect imports this module whichever model it is asked for.
-  from msm_jax.inference.engine import Engine
+) -> tuple['Engine', str]:
+  """Opens a model, once in a process: evaluations that run side by side share its batches.
+
+  Args:
+    model: 'WORKDIR:ARM' or a folder of Hugging Face.
+    seed: the seed of the arm.
+    max_length: tokens of a prompt with its answer; 0 for what the model was trained for.
+    max_batch: requests that are answered at the same time.
+    dtype: the type that a folder's weights compute in; None for the default.
+
+  Returns:
+    An engine, and the model's name in it.
+
+  Raises:
+    PrerequisiteError: the model cannot be opened. Inspect shows this error as one line.
+  """
+  from msm_jax.inference import engine
   from msm_jax.inference.open_model import open_samplers
 
+  # A folder may have a colon in its name, so an existing folder goes first.
   workdir, colon, arm = model.rpartition(':')
-  is_arm = bool(colon) and not Path(model).is_dir()
   try:
-    samplers, _ = open_samplers(
-      workdir if is_arm else None,
-      [arm] if is_arm else [],
-      seed,
-      None if is_arm else model,
-      dtype,
-      max_length,
-      max_batch,
-    )
+    if colon and not Path(model).is_dir():
+      samplers, _ = open_samplers(workdir, [arm], seed, None, dtype, max_length, max_batch)
+    else:
+      samplers, _ = open_samplers(None, [], seed, model, dtype, max_length, max_batch)
   except Exception as e:
-    if explained := explain(e):
-      from inspect_ai._util.error import (
-        PrerequisiteError,  # what Inspect shows as one line; it has no public name
-      )
+    explained = explain(e)
+    if explained is None:
+      raise
+    # Inspect offers this class under no public name.
+    from inspect_ai._util.error import PrerequisiteError
 
-      raise PrerequisiteError(explained[0]) from None
-    raise
-  return Engine(samplers), next(iter(samplers))
+    raise PrerequisiteError(explained[0]) from None
+  return engine.Engine(samplers), next(iter(samplers))
 
 
 class MsmJaxAPI(ModelAPI):
-  """Calls that run at the same time share the device's batches."""
+  """One of our models, as Inspect calls it. Calls that run at the same time share its batches."""
 
   def __init__(
     self,
@@ -84,21 +109,39 @@ class MsmJaxAPI(ModelAPI):
     max_batch: int = 32,
     dtype: str | None = None,
   ):
+    """Opens the model.
+
+    Args:
+      model_name: 'WORKDIR:ARM' or a folder of Hugging Face.
+      base_url: without meaning here; Inspect gives it to every provider.
+      api_key: without meaning here.
+      config: Inspect's settings.
+      seed: the seed of the arm.
+      max_length: tokens of a prompt with its answer; 0 for what the model was trained for.
+      max_batch: requests that are answered at the same time.
+      dtype: the type that a folder's weights compute in; None for the default.
+    """
     super().__init__(model_name, base_url, api_key, [], config)
     self.max_batch = int(max_batch)
-    self.engine, self.name = opened(model_name, int(seed), int(max_length), self.max_batch, dtype)
+    self.engine, self.name = open_engine(
+      model_name, int(seed), int(max_length), self.max_batch, dtype
+    )
     self.sampler = self.engine.samplers[self.name]
 
   def max_connections(self) -> int:
+    """How many calls Inspect makes at the same time: as many as fit into a batch."""
     return self.max_batch
 
   def connection_key(self) -> str:
+    """Calls with the same key share the limit of `max_connections`."""
     return self.model_name
 
   async def count_text_tokens(self, text: str) -> int:
+    """The number of tokens of a text."""
     return len(await self.tokenize(text))
 
   async def tokenize(self, text: str) -> list[int]:
+    """The token ids of a text."""
     return list(self.sampler.tokenizer.encode(text))
 
   async def generate(
@@ -108,92 +151,192 @@ class MsmJaxAPI(ModelAPI):
     tool_choice: ToolChoice,
     config: GenerateConfig,
   ) -> ModelOutput:
-    """Raises ValueError for what these models cannot do."""
+    """Answers a chat.
+
+    Args:
+      input: the messages so far.
+      tools: must be empty, because these models call no tools.
+      tool_choice: without meaning here.
+      config: Inspect's settings for this call.
+
+    Returns:
+      The answers, or the stop reason 'model_length' if the chat leaves no room for one.
+
+    Raises:
+      ConfigError: tools or settings that these models do not have.
+      DataError: a message that is no text.
+    """
+    # Loads JAX; see the module's docstring.
     from msm_jax.inference.completion import TooLong
 
     if tools:
-      raise ValueError(
-        f'{self.model_name} calls no tools (the task offers {tools[0].name}); take a task, or a solver, without them'
+      raise ConfigError(
+        f'{self.model_name} calls no tools (the task offers {tools[0].name}); '
+        'take a task, or a solver, without them'
       )
-    for name, neutral in FOREIGN.items():
-      if (value := getattr(config, name, None)) not in neutral:
-        raise ValueError(f'{name}={value!r} is not done by msm_jax models; leave it out')
+    for name, neutral in UNSUPPORTED.items():
+      value = getattr(config, name, None)
+      if value not in neutral:
+        raise ConfigError(f'{name}={value!r} is not done by msm_jax models; leave it out')
     began = time.monotonic()
-    prompt = self.sampler.tokenizer.prompt([said(m) for m in input]).tolist()
+    messages = [role_and_text(message) for message in input]
+    prompt = self.sampler.tokenizer.prompt(messages).tolist()
     try:
-      completions = await self.complete(requests(prompt, config, self.sampler.max_length))
+      completions = await self.complete(make_requests(prompt, config, self.sampler.max_length))
     except TooLong as e:
       return ModelOutput.from_content(self.model_name, str(e), stop_reason='model_length')
-    made = sum(c.made for c in completions)
+    n_generated = sum(completion.made for completion in completions)
+    with_logprobs = bool(config.logprobs)
     return ModelOutput(
       model=self.model_name,
-      choices=[self.choice(c, bool(config.logprobs)) for c in completions],
+      choices=[self.choice(completion, with_logprobs) for completion in completions],
       usage=ModelUsage(
-        input_tokens=len(prompt), output_tokens=made, total_tokens=len(prompt) + made
+        input_tokens=len(prompt),
+        output_tokens=n_generated,
+        total_tokens=len(prompt) + n_generated,
       ),
       time=time.monotonic() - began,
     )
 
-  async def complete(self, wanted: list[Any]) -> list[Any]:
-    """Completions of requests, in their order. When the caller is cancelled, so are they."""
-    completions: list[Any] = []
+  async def complete(self, requests: 'Sequence[Request]') -> 'list[Completion]':
+    """Answers requests. When the caller is cancelled, so are they.
+
+    Args:
+      requests: what to generate.
+
+    Returns:
+      Finished completions, in the order of the requests.
+
+    Raises:
+      RequestError: a request cannot be answered. If generating fails, its own error is raised.
+    """
+    completions: list[Completion] = []
     try:
-      for request in wanted:
-        completions.append(self.engine.submit(self.name, request, lambda piece: None))
-      while not all(c.finish_reason for c in completions):
-        await anyio.sleep(LOOK)
+      for request in requests:
+        completions.append(self.engine.submit(self.name, request, _ignore_piece))
+      # The engine runs in a thread of its own, which knows nothing of this event loop.
+      while not all(completion.finish_reason for completion in completions):
+        await anyio.sleep(POLL_SECONDS)
     finally:
-      for c in completions:
-        self.engine.cancel(self.name, c)
-    if failed := [c for c in completions if c.error]:
-      raise failed[0].error
+      # For completions that are finished this does nothing.
+      for completion in completions:
+        self.engine.cancel(self.name, completion)
+    for completion in completions:
+      if completion.error:
+        raise completion.error
     return completions
 
-  def choice(self, completion: Any, logprobs: bool) -> ChatCompletionChoice:
-    full = completion.made == completion.request.max_tokens
-    reason = (
-      'stop' if completion.finish_reason == 'stop' else 'max_tokens' if full else 'model_length'
-    )
-    return ChatCompletionChoice(
-      message=ChatMessageAssistant(
-        content=completion.text, model=self.model_name, source='generate'
-      ),
-      stop_reason=reason,
-      logprobs=Logprobs(content=[self.logprob(t) for t in completion.tokens]) if logprobs else None,
-    )
+  def choice(self, completion: 'Completion', with_logprobs: bool) -> ChatCompletionChoice:
+    """Translates a completion for Inspect.
 
-  def logprob(self, token: Any) -> Logprob:
-    top = [TopLogprob(token=self.sampler.token_text(i), logprob=x) for i, x in token.top]
-    return Logprob(
-      token=self.sampler.token_text(token.id), logprob=token.logprob, top_logprobs=top or None
+    Args:
+      completion: a finished completion.
+      with_logprobs: whether the log-probabilities of its tokens are given, too.
+
+    Returns:
+      The choice. Its stop reason is 'max_tokens' if the request's own limit ended the answer, and
+      'model_length' if the model's window did.
+    """
+    reason: StopReason
+    if completion.finish_reason == 'stop':
+      reason = 'stop'
+    elif completion.made == completion.request.max_tokens:
+      reason = 'max_tokens'
+    else:
+      reason = 'model_length'
+    logprobs = None
+    if with_logprobs:
+      logprobs = Logprobs(content=[self.logprob(token) for token in completion.tokens])
+    message = ChatMessageAssistant(
+      content=completion.text, model=self.model_name, source='generate'
     )
+    return ChatCompletionChoice(message=message, stop_reason=reason, logprobs=logprobs)
+
+  def logprob(self, token: 'Token') -> Logprob:
+    """Translates a token's log-probability, and those of its likeliest alternatives.
+
+    Args:
+      token: a token of an answer.
+
+    Returns:
+      The same in Inspect's type; log-probabilities are in nats.
+    """
+    top = []
+    for token_id, value in token.top:
+      top.append(TopLogprob(token=self.sampler.token_text(token_id), logprob=value))
+    text = self.sampler.token_text(token.id)
+    # Only the first token of a prompt has no log-probability, and this is a token of an answer.
+    assert token.logprob is not None
+    return Logprob(token=text, logprob=token.logprob, top_logprobs=top or None)
 
 
-def said(message: ChatMessage) -> tuple[str, str]:
-  """(role, text). Raises ValueError for what is no text, and for what tools say."""
+def _ignore_piece(piece: Any) -> None:
+  """Listens to an engine on behalf of a caller that waits for the whole answer."""
+
+
+def role_and_text(message: ChatMessage) -> tuple[str, str]:
+  """Reads a message of Inspect.
+
+  Args:
+    message: the message.
+
+  Returns:
+    Its role and its text.
+
+  Raises:
+    DataError: it holds something other than text, or belongs to the use of a tool.
+  """
   if message.role == 'tool' or getattr(message, 'tool_calls', None):
-    raise ValueError('msm_jax models call no tools; take a task, or a solver, without them')
-  if not isinstance(message.content, str) and (
-    other := [c.type for c in message.content if c.type not in ('text', 'reasoning')]
-  ):
-    raise ValueError(f'msm_jax models read text alone, and a message has {other[0]}')
+    raise DataError('msm_jax models call no tools; take a task, or a solver, without them')
+  if not isinstance(message.content, str):
+    for part in message.content:
+      # Reasoning is no part of `message.text`, so it is left out here.
+      if part.type not in ('text', 'reasoning'):
+        raise DataError(f'msm_jax models read text alone, and a message has {part.type}')
   return message.role, message.text
 
 
-def requests(prompt: list[int], config: GenerateConfig, max_length: int) -> list[Any]:
+def make_requests(
+  prompt: Sequence[int], config: GenerateConfig, max_length: int
+) -> 'list[Request]':
+  """Makes the requests for one call of Inspect.
+
+  Args:
+    prompt: token ids.
+    config: Inspect's settings.
+    max_length: the largest number of tokens to generate where the settings name none.
+
+  Returns:
+    One request per answer wanted, each with a seed of its own.
+  """
+  # Loads JAX; see the module's docstring.
   from msm_jax.inference.completion import Request, seeds
 
-  settings = dict(
-    max_tokens=config.max_tokens or max_length,
-    temperature=1.0 if config.temperature is None else config.temperature,
-    top_p=1.0 if config.top_p is None else config.top_p,
-    stop=tuple(config.stop_seqs or ()),
-    top_logprobs=(config.top_logprobs or 0) if config.logprobs else 0,
-  )
-  seed = int.from_bytes(os.urandom(4)) if config.seed is None else config.seed
-  return [Request(prompt, seed=s, **settings) for s in seeds(seed, config.num_choices or 1)]
+  # Most providers sample at temperature 1 unless they are told otherwise.
+  temperature = 1.0 if config.temperature is None else config.temperature
+  top_p = 1.0 if config.top_p is None else config.top_p
+  seed = config.seed
+  if seed is None:
+    seed = int.from_bytes(os.urandom(4))
+  top_logprobs = 0
+  if config.logprobs:
+    top_logprobs = config.top_logprobs or 0
+  requests = []
+  for answer_seed in seeds(seed, config.num_choices or 1):
+    request = Request(
+      prompt,
+      max_tokens=config.max_tokens or max_length,
+      temperature=temperature,
+      top_p=top_p,
+      seed=answer_seed,
+      stop=tuple(config.stop_seqs or ()),
+      top_logprobs=top_logprobs,
+    )
+    requests.append(request)
+  return requests
 
 
 @modelapi(name='msm_jax')
 def msm_jax() -> type[ModelAPI]:
+  """Registers the provider under the name that --model begins with."""
   return MsmJaxAPI

@@ -274,7 +274,11 @@ def _every(seconds: float) -> Callable[[], bool]:
 
 
 def report_conversion() -> Callable[[int, int], None]:
-  """Returns a function that says how many tensors are converted, now and then and at the end."""
+  """Makes a function that reports the progress of a conversion.
+
+  Returns:
+    A function of (tensors done, tensors in all). It says so every few seconds and at the end.
+  """
   is_due = _every(REPORT_EVERY)
 
   def report(done: int, total: int) -> None:
