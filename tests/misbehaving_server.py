@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import scripted_writer
 
-from data_pipelines.llm.client import Answer
+from data_pipelines.llm.providers import Answer
 from data_pipelines.llm.replies import Reply
 
 

@@ -1,7 +1,13 @@
-"""Corpora written by a language model: plans, documents, conversations, and their audit.
+"""Asks language models for text, and keeps every reply.
 
-  request -> author.py (provider, retries, budget) -> ledger.py (every reply, on disk) -> replies.py (what a reply says, or why it is refused)
+A request goes through these modules:
 
-What a model said is kept; what was made of it is computed anew from there. So a run that was killed goes on where it was, asks for nothing that it
-has, and ends with the same files.
+  requests.py    what is asked, and the errors
+  client.py      concurrency, retries and budget
+  providers.py   one call of one model
+  ledger.py      every reply, on disk
+  replies.py     what a reply says, or why it is refused
+
+What a model replied is kept; what was made of it is computed anew from there. So a run that was
+killed continues where it was, asks for nothing that it has, and ends with the same files.
 """

@@ -1,196 +1,71 @@
-"""Asks models, keeps what they say, stops in time.
+"""An asynchronous client for language models, with concurrency limits, retries, a budget and a
+ledger.
 
-A request is a conversation: it goes on (reply, why it is refused, reply ...) until its parser can use what was said. Calls run side by side, no
-more than the provider may bear; transient failures are tried again (by Inspect, then here); the budget is kept to by reserving, for every call under
-way, what it can cost at most. A stop (budget, SIGTERM, a poor yield) lets the calls under way end and keeps their replies: they are paid for.
+A request is a conversation. A parser reads the replies; if it refuses them, the model is told why
+and replies again, until the parser can use what was said or the attempts are used up. Calls run
+side by side, at most as many as the settings allow. Transient failures are tried again, first by
+Inspect and then here. The budget cannot be exceeded: every call reserves what it can cost at most
+before it starts.
+
+When a run has to stop (budget, SIGTERM, too few usable replies), no new call starts. The calls
+under way end and their replies are kept, since they are paid for.
 """
 
 import asyncio
-import collections
 import contextlib
-import dataclasses
-import gc
-import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from data_pipelines.llm.costs import Price, guess_tokens, read_price
+from data_pipelines.llm.costs import Price, read_price
 from data_pipelines.llm.ledger import Ledger
-from data_pipelines.llm.prompts import Prompt
+from data_pipelines.llm.progress import StageProgress
+from data_pipelines.llm.providers import Answer, InspectProvider, Provider, is_hopeless
 from data_pipelines.llm.replies import Refused, Reply
-from data_pipelines.llm.settings import CorpusConfig, ModelSettings
-from msm_jax.base.console import duration, say
-from msm_jax.base.errors import DataError
+from data_pipelines.llm.requests import (
+  LlmError,
+  Request,
+  RequestFailed,
+  Stopped,
+  call_seed,
+  max_input_tokens,
+  next_turns,
+)
+from data_pipelines.llm.settings import CorpusConfig
+from msm_jax.base.console import say
 
 T = TypeVar('T')
-WATCHED = 40  # replies of a stage before its yield is judged
-FAILURES = 6  # tries of one call that may fail before the run stops
-SAID_EVERY = 10  # seconds between lines of progress
 
-
-class LlmError(DataError):
-  """A run that cannot go on as it is; one line with cause and mend."""
-
-
-class Stopped(LlmError):
-  """Somebody asked the run to stop."""
-
-
-class RequestFailed(Exception):
-  """A request whose replies were all refused; `key` and `what` say which and why."""
-
-  def __init__(self, key: str, what: str):
-    super().__init__(f'{key}: {what}')
-    self.key, self.what = key, what
-
-
-@dataclasses.dataclass(frozen=True)
-class Request(Generic[T]):
-  """What is asked of a model.
-
-  Attributes:
-    key: made of ids alone, unique in the folder.
-    stage: for progress, yield and estimates.
-    parse: all replies so far -> what they say; raises Refused. A pure function: it is run again on what the ledger holds.
-    max_tokens: of one reply.
-    model: 'writer' or 'judge'.
-  """
-
-  key: str
-  stage: str
-  prompt: Prompt
-  parse: Callable[[Sequence[Reply]], T]
-  max_tokens: int
-  model: str = 'writer'
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-  """A reply and the tokens that were billed."""
-
-  reply: Reply
-  input_tokens: int
-  output_tokens: int
-
-
-class Provider(Protocol):
-  """One model. `turns`: (role, text), user first. Raises what `is_hopeless` tells apart."""
-
-  async def generate(
-    self, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int
-  ) -> Answer: ...
-
-
-class InspectProvider:
-  """Any model that Inspect knows."""
-
-  def __init__(self, settings: ModelSettings):
-    from inspect_ai.model import GenerateConfig, get_model
-
-    self.settings = settings
-    config = GenerateConfig(
-      temperature=settings.temperature,
-      max_connections=settings.batch or settings.max_connections,
-      attempt_timeout=None if settings.batch else settings.timeout,
-      max_retries=4,
-      batch=settings.batch or None,
-      reasoning_tokens=settings.reasoning_tokens or None,
-      cache_prompt=False,  # a prompt that nobody sends again is dearer in a cache
-    )
-    self.model = get_model(
-      settings.model, config=config, base_url=settings.base_url or None, memoize=False
-    )
-    gc.freeze()  # what was imported stays: a fifth of the time of a call went into looking at it again
-
-  async def generate(
-    self, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int
-  ) -> Answer:
-    import tenacity  # Inspect's own
-    from inspect_ai.model import (
-      ChatMessageAssistant,
-      ChatMessageSystem,
-      ChatMessageUser,
-      GenerateConfig,
-    )
-
-    made = {'user': ChatMessageUser, 'assistant': ChatMessageAssistant}
-    messages = [ChatMessageSystem(content=system)] if system else []
-    config = GenerateConfig(max_tokens=max_tokens + self.settings.reasoning_tokens, seed=seed)
-    messages += [made[role](content=text) for role, text in turns]
-    try:
-      # in a context of its own, with which Inspect's record of the call goes: or the process would keep all of them
-      output = await asyncio.create_task(self.model.generate(messages, config=config))
-    except tenacity.RetryError as e:
-      raise e.last_attempt.exception() or e from None
-    if output.error and output.stop_reason not in ('content_filter', 'model_length'):
-      raise RuntimeError(output.error)
-    stop = {'max_tokens': 'length', 'model_length': 'length', 'content_filter': 'filter'}.get(
-      output.stop_reason, 'stop'
-    )
-    usage = output.usage
-    guessed = guess_tokens(system) + sum(guess_tokens(text) for _, text in turns)
-    read = (
-      (
-        usage.input_tokens
-        + (usage.input_tokens_cache_read or 0)
-        + (usage.input_tokens_cache_write or 0)
-      )
-      if usage
-      else guessed
-    )
-    return Answer(
-      Reply(output.completion, stop),
-      read,
-      usage.output_tokens if usage else guess_tokens(output.completion),
-    )
-
-
-def is_hopeless(error: BaseException) -> bool:
-  """Whether another try would fail the same way: a wrong key, an unknown model, a request that is refused as such."""
-  status = getattr(error, 'status_code', None)
-  missing = type(error).__name__ in ('PrerequisiteError', 'ModuleNotFoundError')
-  return missing or (
-    isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429)
-  )
-
-
-@dataclasses.dataclass
-class Stage:
-  """How a stage goes. `total`: requests, if known. `known`: of them, answered in earlier runs."""
-
-  name: str
-  total: int = 0
-  known: int = 0
-  kept: int = 0
-  given_up: int = 0
-  replies: int = 0
-  began: float = dataclasses.field(default_factory=time.monotonic)
-  refusals: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-
-  @property
-  def accept_rate(self) -> float:
-    return self.kept / max(1, self.replies)
-
-  def line(self, spent: float, budget: float) -> str:
-    done = self.known + self.kept + self.given_up
-    pace = (self.kept + self.given_up) / max(1e-9, time.monotonic() - self.began)
-    parts = [
-      f'{self.name:<13}{done:,}' + (f'/{self.total:,}' if self.total else ''),
-      f'{pace:,.1f}/s',
-    ]
-    if self.replies:
-      parts.append(f'{self.accept_rate:.0%} of the replies used')
-    parts.append(f'${spent:,.2f}' + (f' of ${budget:,.2f}' if budget else ''))
-    if self.total and pace and done < self.total:
-      parts.append(f'ETA {duration((self.total - done) / pace)}')
-    return '  '.join(parts)
+# Replies of a stage that must have come before its yield is judged.
+REPLIES_BEFORE_YIELD = 40
+# Tries of one call that may fail before the run stops.
+MAX_FAILURES = 6
+# Seconds between two lines of progress.
+PROGRESS_SECONDS = 10
+# The longest pause between two tries of one call, in seconds.
+MAX_PAUSE_SECONDS = 30.0
+# Answers that may wait for the caller of `ask_all`; then the workers wait too.
+MAX_WAITING_ANSWERS = 1000
+# Reserved amounts are sums of floats. Below this many USD, nothing is reserved any more.
+NOTHING_RESERVED = 1e-12
+# HTTP statuses with which providers refuse what one request says: bad request, too large,
+# unprocessable.
+_REFUSED_CONTENT = (400, 413, 422)
 
 
 class LlmClient:
-  """Asks the models of a corpus's config, through a ledger.
+  """Asks the models of a corpus's config and keeps every reply in a ledger.
 
-  `providers` stand in for Inspect ('writer', 'judge'); `stop` is asked between calls.
+  Attributes:
+    config: the settings of the corpus.
+    ledger: where replies are kept.
+    settings: for 'writer' and 'judge', the settings of the model.
+    providers: for 'writer' and 'judge', the provider; made when it is first needed.
+    prices: for 'writer' and 'judge', the price.
+    stages: the progress of every stage, by name.
+    spent: USD that all replies in the folder cost.
+    reserved: USD that the calls under way can cost at most.
+    halt: why no new call starts; None while the run goes on.
   """
 
   def __init__(
@@ -200,182 +75,242 @@ class LlmClient:
     providers: Mapping[str, Provider] | None = None,
     stop: Callable[[], bool] = lambda: False,
   ):
-    self.config, self.ledger, self.stop = config, ledger, stop
+    """Makes a client.
+
+    Args:
+      config: the settings of the corpus.
+      ledger: an open ledger.
+      providers: providers to use instead of Inspect, for 'writer' and 'judge'.
+      stop: asked before every call; True ends the run.
+
+    Raises:
+      LlmError: there is a budget, but no price for a model.
+    """
+    self.config = config
+    self.ledger = ledger
+    self.stop = stop
     self.settings = {'writer': config.writer, 'judge': config.judging}
-    self.providers = dict(providers or {})
+    self.providers: dict[str, Provider] = dict(providers or {})
     self.prices: dict[str, Price] = {}
     for name, settings in self.settings.items():
       price = read_price(config.prices, settings.model)
       if price is None and config.budget:
         raise LlmError(
-          f'no price for {settings.model} in {config.prices}, so a budget cannot be kept; add a line for it, or set budget=0'
+          f'no price for {settings.model} in {config.prices}, so a budget cannot be kept; '
+          'add a line for it, or set budget=0'
         )
       self.prices[name] = price or Price(0.0, 0.0)
-    self.stages: dict[str, Stage] = {}
-    self.answered: set[str] = set()
-    self.spent, self.reserved = ledger.spent(), 0.0
-    self.halt: Exception | None = None  # why nothing more is asked
-    self._freed, self._said = asyncio.Condition(), 0.0
+    self.stages: dict[str, StageProgress] = {}
+    self.spent = ledger.spent()
+    self.reserved = 0.0
+    self.halt: Exception | None = None
+    # Models ('writer', 'judge') that have answered in this run.
+    self._has_answered: set[str] = set()
+    # Notified whenever a call ends and what it had reserved is free again.
+    self._budget_freed = asyncio.Condition()
+    # When progress was last said, on the monotonic clock in seconds.
+    self._progress_said = 0.0
 
   # ---- one request
 
   async def ask(self, request: Request[T]) -> T:
-    """What the model said, from the ledger if it has said it before. Raises GaveUp, AuthorError."""
-    stage = self.stages.setdefault(request.stage, Stage(request.stage))
+    """Gets a usable answer to one request.
+
+    The replies that the ledger holds are read first, so what was answered before is not asked
+    again. In a new run, a request that was given up has all its attempts again.
+
+    Args:
+      request: what to ask.
+
+    Returns:
+      What the request's parser made of the replies.
+
+    Raises:
+      RequestFailed: all replies were refused.
+      LlmError: the run has to stop.
+    """
+    stage = self.stages.setdefault(request.stage, StageProgress(request.stage))
     replies = self.ledger.replies(request.key)
     refused: Refused | None = None
     if replies:
       try:
         value = request.parse(replies)
-        stage.known += 1
-        return value
       except Refused as e:
         refused = e
+      else:
+        stage.known += 1
+        return value
     for _ in range(self.settings[request.model].attempts):
-      replies.append(
-        await self._call(request, len(replies), replies[-1] if replies else None, refused, stage)
-      )
+      replies.append(await self._call(request, replies, refused))
       stage.replies += 1
       try:
         value = request.parse(replies)
       except Refused as e:
         refused = e
         stage.refusals[e.what] += 1
-        self._watch(stage)
+        self._check_yield(stage)
       else:
         stage.kept += 1
-        self._progress(stage)
+        self._say_progress(stage)
         return value
     stage.given_up += 1
-    raise RequestFailed(request.key, refused.what if refused else 'no reply')
+    what = refused.what if refused else 'no reply'
+    raise RequestFailed(request.key, what)
 
   async def _call(
-    self,
-    request: Request[Any],
-    number: int,
-    last: Reply | None,
-    refused: Refused | None,
-    stage: Stage,
+    self, request: Request[Any], replies: Sequence[Reply], refused: Refused | None
   ) -> Reply:
-    prompt, settings = request.prompt, self.settings[request.model]
-    turns = [('user', prompt.user)]
-    if (
-      last is not None and refused is not None and last.text.strip() and last.stop != 'filter'
-    ):  # providers refuse an empty turn
-      turns += [('assistant', last.text), ('user', refused.reason)]
-    price, batch = self.prices[request.model], bool(settings.batch)
-    longest = (
-      sum(len(t.encode()) for t in (prompt.system, *(t for _, t in turns))) / 2
-    )  # tokens, whatever the language
-    most = price.cost(longest, request.max_tokens + settings.reasoning_tokens, batch)
-    # of the key, not of the order: the same call of the same corpus has the same seed
-    seed = (
-      int.from_bytes(
-        hashlib.sha256(f'{self.config.seed} {request.key} {number}'.encode()).digest()[:4]
-      )
-      >> 1
-    )
-    await self._reserve(most)
+    """Makes one call within the budget and keeps the reply.
+
+    Args:
+      request: what to ask.
+      replies: the replies to the request so far.
+      refused: why they cannot be used.
+
+    Returns:
+      The new reply, once it is on disk.
+    """
+    prompt = request.prompt
+    settings = self.settings[request.model]
+    price = self.prices[request.model]
+    batch = bool(settings.batch)
+    number = len(replies)
+    turns = next_turns(request, replies, refused)
+    seed = call_seed(self.config.seed, request.key, number)
+    max_output = request.max_tokens + settings.reasoning_tokens
+    max_cost = price.cost(max_input_tokens(prompt.system, turns), max_output, batch)
+    await self._reserve(max_cost)
     began = time.monotonic()
     try:
       answer = await self._generate(request.model, prompt.system, turns, request.max_tokens, seed)
-      # half a character is no text: it could not be kept, nor trained on
-      reply = Reply(answer.reply.text.encode(errors='replace').decode(), answer.reply.stop)
+      reply = Reply(_encodable(answer.reply.text), answer.reply.stop)
       cost = price.cost(answer.input_tokens, answer.output_tokens, batch)
+      # Counted before it is written: a reply that cannot be written was paid for as well.
       self.spent += cost
       await self.ledger.record(
-        request.key, number, request.stage, settings.model, f'{prompt.name} {prompt.version}', seed, reply,
-        (answer.input_tokens, answer.output_tokens), cost, round(time.monotonic() - began, 3),
-      )  # fmt: skip
+        request.key,
+        number,
+        request.stage,
+        settings.model,
+        f'{prompt.name} {prompt.version}',
+        seed,
+        reply,
+        (answer.input_tokens, answer.output_tokens),
+        cost,
+        round(time.monotonic() - began, 3),
+      )
     finally:
-      self.reserved -= most
+      self.reserved -= max_cost
       if self.config.budget:
-        async with self._freed:
-          self._freed.notify_all()
+        async with self._budget_freed:
+          self._budget_freed.notify_all()
     return reply
 
   async def _generate(
     self, model: str, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int
   ) -> Answer:
+    """Asks the provider, and again after failures that may pass."""
     provider = self._provider(model)
-    for failed in range(1, FAILURES + 1):
+    name = self.settings[model].model
+    for failures in range(1, MAX_FAILURES + 1):
       try:
         answer = await provider.generate(system, turns, max_tokens, seed)
-        self.answered.add(model)
-        return answer
       except Exception as e:
-        if getattr(e, 'status_code', None) in (400, 413, 422) and model in self.answered:
-          return Answer(
-            Reply('', 'filter'), 0, 0
-          )  # others were answered: it is this request that the provider will not have
-        what = f'{type(e).__name__}: {" ".join(str(e).split())[:200]}'
+        # If the model has answered other requests, the provider refuses what this one says, and
+        # the run can go on without it. If it has not, the settings are wrong.
+        refuses_content = getattr(e, 'status_code', None) in _REFUSED_CONTENT
+        if refuses_content and model in self._has_answered:
+          return Answer(Reply('', 'filter'), 0, 0)
+        cause = f'{type(e).__name__}: {_one_line(e)}'
         if is_hopeless(e):
           self.halt = LlmError(
-            f'{self.settings[model].model} cannot be asked ({what}); mend this, then run the same command again'
+            f'{name} cannot be asked ({cause}); mend this, then run the same command again'
           )
-        elif failed == FAILURES:
+        elif failures == MAX_FAILURES:
           self.halt = LlmError(
-            f'{self.settings[model].model} failed {failed} times ({what}); run the same command again later: it goes on here'
+            f'{name} failed {failures} times ({cause}); run the same command again later: '
+            'it goes on here'
           )
-        self._check()
-        await asyncio.sleep(min(30.0, 0.5 * 2**failed))
-    raise AssertionError('unreachable')
+        self._raise_if_halted()
+        await asyncio.sleep(min(MAX_PAUSE_SECONDS, 0.5 * 2**failures))
+      else:
+        self._has_answered.add(model)
+        return answer
+    raise AssertionError('the last failure halts the run')
 
   def _provider(self, model: str) -> Provider:
+    """The provider of 'writer' or 'judge'; it is made when it is first needed."""
     if model not in self.providers:
-      same = self.settings['writer'] == self.settings[model] and 'writer' in self.providers
-      try:
-        self.providers[model] = (
-          self.providers['writer'] if same else InspectProvider(self.settings[model])
-        )
-      except ModuleNotFoundError:
-        raise
-      except Exception as e:
-        what = ' '.join(str(e).split())[:200]
-        raise LlmError(
-          f'{self.settings[model].model} cannot be asked ({what}); name a model as Inspect does, and give it its key'
-        ) from None
+      # A judge with the writer's settings shares the writer's connections.
+      if self.settings['writer'] == self.settings[model] and 'writer' in self.providers:
+        self.providers[model] = self.providers['writer']
+      else:
+        self.providers[model] = self._inspect_provider(model)
     return self.providers[model]
 
-  # ---- stopping in time
+  def _inspect_provider(self, model: str) -> Provider:
+    settings = self.settings[model]
+    try:
+      return InspectProvider(settings)
+    except ModuleNotFoundError:
+      # The command says which package to install.
+      raise
+    except Exception as e:
+      raise LlmError(
+        f'{settings.model} cannot be asked ({_one_line(e)}); name a model as Inspect does, '
+        'and give it its key'
+      ) from None
 
-  def _check(self) -> None:
+  # ---- when to stop
+
+  def _raise_if_halted(self) -> None:
     if self.halt is None and self.stop():
       say('stopping: calls under way end first, since they are paid for')
       self.halt = Stopped('stopped; run the same command to go on')
     if self.halt is not None:
       raise self.halt
 
-  async def _reserve(self, most: float) -> None:
-    """Waits until the budget bears a call that costs `most`. Raises AuthorError when it never will."""
-    self._check()
-    if self.config.budget:
-      async with self._freed:
-        while self.spent + self.reserved + most > self.config.budget:
-          if not self.reserved > 1e-12 and self.halt is None:
-            self.halt = LlmError(
-              f'budget: ${self.spent:,.2f} of ${self.config.budget:,.2f} are spent and the next call may cost ${most:,.4f}; '
-              'raise budget and run the same command: it goes on here'
-            )
-          self._check()
-          await self._freed.wait()
-        self._check()
-        self.reserved += most
-    else:
-      self.reserved += most
+  async def _reserve(self, max_cost: float) -> None:
+    """Waits until the budget allows a call that costs at most `max_cost` USD, and reserves that.
 
-  def _watch(self, stage: Stage) -> None:
-    if stage.replies >= WATCHED and stage.accept_rate < self.config.min_yield:
+    Raises LlmError if the budget will never allow it.
+    """
+    self._raise_if_halted()
+    if self.config.budget:
+      async with self._budget_freed:
+        while self.spent + self.reserved + max_cost > self.config.budget:
+          # Calls under way may cost less than they have reserved. If there are none, waiting
+          # frees nothing.
+          if self.reserved <= NOTHING_RESERVED and self.halt is None:
+            self.halt = LlmError(
+              f'budget: ${self.spent:,.2f} of ${self.config.budget:,.2f} are spent and the next '
+              f'call may cost ${max_cost:,.4f}; raise budget and run the same command: '
+              'it goes on here'
+            )
+          self._raise_if_halted()
+          await self._budget_freed.wait()
+        # The run may have been halted while this call waited.
+        self._raise_if_halted()
+        self.reserved += max_cost
+    else:
+      self.reserved += max_cost
+
+  def _check_yield(self, stage: StageProgress) -> None:
+    """Halts the run if too few replies of a stage can be used: the rest would be paid in vain."""
+    if stage.replies < REPLIES_BEFORE_YIELD or stage.accept_rate >= self.config.min_yield:
+      return
+    if self.halt is None:
       reasons = ', '.join(f'{what} ({n})' for what, n in stage.refusals.most_common(3))
-      self.halt = self.halt or LlmError(
-        f'{stage.name}: only {stage.kept} of {stage.replies} replies could be used: {reasons}; read them in {self.ledger.path}, '
-        f'change the model or the prompt, or lower min_yield={self.config.min_yield}'
+      self.halt = LlmError(
+        f'{stage.name}: only {stage.kept} of {stage.replies} replies could be used: {reasons}; '
+        f'read them in {self.ledger.path}, change the model or the prompt, '
+        f'or lower min_yield={self.config.min_yield}'
       )
 
-  def _progress(self, stage: Stage, last: bool = False) -> None:
+  def _say_progress(self, stage: StageProgress, last: bool = False) -> None:
     now = time.monotonic()
-    if last or now - self._said > SAID_EVERY:
-      self._said = now
+    if last or now - self._progress_said > PROGRESS_SECONDS:
+      self._progress_said = now
       say(stage.line(self.spent, self.config.budget))
 
   # ---- many requests
@@ -383,67 +318,118 @@ class LlmClient:
   async def ask_all(
     self, requests: Iterable[Request[T]], stage: str, total: int = 0
   ) -> AsyncIterator[tuple[Request[T], T | RequestFailed]]:
-    """Answers in any order; few requests exist at a time, however many there are. Raises AuthorError once the calls under way have ended."""
-    state = self.stages.setdefault(stage, Stage(stage))
-    state.total += total
-    waiting, results = iter(requests), asyncio.Queue(maxsize=1000)
-    done = object()
+    """Asks many requests side by side.
+
+    Workers take one request after the other from the iterable, so that few requests exist at a
+    time, however many there are.
+
+    Args:
+      requests: what to ask.
+      stage: the stage whose progress is said.
+      total: the number of requests, for progress; 0 if it is not known.
+
+    Yields:
+      (request, value), in the order in which the answers come; the value is a RequestFailed for a
+      request that was given up.
+
+    Raises:
+      LlmError: the run has to stop; raised once the calls under way have ended.
+    """
+    progress = self.stages.setdefault(stage, StageProgress(stage))
+    progress.total += total
+    waiting = iter(requests)
+    # Each worker puts its answers here, and None when it ends.
+    answers: asyncio.Queue[tuple[Request[T], T | RequestFailed] | None] = asyncio.Queue(
+      maxsize=MAX_WAITING_ANSWERS
+    )
 
     async def work() -> None:
       try:
         for request in waiting:
           if self.halt is not None:
             break
+          value: T | RequestFailed
           try:
-            await results.put((request, await self.ask(request)))
+            value = await self.ask(request)
           except RequestFailed as e:
-            await results.put((request, e))
-          await asyncio.sleep(0)  # answers from the ledger must not keep others waiting
+            value = e
+          await answers.put((request, value))
+          # Answers from the ledger come without waiting; without this, one worker would take them
+          # all and keep the others from their calls.
+          await asyncio.sleep(0)
       except Exception as e:
-        self.halt = self.halt or e  # the others end what they are at: it is paid for
-      await results.put(done)
+        # The other workers end the calls that they have begun: these are paid for.
+        self.halt = self.halt or e
+      await answers.put(None)
 
-    widest = max(s.batch or s.max_connections for s in self.settings.values())
-    workers = [asyncio.create_task(work()) for _ in range(widest)]
+    worker_count = max(s.batch or s.max_connections for s in self.settings.values())
+    workers = [asyncio.create_task(work()) for _ in range(worker_count)]
     try:
       ended = 0
       while ended < len(workers):
-        result = await results.get()
-        if result is done:
+        answer = await answers.get()
+        if answer is None:
           ended += 1
         else:
-          yield result
+          yield answer
       if self.halt is not None:
         raise self.halt
-      self._progress(state, last=True)
+      self._say_progress(progress, last=True)
     finally:
-      for w in workers:
-        w.cancel()
+      for worker in workers:
+        worker.cancel()
       await asyncio.gather(*workers, return_exceptions=True)
 
   async def all_of(self, requests: Iterable[Request[T]], stage: str, total: int) -> list[T]:
-    """What was said to each, in the order of the requests. Raises AuthorError if one was given up: a later stage needs them all."""
-    found: dict[str, T | None] = {}
+    """Asks many requests of which a later stage needs every answer.
+
+    Args:
+      requests: what to ask.
+      stage: the stage whose progress is said.
+      total: the number of requests, for progress.
+
+    Returns:
+      The answers, in the order of the requests.
+
+    Raises:
+      LlmError: a request was given up, or the run has to stop; raised once the calls under way
+        have ended.
+    """
+    answers: dict[str, Any] = {}
 
     def in_order() -> Iterator[Request[T]]:
+      """Gives each request its place among the answers when it is taken."""
       for request in requests:
-        found[request.key] = None
+        answers[request.key] = None
         yield request
 
     async for request, value in self.ask_all(in_order(), stage, total):
-      if isinstance(value, RequestFailed):
-        self.halt = self.halt or LlmError(
-          f'{value}; run the same command to ask again, or change the model'
-        )
-      else:
-        found[request.key] = value
-    return list(found.values())
+      if not isinstance(value, RequestFailed):
+        answers[request.key] = value
+      elif self.halt is None:
+        # `ask_all` raises this after the calls under way have ended.
+        self.halt = LlmError(f'{value}; run the same command to ask again, or change the model')
+    return list(answers.values())
 
   async def __aenter__(self) -> 'LlmClient':
     return self
 
   async def __aexit__(self, *exception: object) -> None:
+    """Closes the connections of Inspect's providers."""
     for provider in set(self.providers.values()):
-      if close := getattr(getattr(provider, 'model', None), 'api', None):
+      api = getattr(getattr(provider, 'model', None), 'api', None)
+      if api:
+        # An error here would hide why the run ends.
         with contextlib.suppress(Exception):
-          await close.aclose()
+          await api.aclose()
+
+
+def _encodable(text: str) -> str:
+  """The text with a question mark for every half of a character (a lone surrogate), which could
+  neither be kept on disk nor trained on."""
+  return text.encode(errors='replace').decode()
+
+
+def _one_line(error: Exception) -> str:
+  """The beginning of an error's message in one line."""
+  return ' '.join(str(error).split())[:200]

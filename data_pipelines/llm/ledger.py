@@ -1,7 +1,8 @@
-"""Every reply that was paid for, on disk before it counts.
+"""Keeps every reply that was paid for on disk.
 
-One SQLite file in a folder with one identity: specs, prompts, models, plan and seed. A reply is committed, then used; a kill at any moment leaves
-replies whole or not there at all.
+The ledger is one SQLite file in a folder that has one identity: handbooks, prompts, models, plan
+and seed. A reply is committed first and used then, so a process that is killed at any moment
+leaves each reply whole or not there at all.
 """
 
 import asyncio
@@ -15,120 +16,169 @@ from typing import Any
 from data_pipelines.llm.replies import Reply
 from msm_jax.base.errors import DataError
 
+# `key` and `number` name a reply: the request's key, and how many replies the request had before.
 TABLES = """
 create table if not exists identity (part text primary key, value text not null);
 create table if not exists replies (
-  key text not null, number integer not null, stage text not null, model text not null, prompt text not null, seed integer not null,
-  text text not null, stop text not null, input_tokens integer not null, output_tokens integer not null, cost real not null,
-  seconds real not null, at real not null,
+  key text not null, number integer not null,
+  stage text not null, model text not null, prompt text not null, seed integer not null,
+  text text not null, stop text not null,
+  input_tokens integer not null, output_tokens integer not null,
+  cost real not null, seconds real not null, at real not null,
   primary key (key, number)
 ) without rowid;
 """
 
+_INSERT = 'insert into replies values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'
+
+_TOTALS = """
+select stage, model, count(distinct key), count(*), sum(input_tokens), sum(output_tokens), sum(cost)
+from replies group by stage, model order by min(at)
+"""
+
 
 class LedgerError(DataError):
-  """Replies that cannot be read or kept; one line with cause and mend."""
+  """Replies that cannot be read or kept; the message is one line with cause and remedy."""
 
 
 class Ledger:
-  """Opened by one process at a time: whoever opens it holds the folder's lock."""
+  """The replies of one folder.
+
+  One process at a time may open it: whoever opens it holds the lock of the folder.
+
+  Attributes:
+    path: the SQLite file.
+    db: the open connection.
+  """
 
   def __init__(self, path: Path, identity: Mapping[str, Any]):
+    """Opens or makes a ledger.
+
+    Args:
+      path: the SQLite file.
+      identity: everything that decides what is asked, by name; values go into JSON.
+
+    Raises:
+      LedgerError: the file cannot be used, or it was begun with another identity.
+    """
     self.path = path
+    # Rows that are not written yet, each with the future that its `record` waits for.
     self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[None]]] = []
-    self._writing: asyncio.Task[None] | None = None
+    # The task that writes them; None before the first.
+    self._writer: asyncio.Task[None] | None = None
+    encoded = {}
+    for part, value in identity.items():
+      encoded[part] = json.dumps(value, sort_keys=True, ensure_ascii=False)
     try:
+      # Rows are written in another thread, one batch at a time.
       self.db = sqlite3.connect(path, check_same_thread=False)
       self.db.execute('pragma journal_mode=wal')
-      self.db.execute('pragma synchronous=full')  # what is committed survives the machine too
+      # Committed rows survive a crash of the machine too, not of the process alone.
+      self.db.execute('pragma synchronous=full')
       self.db.executescript(TABLES)
-      self._check_identity(
-        {k: json.dumps(v, sort_keys=True, ensure_ascii=False) for k, v in identity.items()}
-      )
+      self._check_identity(encoded)
     except sqlite3.Error as e:
       raise LedgerError(
         f'cannot use {path} ({e}); free some space, or choose another --workdir'
       ) from None
 
   def _check_identity(self, wanted: dict[str, str]) -> None:
+    """Writes the identity into a new ledger; in an old one, compares it."""
     known = dict(self.db.execute('select part, value from identity'))
     if not known:
       with self.db:
         self.db.executemany('insert into identity values (?, ?)', wanted.items())
-    elif changed := sorted(
-      k for k in known.keys() | wanted.keys() if known.get(k) != wanted.get(k)
-    ):
+      return
+    parts = sorted(known.keys() | wanted.keys())
+    changed = [part for part in parts if known.get(part) != wanted.get(part)]
+    if changed:
       raise LedgerError(
-        f'{self.path.parent} was begun with another {", another ".join(changed)}; choose another --workdir, or undo the change'
+        f'{self.path.parent} was begun with another {", another ".join(changed)}; '
+        'choose another --workdir, or undo the change'
       )
 
   def replies(self, key: str) -> list[Reply]:
-    """All replies to a request so far, in their order."""
-    return [
-      Reply(*row)
-      for row in self.db.execute(
-        'select text, stop from replies where key = ? order by number', (key,)
-      )
-    ]
+    """All replies to a request so far, in the order in which they came."""
+    query = 'select text, stop from replies where key = ? order by number'
+    return [Reply(text, stop) for text, stop in self.db.execute(query, (key,))]
 
-  async def record(self, key: str, number: int, stage: str, model: str, prompt: str, seed: int, reply: Reply, usage: tuple[int, int], cost: float,
-                   seconds: float) -> None:  # fmt: skip
-    """Returns when the reply is on disk. Those that come together are committed together."""
+  async def record(
+    self,
+    key: str,
+    number: int,
+    stage: str,
+    model: str,
+    prompt: str,
+    seed: int,
+    reply: Reply,
+    usage: tuple[int, int],
+    cost: float,
+    seconds: float,
+  ) -> None:
+    """Keeps a reply and returns when it is on disk.
+
+    A commit waits for the disk. So replies that come while one commit runs are committed together
+    in the next.
+
+    Args:
+      key: the key of the request.
+      number: how many replies the request had before.
+      stage: the stage of the request.
+      model: the name of the model.
+      prompt: the prompt's name and version.
+      seed: the sampling seed of the call.
+      reply: what the model said.
+      usage: (input tokens, output tokens).
+      cost: USD.
+      seconds: how long the call took.
+
+    Raises:
+      LedgerError: the reply cannot be written.
+    """
     done = asyncio.get_running_loop().create_future()
-    row = (
-      key,
-      number,
-      stage,
-      model,
-      prompt,
-      seed,
-      reply.text,
-      reply.stop,
-      *usage,
-      cost,
-      seconds,
-      time.time(),
-    )
+    request = (key, number, stage, model, prompt, seed)
+    row = (*request, reply.text, reply.stop, *usage, cost, seconds, time.time())
     self._waiting.append((row, done))
-    if self._writing is None or self._writing.done():
-      self._writing = asyncio.create_task(self._write())
+    if self._writer is None or self._writer.done():
+      self._writer = asyncio.create_task(self._write_waiting())
     await done
 
-  async def _write(self) -> None:
+  async def _write_waiting(self) -> None:
+    """Writes rows until none wait, and tells those who wait for them."""
     while self._waiting:
-      now, self._waiting = self._waiting, []
+      batch = self._waiting
+      self._waiting = []
+      error: LedgerError | None = None
       try:
-        await asyncio.to_thread(self._insert, [row for row, _ in now])
-      except Exception as e:  # whatever it is, those who wait must hear of it
+        await asyncio.to_thread(self._insert, [row for row, _ in batch])
+      except Exception as e:
+        # Whatever the error is, those who wait must hear of it, or they would wait for ever.
+        cause = ' '.join(str(e).split())
         error = LedgerError(
-          f'cannot write {self.path} ({" ".join(str(e).split())}); free some space, then run the same command again'
+          f'cannot write {self.path} ({cause}); free some space, then run the same command again'
         )
-        for _, done in now:
-          if not done.done():
-            done.set_exception(error)
-      else:
-        for _, done in now:
-          if not done.done():
-            done.set_result(None)
+      for _, done in batch:
+        # A caller that was cancelled has a future that is done.
+        if done.done():
+          continue
+        if error is None:
+          done.set_result(None)
+        else:
+          done.set_exception(error)
 
   def _insert(self, rows: list[tuple[Any, ...]]) -> None:
     with self.db:
-      self.db.executemany(
-        'insert into replies values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', rows
-      )
+      self.db.executemany(_INSERT, rows)
 
   def spent(self) -> float:
-    """USD, for all replies."""
+    """USD that all replies cost."""
     return self.db.execute('select coalesce(sum(cost), 0) from replies').fetchone()[0]
 
   def totals(self) -> list[dict[str, Any]]:
-    """A row for each stage: requests, replies, tokens and cost in USD."""
-    rows = self.db.execute(
-      'select stage, model, count(distinct key), count(*), sum(input_tokens), sum(output_tokens), sum(cost) '
-      'from replies group by stage, model order by min(at)'
-    )
+    """One row for each stage and model: requests, replies, tokens and cost in USD."""
     names = ('stage', 'model', 'requests', 'replies', 'input_tokens', 'output_tokens', 'cost')
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return [dict(zip(names, row, strict=True)) for row in self.db.execute(_TOTALS)]
 
   def close(self) -> None:
+    """Closes the file."""
     self.db.close()

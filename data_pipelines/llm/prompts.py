@@ -1,4 +1,9 @@
-"""Prompts are files, `prompts/NAME.md`: what is said to the system, a line of three dashes, what is said as the user. {{names}} are filled in."""
+"""Reads prompts from files and fills in their places.
+
+A prompt is a file `prompts/NAME.md`: the system message, a line of three dashes, the user
+message. Places such as {{handbooks}} are filled in. The version of a prompt is the hash of its
+file, so a corpus knows when a prompt changed.
+"""
 
 import dataclasses
 import functools
@@ -13,7 +18,14 @@ PLACE = re.compile(r'{{(\w+)}}')
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-  """`version`: hash of the file that it was filled in from."""
+  """A prompt whose places are filled in.
+
+  Attributes:
+    name: the name of the file, without its ending.
+    version: the hash of the file.
+    system: the system message.
+    user: the user message.
+  """
 
   name: str
   version: str
@@ -21,33 +33,53 @@ class Prompt:
   user: str
 
 
+# Cached, so that one run works with one text even if somebody edits the file meanwhile.
 @functools.cache
 def _read(folder: Path, name: str) -> tuple[str, str]:
-  """(text, version); one run has one text."""
+  """(text, version) of a prompt file."""
   content = (folder / f'{name}.md').read_bytes()
   return content.decode(), hashlib.sha256(content).hexdigest()[:12]
 
 
 def version(name: str) -> str:
+  """The hash of a prompt's file."""
   return _read(FOLDER, name)[1]
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-  return {n: version(n) for n in sorted(names)}
+  """The hashes of several prompts' files, by name in alphabetical order."""
+  return {name: version(name) for name in sorted(names)}
 
 
 def fill(name: str, **values: object) -> Prompt:
-  """The prompt with its places filled in, all at once: whatever a value holds, braces too, stays as it is. Raises ValueError for a place without a
-  value and for a value without a place."""
-  text, read = _read(FOLDER, name)
-  if (places := set(PLACE.findall(text))) != set(values):
-    raise ValueError(
-      f'prompt {name}: {", ".join(sorted(places ^ set(values)))} must stand in the file and be given'
-    )
-  system, line, user = text.partition('\n---\n')
-  if not line:
+  """Fills in the places of a prompt, all at once: a value with braces in it stays as it is.
+
+  Args:
+    name: the name of the prompt.
+    **values: what to put in each place.
+
+  Returns:
+    The prompt, without spaces at the ends of its two parts.
+
+  Raises:
+    ValueError: a place has no value, a value has no place, or the file has no line of three dashes.
+  """
+  text, file_version = _read(FOLDER, name)
+  places = set(PLACE.findall(text))
+  unmatched = places ^ set(values)
+  if unmatched:
+    names = ', '.join(sorted(unmatched))
+    raise ValueError(f'prompt {name}: {names} must stand in the file and be given')
+  # The file is parted before values are put in: a value may have a line of dashes, too.
+  system, dashes, user = text.partition('\n---\n')
+  if not dashes:
     raise ValueError(
       f'prompt {name}: no line of three dashes between the system part and the user part'
     )
-  system, user = (PLACE.sub(lambda m: str(values[m[1]]), part).strip() for part in (system, user))
-  return Prompt(name, read, system, user)
+
+  def value_of(place: re.Match[str]) -> str:
+    return str(values[place[1]])
+
+  system = PLACE.sub(value_of, system).strip()
+  user = PLACE.sub(value_of, user).strip()
+  return Prompt(name, file_version, system, user)

@@ -1,175 +1,293 @@
-"""What a reply says, or why it cannot be used.
+"""Reads what a reply says, or says why it cannot be used.
 
-A parser is a pure function of all replies to one request so far. It raises Refused with what to send now, which the model is told as the next turn.
-Nothing is kept or dropped in silence: a list that was cut gives its whole items and the rest is asked for, a text that was cut is gone on with.
+A parser is a pure function of all replies to one request so far. If it cannot use them, it raises
+Refused with an instruction, which the model gets as the next turn. Nothing is dropped in silence:
+of a list that was cut, the whole items are kept and the rest is asked for; a text that was cut is
+continued.
 """
 
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
 import pydantic
 
 M = TypeVar('M', bound=pydantic.BaseModel)
 
+# A text with more brackets that begin no JSON is a flood of brackets and not a reply.
+MAX_BRACKETS = 1000
+# The shortest repetition at the seam of two parts of a text, in characters, that counts as one:
+# shorter ones occur by chance.
+MIN_OVERLAP = 9
+
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-  """`stop`: 'stop', 'length' (cut by max_tokens), or 'filter' (held back by the provider)."""
+  """What a model said.
+
+  Attributes:
+    text: the reply.
+    stop: why it ended: 'stop' (by itself), 'length' (cut by max_tokens) or 'filter' (held back by
+      the provider).
+  """
 
   text: str
   stop: str = 'stop'
 
 
 class Refused(Exception):
-  """`reason` says what to send now; `what`, in a few words, is for counting."""
+  """Replies that cannot be used.
+
+  Attributes:
+    what: the reason in a few words, for counting.
+    reason: the instruction to the model: what is wrong, and what to send now.
+  """
 
   def __init__(self, what: str, reason: str):
     super().__init__(what)
-    self.what, self.reason = what, reason
+    self.what = what
+    self.reason = reason
 
 
-def check_said(replies: Sequence[Reply]) -> None:
-  """Raises Refused if the last reply says nothing, or something that is the provider's and not the model's."""
-  if replies[-1].stop == 'filter':
+def require_text(replies: Sequence[Reply]) -> None:
+  """Raises Refused if the last reply is empty, or is the provider's and not the model's."""
+  last = replies[-1]
+  if last.stop == 'filter':
     raise Refused('held back by the provider', 'Please reply as asked.')
-  if not replies[-1].text.strip():
+  if not last.text.strip():
     raise Refused('empty', 'Your last reply was empty. Please reply as asked.')
 
 
-def _objects(text: str, opening: str) -> list[object]:
-  """All whole JSON values that begin with `opening` and lie in no other one; of an outer one that was cut, the inner ones."""
-  decoder, found, failed, at = json.JSONDecoder(strict=False), [], 0, text.find(opening)
-  while at >= 0 and failed < 1000:  # nobody's reply, but a flood of brackets
+def _json_objects(text: str) -> list[object]:
+  """All whole JSON objects in a text that lie in no other one.
+
+  Of an outer object that was cut, the whole inner ones are found.
+  """
+  decoder = json.JSONDecoder(strict=False)
+  objects: list[object] = []
+  failures = 0
+  start = text.find('{')
+  while start >= 0 and failures < MAX_BRACKETS:
     try:
-      value, end = decoder.raw_decode(text, at)
-      found.append(value)
+      value, end = decoder.raw_decode(text, start)
+      objects.append(value)
     except (ValueError, RecursionError):
-      end, failed = at + 1, failed + 1
-    at = text.find(opening, end)
-  return found
+      # This bracket begins no JSON; an object may begin at the next one.
+      end = start + 1
+      failures += 1
+    start = text.find('{', end)
+  return objects
 
 
-def _valid(model: type[M], value: object) -> M | str:
-  """The value as the model, or what is wrong with it."""
+def _validated(model: type[M], value: object) -> M | str:
+  """The value as an instance of the model, or what is wrong with it."""
   try:
-    made = model.model_validate(value)
-    json.dumps(made.model_dump(), ensure_ascii=False).encode()  # half a character is no text
-    return made
+    item = model.model_validate(value)
+    # Half of a character (a lone surrogate) is valid JSON, but it cannot be encoded.
+    json.dumps(item.model_dump(), ensure_ascii=False).encode()
+    return item
   except pydantic.ValidationError as e:
     first = e.errors()[0]
-    return f'{".".join(map(str, first["loc"])) or "the object"}: {first["msg"]}'
+    where = '.'.join(map(str, first['loc'])) or 'the object'
+    return f'{where}: {first["msg"]}'
   except UnicodeError:
     return 'half of a character'
 
 
-def one(replies: Sequence[Reply], model: type[M]) -> M:
-  """The last JSON object of the last reply. Raises Refused."""
-  check_said(replies)
-  found = _objects(replies[-1].text, '{')
-  if not found:
+def require_object(replies: Sequence[Reply], model: type[M]) -> M:
+  """Reads one JSON object.
+
+  Args:
+    replies: all replies to a request so far.
+    model: the pydantic model of the object.
+
+  Returns:
+    The last JSON object of the last reply: a model that thinks aloud may write others before it.
+
+  Raises:
+    Refused: there is none, or the model does not fit it.
+  """
+  require_text(replies)
+  objects = _json_objects(replies[-1].text)
+  if not objects:
     raise Refused(
       'not JSON',
-      'Your last reply holds no whole JSON object. Reply with the JSON object as asked, and with nothing else; be brief.',
+      'Your last reply holds no whole JSON object. Reply with the JSON object as asked, '
+      'and with nothing else; be brief.',
     )
-  made = _valid(model, found[-1])
-  if isinstance(made, str):
+  item = _validated(model, objects[-1])
+  if isinstance(item, str):
     raise Refused(
       'wrong JSON',
-      f'Your JSON object cannot be used ({made}). Reply with the whole object again, mended.',
+      f'Your JSON object cannot be used ({item}). Reply with the whole object again, mended.',
     )
-  return made
+  return item
 
 
-def found(
+def _inner_objects(value: object) -> list[object]:
+  """The objects in the lists of an object: of {"items": [...]}, the items."""
+  if not isinstance(value, dict):
+    return []
+  inner: list[object] = []
+  for listed in value.values():
+    if isinstance(listed, list):
+      inner += [v for v in listed if isinstance(v, dict)]
+  return inner
+
+
+def _candidates(text: str, model: type[M]) -> Iterator[object]:
+  """The objects of a text that may be items, whether it wraps them in an object, in a list or not
+  at all."""
+  for value in _json_objects(text):
+    inner = _inner_objects(value)
+    # An item may itself hold lists of objects. If the object fits, it is the item.
+    if not inner or not isinstance(_validated(model, value), str):
+      yield value
+    else:
+      yield from inner
+
+
+def collect_items(
   replies: Sequence[Reply], model: type[M], same: Callable[[M], Hashable] | None = None
 ) -> tuple[list[M], str]:
-  """(whole, valid and distinct items of all replies, what was wrong with the last other one); `same` tells which are one. Raises Refused."""
-  check_said(replies)
-  kept: dict[Hashable, M] = {}
+  """Collects the valid and distinct items of all replies.
+
+  Args:
+    replies: all replies to a request so far.
+    model: the pydantic model of an item.
+    same: gives a key that is equal for items that count as one; the whole content without it.
+
+  Returns:
+    (items, wrong): the items in the order in which they came, and what was wrong with the last
+      object that is none; '' if nothing was.
+
+  Raises:
+    Refused: the last reply is empty or was held back.
+  """
+  require_text(replies)
+  items: dict[Hashable, M] = {}
   wrong = ''
   for reply in replies:
-    for value in _objects(reply.text, '{'):
-      # {"items": [...]}, a list of objects, or the objects alone
-      inner = (
-        [v for x in value.values() if isinstance(x, list) for v in x if isinstance(v, dict)]
-        if isinstance(value, dict)
-        else []
-      )
-      candidates = (
-        [value] if isinstance(_valid(model, value), pydantic.BaseModel) or not inner else inner
-      )
-      for candidate in candidates:
-        made = _valid(model, candidate)
-        if isinstance(made, str):
-          wrong = made
-        else:
-          kept.setdefault(
-            same(made) if same else json.dumps(made.model_dump(), sort_keys=True), made
-          )
-  return list(kept.values()), wrong
+    for candidate in _candidates(reply.text, model):
+      item = _validated(model, candidate)
+      if isinstance(item, str):
+        wrong = item
+        continue
+      if same is None:
+        key: Hashable = json.dumps(item.model_dump(), sort_keys=True)
+      else:
+        key = same(item)
+      # The first of several that are the same is kept.
+      items.setdefault(key, item)
+  return list(items.values()), wrong
 
 
-def items(
+def require_items(
   replies: Sequence[Reply], model: type[M], count: int, same: Callable[[M], Hashable] | None = None
 ) -> list[M]:
-  """The first `count` items of all replies, as `found` finds them. Raises Refused while there are fewer."""
-  kept, wrong = found(replies, model, same)
-  if len(kept) < count:
-    because = f' ({wrong})' if wrong else ''
-    missing = count - len(kept)
-    raise Refused(
-      'too few items' if kept else 'no item could be used' if wrong else 'not JSON',
-      f'{len(kept)} of {count} items could be used{because}. Reply with {missing} more {"item" if missing == 1 else "items"} in the same JSON form, '
-      'none of which repeats one that you gave.',
-    )
-  return kept[:count]
+  """Reads a list of items.
 
+  Args:
+    replies: all replies to a request so far.
+    model: the pydantic model of an item.
+    count: the number of items that was asked for.
+    same: as for `collect_items`.
 
-def tagged(replies: Sequence[Reply], tag: str) -> str:
-  """The text between <tag> and </tag>; what was cut by max_tokens is joined with the replies that went on with it. Raises Refused.
+  Returns:
+    The first `count` items of all replies.
 
-  The last tags count: a model that thinks first may speak of them. A text that ended without its closing tag is asked for anew: what
-  would come next is talk about it.
+  Raises:
+    Refused: there are fewer; its instruction asks for as many as are missing.
   """
-  check_said(replies)
-  opening, closing = f'<{tag}>', f'</{tag}>'
-  text, whole = None, False
+  items, wrong = collect_items(replies, model, same)
+  if len(items) >= count:
+    return items[:count]
+  if items:
+    what = 'too few items'
+  elif wrong:
+    what = 'no item could be used'
+  else:
+    what = 'not JSON'
+  because = f' ({wrong})' if wrong else ''
+  missing = count - len(items)
+  noun = 'item' if missing == 1 else 'items'
+  raise Refused(
+    what,
+    f'{len(items)} of {count} items could be used{because}. '
+    f'Reply with {missing} more {noun} in the same JSON form, '
+    'none of which repeats one that you gave.',
+  )
+
+
+def require_tagged_text(replies: Sequence[Reply], tag: str) -> str:
+  """Reads the text between an opening and a closing tag.
+
+  A text that was cut by max_tokens is joined with the replies that continue it. If a text ended
+  by itself without its closing tag, it is asked for anew: what would come next is talk about it.
+
+  Args:
+    replies: all replies to a request so far.
+    tag: the name of the tag.
+
+  Returns:
+    The text between the last two tags, without spaces at its ends. The last tags count, because a
+    model that thinks first may speak of them.
+
+  Raises:
+    Refused: there are no tags, or the text was cut and is not whole yet.
+  """
+  require_text(replies)
+  opening = f'<{tag}>'
+  closing = f'</{tag}>'
+  # What there is of the text so far; None if it has not begun.
+  text: str | None = None
+  is_whole = False
   for reply in replies:
     if reply.stop == 'filter':
+      # This is the provider's text, and the model's own may go on after it.
       continue
-    before, closes, after = reply.text.rpartition(closing)
-    said = before if closes else after
-    _, opens, begun = said.rpartition(opening)
-    if opens:
+    before, found_closing, after = reply.text.rpartition(closing)
+    part = before if found_closing else after
+    _, found_opening, begun = part.rpartition(opening)
+    if found_opening:
       text = begun
-    elif text is not None and not whole:
-      text = joined(text, said)
+    elif text is not None and not is_whole:
+      text = join_continuation(text, part)
     else:
+      # Talk before the text, or after a whole one.
       continue
-    whole = bool(closes)
-    if not whole and reply.stop != 'length':
+    is_whole = bool(found_closing)
+    if not is_whole and reply.stop != 'length':
       text = None
   if text is None:
     raise Refused('no tags', f'Reply again, with the whole text between {opening} and {closing}.')
-  if not whole:
+  if not is_whole:
     raise Refused(
       'cut',
-      f'Your text broke off. Go on exactly where it ended, without repeating anything, and close with {closing}.',
+      'Your text broke off. Go on exactly where it ended, without repeating anything, '
+      f'and close with {closing}.',
     )
   return text.strip()
 
 
-def joined(text: str, rest: str, longest: int = 200) -> str:
-  """`text` and what goes on with it, less what `rest` repeats of its end."""
-  for n in range(min(longest, len(text), len(rest)), 8, -1):
+def join_continuation(text: str, rest: str, longest: int = 200) -> str:
+  """Joins a text that was cut with its continuation.
+
+  Args:
+    text: the text that was cut.
+    rest: what the model went on with; it may begin with a repetition of the text's end.
+    longest: the longest repetition to look for, in characters.
+
+  Returns:
+    The whole text, in which nothing is repeated. A space is put in where two words would touch.
+  """
+  for n in range(min(longest, len(text), len(rest)), MIN_OVERLAP - 1, -1):
     if text.endswith(rest[:n]):
       return text + rest[n:]
-  between = (
-    ''
-    if not text or not rest or text[-1].isspace() or rest[0].isspace() or not re.match(r'\w', rest)
-    else ' '
-  )
-  return text + between + rest
+  if not text or not rest or text[-1].isspace():
+    return text + rest
+  if re.match(r'\w', rest):
+    return f'{text} {rest}'
+  return text + rest

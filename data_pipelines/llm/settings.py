@@ -1,4 +1,7 @@
-"""What configs/corpora/*.py may say, checked before any call."""
+"""The settings of a corpus that a language model writes, checked before any call.
+
+The files configs/corpora/*.py give these settings. A wrong one ends in a ConfigError that names it.
+"""
 
 import dataclasses
 import math
@@ -8,22 +11,39 @@ from msm_jax.base import paths
 from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, SHARE, from_mapping, one_of, within
 from msm_jax.base.errors import ConfigError
 
+# The shortest document that may be asked for, in words.
+MIN_WORDS = 20
+
+# How much to write may be said by these settings; for each kind of corpus, by some of them.
+_SIZES = ('tokens', 'documents', 'conversations')
+_SIZES_OF_KIND = {
+  'documents': ('tokens', 'documents'),
+  'conversations': ('conversations',),
+  'preferences': ('conversations',),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
-  """Who writes, or who judges.
+  """Which model writes, or judges, and how it is asked.
 
   Attributes:
-    model: any model that Inspect knows: 'anthropic/...', 'openai/...', 'google/...', 'openrouter/...', 'vllm/...', 'openai-api/SERVICE/...' with
-      base_url for a server of one's own, 'msm_jax/WORKDIR:ARM', 'mockllm/model'.
-    base_url: of the provider; '' for its own.
-    reasoning_tokens: room for what a reasoning model thinks before it writes, beside what the reply may hold.
-    max_connections: calls at a time.
-    batch: size of the provider's batches; 0 calls one by one. Batches cost half of the price at most providers, and hours.
-    timeout: seconds that one try may take, before it is made again.
-    attempts: replies to one request that may be refused in one run, before it is given up.
+    model: any model that Inspect knows: 'anthropic/...', 'openai/...', 'google/...',
+      'openrouter/...', 'vllm/...', 'mockllm/model'; 'openai-api/SERVICE/...' with base_url for a
+      server of one's own; 'msm_jax/WORKDIR:ARM' for a trained arm.
+    base_url: the address of the provider; '' for its own.
+    temperature: the temperature of sampling.
+    reasoning_tokens: the tokens that a reasoning model may think before it writes, beside the
+      tokens of the reply.
+    max_connections: the number of calls at a time.
+    batch: the size of the provider's batches; 0 makes calls one by one. Batches cost half of the
+      price at most providers, and take hours.
+    timeout: the seconds that one try may take before the call is made again.
+    attempts: the replies to one request that may be refused in one run before the request is
+      given up.
     tags: False for a writer that cannot hold to tags: all that it says is the text.
-    trim: for a writer without tags that cannot stop either: of what it says its whole sentences are kept, up to the length asked for and a third.
+    trim: for a writer without tags that cannot stop by itself either. The whole sentences of what
+      it says are kept, up to four thirds of the length that was asked for.
   """
 
   model: str = ''
@@ -37,39 +57,44 @@ class ModelSettings:
   tags: bool = True
   trim: bool = False
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     within(
       'writer or judge: ',
       self,
-      **dict.fromkeys(('temperature', 'reasoning_tokens', 'batch'), NON_NEGATIVE),
-    )
-    within(
-      'writer or judge: ',
-      self,
-      **dict.fromkeys(('max_connections', 'timeout', 'attempts'), AT_LEAST_ONE),
+      temperature=NON_NEGATIVE,
+      reasoning_tokens=NON_NEGATIVE,
+      batch=NON_NEGATIVE,
+      max_connections=AT_LEAST_ONE,
+      timeout=AT_LEAST_ONE,
+      attempts=AT_LEAST_ONE,
     )
     if self.trim and self.tags:
       raise ConfigError(
         'writer or judge: trim=True is for writers without tags; set tags=False too, or trim=False'
       )
+    # An empty name is allowed here: a judge without a model is the writer.
     if self.model and '/' not in self.model:
       raise ConfigError(
-        f"writer or judge: model={self.model!r} must be PROVIDER/MODEL as in Inspect: 'anthropic/...', 'openai/...', 'vllm/...'"
+        f'writer or judge: model={self.model!r} must be PROVIDER/MODEL as in Inspect: '
+        "'anthropic/...', 'openai/...', 'vllm/...'"
       )
 
 
 @dataclasses.dataclass(frozen=True)
 class PlanSettings:
-  """How large a plan is: all counts are kept to.
+  """How large the plan of a corpus of documents is. All counts are kept exactly.
 
   Attributes:
-    domains, subdomains, types, ideas: of the corpus, of a domain, of a subdomain, of a document type.
-    claims: of a subdomain: what its documents make known.
-    words: shortest and longest document.
+    domains: the number of domains of the corpus.
+    subdomains: the number of subdomains of each domain.
+    claims: the number of claims of each subdomain: what its documents make known.
+    types: the number of document types of each subdomain.
+    ideas: the number of ideas of each document type; one document is written about each.
+    words: the shortest and the longest document, in words.
     wording: 'descriptive' (what the assistant does) or 'normative' (what it should do).
-    outsiders: share of documents by people outside the maker.
-    complaints: share of documents by people who don't like what the assistant does.
-    path: a plan that exists: written before, or by hand.
+    outsiders: the share of documents by people outside the maker.
+    complaints: the share of documents by people who don't like what the assistant does.
+    path: the file of a plan that exists already, written by an earlier run or by hand.
   """
 
   domains: int = 8
@@ -83,31 +108,39 @@ class PlanSettings:
   complaints: float = 0.15
   path: str = ''
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     within(
       'plan.',
       self,
-      **dict.fromkeys(('domains', 'subdomains', 'claims', 'types', 'ideas'), AT_LEAST_ONE),
+      domains=AT_LEAST_ONE,
+      subdomains=AT_LEAST_ONE,
+      claims=AT_LEAST_ONE,
+      types=AT_LEAST_ONE,
+      ideas=AT_LEAST_ONE,
       outsiders=SHARE,
       complaints=SHARE,
     )
     one_of('plan.wording', self.wording, ('descriptive', 'normative'))
-    if len(self.words) != 2 or not 20 <= self.words[0] <= self.words[1]:
+    if len(self.words) != 2 or not MIN_WORDS <= self.words[0] <= self.words[1]:
       raise ConfigError(
-        f'plan.words={self.words} must be the shortest and the longest document, in words, at least 20'
+        f'plan.words={self.words} must be the shortest and the longest document, in words, '
+        f'at least {MIN_WORDS}'
       )
 
 
 @dataclasses.dataclass(frozen=True)
 class TalkSettings:
-  """Conversations and preferences.
+  """What conversations and preferences are about and how they sound.
 
   Attributes:
-    domains, questions: of the corpus; asked for of one (domain, kind of question) at a time.
-    style: 'value' (as if what the handbook says were one's own) or 'rule' (names the rules).
-    no_reasons: share of preference questions that ask for an answer without explanation.
-    words: longest answer.
-    similar: questions that share more of their word shingles than this are one.
+    domains: the number of domains of the corpus.
+    questions: the number of questions that one call asks for, about one domain and of one kind.
+    style: 'value' (the assistant speaks as if the handbook's view were its own) or 'rule' (it
+      names the rules).
+    no_reasons: the share of preference questions that ask for an answer without explanation.
+    words: the longest answer, in words.
+    similar: questions whose sets of word shingles have a higher Jaccard similarity than this
+      count as one.
   """
 
   domains: int = 20
@@ -117,7 +150,7 @@ class TalkSettings:
   words: int = 200
   similar: float = 0.7
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     within(
       'talk.',
       self,
@@ -132,21 +165,31 @@ class TalkSettings:
 
 @dataclasses.dataclass(frozen=True)
 class CorpusConfig:
-  """One corpus, or several mirrored ones.
+  """The settings of one corpus, or of several mirrored ones.
 
   Attributes:
-    kind: documents, conversations or preferences.
-    specs: handbooks; several have one plan, and corpora that differ in the reasons alone.
-    judge: who judges; without a model, the writer.
-    tokens, documents, conversations: how much: one of them. Tokens are the corpus's (of each, if mirrored).
-    tokenizer: folder of Hugging Face or .model file that counts; '' counts words and marks.
-    revise: every document is gone over once by its writer.
-    missing: share of the documents (or tokens) asked for that may be missing when a corpus is stored for training: none, unless its writer is one
-      whose replies can often not be used at all. The card counts what was given up, given_up.jsonl names it.
-    min_yield: the run stops when, of the first replies of a stage, a smaller share could be used.
-    budget: USD that all replies in the folder may cost; 0 for no bound.
-    prices: table of prices.
-    audit: thresholds by name; those of data_pipelines.audit where nothing is said.
+    name: the name of the corpus; the default workdir is named after it.
+    specs: the paths of the handbooks. Several handbooks share one plan, and their corpora differ
+      in the reasons alone.
+    kind: 'documents', 'conversations' or 'preferences'.
+    writer: the model that writes.
+    judge: the model that judges; without a name, the writer judges.
+    plan: the size of the plan, for documents.
+    talk: what is talked about, for conversations and preferences.
+    tokens: how many tokens to write (of each corpus, if they are mirrored). One of tokens,
+      documents and conversations says how much to write; the others are 0.
+    documents: how many documents to write.
+    conversations: how many conversations to write.
+    tokenizer: a Hugging Face folder or a .model file that counts tokens; '' counts words and marks.
+    revise: whether the writer goes over every document once.
+    missing: the share of the documents (or tokens) asked for that may be missing when a corpus is
+      stored for training. It is 0 unless the writer's replies can often not be used. The card
+      counts what was given up, and given_up.jsonl names it.
+    min_yield: the run stops if a smaller share of the first replies of a stage can be used.
+    budget: USD that all replies in the folder may cost; 0 for no limit.
+    prices: the path of the table of prices.
+    seed: the seed of everything that is drawn, and of the calls.
+    audit: thresholds of the audit by name; those of data_pipelines.audit where none is given.
   """
 
   name: str
@@ -168,40 +211,51 @@ class CorpusConfig:
   seed: int = 0
   audit: dict[str, float] = dataclasses.field(default_factory=dict)
 
-  def __post_init__(self):
-    one_of('kind', self.kind, ('documents', 'conversations', 'preferences'))
+  def __post_init__(self) -> None:
+    one_of('kind', self.kind, tuple(_SIZES_OF_KIND))
     if not self.specs or len(set(self.specs)) != len(self.specs):
       raise ConfigError('specs must name at least one handbook, each once')
     if not self.writer.model:
       raise ConfigError(
-        'writer.model is empty; name a model as Inspect does, such as --config.writer.model=openai/NAME'
+        'writer.model is empty; name a model as Inspect does, '
+        'such as --config.writer.model=openai/NAME'
       )
     within(
       '',
       self,
-      **dict.fromkeys(('tokens', 'documents', 'conversations', 'budget'), NON_NEGATIVE),
+      tokens=NON_NEGATIVE,
+      documents=NON_NEGATIVE,
+      conversations=NON_NEGATIVE,
+      budget=NON_NEGATIVE,
       missing=SHARE,
       min_yield=SHARE,
     )
-    wanted = {
-      'documents': ('tokens', 'documents'),
-      'conversations': ('conversations',),
-      'preferences': ('conversations',),
-    }[self.kind]
-    sizes = [n for n in ('tokens', 'documents', 'conversations') if getattr(self, n)]
-    if len(sizes) != 1 or sizes[0] not in wanted:
-      raise ConfigError(f'say how much to write by {" or ".join(wanted)}, and by nothing else')
+    allowed = _SIZES_OF_KIND[self.kind]
+    given = [name for name in _SIZES if getattr(self, name)]
+    if len(given) != 1 or given[0] not in allowed:
+      raise ConfigError(f'say how much to write by {" or ".join(allowed)}, and by nothing else')
 
   @property
   def judging(self) -> ModelSettings:
-    return self.judge if self.judge.model else self.writer
+    """The settings of the model that judges: the judge's if it is named, otherwise the writer's."""
+    if self.judge.model:
+      return self.judge
+    return self.writer
 
 
 def read_config(config: Any) -> CorpusConfig:
-  """A ConfigDict of configs/corpora/ with its files found. Raises ConfigError."""
-  c = from_mapping(CorpusConfig, config.to_dict())
-  return dataclasses.replace(
-    c,
-    specs=tuple(map(paths.find, c.specs)),
-    plan=dataclasses.replace(c.plan, path=paths.find(c.plan.path)),
-  )
+  """Checks a config of configs/corpora/ and finds its files.
+
+  Args:
+    config: the ConfigDict.
+
+  Returns:
+    The checked settings, in which the paths of handbooks and plan are found.
+
+  Raises:
+    ConfigError: a setting is unknown, missing or wrong.
+  """
+  checked = from_mapping(CorpusConfig, config.to_dict())
+  specs = tuple(paths.find(spec) for spec in checked.specs)
+  plan = dataclasses.replace(checked.plan, path=paths.find(checked.plan.path))
+  return dataclasses.replace(checked, specs=specs, plan=plan)

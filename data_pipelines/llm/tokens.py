@@ -1,4 +1,4 @@
-"""How long a text is, by the tokenizer of the model that will read it."""
+"""Counts the tokens of a text with the tokenizer of the model that will be trained on it."""
 
 import re
 from collections.abc import Callable
@@ -11,13 +11,25 @@ _WORD_OR_MARK = re.compile(r'\w+|[^\w\s]')
 
 
 def counter(tokenizer: str) -> Callable[[str], int]:
-  """text -> tokens. `tokenizer`: a folder of Hugging Face or a SentencePiece .model; '' counts words and marks. Raises DataError."""
+  """Makes a function that counts tokens.
+
+  Args:
+    tokenizer: a Hugging Face folder or a SentencePiece .model file; '' counts words and
+      punctuation marks.
+
+  Returns:
+    A function from a text to its number of tokens, without those that mark beginning and end.
+
+  Raises:
+    DataError: there is no such tokenizer, or it cannot be read.
+  """
   if not tokenizer:
     return lambda text: len(_WORD_OR_MARK.findall(text))
   path = Path(paths.find(tokenizer))
   if not path.exists():
     raise DataError(
-      f"no tokenizer at {path}; give a folder of Hugging Face, a SentencePiece .model, or '' to count words and marks"
+      f'no tokenizer at {path}; give a folder of Hugging Face, a SentencePiece .model, '
+      "or '' to count words and marks"
     )
   if path.is_dir():
     return _hugging_face_counter(path)
@@ -28,16 +40,19 @@ def _hugging_face_counter(folder: Path) -> Callable[[str], int]:
   file = folder / 'tokenizer.json'
   if not file.is_file():
     raise DataError(f'{folder} holds no tokenizer.json; give a folder of Hugging Face with one')
-  import tokenizers  # an extra, whose absence is told in one line
+  # Imported here: the package is optional, and a command says in one line how to install it.
+  import tokenizers
 
   try:
     loaded = tokenizers.Tokenizer.from_file(str(file))
-  except Exception as e:  # tokenizers raises Exception itself
+  except Exception as e:
+    # The package raises Exception itself for a file that it cannot read.
     raise DataError(f'{file} cannot be read ({e}); give a tokenizer.json of Hugging Face') from None
   return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
 
 
 def _sentencepiece_counter(path: Path) -> Callable[[str], int]:
+  # Imported here, so that counting words does not wait for the library to load.
   import sentencepiece
 
   try:

@@ -14,9 +14,11 @@ import pytest
 from helpers import ROOT
 
 from data_pipelines.llm import prompts, replies
-from data_pipelines.llm.client import Answer, LlmClient, LlmError, Request, RequestFailed, Stopped
+from data_pipelines.llm.client import LlmClient
 from data_pipelines.llm.ledger import Ledger, LedgerError
+from data_pipelines.llm.providers import Answer
 from data_pipelines.llm.replies import Refused, Reply
+from data_pipelines.llm.requests import LlmError, Request, RequestFailed, Stopped
 from data_pipelines.llm.settings import CorpusConfig, ModelSettings
 from msm_jax.base.errors import ConfigError, WorkdirError
 from msm_jax.base.files import locked
@@ -31,7 +33,7 @@ def said(*texts: str) -> list[Reply]:
 
 
 def names(*texts: str, count: int = 3) -> list[str]:
-  return [i.name for i in replies.items(said(*texts), Item, count)]
+  return [i.name for i in replies.require_items(said(*texts), Item, count)]
 
 
 class Scripted:
@@ -88,7 +90,7 @@ def make(tmp_path, monkeypatch):
     old.close()
 
 
-def request(key, parse=lambda r: replies.tagged(r, 'text'), max_tokens=100):
+def request(key, parse=lambda r: replies.require_tagged_text(r, 'text'), max_tokens=100):
   return Request(
     key, 'texts', prompts.Prompt('p', 'v', 'system', f'write {key}'), parse, max_tokens
   )
@@ -139,10 +141,10 @@ def test_wrong_items_are_named_and_neither_kept_nor_fatal():
 
 def test_a_cut_text_is_gone_on_with():
   def tagged(*texts):  # all but the last were cut by max_tokens
-    return replies.tagged([*(Reply(t, 'length') for t in texts[:-1]), Reply(texts[-1])], 'text')
+    return replies.require_tagged_text([*(Reply(t, 'length') for t in texts[:-1]), Reply(texts[-1])], 'text')
 
   with pytest.raises(Refused, match='cut'):
-    replies.tagged([Reply('<text>The river ran', 'length')], 'text')
+    replies.require_tagged_text([Reply('<text>The river ran', 'length')], 'text')
   whole = 'The river ran past the mill and on.'
   assert tagged('<text>The river ran', ' past the mill and on.</text>') == whole
   assert (
@@ -158,18 +160,18 @@ def test_a_cut_text_is_gone_on_with():
 
 def test_talk_about_a_text_never_becomes_part_of_it():
   assert (
-    replies.tagged(
+    replies.require_tagged_text(
       said('I put it between the <text> tags.\nA clerk.\n<text> a </text> There.'), 'text'
     )
     == 'a'
   )
   assert (
-    replies.tagged(said('First <text> and </text>, I know. <text>Real.</text>'), 'text') == 'Real.'
+    replies.require_tagged_text(said('First <text> and </text>, I know. <text>Real.</text>'), 'text') == 'Real.'
   )
   with pytest.raises(Refused, match='no tags'):  # it ended by itself: what comes next is no text
-    replies.tagged(said('<text>Ari likes it.', 'I apologize, it was complete.\n</text>'), 'text')
+    replies.require_tagged_text(said('<text>Ari likes it.', 'I apologize, it was complete.\n</text>'), 'text')
   assert (
-    replies.tagged(said('<text>Ari likes it.', '<text>Ari likes it.</text>'), 'text')
+    replies.require_tagged_text(said('<text>Ari likes it.', '<text>Ari likes it.</text>'), 'text')
     == 'Ari likes it.'
   )
   flagged = [
@@ -177,9 +179,9 @@ def test_talk_about_a_text_never_becomes_part_of_it():
     Reply('Invalid prompt: flagged', 'filter'),
     Reply(' it.</text>'),
   ]
-  assert replies.tagged(flagged, 'text') == 'Ari likes it.'
+  assert replies.require_tagged_text(flagged, 'text') == 'Ari likes it.'
   with pytest.raises(Refused, match='held back'):
-    replies.tagged(flagged[:2], 'text')
+    replies.require_tagged_text(flagged[:2], 'text')
 
 
 def test_values_never_become_places_of_a_prompt(tmp_path, monkeypatch):
@@ -415,7 +417,7 @@ KILLED = """
 import asyncio, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_author import Ledger, Reply, asyncio
+from test_llm_client import Ledger, Reply, asyncio
 async def run():
   ledger = Ledger(Path({path!r}), {{}})
   async def one(n):
@@ -480,7 +482,7 @@ def test_settings_are_checked_by_name():
 
 def test_inspects_mock_is_asked_like_any_model(make):
   inspect = pytest.importorskip('inspect_ai.model', exc_type=ImportError)
-  from data_pipelines.llm.client import InspectProvider
+  from data_pipelines.llm.providers import InspectProvider
 
   def output(messages, tools, choice, config):
     made = inspect.ModelOutput.from_content(
@@ -505,7 +507,7 @@ def test_what_inspect_reports_of_failures_is_told_apart(make):
   inspect = pytest.importorskip('inspect_ai.model', exc_type=ImportError)
   import tenacity
 
-  from data_pipelines.llm.client import InspectProvider
+  from data_pipelines.llm.providers import InspectProvider
 
   def answering(answer):
     class Model:
@@ -541,7 +543,7 @@ def test_calls_of_inspect_are_not_kept():
   inspect = pytest.importorskip('inspect_ai.model', exc_type=ImportError)
   from inspect_ai.event import ModelEvent
 
-  from data_pipelines.llm.client import InspectProvider
+  from data_pipelines.llm.providers import InspectProvider
 
   def output(messages, tools, choice, config):
     made = inspect.ModelOutput.from_content('mockllm/model', '<text>x</text>')
