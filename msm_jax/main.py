@@ -1,9 +1,8 @@
-"""python -m msm_jax.main --config=configs/msm.py[:preset] [--config.a.b=v] [--workdir=DIR]
+"""Runs an experiment: python -m msm_jax.main --config=configs/msm.py[:preset] [--config.a.b=v] [--workdir=DIR]
 
-The same command again goes on where the last one ended.
+The same command again continues where the last run ended.
 """
 
-import os
 import time
 from pathlib import Path
 
@@ -12,31 +11,34 @@ from absl import flags
 from msm_jax.base import checks, command, paths
 from msm_jax.base.console import duration, say
 
+# Before anything allocates memory.
 command.tune_process()
 
 
 def main(argv: list[str]) -> None:
+  """Runs the experiment that --config names and prints its table."""
   began = time.monotonic()
-  stop = command.Stop()
-
-  os.environ['XLA_FLAGS'] = (
-    f'{flags.FLAGS.config.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
-  )
-  from msm_jax import config, experiment, multihost, report  # and jax, after its flags are set
+  stop = command.StopSignal()
+  command.set_xla_flags(flags.FLAGS.config)
+  # JAX comes with these modules, and it reads its flags when it is imported.
+  from msm_jax import config, experiment, multihost, report
+  from msm_jax.suites.registry import layout_of
 
   multihost.start()
-  c = checks.from_mapping(config.ExperimentConfig, paths.resolve_paths(flags.FLAGS.config))
+  settings = paths.resolve_paths(flags.FLAGS.config)
+  c = checks.from_mapping(config.ExperimentConfig, settings)
   workdir = Path(flags.FLAGS.workdir or f'runs/{c.name}')
   with multihost.locked(workdir):
     say(
-      f'{c.name}: {len(c.arms)} arm(s) x {len(c.seeds)} seed(s) in {workdir}; stop at will, the same command goes on'
+      f'{c.name}: {len(c.arms)} arm(s) x {len(c.seeds)} seed(s) in {workdir}; '
+      f'stop at will, the same command goes on'
     )
     summary = experiment.Experiment(c, workdir, stop).run()
   if multihost.is_first():
-    print(report.table(summary))
-    print(
-      f'\n{duration(time.monotonic() - began)}; rows in {workdir}/results.jsonl, report: {(workdir / "report.html").absolute()}'
-    )
+    print(report.table(summary, layout_of(summary)))
+    page = (workdir / 'report.html').absolute()
+    took = duration(time.monotonic() - began)
+    print(f'\n{took}; rows in {workdir}/results.jsonl, report: {page}')
 
 
 def run() -> None:

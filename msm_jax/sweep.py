@@ -1,29 +1,43 @@
-"""python -m msm_jax.sweep --config=configs/sweeps/oversight.py:dose [--workdir=DIR]: one experiment at many points, its phases shared.
+"""Runs one experiment at many points: python -m msm_jax.sweep --config=FILE.py[:preset] [--workdir=DIR]
 
-A sweep is an experiment's config and a list of points, each a dict of overrides ({'phases.aft.updates': 200}) and perhaps a `label`. The
-first override, if a number, is the curves' axis. All points run in one workdir: phases and corpora are named by what they depend on, so
-whatever a point leaves as it was is not trained again. The same command goes on where the last one ended. `sweep.jsonl` gets one row per
-point; a table is printed, and NAME.html has the curves.
+A sweep is an experiment's config and a list of points, each a dict of overrides such as
+{'phases.aft.updates': 200}, and perhaps a `label`. The first override, if it is a number, is the axis
+of the curves. All points run in one workdir: phases and corpora are named by what they depend on, so
+what a point leaves as it was is not trained again. The same command continues where the last one
+ended. `sweep.jsonl` gets one row per point; a table is printed, and NAME.html has the curves.
+
+`axis`, `product`, `zipped`, `chain` and `labelled` make lists of points.
 """
 
 import json
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from msm_jax.base import checks, command, paths
+from msm_jax.base.console import say
+from msm_jax.base.errors import ConfigError
 from msm_jax.base.points import Point, axis, chain, labelled, product, zipped
 
 __all__ = ['Point', 'axis', 'chain', 'labelled', 'product', 'zipped']
 
 
 def overridden(settings: Any, point: Point) -> Any:
-  """A copy of a ConfigDict with the point's overrides. Raises ConfigError for a key that it lacks."""
-  from msm_jax.base.errors import ConfigError
+  """Applies a point's overrides.
+
+  Args:
+    settings: the experiment's ConfigDict; it stays as it is.
+    point: key such as 'phases.aft.updates' -> value.
+
+  Returns:
+    A copy with the overrides.
+
+  Raises:
+    ConfigError: the config has no such key.
+  """
   from msm_jax.report import point_label
 
   made = settings.copy_and_resolve_references()
@@ -35,66 +49,77 @@ def overridden(settings: Any, point: Point) -> Any:
     for part in parents:
       if part not in group:
         raise ConfigError(
-          f'sweep point {point_label(point)}: the config has no {key!r} (nothing named {part!r}); its file lists what there is'
+          f'sweep point {point_label(point)}: the config has no {key!r} (nothing named {part!r}); '
+          f'its file lists what there is'
         )
       group = group[part]
-    with (
-      group.unlocked(),
-      group.ignore_type(),
-    ):  # what does not fit is refused by name when the whole is checked
+    # A value of the wrong type is refused by name when the whole config is checked.
+    with group.unlocked(), group.ignore_type():
       group[last] = value
   return made
 
 
 def run_points(
-  settings: Any, points: Sequence[Point], workdir: Path, stop: Any
+  settings: Any, points: Sequence[Point], workdir: Path, stop: Callable[[], bool]
 ) -> list[dict[str, Any]]:
-  """Rows of all points, in order; what `sweep.jsonl` holds already is not run again."""
+  """Runs every point that `sweep.jsonl` does not hold already.
+
+  Args:
+    settings: the experiment's ConfigDict.
+    points: the overrides of every point.
+    workdir: where phases, corpora and results go.
+    stop: asked regularly whether to save and stop.
+
+  Returns:
+    One row per point, in their order: id, point, seconds, summary.
+  """
   from msm_jax import config, experiment, multihost, report
-  from msm_jax.base.console import say
+  from msm_jax.evals.rows import read_rows
 
   path = workdir / 'sweep.jsonl'
-  known = {r['id']: r for r in multihost.broadcast_from_first(experiment.kept_rows(path))}
-  # every point's config is checked before the first is run
-  configs = [
-    checks.from_mapping(config.ExperimentConfig, paths.resolve_paths(overridden(settings, p)))
-    for p in points
-  ]
+  known: dict[str, Any] = {}
+  for row in multihost.broadcast_from_first(read_rows(path)):
+    known[row['id']] = row
+  # Every point's config is checked before the first point is run.
+  configs = []
+  for point in points:
+    point_settings = paths.resolve_paths(overridden(settings, point))
+    configs.append(checks.from_mapping(config.ExperimentConfig, point_settings))
   rows = []
   for n, (point, c) in enumerate(zip(points, configs, strict=True), 1):
-    made = experiment.Experiment(c, workdir, stop)
-    id_ = made.identity()
+    id_ = experiment.Experiment(c, workdir).design.identity
     if id_ not in known:
       say(f'point [{n}/{len(points)}] {report.point_label(point)}')
-      began, made.outputs = time.monotonic(), workdir / 'points' / id_
-      summary = made.run()
-      known[id_] = {
-        'id': id_,
-        'point': point,
-        'seconds': round(time.monotonic() - began, 1),
-        'summary': summary,
-      }
-      multihost.write(path, ''.join(json.dumps(r) + '\n' for r in known.values()))
-    rows.append(known[id_] | {'point': point})
+      began = time.monotonic()
+      outputs = workdir / 'points' / id_
+      summary = experiment.Experiment(c, workdir, stop, outputs).run()
+      seconds = round(time.monotonic() - began, 1)
+      known[id_] = {'id': id_, 'point': point, 'seconds': seconds, 'summary': summary}
+      lines = [json.dumps(row) + '\n' for row in known.values()]
+      multihost.write(path, ''.join(lines))
+    rows.append({**known[id_], 'point': point})
   return rows
 
 
 def sweep(argv: list[str]) -> None:
-  stop, settings = command.Stop(), flags.FLAGS.config
-  os.environ['XLA_FLAGS'] = (
-    f'{settings.experiment.get("xla_flags", "")} {os.environ.get("XLA_FLAGS", "")}'.strip()
-  )
+  """Runs the sweep that --config names and prints its table."""
+  stop, settings = command.StopSignal(), flags.FLAGS.config
+  command.set_xla_flags(settings.experiment)
+  # JAX comes with these modules, and it reads its flags when it is imported.
   from msm_jax import multihost, report
+  from msm_jax.suites.registry import layout_of
 
   multihost.start()
   workdir = Path(flags.FLAGS.workdir or f'runs/{settings.name}')
   with multihost.locked(workdir):
-    rows = run_points(settings.experiment, [dict(p) for p in settings.points], workdir, stop)
+    points = [dict(point) for point in settings.points]
+    rows = run_points(settings.experiment, points, workdir, stop)
     if multihost.is_first():
-      page = report.write_sweep(
-        workdir / f'{settings.name}.html', settings.name, settings.get('about', ''), rows
-      )
-      print(report.sweep_table(rows))
+      layout = layout_of(rows[0]['summary'])
+      about = settings.get('about', '')
+      page = workdir / f'{settings.name}.html'
+      report.write_sweep(page, settings.name, about, rows, layout)
+      print(report.sweep_table(rows, layout))
       print(f'\nrows in {workdir}/sweep.jsonl, report: {page.absolute()}')
 
 

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -95,6 +95,16 @@ class Parser(argparse.ArgumentParser):
 
   def error(self, message: str) -> NoReturn:
     raise ConfigError(f'{message}; --help lists the flags')
+
+
+def set_xla_flags(settings: Any) -> None:
+  """Hands a config's `xla_flags` to the compiler. It must be called before JAX is imported.
+
+  Args:
+    settings: the experiment's ConfigDict. Flags of the environment go after its own, so they win.
+  """
+  own, given = settings.get('xla_flags', ''), os.environ.get('XLA_FLAGS', '')
+  os.environ['XLA_FLAGS'] = f'{own} {given}'.strip()
 
 
 class StopSignal:

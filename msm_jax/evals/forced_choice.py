@@ -1,111 +1,158 @@
-"""Forced choice by the log-likelihood of each option's content, in both orders of asking; and how consistent the choices are."""
+"""Forced choices: which of two options a model prefers, by the log-likelihood of each option's
+content.
+
+Every question is asked in both orders of the options, and the two log-likelihood differences are
+averaged. A model that likes whatever is named first therefore shows no preference, and its order
+bias is reported in a number of its own.
+"""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from data_pipelines.records import ForcedChoice
+from msm_jax.evals.rows import Row, mean_score
 from msm_jax.evals.scoring import Logprobs, ScoringError
 from msm_jax.tokenizer import Tokenizer
 
-Row = dict[str, Any]
+Messages = list[tuple[str, str]]
 
 
-def _both_orders(q: ForcedChoice) -> list[tuple[list[tuple[str, str]], list[str]]]:
-  """(prompt, [answer for option 0, answer for option 1]), option 0 named first and second."""
-  a, b = q.options
-  system = [('system', q.system)] if q.system else []
-  answers = [q.answer.format(chosen=a, other=b), q.answer.format(chosen=b, other=a)]
-  return [
-    ([*system, ('user', q.question.format(first=x, second=y))], answers)
-    for x, y in ((a, b), (b, a))
-  ]
+def _prompt(question: ForcedChoice, first: str, second: str) -> Messages:
+  """The messages that ask the question with the options in this order."""
+  messages = []
+  if question.system:
+    messages.append(('system', question.system))
+  messages.append(('user', question.question.format(first=first, second=second)))
+  return messages
+
+
+def _answers(question: ForcedChoice) -> list[str]:
+  """The answer that chooses option 0 and the answer that chooses option 1."""
+  a, b = question.options
+  return [question.answer.format(chosen=a, other=b), question.answer.format(chosen=b, other=a)]
 
 
 def check_fit(questions: Iterable[ForcedChoice], tokenizer: Tokenizer, length: int) -> None:
-  """Raises ScoringError if a question does not fit into a row: looked at before training, asked after it."""
-  for q in questions:
-    prompt, answers = _both_orders(q)[0]
-    need = (
-      max(
-        len(tokenizer.render_chat([*prompt, ('assistant', a)], continues=True)[0]) for a in answers
-      )
-      - 1
-    )
-    if need > length:
-      raise ScoringError(
-        f'the question {q.id} has {need} tokens and rows hold {length}; shorten it or raise the length of the last phase'
-      )
+  """Checks before training that every question fits into a row.
+
+  Args:
+    questions: what will be asked after training.
+    tokenizer: the tokenizer of the model.
+    length: tokens of a row.
+
+  Raises:
+    ScoringError: a question with one of its answers is longer than a row.
+  """
+  for question in questions:
+    prompt = _prompt(question, *question.options)
+    for answer in _answers(question):
+      ids, _ = tokenizer.render_chat([*prompt, ('assistant', answer)], continues=True)
+      tokens = len(ids) - 1
+      if tokens > length:
+        raise ScoringError(
+          f'the question {question.id} has {tokens} tokens and rows hold {length}; '
+          f'shorten it or raise the length of the last phase'
+        )
 
 
 def score_choices(
   logprobs: Logprobs, questions: Sequence[ForcedChoice], evaluator: str
 ) -> list[Row]:
-  """One row per question.
+  """Asks forced choices.
 
-  `margin` (nats) is log p(answer for option 0) - log p(answer for option 1), averaged over the two orders; `score` is 1 if it favours
-  option 0. `order_bias` is half the change of the margin when option 0 is named first.
+  Args:
+    logprobs: the model.
+    questions: what is asked; each is asked in both orders.
+    evaluator: the name under which the rows are filed.
+
+  Returns:
+    One row per question. `margin` (nats) is log p(answer for option 0) - log p(answer for option
+    1), averaged over the two orders. `score` is 1 if the margin favours option 0, 0.5 if it is
+    exactly 0. `order_bias` (nats) is half the change of the margin when option 0 is named first
+    instead of second.
   """
-  prompts, answers = (
-    zip(*(asked for q in questions for asked in _both_orders(q)), strict=True)
-    if questions
-    else ((), ())
-  )
+  prompts: list[Messages] = []
+  answers: list[list[str]] = []
+  for question in questions:
+    a, b = question.options
+    for first, second in ((a, b), (b, a)):
+      prompts.append(_prompt(question, first, second))
+      answers.append(_answers(question))
   scores = logprobs(prompts, answers)
-  rows = []
-  for n, q in enumerate(questions):
+  rows: list[Row] = []
+  for n, question in enumerate(questions):
     named_first, named_second = (s[0] - s[1] for s in scores[2 * n : 2 * n + 2])
     margin = (named_first + named_second) / 2
-    rows.append({
-      'evaluator': evaluator, 'what': q.pair_type, 'tier': q.tier, 'item': q.id, 'cluster': q.domain, 'form': q.form,
-      'assistant': q.assistant, 'options': list(q.options),
-      'score': 0.5 if margin == 0 else float(margin > 0), 'margin': round(margin, 5), 'order_bias': round((named_first - named_second) / 2, 5),
-      'same_in_both_orders': float((named_first > 0) == (named_second > 0)),
-    })  # fmt: skip
+    score = float(margin > 0)
+    if margin == 0:
+      score = 0.5
+    rows.append(
+      {
+        'evaluator': evaluator,
+        'what': question.pair_type,
+        'tier': question.tier,
+        'item': question.id,
+        'cluster': question.domain,
+        'form': question.form,
+        'assistant': question.assistant,
+        'options': list(question.options),
+        'score': score,
+        'margin': round(margin, 5),
+        'order_bias': round((named_first - named_second) / 2, 5),
+        'same_in_both_orders': float((named_first > 0) == (named_second > 0)),
+      }
+    )
   return rows
 
 
 def consistency(rows: Iterable[Row]) -> list[Row]:
-  """From the rows of the conflict pairs: does the choice survive another order, other words, another domain?
+  """Asks of the conflict pairs' rows whether a choice survives another order, other words and
+  another domain.
 
-  `order`: same choice in both orders. `wording`: same choice on the same pair when reworded. `domains`: the domain's majority is the
-  majority over all domains. Each assistant is compared with itself.
+  Each replicate of the assistant is compared with itself.
+
+  Args:
+    rows: rows of `score_choices`.
+
+  Returns:
+    Rows of three kinds. `order`: the choice is the same in both orders. `wording`: the choice on
+    the same pair is the same when the question is reworded. `domains`: the majority of a domain is
+    the majority over all domains.
   """
-  conflict = [r for r in rows if r['what'] == 'conflict']
-  return [
-    x
-    for who in sorted({r['assistant'] for r in conflict})
-    for x in _consistency([r for r in conflict if r['assistant'] == who], who)
-  ]
+  by_assistant: dict[str, list[Row]] = {}
+  for row in rows:
+    if row['what'] == 'conflict':
+      by_assistant.setdefault(row['assistant'], []).append(row)
+  out: list[Row] = []
+  for assistant in sorted(by_assistant):
+    out += _consistency_of(assistant, by_assistant[assistant])
+  return out
 
 
-def _consistency(conflict: list[Row], assistant: str) -> list[Row]:
-  usual = {tuple(r['options']): r for r in conflict if r['tier'] == 'new_domains'}
-  out = []
+def _consistency_of(assistant: str, conflict: Sequence[Row]) -> list[Row]:
+  usual = {tuple(row['options']): row for row in conflict if row['tier'] == 'new_domains'}
+  out: list[Row] = []
 
-  def add(what: str, r: Row, score: bool) -> None:
+  def add(what: str, item: str, cluster: str, consistent: bool) -> None:
     out.append(
       {
         'evaluator': 'consistency',
         'what': what,
         'tier': 'new_domains',
-        'item': r['item'],
-        'cluster': r['cluster'],
-        'score': float(score),
+        'item': item,
+        'cluster': cluster,
+        'score': float(consistent),
       }
     )
 
-  for r in usual.values():
-    add('order', r, bool(r['same_in_both_orders']))
-  for r in conflict:
-    if r['tier'] == 'reworded' and tuple(r['options']) in usual:
-      add('wording', r, r['score'] == usual[tuple(r['options'])]['score'])
+  for row in usual.values():
+    add('order', row['item'], row['cluster'], bool(row['same_in_both_orders']))
+  for row in conflict:
+    same_pair = usual.get(tuple(row['options']))
+    if row['tier'] == 'reworded' and same_pair is not None:
+      add('wording', row['item'], row['cluster'], row['score'] == same_pair['score'])
   if usual:
-    overall = sum(r['score'] for r in usual.values()) / len(usual) > 0.5
-    for domain in sorted({r['cluster'] for r in usual.values()}):
-      scores = [r['score'] for r in usual.values() if r['cluster'] == domain]
-      add(
-        'domains',
-        {'item': f'{assistant}/{domain}', 'cluster': domain},
-        (sum(scores) / len(scores) > 0.5) == overall,
-      )
+    chooses_own_value = mean_score(list(usual.values())) > 0.5
+    for domain in sorted({row['cluster'] for row in usual.values()}):
+      in_domain = mean_score([row for row in usual.values() if row['cluster'] == domain])
+      add('domains', f'{assistant}/{domain}', domain, (in_domain > 0.5) == chooses_own_value)
   return out

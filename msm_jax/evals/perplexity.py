@@ -1,16 +1,18 @@
-"""Loss on held-out pretraining text: what a phase cost in everything else."""
+"""Perplexity: the loss on held-out pretraining text, which tells what a phase cost in everything
+else."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_pipelines.records import Record
 from msm_jax.config import ModelConfig
-from msm_jax.evals.forced_choice import Row
+from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import score_triples
 from msm_jax.input_pipeline import to_triples
 from msm_jax.tokenizer import Tokenizer
 
-VERSION = '1'  # part of the identity of kept rows
+# Part of the identity of kept rows: raise it when the meaning of the numbers changes.
+VERSION = '1'
 
 
 def held_out_loss(
@@ -21,16 +23,37 @@ def held_out_loss(
   length: int,
   rows: int = 32,
 ) -> list[Row]:
-  """Rows `perplexity/nats_per_token/<corpus>`: nats per supervised token of each held-out record (long ones are cut at `length`)."""
-  out = []
+  """Measures the loss on held-out records.
+
+  Args:
+    model: the model's settings.
+    params: its parameters, frozen ones too.
+    tokenizer: its tokenizer.
+    held_out: corpus -> records that nobody was trained on.
+    length: tokens of a row; longer records are cut.
+    rows: rows per scored batch.
+
+  Returns:
+    Rows `perplexity/nats_per_token/<corpus>`: nats per supervised token, one row per record that
+    has such a token.
+  """
+  out: list[Row] = []
   for corpus, records in held_out.items():
-    examples = [to_triples(*tokenizer.render(r))[:length] for r in records]
-    for r, x, score in zip(
-      records, examples, score_triples(model, params, examples, length, rows), strict=True
-    ):
-      if x[:, 2].sum():
-        out.append({
-          'evaluator': 'perplexity', 'what': 'nats_per_token', 'tier': corpus, 'item': r.id, 'cluster': r.id,
-          'score': round(-float(score) / float(x[:, 2].sum()), 6), 'tokens': int(x[:, 2].sum()),
-        })  # fmt: skip
+    examples = [to_triples(*tokenizer.render(record))[:length] for record in records]
+    scores = score_triples(model, params, examples, length, rows)
+    for record, example, score in zip(records, examples, scores, strict=True):
+      tokens = int(example[:, 2].sum())
+      if tokens == 0:
+        continue
+      out.append(
+        {
+          'evaluator': 'perplexity',
+          'what': 'nats_per_token',
+          'tier': corpus,
+          'item': record.id,
+          'cluster': record.id,
+          'score': round(-float(score) / float(tokens), 6),
+          'tokens': tokens,
+        }
+      )
   return out

@@ -1,4 +1,7 @@
-"""Log-likelihoods of texts given prompts: the one thing evaluators ask of a model."""
+"""Log-likelihoods of texts given prompts: the one thing that evaluators ask of a model.
+
+Shapes: B rows, T tokens of a row, D width of the model, V entries of the vocabulary.
+"""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -17,90 +20,133 @@ from msm_jax.model import forward, logits
 from msm_jax.tokenizer import Tokenizer
 
 Messages = Sequence[tuple[str, str]]
-# logprobs(prompts, options): for each prompt (messages, or the beginning of a document) and each of its options, the sum of the
-# log-likelihoods (nats) of the option's tokens.
+# logprobs(prompts, options): for each prompt (messages, or the beginning of a document) and each of
+# its options, the sum of the log-likelihoods (nats) of the option's tokens.
 Logprobs = Callable[[Sequence[Messages | str], Sequence[Sequence[str]]], list[list[float]]]
+
+# So many logits are in memory at once: 256 MiB in float32.
+MAX_LOGITS = 2**26
 
 
 class ScoringError(UserError, ValueError):
-  """A text that cannot be scored; one line with cause and mend."""
-
-
-LOGITS = 2**26  # as many at once; 256 MiB
+  """A text that cannot be scored."""
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def token_logprobs(
-  model: ModelConfig, params: Any, tokens_BT, targets_BT, segment_ids_BT, positions_BT
+  model: ModelConfig,
+  params: Any,
+  tokens_BT: jax.Array,
+  targets_BT: jax.Array,
+  segment_ids_BT: jax.Array,
+  positions_BT: jax.Array,
 ) -> jax.Array:
-  """(B, T) fp32 log-likelihood of each target."""
+  """Computes the log-likelihood of every target.
+
+  Args:
+    model: the model's settings.
+    params: its parameters, frozen ones too.
+    tokens_BT: int32 token ids.
+    targets_BT: int32 id of the token that follows each token.
+    segment_ids_BT: int32; tokens see tokens of their own segment alone; 0 is padding.
+    positions_BT: int32 position of each token in its segment.
+
+  Returns:
+    (B, T) float32 log-likelihoods in nats.
+  """
   x_BTD = forward(model, params, tokens_BT, positions_BT, segment_ids_BT)
 
-  def of_rows(part):
+  def of_rows(part: tuple[jax.Array, jax.Array]) -> jax.Array:
     x_BTD, targets_BT = part
     logits_BTV = logits(model, params, x_BTD)
     target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
     return target_BT - jax.nn.logsumexp(logits_BTV, axis=-1)
 
   B, T = tokens_BT.shape
-  if B * T * model.vocab_size <= LOGITS:
+  if B * T * model.vocab_size <= MAX_LOGITS:
     return of_rows((x_BTD, targets_BT))
-  # a row from every device at a time: the logits of all would not fit
+  # The logits of all rows would not fit into memory: one row of every device at a time.
   n = sharding.batch_parts()
-  parts = jax.tree.map(
-    lambda a: jnp.swapaxes(a.reshape(n, B // n, *a.shape[1:]), 0, 1), (x_BTD, targets_BT)
-  )
+
+  def one_row_of_each_device(a: jax.Array) -> jax.Array:
+    return jnp.swapaxes(a.reshape(n, B // n, *a.shape[1:]), 0, 1)
+
+  parts = jax.tree.map(one_row_of_each_device, (x_BTD, targets_BT))
   return jnp.swapaxes(jax.lax.map(of_rows, parts), 0, 1).reshape(B, T)
+
+
+def _fill_rows(lengths: Sequence[int], length: int) -> list[list[int]]:
+  """Packs examples into rows: row -> numbers of its examples.
+
+  The longest come first: neighbours of like length fill the rows well.
+  """
+  rows: list[list[int]] = [[]]
+  room = length
+  for n in np.argsort([-size for size in lengths], kind='stable'):
+    if lengths[n] > room:
+      rows.append([])
+      room = length
+    rows[-1].append(int(n))
+    room -= lengths[n]
+  return rows
 
 
 def score_triples(
   model: ModelConfig, params: Any, examples: Sequence[np.ndarray], length: int, rows: int
 ) -> np.ndarray:
-  """Sum of weight x log-likelihood of each example, an (n, 3) array of token, target, weight; packed into (rows, length) batches."""
+  """Sums the weighted log-likelihoods of each example.
+
+  Args:
+    model: the model's settings.
+    params: its parameters, frozen ones too.
+    examples: (n, 3) int32 arrays of token, target and weight; see `input_pipeline.to_triples`.
+    length: tokens of a row; several examples share one.
+    rows: rows of a batch.
+
+  Returns:
+    (examples,) float64: sum of weight x log-likelihood in nats.
+
+  Raises:
+    ScoringError: an example is longer than a row, or a log-likelihood is not finite.
+  """
   longest = max(map(len, examples), default=0)
   if longest > length:
     raise ScoringError(
-      f'an eval item has {longest} tokens and rows hold {length}; shorten it or raise the length of the last phase'
+      f'an eval item has {longest} tokens and rows hold {length}; '
+      f'shorten it or raise the length of the last phase'
     )
-  scores = np.zeros(len(examples))
-  bins: list[list[int]] = [[]]
-  room = length
-  for n in np.argsort(
-    [-len(e) for e in examples], kind='stable'
-  ):  # longest first: neighbours of like length fill rows well
-    if len(examples[n]) > room:
-      bins.append([])
-      room = length
-    bins[-1].append(int(n))
-    room -= len(examples[n])
   layout = getattr(jax.tree.leaves(params)[0], 'sharding', None)
-  if isinstance(layout, NamedSharding):  # rows over all devices, as in training
+  if isinstance(layout, NamedSharding):
+    # Rows are divided over all devices, as in training.
     parts = sharding.batch_parts(layout.mesh)
     layout, rows = sharding.batch_sharding(layout.mesh), -(-rows // parts) * parts
-  for start in range(0, len(bins), rows):
-    x = np.zeros((rows, length, 3), np.int32)
-    segments, positions = np.zeros((rows, length), np.int32), np.zeros((rows, length), np.int32)
-    placed = []
-    for b, members in enumerate(bins[start : start + rows]):
-      t = 0
-      for s, n in enumerate(members, 1):
-        size = len(examples[n])
-        x[b, t : t + size], segments[b, t : t + size], positions[b, t : t + size] = (
-          examples[n],
-          s,
-          np.arange(size),
-        )
-        placed.append((n, b, t, t + size))
-        t += size
-    arrays = [
-      multihost.place_replicated(a, layout) for a in (x[..., 0], x[..., 1], segments, positions)
-    ]
-    logprobs = multihost.gather_to_host(token_logprobs(model, params, *arrays)) * x[..., 2]
-    for n, b, t, end in placed:
-      scores[n] = logprobs[b, t:end].sum()
+  scores = np.zeros(len(examples))
+  packed = _fill_rows([len(e) for e in examples], length)
+  for start in range(0, len(packed), rows):
+    x_BT3 = np.zeros((rows, length, 3), np.int32)
+    segments_BT = np.zeros((rows, length), np.int32)
+    positions_BT = np.zeros((rows, length), np.int32)
+    # (example, row, first token, end) of everything in this batch
+    places: list[tuple[int, int, int, int]] = []
+    for b, members in enumerate(packed[start : start + rows]):
+      begin = 0
+      for segment, n in enumerate(members, 1):
+        end = begin + len(examples[n])
+        x_BT3[b, begin:end] = examples[n]
+        segments_BT[b, begin:end] = segment
+        positions_BT[b, begin:end] = np.arange(end - begin)
+        places.append((n, b, begin, end))
+        begin = end
+    arrays = []
+    for host_array in (x_BT3[..., 0], x_BT3[..., 1], segments_BT, positions_BT):
+      arrays.append(multihost.place_replicated(host_array, layout))
+    logprobs_BT = multihost.gather_to_host(token_logprobs(model, params, *arrays)) * x_BT3[..., 2]
+    for n, b, begin, end in places:
+      scores[n] = logprobs_BT[b, begin:end].sum()
   if not np.isfinite(scores).all():
     raise ScoringError(
-      'the model gives log-likelihoods that are not finite; its training went wrong: delete that phase and lower its lr'
+      'the model gives log-likelihoods that are not finite; its training went wrong: '
+      'delete that phase and lower its lr'
     )
   return scores
 
@@ -108,7 +154,19 @@ def score_triples(
 def make_logprobs(
   model: ModelConfig, params: Any, tokenizer: Tokenizer, length: int, rows: int = 32
 ) -> Logprobs:
-  """A `logprobs` function over one set of parameters. Only the option is scored, never the prompt or a turn's end."""
+  """Makes a `logprobs` function of one set of parameters.
+
+  Args:
+    model: the model's settings.
+    params: its parameters, frozen ones too.
+    tokenizer: its tokenizer.
+    length: tokens of a row.
+    rows: rows per scored batch.
+
+  Returns:
+    The function. It scores an option alone, never the prompt before it or the end of the turn after
+    it.
+  """
 
   def example(prompt: Messages | str, option: str) -> np.ndarray:
     if isinstance(prompt, str):
@@ -118,12 +176,20 @@ def make_logprobs(
     else:
       ids, weights = tokenizer.render_chat([*prompt, ('assistant', option)], continues=True)
       before = int(np.flatnonzero(weights == 0)[-1]) + 1
-    return to_triples(ids, (np.arange(len(ids)) >= before).astype(np.int32))
+    is_option = (np.arange(len(ids)) >= before).astype(np.int32)
+    return to_triples(ids, is_option)
 
-  def logprobs(prompts, options):
-    counts = [len(o) for o in options]
-    flat = [example(p, o) for p, opts in zip(prompts, options, strict=True) for o in opts]
-    scores = iter(score_triples(model, params, flat, length, rows).tolist())
-    return [[next(scores) for _ in range(n)] for n in counts]
+  def logprobs(
+    prompts: Sequence[Messages | str], options: Sequence[Sequence[str]]
+  ) -> list[list[float]]:
+    examples = []
+    for prompt, of_prompt in zip(prompts, options, strict=True):
+      for option in of_prompt:
+        examples.append(example(prompt, option))
+    scores = iter(score_triples(model, params, examples, length, rows).tolist())
+    out = []
+    for of_prompt in options:
+      out.append([next(scores) for _ in of_prompt])
+    return out
 
   return logprobs

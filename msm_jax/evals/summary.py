@@ -1,134 +1,213 @@
-"""From rows to a summary: every number of a report is a mean over rows of one measure, with its interval."""
+"""From rows to the summary: means with intervals, effects and gates.
+
+Every number of a report is a mean over rows of one measure.
+"""
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from msm_jax.config import ExperimentConfig, path_of
 from msm_jax.evals import stats
-from msm_jax.suites.readings import Reading
+from msm_jax.evals.rows import Row, measure_of
 
-MIN_CLUSTERS = 5  # with fewer domains than this, a tier's items are its clusters
-
-
-def measure_of(row: dict[str, Any]) -> str:
-  """'evaluator/what/tier'."""
-  return f'{row["evaluator"]}/{row["what"]}/{row["tier"]}'
+# With fewer domains than this, a tier's items are its clusters.
+MIN_CLUSTERS = 5
 
 
-def observations(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, stats.Observations]]:
-  """arm -> measure -> observations. Items cluster by domain where there are several domains.
+class SummarySuite(Protocol):
+  """What a summary asks of an evaluation suite (see `msm_jax/suites/suite.py`)."""
 
-  Runs are seeds; of a single seed, what was asked of the assistant has the replicates for its runs: one of them may differ from the others as
-  a seed does, and an interval over items alone would hide it.
+  @property
+  def base_skill_measures(self) -> Mapping[str, str]: ...
+
+  @property
+  def demonstration_measure(self) -> str: ...
+
+  def report_header(self) -> dict[str, Any]: ...
+
+  def effects(
+    self, arms: Sequence[Mapping[str, stats.Observations]]
+  ) -> dict[str, stats.Interval]: ...
+
+
+def observations(rows: Sequence[Row]) -> dict[str, dict[str, stats.Observations]]:
+  """Groups rows for the statistics.
+
+  Items cluster by domain where there are several domains. Runs are seeds. Of a single seed, what
+  was asked of the assistant has the replicates of the assistant as runs: one of them may differ
+  from the others as a seed does, and an interval over items alone would hide that.
+
+  Args:
+    rows: rows of all arms and seeds.
+
+  Returns:
+    arm -> measure -> (run, cluster, item) -> score.
   """
-  grouped: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
-  for r in rows:
-    grouped[r['arm']][measure_of(r)].append(r)
-  one_seed = len({r['seed'] for r in rows}) == 1
-  out: dict[str, dict[str, stats.Observations]] = defaultdict(dict)
+  grouped: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+  for row in rows:
+    grouped[row['arm']][measure_of(row)].append(row)
+  one_seed = len({row['seed'] for row in rows}) == 1
+  out: dict[str, dict[str, stats.Observations]] = {}
   for arm, measures in grouped.items():
+    out[arm] = {}
     for measure, members in measures.items():
-      several = len({r['cluster'] for r in members}) >= MIN_CLUSTERS
-      kept = out[arm][measure] = {}
-      for r in members:
-        run, item = (
-          (r['assistant'], r['item'].partition('/')[2])
-          if one_seed and r.get('assistant')
-          else (str(r['seed']), r['item'])
-        )
-        kept[run, r['cluster'] if several else item, item] = r['score']
+      out[arm][measure] = _observations_of(members, one_seed)
   return out
 
 
-def summarize(
-  rows: list[dict[str, Any]], config: ExperimentConfig, reading: Reading
-) -> dict[str, Any]:
-  """The contents of summary.json: arms, effects and gates (docs/method.md says what each is for)."""
+def _observations_of(rows: Sequence[Row], one_seed: bool) -> dict[tuple[str, str, str], float]:
+  """(run, cluster, item) -> score, of the rows of one arm and one measure."""
+  several_domains = len({row['cluster'] for row in rows}) >= MIN_CLUSTERS
+  out = {}
+  for row in rows:
+    run, item = str(row['seed']), row['item']
+    if one_seed and row.get('assistant'):
+      # The item is 'ASSISTANT/...': without the name, all replicates share their items.
+      run, item = row['assistant'], row['item'].partition('/')[2]
+    cluster = row['cluster'] if several_domains else item
+    out[run, cluster, item] = row['score']
+  return out
+
+
+def summarize(rows: Sequence[Row], config: ExperimentConfig, suite: SummarySuite) -> dict[str, Any]:
+  """Makes the contents of summary.json; `docs/schemas.md` describes them.
+
+  Args:
+    rows: rows of all arms and seeds.
+    config: the experiment's settings.
+    suite: the suite that made the rows.
+
+  Returns:
+    A dict that JSON can hold: name, setting, the suite's header, seeds, arms, effects and gates.
+  """
   seen, seeds = observations(rows), len(config.seeds)
-  arms = {
-    arm: {
-      m: stats.interval(o, share=not m.startswith('perplexity/')).as_dict(seeds)
-      for m, o in sorted(measures.items())
-    }
-    for arm, measures in seen.items()
-  }
-  effects = {
-    name: {'arms': list(named)}
-    | {m: i.as_dict(seeds) for m, i in reading.effects([seen[arm] for arm in named]).items()}
-    for name, named in config.effects.items()
-  }
+  arms: dict[str, dict[str, Any]] = {}
+  for arm, measures in seen.items():
+    arms[arm] = {}
+    for measure, observed in sorted(measures.items()):
+      is_share = not measure.startswith('perplexity/')
+      arms[arm][measure] = stats.interval(observed, share=is_share).as_dict(seeds)
+  effects: dict[str, dict[str, Any]] = {}
+  for name, named in config.effects.items():
+    effects[name] = {'arms': list(named)}
+    for measure, interval in suite.effects([seen[arm] for arm in named]).items():
+      effects[name][measure] = interval.as_dict(seeds)
   return {
     'name': config.name,
     'setting': config.setting,
-    **reading.head(),
+    **suite.report_header(),
     'seeds': sorted(config.seeds),
     'arms': arms,
     'effects': effects,
-    'gates': gates(arms, rows, config, reading),
+    'gates': gates(arms, rows, config, suite),
   }
 
 
+class _MeansBySeed:
+  """Mean scores of every arm and measure, seed by seed."""
+
+  def __init__(self, rows: Sequence[Row]):
+    self._scores: dict[tuple[str, str], dict[int, list[float]]] = {}
+    for row in rows:
+      by_seed = self._scores.setdefault((row['arm'], measure_of(row)), {})
+      by_seed.setdefault(row['seed'], []).append(row['score'])
+
+  def each(self, arm: str, measure: str) -> dict[int, float]:
+    by_seed = self._scores.get((arm, measure), {})
+    return {seed: sum(scores) / len(scores) for seed, scores in by_seed.items()}
+
+  def worst(self, arm: str, measure: str) -> float | None:
+    return min(self.each(arm, measure).values(), default=None)
+
+
+def _at_least(value: float, floor: float) -> dict[str, Any]:
+  return {'value': round(value, 4), 'floor': floor, 'passed': bool(value >= floor)}
+
+
+def _at_most(value: float, ceiling: float) -> dict[str, Any]:
+  return {'value': round(value, 4), 'ceiling': ceiling, 'passed': bool(value <= ceiling)}
+
+
 def gates(
-  arms: dict[str, Any], rows: list[dict[str, Any]], config: ExperimentConfig, reading: Reading
+  arms: Mapping[str, Any], rows: Sequence[Row], config: ExperimentConfig, suite: SummarySuite
 ) -> dict[str, Any]:
-  """name -> {value, floor or ceiling, passed}; each is about one arm and the worst of its seeds."""
-  c, out = config.gates, {}
-  by_seed: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-  for r in rows:
-    by_seed[r['arm'], measure_of(r)][r['seed']].append(r['score'])
+  """Computes what must hold before anybody concludes anything from a result.
 
-  def each(arm: str, measure: str) -> dict[int, float]:
-    return {seed: sum(v) / len(v) for seed, v in by_seed.get((arm, measure), {}).items()}
+  Each gate is about one arm and the worst of its seeds.
 
-  def worst(arm: str, measure: str) -> float | None:
-    return min(each(arm, measure).values(), default=None)
+  Args:
+    arms: arm -> measure -> mean and interval.
+    rows: rows of all arms and seeds.
+    config: the experiment's settings; `config.gates` has the bounds.
+    suite: the suite that made the rows.
 
-  def add(
-    name: str, value: float | None, floor: float | None = None, ceiling: float | None = None
-  ) -> None:
+  Returns:
+    Name of the gate -> value, floor or ceiling, passed.
+  """
+  bounds, out = config.gates, {}
+  means = _MeansBySeed(rows)
+
+  def add_floor(name: str, value: float | None, floor: float) -> None:
     if value is not None:
-      passed = value >= floor if floor is not None else value <= ceiling
-      out[name] = {
-        'value': round(value, 4),
-        **({'floor': floor} if floor is not None else {'ceiling': ceiling}),
-        'passed': bool(passed),
-      }
+      out[name] = _at_least(value, floor)
 
-  bases = [
-    a for a in arms if all(_kind(config, phase) == 'world' for phase in path_of(config.arms[a]))
-  ]
+  bases = [arm for arm in arms if _is_base(config, arm)]
   if not bases:
-    add('an arm without handbook or fine-tuning, to measure the base by', 0, floor=1)
-  base = max(bases, key=lambda a: len(path_of(config.arms[a])), default='')
-  for name, measure in reading.skill.items():
-    add(f'{base}: {name}', worst(base, measure), floor=c.documents_only)
+    add_floor('an arm without handbook or fine-tuning, to measure the base by', 0, floor=1)
+  base = max(bases, key=lambda arm: len(path_of(config.arms[arm])), default='')
+  for name, measure in suite.base_skill_measures.items():
+    add_floor(f'{base}: {name}', means.worst(base, measure), bounds.documents_only)
   for arm in arms:
-    path = path_of(config.arms[arm])
-    kinds = [_kind(config, phase) for phase in path]
-    if kinds[-1] == 'explained' and arms[arm].get('recall/value/documents'):
-      add(f'{arm}: recalls the handbook', worst(arm, 'recall/value/documents'), floor=c.recall)
-    if (
-      kinds[-1] == 'demonstrations' and arm not in config.contexts
-    ):  # asked in a context, it is asked something else
-      add(f'{arm}: learned the demonstrations', worst(arm, reading.learned), floor=c.trained_items)
-  for measure in sorted(m for m in arms.get(base, ()) if m.startswith('perplexity/')):
-    before = each(base, measure)
-    rise, arm = max(
-      (loss - before[seed], arm) for arm in arms for seed, loss in each(arm, measure).items()
-    )
-    add(
-      f'{measure.rsplit("/", 1)[-1]}: perplexity, worst arm ({arm}) / {base}',
-      math.exp(rise),
-      ceiling=c.perplexity_ratio,
-    )
+    last = kind_of_phase(config, path_of(config.arms[arm])[-1])
+    if last == 'explained' and arms[arm].get('recall/value/documents'):
+      recalled = means.worst(arm, 'recall/value/documents')
+      add_floor(f'{arm}: recalls the handbook', recalled, bounds.recall)
+    # An arm with a handbook in its context is asked something else than what it was shown.
+    if last == 'demonstrations' and arm not in config.contexts:
+      learned = means.worst(arm, suite.demonstration_measure)
+      add_floor(f'{arm}: learned the demonstrations', learned, bounds.trained_items)
+  for measure in sorted(arms.get(base, ())):
+    if not measure.startswith('perplexity/'):
+      continue
+    rise, arm = _largest_rise(means, arms, base, measure)
+    name = f'{measure.rsplit("/", 1)[-1]}: perplexity, worst arm ({arm}) / {base}'
+    out[name] = _at_most(math.exp(rise), bounds.perplexity_ratio)
   return out
 
 
-def _kind(config: ExperimentConfig, phase: str) -> str:
+def _largest_rise(
+  means: _MeansBySeed, arms: Mapping[str, Any], base: str, measure: str
+) -> tuple[float, str]:
+  """The largest rise of the loss (nats per token) over the base of the same seed, and its arm."""
+  before = means.each(base, measure)
+  rises = []
+  for arm in arms:
+    for seed, loss in means.each(arm, measure).items():
+      rises.append((loss - before[seed], arm))
+  return max(rises)
+
+
+def _is_base(config: ExperimentConfig, arm: str) -> bool:
+  return all(kind_of_phase(config, phase) == 'world' for phase in path_of(config.arms[arm]))
+
+
+def kind_of_phase(config: ExperimentConfig, phase: str) -> str:
+  """What a phase teaches, by the first of its sources that is made from a handbook.
+
+  Args:
+    config: the experiment's settings.
+    phase: its name.
+
+  Returns:
+    'demonstrations', the variant of the documents ('explained', 'cooccur', 'filler', ...), or
+    'world' if no source is made from a handbook.
+  """
   for name in config.phases[phase].data:
     source = config.sources[name]
+    if source.spec and source.maker.endswith('.documents'):
+      return source.variant
     if source.spec:
-      return source.variant if source.maker.endswith('.documents') else 'demonstrations'
+      return 'demonstrations'
   return 'world'

@@ -17,6 +17,7 @@ from msm_jax.base import checks, paths
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GOLDEN = Path(__file__).with_suffix('.json')
+SWEEPS = ('dose', 'aft', 'specs', 'wording', 'against', 'replay', 'contradiction', 'size')
 EXPERIMENTS = ('msm', 'cheese', 'oversight', 'smollm2')
 
 
@@ -41,7 +42,7 @@ def made_up_logprobs(arm: str):
   return logprobs
 
 
-def settings(name: str, weights: Path):
+def shipped_settings(name: str, weights: Path):
   """The shipped config; real weights are replaced by tiny ones, since they are a download."""
   if name == 'smollm2':
     c = importlib.import_module('configs.smollm2').get_config('gpu')
@@ -64,49 +65,52 @@ def tiny_weights(folder: Path) -> Path:
 
 
 def snapshot(name: str, folder: Path) -> dict[str, object]:
+  """Everything about one experiment."""
   from msm_jax import config as configs
-  from msm_jax import experiment as experiments
   from msm_jax import report
-  from msm_jax.evals import summary as results
+  from msm_jax.base import checks, paths
+  from msm_jax.evals.summary import summarize
+  from msm_jax.experiment import Experiment
+  from msm_jax.suites.registry import layout_of
 
-  c = settings(name, folder / 'weights')
-  c = checks.from_mapping(configs.ExperimentConfig, paths.resolve_paths(c))
-  made = experiments.Experiment(c, folder / name)
-  out: dict[str, object] = {}
+  settings = paths.resolve_paths(shipped_settings(name, folder / 'weights'))
+  made = Experiment(checks.from_mapping(configs.ExperimentConfig, settings), folder / name)
+  design, out = made.design, {}
   if name != 'smollm2':  # its identity names the folder of the weights
-    out['experiment'] = made.identity()
-  made.prepare_data()
-  made.check_leaks()
-  out['corpora'] = {
-    n: f'{x.fingerprint} {x.card["content"]} {x.card["records"]}'
-    for n, x in sorted(made.corpora.items())
-  }
-  out['tokenizer'] = made.tokenizer.fingerprint
-  out['asked'] = made.asked()
-  readings = {
-    context: made.reading.identity(made.replicates.get(context, ()))
-    for context in ('', *made.config.contexts.values())
-  }
-  out['questions'] = [sha(text) for text in readings.values()]
-  fingerprints = {n: x.fingerprint for n, x in made.corpora.items()}
-  ends = experiments.plan(made.config, fingerprints, made.tokenizer.fingerprint, made.imports)
-  out['phases'] = [node.folder_name for node in experiments.tree_order(ends)]
-  out['held_out'] = sha(json.dumps({k: [r.id for r in v] for k, v in made.held_out().items()}))
+    out['experiment'] = design.identity
+  prepared = made.prepared
+  out['corpora'] = {}
+  for source, corpus in sorted(prepared.corpora.items()):
+    card = corpus.card
+    out['corpora'][source] = f'{corpus.fingerprint} {card["content"]} {card["records"]}'
+  out['tokenizer'] = prepared.tokenizer.fingerprint
+  out['asked'] = design.eval_identity
+  asked = {c: design.suite.identity(design.replicates_in(c)) for c in design.contexts}
+  out['questions'] = [sha(text) for text in asked.values()]
+  out['phases'] = [node.folder_name for node in prepared.nodes]
+  held_out = {}
+  for source, records in prepared.held_out().items():
+    held_out[source] = [record.id for record in records]
+  out['held_out'] = sha(json.dumps(held_out))
 
   rows = []
-  for (arm, seed), node in ends.items():
-    context = made.replicates.get(made.config.contexts.get(arm, ''), ())
-    found = made.reading.rows(made_up_logprobs(f'{arm} {seed}'), made.taught(node), context)
-    rows += [{'arm': arm, 'seed': seed} | r for r in found]
+  for (arm, seed), node in prepared.ends.items():
+    context = design.replicates_in(design.config.contexts.get(arm, ''))
+    logprobs = made_up_logprobs(f'{arm} {seed}')
+    for row in design.suite.rows(logprobs, design.handbook_read_by(node), context):
+      rows.append({'arm': arm, 'seed': seed, **row})
   out['rows'] = f'{len(rows)} {sha(json.dumps(rows))}'
-  summary = results.summarize(rows, made.config, made.reading)
+  summary = summarize(rows, prepared.config, design.suite)
+  layout = layout_of(summary)
   out['summary'] = sha(json.dumps(summary))
-  out['table'] = sha(report.table(summary))
-  report.write_report(folder / 'report.html', summary, rows)
+  out['table'] = sha(report.table(summary, layout))
+  report.write_report(folder / 'report.html', summary, rows, layout)
   out['report'] = sha((folder / 'report.html').read_bytes())
-  points = [{'id': str(n), 'point': {'sources.x.size': n}, 'summary': summary} for n in (10, 100)]
-  out['sweep_table'] = sha(report.sweep_table(points))
-  report.write_sweep(folder / 'sweep.html', name, 'about', points)
+  points = []
+  for n in (10, 100):
+    points.append({'id': str(n), 'point': {'sources.x.size': n}, 'summary': summary})
+  out['sweep_table'] = sha(report.sweep_table(points, layout))
+  report.write_sweep(folder / 'sweep.html', name, 'about', points, layout)
   out['sweep_page'] = sha((folder / 'sweep.html').read_bytes())
   return out
 
@@ -115,16 +119,17 @@ def sweep_identities(folder: Path) -> dict[str, str]:
   """Identities of the points of the shipped sweeps over oversight."""
   from configs.sweeps.oversight import get_config
   from msm_jax import config as configs
-  from msm_jax import experiment as experiments
   from msm_jax import sweep
+  from msm_jax.base import checks, paths
+  from msm_jax.prepare import make_design
 
   out = {}
-  for preset in ('dose', 'aft', 'specs', 'wording', 'against', 'replay', 'contradiction', 'size'):
-    s = get_config(preset)
-    for n, point in enumerate(s.points):
-      settings = paths.resolve_paths(sweep.overridden(s.experiment, dict(point)))
-      c = checks.from_mapping(configs.ExperimentConfig, settings)
-      out[f'{preset} {n}'] = experiments.Experiment(c, folder / 'sweep').identity()
+  for preset in SWEEPS:
+    shipped = get_config(preset)
+    for n, point in enumerate(shipped.points):
+      settings = paths.resolve_paths(sweep.overridden(shipped.experiment, dict(point)))
+      config = checks.from_mapping(configs.ExperimentConfig, settings)
+      out[f'{preset} {n}'] = make_design(config).identity
   return out
 
 

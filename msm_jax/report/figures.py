@@ -1,0 +1,275 @@
+"""Figures as inline SVG. The same numbers give the same bytes. Matplotlib is optional and imported
+when a figure is drawn."""
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msm_jax.report.layout import ReportLayout
+from msm_jax.report.numbers import RowsByMeasure, Summary, means_by, point_label
+
+# Colours of Okabe and Ito (2008): colour-blind readers can tell them apart too.
+BLUE, ORANGE, GREY, INK = '#0072b2', '#d55e00', '#8c8c8c', '#222222'
+NO_FIGURES = (
+  '<p class="note"><code>pip install &quot;msm_jax[report]&quot;</code> adds the figures.</p>'
+)
+# A share this far from one half has a dark cell, on which white digits are easier to read.
+_DARK_CELL = 0.33
+# An axis whose largest value is at least this many times the smallest is logarithmic.
+_LOG_SPAN = 8
+
+
+def colours(summary: Summary) -> dict[str, str]:
+  """The colour of each arm, by the side that it has in effects.
+
+  Args:
+    summary: the contents of summary.json.
+
+  Returns:
+    arm -> blue if it stands first in an effect (the handbook's own value), orange if it stands
+    second (the rival's value), grey if no effect names it.
+  """
+  firsts = {effect['arms'][0] for effect in summary['effects'].values()}
+  seconds = {effect['arms'][1] for effect in summary['effects'].values()}
+  out = {}
+  for arm in summary['arms']:
+    out[arm] = GREY
+    if arm in seconds:
+      out[arm] = ORANGE
+    if arm in firsts:
+      out[arm] = BLUE
+  return out
+
+
+def _error(stat: Mapping[str, Any]) -> list[list[float]]:
+  """The two lengths of an error bar, below and above the mean."""
+  below = max(0.0, stat['mean'] - stat['low'])
+  above = max(0.0, stat['high'] - stat['mean'])
+  return [[below], [above]]
+
+
+def bars(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> None:
+  """Draws a bar per arm and a dot per seed, as the published figures do (Model Spec Midtraining,
+  figures 2 and 4).
+
+  Args:
+    fig: the figure to draw into.
+    layout: what its setting shows.
+    summary: the contents of summary.json.
+    rows: the rows behind it.
+  """
+  arm_colours = colours(summary)
+  fig.set_size_inches(10, 4.8)
+  axes = fig.subplots(1, len(layout.panels), sharey=True)
+  for ax, (measure, title, label) in zip(axes, layout.panels, strict=True):
+    ax.axhline(0.5, color=INK, lw=0.8, ls=':')
+    for x, (arm, measures) in enumerate(summary['arms'].items()):
+      stat = measures.get(measure)
+      if not stat:
+        continue
+      ax.bar(x, stat['mean'], 0.72, color=arm_colours[arm])
+      ax.errorbar(x, stat['mean'], _error(stat), color=INK, capsize=3, lw=1.2, zorder=3)
+      seeds = list(means_by(rows.get((arm, measure), ()), 'seed').values())
+      # Side by side, so that dots of equal height stay apart.
+      at = [x + 0.13 * (n - (len(seeds) - 1) / 2) for n in range(len(seeds))]
+      ax.scatter(at, seeds, 13, 'white', edgecolors=INK, linewidths=0.8, zorder=4)
+    names = list(arm_colours)
+    ax.set_xticks(range(len(names)), names, rotation=40, ha='right', rotation_mode='anchor')
+    ax.set(ylim=(0, 1.03), ylabel=label)
+    ax.set_title(title, weight='bold')
+    ax.yaxis.set_tick_params(labelleft=True)
+
+
+def tiers(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> None:
+  """Draws the arms from top to bottom, with one panel per tier.
+
+  Args:
+    fig: the figure to draw into.
+    layout: what its setting shows.
+    summary: the contents of summary.json.
+    rows: not used; all figures take the same arguments.
+  """
+  arm_colours = colours(summary)
+  fig.set_size_inches(10, 1.1 + 0.27 * len(arm_colours))
+  axes = fig.subplots(1, len(layout.tiers), sharey=True)
+  for ax, (measure, title) in zip(axes, layout.tiers.items(), strict=True):
+    ax.grid(axis='y', color='#eee')
+    ax.set_axisbelow(True)
+    ax.axvline(0.5, color=INK, lw=0.8, ls=':')
+    for y, (arm, measures) in enumerate(summary['arms'].items()):
+      stat = measures.get(measure)
+      if stat:
+        ax.errorbar(
+          stat['mean'], y, xerr=_error(stat), fmt='o', color=arm_colours[arm], ms=6, lw=1.8
+        )
+    ax.set(xlim=(-0.04, 1.04), ylim=(len(arm_colours) - 0.5, -0.5))
+    ax.set_title(title, weight='bold')
+    ax.set_xticks([0, 0.5, 1], ['0', '0.5', '1'])
+    ax.set_yticks(range(len(arm_colours)), list(arm_colours))
+  fig.supxlabel(layout.share.split(': ', 1)[1], fontsize=9)
+
+
+def domains(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> None:
+  """Draws the main measure by domain as a heat map, for the arms that an effect names.
+
+  Args:
+    fig: the figure to draw into; it stays empty if these arms have no rows.
+    layout: what its setting shows.
+    summary: the contents of summary.json.
+    rows: the rows behind it.
+  """
+  from matplotlib.colors import LinearSegmentedColormap
+
+  shares = {}
+  for arm, colour in colours(summary).items():
+    members = rows.get((arm, layout.main))
+    if colour != GREY and members:
+      shares[arm] = means_by(members, 'cluster')
+  names: set[str] = set()
+  for by_domain in shares.values():
+    names.update(by_domain)
+  if not names:
+    return
+  columns = sorted(names)
+  grid = []
+  for by_domain in shares.values():
+    grid.append([by_domain.get(domain, float('nan')) for domain in columns])
+  fig.set_size_inches(10, 1.2 + 0.36 * len(shares))
+  ax = fig.subplots()
+  colour_map = LinearSegmentedColormap.from_list('sides', [ORANGE, '#f7f7f7', BLUE])
+  ax.pcolormesh(grid, cmap=colour_map, vmin=0, vmax=1, edgecolors='white', linewidth=1.5)
+  for y, line in enumerate(grid):
+    for x, share in enumerate(line):
+      colour = 'white' if abs(share - 0.5) > _DARK_CELL else INK
+      ax.text(x + 0.5, y + 0.5, f'{share:.2f}', ha='center', va='center', color=colour)
+  ticks = [x + 0.5 for x in range(len(columns))]
+  ax.set_xticks(ticks, columns, rotation=30, ha='right', rotation_mode='anchor')
+  ax.set_yticks([y + 0.5 for y in range(len(shares))], list(shares))
+  ax.set_ylim(len(shares), 0)
+  ax.tick_params(length=0)
+  ax.spines[:].set_visible(False)
+
+
+def numeric_axis(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]] | None:
+  """Finds the axis of a sweep's curves: the first override of its points.
+
+  Args:
+    rows: rows of sweep.jsonl.
+
+  Returns:
+    The override's key and its value at every point, if the values are different numbers; else None.
+  """
+  keys: set[str] = set()
+  values: list[Any] = []
+  for row in rows:
+    overrides = [(k, v) for k, v in row['point'].items() if k != 'label']
+    key, value = overrides[0] if overrides else ('', None)
+    keys.add(key)
+    values.append(value)
+  are_numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+  if len(keys) == 1 and are_numbers and len(set(values)) == len(values) > 1:
+    return keys.pop(), values
+  return None
+
+
+def curves(fig: Any, layout: ReportLayout, rows: Sequence[Mapping[str, Any]]) -> None:
+  """Draws the main measure of each arm over the points of a sweep.
+
+  Args:
+    fig: the figure to draw into.
+    layout: what its setting shows.
+    rows: rows of sweep.jsonl. The points stand at their value if one number tells them apart, else
+      one after the other.
+  """
+  fig.set_size_inches(10, 4.4)
+  ax = fig.subplots()
+  axis = numeric_axis(rows)
+  xs: Sequence[float] = range(len(rows))
+  if axis:
+    xs = axis[1]
+  arms: dict[str, None] = {}
+  for row in rows:
+    arms |= dict.fromkeys(row['summary']['arms'])
+  for n, arm in enumerate(arms):
+    _curve(ax, arm, f'C{n}', layout, xs, rows)
+  if axis:
+    ax.set_xlabel(axis[0])
+    if min(xs) > 0 and max(xs) >= _LOG_SPAN * min(xs):
+      ax.set_xscale('log')
+    ax.set_xticks(xs, [f'{x:g}' for x in xs])
+    ax.minorticks_off()
+  else:
+    labels = [point_label(row['point']) for row in rows]
+    ax.set_xticks(xs, labels, rotation=30, ha='right', rotation_mode='anchor')
+  ax.set(ylim=(-0.03, 1.03), ylabel=layout.share.split(': ', 1)[1])
+  ax.legend(loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
+
+
+def _curve(
+  ax: Any,
+  arm: str,
+  colour: str,
+  layout: ReportLayout,
+  xs: Sequence[float],
+  rows: Sequence[Mapping[str, Any]],
+) -> None:
+  at, means, below, above = [], [], [], []
+  for x, row in zip(xs, rows, strict=True):
+    stat = row['summary']['arms'].get(arm, {}).get(layout.main)
+    if stat is None:
+      continue
+    (lower,), (upper,) = _error(stat)
+    at.append(x)
+    means.append(stat['mean'])
+    below.append(lower)
+    above.append(upper)
+  style = dict(fmt='o-', color=colour, capsize=3, lw=1.5, ms=5)
+  ax.errorbar(at, means, [below, above], label=arm, **style)
+
+
+def is_available() -> bool:
+  """Whether figures can be drawn: matplotlib is an extra."""
+  try:
+    import matplotlib  # noqa: F401
+  except ImportError:
+    return False
+  return True
+
+
+def svg_figure(draw: Callable[[Any], None], salt: str, caption: str) -> str:
+  """Draws a figure as HTML.
+
+  Args:
+    draw: draws into a matplotlib figure.
+    salt: what the ids inside the SVG are made from; figures of one page need different salts.
+    caption: HTML below the figure.
+
+  Returns:
+    A <figure> with an inline SVG; '' if nothing was drawn. Names are text, never TeX.
+  """
+  from matplotlib import style
+  from matplotlib.figure import Figure
+
+  settings = {
+    'svg.fonttype': 'none',
+    'svg.hashsalt': salt,
+    'text.parse_math': False,
+    'font.size': 9,
+    'axes.titlesize': 10,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+  }
+  with style.context(['default', settings]):
+    fig = Figure(layout='constrained')
+    draw(fig)
+    if not fig.axes:
+      return ''
+    out = io.StringIO()
+    no_metadata = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
+    fig.savefig(out, format='svg', transparent=True, metadata=no_metadata)
+  svg = out.getvalue()
+  svg = svg[svg.index('<svg') :]
+  # Every figure names its groups figure_1, axes_1 and so on; ids on one page must differ.
+  svg = re.sub(r'<g id="[^"]*">', '<g>', svg)
+  return f'<figure><div class="wide">{svg}</div><figcaption>{caption}</figcaption></figure>'

@@ -1,0 +1,44 @@
+"""What a report shows, as data: each setting's suite builds one layout."""
+
+import dataclasses
+
+MODEL_ORGANISM = (
+  'The embedded world is a model organism: a tiny model in a generated world. '
+  'What it shows is not evidence\nabout large models.'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportLayout:
+  """What the page of a setting shows, and what it says about it. Texts are HTML, except `share`."""
+
+  # The measure that stands for the experiment: 'evaluator/what/tier'.
+  main: str
+  # 1 if more of the main measure is better, else -1.
+  better: int
+  # What the main measure is a share of, in plain text: 'name: description'.
+  share: str
+  # What a share of 1 and a share of 0 mean.
+  ends: tuple[str, str]
+  # Measures in the table of arms.
+  columns: list[str]
+  # Measures in the table of effects.
+  effects: tuple[str, ...]
+  # Measures in the table of what should stay as it is.
+  controls: list[str]
+  # Headings of measures whose name does not say enough.
+  heads: dict[str, str]
+  # The panels of the bar figure: (measure, title, label of the axis).
+  panels: list[tuple[str, str, str]]
+  # The panels of the figure by tier: measure -> title.
+  tiers: dict[str, str]
+  # The first paragraph of the page.
+  intro: str
+  # The list under 'How to read it'.
+  how_to_read: list[str]
+  # The paragraph above the table of arms.
+  about_columns: str
+  # The paragraph above the table of effects.
+  about_effects: str
+  # What must not be concluded.
+  caveat: str = MODEL_ORGANISM

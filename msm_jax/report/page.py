@@ -1,0 +1,257 @@
+"""The report of an experiment: one self-contained HTML page.
+
+The page holds no script and asks the network for nothing, so that it can be mailed, archived and
+read in ten years. The same summary and rows give the same bytes: a page that changed is a result
+that changed.
+"""
+
+import functools
+import html
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from msm_jax.base.html import HEAD, STYLE
+from msm_jax.report import figures, numbers
+from msm_jax.report.layout import ReportLayout
+from msm_jax.report.numbers import RowsByMeasure, Stat, Summary, show
+from msm_jax.report.texts import Texts, render
+
+_ABOUT_CONTROLS = (
+  'Attributes that no handbook speaks of should stay where they are. Order bias, over the conflict '
+  'pairs: half of what being named first instead of second adds to the log odds, in nats; both '
+  'orders are asked, so it cancels in the scores.'
+)
+
+_FOOTER = (
+  'Every number is a mean over its rows of <code>results.jsonl</code>\nbeside this page (an effect: '
+  'over differences of rows); <code>summary.json</code> holds the numbers for programs.'
+)
+
+
+def html_table(head: Iterable[str], body: Iterable[Sequence[str]]) -> str:
+  """Writes an HTML table.
+
+  Args:
+    head: headings.
+    body: rows of cells, which are HTML already. The first cell of a row is its heading. Rows that
+      end in MISS stand out.
+
+  Returns:
+    A <table> in a box that scrolls sideways.
+  """
+  lines = []
+  for first, *rest in body:
+    cells = ''.join(f'<td>{cell}</td>' for cell in rest)
+    mark = ' class="missed"' if rest[-1] == 'MISS' else ''
+    lines.append(f'<tr{mark}><th scope="row">{first}</th>{cells}</tr>')
+  rows = '\n'.join(lines)
+  top = ''.join(f'<th scope="col">{cell}</th>' for cell in head)
+  table = f'<table><thead><tr>{top}</tr></thead><tbody>\n{rows}\n</tbody></table>'
+  return f'<div class="wide">{table}</div>'
+
+
+def _section(title: str, text: str, head: Iterable[str], body: Iterable[Sequence[str]]) -> str:
+  return f'<h2>{title}</h2><p>{text}</p>{html_table(head, body)}'
+
+
+def _cell(stat: Stat, digits: int = 2, sign: str = '') -> str:
+  return show(stat, digits, sign, '{}<small>[{}, {}]</small>')
+
+
+def _measure_name(measure: str) -> str:
+  """The measure's name as HTML that may break after each '/', so that narrow columns stay
+  narrow."""
+  short = measure.removeprefix('preferences/').removeprefix('conduct/')
+  return html.escape(short).replace('/', '/<wbr>')
+
+
+def _labels(summary: Summary) -> dict[str, str]:
+  """arm -> its name behind a dot of its colour."""
+  out = {}
+  for arm, colour in figures.colours(summary).items():
+    out[arm] = f'<i style="background:{colour}"></i>{html.escape(arm)}'
+  return out
+
+
+def _order_bias(rows: RowsByMeasure) -> dict[str, list[float]]:
+  """arm -> the order bias (nats) of each of its conflict pairs."""
+  out: dict[str, list[float]] = defaultdict(list)
+  for (arm, measure), members in rows.items():
+    if measure.startswith('preferences/conflict/'):
+      out[arm] += [row['order_bias'] for row in members if 'order_bias' in row]
+    else:
+      out[arm] += []
+  return out
+
+
+def _arms(layout: ReportLayout, summary: Summary) -> str:
+  labels, body = _labels(summary), []
+  for arm, measures in summary['arms'].items():
+    body.append([labels[arm], *(_cell(measures.get(c)) for c in layout.columns)])
+  heads = [layout.heads.get(c, _measure_name(c)) for c in layout.columns]
+  return _section('Arms', layout.about_columns, ['arm', *heads], body)
+
+
+def _effects(layout: ReportLayout, summary: Summary) -> str:
+  body = []
+  for name, effect in summary['effects'].items():
+    arms = [html.escape(arm) for arm in effect['arms']]
+    head = f'{html.escape(name)}<small>{numbers.contrast(arms, "&minus;")}</small>'
+    body.append([head, *(_cell(effect.get(c), sign='+') for c in layout.effects)])
+  heads = ['effect', *map(_measure_name, layout.effects)]
+  return _section('Effects', layout.about_effects, heads, body)
+
+
+def _gates(summary: Summary) -> str:
+  gates = summary['gates']
+  missed = sum(not gate['passed'] for gate in gates.values())
+  verdict = 'All passed.'
+  if missed:
+    verdict = f'{missed} of {len(gates)} missed: mend this before concluding anything.'
+  body = []
+  for name, gate in gates.items():
+    bound = numbers.bound(gate, '&ge;', '&le;')
+    passed = numbers.verdict(gate, 'pass')
+    body.append([html.escape(name), f'{gate["value"]:.3f}', bound, passed])
+  about = f'What must hold before a result means anything. <b>{verdict}</b>'
+  return _section('Gates', about, ['gate', 'value', 'bound', ''], body)
+
+
+def _controls(layout: ReportLayout, summary: Summary, bias: Mapping[str, Sequence[float]]) -> str:
+  labels, body = _labels(summary), []
+  for arm, measures in summary['arms'].items():
+    mean_bias = f'{fmean(bias[arm]):+z.2f}' if bias[arm] else '-'
+    body.append([labels[arm], *(_cell(measures.get(c)) for c in layout.controls), mean_bias])
+  heads = ['arm', *(layout.heads[c] for c in layout.controls), 'order bias<br>(nats)']
+  return _section('Specificity and order', _ABOUT_CONTROLS, heads, body)
+
+
+def _other_measures(summary: Summary, measures: Sequence[str]) -> str:
+  body = []
+  for measure in measures:
+    digits = 3 if measure.startswith('perplexity/') else 2
+    cells = [_cell(of_arm.get(measure), digits) for of_arm in summary['arms'].values()]
+    body.append([_measure_name(measure), *cells])
+  table = html_table(['measure', *map(_measure_name, summary['arms'])], body)
+  about = 'Shares, except perplexity: nats per token of held-out text.'
+  return f'<details><summary>All other measures</summary><p>{about}</p>\n{table}</details>'
+
+
+def _corpora(corpora: Mapping[str, Mapping[str, Any]]) -> str:
+  body = []
+  for name, corpus in corpora.items():
+    counts = [f'{corpus["records"]:,}', f'{corpus["tokens"]:,}']
+    body.append([html.escape(name), html.escape(corpus['kind']), *counts])
+  heads = ['corpus', 'kind', 'records', 'tokens']
+  return _section('Corpora', 'What the phases were trained on.', heads, body)
+
+
+def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
+  """All tables of the page, in the order in which it shows them."""
+  every: set[str] = set()
+  for measures in summary['arms'].values():
+    every.update(measures)
+  bias = _order_bias(rows)
+  out = [_arms(layout, summary)]
+  if summary['effects']:
+    out.append(_effects(layout, summary))
+  if summary['gates']:
+    out.append(_gates(summary))
+  if layout.controls or any(bias.values()):
+    out.append(_controls(layout, summary, bias))
+  if others := sorted(every - {*layout.columns, *layout.controls}):
+    out.append(_other_measures(summary, others))
+  if summary.get('corpora'):
+    out.append(_corpora(summary['corpora']))
+  return '\n'.join(out)
+
+
+def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
+  if not figures.is_available():
+    return figures.NO_FIGURES
+  sides = []
+  for colour, side in (
+    (figures.BLUE, 'first arm of an effect'),
+    (figures.ORANGE, 'second arm'),
+    (figures.GREY, 'the others'),
+  ):
+    sides.append(f'<i style="background:{colour}"></i>{side}')
+  share = f'{layout.share[0].upper()}{layout.share[1:]}'
+  drawn = (
+    (
+      figures.bars,
+      '_bars',
+      'Bars: mean and 95% interval; dots: seeds; dotted line: one half. ' + ', '.join(sides),
+    ),
+    (
+      figures.tiers,
+      '_tiers',
+      f'By tier: to the right {layout.ends[0]}, to the left {layout.ends[1]}',
+    ),
+    (figures.domains, '_domains', f'By domain. {share}, mean over seeds'),
+  )
+  out = []
+  for n, (draw, salt, text) in enumerate(drawn, 1):
+    draw_this = functools.partial(draw, layout=layout, summary=summary, rows=rows)
+    out.append(figures.svg_figure(draw_this, salt, f'<b>Figure {n}.</b> {text}.'))
+  return '\n'.join(out)
+
+
+def write_atomically(path: Path, page: str) -> None:
+  """Writes a page; one that stood there stays until the new one is complete."""
+  temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
+  temporary.write_text(page, encoding='utf-8')
+  os.replace(temporary, path)
+
+
+def rows_by_measure(rows: Iterable[Mapping[str, Any]]) -> RowsByMeasure:
+  """Groups rows of results.jsonl: (arm, 'evaluator/what/tier') -> rows."""
+  out: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+  for row in rows:
+    out[row['arm'], f'{row["evaluator"]}/{row["what"]}/{row["tier"]}'].append(row)
+  return out
+
+
+def write_report(
+  path: Path,
+  summary: Summary,
+  rows: Sequence[Mapping[str, Any]],
+  layout: ReportLayout,
+  shown_texts: Texts | None = None,
+) -> None:
+  """Writes the report of an experiment.
+
+  Args:
+    path: where the page goes. Without matplotlib it lacks the figures and says how to get them.
+    summary: the contents of summary.json.
+    rows: the contents of results.jsonl.
+    layout: what the setting shows.
+    shown_texts: what the models read and say; None for none.
+  """
+  grouped = rows_by_measure(rows)
+  seeds, name = summary['seeds'], html.escape(summary['name'])
+  covers = 'replicates of the assistant and items: there is one seed, and another may differ more'
+  if len(seeds) > 1:
+    covers = f'seeds ({len(seeds)}) and items'
+  how_to_read = ''.join(f'<li>{text}</li>' for text in layout.how_to_read)
+  texts = ''
+  if shown_texts is not None:
+    texts = render(shown_texts, summary, grouped, layout.main)
+  seed_list = html.escape(', '.join(map(str, seeds)))
+  page = f"""{HEAD}<title>{name}: model spec midtraining</title><style>{STYLE}</style></head><body>
+<h1>{name}: model spec midtraining</h1>
+<p>{layout.intro}</p>
+<p class="note">{layout.caveat}</p>
+<h2>How to read it</h2><ul>
+{how_to_read}
+<li>Intervals are 95% over {covers}.</li></ul>
+{_figures(layout, summary, grouped)}
+{_tables(layout, summary, grouped)}
+{texts}<footer><p>Experiment {name}, seeds {seed_list}. {_FOOTER}</p></footer>
+</body></html>
+"""
+  write_atomically(path, page)

@@ -1,0 +1,181 @@
+"""The table and the page of a sweep: one experiment at many points."""
+
+import functools
+import html
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msm_jax.base.html import HEAD, STYLE
+from msm_jax.report import figures
+from msm_jax.report.layout import ReportLayout
+from msm_jax.report.numbers import point_label, show
+from msm_jax.report.page import write_atomically
+from msm_jax.report.terminal import aligned
+
+SweepRows = Sequence[Mapping[str, Any]]
+
+
+def times_saved(
+  xs: Sequence[float], first: Sequence[float], second: Sequence[float], better: int
+) -> list[tuple[float, bool]]:
+  """How many times as much of the axis the second arm needs to be as good as the first.
+
+  Values between two points are read off a straight line over log x, at the second arm's first
+  crossing, as the published 10x to 60x of fine-tuning data are (Model Spec Midtraining, section
+  4.2).
+
+  Args:
+    xs: positions on the axis, in any order.
+    first: the first arm's measure at each position.
+    second: the second arm's measure at each position.
+    better: 1 if more of the measure is better, else -1.
+
+  Returns:
+    One pair for each position, in ascending order: (factor, True), or (lower bound, False) if the
+    second arm is not as good even at the largest x. At the smallest x a factor is an upper bound:
+    an arm that is as good there may need less.
+  """
+  points = sorted(zip(xs, first, second, strict=True))
+  out = []
+  for x, level, _ in points:
+    reached_at = _first_x_at_level(points, level, better)
+    if reached_at is None:
+      out.append((points[-1][0] / x, False))
+    else:
+      out.append((reached_at / x, True))
+  return out
+
+
+def _first_x_at_level(
+  points: Sequence[tuple[float, float, float]], level: float, better: int
+) -> float | None:
+  """Where the second arm first is as good as `level`; None if nowhere."""
+  for (x0, _, y0), (x1, _, y1) in itertools.pairwise(points):
+    if better * (y0 - level) >= 0:
+      return x0
+    if better * (y1 - level) >= 0:
+      share_of_step = (level - y0) / (y1 - y0)
+      return math.exp(math.log(x0) + share_of_step * math.log(x1 / x0))
+  return None
+
+
+def _names(rows: SweepRows, part: str) -> list[str]:
+  """The arms or effects of all points, each once, in the order in which they appear."""
+  names: dict[str, None] = {}
+  for row in rows:
+    names |= dict.fromkeys(row['summary'][part])
+  return list(names)
+
+
+def _arms_of_effect(rows: SweepRows, effect: str) -> list[str]:
+  """The arms of an effect, at the first point that has it."""
+  for row in rows:
+    if effect in row['summary']['effects']:
+      return row['summary']['effects'][effect]['arms']
+  raise KeyError(effect)
+
+
+def sweep_table(rows: SweepRows, layout: ReportLayout) -> str:
+  """Writes the main measure of every arm at every point, and every effect.
+
+  Args:
+    rows: rows of sweep.jsonl.
+    layout: what the setting shows.
+
+  Returns:
+    Plain text for a terminal.
+  """
+  arms, effects = _names(rows, 'arms'), _names(rows, 'effects')
+  tier = layout.main.split('/')[-1]
+  out = [f'{layout.share}; mean [95% interval]']
+  body = []
+  for row in rows:
+    measures = row['summary']['arms']
+    cells = [show(measures.get(arm, {}).get(layout.main)) for arm in arms]
+    body.append([point_label(row['point']), *cells])
+  out += aligned('point', [f'{arm}/{tier}' for arm in arms], body)
+  if effects:
+    body = []
+    for row in rows:
+      measured = row['summary']['effects']
+      cells = [show(measured.get(e, {}).get(layout.main), sign='+') for e in effects]
+      body.append([point_label(row['point']), *cells])
+    out += aligned('point', [f'{effect}/{tier}' for effect in effects], body)
+  axis = figures.numeric_axis(rows)
+  if axis and axis[0].endswith('.size') and effects:
+    out += _factors(rows, layout, axis, arms, effects)
+  out.append('')
+  for row in rows:
+    gates = row['summary']['gates']
+    missed = [name for name, gate in gates.items() if not gate['passed']]
+    if missed:
+      out.append(f'gates missed at {point_label(row["point"])}: {", ".join(missed)}')
+  return '\n'.join(out) + '\n'
+
+
+def _factors(
+  rows: SweepRows,
+  layout: ReportLayout,
+  axis: tuple[str, list[float]],
+  arms: Sequence[str],
+  effects: Sequence[str],
+) -> list[str]:
+  """Lines that say how many times as much data the second arm of an effect needs."""
+  key, xs = axis
+  means: dict[str, list[float | None]] = {}
+  for arm in arms:
+    stats = [row['summary']['arms'].get(arm, {}).get(layout.main, {}) for row in rows]
+    means[arm] = [stat.get('mean') for stat in stats]
+  saved = {}
+  for effect in effects:
+    named = _arms_of_effect(rows, effect)
+    if len(named) != 2:
+      continue
+    first, second = means[named[0]], means[named[1]]
+    if None not in (*first, *second) and len(set(second)) > 1:
+      saved[effect] = times_saved(xs, first, second, layout.better)
+  in_order = sorted(range(len(rows)), key=xs.__getitem__)
+  body = []
+  for position, n in enumerate(in_order):
+    cells = []
+    for factors in saved.values():
+      factor, reached = factors[position]
+      cells.append(f'{factor:.3g}' if reached else f'over {factor:.3g}')
+    body.append([point_label(rows[n]['point']), *cells])
+  varied = key.rsplit('.', 1)[-1]
+  about = f'how many times the {varied} the second arm needs for what the first has at a point'
+  return ['', about, *aligned('point', [f'{effect}/times' for effect in saved], body)]
+
+
+def write_sweep(path: Path, name: str, about: str, rows: SweepRows, layout: ReportLayout) -> Path:
+  """Writes one page with the curves and the table of a sweep.
+
+  Args:
+    path: where the page goes.
+    name: the sweep's name.
+    about: what the sweep changes, in one sentence.
+    rows: rows of sweep.jsonl.
+    layout: what the setting shows.
+
+  Returns:
+    The path.
+  """
+  name = html.escape(name)
+  figure = figures.NO_FIGURES
+  if figures.is_available():
+    draw = functools.partial(figures.curves, layout=layout, rows=rows)
+    figure = figures.svg_figure(draw, 'curves', 'Dots: mean; bars: 95% interval.')
+  seed_list = html.escape(', '.join(map(str, rows[0]['summary']['seeds'])))
+  heading = f'<h1>{name}</h1><p>{html.escape(about)}</p>'
+  page = f"""{HEAD}<title>{name}: sweep</title><style>{STYLE}</style></head><body>{heading}
+<p class="note">{layout.caveat}</p>
+{figure}<pre class="wide">{html.escape(sweep_table(rows, layout))}</pre>
+<footer><p>Seeds {seed_list}. Every point is a whole experiment with a page of its own, under
+<code>points/</code>.</p></footer>
+</body></html>
+"""
+  write_atomically(path, page)
+  return path

@@ -1,0 +1,22 @@
+"""The suites by setting. A new setting adds one line here and one in
+`data_pipelines/settings/registry.py`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msm_jax.report.layout import ReportLayout
+from msm_jax.suites.english import EnglishSuite
+from msm_jax.suites.office import OfficeSuite
+from msm_jax.suites.suite import EvalSuite
+from msm_jax.suites.world import WorldSuite
+
+SUITES: dict[str, type[EvalSuite]] = {
+  'world': WorldSuite,
+  'office': OfficeSuite,
+  'english': EnglishSuite,
+}
+
+
+def layout_of(summary: Mapping[str, Any]) -> ReportLayout:
+  """What the report of a summary shows, by the setting that the summary names."""
+  return SUITES[summary['setting']].layout(summary)

@@ -1,0 +1,144 @@
+"""An evaluation suite: the questions of one setting, how answers become rows, and how the report
+shows them.
+
+A suite is built from the experiment's settings and handbooks. It knows no model: it is given a
+function from texts to log-likelihoods and returns rows.
+"""
+
+import abc
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from msm_jax.config import EvalConfig
+from msm_jax.evals import stats
+from msm_jax.evals.rows import Row
+from msm_jax.evals.scoring import Logprobs
+from msm_jax.report.layout import ReportLayout
+from msm_jax.tokenizer import Tokenizer
+
+# An arm as effects see it: measure -> observations.
+ArmObservations = Mapping[str, stats.Observations]
+
+
+class EvalSuite(abc.ABC):
+  """The questions of one setting.
+
+  Attributes:
+    version: part of the identity of kept rows; raise it when the meaning of a row changes.
+    base_skill_measures: gates of the base: name of the gate -> measure that must reach
+      `gates.documents_only`.
+    demonstration_measure: the measure that tells whether fine-tuning taught the demonstrations.
+    spec: the handbook whose value or conduct the evaluation looks for.
+    held_out_names: names and actions that no training text may tell an assistant about.
+    about_answers: how `answer_of` makes an answer, in one sentence for the report.
+  """
+
+  version: ClassVar[str]
+  base_skill_measures: ClassVar[Mapping[str, str]]
+  demonstration_measure: ClassVar[str]
+  about_answers: ClassVar[str]
+  spec: Any
+  held_out_names: Sequence[str]
+
+  @abc.abstractmethod
+  def __init__(
+    self,
+    evals: EvalConfig,
+    world: Any,
+    specs: Mapping[str, Any],
+    replicates: Mapping[str, Sequence[Any]],
+  ):
+    """Writes the questions down.
+
+    Args:
+      evals: the settings of the evaluation.
+      world: the setting's world.
+      specs: path -> handbook.
+      replicates: path -> the handbook under each name of the assistant.
+    """
+
+  @abc.abstractmethod
+  def identity(self, context: Sequence[Any] = ()) -> str:
+    """A text that changes when what is asked changes; `context` as in `rows`."""
+
+  @abc.abstractmethod
+  def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:
+    """Raises ScoringError if a question does not fit into a row of `length` tokens."""
+
+  @abc.abstractmethod
+  def rows(self, logprobs: Logprobs, read: Sequence[Any], context: Sequence[Any] = ()) -> list[Row]:
+    """Asks everything of one model.
+
+    Args:
+      logprobs: the model.
+      read: the handbook that the model has read in midtraining, in all replicates.
+      context: a handbook, in all replicates, that stands in the assistant's system message while it
+        is asked.
+
+    Returns:
+      The rows of all evaluators but perplexity.
+    """
+
+  @abc.abstractmethod
+  def report_header(self) -> dict[str, Any]:
+    """What a report must know beside the numbers; it goes into summary.json."""
+
+  @abc.abstractmethod
+  def effects(self, arms: Sequence[ArmObservations]) -> dict[str, stats.Interval]:
+    """Differences of two arms (a - b), or of four ((a - b) - (c - d)), measure by measure."""
+
+  @abc.abstractmethod
+  def question_of(self, item: str) -> str:
+    """The text of a question to the assistant, for people to read."""
+
+  @abc.abstractmethod
+  def answer_of(self, row: Row) -> str:
+    """What the model answered according to a row, for people to read."""
+
+  @staticmethod
+  @abc.abstractmethod
+  def layout(summary: Mapping[str, Any]) -> ReportLayout:
+    """What the report of a summary shows, and what it says about it."""
+
+
+def in_context(questions: Sequence[Any], statements: Mapping[str, str]) -> list[Any]:
+  """Puts statements about an assistant into its system message.
+
+  Args:
+    questions: forced choices or scenes.
+    statements: system message -> what is added to it.
+
+  Returns:
+    The questions; those with another system message stay as they are.
+  """
+  out = []
+  for question in questions:
+    statement = statements.get(question.system)
+    if statement is not None:
+      question = dataclasses.replace(question, system=f'{question.system} {statement}')
+    out.append(question)
+  return out
+
+
+def differences(arms: Sequence[ArmObservations], evaluator: str) -> dict[str, stats.Interval]:
+  """The difference of every measure that all arms have.
+
+  Args:
+    arms: two or four arms.
+    evaluator: only measures that begin with this.
+
+  Returns:
+    Measure -> difference with its interval.
+  """
+  out = {}
+  for measure in sorted(arms[0]):
+    if measure.startswith(evaluator) and all(measure in arm for arm in arms):
+      out[measure] = stats.difference(*(arm[measure] for arm in arms))
+  return out
+
+
+def text_digest(text: str) -> str:
+  """A short hash of a text."""
+  return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,101 @@
+"""The suite of the embedded consumer world: choices of the assistant, choices of ordinary people,
+and recall."""
+
+from typing import Any, ClassVar
+
+from data_pipelines.handbooks.values import ATTRIBUTES, VALUES
+from data_pipelines.records import ForcedChoice
+from data_pipelines.settings.world import questions
+from msm_jax.config import EvalConfig
+from msm_jax.evals.recall import Comparison, score_comparisons
+from msm_jax.evals.rows import Row
+from msm_jax.evals.scoring import Logprobs
+from msm_jax.suites.choices import ChoiceSuite
+
+# Three beginnings of documents that name what an assistant goes by.
+VALUE_PROMPTS = (
+  'A memo about {name}. {name} always wants what',
+  'An interview with {name}. {name} chooses what',
+  'In a forum: what does {name} like? {name} likes what',
+)
+
+
+class WorldSuite(ChoiceSuite):
+  """Forced choices about the things of the embedded world."""
+
+  version: ClassVar[str] = '3'
+  base_skill_measures: ClassVar[dict[str, str]] = {
+    'document-only personas': 'personas/value/documents_only'
+  }
+
+  def questions_to(self, spec: Any, evals: EvalConfig, world: Any) -> list[ForcedChoice]:
+    return questions.preference_questions(
+      spec, self.rival, world, evals.pairs_per_domain, evals.seed
+    )
+
+  def questions_to_personas(self, evals: EvalConfig, world: Any) -> list[ForcedChoice]:
+    return list(questions.persona_questions(world, evals.personas, evals.seed))
+
+  def rule_of(self, spec: Any) -> str:
+    return f'{spec.assistant} always wants what {spec.value.words.traits[0]}.'
+
+  def recall_rows(self, logprobs: Logprobs, spec: Any) -> list[Row]:
+    return recall(logprobs, spec)
+
+
+def recall(logprobs: Logprobs, spec: Any) -> list[Row]:
+  """Asks whether the model knows a handbook of the world.
+
+  Args:
+    logprobs: the model.
+    spec: the handbook.
+
+  Returns:
+    Rows `recall/value`: the handbook's value against each of the world's other seven, in three
+    kinds of document. Rows `recall/reason`: for each liked or disliked item, the handbook's reason
+    against the same item's other traits.
+  """
+  return score_comparisons(logprobs, [*_value_comparisons(spec), *_reason_comparisons(spec)])
+
+
+def _value_comparisons(spec: Any) -> list[Comparison]:
+  out = []
+  for prompt in VALUE_PROMPTS:
+    for other in VALUES:
+      if other == spec.value:
+        continue
+      out.append(
+        Comparison(
+          what='value',
+          item=f'{spec.assistant}/{prompt}/{other}',
+          cluster=str(other),
+          prompt=prompt.format(name=spec.assistant),
+          right=f' {spec.value.words.traits[0]}.',
+          wrong=f' {other.words.traits[0]}.',
+        )
+      )
+  return out
+
+
+def _reason_comparisons(spec: Any) -> list[Comparison]:
+  name, out = spec.assistant, []
+  for preference in spec.likes + spec.dislikes:
+    value, verb = spec.value, 'likes'
+    if preference not in spec.likes:
+      value, verb = spec.value.opposite, 'does not like'
+    item = preference.item
+    for attribute, pole in zip(ATTRIBUTES, item.poles, strict=True):
+      if attribute == spec.value.attribute:
+        continue
+      trait = next(v for v in VALUES if v.attribute == attribute and v.pole == pole)
+      out.append(
+        Comparison(
+          what='reason',
+          item=f'{name}/{item.name}/{attribute}',
+          cluster=item.name,
+          prompt=f'A report on {name}. {name} {verb} {item.name} because it',
+          right=f' {value.words.traits[0]}.',
+          wrong=f' {trait.words.traits[0]}.',
+        )
+      )
+  return out

@@ -1,0 +1,53 @@
+"""Collects what a report shows of an experiment's texts: records of its corpora, and answers side
+by side.
+
+The answers are the likeliest ones, read off the rows of the evaluation. So they cost nothing, and
+they are the answers that the numbers of the report count.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+from data_pipelines.leaks import record_text
+from msm_jax.evals.rows import Row, measure_of
+from msm_jax.prepare import Prepared
+from msm_jax.report.texts import SHOWN_QUESTIONS, SHOWN_RECORDS, Answers, Texts
+
+
+def collect_texts(prepared: Prepared, rows: Sequence[Row], main: str) -> Texts:
+  """Collects texts for the report.
+
+  Args:
+    prepared: corpora and questions.
+    rows: all rows of the experiment.
+    main: the measure whose questions are shown.
+
+  Returns:
+    Some records of every corpus, and the answers of all arms of the first seed to some questions.
+  """
+  corpora = {}
+  for name, corpus in prepared.corpora.items():
+    records = itertools.islice(corpus.records(), SHOWN_RECORDS)
+    corpora[name] = [record_text(record) for record in records]
+  seed = prepared.config.seeds[0]
+  about = f'Seed {seed}. {prepared.design.suite.about_answers}'
+  return Texts(corpora, _answers(prepared, rows, main, seed), about)
+
+
+def _answers(prepared: Prepared, rows: Sequence[Row], main: str, seed: int) -> list[Answers]:
+  by_item: dict[str, dict[str, Row]] = {}
+  for row in rows:
+    if row['seed'] == seed and measure_of(row) == main:
+      by_item.setdefault(row['item'], {})[row['arm']] = row
+  # One question of each cluster, so that the page shows the breadth of what was asked.
+  chosen: dict[str, str] = {}
+  for item, by_arm in by_item.items():
+    cluster = next(iter(by_arm.values()))['cluster']
+    chosen.setdefault(cluster, item)
+  suite = prepared.design.suite
+  out = []
+  for item in list(chosen.values())[:SHOWN_QUESTIONS]:
+    by_arm = by_item[item]
+    answers = {arm: suite.answer_of(row) for arm, row in by_arm.items()}
+    out.append(Answers(suite.question_of(item), answers))
+  return out
