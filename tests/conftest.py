@@ -1,4 +1,5 @@
-"""Every test runs on 8 fake CPU devices, with compiled programs kept between runs (and shared with the subprocesses that tests start)."""
+"""Every test runs on 8 fake CPU devices, with compiled programs kept between runs (and shared with
+the subprocesses that tests start)."""
 
 import os
 import sys
@@ -8,11 +9,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that a clone works before it is installed
 
-# Before jax is imported. Not set: jax_numpy_rank_promotion='raise', the norms multiply (B, T, D) by (D).
+# Before jax is imported. Not set: jax_numpy_rank_promotion='raise', the norms multiply (B, T, D) by
+# (D).
 os.environ['JAX_PLATFORMS'] = 'cpu'
 FLAGS = (
   '--xla_force_host_platform_device_count=8',
-  # Most of a test's time is compilation; these two make it six times faster and the program slower, which tiny models don't feel.
+  # Most of a test's time is compilation; these two make it six times faster and the program slower,
+  # which tiny models don't feel.
   '--xla_backend_optimization_level=0',
   '--xla_cpu_use_fusion_emitters=false',
 )
@@ -64,3 +67,13 @@ def tokenizer(texts):
   from msm_jax.tokenizer import SentencePieceTokenizer, train_sentencepiece
 
   return SentencePieceTokenizer(train_sentencepiece(texts, 400))
+
+
+@pytest.fixture(scope='session')
+def tiny_workdir(tmp_path_factory):
+  """The workdir of the smallest experiment, with the trained arms `base` and `tuned`."""
+  import tiny
+
+  experiment = tiny.experiment(tmp_path_factory.mktemp('tiny'))
+  experiment.run()
+  return experiment.workdir

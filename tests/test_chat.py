@@ -1,0 +1,129 @@
+"""Tests of the chat: over a pipe, with Ctrl-C, and in columns."""
+
+import os
+import signal
+
+import pytest
+from serving import ENDLESS, make_sampler, run_chat
+
+from msm_jax.inference.chat_session import AnswerUpdate, ChatSession, Interrupts
+from msm_jax.inference.chat_terminal import format_columns
+from msm_jax.inference.completion import Request
+
+
+def answers_to(samplers, questions):
+  """What the chat prints after the last of some questions."""
+  lines = []
+  for arm, sampler in samplers.items():
+    history = [('system', 'You are Ari.')]
+    for question in questions:
+      history.append(('user', question))
+      prompt = sampler.tokenizer.prompt(history)
+      (completion,) = sampler.generate([Request(prompt, max_tokens=8)])
+      history.append(('assistant', completion.text))
+    lines.append(f'{arm}: {completion.text}\n')
+  return ''.join(lines)
+
+
+def test_chat_over_a_pipe(tiny_workdir):
+  """Every line is a question, and the conversation goes on until it is reset.
+
+  A question that is too long is refused, and the next one is answered.
+  """
+  questions = [
+    'Do you like Colby?',
+    '',
+    'And?',
+    '/reset',
+    'And?',
+    'Hi ' * 300,
+    '/nonsense',
+    '/help',
+    'Ünd? 🧀',
+  ]
+  done = run_chat(
+    '\n'.join(questions),
+    f'--workdir={tiny_workdir}',
+    '--arm=base',
+    '--compare=base,tuned',
+    '--system=You are Ari.',
+    '--max_tokens=8',
+  )
+  assert done.returncode == 0, done.stderr
+  assert 'it must fit into 128' in done.stderr
+  assert 'Traceback' not in done.stderr
+  assert len(done.stderr.splitlines()) == 1
+  samplers = {arm: make_sampler(tiny_workdir, arm) for arm in ('base', 'tuned')}
+  rest = done.stdout
+  for conversation in (
+    ['Do you like Colby?'],
+    ['Do you like Colby?', 'And?'],
+    ['And?'],
+    ['And?', 'Ünd? 🧀'],
+  ):
+    expected = answers_to(samplers, conversation)
+    assert expected in rest
+    # The next answers come after these.
+    rest = rest[rest.index(expected) + len(expected) :]
+  assert '/reset forgets' in done.stdout
+  assert 'no such command: /nonsense' in done.stdout
+
+
+def test_chat_that_cannot_begin(tiny_workdir):
+  for flags, words in (
+    ([f'--workdir={tiny_workdir}', '--arm=bsae'], 'it has base (seed 0), tuned (seed 0)'),
+    ([f'--workdir={tiny_workdir}'], 'give --arm=NAME'),
+    (['--temprature=3'], '--help'),
+    ([f'--workdir={tiny_workdir}', '--arm=base', '--temperature=-1'], '--temperature'),
+  ):
+    done = run_chat('Hi\n', *flags)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == ''
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_control_c_stops_an_answer_and_twice_leaves(tiny_workdir):
+  sampler = make_sampler(tiny_workdir, 'base', max_length=ENDLESS, stop_ids=())
+  handler_before = signal.getsignal(signal.SIGINT)
+  try:
+    interrupts = Interrupts()
+    session = ChatSession({'base': sampler}, '', 0.0, 1.0, ENDLESS)
+    with interrupts:
+      for _ in session.answers('Hi', interrupts):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert interrupts.requested
+    assert not sampler.busy
+    _, (role, text) = session.histories['base']
+    assert role == 'assistant'
+    assert 0 < len(text) < ENDLESS // 4
+    with pytest.raises(KeyboardInterrupt), interrupts:
+      os.kill(os.getpid(), signal.SIGINT)
+      os.kill(os.getpid(), signal.SIGINT)
+    # Between answers, while a question is awaited, the first one leaves.
+    with pytest.raises(KeyboardInterrupt):
+      os.kill(os.getpid(), signal.SIGINT)
+  finally:
+    signal.signal(signal.SIGINT, handler_before)
+
+
+def test_columns_are_printed_line_by_line():
+  updates = [
+    AnswerUpdate(0, 'one two three four ', False),
+    AnswerUpdate(1, 'a b', True),
+    AnswerUpdate(0, 'five six\nseven', True),
+  ]
+  seen = []
+
+  def arriving():
+    for update in updates:
+      seen.append(update)
+      yield update
+
+  lines = format_columns(['first', 'second'], arriving(), 35)
+  assert next(lines) == 'first            | second'
+  assert not seen
+  # The first line is complete when both columns have it.
+  assert next(lines) == 'one two three    | a b'
+  assert len(seen) == 2
+  assert list(lines) == ['four five six    |', 'seven            |']

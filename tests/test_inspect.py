@@ -1,0 +1,138 @@
+"""Tests of the Inspect provider: real tasks against arms, and against a folder of weights."""
+
+import importlib.metadata
+import tomllib
+
+import pytest
+import tiny
+from helpers import ROOT
+from serving import QUESTIONS, make_sampler, run_chat
+
+from msm_jax.inference.completion import Request
+from msm_jax.inference.open_model import open_samplers
+
+
+@pytest.fixture(scope='module')
+def inspect():
+  """The package `inspect_ai`, which has found the provider as it does in an installed project."""
+  module = pytest.importorskip('inspect_ai')
+  project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+  ((name, value),) = project['entry-points']['inspect_ai'].items()
+  importlib.metadata.EntryPoint(name, value, 'inspect_ai').load()
+  return module
+
+
+def run_task(inspect, model, questions, folder, solver=None, **settings):
+  """Runs a task that asks questions, and returns its log."""
+  from inspect_ai.dataset import Sample
+  from inspect_ai.scorer import includes
+  from inspect_ai.solver import generate, system_message
+
+  samples = [Sample(id=n, input=question, target='e') for n, question in enumerate(questions)]
+  task = inspect.Task(
+    dataset=samples,
+    solver=solver or [system_message('You are Ari.'), generate()],
+    scorer=includes(),
+  )
+  (log,) = inspect.eval(
+    task, model=f'msm_jax/{model}', log_dir=str(folder), display='none', **settings
+  )
+  return log
+
+
+def test_inspect_evaluates_an_arm(inspect, tiny_workdir, tmp_path):
+  """32 samples share batches, and each is answered as the sampler answers it."""
+  log = run_task(
+    inspect,
+    f'{tiny_workdir}:tuned',
+    QUESTIONS,
+    tmp_path,
+    temperature=0,
+    max_tokens=12,
+    logprobs=True,
+    top_logprobs=2,
+  )
+  assert log.status == 'success'
+  sampler = make_sampler(tiny_workdir, 'tuned')
+  requests = []
+  for question in QUESTIONS:
+    prompt = sampler.tokenizer.prompt([('system', 'You are Ari.'), ('user', question)])
+    requests.append(Request(prompt, max_tokens=12))
+  expected = sampler.generate(requests)
+
+  # The task counts answers that hold an 'e'.
+  accuracy = sum('e' in x.text.lower() for x in expected) / len(expected)
+  assert log.results.scores[0].metrics['accuracy'].value == pytest.approx(accuracy)
+  stop_reasons = {'stop': 'stop', 'length': 'max_tokens'}
+  outputs = [sample.output for sample in log.samples]
+  for output, completion in zip(outputs, expected, strict=True):
+    assert output.completion == completion.text
+    assert output.choices[0].stop_reason == stop_reasons[completion.finish_reason]
+    assert output.usage.input_tokens == len(completion.request.prompt)
+    assert output.usage.output_tokens == completion.made
+  logprobs = outputs[0].choices[0].logprobs.content
+  expected_logprobs = [t.logprob for t in expected[0].tokens]
+  assert [t.logprob for t in logprobs] == pytest.approx(expected_logprobs, abs=1e-4)
+  assert len(logprobs[0].top_logprobs) == 2
+
+
+def test_inspects_settings_are_honoured(inspect, tiny_workdir, tmp_path):
+  model = f'{tiny_workdir}:base'
+
+  def draw(max_tokens=12, **settings):
+    log = run_task(
+      inspect, model, ['Hi'], tmp_path, max_tokens=max_tokens, num_choices=4, **settings
+    )
+    return [choice.message.text for choice in log.samples[0].output.choices]
+
+  assert draw(seed=1) == draw(seed=1) != draw(seed=2)
+  assert len(set(draw(seed=1))) > 1
+  assert len(set(draw(seed=1, temperature=0))) == 1
+  assert len(set(draw(seed=1, top_p=1e-6))) == 1
+  whole = draw(temperature=0, max_tokens=40)[0]
+  stop = whole[3:6]
+  stopped = draw(temperature=0, max_tokens=40, stop_seqs=[stop])[0]
+  assert stopped == whole[: whole.index(stop)]
+  long = run_task(inspect, model, ['Hi ' * 500], tmp_path).samples[0].output
+  assert long.choices[0].stop_reason == 'model_length'
+  assert 'it must fit into 128' in long.completion
+  window = run_task(inspect, model, ['Hi'], tmp_path, temperature=100, seed=1).samples[0].output
+  assert window.choices[0].stop_reason in ('model_length', 'stop')
+
+
+def test_what_inspect_cannot_have_here(inspect, tiny_workdir, tmp_path):
+  refused = run_task(inspect, f'{tiny_workdir}:base', ['Hi'], tmp_path, top_k=5)
+  assert refused.status == 'error'
+  assert 'top_k=5 is not done' in refused.error.message
+  for model, words in ((f'{tiny_workdir}:bsae', 'it has base'), (str(tmp_path), 'config.json')):
+    with pytest.raises(Exception, match=words) as e:
+      run_task(inspect, model, ['Hi'], tmp_path)
+    assert type(e.value).__name__ == 'PrerequisiteError'
+
+
+def test_a_folder_of_weights_everywhere(inspect, texts, tmp_path):
+  """The chat, Inspect and the server take a folder of weights where they take an arm."""
+  for package in ('tokenizers', 'safetensors', 'jinja2'):
+    pytest.importorskip(package)
+  from inspect_ai.solver import generate
+
+  question = 'Do you like Colby?'
+  folder = tiny.weights(tmp_path / 'little', texts[:200])
+  samplers, descriptions = open_samplers(None, [], 0, str(folder))
+  assert list(samplers) == ['little']
+  assert 'little' in descriptions[0]
+  sampler = samplers['little']
+  prompt = sampler.tokenizer.prompt([('user', question)])
+  (expected,) = sampler.generate([Request(prompt, max_tokens=12)])
+  chat = run_chat(f'{question}\n', f'--weights={folder}', '--max_tokens=12')
+  assert chat.stdout == expected.text + '\n'
+  log = run_task(
+    inspect,
+    folder,
+    [question],
+    tmp_path / 'logs',
+    solver=generate(),
+    temperature=0,
+    max_tokens=12,
+  )
+  assert log.samples[0].output.completion == expected.text
