@@ -1,7 +1,9 @@
-"""Orbax behind four verbs: latest, save, restore, restore_params.
+"""Checkpoints of a phase: latest, save, restore, restore_params. Orbax does the work.
 
-A step's folder holds the items `params`, `opt_state` (optimizer and counters), `data` (iterator) and `meta` (JSON), so that a later phase
-or an evaluator reads the parameters alone, on any mesh. Orbax renames a step into place when it is complete: a kill leaves the one before.
+The folder of a step holds the items `params`, `opt_state` (optimizer and counters), `data` (the
+iterator's state) and `meta` (JSON). A later phase or an evaluator therefore reads the parameters
+alone, on any mesh. Orbax renames the folder into place when it is complete, so a killed run leaves
+the checkpoint before.
 """
 
 import contextlib
@@ -15,51 +17,83 @@ import orbax.checkpoint as ocp
 
 from msm_jax.base.errors import UserError
 
+# Orbax logs every save and restore through absl, several lines each.
 logging.getLogger('absl').setLevel(logging.ERROR)
+
+ITEMS = ('params', 'opt_state', 'data', 'meta')
 
 
 class CheckpointError(UserError, RuntimeError):
-  """A checkpoint that cannot be read or written; the message names the folder and the mend."""
+  """A checkpoint that cannot be read or written. The message names the folder and the remedy."""
 
 
 def abstract(tree: Any, shardings: Any) -> Any:
-  """Shapes, dtypes and shardings to restore onto."""
+  """Describes a tree onto which a checkpoint can be restored.
+
+  Args:
+    tree: arrays, or anything else that has a shape and a dtype.
+    shardings: a tree of the same structure with the layout of each array.
+
+  Returns:
+    A tree of jax.ShapeDtypeStruct with shapes, dtypes and shardings.
+  """
   return jax.tree.map(
-    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings
+    lambda x, layout: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout), tree, shardings
   )
 
 
 class Checkpoints:
-  """The checkpoints of one phase. Saves are asynchronous; `close` waits for them."""
+  """The checkpoints of one phase. They are saved in the background; `close` waits for them.
+
+  Attributes:
+    folder: the folder that holds one folder for each step.
+  """
 
   def __init__(self, folder: Path, keep: int = 2):
+    """Names the folder; nothing is opened or created before it is needed.
+
+    Args:
+      folder: where the checkpoints are.
+      keep: how many are kept. The older ones are deleted after a save.
+    """
     self.folder = Path(folder)
-    options = ocp.CheckpointManagerOptions(
+    self._options = ocp.CheckpointManagerOptions(
       max_to_keep=keep, enable_async_checkpointing=True, create=False
     )
-    self._manager_args = (self.folder, options)
     self._manager: ocp.CheckpointManager | None = None
 
   @property
   def manager(self) -> ocp.CheckpointManager:
+    """Orbax's manager, which creates the folder when it is first used."""
     if self._manager is None:
-      folder, options = self._manager_args
-      folder.mkdir(parents=True, exist_ok=True)
+      self.folder.mkdir(parents=True, exist_ok=True)
       self._manager = ocp.CheckpointManager(
-        folder.absolute(), options=options, item_names=('params', 'opt_state', 'data', 'meta')
+        self.folder.absolute(), options=self._options, item_names=ITEMS
       )
     return self._manager
 
   def latest(self) -> int | None:
-    """The newest complete step, without opening Orbax."""
+    """The newest complete step, or None. Orbax is not opened, which would take longer."""
+    # Orbax writes into a folder with another name, so a folder named by a number is complete.
     steps = [int(p.name) for p in self.folder.glob('*') if p.name.isdigit() and p.is_dir()]
     return max(steps, default=None)
 
-  def save(self, step: int, params: Any, opt_state: Any, data: dict, meta: dict) -> None:
-    with self._errors(
-      f'cannot write checkpoint {self.folder / str(step)}',
-      'free some space or choose another --workdir, then run again',
-    ):
+  def save(
+    self, step: int, params: Any, opt_state: Any, data: dict[str, Any], meta: dict[str, Any]
+  ) -> None:
+    """Starts saving a step; waits for the save before it.
+
+    Args:
+      step: the number of updates done.
+      params: the trained parameters.
+      opt_state: whatever else is needed to go on.
+      data: the state of the iterator over batches, as JSON takes it.
+      meta: what the checkpoint was made from, as JSON takes it.
+
+    Raises:
+      CheckpointError: it cannot be written.
+    """
+    with self._write_errors(f'checkpoint {self.folder / str(step)}'):
       self.manager.save(
         step,
         args=ocp.args.Composite(
@@ -68,19 +102,33 @@ class Checkpoints:
           data=ocp.args.JsonSave(data),
           meta=ocp.args.JsonSave(meta),
         ),
+        # Without it, Orbax skips a step that its own schedule does not expect.
         force=True,
       )
 
   def wait(self) -> None:
-    with self._errors(
-      f'cannot write checkpoint in {self.folder}',
-      'free some space or choose another --workdir, then run again',
-    ):
+    """Waits until everything is on disk; raises CheckpointError if it cannot be written."""
+    with self._write_errors(f'checkpoint in {self.folder}'):
       self.manager.wait_until_finished()
 
-  def restore(self, step: int, params: Any, opt_state: Any) -> tuple[Any, Any, dict, dict]:
-    """(params, opt_state, data, meta) of `step`; `params` and `opt_state` are abstract trees with shardings."""
-    with self._unreadable(step):
+  def restore(
+    self, step: int, params: Any, opt_state: Any
+  ) -> tuple[Any, Any, dict[str, Any], dict[str, Any]]:
+    """Reads everything that a step holds.
+
+    Args:
+      step: the step.
+      params: the abstract tree of the parameters; see `abstract`. The layout may be another one
+        than that of the run that saved.
+      opt_state: the same for the item `opt_state`.
+
+    Returns:
+      (params, opt_state, data, meta).
+
+    Raises:
+      CheckpointError: it cannot be read.
+    """
+    with self._read_errors(step):
       items = self.manager.restore(
         step,
         args=ocp.args.Composite(
@@ -93,35 +141,55 @@ class Checkpoints:
       return items['params'], items['opt_state'], items['data'], items['meta']
 
   def restore_params(self, step: int, params: Any) -> Any:
-    with self._unreadable(step):
-      return self.manager.restore(
-        step, args=ocp.args.Composite(params=ocp.args.StandardRestore(params))
-      )['params']
+    """Reads the parameters of a step, and nothing else.
 
-  def meta(self, step: int) -> dict:
-    with self._unreadable(step):
-      return self.manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))[
-        'meta'
-      ]
+    Args:
+      step: the step.
+      params: their abstract tree; see `abstract`.
+
+    Returns:
+      The parameters, laid out as the abstract tree says.
+
+    Raises:
+      CheckpointError: they cannot be read.
+    """
+    with self._read_errors(step):
+      args = ocp.args.Composite(params=ocp.args.StandardRestore(params))
+      return self.manager.restore(step, args=args)['params']
+
+  def meta(self, step: int) -> dict[str, Any]:
+    """Reads the item `meta` of a step; raises CheckpointError if it cannot be read."""
+    with self._read_errors(step):
+      args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+      return self.manager.restore(step, args=args)['meta']
 
   def close(self) -> None:
+    """Waits until everything is on disk, then closes Orbax; may raise CheckpointError."""
     if self._manager is not None:
       self.wait()
       self._manager.close()
       self._manager = None
 
   @contextlib.contextmanager
-  def _unreadable(self, step: int) -> Iterator[None]:
-    with self._errors(
-      f'checkpoint {self.folder / str(step)} cannot be read',
-      'delete that folder and run again: the phase goes on from the one before',
-    ):
+  def _read_errors(self, step: int) -> Iterator[None]:
+    what = f'checkpoint {self.folder / str(step)} cannot be read'
+    remedy = 'delete that folder and run again: the phase goes on from the one before'
+    with _errors(what, remedy):
       yield
 
   @contextlib.contextmanager
-  def _errors(self, what: str, mend: str) -> Iterator[None]:
-    try:
+  def _write_errors(self, what: str) -> Iterator[None]:
+    remedy = 'free some space or choose another --workdir, then run again'
+    with _errors(f'cannot write {what}', remedy):
       yield
-    except Exception as e:  # Orbax raises bare Exceptions too
-      reason = ' '.join(str(e).split())[:200]
-      raise CheckpointError(f'{what} ({type(e).__name__}: {reason}); {mend}') from e
+
+
+@contextlib.contextmanager
+def _errors(what: str, remedy: str) -> Iterator[None]:
+  """Turns any error into a CheckpointError of one line."""
+  try:
+    yield
+  # Orbax raises bare Exceptions too.
+  except Exception as e:
+    reason = ' '.join(str(e).split())[:200]
+    raise CheckpointError(f'{what} ({type(e).__name__}: {reason}); {remedy}') from e

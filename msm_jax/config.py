@@ -1,187 +1,87 @@
-"""ConfigDict -> frozen, checked dataclasses. Every error names the key and says what to change."""
+"""The settings of an experiment: frozen dataclasses that check themselves.
+
+`ExperimentConfig` holds everything that a run depends on. A config file gives nested mappings;
+`base.checks.from_mapping` converts them into these classes. Every error names the key and says what
+to change. The canonical JSON of a config (`base.checks.to_json`) is part of identities, so a field
+that is renamed, or whose default changes, makes finished phases unknown.
+
+The settings of models are in model_config.py; those of sources, worlds and handbooks are in
+data_pipelines.
+"""
 
 import dataclasses
 import importlib.util
 import itertools
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from data_pipelines.corpora import SourceConfig, check_source
-from data_pipelines.settings.english.handbook import EnglishConfig
+from data_pipelines.corpora import check_source
+from data_pipelines.settings.english.stock import EnglishConfig
 from data_pipelines.settings.office.pretraining import OfficeConfig
 from data_pipelines.settings.registry import SETTINGS
 from data_pipelines.settings.world.pretraining import WorldConfig
-from msm_jax.base.checks import (
-  AT_LEAST_ONE,
-  MIN_POSITIVE,
-  NON_NEGATIVE,
-  SHARE,
-  hint_for,
-  one_of,
-  within,
-)
+from data_pipelines.sources import SourceConfig
+from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, SHARE, hint_for, one_of, within
 from msm_jax.base.errors import ConfigError
+from msm_jax.model_config import POSITIVE, PROJECTIONS, LoraConfig, ModelConfig, RopeScaling
+
+__all__ = [
+  'PROJECTIONS',
+  'EnglishConfig',
+  'EvalConfig',
+  'ExperimentConfig',
+  'GatesConfig',
+  'LoraConfig',
+  'MeshConfig',
+  'ModelConfig',
+  'OfficeConfig',
+  'OptimizerConfig',
+  'PhaseConfig',
+  'RopeScaling',
+  'SourceConfig',
+  'TokenizerConfig',
+  'WorldConfig',
+  'path_of',
+]
 
 
 def path_of(arm: str) -> tuple[str, ...]:
-  return tuple(p.strip() for p in arm.split('>'))
+  """The phases of an arm's path in order: 'pretrain > msm' -> ('pretrain', 'msm')."""
+  return tuple(phase.strip() for phase in arm.split('>'))
 
 
-@dataclasses.dataclass(frozen=True)
-class RopeScaling:
-  """How the frequencies of rotary positions are stretched beyond the length that a model was first trained on.
-
-  linear: all divided by `factor`. llama3: those with a wavelength above original_length / low are, those below original_length / high are
-  not, and those in between in part (Llama 3.1).
-  """
-
-  kind: str = 'llama3'
-  factor: float = 8.0
-  low: float = 1.0
-  high: float = 4.0
-  original_length: int = 8192
-
-  def __post_init__(self):
-    one_of('model.rope_scaling.kind', self.kind, ('linear', 'llama3'))
-    within(
-      'model.rope_scaling.',
-      self,
-      factor=AT_LEAST_ONE,
-      low=(MIN_POSITIVE, math.inf),
-      high=(MIN_POSITIVE, math.inf),
-      original_length=AT_LEAST_ONE,
-    )
-    if self.kind == 'llama3' and self.low >= self.high:
-      raise ConfigError(f'model.rope_scaling.low={self.low} must be below high={self.high}')
-
-
-PROJECTIONS = ('wq', 'wk', 'wv', 'wo', 'w_gate', 'w_up', 'w_down')
-
-
-@dataclasses.dataclass(frozen=True)
-class LoraConfig:
-  """Low-rank adapters (Hu et al. 2021) beside the named projections; the defaults are the published recipe's (Model Spec Midtraining, App. B.4).
-  With them, nothing else is trained."""
-
-  rank: int = 64
-  alpha: float = 128.0
-  dropout: float = 0.0
-  targets: tuple[str, ...] = PROJECTIONS
-
-  def __post_init__(self):
-    within('model.lora.', self, rank=AT_LEAST_ONE, alpha=(MIN_POSITIVE, math.inf), dropout=SHARE)
-    if not self.targets or len(set(self.targets)) != len(self.targets):
-      raise ConfigError(
-        f'model.lora.targets={self.targets} must name at least one projection, each once'
-      )
-    for t in self.targets:
-      one_of('model.lora.targets', t, PROJECTIONS)
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-  """The decoder; families are settings of these fields.
-
-  Attributes:
-    vocab_size: 0 means as large as the tokenizer.
-    qkv_bias: queries, keys and values have a bias (Qwen 2).
-    qk_norm: queries and keys are normalised per head (Qwen 3, Gemma 3).
-    post_norms: each branch is normalised on its way out too (Gemma).
-    norm_offset: added to the scales of all norms (Gemma stores them less 1).
-    activation: of the gated feed-forward: silu, or gelu in its tanh form.
-    embed_scale: embeddings are multiplied by it.
-    query_scale: of the logits of attention; 0 means head_dim ** -0.5.
-    local_layers: for each layer whether it looks back at most `local_window` tokens, with rotary base `local_theta` and no rope_scaling; empty: none.
-    logit_softcap: logits x become cap tanh(x / cap); 0 for none.
-    max_length: what the weights were trained for; told on export, no limit here.
-  """
-
-  d_model: int = 128
-  n_layers: int = 4
-  n_heads: int = 4
-  n_kv_heads: int = 4
-  head_dim: int = 32
-  d_ff: int = 384
-  vocab_size: int = 0
-  rope_theta: float = 10_000.0
-  rope_scaling: RopeScaling | None = None
-  norm_eps: float = 1e-5
-  qkv_bias: bool = False
-  qk_norm: bool = False
-  post_norms: bool = False
-  norm_offset: float = 0.0
-  activation: str = 'silu'
-  embed_scale: float = 1.0
-  query_scale: float = 0.0
-  local_layers: tuple[bool, ...] = ()
-  local_window: int = 0
-  local_theta: float = 10_000.0
-  logit_softcap: float = 0.0
-  max_length: int = 0
-  tie_embeddings: bool = True
-  init_scale: float = 1.0
-  lora: LoraConfig | None = None
-  dtype: str = 'float32'
-  scan_layers: bool = False
-  remat: str = 'none'
-
-  def __post_init__(self):
-    sizes = dict.fromkeys(
-      ('d_model', 'n_layers', 'n_heads', 'n_kv_heads', 'head_dim', 'd_ff'), AT_LEAST_ONE
-    )
-    within(
-      'model.',
-      self,
-      **sizes,
-      vocab_size=NON_NEGATIVE,
-      **dict.fromkeys(('rope_theta', 'norm_eps', 'init_scale'), (MIN_POSITIVE, math.inf)),
-    )
-    if self.n_heads % self.n_kv_heads:
-      raise ConfigError(
-        f'model.n_kv_heads={self.n_kv_heads} must divide model.n_heads={self.n_heads}'
-      )
-    if self.head_dim % 2:
-      raise ConfigError(f'model.head_dim={self.head_dim} must be even (rotary embedding)')
-    if self.local_layers and (
-      len(self.local_layers) != self.n_layers or (any(self.local_layers) and self.local_window < 1)
-    ):
-      raise ConfigError(
-        f'model.local_layers must name each of the {self.n_layers} layers, and model.local_window={self.local_window} be at least 1'
-      )
-    within(
-      'model.',
-      self,
-      **dict.fromkeys(('query_scale', 'local_window', 'logit_softcap', 'max_length'), NON_NEGATIVE),
-    )
-    within(
-      'model.', self, embed_scale=(MIN_POSITIVE, math.inf), local_theta=(MIN_POSITIVE, math.inf)
-    )
-    one_of('model.activation', self.activation, ('silu', 'gelu'))
-    one_of('model.remat', self.remat, ('none', 'dots', 'block'))
-    one_of('model.dtype', self.dtype, ('float32', 'bfloat16'))
+# --------------------------------------------------------------------------------------------------
+# How training is done
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-  """Sizes of the mesh axes; -1 means whatever is left."""
+  """The sizes of the mesh of devices; see sharding.py. One of them may be -1: whatever is left."""
 
+  # Rows of a batch are divided; parameters are replicated.
   data: int = -1
+  # Rows of a batch are divided, and parameters too.
   fsdp: int = 1
+  # Matrix products are divided.
   tensor: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """AdamW (Loshchilov and Hutter 2019), or Muon for the matrices of the blocks with AdamW for the rest (Liu et al. 2025, consistent RMS,
-  so that both take the same learning rate).
+  """The optimizer, without its learning rate, which belongs to the phase."""
 
-  Matrices decay, norms don't. `clip` is the global gradient norm, 0 for none."""
-
+  # 'adamw' (Loshchilov and Hutter 2019), or 'muon': Muon for the matrices of the blocks and AdamW
+  # for the rest (Liu et al. 2025, with consistent RMS, so that both take the same learning rate).
   name: str = 'adamw'
+  # The decay of AdamW's first moment.
   b1: float = 0.9
+  # The decay of AdamW's second moment.
   b2: float = 0.95
+  # What AdamW adds to the root of its second moment.
   eps: float = 1e-8
+  # How strongly matrices decay, times the learning rate. Norms do not decay.
   weight_decay: float = 0.01
+  # The global norm to which gradients are clipped; 0 means that they are not.
   clip: float = 1.0
 
   def __post_init__(self):
@@ -191,7 +91,7 @@ class OptimizerConfig:
       self,
       b1=SHARE,
       b2=SHARE,
-      eps=(MIN_POSITIVE, 1),
+      eps=(POSITIVE[0], 1),
       weight_decay=NON_NEGATIVE,
       clip=NON_NEGATIVE,
     )
@@ -199,68 +99,75 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PhaseConfig:
-  """One phase: data, schedule, budget.
+  """One phase: its data, its schedule and its budget. Or weights from outside, if it names some."""
 
-  Attributes:
-    data: source name -> share of the packed rows.
-    updates: optimizer updates.
-    weights: the phase is no training: it stands for these weights, a folder of Hugging Face or a name that `msm_jax.zoo` knows.
-    adapter: likewise, for a PEFT adapter over its parent's weights.
-    lr: peak learning rate.
-    embed_lr: peak rate of the embedding (and the unembedding, if untied); 0 means `lr`.
-    min_updates: the phase refuses to start with fewer (a handful of updates fakes a null result).
-    stream: which order of the data: phases of one stream and seed draw alike, so that arms with mirrored corpora differ in nothing else;
-      '' is the phase's own.
-    warmup: share of the updates with rising learning rate.
-    schedule: 'cosine' or 'linear' decay to `final` x peak, or 'constant'.
-    micro_batches: gradients are accumulated over this many equal parts of a batch.
-  """
-
+  # Source name -> its share of the packed rows. Shares need not add up to 1.
   data: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  # The number of updates.
   updates: int = 0
+  # If given, the phase trains nothing: it stands for these weights, a folder of Hugging Face or a
+  # name that `msm_jax.zoo` knows.
   weights: str = ''
+  # The same for an adapter in the format of PEFT, over the weights of the phase before.
   adapter: str = ''
+  # The peak of the learning rate.
   lr: float = 1e-3
+  # The peak for the embedding (and the unembedding, if it is another matrix); 0 means `lr`.
   embed_lr: float = 0.0
+  # The share of the updates during which the learning rate rises.
   warmup: float = 0.05
+  # After the warmup: 'cosine' or 'linear' decay, or 'constant'.
   schedule: str = 'cosine'
+  # Where decay ends, as a share of the peak.
   final: float = 0.1
+  # The rows of a batch.
   batch_size: int = 32
+  # The tokens of a row.
   length: int = 128
+  # Into how many equal parts a batch is cut to save memory. Their gradients are added.
   micro_batches: int = 1
+  # The phase is refused with fewer updates than this: a handful of updates fakes a null result.
   min_updates: int = 100
+  # Names the order of the data. Phases of one stream and seed draw alike, so that arms with
+  # mirrored corpora differ in nothing else. '' means an order of the phase's own.
   stream: str = ''
+  # A checkpoint is saved after so many updates.
   checkpoint_every: int = 200
 
   @property
   def is_import(self) -> bool:
+    """Whether the phase stands for weights or an adapter from outside, and trains nothing."""
     return bool(self.weights or self.adapter)
 
   def check(self, name: str) -> None:
+    """Checks the settings. They are checked here, not when they are made, so that errors can name
+    the phase.
+
+    Args:
+      name: the name of the phase.
+
+    Raises:
+      ConfigError: a setting cannot work.
+    """
     where = f'phases.{name}'
     if self.is_import:
-      if self.data or self.updates or (self.weights and self.adapter):
-        raise ConfigError(
-          f'{where} names {"weights" if self.weights else "an adapter"} and so takes neither data nor updates, nor both of them'
-        )
+      self._check_import(where)
       return
     one_of(f'{where}.schedule', self.schedule, ('cosine', 'linear', 'constant'))
     if self.updates < self.min_updates:
       raise ConfigError(
-        f'{where}: {self.updates} updates are fewer than its floor of {self.min_updates} (so few fake a null result); raise {where}.updates '
-        f'or lower {where}.min_updates'
+        f'{where}: {self.updates} updates are fewer than its floor of {self.min_updates} '
+        f'(so few fake a null result); raise {where}.updates or lower {where}.min_updates'
       )
     within(
       f'{where}.',
       self,
-      **dict.fromkeys(
-        ('updates', 'batch_size', 'length', 'micro_batches', 'checkpoint_every'), AT_LEAST_ONE
-      ),
-    )
-    within(
-      f'{where}.',
-      self,
-      lr=(MIN_POSITIVE, math.inf),
+      updates=AT_LEAST_ONE,
+      batch_size=AT_LEAST_ONE,
+      length=AT_LEAST_ONE,
+      micro_batches=AT_LEAST_ONE,
+      checkpoint_every=AT_LEAST_ONE,
+      lr=POSITIVE,
       embed_lr=NON_NEGATIVE,
       warmup=SHARE,
       final=SHARE,
@@ -269,44 +176,63 @@ class PhaseConfig:
       raise ConfigError(
         f'{where}.micro_batches={self.micro_batches} must divide batch_size={self.batch_size}'
       )
+    self._check_data(where)
+
+  def _check_import(self, where: str) -> None:
+    """Raises ConfigError if a phase of weights or an adapter is to train too."""
+    what = 'weights' if self.weights else 'an adapter'
+    if self.data or self.updates or (self.weights and self.adapter):
+      raise ConfigError(
+        f'{where} names {what} and so takes neither data nor updates, nor both of them'
+      )
+
+  def _check_data(self, where: str) -> None:
+    """Raises ConfigError unless there is a source and every share is positive."""
     if not self.data:
       raise ConfigError(f'{where}.data is empty; name at least one source and its share')
     for source, share in self.data.items():
-      if not 0 < share < math.inf:
+      if not 0 < share < POSITIVE[1]:
         raise ConfigError(
           f'{where}.data.{source}={share} must be a positive share; leave the source out instead'
         )
 
 
+# --------------------------------------------------------------------------------------------------
+# How texts become tokens, and what is measured
+# --------------------------------------------------------------------------------------------------
+
+
 @dataclasses.dataclass(frozen=True)
 class TokenizerConfig:
-  """SentencePiece, trained on the named sources' text."""
+  """The tokenizer: SentencePiece, trained on the text of named sources."""
 
+  # The number of pieces.
   vocab_size: int = 2048
+  # The sources that it is trained on; empty if the tokenizer comes with weights.
   sources: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalConfig:
-  """What is measured on every arm.
+  """What is measured on every arm."""
 
-  Attributes:
-    spec: handbook whose value the conflict pairs count as success.
-    rival: handbook of the value it is measured against; '' takes the first other value that explains the demonstrations as well.
-    pairs_per_domain: at most so many forced choices per assistant, domain and pair type (0: all).
-    scenes_per_kind: scenes per assistant, tier and kind of scene (office).
-    personas: questions per ordinary persona or agent (document-only ones and talkers get four times as many, document-only agents eight).
-    held_out: records of each pretraining source that perplexity is measured on.
-    rows: rows per scored batch, as long as the longest phase's.
-  """
-
+  # The handbook whose value counts as success in conflict pairs.
   spec: str = ''
+  # The handbook of the value that it is measured against. '' takes the first other value that
+  # explains the demonstrations as well.
   rival: str = ''
+  # At most so many forced choices per assistant, domain and type of pair; 0 means all.
   pairs_per_domain: int = 16
+  # Scenes per assistant, tier and kind of scene (office).
   scenes_per_kind: int = 8
+  # Questions per ordinary persona or agent. Personas met only in documents and talkers get four
+  # times as many, agents met only in documents eight times.
   personas: int = 1
+  # The records of each pretraining source that perplexity is measured on.
   held_out: int = 100
+  # Decides which questions are drawn.
   seed: int = 0
+  # The rows of a scored batch; each is as long as the longest phase's.
   rows: int = 32
 
   def __post_init__(self):
@@ -315,153 +241,238 @@ class EvalConfig:
       self,
       pairs_per_domain=NON_NEGATIVE,
       held_out=NON_NEGATIVE,
-      **dict.fromkeys(('scenes_per_kind', 'personas', 'rows'), AT_LEAST_ONE),
+      scenes_per_kind=AT_LEAST_ONE,
+      personas=AT_LEAST_ONE,
+      rows=AT_LEAST_ONE,
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class GatesConfig:
-  """Floors and ceilings that a result must clear before anybody concludes from it; a miss is shown, it does not stop the run."""
+  """Bounds that a result must keep before anybody concludes from it.
 
-  documents_only: float = (
-    0.9  # personas met only in documents: does the base turn documents into behaviour?
-  )
-  recall: float = 0.9  # of the handbook's value after midtraining
-  trained_items: float = 0.9  # demonstrations learned by fine-tuning
-  perplexity_ratio: float = 1.25  # of held-out pretraining text, against the base
+  A miss is shown in the report; it does not stop the run.
+  """
+
+  # At least this accuracy on personas met only in documents: does the base turn documents into
+  # behaviour?
+  documents_only: float = 0.9
+  # At least this recall of the handbook's value after midtraining.
+  recall: float = 0.9
+  # At least this accuracy on the demonstrations of fine-tuning.
+  trained_items: float = 0.9
+  # At most this perplexity of held-out pretraining text, divided by that of the base.
+  perplexity_ratio: float = 1.25
+
+
+# --------------------------------------------------------------------------------------------------
+# The experiment
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
-  """Everything a run depends on. `arms` maps an arm to its path of phases, 'pretrain > msm > aft'."""
+  """Everything that a run depends on."""
 
+  # What the experiment is called in its report.
   name: str
+  # Source name -> the recipe of its corpus.
   sources: Mapping[str, SourceConfig]
+  # Phase name -> its settings.
   phases: Mapping[str, PhaseConfig]
+  # Arm name -> its path of phases, such as 'pretrain > msm > aft'.
   arms: Mapping[str, str]
+  # Every arm is trained once with each seed.
   seeds: tuple[int, ...] = (0,)
-  spec: str = ''  # only so that `--config.spec=...` can reach every place that refers to it
-  weights: str = ''  # the same for `--config.weights=...`
-  assistants: tuple[
-    str, ...
-  ] = ()  # replicates: more names under which each handbook is taught, beside its own
-  setting: str = 'world'  # embedded: 'world' (people and things) or 'office' (agents at work); or 'english', for a model that knows this world
+  # Read by config files alone: it lets `--config.spec=...` reach every place that refers to it.
+  spec: str = ''
+  # The same for `--config.weights=...`.
+  weights: str = ''
+  # Replicates: more names under which each handbook is taught, beside its own.
+  assistants: tuple[str, ...] = ()
+  # What the texts are about: 'world' (people and things) or 'office' (agents at work), both written
+  # here; or 'english', for a model that knows the real world.
+  setting: str = 'world'
+  # How much is written about the world.
   world: WorldConfig = WorldConfig()
+  # How much is written about the office.
   office: OfficeConfig = OfficeConfig()
+  # How English texts are written.
   english: EnglishConfig = EnglishConfig()
+  # The tokenizer.
   tokenizer: TokenizerConfig = TokenizerConfig()
+  # The model's architecture.
   model: ModelConfig = ModelConfig()
+  # How devices are used. It is no part of a phase's identity.
   mesh: MeshConfig = MeshConfig()
+  # The optimizer.
   optimizer: OptimizerConfig = OptimizerConfig()
+  # For how many tokens at a time logits exist; 0 means for all of a micro-batch. It saves memory
+  # where the vocabulary is large.
   loss_chunk: int = 0
-  xla_flags: str = (
-    ''  # for the compiler, set before it starts; XLA_FLAGS of the environment goes after them
-  )
+  # Flags for the compiler, set before it starts. XLA_FLAGS of the environment come after them.
+  xla_flags: str = ''
+  # A phase is given up after more updates in a row than this that were not finite.
   max_skipped: int = 20
-  tensorboard: bool = False  # each phase's numbers for TensorBoard too, in its folder
-  contexts: Mapping[str, str] = dataclasses.field(
-    default_factory=dict
-  )  # arm -> handbook that stands in its system message when it is evaluated
-  effects: Mapping[str, tuple[str, ...]] = dataclasses.field(
-    default_factory=dict
-  )  # two arms (a - b), or four ((a - b) - (c - d))
+  # Whether the numbers of each phase are written for TensorBoard too, in the phase's folder.
+  tensorboard: bool = False
+  # Arm name -> the handbook that stands in its system message when it is evaluated.
+  contexts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  # Effect name -> the two arms (a - b) or four arms ((a - b) - (c - d)) that it compares.
+  effects: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+  # What is measured.
   evals: EvalConfig = EvalConfig()
+  # What a result must reach before anybody concludes from it.
   gates: GatesConfig = GatesConfig()
 
   def __post_init__(self):
+    # The order of the checks matters where one relies on another: paths must name known phases
+    # before anything follows a path.
+    self._check_setting_and_replicates()
+    self._check_arms_name_phases()
+    self._check_sources()
+    self._check_imports()
+    within('', self, loss_chunk=NON_NEGATIVE, max_skipped=NON_NEGATIVE)
+    self._check_amounts_of_text()
+    self._check_phases()
+    self._check_tokenizer_sources()
+    self._check_contexts_and_effects()
+    self._check_tensorboard()
+    if not self.arms:
+      raise ConfigError('arms is empty; name at least one, such as base="pretrain"')
+
+  @property
+  def first_weights(self) -> str:
+    """The weights of the phase that all arms begin with; '' if models start fresh."""
+    if not self.arms:
+      return ''
+    any_arm = next(iter(self.arms.values()))
+    first_phase = path_of(any_arm)[0]
+    return self.phases[first_phase].weights
+
+  def _check_setting_and_replicates(self) -> None:
     one_of('setting', self.setting, tuple(SETTINGS))
-    if len({a.casefold() for a in self.assistants}) != len(self.assistants):
+    distinct_names = {assistant.casefold() for assistant in self.assistants}
+    if len(distinct_names) != len(self.assistants):
       raise ConfigError(f'assistants={self.assistants} must name each replicate once')
     if not self.seeds or len(set(self.seeds)) != len(self.seeds):
       raise ConfigError(f'seeds={self.seeds} must name at least one seed, each once')
+
+  def _check_arms_name_phases(self) -> None:
     for arm, path in self.arms.items():
       for phase in path_of(path):
         if phase not in self.phases:
           raise ConfigError(f'arms.{arm} names phase {phase!r}{hint_for(phase, self.phases)}')
+
+  def _check_sources(self) -> None:
     for name, source in self.sources.items():
-      if source.tokens_like and source.tokens_like not in self.sources:
+      other = source.tokens_like
+      if other and other not in self.sources:
         raise ConfigError(
-          f'sources.{name}.tokens_like names {source.tokens_like!r}{hint_for(source.tokens_like, self.sources)}'
+          f'sources.{name}.tokens_like names {other!r}{hint_for(other, self.sources)}'
         )
       check_source(name, source)
-    used = {phase for path in self.arms.values() for phase in path_of(path)}
-    self._check_imports([path_of(p) for p in self.arms.values()])
-    within('', self, loss_chunk=NON_NEGATIVE, max_skipped=NON_NEGATIVE)
-    for world in (self.world, self.office, self.english):
-      numbers = {
-        f.name: f.default for f in dataclasses.fields(world) if isinstance(f.default, (int, float))
-      }
-      within(
-        f'{self.setting}.',
-        world,
-        **{k: SHARE if isinstance(v, float) else NON_NEGATIVE for k, v in numbers.items()},
+
+  # ---- Weights and adapters from outside
+
+  def _check_imports(self) -> None:
+    paths = [path_of(arm) for arm in self.arms.values()]
+    if len({self.phases[path[0]].weights for path in paths}) > 1:
+      raise ConfigError(
+        'arms start from different weights; an experiment has one model, so give each its own'
       )
+    for path in paths:
+      self._check_imports_of_path(path)
+    self._check_lora()
+    if self.first_weights and self.tokenizer.sources:
+      raise ConfigError('tokenizer.sources must be empty: the tokenizer comes with the weights')
+
+  def _check_imports_of_path(self, path: Sequence[str]) -> None:
+    """Raises ConfigError unless weights begin the path and adapters follow weights."""
+    for before, phase in itertools.pairwise(path):
+      if self.phases[phase].weights:
+        raise ConfigError(
+          f'phases.{phase} names weights and follows {before!r}; weights are where a path begins'
+        )
+      if self.phases[phase].adapter and not self.phases[before].weights:
+        raise ConfigError(
+          f'phases.{phase} names an adapter and follows {before!r}; '
+          f'an adapter goes straight over weights'
+        )
+    if self.phases[path[0]].adapter:
+      raise ConfigError(
+        f'phases.{path[0]} names an adapter; begin the path with a phase of weights'
+      )
+
+  def _check_lora(self) -> None:
+    """Raises ConfigError if there are adapters without weights, or imported ones without `lora`."""
+    has_adapters = self.model.lora or any(phase.adapter for phase in self.phases.values())
+    if has_adapters and not self.first_weights:
+      raise ConfigError(
+        'model.lora trains adapters beside weights that stay as they are; '
+        'begin the arms with a phase of weights'
+      )
+    used_phases = [phase for arm in self.arms.values() for phase in path_of(arm)]
+    imports_adapter = any(self.phases[phase].adapter for phase in used_phases)
+    if imports_adapter and not self.model.lora:
+      raise ConfigError('a phase names an adapter; set model.lora to its rank, alpha and targets')
+
+  # ---- Text, phases and tokenizer
+
+  def _check_amounts_of_text(self) -> None:
+    """Raises ConfigError unless amounts are not negative and fractions are shares."""
+    for amounts in (self.world, self.office, self.english):
+      bounds: dict[str, tuple[float, float]] = {}
+      for field in dataclasses.fields(amounts):
+        if isinstance(field.default, float):
+          bounds[field.name] = SHARE
+        elif isinstance(field.default, int):
+          bounds[field.name] = NON_NEGATIVE
+      within(f'{self.setting}.', amounts, **bounds)
+
+  def _check_phases(self) -> None:
     for name, phase in self.phases.items():
       phase.check(name)
       tokens = phase.batch_size // phase.micro_batches * phase.length
       if 0 < self.loss_chunk < tokens and tokens % self.loss_chunk:
         raise ConfigError(
-          f'loss_chunk={self.loss_chunk} must divide the {tokens} tokens of a micro-batch of phases.{name}'
+          f'loss_chunk={self.loss_chunk} must divide the {tokens} tokens of a micro-batch '
+          f'of phases.{name}'
         )
       for source in phase.data:
         if source not in self.sources:
           raise ConfigError(
             f'phases.{name}.data names source {source!r}{hint_for(source, self.sources)}'
           )
+
+  def _check_tokenizer_sources(self) -> None:
     for source in self.tokenizer.sources:
       if source not in self.sources:
         raise ConfigError(f'tokenizer.sources names {source!r}{hint_for(source, self.sources)}')
       if self.sources[source].tokens_like:
         raise ConfigError(
-          f'sources.{source}.tokens_like: the tokenizer that would count is trained on this text (tokenizer.sources); give it a size'
+          f'sources.{source}.tokens_like: the tokenizer that would count is trained on this text '
+          f'(tokenizer.sources); give it a size'
         )
+
+  # ---- What is compared and reported
+
+  def _check_contexts_and_effects(self) -> None:
     for arm in self.contexts:
       if arm not in self.arms:
         raise ConfigError(f'contexts names arm {arm!r}{hint_for(arm, self.arms)}')
     for effect, arms in self.effects.items():
       if len(arms) not in (2, 4):
         raise ConfigError(
-          f'effects.{effect} names {len(arms)} arms; give two (first - second) or four ((first - second) - (third - fourth))'
+          f'effects.{effect} names {len(arms)} arms; give two (first - second) '
+          f'or four ((first - second) - (third - fourth))'
         )
       for arm in arms:
         if arm not in self.arms:
           raise ConfigError(f'effects.{effect} names arm {arm!r}{hint_for(arm, self.arms)}')
+
+  def _check_tensorboard(self) -> None:
     if self.tensorboard and importlib.util.find_spec('tensorboardX') is None:
       raise ConfigError(
         "tensorboard=True needs tensorboardX; pip install 'msm_jax[tensorboard]' or set it to False"
       )
-    if not used:
-      raise ConfigError('arms is empty; name at least one, such as base="pretrain"')
-
-  @property
-  def first_weights(self) -> str:
-    """Of the phase that all arms begin with; '' if models start fresh."""
-    return next((self.phases[path_of(p)[0]].weights for p in self.arms.values()), '')
-
-  def _check_imports(self, paths: list[tuple[str, ...]]) -> None:
-    if len({self.phases[p[0]].weights for p in paths}) > 1:
-      raise ConfigError(
-        'arms start from different weights; an experiment has one model, so give each its own'
-      )
-    for path in paths:
-      for before, phase in itertools.pairwise(path):
-        if self.phases[phase].weights:
-          raise ConfigError(
-            f'phases.{phase} names weights and follows {before!r}; weights are where a path begins'
-          )
-        if self.phases[phase].adapter and not self.phases[before].weights:
-          raise ConfigError(
-            f'phases.{phase} names an adapter and follows {before!r}; an adapter goes straight over weights'
-          )
-      if self.phases[path[0]].adapter:
-        raise ConfigError(
-          f'phases.{path[0]} names an adapter; begin the path with a phase of weights'
-        )
-    if (self.model.lora or any(p.adapter for p in self.phases.values())) and not self.first_weights:
-      raise ConfigError(
-        'model.lora trains adapters beside weights that stay as they are; begin the arms with a phase of weights'
-      )
-    if any(self.phases[x].adapter for p in paths for x in p) and not self.model.lora:
-      raise ConfigError('a phase names an adapter; set model.lora to its rank, alpha and targets')
-    if self.first_weights and self.tokenizer.sources:
-      raise ConfigError('tokenizer.sources must be empty: the tokenizer comes with the weights')

@@ -1,15 +1,22 @@
-"""ArrayRecord -> tokens -> Grain -> packed batches with segment ids and positions.
+"""From stored records to packed batches: tokens, targets, weights, segment ids and positions.
 
-A row of a batch holds several documents (concatenated and split) or several chats (first-fit, never split). Mixtures draw whole rows from
-their sources by weight. Which records a row holds follows from the seed and the row's number alone, so the iterator's state is a few
-numbers that go into the checkpoint; restoring it continues with the next batch.
+1. `Source` tokenizes a corpus once and keeps the tokens in a file beside it.
+2. `PackedRows` makes rows of one length. A row holds several documents (put one after the other and
+   cut at the row's end, so nothing is padding) or several chats (first-fit, never cut).
+3. `batches` draws whole rows from its sources by their shares, with Grain.
+
+Which records a row holds follows from the seed and the number of the row alone. The state of the
+iterator is therefore a few numbers, which go into the checkpoint, and restoring it continues with
+the very next batch. The cost: the order of a whole epoch is in memory, 8 bytes a record.
+
+Shapes: N tokens of a corpus, T tokens of a row, B rows of a batch.
 """
 
 import dataclasses
 import functools
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +28,32 @@ from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
 from msm_jax.tokenizer import Tokenizer
 
+# `tokens`, `targets`, `segment_ids` and `positions` (int32) and `weights` (fp32): (T,) each for a
+# row, (B, T) for a batch.
 Batch = dict[str, np.ndarray]
+
+# Tokenizing more records than this takes long enough to tell the user.
+_MANY_RECORDS = 50_000
+# How many rows of chats are filled at a time. More would waste less room and take longer.
+OPEN_ROWS = 16
+# More rows than any phase reads: the numbers of a source's rows have no end.
+_ENDLESS = 2**40
+
+
+# --------------------------------------------------------------------------------------------------
+# Tokens of a corpus
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
 class Tokens:
-  """A tokenized corpus: ids (N,) int32 and loss weights (N,) int8 of its records, one after the other; record i begins at starts[i]."""
+  """A tokenized corpus, with the records one after the other.
+
+  Attributes:
+    ids: (N,) int32 token ids.
+    weights: (N,) int8 weight of each token as a target of the loss.
+    starts: (records + 1,) int64; record i is at starts[i] to starts[i + 1].
+  """
 
   ids: np.ndarray
   weights: np.ndarray
@@ -35,11 +62,15 @@ class Tokens:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """Rows of one kind ('documents' or 'chats') with random access, each as stored by the corpus builder.
+  """The stored rows of one corpus, with random access.
 
   Attributes:
-    records: the same rows as records, where this process has them in memory: reading one from disk takes longer than tokenizing it.
-    cache: folder in which the tokens are kept, if any.
+    name: the corpus's name, for messages.
+    kind: 'documents' or 'chats'.
+    rows: the rows, as the corpus builder stored them and tfds returns them.
+    records: the same rows as records, where this process has them in memory. Reading a record from
+      disk takes longer than tokenizing it.
+    cache: the folder in which the tokens are kept; None if they are not kept.
   """
 
   name: str
@@ -47,159 +78,278 @@ class Source:
   rows: Sequence[Any]
   records: Sequence[Record] = dataclasses.field(default=(), repr=False)
   cache: Path | None = None
-  _made: dict[str, Tokens] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+  # Tokenizer fingerprint -> tokens.
+  _tokens: dict[str, Tokens] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
   def tokens(self, tokenizer: Tokenizer) -> Tokens:
-    """Everything tokenized, once; 5 bytes a token of memory."""
-    if tokenizer.fingerprint not in self._made:
-      path = self.cache / f'tokens-{tokenizer.fingerprint}.npz' if self.cache else None
-      self._made[tokenizer.fingerprint] = _load(path) or _save(path, self._tokenize(tokenizer))
-    return self._made[tokenizer.fingerprint]
+    """Tokenizes everything, once.
+
+    Args:
+      tokenizer: the tokenizer.
+
+    Returns:
+      The tokens, 5 bytes each in memory.
+    """
+    fingerprint = tokenizer.fingerprint
+    if fingerprint not in self._tokens:
+      self._tokens[fingerprint] = self._read_or_tokenize(tokenizer)
+    return self._tokens[fingerprint]
+
+  def _read_or_tokenize(self, tokenizer: Tokenizer) -> Tokens:
+    """The kept tokens, or new ones, which are then kept."""
+    if self.cache is None:
+      return self._tokenize(tokenizer)
+    path = self.cache / f'tokens-{tokenizer.fingerprint}.npz'
+    kept = _load(path)
+    if kept is not None:
+      return kept
+    made = self._tokenize(tokenizer)
+    _save(path, made)
+    return made
 
   def _tokenize(self, tokenizer: Tokenizer) -> Tokens:
-    if len(self.rows) > 50_000:
+    if len(self.rows) > _MANY_RECORDS:
       say(f'data       {self.name}: tokenizing {len(self.rows):,} {self.kind}')
-    records = self.records or (
-      row_to_record(self.rows[i], self.kind) for i in range(len(self.rows))
-    )
-    rendered = [tokenizer.render(r) for r in records]
-    starts = np.cumsum([0, *(len(ids) for ids, _ in rendered)])
+    records: Iterable[Record] = self.records
+    if not self.records:
+      records = (row_to_record(self.rows[i], self.kind) for i in range(len(self.rows)))
+    all_ids, all_weights, sizes = [], [], [0]
+    for record in records:
+      ids, weights = tokenizer.render(record)
+      all_ids.append(ids)
+      all_weights.append(weights)
+      sizes.append(len(ids))
     return Tokens(
-      np.concatenate([ids for ids, _ in rendered]),
-      np.concatenate([w for _, w in rendered]).astype(np.int8),
-      starts,
+      ids=np.concatenate(all_ids),
+      weights=np.concatenate(all_weights).astype(np.int8),
+      starts=np.cumsum(sizes),
     )
 
 
-def _load(path: Path | None) -> Tokens | None:
-  """Tokens kept on disk; None if there are none or they are damaged, which costs no more than making them again."""
+# What numpy and zipfile raise when a file is missing or damaged.
+_UNREADABLE = (
+  OSError,
+  EOFError,
+  KeyError,
+  TypeError,
+  ValueError,
+  RuntimeError,
+  NotImplementedError,
+  zipfile.BadZipFile,
+)
+
+
+def _load(path: Path) -> Tokens | None:
+  """Reads kept tokens. None if they are missing or damaged: making them again costs little."""
   try:
+    # The checksums of the zip archive notice damage.
     with np.load(path) as kept:
-      return Tokens(kept['ids'], kept['weights'], kept['starts'])  # zip checks the sums
-  except (
-    TypeError,
-    OSError,
-    EOFError,
-    KeyError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-  ):
+      return Tokens(kept['ids'], kept['weights'], kept['starts'])
+  except _UNREADABLE:
     return None
 
 
-def _save(path: Path | None, tokens: Tokens) -> Tokens:
-  if path:
-    temporary = path.with_name(f'{path.stem}.writing-{os.getpid()}.npz')
-    try:
-      np.savez(temporary, ids=tokens.ids, weights=tokens.weights, starts=tokens.starts)
-      os.replace(temporary, path)
-    finally:
-      temporary.unlink(missing_ok=True)
-  return tokens
+def _save(path: Path, tokens: Tokens) -> None:
+  # Written under another name and renamed, so that a killed process leaves no half of a file. The
+  # name ends in .npz because numpy would append it otherwise.
+  temporary = path.with_name(f'{path.stem}.writing-{os.getpid()}.npz')
+  try:
+    np.savez(temporary, ids=tokens.ids, weights=tokens.weights, starts=tokens.starts)
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 def row_to_record(row: Mapping[str, Any], kind: str) -> Record:
-  """A row as tfds returns it (text as bytes) -> record."""
-  text = {k: v.decode() for k, v in row.items() if isinstance(v, bytes)}
+  """Converts a row as tfds returns it, with text as bytes, into a record.
+
+  Args:
+    row: the row.
+    kind: 'documents' or 'chats'.
+
+  Returns:
+    A `Document` or a `Chat`.
+  """
+  text = {key: value.decode() for key, value in row.items() if isinstance(value, bytes)}
   if kind == 'chats':
-    messages = tuple(
-      (r.decode(), c.decode()) for r, c in zip(row['roles'], row['contents'], strict=True)
-    )
-    return Chat(messages=messages, **text)
-  return Document(claim_ids=tuple(c.decode() for c in row['claim_ids']), **text)
+    roles = [role.decode() for role in row['roles']]
+    contents = [content.decode() for content in row['contents']]
+    return Chat(messages=tuple(zip(roles, contents, strict=True)), **text)
+  claim_ids = tuple(claim_id.decode() for claim_id in row['claim_ids'])
+  return Document(claim_ids=claim_ids, **text)
 
 
 def to_triples(ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
-  """(n, 3) int32: input token, target token, weight of the target."""
+  """Pairs each token with its target: (n - 1, 3) int32 of input, target and the target's weight."""
   return np.stack([ids[:-1], ids[1:], weights[1:]], axis=1)
 
 
-OPEN_ROWS = 16  # how many rows of chats are filled at a time
+# --------------------------------------------------------------------------------------------------
+# Rows
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Segment:
+  """A stretch of one record in a row.
+
+  Attributes:
+    record: the number of the record.
+    offset: how many of the record's cells stand in the rows before.
+    cells: how many cells of the row it takes. A cell holds a token and its target.
+  """
+
+  record: int
+  offset: int
+  cells: int
 
 
 class PackedRows:
-  """The packed rows of a source, epoch after epoch, each epoch in an order of its own: row k is made from the seed and k alone.
+  """The packed rows of a source, epoch after epoch, each epoch in an order of its own.
 
-  Raises DataError if no chat fits into a row.
+  Row k is made from the seed and k alone, so a resumed phase asks for it without the rows before.
+
+  Attributes:
+    tokens: the tokenized corpus.
+    length: the cells T of a row.
+    seed: decides the orders of the epochs.
+    is_chats: whether the records are chats, which are never cut.
+    sizes: (records,) cells of each record.
+    members: the records that are used. Chats that are longer than a row are left out.
   """
 
   def __init__(self, source: Source, tokenizer: Tokenizer, length: int, seed: int):
-    self.tokens, self.length, self.seed = source.tokens(tokenizer), length, seed
-    sizes = np.diff(self.tokens.starts) - 1  # a token and its target take one cell
-    self.members = np.arange(len(sizes))
-    self.chats = source.kind == 'chats'
-    if self.chats:
-      self.members = self.members[sizes[self.members] <= length]
+    """Prepares the rows.
+
+    Args:
+      source: the corpus.
+      tokenizer: the tokenizer.
+      length: the cells T of a row.
+      seed: decides the orders of the epochs.
+
+    Raises:
+      DataError: no chat fits into a row.
+    """
+    self.tokens = source.tokens(tokenizer)
+    self.length = length
+    self.seed = seed
+    self.is_chats = source.kind == 'chats'
+    # A record of n tokens takes n - 1 cells: its last token is a target only.
+    self.sizes = np.diff(self.tokens.starts) - 1
+    self.members = np.arange(len(self.sizes))
+    if self.is_chats:
+      self.members = self.members[self.sizes <= length]
       if not len(self.members):
         raise DataError(
-          f'{source.name}: no chat fits into length={length}; raise the length of the phase or shorten the chats'
+          f'{source.name}: no chat fits into length={length}; '
+          f'raise the length of the phase or shorten the chats'
         )
-      self.rows_before = [0]  # rows before each epoch that is known
-    self.sizes = sizes
-    self.total = int(sizes[self.members].sum())
-    self.order = functools.lru_cache(2)(self._order)
-    self.plan = functools.lru_cache(2)(self._plan)
+    # Cells of an epoch.
+    self._epoch_cells = int(self.sizes[self.members].sum())
+    # For chats: how many rows stand before each epoch, as far as it is known.
+    self._rows_before = [0]
+    # A row may reach into the next epoch, so two epochs are remembered.
+    self._order = functools.lru_cache(2)(self._make_order)
+    self._chat_rows = functools.lru_cache(2)(self._make_chat_rows)
 
   def __getitem__(self, k: int) -> Batch:
-    out = {
-      key: np.zeros(self.length, np.int32)
-      for key in ('tokens', 'targets', 'segment_ids', 'positions')
-    }
-    out['weights'] = np.zeros(self.length, np.float32)
-    at = 0
-    for segment, (i, offset, n) in enumerate(
-      self._chats_of(k) if self.chats else self._documents_of(k), 1
-    ):
-      begin, cells = self.tokens.starts[i] + offset, slice(at, at + n)
-      out['tokens'][cells] = self.tokens.ids[begin : begin + n]
-      out['targets'][cells] = self.tokens.ids[begin + 1 : begin + n + 1]
-      out['weights'][cells] = self.tokens.weights[begin + 1 : begin + n + 1]
-      out['segment_ids'][cells], out['positions'][cells] = segment, np.arange(n)
-      at += n
-    return out
+    """Makes row k.
 
-  def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-    """(records in the order of this epoch, cells up to the end of each)."""
+    Args:
+      k: the number of the row; there is no last one.
+
+    Returns:
+      (T,) arrays. Padding has segment 0, weight 0 and zeros elsewhere.
+    """
+    row = {
+      'tokens': np.zeros(self.length, np.int32),
+      'targets': np.zeros(self.length, np.int32),
+      'segment_ids': np.zeros(self.length, np.int32),
+      'positions': np.zeros(self.length, np.int32),
+      'weights': np.zeros(self.length, np.float32),
+    }
+    segments = self._segments_of_chats(k) if self.is_chats else self._segments_of_documents(k)
+    at = 0
+    for number, segment in enumerate(segments, 1):
+      cells = slice(at, at + segment.cells)
+      begin = self.tokens.starts[segment.record] + segment.offset
+      end = begin + segment.cells
+      row['tokens'][cells] = self.tokens.ids[begin:end]
+      # The target of a token is the one after it.
+      row['targets'][cells] = self.tokens.ids[begin + 1 : end + 1]
+      row['weights'][cells] = self.tokens.weights[begin + 1 : end + 1]
+      row['segment_ids'][cells] = number
+      # A document that goes on in the next row begins there at position 0.
+      row['positions'][cells] = np.arange(segment.cells)
+      at += segment.cells
+    return row
+
+  def _make_order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """The records in the order of an epoch, and the cells up to the end of each."""
     order = np.random.default_rng((self.seed, epoch)).permutation(self.members)
     return order, np.cumsum(self.sizes[order])
 
-  def _documents_of(self, k: int) -> list[tuple[int, int, int]]:
-    """(record, offset, cells) of each segment: the stretch [k, k + 1) x length of all epochs' documents put one after the other."""
-    found, at, end = [], k * self.length, (k + 1) * self.length
-    while at < end:
-      epoch, inside = divmod(at, self.total)
-      order, ends = self.order(epoch)
-      j = int(np.searchsorted(ends, inside, side='right'))
-      n = min(int(ends[j]) - inside, end - at)
-      found.append((order[j], int(self.sizes[order[j]] - (ends[j] - inside)), n))
-      at += n
-    return found
+  # ---- Documents: all epochs put one after the other and cut into rows
 
-  def _chats_of(self, k: int) -> list[tuple[int, int, int]]:
-    while self.rows_before[-1] <= k:
-      self.rows_before.append(self.rows_before[-1] + len(self.plan(len(self.rows_before) - 1)))
-    epoch = int(np.searchsorted(self.rows_before, k, side='right')) - 1
-    return [(i, 0, int(self.sizes[i])) for i in self.plan(epoch)[k - self.rows_before[epoch]]]
+  def _segments_of_documents(self, k: int) -> list[_Segment]:
+    """The segments of row k: cells k T to (k + 1) T of the endless text of all epochs."""
+    segments = []
+    at = k * self.length
+    row_end = at + self.length
+    while at < row_end:
+      epoch, in_epoch = divmod(at, self._epoch_cells)
+      order, ends = self._order(epoch)
+      # The first document that ends after this cell is the one that holds it.
+      j = int(np.searchsorted(ends, in_epoch, side='right'))
+      record = order[j]
+      left_in_record = int(ends[j]) - in_epoch
+      offset = int(self.sizes[record]) - left_in_record
+      cells = min(left_in_record, row_end - at)
+      segments.append(_Segment(record, offset, cells))
+      at += cells
+    return segments
 
-  def _plan(self, epoch: int) -> list[list[int]]:
-    """The chats of each row of an epoch: each goes into the first open row with room; if there is none, the fullest makes way."""
-    rows, room, members = [], [], []
-    for i in self.order(epoch)[0]:
-      n = self.sizes[i]
-      b = next((b for b, free in enumerate(room) if free >= n), None)
-      if b is None:
-        if len(room) == OPEN_ROWS:
-          fullest = min(range(OPEN_ROWS), key=room.__getitem__)
-          rows.append(members.pop(fullest))
+  # ---- Chats: first-fit within an epoch
+
+  def _segments_of_chats(self, k: int) -> list[_Segment]:
+    """The segments of row k. How many rows an epoch has is known once its rows are planned."""
+    while self._rows_before[-1] <= k:
+      epoch = len(self._rows_before) - 1
+      self._rows_before.append(self._rows_before[-1] + len(self._chat_rows(epoch)))
+    epoch = int(np.searchsorted(self._rows_before, k, side='right')) - 1
+    chats = self._chat_rows(epoch)[k - self._rows_before[epoch]]
+    return [_Segment(chat, 0, int(self.sizes[chat])) for chat in chats]
+
+  def _make_chat_rows(self, epoch: int) -> list[list[int]]:
+    """The chats of each row of an epoch.
+
+    Each chat goes into the first open row that has room for it. If none has, a new row is opened.
+    At most OPEN_ROWS are open: the fullest one is closed to make way for another.
+    """
+    closed: list[list[int]] = []
+    opened: list[list[int]] = []
+    # The free cells of each open row.
+    room: list[int] = []
+    order, _ = self._order(epoch)
+    for chat in order:
+      size = self.sizes[chat]
+      row = next((r for r, free in enumerate(room) if free >= size), None)
+      if row is None:
+        if len(opened) == OPEN_ROWS:
+          fullest = room.index(min(room))
+          closed.append(opened.pop(fullest))
           room.pop(fullest)
-        b = len(room)
+        row = len(opened)
+        opened.append([])
         room.append(self.length)
-        members.append([])
-      room[b] -= n
-      members[b].append(i)
-    return rows + members
+      opened[row].append(chat)
+      room[row] -= size
+    return closed + opened
+
+
+# --------------------------------------------------------------------------------------------------
+# Batches
+# --------------------------------------------------------------------------------------------------
 
 
 def batches(
@@ -208,51 +358,82 @@ def batches(
   batch_size: int,
   length: int,
   seed: int,
-  mine: Sequence[int] | None = None,
+  local_rows: Sequence[int] | np.ndarray | None = None,
 ) -> 'BatchIterator':
-  """Endless batches of (batch_size, length) arrays: tokens, targets, weights, segment_ids, positions.
+  """Makes endless batches from a mixture of sources.
 
   Args:
-    sources: each with its share of the rows.
-    mine: which rows of a batch are made, for a process that holds no others; all of them if nothing is said.
+    sources: each source with its share of the rows. Shares need not add up to 1.
+    tokenizer: the tokenizer.
+    batch_size: the rows B of the global batch.
+    length: the tokens T of a row.
+    seed: decides the order of each source.
+    local_rows: which rows of the global batch are made, for a process that holds no others; None
+      means all.
 
-  What is mixed and batched are the numbers of rows, so the batches and the iterator's state are the same however many processes share them.
+  Returns:
+    An iterator over batches of (B, T) arrays, or (len(local_rows), T).
+
+  Raises:
+    DataError: a source of chats has none that fits into a row.
   """
-  packed = [PackedRows(s, tokenizer, length, seed + 1000 * n) for n, (s, _) in enumerate(sources)]
-  parts = [
-    _numbers(n).to_iter_dataset(grain.ReadOptions(num_threads=0)) for n in range(len(packed))
-  ]
-  total = sum(w for _, w in sources)
-  ds = grain.IterDataset.mix(parts, [w / total for _, w in sources]) if len(parts) > 1 else parts[0]
+  packed = []
+  for n, (source, _) in enumerate(sources):
+    # Two sources of the same size must not be read in the same order.
+    packed.append(PackedRows(source, tokenizer, length, seed + 1000 * n))
 
-  def make(of: np.ndarray) -> Batch:
-    rows = [packed[n][k] for n, k in (of if mine is None else of[np.asarray(mine)]).tolist()]
-    return {key: np.stack([r[key] for r in rows]) for key in rows[0]}
+  def make_batch(row_ids: np.ndarray) -> Batch:
+    """(B, 2) pairs of source and row -> the arrays of this process's rows."""
+    if local_rows is not None:
+      row_ids = row_ids[np.asarray(local_rows)]
+    rows = [packed[source][row] for source, row in row_ids.tolist()]
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
-  ds = ds.batch(batch_size).map(make)
-  return BatchIterator(
-    iter(grain.experimental.ThreadPrefetchIterDataset(ds, prefetch_buffer_size=4))
-  )
+  # What is mixed and batched are the numbers of rows, not the rows themselves. The batches and the
+  # state of the iterator are therefore the same, however many processes share the work.
+  row_ids = [_row_ids(n) for n in range(len(packed))]
+  mixture = row_ids[0]
+  if len(row_ids) > 1:
+    total = sum(share for _, share in sources)
+    mixture = grain.IterDataset.mix(row_ids, [share / total for _, share in sources])
+  dataset = mixture.batch(batch_size).map(make_batch)
+  # A thread makes the next batches while the device works on this one.
+  prefetched = grain.experimental.ThreadPrefetchIterDataset(dataset, prefetch_buffer_size=4)
+  return BatchIterator(iter(prefetched))
 
 
-def _numbers(source: int) -> grain.MapDataset:
-  """(source, row) for every row; there is no last one."""
-  return grain.MapDataset.range(2**40).map(lambda k: np.array((source, k)))
+def _row_ids(source: int) -> grain.IterDataset:
+  """(source, row) for every row of a source, in order; there is no last one."""
+  numbers = grain.MapDataset.range(_ENDLESS)
+  pairs = numbers.map(lambda row: np.array((source, row)))
+  # Without threads: making a number takes less time than handing it over.
+  return pairs.to_iter_dataset(grain.ReadOptions(num_threads=0))
 
 
 class BatchIterator:
-  """Endless batches. The state goes through JSON into a checkpoint and back."""
+  """Endless batches whose place can be saved and restored.
+
+  The state is a dict that goes through JSON into a checkpoint and back. Batches that were made
+  ahead but not yet taken do not count.
+  """
 
   def __init__(self, iterator: grain.DatasetIterator):
     self._iterator = iterator
-    self.get_state, self.set_state, self.close = (
-      iterator.get_state,
-      iterator.set_state,
-      iterator.close,
-    )
 
   def __iter__(self) -> 'BatchIterator':
     return self
 
   def __next__(self) -> Batch:
     return next(self._iterator)
+
+  def get_state(self) -> dict[str, Any]:
+    """The place after the last batch that was taken."""
+    return self._iterator.get_state()
+
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Goes to a place that `get_state` returned, in this process or another."""
+    self._iterator.set_state(state)
+
+  def close(self) -> None:
+    """Ends the thread that makes batches ahead."""
+    self._iterator.close()

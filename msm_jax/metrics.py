@@ -1,17 +1,34 @@
-"""Where numbers of a running phase go: metrics.jsonl always, the console, TensorBoard if config.tensorboard asks for it."""
+"""Where the numbers of a running phase go.
+
+They are always written to metrics.jsonl and shown on the console; with `config.tensorboard` they
+are also written for TensorBoard. Of several processes, only the first writes and shows them.
+"""
 
 import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from msm_jax.base import console
 from msm_jax.base.console import duration
 
+# How often the console shows a line: a progress bar, or lines of a log file.
+_SECONDS_BETWEEN_BARS = 0.5
+_SECONDS_BETWEEN_LINES = 15
+# The characters of a progress bar.
+_BAR_WIDTH = 20
+
 
 class PhaseMetrics:
-  """Metrics of one phase. `start` is the step resumed from: rows after it, of a killed run, are dropped. Of several processes one writes them."""
+  """The metrics of one phase.
+
+  Attributes:
+    label: what the phase is called on the console.
+    total: how many updates the phase has.
+    flops_per_token: the FLOPs of training per token, for the rate on the console.
+  """
 
   def __init__(
     self,
@@ -22,72 +39,118 @@ class PhaseMetrics:
     flops_per_token: float,
     tensorboard: bool = False,
   ):
-    self.label, self.total, self.flops_per_token = label, total, flops_per_token
-    self._start, self._began = start, time.monotonic()
-    self._tokens, self._printed = 0, 0.0
-    path = folder / 'metrics.jsonl'
+    """Opens the files. Rows of a killed run that come after `start` are dropped from metrics.jsonl.
+
+    Args:
+      folder: the phase's folder.
+      label: what the phase is called on the console.
+      total: how many updates the phase has.
+      start: the step that the phase resumes from; 0 if it begins.
+      flops_per_token: the FLOPs of training per token.
+      tensorboard: whether to write for TensorBoard too.
+    """
+    self.label = label
+    self.total = total
+    self.flops_per_token = flops_per_token
+    self._start = start
+    self._began = time.monotonic()
+    # Tokens since this process began, and when the console last showed a line.
+    self._tokens = 0
+    self._printed = 0.0
+    path = Path(os.devnull)
     if not console.is_quiet:
-      kept = (
-        [line for line in path.read_text(errors='replace').splitlines() if _step(line) <= start]
-        if path.exists()
-        else []
-      )
-      temporary = path.with_suffix('.writing')
-      temporary.write_text(''.join(line + '\n' for line in kept))
-      os.replace(temporary, path)  # a kill leaves the old rows or the new
-    self._file = (path if not console.is_quiet else Path(os.devnull)).open('a')
+      path = folder / 'metrics.jsonl'
+      _drop_rows_after(path, start)
+    self._file = path.open('a')
     self._writer = None
     if tensorboard and not console.is_quiet:
-      from tensorboardX import SummaryWriter  # an extra, whose absence the config's check has named
+      # An optional package. The checks of the config have asked for it if it is missing.
+      from tensorboardX import SummaryWriter
 
-      # its files are named by the second: one that goes on within it would overwrite the first
+      # TensorBoard's files are named by the second. A run that resumes within the same second would
+      # overwrite the file before, so the step is part of the name.
       self._writer = SummaryWriter(
         str(folder / 'tensorboard'), purge_step=start + 1, filename_suffix=f'.{start}'
       )
 
-  def log(self, step: int, values: dict[str, float], tokens: int) -> None:
-    """Records the numbers of one update (1-based `step`); `tokens` are those processed, padding included."""
+  def log(self, step: int, values: Mapping[str, float], tokens: int) -> None:
+    """Records the numbers of one update.
+
+    Args:
+      step: the number of the update, 1-based.
+      values: its metrics by name, among them `loss`, `accuracy` and `lr`.
+      tokens: how many tokens were processed, padding included.
+    """
     if console.is_quiet:
       return
     now = time.monotonic()
+    elapsed = now - self._began
     self._tokens += tokens
-    pace = (now - self._began) / max(1, step - self._start)
-    tokens_per_s = self._tokens / max(1e-9, now - self._began)
+    tokens_per_s = self._tokens / max(1e-9, elapsed)
     row = {
       'step': step,
       **values,
       'tokens_per_s': round(tokens_per_s, 1),
-      'seconds': round(now - self._began, 3),
+      'seconds': round(elapsed, 3),
     }
     self._file.write(json.dumps(row) + '\n')
     if self._writer:
       for key, value in values.items():
         self._writer.add_scalar(key, value, step)
-    last = step == self.total
-    if last or now - self._printed > (0.5 if sys.stderr.isatty() else 15):
+    pause = _SECONDS_BETWEEN_BARS if sys.stderr.isatty() else _SECONDS_BETWEEN_LINES
+    is_last = step == self.total
+    if is_last or now - self._printed > pause:
       self._file.flush()
       self._printed = now
-      text = (
-        f'{self.label}  step {step}/{self.total}  loss {values["loss"]:.3f}  acc {values["accuracy"]:.3f}  lr {values["lr"]:.2e}  '
-        f'{tokens_per_s:,.0f} tok/s  {tokens_per_s * self.flops_per_token / 1e9:,.1f} GFLOP/s  ETA {duration(pace * (self.total - step))}'
-      )
-      if sys.stderr.isatty():
-        bar = '#' * (20 * step // self.total)
-        print(f'\r\x1b[K[{bar:<20}] {text}', end='\n' if last else '', file=sys.stderr, flush=True)
-      else:
-        print(text, file=sys.stderr, flush=True)
+      self._show(step, values, tokens_per_s, elapsed)
+
+  def _show(
+    self, step: int, values: Mapping[str, float], tokens_per_s: float, elapsed: float
+  ) -> None:
+    """Prints one line, or draws the progress bar anew on a terminal."""
+    seconds_per_step = elapsed / max(1, step - self._start)
+    left = duration(seconds_per_step * (self.total - step))
+    gflops = tokens_per_s * self.flops_per_token / 1e9
+    text = (
+      f'{self.label}  step {step}/{self.total}  loss {values["loss"]:.3f}  '
+      f'acc {values["accuracy"]:.3f}  lr {values["lr"]:.2e}  '
+      f'{tokens_per_s:,.0f} tok/s  {gflops:,.1f} GFLOP/s  ETA {left}'
+    )
+    if not sys.stderr.isatty():
+      print(text, file=sys.stderr, flush=True)
+      return
+    bar = '#' * (_BAR_WIDTH * step // self.total)
+    # The last bar stays on the screen; the others are overwritten.
+    end = '\n' if step == self.total else ''
+    print(f'\r\x1b[K[{bar:<{_BAR_WIDTH}}] {text}', end=end, file=sys.stderr, flush=True)
 
   def flush(self) -> None:
+    """Hands all rows to the operating system."""
     self._file.flush()
 
   def close(self) -> None:
+    """Closes the files."""
     self._file.close()
     if self._writer:
       self._writer.close()
 
 
+def _drop_rows_after(path: Path, step: int) -> None:
+  """Keeps only the rows of metrics.jsonl up to a step; creates the file if there is none."""
+  kept = ''
+  if path.exists():
+    for line in path.read_text(errors='replace').splitlines():
+      if _step(line) <= step:
+        kept += line + '\n'
+  # Renamed into place, so that a killed run leaves either the old rows or the new ones.
+  temporary = path.with_suffix('.writing')
+  temporary.write_text(kept)
+  os.replace(temporary, path)
+
+
 def _step(line: str) -> float:
+  """The step of a row; infinity for a line that a killed run left unfinished."""
   try:
     return float(json.loads(line)['step'])
-  except (ValueError, KeyError, TypeError):  # the torn last line of a killed run
+  except (ValueError, KeyError, TypeError):
     return float('inf')

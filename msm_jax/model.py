@@ -1,14 +1,19 @@
-"""The decoder: RMSNorm, RoPE, grouped-query attention, a gated feed-forward. Families differ by the fields of ModelConfig, never by another class.
+"""The decoder: RMSNorm, rotary positions, grouped-query attention and a gated feed-forward.
 
-Linen declares the parameters and nothing else: outside this file a model is a plain nested dict of arrays and the pure function
-`forward`. Block parameters are stacked over layers, (L, ...), whether the layers are scanned or unrolled, so a checkpoint never
-depends on that setting.
+There is one model definition. Families (Llama, Qwen, Gemma) differ by the fields of `ModelConfig`,
+never by another class.
 
-Shapes: B batch, T tokens, S slots of a cache, D model, H query heads, G key/value heads, K head size, F feed-forward, V vocabulary, L layers.
+Linen declares the parameters and does nothing else. Outside this file a model is a plain nested
+dict of arrays and two pure functions: `forward` for whole rows, `extend` for tokens that follow a
+cache. The parameters of the blocks are stacked over the layers, (L, ...), whether the layers are
+scanned or unrolled, so a checkpoint does not depend on that setting.
+
+Shapes: B batch, T tokens, S slots of a cache (or keys), D model, H query heads, G key/value heads,
+K head size, k = K / 2, F feed-forward, V vocabulary, L layers.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -19,173 +24,269 @@ from msm_jax.attention import attention, cache_bias, segment_bias
 from msm_jax.config import PROJECTIONS, ModelConfig, RopeScaling
 from msm_jax.sharding import constrain
 
-Params = dict
+Params = dict[str, Any]
+# Keys and values of all layers, (L, B, G, S, K) each. Position s of a text is kept at slot s.
+Cache = tuple[jax.Array, jax.Array]
+
+# The functions that `ModelConfig.activation` names. `nn.gelu` is the tanh form.
+ACTIVATIONS = {'silu': nn.silu, 'gelu': nn.gelu}
+# What `ModelConfig.remat` keeps of a layer for the backward pass: nothing, or matrix products.
+REMAT_POLICIES = {
+  'block': None,
+  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+# --------------------------------------------------------------------------------------------------
+# Parts of a layer
+# --------------------------------------------------------------------------------------------------
 
 
 @jax.custom_vjp
 def linear(x: jax.Array, w_DF: jax.Array) -> jax.Array:
-  """x @ w, (..., D) -> (..., F).
+  """Computes x @ w, (..., D) -> (..., F).
 
-  The backward pass by hand: the barrier keeps XLA:CPU from fusing a transposition into whatever made dy (a slow strided loop) and from
-  making dy twice; elsewhere it costs nothing.
+  The backward pass is written by hand. Its barrier keeps XLA:CPU from fusing a transposition into
+  whatever computed dy (which becomes a slow strided loop) and from computing dy twice. On other
+  devices it costs nothing.
   """
   return x @ w_DF
+
+
+def _linear_forward(x, w_DF):
+  return x @ w_DF, (x, w_DF)
 
 
 def _linear_backward(residuals, dy):
   x, w_DF = residuals
   dy = jax.lax.optimization_barrier(dy)
-  return dy @ w_DF.T, x.reshape(-1, x.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])
+  dx = dy @ w_DF.T
+  dw_DF = x.reshape(-1, x.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])
+  return dx, dw_DF
 
 
-linear.defvjp(lambda x, w_DF: (x @ w_DF, (x, w_DF)), _linear_backward)
+linear.defvjp(_linear_forward, _linear_backward)
 
 
 def rms_norm(x_BTD: jax.Array, scale_D: jax.Array, eps: float) -> jax.Array:
-  """x / rms(x) * scale, in fp32 (Zhang and Sennrich 2019, eq. 4)."""
+  """Computes x / rms(x) * scale in fp32 (Zhang and Sennrich 2019, eq. 4); keeps the dtype of x."""
   x32_BTD = x_BTD.astype(jnp.float32)
   x32_BTD = x32_BTD * jax.lax.rsqrt(jnp.mean(x32_BTD**2, axis=-1, keepdims=True) + eps)
   return (x32_BTD * scale_D).astype(x_BTD.dtype)
 
 
 def rope_frequencies(head_dim: int, theta: float, scaling: RopeScaling | None = None) -> np.ndarray:
-  """(K/2,) fp32 (Su et al. 2021, section 3.4.2); stretched as RopeScaling says."""
+  """Computes the frequencies of rotary positions (Su et al. 2021, section 3.4.2).
+
+  Args:
+    head_dim: the head size K.
+    theta: the base of the frequencies.
+    scaling: how they are stretched for texts that are longer than those of pretraining, if at all.
+
+  Returns:
+    (K/2,) fp32 array, in radians per token.
+  """
   frequencies_k = theta ** (-np.arange(0, head_dim, 2, dtype=np.float32) / head_dim)
   if scaling is None:
     return frequencies_k
   slow_k = frequencies_k / scaling.factor
   if scaling.kind == 'linear':
     return slow_k
-  turns_k = scaling.original_length * frequencies_k / (2 * np.pi)  # over the original length
+  # Llama 3.1: how many turns each component makes over the original length decides how much of its
+  # original frequency it keeps.
+  turns_k = scaling.original_length * frequencies_k / (2 * np.pi)
   kept_k = np.clip((turns_k - scaling.low) / (scaling.high - scaling.low), 0, 1)
-  return np.float32(kept_k * frequencies_k + (1 - kept_k) * slow_k)
+  return (kept_k * frequencies_k + (1 - kept_k) * slow_k).astype(np.float32)
 
 
 def rope_tables(positions_BT: jax.Array, frequencies_k: np.ndarray) -> tuple[jax.Array, jax.Array]:
-  """cos and sin, (B, T, 1, K/2) fp32."""
+  """Computes the cosines and sines that `rope` needs, (B, T, 1, K/2) fp32 each."""
   angles_BTk = positions_BT[..., None].astype(jnp.float32) * frequencies_k
   return jnp.cos(angles_BTk)[:, :, None], jnp.sin(angles_BTk)[:, :, None]
 
 
 def rope(x_BTHK: jax.Array, tables: tuple[jax.Array, jax.Array]) -> jax.Array:
-  """Rotates the two halves of each head against each other: the layout of Hugging Face's Llama."""
+  """Rotates the two halves of each head against each other, as Hugging Face's Llama lays it out.
+
+  Args:
+    x_BTHK: queries or keys.
+    tables: see `rope_tables`.
+
+  Returns:
+    (B, T, H, K) array in the dtype of the input; the rotation is done in fp32.
+  """
   cos, sin = tables
   a, b = jnp.split(x_BTHK.astype(jnp.float32), 2, axis=-1)
   return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BTHK.dtype)
 
 
 def project(c: ModelConfig, p: Params, name: str, x: jax.Array, key: jax.Array | None) -> jax.Array:
-  """x @ w, plus the bias and the low-rank adapter (Hu et al. 2021, section 4.1) where there are any. `key`: for the adapter's dropout."""
+  """Applies one projection: x @ w, plus the bias and the low-rank adapter where there are any.
+
+  Args:
+    c: the model's settings.
+    p: the parameters of this layer.
+    name: which projection, one of `PROJECTIONS`.
+    x: (..., D) array.
+    key: a random key for the adapter's dropout; None means no dropout.
+
+  Returns:
+    (..., F) array. The adapter adds x @ a @ b * alpha / rank (Hu et al. 2021, section 4.1).
+  """
   y = linear(x, p[name])
   if f'{name}_bias' in p:
     y += p[f'{name}_bias']
   if f'{name}_a' in p:
+    assert c.lora is not None, 'there are adapters, and model.lora does not describe them'
     if key is not None and c.lora.dropout:
-      keep = jax.random.bernoulli(
-        jax.random.fold_in(key, PROJECTIONS.index(name)), 1 - c.lora.dropout, x.shape
-      )
+      # Every projection gets a key of its own, or all would drop the same inputs.
+      own_key = jax.random.fold_in(key, PROJECTIONS.index(name))
+      keep = jax.random.bernoulli(own_key, 1 - c.lora.dropout, x.shape)
       x = jnp.where(keep, x / (1 - c.lora.dropout), 0).astype(x.dtype)
     y += linear(linear(x, p[f'{name}_a']), p[f'{name}_b']) * (c.lora.alpha / c.lora.rank)
   return y
 
 
-class Looking(NamedTuple):
-  """What a layer's attention needs to know of positions: rotary tables and the bias (B, T, S)."""
+class AttentionInputs(NamedTuple):
+  """What the attention of a layer needs besides queries, keys and values.
+
+  Attributes:
+    tables: the tables of `rope`.
+    bias_BTS: which token may look at which; see `attention.segment_bias`.
+  """
 
   tables: tuple[jax.Array, jax.Array]
   bias_BTS: jax.Array
-
-
-Cache = tuple[
-  jax.Array, jax.Array
-]  # keys and values, (L, B, G, S, K) each, the one of position s at slot s
 
 
 def block(
   c: ModelConfig,
   p: Params,
   x_BTD: jax.Array,
-  looking: Looking,
+  attention_inputs: AttentionInputs,
   cache: Cache | None,
-  layer: jax.Array,
+  layer: jax.Array | int,
   positions_BT: jax.Array,
   key: jax.Array | None,
 ) -> tuple[jax.Array, Cache | None]:
-  """One layer; `p` holds its slices of what is stacked. The cache is that of all layers, so that it can be written in place."""
+  """Runs one layer.
+
+  Args:
+    c: the model's settings.
+    p: the parameters of this layer, sliced from the stacked ones.
+    x_BTD: the residual stream.
+    attention_inputs: rotary tables and bias of this layer.
+    cache: keys and values of all layers, so that they can be written in place; None in training.
+    layer: the number of this layer, 0-based.
+    positions_BT: the position of each token in its text; used with a cache only.
+    key: a random key for the dropout of adapters; None means no dropout.
+
+  Returns:
+    The residual stream after the layer, (B, T, D), and the cache with this layer's keys and values.
+  """
   B, T, _ = x_BTD.shape
 
   def norm(x, name):
-    return rms_norm(x, p[name] + c.norm_offset if c.norm_offset else p[name], c.norm_eps)
+    scale = p[name] + c.norm_offset if c.norm_offset else p[name]
+    return rms_norm(x, scale, c.norm_eps)
 
+  # Attention.
   h_BTD = norm(x_BTD, 'attention_norm')
   q_BTHK = project(c, p, 'wq', h_BTD, key).reshape(B, T, c.n_heads, c.head_dim)
   k_BTGK = project(c, p, 'wk', h_BTD, key).reshape(B, T, c.n_kv_heads, c.head_dim)
   v_BTGK = project(c, p, 'wv', h_BTD, key).reshape(B, T, c.n_kv_heads, c.head_dim)
   if c.qk_norm:
-    q_BTHK, k_BTGK = norm(q_BTHK, 'q_norm'), norm(k_BTGK, 'k_norm')
-  q_BTHK, k_BTGK = rope(q_BTHK, looking.tables), rope(k_BTGK, looking.tables)
-  if cache is not None:
+    q_BTHK = norm(q_BTHK, 'q_norm')
+    k_BTGK = norm(k_BTGK, 'k_norm')
+  q_BTHK = rope(q_BTHK, attention_inputs.tables)
+  k_BTGK = rope(k_BTGK, attention_inputs.tables)
+  if cache is None:
+    k_BSGK, v_BSGK = k_BTGK, v_BTGK
+  else:
+    # Index (layer, row, all heads, position): each token writes the slot of its own position.
     at = (layer, jnp.arange(B)[:, None], slice(None), positions_BT)
     cache = cache[0].at[at].set(k_BTGK), cache[1].at[at].set(v_BTGK)
-    k_BTGK, v_BTGK = (x[layer].swapaxes(1, 2) for x in cache)
-  a_BTHK = attention(q_BTHK, k_BTGK, v_BTGK, looking.bias_BTS, c.query_scale)
+    k_BSGK = cache[0][layer].swapaxes(1, 2)
+    v_BSGK = cache[1][layer].swapaxes(1, 2)
+  a_BTHK = attention(q_BTHK, k_BSGK, v_BSGK, attention_inputs.bias_BTS, c.query_scale)
   a_BTD = project(c, p, 'wo', a_BTHK.reshape(B, T, -1), key)
-  x_BTD = constrain(
-    x_BTD + (norm(a_BTD, 'post_attention_norm') if c.post_norms else a_BTD), 'batch', None, None
-  )
+  if c.post_norms:
+    a_BTD = norm(a_BTD, 'post_attention_norm')
+  x_BTD = constrain(x_BTD + a_BTD, 'batch', None, None)
+
+  # The gated feed-forward (Shazeer 2020).
   h_BTD = norm(x_BTD, 'mlp_norm')
-  gate = {'silu': nn.silu, 'gelu': nn.gelu}[c.activation]
-  m_BTD = project(
-    c,
-    p,
-    'w_down',
-    gate(project(c, p, 'w_gate', h_BTD, key)) * project(c, p, 'w_up', h_BTD, key),
-    key,
-  )
-  x_BTD = x_BTD + (norm(m_BTD, 'post_mlp_norm') if c.post_norms else m_BTD)
-  return constrain(x_BTD, 'batch', None, None), cache
+  activation = ACTIVATIONS[c.activation]
+  gate_BTF = activation(project(c, p, 'w_gate', h_BTD, key))
+  m_BTF = gate_BTF * project(c, p, 'w_up', h_BTD, key)
+  m_BTD = project(c, p, 'w_down', m_BTF, key)
+  if c.post_norms:
+    m_BTD = norm(m_BTD, 'post_mlp_norm')
+  return constrain(x_BTD + m_BTD, 'batch', None, None), cache
+
+
+# --------------------------------------------------------------------------------------------------
+# The decoder
+# --------------------------------------------------------------------------------------------------
 
 
 class Decoder(nn.Module):
-  """Declares the parameters and runs the layers; see `forward`."""
+  """Declares the parameters and runs the layers; see `forward` and `extend`.
+
+  Attributes:
+    config: the model's settings.
+  """
 
   config: ModelConfig
 
   def block_params(self) -> Params:
+    """Declares the parameters of all blocks.
+
+    Returns:
+      Name -> fp32 array, stacked over the layers.
+    """
     c = self.config
-    D, L, F, Q, KV = (
-      c.d_model,
-      c.n_layers,
-      c.d_ff,
-      c.n_heads * c.head_dim,
-      c.n_kv_heads * c.head_dim,
-    )
+    D, L, F = c.d_model, c.n_layers, c.d_ff
+    Q, KV = c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
+    zeros = nn.initializers.zeros
+    # A norm begins as the identity. Where an offset is added to its scale, the scale leaves it out.
+    unit = nn.initializers.constant(1 - c.norm_offset)
     into = nn.initializers.normal(c.init_scale * D**-0.5)
-    out = nn.initializers.normal(
-      c.init_scale * (2 * L * D) ** -0.5
-    )  # residual branches start small (GPT-2, section 2.3)
-    zeros, unit = nn.initializers.zeros, nn.initializers.constant(1 - c.norm_offset)
-    shapes = {
-      'attention_norm': (unit, (L, D)), 'wq': (into, (L, D, Q)), 'wk': (into, (L, D, KV)), 'wv': (into, (L, D, KV)), 'wo': (out, (L, Q, D)),
-      'mlp_norm': (unit, (L, D)), 'w_gate': (into, (L, D, F)), 'w_up': (into, (L, D, F)), 'w_down': (out, (L, F, D)),
-    }  # fmt: skip
-    if c.qkv_bias:
-      shapes |= {f'{name}_bias': (zeros, (L, shapes[name][1][2])) for name in ('wq', 'wk', 'wv')}
-    if c.qk_norm:
-      shapes |= {'q_norm': (unit, (L, c.head_dim)), 'k_norm': (unit, (L, c.head_dim))}
-    if c.post_norms:
-      shapes |= {'post_attention_norm': (unit, (L, D)), 'post_mlp_norm': (unit, (L, D))}
-    for name in c.lora.targets if c.lora else ():
-      _, (_, fan_in, fan_out) = shapes[name]
-      # as PEFT starts them: uniform within fan_in ** -0.5, and zeros
-      shapes[f'{name}_a'] = (
-        nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform', batch_axis=0),
-        (L, fan_in, c.lora.rank),
-      )
-      shapes[f'{name}_b'] = zeros, (L, c.lora.rank, fan_out)
-    return {
-      name: self.param(name, init, shape, jnp.float32) for name, (init, shape) in shapes.items()
+    # Residual branches start small (GPT-2, section 2.3).
+    out = nn.initializers.normal(c.init_scale * (2 * L * D) ** -0.5)
+    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
+      'attention_norm': (unit, (L, D)),
+      'wq': (into, (L, D, Q)),
+      'wk': (into, (L, D, KV)),
+      'wv': (into, (L, D, KV)),
+      'wo': (out, (L, Q, D)),
+      'mlp_norm': (unit, (L, D)),
+      'w_gate': (into, (L, D, F)),
+      'w_up': (into, (L, D, F)),
+      'w_down': (out, (L, F, D)),
     }
+    if c.qkv_bias:
+      shapes['wq_bias'] = (zeros, (L, Q))
+      shapes['wk_bias'] = (zeros, (L, KV))
+      shapes['wv_bias'] = (zeros, (L, KV))
+    if c.qk_norm:
+      shapes['q_norm'] = (unit, (L, c.head_dim))
+      shapes['k_norm'] = (unit, (L, c.head_dim))
+    if c.post_norms:
+      shapes['post_attention_norm'] = (unit, (L, D))
+      shapes['post_mlp_norm'] = (unit, (L, D))
+    if c.lora:
+      # As PEFT starts them: a is uniform within fan_in ** -0.5, and b is zero, so that an adapter
+      # changes nothing at first.
+      uniform = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform', batch_axis=0)
+      for name in c.lora.targets:
+        _, (_, fan_in, fan_out) = shapes[name]
+        shapes[f'{name}_a'] = (uniform, (L, fan_in, c.lora.rank))
+        shapes[f'{name}_b'] = (zeros, (L, c.lora.rank, fan_out))
+    params = {}
+    for name, (initializer, shape) in shapes.items():
+      params[name] = self.param(name, initializer, shape, jnp.float32)
+    return params
 
   @nn.compact
   def __call__(
@@ -196,90 +297,115 @@ class Decoder(nn.Module):
     cache: Cache | None = None,
     key: jax.Array | None = None,
   ) -> tuple[jax.Array, Cache | None]:
+    """Runs the decoder.
+
+    Args:
+      tokens_BT: int32 token ids.
+      positions_BT: int32 positions of the tokens in their texts.
+      segment_ids_BT: int32 segments of packed rows; not used with a cache.
+      cache: keys and values of the tokens before; None for whole rows.
+      key: a random key for the dropout of adapters; None means no dropout.
+
+    Returns:
+      Final hidden states (B, T, D) in the dtype of the settings, and the cache.
+    """
     c = self.config
     dtype = jnp.dtype(c.dtype)
-    embed_VD = self.param(
-      'embed',
-      nn.initializers.normal(c.init_scale * c.d_model**-0.5),
-      (c.vocab_size, c.d_model),
-      jnp.float32,
-    )
-    if not c.tie_embeddings:
-      self.param(
-        'unembed',
-        nn.initializers.normal(c.init_scale * c.d_model**-0.5),
-        (c.vocab_size, c.d_model),
-        jnp.float32,
-      )
-    final_norm_D = self.param(
-      'final_norm', nn.initializers.constant(1 - c.norm_offset), (c.d_model,), jnp.float32
-    )
-    blocks = {
-      name: w if name.endswith('norm') else w.astype(dtype)
-      for name, w in self.block_params().items()
-    }  # norms work in fp32
 
-    def looking(theta: float, scaling: RopeScaling | None, window: int) -> Looking:
+    # Parameters. The model works in `dtype`; norms work in fp32.
+    table = nn.initializers.normal(c.init_scale * c.d_model**-0.5)
+    embed_VD = self.param('embed', table, (c.vocab_size, c.d_model), jnp.float32)
+    if not c.tie_embeddings:
+      # Declared here, used by `unembedding`.
+      self.param('unembed', table, (c.vocab_size, c.d_model), jnp.float32)
+    unit = nn.initializers.constant(1 - c.norm_offset)
+    final_norm_D = self.param('final_norm', unit, (c.d_model,), jnp.float32)
+    blocks = {}
+    for name, w in self.block_params().items():
+      blocks[name] = w if name.endswith('norm') else w.astype(dtype)
+
+    # Positions. There are at most two kinds of layers: global ones, which see the whole text, and
+    # local ones, which see a window. What a kind needs is made once and shared by its layers.
+    def attention_inputs(theta: float, scaling: RopeScaling | None, window: int) -> AttentionInputs:
       tables = rope_tables(positions_BT, rope_frequencies(c.head_dim, theta, scaling))
-      return Looking(
-        tables,
-        segment_bias(segment_ids_BT, window)
-        if cache is None
-        else cache_bias(positions_BT, cache[0].shape[3], window),
-      )
+      if cache is None:
+        bias_BTS = segment_bias(segment_ids_BT, window)
+      else:
+        bias_BTS = cache_bias(positions_BT, cache[0].shape[3], window)
+      return AttentionInputs(tables, bias_BTS)
 
     is_local = c.local_layers or (False,) * c.n_layers
-    kinds = [
-      looking(c.rope_theta, c.rope_scaling, 0) if not all(is_local) else None,
-      looking(c.local_theta, None, c.local_window) if any(is_local) else None,
-    ]
-    x_BTD = constrain(
-      embed_VD[tokens_BT].astype(dtype) * jnp.asarray(c.embed_scale, dtype), 'batch', None, None
-    )
+    of_global = of_local = None
+    if not all(is_local):
+      of_global = attention_inputs(c.rope_theta, c.rope_scaling, 0)
+    if any(is_local):
+      of_local = attention_inputs(c.local_theta, None, c.local_window)
 
-    def layer(x_BTD, p, local, cache, n, key):
-      return block(
-        c,
-        p,
-        x_BTD,
-        local if isinstance(local, Looking) else pick(local),
-        cache,
-        n,
-        positions_BT,
-        key,
-      )
+    def select_for_layer(layer_is_local: jax.Array) -> AttentionInputs:
+      # In a scan, which kind a layer is becomes known on the device only: both kinds exist, and
+      # each layer selects.
+      def select(x_global: jax.Array, x_local: jax.Array) -> jax.Array:
+        return jnp.where(layer_is_local, x_local, x_global)
 
-    def pick(local: jax.Array) -> Looking:
-      return jax.tree.map(lambda wide, near: jnp.where(local, near, wide), *kinds)
+      return jax.tree.map(select, of_global, of_local)
+
+    def run_layer(x_BTD, p, kind, cache, n, key):
+      # Inside the rematerialised function, so that what is selected is not kept for every layer.
+      if not isinstance(kind, AttentionInputs):
+        kind = select_for_layer(kind)
+      return block(c, p, x_BTD, kind, cache, n, positions_BT, key)
 
     if c.remat != 'none':
-      policy = {'block': None, 'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable}[
-        c.remat
-      ]
-      layer = jax.checkpoint(layer, policy=policy, prevent_cse=not c.scan_layers)
-    keys = jax.random.split(key, c.n_layers) if key is not None else None
+      # In a scan, the loop itself keeps XLA from merging the recomputation with the first pass.
+      run_layer = jax.checkpoint(
+        run_layer, policy=REMAT_POLICIES[c.remat], prevent_cse=not c.scan_layers
+      )
+
+    # The layers.
+    x_BTD = embed_VD[tokens_BT].astype(dtype) * jnp.asarray(c.embed_scale, dtype)
+    x_BTD = constrain(x_BTD, 'batch', None, None)
+    keys = None
+    if key is not None:
+      keys = jax.random.split(key, c.n_layers)
     if c.scan_layers:
-      mixed = None not in kinds
+      has_both_kinds = of_global is not None and of_local is not None
+      only_kind = of_local if is_local[0] else of_global
 
       def scanned(carry, xs):
-        p, local, n, key = xs
-        return layer(carry[0], p, local if mixed else kinds[is_local[0]], carry[1], n, key), None
+        x_BTD, cache = carry
+        p, layer_is_local, n, key = xs
+        kind = layer_is_local if has_both_kinds else only_kind
+        return run_layer(x_BTD, p, kind, cache, n, key), None
 
-      (x_BTD, cache), _ = jax.lax.scan(
-        scanned, (x_BTD, cache), (blocks, jnp.array(is_local), jnp.arange(c.n_layers), keys)
-      )
+      by_layer = (blocks, jnp.array(is_local), jnp.arange(c.n_layers), keys)
+      (x_BTD, cache), _ = jax.lax.scan(scanned, (x_BTD, cache), by_layer)
     else:
-      for i in range(c.n_layers):
-        p, key_i = jax.tree.map(lambda w, i=i: w[i], (blocks, keys))
-        x_BTD, cache = layer(x_BTD, p, kinds[is_local[i]], cache, i, key_i)
-    return rms_norm(
-      x_BTD, final_norm_D + c.norm_offset if c.norm_offset else final_norm_D, c.norm_eps
-    ), cache
+      for n in range(c.n_layers):
+        p, layer_key = jax.tree.map(lambda w, n=n: w[n], (blocks, keys))
+        kind = of_local if is_local[n] else of_global
+        x_BTD, cache = run_layer(x_BTD, p, kind, cache, n, layer_key)
+
+    scale_D = final_norm_D + c.norm_offset if c.norm_offset else final_norm_D
+    return rms_norm(x_BTD, scale_D, c.norm_eps), cache
+
+
+# --------------------------------------------------------------------------------------------------
+# Pure functions of parameters: what the rest of the project uses
+# --------------------------------------------------------------------------------------------------
 
 
 def init_params(c: ModelConfig, key: jax.Array) -> Params:
-  one = jnp.ones((1, 1), jnp.int32)
-  return Decoder(c).init(key, one, one, one)['params']
+  """Makes the parameters of a new model, adapters included.
+
+  Args:
+    c: the model's settings.
+    key: a random key.
+
+  Returns:
+    Name -> fp32 array; parameters of the blocks are stacked, (L, ...).
+  """
+  one_token = jnp.ones((1, 1), jnp.int32)
+  return Decoder(c).init(key, one_token, one_token, one_token)['params']
 
 
 def forward(
@@ -290,11 +416,27 @@ def forward(
   segment_ids_BT: jax.Array,
   key: jax.Array | None = None,
 ) -> jax.Array:
-  """Final hidden states (B, T, D) in c.dtype. Tokens of different segments, and padding (segment 0), never see each other. `key`: dropout."""
-  return Decoder(c).apply({'params': params}, tokens_BT, positions_BT, segment_ids_BT, None, key)[0]
+  """Computes the final hidden states of packed rows.
+
+  Args:
+    c: the model's settings.
+    params: all parameters, frozen ones too.
+    tokens_BT: int32 token ids.
+    positions_BT: int32 positions of the tokens within their segments.
+    segment_ids_BT: int32 segments, 0 for padding. Tokens of different segments never see each
+      other, and neither do texts and padding.
+    key: a random key for the dropout of adapters; None means no dropout.
+
+  Returns:
+    (B, T, D) array in the dtype of the settings.
+  """
+  variables = {'params': params}
+  x_BTD, _ = Decoder(c).apply(variables, tokens_BT, positions_BT, segment_ids_BT, None, key)
+  return x_BTD
 
 
 def empty_cache(c: ModelConfig, rows: int, slots: int) -> Cache:
+  """Makes a cache of zeros for so many rows, each of so many tokens at most."""
   shape = (c.n_layers, rows, c.n_kv_heads, slots, c.head_dim)
   return jnp.zeros(shape, c.dtype), jnp.zeros(shape, c.dtype)
 
@@ -302,44 +444,88 @@ def empty_cache(c: ModelConfig, rows: int, slots: int) -> Cache:
 def extend(
   c: ModelConfig, params: Params, tokens_BT: jax.Array, positions_BT: jax.Array, cache: Cache
 ) -> tuple[jax.Array, Cache]:
-  """Final hidden states (B, T, D) of tokens that follow what the cache holds, and the cache with them.
+  """Computes the final hidden states of tokens that follow what the cache holds.
 
-  Each row has one text. A token sees the slots up to its position, so rows may be filled to different lengths, and what padding leaves
-  behind a row's end is written over before it is seen. Layers are scanned whatever the config says: unrolled, XLA copies the cache.
+  Each row has one text. A token sees the slots up to its own position, so rows may be filled to
+  different lengths. What padding leaves behind the end of a row is overwritten before it is seen.
+  The layers are scanned whatever the settings say: unrolled, XLA copies the cache.
+
+  Args:
+    c: the model's settings.
+    params: all parameters.
+    tokens_BT: int32 token ids.
+    positions_BT: int32 positions of the tokens in their texts.
+    cache: keys and values of the tokens before.
+
+  Returns:
+    Hidden states (B, T, D), and the cache with the new tokens.
   """
-  return Decoder(dataclasses.replace(c, scan_layers=True)).apply(
+  scanned = dataclasses.replace(c, scan_layers=True)
+  # Segments are not used with a cache: the positions stand in for them.
+  output: Any = Decoder(scanned).apply(
     {'params': params}, tokens_BT, positions_BT, positions_BT, cache
   )
+  return output
 
 
 def unembedding(params: Params) -> jax.Array:
   """The matrix (V, D) that turns hidden states into logits: the embedding itself when tied."""
-  return params.get('unembed', params['embed'])
+  if 'unembed' in params:
+    return params['unembed']
+  return params['embed']
 
 
 def logits(c: ModelConfig, params: Params, x: jax.Array) -> jax.Array:
-  """(..., V) fp32 of hidden states (..., D)."""
-  out = jnp.einsum(
-    '...d,vd->...v', x, unembedding(params).astype(x.dtype), preferred_element_type=jnp.float32
-  )
-  return c.logit_softcap * jnp.tanh(out / c.logit_softcap) if c.logit_softcap else out
+  """Computes the logits, (..., V) fp32, of final hidden states (..., D)."""
+  table_VD = unembedding(params).astype(x.dtype)
+  out = jnp.einsum('...d,vd->...v', x, table_VD, preferred_element_type=jnp.float32)
+  if c.logit_softcap:
+    out = c.logit_softcap * jnp.tanh(out / c.logit_softcap)
+  return out
 
 
 def adapted(c: ModelConfig, params: Params, name: str, layer: int) -> np.ndarray:
-  """A layer's slice of a stacked parameter on the host: as it is, or in fp32 with its adapter added if it has one."""
-  w = np.asarray(jax.device_get(params[name][layer]))
+  """Fetches one layer of a stacked parameter to the host, with its adapter added if it has one.
+
+  Args:
+    c: the model's settings.
+    params: all parameters.
+    name: the name of the parameter.
+    layer: the number of the layer, 0-based.
+
+  Returns:
+    The parameter without its layer axis: as it is stored, or in fp32 if an adapter was added.
+  """
+
+  def on_host(stacked_name: str) -> np.ndarray:
+    return np.asarray(jax.device_get(params[stacked_name][layer]))
+
+  w = on_host(name)
   if f'{name}_a' not in params:
     return w
-  a, b = (np.asarray(jax.device_get(params[f'{name}_{x}'][layer]), np.float32) for x in 'ab')
+  assert c.lora is not None, 'there are adapters, and model.lora does not describe them'
+  a = on_host(f'{name}_a').astype(np.float32)
+  b = on_host(f'{name}_b').astype(np.float32)
   return w.astype(np.float32) + a @ b * (c.lora.alpha / c.lora.rank)
 
 
 def count_params(params: Params) -> int:
+  """Counts the numbers in a tree of arrays, or of their shapes."""
   return sum(x.size for x in jax.tree.leaves(params))
 
 
 def flops_per_token(c: ModelConfig, length: int) -> float:
-  """Training FLOPs per token: 6 x (matrix parameters) + 6 L D T (causal attention counted half), as MaxText counts it."""
+  """Counts the FLOPs of training per token, as MaxText counts them.
+
+  Args:
+    c: the model's settings.
+    length: the tokens of a row.
+
+  Returns:
+    6 x (parameters in matrices) + 6 L Q T for attention, where Q = H K. Causal attention is counted
+    half.
+  """
   D, Q, KV = c.d_model, c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
-  matrices = c.n_layers * (2 * D * Q + 2 * D * KV + 3 * D * c.d_ff) + c.vocab_size * D
+  in_block = 2 * D * Q + 2 * D * KV + 3 * D * c.d_ff
+  matrices = c.n_layers * in_block + c.vocab_size * D
   return 6.0 * matrices + 6.0 * c.n_layers * Q * length

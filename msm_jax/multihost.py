@@ -1,7 +1,11 @@
-"""Several processes that run one program, one on each host of a pod: the first speaks and writes what all know, and all decide alike.
+"""Helpers for several processes that run one program, one on each host of a pod.
 
-Whatever a process decides by looking at the disk or the clock, the others must decide too, or they wait for each other for ever. The workdir lies
-where all hosts see it. One that fails alone takes the others with it, after JAX's timeouts (a minute or two). With one process, nothing is asked.
+Process 0 writes files, and its decisions are broadcast, so that all processes take the same branch.
+Whatever a process decides by looking at the disk or the clock, the others must decide too, or they
+wait for each other for ever.
+
+The workdir must lie where all hosts see it. A process that fails alone takes the others with it
+after JAX's timeouts (a minute or two). With a single process, every helper returns at once.
 """
 
 import contextlib
@@ -10,7 +14,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -21,87 +25,119 @@ from msm_jax.base.errors import ConfigError, UserError
 
 T = TypeVar('T')
 
+# How a run learns that it is one of several processes.
+VARIABLE = 'MSM_JAX_DISTRIBUTED'
+
 
 class ProcessError(UserError, RuntimeError):
-  """Another process failed; its message says why."""
+  """The first process failed. Its own message says why."""
 
 
 def start() -> None:
-  """Joins the other processes, if MSM_JAX_DISTRIBUTED says that there are any: `auto` on TPU pods and in clusters that JAX knows, or
-  HOST:PORT,COUNT,INDEX by hand. Raises ConfigError."""
-  asked = os.environ.get('MSM_JAX_DISTRIBUTED', '')
-  if not asked:
+  """Joins the other processes, if the environment variable MSM_JAX_DISTRIBUTED names any.
+
+  Its value is `auto` on TPU pods and in clusters that JAX knows, or HOST:PORT,COUNT,INDEX.
+
+  Raises:
+    ConfigError: the processes cannot be joined.
+  """
+  value = os.environ.get(VARIABLE, '')
+  if not value:
     return
-  jax.config.update(
-    'jax_enable_preemption_service', False
-  )  # it would take SIGTERM for itself, without being heard
+  # JAX's preemption service would take SIGTERM for itself, and nobody asks it.
+  jax.config.update('jax_enable_preemption_service', False)
   try:
-    where = ()
-    if asked != 'auto':
-      address, count, index = asked.split(',')
-      where = address, int(count), int(index)
-    jax.distributed.initialize(*where, shutdown_timeout_seconds=60)
+    if value == 'auto':
+      jax.distributed.initialize(shutdown_timeout_seconds=60)
+    else:
+      address, count, index = value.split(',')
+      jax.distributed.initialize(address, int(count), int(index), shutdown_timeout_seconds=60)
     console.set_quiet(not is_first())
-    broadcast_from_first(
-      None
-    )  # they connect while none of them is busy: on CPUs that may take 30 seconds at most
+    # Processes connect when they first exchange something. On CPUs this may take at most 30
+    # seconds, so it is done now, while none of them is busy.
+    broadcast_from_first(None)
   except (ValueError, RuntimeError) as e:
+    reason = ' '.join(str(e).split())[:200]
     raise ConfigError(
-      f'MSM_JAX_DISTRIBUTED={asked}: the processes cannot be joined ({" ".join(str(e).split())[:200]}); give auto, or HOST:PORT,COUNT,INDEX'
+      f'{VARIABLE}={value}: the processes cannot be joined ({reason}); '
+      f'give auto, or HOST:PORT,COUNT,INDEX'
     ) from None
 
 
 def is_first() -> bool:
-  """Whether this is the process that writes what all of them know."""
+  """Whether this is process 0, which writes the files and speaks on the console."""
   return jax.process_index() == 0
 
 
 def broadcast_from_first(value: T) -> T:
-  """What the first process says, in all of them; anything that JSON holds."""
+  """Gives all processes the value of process 0.
+
+  Args:
+    value: anything that JSON can hold. The values of all other processes are ignored.
+
+  Returns:
+    The value of process 0.
+  """
   if jax.process_count() == 1:
     return value
-  said = (
-    np.frombuffer(json.dumps(value).encode(), np.uint8) if is_first() else np.zeros(0, np.uint8)
-  )
-  size = int(multihost_utils.broadcast_one_to_all(np.int32(len(said))))
-  heard = multihost_utils.broadcast_one_to_all(said if is_first() else np.zeros(size, np.uint8))
-  return json.loads(bytes(np.asarray(heard, np.uint8)))
-
-
-def write(path: Path, content: str) -> None:
-  """A file that appears whole, from the first process."""
+  # Arrays must have the same shape in all processes, so the size is broadcast first.
+  content = np.zeros(0, np.uint8)
   if is_first():
-    files.write_atomically(path, content.encode())
+    content = np.frombuffer(json.dumps(value).encode(), np.uint8)
+  size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
+  if not is_first():
+    content = np.zeros(size, np.uint8)
+  received = multihost_utils.broadcast_one_to_all(content)
+  return json.loads(bytes(np.asarray(received, np.uint8)))
 
 
 def any_process(flag: bool) -> bool:
-  """Whether it is true in any process."""
-  return (
-    flag
-    if jax.process_count() == 1
-    else bool(multihost_utils.process_allgather(np.array(flag)).any())
-  )
+  """Whether the flag is True in any process; all processes must ask."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(multihost_utils.process_allgather(np.array(flag)).any())
 
 
-def gather_to_host(x: Any) -> np.ndarray:
-  """An array of all devices on the host."""
-  return np.asarray(
-    x
-    if x.is_fully_addressable or x.is_fully_replicated
-    else multihost_utils.process_allgather(x, tiled=True)
-  )
+def gather_to_host(x: jax.Array) -> np.ndarray:
+  """Fetches a global array to the host; every process gets all of it."""
+  if x.is_fully_addressable or x.is_fully_replicated:
+    return np.asarray(x)
+  return np.asarray(multihost_utils.process_allgather(x, tiled=True))
 
 
 def place_replicated(x: np.ndarray, layout: jax.sharding.Sharding | None) -> jax.Array:
-  """A host's array, the same in all processes, on the devices of a layout."""
+  """Puts an array that all processes hold alike onto the devices.
+
+  Args:
+    x: the array, the same in all processes.
+    layout: where it goes; None means the default device.
+
+  Returns:
+    The array on the devices.
+  """
   if jax.process_count() == 1 or layout is None:
     return jax.device_put(x, layout)
   return jax.make_array_from_callback(x.shape, layout, x.__getitem__)
 
 
+def write(path: Path, content: str) -> None:
+  """Writes a text file, in process 0 only. The file appears complete or not at all."""
+  if is_first():
+    files.write_atomically(path, content.encode())
+
+
 @contextlib.contextmanager
 def first_process_first() -> Iterator[None]:
-  """The first process does what stands within, then the others, who find on disk what it has made. Raises ProcessError in them if it fails."""
+  """Runs the body in process 0 first, then in the others, which find its files on disk.
+
+  Yields:
+    Nothing.
+
+  Raises:
+    ProcessError: process 0 failed. This is raised in the others.
+  """
+  # The two calls of broadcast_from_first meet: the others wait at their only one, here, until
+  # process 0 reaches its own at the end.
   if not is_first() and not broadcast_from_first(False):
     raise ProcessError('the first process has failed')
   done = False
@@ -115,7 +151,18 @@ def first_process_first() -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-  """The workdir's lock, which the first process holds for all. Raises WorkdirError, and ConfigError if they do not see the same folder."""
+  """Holds the lock of a workdir. Process 0 holds it for all.
+
+  Args:
+    workdir: the folder, which is created if there is none.
+
+  Yields:
+    Nothing.
+
+  Raises:
+    WorkdirError: the folder cannot be used, or another run holds the lock.
+    ConfigError: the processes do not see the same folder.
+  """
   with contextlib.ExitStack() as stack:
     with first_process_first():
       if is_first():
@@ -126,6 +173,7 @@ def locked(workdir: Path) -> Iterator[None]:
 
 
 def _check_shared(workdir: Path) -> None:
+  """Raises ConfigError unless all processes see a file that process 0 creates in the workdir."""
   sign = workdir / f'.seen-{broadcast_from_first(time.time_ns())}'
   with first_process_first():
     if is_first():
@@ -135,5 +183,6 @@ def _check_shared(workdir: Path) -> None:
     sign.unlink()
   if missing:
     raise ConfigError(
-      f'{workdir} is not the same folder on all hosts; give --workdir on a disk that all of them see'
+      f'{workdir} is not the same folder on all hosts; '
+      f'give --workdir on a disk that all of them see'
     )

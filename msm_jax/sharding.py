@@ -1,7 +1,14 @@
-"""Where arrays live: one mesh (data, fsdp, tensor), one table from parameter names to mesh axes."""
+"""Where arrays live: one mesh of devices and one table from parameter names to mesh axes.
+
+The mesh has the axes `data` (rows of a batch), `fsdp` (rows of a batch, and parameters too, which
+are gathered when they are needed) and `tensor` (each matrix product is divided). `RULES` says which
+dimension of which parameter lies on which axis. XLA derives everything else and adds the
+communication, so no other file speaks of devices.
+"""
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,13 +20,15 @@ from msm_jax.base.errors import UserError
 
 
 class MeshError(UserError, ValueError):
-  """A mesh that doesn't fit the devices; one line with cause and mend."""
+  """A mesh that does not fit the devices. The message is one line with cause and remedy."""
 
 
 AXES = ('data', 'fsdp', 'tensor')
-BATCH = ('data', 'fsdp')  # the axes that a batch's rows are divided over
+# The axes that the rows of a batch are divided over.
+BATCH = ('data', 'fsdp')
 
-# Parameter path (regex) -> mesh axes of its dimensions. Block parameters have the layer axis first.
+# Parameter path (a regular expression) -> the mesh axis of each of its dimensions. Parameters of
+# the blocks have the layer axis first. Names that end in _a and _b are low-rank adapters.
 RULES: tuple[tuple[str, P], ...] = (
   (r'embed$', P('tensor', 'fsdp')),
   (r'(wq|wk|wv|w_gate|w_up)$', P(None, 'fsdp', 'tensor')),
@@ -33,72 +42,164 @@ RULES: tuple[tuple[str, P], ...] = (
 )
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices: list | None = None) -> Mesh:
-  """A mesh over all devices; one of the sizes may be -1 (whatever is left). Raises MeshError if the sizes don't fit."""
-  devices = jax.devices() if devices is None else devices
-  sizes, n = [data, fsdp, tensor], len(devices)
-  known = math.prod(s for s in sizes if s != -1)
-  if sizes.count(-1) > 1 or any(s == 0 or s < -1 for s in sizes):
+# --------------------------------------------------------------------------------------------------
+# The mesh
+# --------------------------------------------------------------------------------------------------
+
+
+def make_mesh(
+  data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+  """Makes a mesh over all devices.
+
+  Args:
+    data: the size of the axis `data`; -1 means whatever is left. At most one size may be -1.
+    fsdp: the size of the axis `fsdp`.
+    tensor: the size of the axis `tensor`.
+    devices: the devices to use; None means all that JAX knows.
+
+  Returns:
+    The mesh, with the axes in the order of `AXES`.
+
+  Raises:
+    MeshError: the sizes do not fit the number of devices.
+  """
+  if devices is None:
+    devices = jax.devices()
+  count = len(devices)
+  sizes = [data, fsdp, tensor]
+  described = f'mesh {dict(zip(AXES, sizes, strict=True))}'
+  if sizes.count(-1) > 1 or any(size == 0 or size < -1 for size in sizes):
+    raise MeshError(f'{described}: sizes are positive, and at most one is -1')
+  known = math.prod(size for size in sizes if size != -1)
+  fits = count == known
+  if -1 in sizes:
+    fits = count % known == 0
+  if not fits:
     raise MeshError(
-      f'mesh {dict(zip(AXES, sizes, strict=True))}: sizes are positive, and at most one is -1'
+      f'{described} does not divide the {count} device(s) at hand; set config.mesh to match'
     )
-  if (n % known) if -1 in sizes else (n != known):
-    raise MeshError(
-      f'mesh {dict(zip(AXES, sizes, strict=True))} does not divide the {n} device(s) at hand; set config.mesh to match'
-    )
-  sizes = [n // known if s == -1 else s for s in sizes]
+  sizes = [count // known if size == -1 else size for size in sizes]
   return Mesh(np.asarray(devices).reshape(sizes), AXES, axis_types=(AxisType.Auto,) * 3)
 
 
+# --------------------------------------------------------------------------------------------------
+# Batches and activations
+# --------------------------------------------------------------------------------------------------
+
+
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
-  """Pins an activation's layout; 'batch' stands for the axes of BATCH. Does nothing without a mesh."""
+  """Pins the layout of an activation, so that XLA does not choose another one.
+
+  Args:
+    x: the activation.
+    *axes: the mesh axis of each dimension; 'batch' stands for the axes of `BATCH`, and None for a
+      dimension that is not divided.
+
+  Returns:
+    The same values. Without a mesh in force, nothing is done.
+  """
   if jax.sharding.get_abstract_mesh().empty:
     return x
-  return jax.lax.with_sharding_constraint(x, P(*(BATCH if a == 'batch' else a for a in axes)))
+  spec: list[str | tuple[str, ...] | None] = []
+  for axis in axes:
+    spec.append(BATCH if axis == 'batch' else axis)
+  return jax.lax.with_sharding_constraint(x, P(*spec))
 
 
 def batch_parts(mesh: Mesh | None = None) -> int:
-  """Into how many parts a batch's rows are divided; of the mesh in force (1 without one) unless `mesh` is given."""
-  shape = (jax.sharding.get_abstract_mesh() if mesh is None else mesh).shape
-  return math.prod(shape.get(a, 1) for a in BATCH)
+  """Counts the parts into which the rows of a batch are divided.
+
+  Args:
+    mesh: the mesh; None means the one in force.
+
+  Returns:
+    The product of the sizes of the axes of `BATCH`; 1 if there is no mesh.
+  """
+  shape = jax.sharding.get_abstract_mesh().shape if mesh is None else mesh.shape
+  return math.prod(shape.get(axis, 1) for axis in BATCH)
 
 
 def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
-  """Rows, at `axis`, divided over the devices."""
-  return NamedSharding(mesh, P(*[None] * axis, BATCH))
+  """The layout of arrays whose dimension number `axis` counts rows, divided over the devices."""
+  undivided = [None] * axis
+  return NamedSharding(mesh, P(*undivided, BATCH))
 
 
-def local_rows(mesh: Mesh, parts: int, rows: int) -> np.ndarray:
-  """Which rows of a batch of (parts, rows / parts), counted through, this process's devices hold."""
-  numbers = np.arange(rows).reshape(parts, -1)
-  held = batch_sharding(mesh, 1).addressable_devices_indices_map(numbers.shape).values()
-  return np.unique(np.concatenate([numbers[index].ravel() for index in held]))
+def local_rows(mesh: Mesh, micro_batches: int, rows: int) -> np.ndarray:
+  """Finds which rows of the global batch the devices of this process hold.
+
+  Args:
+    mesh: the mesh; rows are divided over its axes `data` and `fsdp`.
+    micro_batches: the number of micro-batches. The batch is (micro_batches, rows / micro_batches),
+      and the rows of each micro-batch are divided over all devices.
+    rows: the number of rows of the global batch.
+
+  Returns:
+    (n,) int array of row indices of the global batch, increasing. The process keeps its rows in
+    this order.
+  """
+  indices = np.arange(rows).reshape(micro_batches, -1)
+  layout = batch_sharding(mesh, axis=1)
+  held = layout.addressable_devices_indices_map(indices.shape).values()
+  # Devices along the axis `tensor` hold the same rows, hence `unique`.
+  return np.unique(np.concatenate([indices[index].ravel() for index in held]))
 
 
-def _path(key_path: tuple) -> str:
-  return '/'.join(
-    str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in key_path
-  )
+# --------------------------------------------------------------------------------------------------
+# Parameters and their moments
+# --------------------------------------------------------------------------------------------------
+
+
+def _path_text(key_path: tuple[Any, ...]) -> str:
+  """A path in a tree as text: keys of dicts, names of fields and positions, with '/' between."""
+  parts = []
+  for entry in key_path:
+    for attribute in ('key', 'name', 'idx'):
+      if hasattr(entry, attribute):
+        parts.append(str(getattr(entry, attribute)))
+        break
+    else:
+      parts.append(str(entry))
+  return '/'.join(parts)
+
+
+def _divide(spec: P, shape: tuple[int, ...], mesh: Mesh) -> P:
+  """The axes of `spec`, without those that do not divide their dimension of an array."""
+  # A rule may name fewer axes than the array has dimensions, or more.
+  padded = tuple(spec) + (None,) * len(shape)
+  axes = []
+  for axis, size in zip(padded, shape, strict=False):
+    divides = axis is not None and size % mesh.shape[axis] == 0
+    axes.append(axis if divides else None)
+  return P(*axes)
 
 
 def shardings(tree: Any, mesh: Mesh) -> Any:
-  """A sharding for each array by the first rule that matches the end of its path.
+  """Finds the layout of every array of a tree by the first rule that matches the end of its path.
 
-  Optimizer moments sit at paths that end like their parameter's, so a whole train state is laid out by the same table. Scalars are
-  replicated, and a dimension that its mesh axis doesn't divide stays whole.
+  The moments of an optimizer sit at paths that end like those of their parameters, so one table
+  lays out a whole train state.
+
+  Args:
+    tree: a tree of arrays, or of their shapes.
+    mesh: the mesh.
+
+  Returns:
+    A tree of the same structure with a NamedSharding for each array. Scalars are replicated. A
+    dimension that its mesh axis does not divide stays whole.
+
+  Raises:
+    ValueError: no rule matches an array.
   """
 
-  def one(key_path: tuple, x: jax.Array) -> NamedSharding:
+  def layout_of(key_path: tuple[Any, ...], x: jax.Array) -> NamedSharding:
     if x.ndim == 0:
       return NamedSharding(mesh, P())
-    path = _path(key_path)
+    path = _path_text(key_path)
     for pattern, spec in RULES:
       if re.search(pattern, path):
-        axes = [
-          a if a and d % mesh.shape[a] == 0 else None
-          for a, d in zip(tuple(spec) + (None,) * x.ndim, x.shape, strict=False)
-        ]
-        return NamedSharding(mesh, P(*axes))
+        return NamedSharding(mesh, _divide(spec, x.shape, mesh))
     raise ValueError(f'no sharding rule matches {path}; add one to sharding.RULES')
 
-  return jax.tree_util.tree_map_with_path(one, tree)
+  return jax.tree_util.tree_map_with_path(layout_of, tree)

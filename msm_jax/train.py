@@ -1,8 +1,22 @@
-"""One step and one loop for every phase. Pretraining, midtraining and fine-tuning differ in the data and schedule they are given."""
+"""Trains one phase. This is the file to read first.
+
+Pretraining, midtraining and fine-tuning are *phases*: each is data, an objective and a schedule.
+There is one step and one loop for all of them.
+
+1. `TrainState` holds what changes while a phase trains.
+2. `train_step` is a pure function from a state, a batch and a learning rate to the next state and
+   its metrics. The objective (objectives/next_token.py) gives sums, which are divided once.
+3. `make_program` compiles the step for a model, an optimizer and a mesh of devices. The learning
+   rate is an argument of the step, so one program serves every phase of an experiment.
+4. `train_phase` finds out where the phase starts (its own checkpoint, its parent, imported weights
+   or fresh parameters) and then runs the loop: batch, step, metrics, checkpoint.
+
+Shapes: A micro-batches, B rows of a micro-batch, T tokens of a row.
+"""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,65 +30,79 @@ from jax.sharding import PartitionSpec as P
 from msm_jax import checkpointing, multihost, sharding
 from msm_jax.base.errors import Interrupted, UserError
 from msm_jax.config import ExperimentConfig, ModelConfig, OptimizerConfig, PhaseConfig
-from msm_jax.input_pipeline import Batch, Source, batches
+from msm_jax.input_pipeline import Batch, BatchIterator, Source, batches
 from msm_jax.metrics import PhaseMetrics
-from msm_jax.model import flops_per_token, forward, init_params, unembedding
-from msm_jax.objectives.next_token import cross_entropy_sums
+from msm_jax.model import Params, flops_per_token, init_params
+from msm_jax.objectives.next_token import next_token
 from msm_jax.optim import learning_rate, make_optimizer
 from msm_jax.tokenizer import Tokenizer
 
-ASK_EVERY = 8  # steps between the times when several processes ask each other whether to stop
+# Several processes ask one another whether to stop once in so many steps: asking after every step
+# would make the fast ones wait for the slow ones.
+STOP_POLL_STEPS = 8
 
 
 class TrainingError(UserError, RuntimeError):
-  """A phase that cannot go on; one line with cause and mend."""
+  """A phase that cannot go on. The message is one line with cause and remedy."""
+
+
+# --------------------------------------------------------------------------------------------------
+# The state
+# --------------------------------------------------------------------------------------------------
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass
 class TrainState:
-  """step: updates done; params: what is trained; skipped: how many updates in a row were not finite; frozen: parameters that stay as they are;
-  seed: of dropout."""
+  """What a phase has reached. The same class holds arrays, their shapes or their layouts.
+
+  Attributes:
+    step: int32 scalar, the number of updates done.
+    params: the parameters that are trained: all of them, or the adapters alone.
+    opt_state: the state of the optimizer.
+    skipped: int32 scalar, how many updates in a row were not finite.
+    frozen: the parameters that are not trained; empty without adapters.
+    seed: uint32 scalar, the seed of the dropout of adapters.
+  """
 
   step: jax.Array
-  params: Any
+  params: Params
   opt_state: Any
   skipped: jax.Array
-  frozen: Any
+  frozen: Params
   seed: jax.Array
 
 
-# ---------------------------------------------------------------------------------------------------------------------- the step
+def split_trainable(model: ModelConfig, params: Params) -> tuple[Params, Params]:
+  """Splits the parameters of a model into those that are trained and those that are not.
+
+  Args:
+    model: the model's settings. With `lora`, the adapters are trained and nothing else.
+    params: all parameters.
+
+  Returns:
+    (trained parameters, frozen parameters). The second part is empty without `lora`.
+  """
+  if model.lora is None:
+    return params, {}
+  trained, frozen = {}, {}
+  for name, value in params.items():
+    is_adapter = name.endswith(('_a', '_b'))
+    if is_adapter:
+      trained[name] = value
+    else:
+      frozen[name] = value
+  return trained, frozen
 
 
-def split(model: ModelConfig, params: Any) -> tuple[Any, Any]:
-  """(what is trained, what is not) of a model's parameters: all of them and none, or the adapters and the rest."""
-  adapters = {k: v for k, v in params.items() if k.endswith(('_a', '_b'))}
-  return (
-    (adapters, {k: v for k, v in params.items() if k not in adapters})
-    if model.lora
-    else (params, {})
-  )
+def saved_opt_state(state: TrainState) -> dict[str, Any]:
+  """The item `opt_state` of a checkpoint: what is needed beside the parameters to go on."""
+  return {'step': state.step, 'opt_state': state.opt_state, 'skipped': state.skipped}
 
 
-def loss_sums(
-  model: ModelConfig,
-  loss_chunk: int,
-  params: Any,
-  batch: dict[str, jax.Array],
-  frozen: Any = None,
-  key: jax.Array | None = None,
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-  """(sum of weighted nats, (sum of weights, sum of weighted right guesses)) of one micro-batch of (B, T) arrays. `key`: of dropout."""
-  frozen = frozen or {}
-  x_BTD = forward(
-    model, frozen | params, batch['tokens'], batch['positions'], batch['segment_ids'], key
-  )
-  loss, right = cross_entropy_sums(
-    x_BTD.reshape(-1, x_BTD.shape[-1]), unembedding(frozen | params), batch['targets'].reshape(-1), batch['weights'].reshape(-1), loss_chunk,
-    model.logit_softcap, bool(frozen),
-  )  # fmt: skip
-  return loss, (jnp.sum(batch['weights']), right)
+# --------------------------------------------------------------------------------------------------
+# The step
+# --------------------------------------------------------------------------------------------------
 
 
 def train_step(
@@ -85,121 +113,280 @@ def train_step(
   batch: dict[str, jax.Array],
   lr: jax.Array,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-  """One update on a batch of (A, B, T) arrays: A micro-batches, whose sums are added and divided once by the weight of them all.
+  """Does one update.
 
-  `lr` (2,) holds the rates of everything but the embeddings and of the embeddings.
+  The sums and gradients of the micro-batches are added and divided once, by the weight of them all.
+  The update is therefore that of the big batch, however it is cut. An update that is not finite
+  changes nothing and is counted, so parameters are always finite.
 
-  An update that is not finite changes nothing and is counted: parameters are finite always.
+  Args:
+    model: the model's settings.
+    tx: the optimizer, with updates of learning rate 1.
+    loss_chunk: for how many tokens at a time logits exist; 0 means for all at once.
+    state: the state before the update.
+    batch: (A, B, T) arrays; see `objectives.next_token.next_token`.
+    lr: (2,) fp32, the learning rates of everything but the embeddings and of the embeddings.
+
+  Returns:
+    The state after the update and its metrics, fp32 or int32 scalars: `loss` (nats per unit of
+    weight), `accuracy`, `weight` (the sum over the batch), `grad_norm` (before clipping),
+    `skipped` and `lr`.
   """
-  dropout = (
-    jax.random.fold_in(jax.random.key(state.seed), state.step)
-    if model.lora and model.lora.dropout
-    else None
-  )
+  dropout_key = None
+  if model.lora and model.lora.dropout:
+    dropout_key = jax.random.fold_in(jax.random.key(state.seed), state.step)
 
-  def one(micro_batch, n):
-    key = dropout if dropout is None else jax.random.fold_in(dropout, n)
-    return jax.value_and_grad(functools.partial(loss_sums, model, loss_chunk), has_aux=True)(
-      state.params, micro_batch, state.frozen, key
-    )
+  # 1. Sums and gradients, micro-batch by micro-batch.
+  def sums_and_grads(micro_batch, index):
+    key = None
+    if dropout_key is not None:
+      key = jax.random.fold_in(dropout_key, index)
+    objective = functools.partial(next_token, model, loss_chunk)
+    with_grads = jax.value_and_grad(objective, has_aux=True)
+    return with_grads(state.params, micro_batch, state.frozen, key)
 
   def accumulate(totals, part):
-    (loss, (weight, right)), grads = one(*part)
-    return jax.tree.map(jnp.add, totals, (loss, weight, right, grads)), None
+    (loss, (weight, correct)), grads = sums_and_grads(*part)
+    return jax.tree.map(jnp.add, totals, (loss, weight, correct, grads)), None
 
-  parts = batch['tokens'].shape[0]
-  if parts == 1:
-    (loss, (weight, right)), grads = one(jax.tree.map(lambda x: x[0], batch), 0)
+  micro_batches = batch['tokens'].shape[0]
+  if micro_batches == 1:
+    only_one = jax.tree.map(lambda x: x[0], batch)
+    (loss, (weight, correct)), grads = sums_and_grads(only_one, 0)
   else:
     zero = jnp.float32(0)
     zeros = (zero, zero, zero, jax.tree.map(jnp.zeros_like, state.params))
-    (loss, weight, right, grads), _ = jax.lax.scan(accumulate, zeros, (batch, jnp.arange(parts)))
+    parts = (batch, jnp.arange(micro_batches))
+    (loss, weight, correct, grads), _ = jax.lax.scan(accumulate, zeros, parts)
 
+  # 2. One division. A batch without any weight has zero gradients; the loop refuses it.
   per_token = 1 / jnp.maximum(weight, 1)
   grads = jax.tree.map(lambda g: g * per_token, grads)
   grad_norm = optax.tree.norm(grads)
+
+  # 3. The update, if it is finite. A sum is finite only if all of its terms are.
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   finite = jnp.isfinite(loss + grad_norm + optax.tree.norm(updates) + jnp.sum(lr))
-  params = jax.tree_util.tree_map_with_path(
-    lambda path, p, u: jnp.where(finite, p + lr[_is_embedding(path)] * u, p), state.params, updates
-  )
+
+  def updated(path, p, u):
+    return jnp.where(finite, p + lr[_rate_index(path)] * u, p)
+
+  params = jax.tree_util.tree_map_with_path(updated, state.params, updates)
   opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), opt_state, state.opt_state)
   skipped = jnp.where(finite, 0, state.skipped + 1)
+
   metrics = {
-    'loss': loss * per_token, 'accuracy': right * per_token, 'weight': weight, 'grad_norm': grad_norm, 'skipped': skipped, 'lr': lr[0],
-  }  # fmt: skip
-  return dataclasses.replace(
+    'loss': loss * per_token,
+    'accuracy': correct * per_token,
+    'weight': weight,
+    'grad_norm': grad_norm,
+    'skipped': skipped,
+    'lr': lr[0],
+  }
+  state = dataclasses.replace(
     state, step=state.step + 1, params=params, opt_state=opt_state, skipped=skipped
-  ), metrics
+  )
+  return state, metrics
 
 
-def _is_embedding(path: tuple[Any, ...]) -> int:
+def _rate_index(path: tuple[Any, ...]) -> int:
+  """Which of the two learning rates a parameter takes: 1 for the embeddings, 0 for all others."""
   return int(path[0].key in ('embed', 'unembed'))
 
 
+# --------------------------------------------------------------------------------------------------
+# The program
+# --------------------------------------------------------------------------------------------------
+
+
 class Program(NamedTuple):
-  """What is compiled once and serves every phase of an experiment.
+  """The compiled functions that serve every phase of an experiment.
 
   Attributes:
-    init: key -> state of a new model (or of new adapters).
-    start: trained parameters -> state of a new phase (fresh optimizer, step 0).
-    step: (state, batch, learning rate) -> (state, metrics); the state is donated.
-    like: the state's shapes, dtypes and shardings. Frozen parameters, which `init` and `start` leave out, are in the dtype that the model works in.
+    init: random key -> the state of a new model (or of new adapters).
+    start: trained parameters -> the state of a new phase, with a fresh optimizer at step 0. The
+      parameters are donated.
+    step: (state, batch, learning rates) -> (state, metrics). The state is donated.
+    abstract_state: the shapes, dtypes and layouts of a state. Checkpoints and imported weights are
+      read onto it. `init` and `start` leave its frozen parameters out.
   """
 
   init: Callable[[jax.Array], TrainState]
-  start: Callable[[Any], TrainState]
+  start: Callable[[Params], TrainState]
   step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-  like: TrainState
+  abstract_state: TrainState
 
 
 @functools.lru_cache(maxsize=8)
-def prepare(model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mesh: Mesh) -> Program:
+def make_program(
+  model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mesh: Mesh
+) -> Program:
+  """Makes the functions for a model on a mesh. Each is compiled when it is first used.
+
+  The result is cached: phases with the same arguments share their compiled step.
+
+  Args:
+    model: the model's settings.
+    optimizer: the optimizer's settings.
+    loss_chunk: for how many tokens at a time logits exist; 0 means for all at once.
+    mesh: the devices.
+
+  Returns:
+    The functions and the layout of the state.
+  """
   tx = make_optimizer(optimizer)
 
-  def start(params: Any) -> TrainState:
-    return TrainState(jnp.int32(0), params, tx.init(params), jnp.int32(0), {}, jnp.uint32(0))
+  def start(params: Params) -> TrainState:
+    return TrainState(
+      step=jnp.int32(0),
+      params=params,
+      opt_state=tx.init(params),
+      skipped=jnp.int32(0),
+      frozen={},
+      seed=jnp.uint32(0),
+    )
 
   def init(key: jax.Array) -> TrainState:
-    return start(split(model, init_params(model, key))[0])
+    trained, _ = split_trainable(model, init_params(model, key))
+    return start(trained)
 
+  # Shapes are found without computing anything.
   key = jax.random.key(0)
-  shapes, frozen = (
-    jax.eval_shape(init, key),
-    split(model, jax.eval_shape(functools.partial(init_params, model), key))[1],
-  )
-  frozen = jax.tree_util.tree_map_with_path(
-    lambda path, x: x if path[-1].key.endswith('norm') else x.update(dtype=jnp.dtype(model.dtype)),
-    frozen,
-  )
-  begun = sharding.shardings(shapes, mesh)  # a state before it is given what is frozen
-  layout, shapes = (
-    dataclasses.replace(x, frozen=f)
-    for x, f in ((begun, sharding.shardings(frozen, mesh)), (shapes, frozen))
-  )
-  whole = NamedSharding(mesh, P())
-  step = jax.jit(
-    functools.partial(train_step, model, tx, loss_chunk),
-    in_shardings=(layout, sharding.batch_sharding(mesh, 1), whole),
-    out_shardings=(layout, whole),
-    donate_argnums=0,
-  )
-  start = jax.jit(start, out_shardings=begun, donate_argnums=0)
+  initial_shapes = jax.eval_shape(init, key)
+  all_shapes = jax.eval_shape(functools.partial(init_params, model), key)
+  _, frozen_shapes = split_trainable(model, all_shapes)
+
+  def frozen_dtype(path, shape):
+    # Frozen parameters are kept in the dtype that the model works in: bf16 halves their memory.
+    # Norms work in fp32.
+    if path[-1].key.endswith('norm'):
+      return shape
+    return shape.update(dtype=jnp.dtype(model.dtype))
+
+  frozen_shapes = jax.tree_util.tree_map_with_path(frozen_dtype, frozen_shapes)
+
+  # `initial_layout` is that of a state before it is given its frozen parameters.
+  initial_layout = sharding.shardings(initial_shapes, mesh)
+  layout = dataclasses.replace(initial_layout, frozen=sharding.shardings(frozen_shapes, mesh))
+  shapes = dataclasses.replace(initial_shapes, frozen=frozen_shapes)
+  replicated = NamedSharding(mesh, P())
   return Program(
-    jax.jit(init, out_shardings=begun), start, step, checkpointing.abstract(shapes, layout)
+    init=jax.jit(init, out_shardings=initial_layout),
+    start=jax.jit(start, out_shardings=initial_layout, donate_argnums=0),
+    step=jax.jit(
+      functools.partial(train_step, model, tx, loss_chunk),
+      in_shardings=(layout, sharding.batch_sharding(mesh, axis=1), replicated),
+      out_shardings=(layout, replicated),
+      # The old state's memory is used for the new one.
+      donate_argnums=0,
+    ),
+    abstract_state=checkpointing.abstract(shapes, layout),
   )
 
 
 def to_device(batch: Batch, micro_batches: int, mesh: Mesh) -> dict[str, jax.Array]:
-  """This process's rows (B, T) of a batch -> device batch (A, all rows / A, T), divided over the devices."""
-  layout = sharding.batch_sharding(mesh, 1)
-  return {
-    k: jax.make_array_from_process_local_data(layout, v.reshape(micro_batches, -1, *v.shape[1:]))
-    for k, v in batch.items()
-  }
+  """Puts a batch onto the devices.
+
+  Args:
+    batch: (rows of this process, T) arrays.
+    micro_batches: the number A of micro-batches.
+    mesh: the devices.
+
+  Returns:
+    Global (A, B, T) arrays, with the rows B of each micro-batch divided over the devices.
+  """
+  layout = sharding.batch_sharding(mesh, axis=1)
+  on_device = {}
+  for key, rows in batch.items():
+    parts = rows.reshape(micro_batches, -1, *rows.shape[1:])
+    on_device[key] = jax.make_array_from_process_local_data(layout, parts)
+  return on_device
 
 
-# ---------------------------------------------------------------------------------------------------------------------- the loop
+# --------------------------------------------------------------------------------------------------
+# The start of a phase
+# --------------------------------------------------------------------------------------------------
+
+
+def starting_state(
+  program: Program,
+  checkpoints: checkpointing.Checkpoints,
+  data: BatchIterator,
+  seed: int,
+  parent_params: Callable[[Params], Params | None] | None,
+  frozen_params: Callable[[Params], Params] | None,
+  meta: Mapping[str, Any],
+  mesh: Mesh,
+) -> TrainState:
+  """Makes the state in which a phase begins or goes on.
+
+  Args:
+    program: the compiled functions.
+    checkpoints: the phase's own checkpoints.
+    data: the phase's batches. If the phase goes on, they are set to where it stopped.
+    seed: the seed of fresh parameters and of dropout.
+    parent_params: see `train_phase`.
+    frozen_params: see `train_phase`.
+    meta: what a checkpoint of this phase has to match.
+    mesh: the devices.
+
+  Returns:
+    The state; its `step` is the number of updates that are done already.
+
+  Raises:
+    TrainingError: the newest checkpoint was made with other data or another tokenizer.
+  """
+  abstract = program.abstract_state
+  # Processes must not decide this by looking at the disk one after the other.
+  newest_step = multihost.broadcast_from_first(checkpoints.latest())
+
+  # Where the parameters come from. The first of these that exists decides:
+  #
+  # 1. Resume: the newest checkpoint of this phase itself, with optimizer and place in the data.
+  # 2. Parent: the parameters that the parent phase ended with, with a fresh optimizer.
+  # 3. Import: weights from outside, if the parent phase stands for such weights. `parent_params`
+  #    hides the difference between 2 and 3. It returns None if the parent leaves nothing to train:
+  #    weights whose adapters are yet to be made.
+  # 4. Fresh: random parameters from the seed.
+  inherited = None
+  if newest_step is None and parent_params is not None:
+    inherited = parent_params(abstract.params)
+  if newest_step is not None:
+    state = _resume(abstract, checkpoints, newest_step, data, meta)
+  elif inherited is not None:
+    state = program.start(inherited)
+  else:
+    state = program.init(jax.random.key(seed))
+
+  # Frozen parameters stand in no checkpoint. They are imported anew, whatever came above.
+  frozen: Params = {}
+  if abstract.frozen:
+    assert frozen_params is not None, 'adapters need the weights that they are beside'
+    frozen = frozen_params(abstract.frozen)
+  replicated = NamedSharding(mesh, P())
+  seed_on_device = multihost.place_replicated(np.asarray(seed, np.uint32), replicated)
+  return dataclasses.replace(state, frozen=frozen, seed=seed_on_device)
+
+
+def _resume(
+  abstract: TrainState,
+  checkpoints: checkpointing.Checkpoints,
+  step: int,
+  data: BatchIterator,
+  meta: Mapping[str, Any],
+) -> TrainState:
+  """Reads the checkpoint of a step and sets the data to where it was."""
+  params, opt_state, data_state, saved_meta = checkpoints.restore(
+    step, abstract.params, saved_opt_state(abstract)
+  )
+  check_checkpoint_matches(saved_meta, meta, checkpoints.folder / str(step))
+  data.set_state(data_state)
+  return dataclasses.replace(abstract, params=params, **opt_state)
+
+
+# --------------------------------------------------------------------------------------------------
+# The loop
+# --------------------------------------------------------------------------------------------------
 
 
 def train_phase(
@@ -209,105 +396,103 @@ def train_phase(
   seed: int,
   tokenizer: Tokenizer,
   sources: Sequence[tuple[Source, float]],
-  parent_params: Callable[[Any], Any] | None,
+  parent_params: Callable[[Params], Params | None] | None,
   folder: Path,
-  meta: dict,
+  meta: dict[str, Any],
   stop: Callable[[], bool],
-  weights: Callable[[Any], Any] | None = None,
+  frozen_params: Callable[[Params], Params] | None = None,
 ) -> None:
-  """Trains one phase to its end and leaves its checkpoints in `folder`.
+  """Trains one phase to its end and leaves its checkpoints and metrics in a folder.
 
-  Where it starts, in this order: its own newest checkpoint; its parent's parameters (`parent_params`, given the abstract tree; None where
-  the parent leaves none); fresh. `weights`, given the same, is where frozen parameters come from.
+  A phase that was stopped goes on from its newest checkpoint; one that is finished is left as it
+  is. `starting_state` says where a phase starts.
+
+  Args:
+    config: the settings of the experiment.
+    phase: the settings of this phase.
+    label: what the phase is called on the console and in errors.
+    seed: the seed of the data's order, of fresh parameters and of dropout.
+    tokenizer: the tokenizer.
+    sources: the corpora, each with its share of the rows.
+    parent_params: reads the parameters that the parent phase leaves, given their abstract tree, and
+      returns None if it leaves none; None for a phase without parent.
+    folder: the phase's folder, which exists.
+    meta: what is written into each checkpoint. `tokenizer` and `data` must match when resuming.
+    stop: whether somebody wants the run to stop, such as a signal.
+    frozen_params: reads the parameters that are not trained, given their abstract tree; None if
+      everything is trained.
 
   Raises:
-    TrainingError: no supervised token, too many non-finite updates, or a checkpoint of something else.
-    Interrupted: `stop()` turned true, in whichever process; the state is saved.
+    TrainingError: a batch has no supervised token, too many updates were not finite, or the
+      checkpoint is of something else.
+    Interrupted: `stop()` returned True in any process; the state is saved.
   """
   mesh = sharding.make_mesh(**dataclasses.asdict(config.mesh))
   check_rows(phase, label, mesh)
-  program = prepare(config.model, config.optimizer, config.loss_chunk, mesh)
-  like = program.like
+  replicated = NamedSharding(mesh, P())
+  single_process = jax.process_count() == 1
+
+  # ---- Program, data and state
+  program = make_program(config.model, config.optimizer, config.loss_chunk, mesh)
   checkpoints = checkpointing.Checkpoints(folder / 'checkpoints')
-  mine = sharding.local_rows(mesh, phase.micro_batches, phase.batch_size)
-  data = batches(sources, tokenizer, phase.batch_size, phase.length, seed, mine)
+  local_rows = sharding.local_rows(mesh, phase.micro_batches, phase.batch_size)
+  data = batches(sources, tokenizer, phase.batch_size, phase.length, seed, local_rows)
+  state = starting_state(program, checkpoints, data, seed, parent_params, frozen_params, meta, mesh)
+  first_step = int(state.step)
 
-  # resume own phase > parent's parameters (which may be imported ones) > fresh
-  start = multihost.broadcast_from_first(checkpoints.latest())
-  if start is not None:
-    saved = {'step': like.step, 'opt_state': like.opt_state, 'skipped': like.skipped}
-    params, rest, data_state, saved_meta = checkpoints.restore(start, like.params, saved)
-    check_same(saved_meta, meta, checkpoints.folder / str(start))
-    state = dataclasses.replace(
-      like, step=rest['step'], params=params, opt_state=rest['opt_state'], skipped=rest['skipped']
-    )
-    data.set_state(data_state)
-  else:
-    params = parent_params(like.params) if parent_params else None
-    state, start = (
-      program.init(jax.random.key(seed)) if params is None else program.start(params),
-      0,
-    )
-  everywhere = NamedSharding(mesh, P())
-  seed_on_device = multihost.place_replicated(np.uint32(seed), everywhere)
-  state = dataclasses.replace(
-    state, frozen=weights(like.frozen) if like.frozen else {}, seed=seed_on_device
-  )
-
-  def save(step: int) -> None:
-    rest = {'step': state.step, 'opt_state': state.opt_state, 'skipped': state.skipped}
-    metrics.flush()
-    checkpoints.save(step, state.params, rest, data.get_state(), meta | {'step': step})
-
+  # ---- Metrics and checkpoints
   metrics = PhaseMetrics(
     folder,
     label,
     phase.updates,
-    start,
+    first_step,
     flops_per_token(config.model, phase.length),
     config.tensorboard,
   )
-  tokens = phase.batch_size * phase.length
-  late: tuple[int, dict] | None = None
-  single = jax.process_count() == 1
+  tokens_per_step = phase.batch_size * phase.length
+  # The metrics of a step are read while the device is busy with the next one: reading them at once
+  # would leave the device idle.
+  pending_metrics: tuple[int, dict[str, jax.Array]] | None = None
 
-  def report() -> None:
-    """Reads the numbers of the step before: the device is already busy with the next."""
-    nonlocal late
-    if late is None:
+  def log_pending() -> None:
+    """Waits for the metrics of the step before, checks them and logs them."""
+    nonlocal pending_metrics
+    if pending_metrics is None:
       return
-    step, values = late[0], {k: float(v) for k, v in jax.device_get(late[1]).items()}
-    if not values['weight']:
-      raise TrainingError(
-        f'{label}: the batch of update {step} has no supervised token; give chats with assistant turns that fit into length={phase.length}'
-      )
-    if values['skipped'] > min(
-      config.max_skipped, phase.updates - 1
-    ):  # a short phase of nothing else learned nothing
-      raise TrainingError(
-        f'{label}: updates {step - int(values["skipped"]) + 1} to {step} were not finite; lower phases lr (now {phase.lr}) or raise max_skipped'
-      )
-    metrics.log(step, values, tokens)
-    late = None
+    step, on_device = pending_metrics
+    values = {key: float(value) for key, value in jax.device_get(on_device).items()}
+    check_update(phase, label, step, values, config.max_skipped)
+    metrics.log(step, values, tokens_per_step)
+    pending_metrics = None
 
+  def save(step: int) -> None:
+    # metrics.jsonl never knows less than a checkpoint: resuming would leave a gap.
+    log_pending()
+    metrics.flush()
+    checkpoints.save(
+      step, state.params, saved_opt_state(state), data.get_state(), meta | {'step': step}
+    )
+
+  # ---- Updates
   try:
     with jax.set_mesh(mesh):
-      for step in range(start + 1, phase.updates + 1):
+      for step in range(first_step + 1, phase.updates + 1):
+        is_last = step == phase.updates
         batch = to_device(next(data), phase.micro_batches, mesh)
-        lr = multihost.place_replicated(learning_rate(phase, step - 1), everywhere)
-        state, values = program.step(state, batch, lr)
-        report()
-        late = (step, values)
-        stopped = (
-          single or step % ASK_EVERY == 0 or step == phase.updates
-        ) and multihost.any_process(stop())
-        if stopped or (step % phase.checkpoint_every == 0 and step < phase.updates):
-          report()  # metrics.jsonl never knows less than a checkpoint
+        lr = multihost.place_replicated(learning_rate(phase, step - 1), replicated)
+        state, on_device = program.step(state, batch, lr)
+        log_pending()
+        pending_metrics = (step, on_device)
+
+        # All processes must take the same branch, so they are asked together.
+        asks_now = single_process or is_last or step % STOP_POLL_STEPS == 0
+        stopped = asks_now and multihost.any_process(stop())
+        is_due = step % phase.checkpoint_every == 0 and not is_last
+        if stopped or is_due:
           save(step)
         if stopped:
           raise Interrupted(f'{label}: saved at step {step}')
-      report()
-      if start < phase.updates:
+      if first_step < phase.updates:
         save(phase.updates)
   finally:
     checkpoints.close()
@@ -315,20 +500,76 @@ def train_phase(
     data.close()
 
 
+# --------------------------------------------------------------------------------------------------
+# Checks
+# --------------------------------------------------------------------------------------------------
+
+
 def check_rows(phase: PhaseConfig, label: str, mesh: Mesh) -> None:
-  """Raises TrainingError if a phase's micro-batches cannot be divided over the devices."""
+  """Checks that the rows of a micro-batch can be divided over the devices.
+
+  Args:
+    phase: the phase's settings.
+    label: what the phase is called in the error.
+    mesh: the devices.
+
+  Raises:
+    TrainingError: they cannot.
+  """
   rows = phase.batch_size // phase.micro_batches
   if rows % sharding.batch_parts(mesh):
     raise TrainingError(
-      f'{label}: {rows} rows per micro-batch cannot be split over data x fsdp = {mesh.shape["data"]} x {mesh.shape["fsdp"]} devices; '
+      f'{label}: {rows} rows per micro-batch cannot be split over data x fsdp = '
+      f'{mesh.shape["data"]} x {mesh.shape["fsdp"]} devices; '
       f'change batch_size, micro_batches or config.mesh'
     )
 
 
-def check_same(saved: dict, now: dict, where: Path) -> None:
-  """Refuses to go on from a checkpoint of other data or another tokenizer."""
+def check_update(
+  phase: PhaseConfig, label: str, step: int, values: Mapping[str, float], max_skipped: int
+) -> None:
+  """Checks the metrics of an update for signs that the phase learns nothing.
+
+  Args:
+    phase: the phase's settings.
+    label: what the phase is called in the error.
+    step: the number of the update, 1-based.
+    values: its metrics.
+    max_skipped: how many updates in a row may be not finite.
+
+  Raises:
+    TrainingError: no target of the batch has any weight, or too many updates in a row were not
+      finite.
+  """
+  if not values['weight']:
+    raise TrainingError(
+      f'{label}: the batch of update {step} has no supervised token; '
+      f'give chats with assistant turns that fit into length={phase.length}'
+    )
+  # A phase of max_skipped updates or fewer must not end with all of them skipped.
+  allowed = min(max_skipped, phase.updates - 1)
+  if values['skipped'] > allowed:
+    first = step - int(values['skipped']) + 1
+    raise TrainingError(
+      f'{label}: updates {first} to {step} were not finite; '
+      f'lower phases lr (now {phase.lr}) or raise max_skipped'
+    )
+
+
+def check_checkpoint_matches(saved: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
+  """Refuses to go on from a checkpoint of other data or another tokenizer.
+
+  Args:
+    saved: the item `meta` of the checkpoint.
+    now: the same of this run.
+    where: the checkpoint's folder, for the error.
+
+  Raises:
+    TrainingError: they differ.
+  """
   for key in ('tokenizer', 'data'):
     if saved.get(key) != now.get(key):
       raise TrainingError(
-        f'{where}: {key} is {now.get(key)} and was {saved.get(key)} when this was saved; restore it, or delete the phase to train it anew'
+        f'{where}: {key} is {now.get(key)} and was {saved.get(key)} when this was saved; '
+        f'restore it, or delete the phase to train it anew'
       )

@@ -1,0 +1,1 @@
+"""Objectives: pure functions from parameters and a batch to sums, one module for each."""
