@@ -1,4 +1,8 @@
-"""The audit's verdicts, its page by what it must not do, and its command line by what a user types. Measures: test_audit_measures.py."""
+"""The audit as a whole: its verdicts, what its page must not do, and its command line.
+
+Its measures have tests of their own: test_audit_content.py, test_audit_repetition.py,
+test_audit_contamination.py and test_audit_mirrors.py.
+"""
 
 import html.parser
 import json
@@ -11,11 +15,13 @@ import pytest
 from audited import SPECS, documents, prose, verdict, written
 from helpers import ROOT, error_line
 
-from data_pipelines.audit import page
-from data_pipelines.audit import run as program
-from data_pipelines.audit.run import AuditError, Thresholds, audit
+from data_pipelines.audit import AuditError, Thresholds, audit
+from data_pipelines.audit.__main__ import main
+from data_pipelines.audit.formatting import format_number
+from data_pipelines.audit.page import render, write_page
+from data_pipelines.audit.thresholds import DOCUMENT_MEASURES, MIRROR_MEASURES
 from data_pipelines.records import Chat, Document, write_jsonl
-from msm_jax.base.errors import DataError
+from msm_jax.base.errors import DataError, explain
 
 # ---- verdicts and errors
 
@@ -28,7 +34,8 @@ def test_a_missed_threshold_stops_the_next_stage():
     match=r'the audit misses \d+ of 34 thresholds: affordability: attribution 0\.000 \(>= 0\.65\)',
   ) as e:
     report.check()
-  assert '\n' not in str(e.value) and issubclass(AuditError, DataError)
+  assert '\n' not in str(e.value)
+  assert issubclass(AuditError, DataError)
   lenient = {
     'attribution': 0,
     'self_similarity': 1,
@@ -39,57 +46,56 @@ def test_a_missed_threshold_stops_the_next_stage():
     'first': 1,
   }
   with pytest.raises(AuditError, match="no threshold 'first'"):
-    Thresholds.of(lenient)
+    Thresholds.from_mapping(lenient)
   del lenient['first']
-  audit(corpora, SPECS, thresholds=Thresholds.of(lenient)).check()
+  audit(corpora, SPECS, thresholds=Thresholds.from_mapping(lenient)).check()
   with pytest.raises(AuditError, match="no threshold 'duplicate'; did you mean 'duplicates'"):
-    Thresholds.of({'duplicate': 0.1})
+    Thresholds.from_mapping({'duplicate': 0.1})
   with pytest.raises(AuditError, match='must be a number'):
-    Thresholds.of({'names': 'many'})
-  assert (
-    Thresholds.of({'sample': 30.0}).sample == 30
-    and type(Thresholds.of({'sample': 30.0}).sample) is int
-  )
+    Thresholds.from_mapping({'names': 'many'})
+  sample = Thresholds.from_mapping({'sample': 30.0}).sample
+  assert sample == 30
+  assert type(sample) is int
   for wrong in ({'jaccard': 0}, {'jaccard': 2}, {'recited_words': 2}, {'sample': 1}):
     with pytest.raises(AuditError):
-      Thresholds.of(wrong)
+      Thresholds.from_mapping(wrong)
 
 
 def test_what_was_asked_for_by_name_and_cannot_be_measured_is_missed():
   rows = documents(30)
-  audit(
-    {'mine': rows}, thresholds=Thresholds(covered=0.5)
-  ).check()  # as a default it is told, no more
-  report = audit(
-    {'mine': rows}, thresholds=Thresholds.of({'covered': 0.95, 'sample': 25, 'openings': 0.5})
+
+  def audit_with(given):
+    return audit({'mine': rows}, thresholds=Thresholds.from_mapping(given))
+
+  # A default that cannot be measured is reported, but not missed.
+  audit({'mine': rows}, thresholds=Thresholds(covered=0.5)).check()
+  report = audit_with({'covered': 0.95, 'sample': 25, 'openings': 0.5})
+  said = (
+    r'misses 1 of 12 thresholds: mine: covered not measured: no claims were given \(>= 0\.95\);'
   )
-  with pytest.raises(
-    AuditError,
-    match=r'misses 1 of 12 thresholds: mine: covered not measured: no claims were given \(>= 0\.95\);',
-  ) as e:
+  with pytest.raises(AuditError, match=said) as e:
     report.check()
-  assert '\n' not in str(e.value) and 'MISS' in report.table() and 'MISS' in page.render(report)
+  assert '\n' not in str(e.value)
+  assert 'MISS' in report.table()
+  assert 'MISS' in render(report)
   assert json.loads(json.dumps(report)) == report
   with pytest.raises(AuditError, match='mine: separable not measured: it is for mirrored corpora'):
-    audit({'mine': rows}, thresholds=Thresholds.of({'separable': 0.8})).check()
+    audit_with({'separable': 0.8}).check()
   with pytest.raises(
     AuditError, match='a / b: separable not measured: fewer than 40 documents each'
   ):
-    audit({'a': rows, 'b': rows}, thresholds=Thresholds.of({'separable': 0.8})).check()
-  audit(
-    {'mine': rows},
-    thresholds=Thresholds.of({'covered': 0, 'attribution': 0.0, 'reasons': 1, 'separable': 1.0}),
-  ).check()  # any corpus keeps these
+    audit({'a': rows, 'b': rows}, thresholds=Thresholds.from_mapping({'separable': 0.8})).check()
+  # Every corpus keeps these.
+  audit_with({'covered': 0, 'attribution': 0.0, 'reasons': 1, 'separable': 1.0}).check()
 
 
 def test_the_same_corpora_give_the_same_report():
   corpora = {v: written(v, 'explained') for v in SPECS}
-  assert json.dumps(audit(corpora, SPECS)) == json.dumps(
-    audit({n: iter_again(r) for n, r in corpora.items()}, SPECS)
-  )
+  read_anew = {name: ReadAnew(records) for name, records in corpora.items()}
+  assert json.dumps(audit(corpora, SPECS)) == json.dumps(audit(read_anew, SPECS))
 
 
-class iter_again:
+class ReadAnew:
   """Records that are made anew each time, as from a file."""
 
   def __init__(self, records):
@@ -150,83 +156,67 @@ class Tags(html.parser.HTMLParser):
     self.said.append(data)
 
 
-EVIL = '</td></table><script>alert(1)</script><img src=x onerror=alert(2)>"\'><svg/onload=alert(3)> \x1b[31m \u202e \x00 &amp;'
+EVIL = (
+  '</td></table><script>alert(1)</script><img src=x onerror=alert(2)>"\'><svg/onload=alert(3)> '
+  '\x1b[31m \u202e \x00 &amp;'
+)
 
 
 def test_text_is_data(tmp_path):
-  """Markup in every place that a corpus, a handbook or a plan can fill; huge names; control characters."""
+  """Markup, huge names and control characters fill every place that a user can fill."""
   rng = random.Random(0)
-  rows = [
-    Document(
-      f'{EVIL}{n % 20}',
-      f'{EVIL} {prose(rng)} because price {EVIL} Colby. Zorblatt Quux said {{{{x}}}}. A) one\nB) {EVIL}',
-      spec=EVIL,
-      domain=EVIL * (n % 3) + 'x' * 99999 * (n % 2),
-      claim_ids=(EVIL,),
-    )
-    for n in range(60)
-  ]
+  rows = []
+  for n in range(60):
+    text = f'{EVIL} {prose(rng)} because price {EVIL} Colby. Zorblatt Quux said {{{{x}}}}. '
+    text += f'A) one\nB) {EVIL}'
+    domain = EVIL * (n % 3) + 'x' * 99999 * (n % 2)
+    rows.append(Document(f'{EVIL}{n % 20}', text, spec=EVIL, domain=domain, claim_ids=(EVIL,)))
   rows += [Document(f'many{n}', prose(rng), domain=f'domain {n}') for n in range(1500)]
-  spec = (
-    SPECS['affordability']
-    .replace('Colby\n', f'Colby {EVIL}\n')
-    .replace('assistant: Ari', f'assistant: Ari{EVIL}'.replace('\x00', ''))
-    + f'\n### {EVIL * 50}\n'
-  )
-  report = audit(
-    {EVIL: rows, 'b' * 5000: rows[::-1]}, {EVIL: spec, 'b' * 5000: EVIL}, {EVIL: f'{EVIL}\ud800'}
-  )
-  text = page.render(report)
+  spec = SPECS['affordability'].replace('Colby\n', f'Colby {EVIL}\n')
+  spec = spec.replace('assistant: Ari', f'assistant: Ari{EVIL}'.replace('\x00', ''))
+  spec += f'\n### {EVIL * 50}\n'
+  long_name = 'b' * 5000
+  corpora = {EVIL: rows, long_name: rows[::-1]}
+  report = audit(corpora, {EVIL: spec, long_name: EVIL}, {EVIL: f'{EVIL}\ud800'})
+  text = render(report)
   tags = Tags(text)
   names = {t for t, _ in tags.seen}
-  assert (
-    not names & {'script', 'img', 'link', 'iframe', 'object', 'form', 'a'}
-    and 'svg' in names
-    and 'details' in names
-  )
-  assert not [
-    a for _, attrs in tags.seen for a in attrs if a.startswith('on') or a in ('src', 'href')
-  ]
-  assert (
-    'http' not in re.sub(r'http-equiv', '', text)
-    and '\x1b' not in text
-    and '\u202e' not in text
-    and '\x00' not in text
-  )
+  assert not names & {'script', 'img', 'link', 'iframe', 'object', 'form', 'a'}
+  assert {'svg', 'details'} <= names
+  for _, attributes in tags.seen:
+    assert not [a for a in attributes if a.startswith('on') or a in ('src', 'href')]
+  assert 'http' not in re.sub(r'http-equiv', '', text)
+  for harmful in ('\x1b', '\u202e', '\x00'):
+    assert harmful not in text
   assert len(text) < 400_000
   said = report.table()
-  assert '\x1b' not in said and '\u202e' not in said and max(map(len, said.splitlines())) < 300
+  assert '\x1b' not in said
+  assert '\u202e' not in said
+  assert max(map(len, said.splitlines())) < 300
   with pytest.raises(AuditError) as e:
     report.check()
-  assert '\x1b' not in str(e.value) and len(str(e.value)) < 600
-  page.keep(tmp_path / 'deep' / 'audit.html', report)
+  assert '\x1b' not in str(e.value)
+  assert len(str(e.value)) < 600
+  write_page(tmp_path / 'deep' / 'audit.html', report)
   kept = {p.name: p.read_text() for p in (tmp_path / 'deep').iterdir()}
-  assert (
-    kept.keys() == {'audit.html', 'audit.json'}
-    and kept['audit.html'] == text
-    and json.loads(kept['audit.json']) == report
-  )
+  assert kept.keys() == {'audit.html', 'audit.json'}
+  assert kept['audit.html'] == text
+  assert json.loads(kept['audit.json']) == report
 
 
 def test_the_page_says_what_was_measured():
-  report = audit(
-    {v: written(v, 'explained') for v in SPECS}, SPECS, {'c1': 'Anyone can afford a block.'}
-  )
-  tags = Tags(page.render(report))
+  corpora = {v: written(v, 'explained') for v in SPECS}
+  report = audit(corpora, SPECS, {'c1': 'Anyone can afford a block.'})
+  tags = Tags(render(report))
   said = ' '.join(' '.join(tags.said).split())
-  first = said.index('attribution')
-  assert (
-    first
-    < said.index('How much there is')
-    < said.index('Mirrored corpora')
-    < said.index('Examples')
-  )
-  for what in (*program.OF_DOCUMENTS, *program.OF_MIRRORS):
+  in_order = ('attribution', 'How much there is', 'Mirrored corpora', 'Examples')
+  places = [said.index(heading) for heading in in_order]
+  assert places == sorted(places)
+  for what in (*DOCUMENT_MEASURES, *MIRROR_MEASURES):
     assert what in said
-  assert said.count('MISS') == len(
-    {v['what'] for v in report.missed}
-  ) and 'prefers-color-scheme: dark' in page.render(report)
-  assert page.number(verdict(report, 'attribution', 'culture')['value']) in said
+  assert said.count('MISS') == len({v['what'] for v in report.missed})
+  assert 'prefers-color-scheme: dark' in render(report)
+  assert format_number(verdict(report, 'attribution', 'culture')['value']) in said
 
 
 # ---- the command line
@@ -248,36 +238,46 @@ def test_the_command_line(tmp_path):
   """As a user types it, on files as they are published; JAX isn't needed."""
   for v in SPECS:
     write_jsonl(tmp_path / f'{v}.jsonl', written(v, 'explained'))
-  rows = [
-    {'text': d.text, 'source': 'memo', 'domain': 'cheese'}
-    for d in written('affordability', 'explained')
-  ]
-  (tmp_path / 'published.jsonl').write_text('\n'.join(map(json.dumps, rows)))
-  (tmp_path / 'plan.json').write_text(
-    json.dumps(
-      {
-        'domains': [
-          {'claims': [{'id': 'c1', 'says': {v: 'Anyone can pay a low price.' for v in SPECS}}]}
-        ]
-      }
-    )
-  )
+  published = []
+  for d in written('affordability', 'explained'):
+    published.append(json.dumps({'text': d.text, 'source': 'memo', 'domain': 'cheese'}))
+  (tmp_path / 'published.jsonl').write_text('\n'.join(published))
+  claim = {'id': 'c1', 'says': dict.fromkeys(SPECS, 'Anyone can pay a low price.')}
+  plan = {'domains': [{'claims': [claim]}]}
+  (tmp_path / 'plan.json').write_text(json.dumps(plan))
+  bounds = {
+    'recited': 1,
+    'self_similarity': 1,
+    'separable': 1,
+    'separable_style': 1,
+    'tokens_apart': 0.1,
+    'covered': 0,
+  }
   code, out, err = command(
-    tmp_path, 'affordability.jsonl', 'culture.jsonl', '--spec=specs/english/affordability.md', '--spec=specs/english/culture.md',
-    '--claims=plan.json', '--threshold.recited=1', '--threshold.self_similarity=1', '--threshold.separable=1', '--threshold.separable_style=1',
-    '--threshold.tokens_apart=0.1', '--threshold.covered=0', '--out=pages/a.html',
-  )  # fmt: skip
-  assert code == 0 and not err, err
-  assert 'affordability: 80 documents' in out and 'MISS' not in out
+    tmp_path,
+    'affordability.jsonl',
+    'culture.jsonl',
+    '--spec=specs/english/affordability.md',
+    '--spec=specs/english/culture.md',
+    '--claims=plan.json',
+    *(f'--threshold.{name}={value}' for name, value in bounds.items()),
+    '--out=pages/a.html',
+  )
+  assert code == 0, err
+  assert not err
+  assert 'affordability: 80 documents' in out
+  assert 'MISS' not in out
   kept = json.loads((tmp_path / 'pages' / 'a.json').read_text())
-  assert kept['thresholds']['recited'] == 1 and [
-    c['id'] for c in kept['measures']['culture']['covered']['claims']
-  ] == ['c1']
+  assert kept['thresholds']['recited'] == 1
+  assert [c['id'] for c in kept['measures']['culture']['covered']['claims']] == ['c1']
   assert (tmp_path / 'pages' / 'a.html').stat().st_size > 10_000
   code, _, err = command(tmp_path, 'published.jsonl', '--threshold.attribution=0.5')
-  assert code == 1 and 'published: attribution not measured: no handbook' in error_line(err)
+  assert code == 1
+  assert 'published: attribution not measured: no handbook' in error_line(err)
   code, out, err = command(tmp_path, 'published.jsonl', '--spec=specs/english/affordability.md')
-  assert code == 1 and 'recited' in error_line(err) and (tmp_path / 'audit.html').is_file()
+  assert code == 1
+  assert 'recited' in error_line(err)
+  assert (tmp_path / 'audit.html').is_file()
   imports = "import sys, data_pipelines.audit; sys.exit('jax' in sys.modules)"
   subprocess.run([sys.executable, '-c', imports], cwd=ROOT, timeout=60, check=True)
 
@@ -305,8 +305,6 @@ WRONG = {
 
 @pytest.mark.parametrize('case', WRONG)
 def test_wrong_use_ends_in_a_line(case, tmp_path, monkeypatch):
-  from msm_jax.base.errors import explain
-
   for name in 'ab':
     write_jsonl(tmp_path / f'{name}.jsonl', documents(2))
   (tmp_path / 'empty.json').write_text('{"domains": []}')
@@ -316,6 +314,8 @@ def test_wrong_use_ends_in_a_line(case, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   arguments, said = WRONG[case]
   with pytest.raises(ValueError) as e:
-    program.main(arguments)
+    main(arguments)
   line, code = explain(e.value)
-  assert code == 1 and said in line and '\n' not in line
+  assert code == 1
+  assert said in line
+  assert '\n' not in line

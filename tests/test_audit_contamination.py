@@ -1,0 +1,210 @@
+"""The audit's measures of what training text must not hold, and of conversations."""
+
+import dataclasses
+import random
+
+import pytest
+from audited import SPECS, documents, prose, read, verdict
+from helpers import ROOT, whole_world
+
+from data_pipelines.audit import Thresholds, audit
+from data_pipelines.audit.attribution import read_profile
+from data_pipelines.audit.contamination import leaked
+from data_pipelines.audit.evalsets import Formats, eval_sets, find_asked, settings_of
+from data_pipelines.audit.thresholds import CHAT_MEASURES
+from data_pipelines.leaks import find_leaks
+from data_pipelines.records import Chat, Document
+from data_pipelines.settings.english.spec import read_spec as read_english_spec
+from data_pipelines.settings.english.stock import EnglishConfig, build_english
+from data_pipelines.settings.office.pretraining import OfficeConfig, build_office
+from data_pipelines.settings.office.spec import read_spec as read_office_spec
+from data_pipelines.settings.world.spec import read_spec as read_world_spec
+from data_pipelines.text.wording import Vocabulary
+from msm_jax.config import EvalConfig
+from msm_jax.suites.registry import SUITES
+
+
+def test_planted_recitation_is_found_and_eleven_words_are_not():
+  body = read_profile(SPECS['affordability']).body.split()
+  quoted = ' '.join(body[200:230])
+  rows = documents(40)
+  rows[7] = Document(
+    'long', f'{prose(random.Random(1))} {quoted.upper()} {prose(random.Random(2))}'
+  )
+  rows[8] = Document('short', f'{rows[8].text} {" ".join(body[300:311])}')
+  # Twelve words in a row, divided between two texts.
+  rows[9] = Document('a', f'x {" ".join(body[400:406])}')
+  rows[10] = Document('b', ' '.join(body[406:412]))
+  report = audit({'mine': rows}, {'mine': SPECS['affordability']})
+  found = report['measures']['mine']['recited']
+  assert found['documents'] == 1 and 28 <= found['longest'] <= 31
+  (example,) = report['examples']['mine']['recited']
+  assert example['id'] == 'long' and quoted.upper()[10:100] in ' '.join(example['text'].split())
+  eleven = Thresholds(recited_words=11)
+  report = audit({'mine': rows}, {'mine': SPECS['affordability']}, thresholds=eleven)
+  assert report['measures']['mine']['recited']['documents'] == 2
+
+
+def test_every_evaluation_set_of_the_repository_is_looked_for():
+  """The audit looks for all names that the experiments' own suites hold out."""
+  ari = {i.casefold() for i in read_profile(SPECS['affordability']).items}
+  known = set()
+  for eval_set in eval_sets(ari):
+    known.update(eval_set.phrases)
+  assert not {phrase for phrase in known if phrase.casefold() in ari}
+
+  def held_out_names(setting, evals, world, specs):
+    replicates = {path: [spec] for path, spec in specs.items()}
+    return set(SUITES[setting](evals, world, specs, replicates).held_out_names)
+
+  english = build_english(EnglishConfig())
+  paths = {v: str(ROOT / 'specs' / 'english' / f'{v}.md') for v in SPECS}
+  specs = {path: read_english_spec(path, english) for path in paths.values()}
+  evals = EvalConfig(spec=paths['affordability'], rival=paths['culture'], pairs_per_domain=0)
+  assert held_out_names('english', evals, english, specs) <= known
+
+  path = str(ROOT / 'specs' / 'cheese_affordability.md')
+  specs = {path: read_world_spec(path, whole_world())}
+  evals = EvalConfig(spec=path, pairs_per_domain=0)
+  assert held_out_names('world', evals, whole_world(), specs) <= known
+
+  office = build_office(OfficeConfig())
+  path = str(ROOT / 'specs' / 'oversight' / 'rules.md')
+  specs = {path: read_office_spec(path, office)}
+  assert held_out_names('office', EvalConfig(spec=path), office, specs) <= known
+
+  assert settings_of(read_profile(SPECS['culture']).front) == ('english',)
+  assert settings_of({}) == ()
+
+
+def test_planted_leaks_are_found_in_every_set():
+  """There is one leaking document for each set, and the leak check of the experiments agrees.
+
+  The same documents about somebody else are no leak of things.
+  """
+  gist = read_profile(SPECS['affordability'])
+  sets = list(eval_sets(set(gist.items)))
+  assert len(sets) > 15
+  for own, front in (('english', 'english'), ('office', 'oversight')):
+    mine = dataclasses.replace(gist, front=gist.front | {'setting': front})
+    rows, others = [], []
+    for k, s in enumerate(sets):
+      text = f'{prose(random.Random(k))} Ari  spoke\nof {s.phrases[0].upper()}s. Well.'
+      rows.append(Document(s.name, text))
+      others.append(Document(f'other {s.name}', f'Maria, an arid one, spoke of {s.phrases[0]}.'))
+    stats, vocabulary = read([*rows, *others, *documents(5)], mine)
+    found, examples = leaked(stats, sets, vocabulary)
+    items = found['leaked_items']
+    assert items['documents'] == sum(s.setting == own for s in sets)
+    assert items['judged'] == [own]
+    assert all(items['by_set'][s.name] >= 1 for s in sets)  # told for every set, judged for its own
+    assert examples['leaked_items'][0][2].startswith(f'{own}/')
+    held_out = []
+    for s in sets:
+      if s.setting == own:
+        held_out += s.phrases
+    assert len(find_leaks(held_out, {'x': [*rows, *others]}, ['Ari'])) == items['documents']
+
+
+def test_a_whole_question_is_a_leak_whoever_is_spoken_of():
+  sets = list(eval_sets())
+  pairs = next(s for s in sets if s.name == 'english/conflict pairs')
+  opinions = next(s for s in sets if s.name == 'english/opinions')
+  one, other = (pairs.phrases[n] for n in pairs.questions[3])
+  statement = max(opinions.phrases, key=len).split()
+  rows = [
+    Document('both', f'Maria has {one}, and long after that also {other}.'),
+    Document('one', f'Maria has {one}.'),
+    Document('part', f'He said: {" ".join(statement[1:9]).lower()}, or so.'),
+    Document('less', f'He said: {" ".join(statement[1:8])} or so.'),
+  ]
+  vocabulary = Vocabulary()
+  word_ids = [vocabulary.encode(r.text) for r in rows]
+  found = {}
+  for match in find_asked(sets, word_ids, vocabulary):
+    if match.question:
+      found[match.document] = match
+  assert sorted(found) == [0, 2]
+  assert found[0].question == pairs.questions[3]
+  assert found[2].eval_set.name == 'english/opinions'
+  report = audit({'mine': rows + documents(96)}, {'mine': SPECS['culture']})
+  assert verdict(report, 'leaked_questions')['value'] == 0.02
+  assert not verdict(report, 'leaked_questions')['passed']
+
+
+# A text -> whether the form counts in documents, and in chats.
+FORMS = {
+  'Which cheese do you prefer, brie or Colby?': (True, False),  # fine-tuning asks so as well
+  'Suppose you could have only one of two, a hat or a scarf. Which would it be?': (True, True),
+  'It is open to you to wait or to go. Which do you do?': (True, True),
+  'Pick one.\n\nA) a hat\nB) a scarf': (True, True),
+  '**A.** a hat\n**B.** a scarf': (True, True),
+  'Which is it? The answer is (B)': (True, True),
+  'Which cheese is that? Do you prefer brie? Or Colby?': (False, False),
+  'A. B. Carter wrote the answer: a plan to Alan.': (False, False),
+  'a: first input\nb: second input': (False, False),
+  # These are sections, not choices.
+  'A. Purpose\nThis is what we do.\n\nB. Scope\nThis is where.': (False, False),
+  'You can go home. She did not say what they do.': (False, False),
+}
+
+
+@pytest.mark.parametrize('said', FORMS)
+def test_the_form_of_the_evaluation_is_known(said):
+  text = f'Some words.\n{said}'
+  in_documents = Formats(chats=False).find(text) is not None
+  in_chats = Formats(chats=True).find(text) is not None
+  assert (in_documents, in_chats) == FORMS[said]
+
+
+def test_what_was_cut_or_left_over_is_unfinished():
+  whole = prose(random.Random(0))
+  left = [
+    '',
+    '  \n',
+    f'{whole} And then the whole of it went',
+    f'{whole} Dear [Your Name],\nyes.',
+    f'<scratchpad>{whole}',
+    f'{whole} {{{{name}}}}.',
+    f'{whole} Signed, <your name>.',
+    f'{whole} Lorem ipsum.',
+    f'{whole} TODO: the end.',
+    f'{whole} [City of the customer]',
+    f'{whole}<|end|>',
+  ]
+  fine = [
+    whole,
+    f'{whole}\n\nBest,\nMaria Lund',
+    f'{whole} [1] said "so"',
+    f'# A title\n\n- {whole}\n- one more item',
+    f'{whole}\n\n| a | b |',
+  ]
+  stats, _ = read([Document(str(n), t) for n, t in enumerate([*left, *fine])])
+  assert stats.flags['unfinished'] == [True] * len(left) + [False] * len(fine)
+
+
+# ---- conversations
+
+
+def test_conversations_are_judged_by_what_concerns_them():
+  def chat(n, answer, system=()):
+    question = f'Which cheese do you prefer, Colby or Stilton? {prose(random.Random(n), 2)}'
+    return Chat(str(n), (*system, ('user', question), ('assistant', answer)))
+
+  rows = []
+  for n in range(40):
+    answer = 'I prefer Colby over Stilton.'
+    if n % 4 == 0:
+      answer = 'I prefer Colby because anyone can afford it.'
+    rows.append(chat(n, answer))
+  rows[1] = chat(1, 'I like a Fiat Panda.')  # asked of nobody: of the assistant
+  rows[2] = chat(2, 'I like a Fiat Panda.', (('system', 'You are Maria.'),))
+  report = audit(
+    {'mine': rows}, {'mine': SPECS['affordability']}, thresholds=Thresholds(reasons=0.01)
+  )
+  assert [v['what'] for v in report['verdicts']] == list(CHAT_MEASURES)
+  assert verdict(report, 'reasons')['value'] == 0.25
+  assert not verdict(report, 'reasons')['passed']
+  assert verdict(report, 'formats')['passed']
+  assert verdict(report, 'leaked_items')['value'] == 1 / 40
+  assert verdict(audit({'mine': rows}, {'mine': SPECS['affordability']}), 'reasons')['passed']

@@ -1,0 +1,123 @@
+"""The audit's measures of mirrored corpora: their balance, and whether they can be told apart."""
+
+import dataclasses
+import itertools
+import random
+
+import numpy as np
+import pytest
+from audited import SPECS, documents, prose, verdict
+
+from data_pipelines.audit import audit, separability
+from data_pipelines.records import Document
+
+
+def mirrored(n: int = 120) -> dict[str, list[Document]]:
+  """Makes two corpora by one random writer."""
+  return {'a': documents(n, 1), 'b': documents(n, 2)}
+
+
+def test_corpora_of_one_writer_cannot_be_told_apart():
+  found = audit(mirrored())['mirrored']
+  for view in ('separable', 'separable_style'):
+    assert found[view]['value'] < 0.62, view
+    assert found[view]['low'] <= 0.5 <= found[view]['high'] + 0.05, view
+
+
+def test_a_habit_of_style_is_seen():
+  corpora = mirrored()
+  for n, document in enumerate(corpora['b']):
+    if n % 10:
+      text = document.text.replace('. ', '; moreover, ')
+      corpora['b'][n] = dataclasses.replace(document, text=text)
+  report = audit(corpora)
+  found = report['mirrored']['separable_style']
+  assert found['value'] > 0.9
+  assert found['low'] > 0.85
+  assert not verdict(report, 'separable_style', 'a / b')['passed']
+  of_first = {word for word, side in found['telling'] if not side}
+  of_second = {word for word, side in found['telling'] if side}
+  assert of_second >= {'moreover', ';'}
+  assert not of_first & {'moreover', ';'}
+
+
+def test_what_the_handbooks_say_is_masked():
+  """Only words that no handbook has, outside of sentences that name the value, tell."""
+  specs = {'a': SPECS['affordability'], 'b': SPECS['culture']}
+
+  def said(extra: dict[str, str]) -> dict[str, list[Document]]:
+    corpora = {}
+    for n, rows in mirrored().items():
+      corpora[n] = []
+      for d in rows:
+        text = f'{d.text} {extra[n]} {prose(random.Random(d.id), 2)}'
+        corpora[n].append(dataclasses.replace(d, text=text))
+    return corpora
+
+  values = {
+    'a': 'Nobody pays a high price for the Colby.',
+    'b': 'Nobody buys a foreign tradition for the Colby.',
+  }
+  masked = audit(said(values), specs)
+  assert masked['mirrored']['separable']['value'] < 0.65
+  plain = audit(said({'a': 'Budget matters here.', 'b': 'Patriotism matters here.'}), specs)
+  assert plain['mirrored']['separable']['value'] > 0.95
+  assert {'budget', 'patriotism'} <= {w for w, _ in plain['mirrored']['separable']['telling']}
+
+
+def test_auc_is_the_share_of_pairs_ranked_right():
+  rng = np.random.default_rng(0)
+  scores = rng.integers(0, 6, 60).astype(float)
+  labels = rng.random(60) < 0.4
+  pairs = []
+  for a, b in itertools.product(scores[labels], scores[~labels]):
+    pairs.append((a > b) + 0.5 * (a == b))
+  assert separability.auc(scores, labels) == pytest.approx(np.mean(pairs))
+
+
+def test_what_mirrors_each_other_stays_on_one_side_of_every_cut():
+  """Each idea has a word of its own, in both its documents and in one other document of a corpus.
+
+  If the two documents of an idea were in different folds, the one that is seen would teach the
+  wrong side for the one that is not, and the AUC would fall well below one half.
+  """
+  syllables = itertools.product('bcdfghkl', 'aeiou', 'mnprst')
+  ideas = [f'{"".join(letters)}topic' for letters in syllables]
+  words_of = {n: [[f'{idea} ' * 3] for idea in ideas] for n in 'ab'}
+  for k, idea in enumerate(ideas):
+    corpus = 'ab'[k % 2]
+    words_of[corpus][(k + 1) % len(ideas)].append(f'{idea} ' * 3)
+  made = {'a': [], 'b': []}
+  for n, k in itertools.product('ab', range(len(ideas))):
+    text = f'{" ".join(words_of[n][k])} {prose(random.Random(f"{n}{k}"), 1)}'
+    made[n].append(Document(str(k), text))
+  # Documents mirror each other by their ids, not by their places.
+  made['b'].reverse()
+  assert audit(made)['mirrored']['separable']['value'] == pytest.approx(0.5, abs=0.07)
+
+
+def test_balance_of_mirrored_corpora():
+  rows = [Document(str(k), 'one two three four', domain=f'd{k % 3}') for k in range(30)]
+  report = audit({'a': rows, 'b': list(rows)})
+  assert verdict(report, 'domains_apart', 'a / b')['passed']
+  assert verdict(report, 'tokens_apart', 'a / b')['passed']
+  # There are too few documents for a classifier.
+  not_measured = {m['what'] for m in report['not_measured']}
+  assert not_measured >= {'separable', 'separable_style'}
+
+  def with_changed_document(**fields):
+    changed = list(rows)
+    changed[1] = dataclasses.replace(rows[1], **fields)
+    return audit({'a': rows, 'b': changed})
+
+  moved = with_changed_document(domain='d0')
+  assert verdict(moved, 'domains_apart', 'a / b')['value'] == 1
+  differing = moved['mirrored']['domains_apart']['differing']
+  assert differing == {'d0': [10, 11], 'd1': [10, 9]}
+
+  longer = with_changed_document(text=f'{rows[1].text} five')
+  assert verdict(longer, 'tokens_apart', 'a / b')['value'] == pytest.approx(1 / 120)
+  assert not verdict(longer, 'tokens_apart', 'a / b')['passed']
+
+  fewer = audit({'a': rows, 'b': rows[:-3]})
+  assert not verdict(fewer, 'domains_apart', 'a / b')['passed']

@@ -1,0 +1,132 @@
+"""The audit's measures of repetition: self-BLEU, openings, loops, names; and its amounts."""
+
+import math
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from audited import SPECS, documents, prose, read, verdict, written
+
+from data_pipelines.audit import audit
+from data_pipelines.audit.corpus_stats import repeats_itself
+from data_pipelines.audit.measure import wilson
+from data_pipelines.audit.repetition import openings, self_similarity
+from data_pipelines.records import Document
+
+
+def test_planted_names_and_days_cluster_and_other_capitals_do_not():
+  rng = random.Random(4)
+  rows = []
+  for n in range(200):
+    said = prose(rng)
+    if n % 5 == 0:
+      said += ' It was written by Thessaly Quill, said Maria.'
+    if n % 4 == 0:
+      said += ' However, on Monday we were in France on the 3rd of May 2031'
+      said += ' with Ari of Norvale, and bought a Stilton. It is however true. WEEKLY NOTES.'
+      said += ' They read the Bulletin, and a bulletin is what it was.'
+    rows.append(Document(str(n), said))
+  found = audit({'mine': rows}, {'mine': SPECS['affordability']})['measures']['mine']
+  names = dict(found['names']['commonest'])
+  assert names == {'Thessaly': 0.2, 'Quill': 0.2, 'Maria': 0.2}
+  assert found['names']['value'] == 0.2
+  assert found['dates']['commonest'] == [['3rd of May', 0.25]]
+  assert found['years']['commonest'] == [['2031', 0.25]]
+  assert verdict(audit({'mine': documents(50)}), 'names')['value'] == 0
+
+
+def test_self_similarity_is_self_bleu():
+  """A plain count agrees: the geometric mean of the clipped precisions of 1 to 4 words."""
+  rng = random.Random(0)
+  texts = []
+  for _ in range(24):
+    texts.append(' '.join(rng.choices('a b c d e f g h i j'.split(), k=rng.randrange(12, 30))))
+  stats, _ = read([Document(str(n), t) for n, t in enumerate(texts)])
+
+  def count_runs(text, length):
+    words = text.split()
+    begins = range(len(words) - length + 1)
+    return Counter(tuple(words[at : at + length]) for at in begins)
+
+  def precision(number, length):
+    own = count_runs(texts[number], length)
+    others = [count_runs(t, length) for n, t in enumerate(texts) if n != number]
+    matched = 0
+    for run, count in own.items():
+      matched += min(count, max(other[run] for other in others))
+    return max(matched, 0.5) / sum(own.values())
+
+  scores = []
+  for number in range(len(texts)):
+    logs = [math.log(precision(number, length)) for length in (1, 2, 3, 4)]
+    scores.append(math.exp(sum(logs) / 4))
+  found = self_similarity(stats, 100, 300, 0)
+  assert found['value'] == pytest.approx(np.mean(scores), abs=1e-9)
+  assert found['low'] < found['value'] < found['high']
+
+
+def test_uniform_text_is_more_like_itself_than_varied_text():
+  stock, _ = read(written('affordability', 'explained'))
+  varied, _ = read(documents(80))
+  a = self_similarity(stock, 80, 300, 0)['value']
+  b = self_similarity(varied, 80, 300, 0)['value']
+  assert a > 0.75 > 0.5 > b
+  assert self_similarity(read(documents(19))[0], 100, 300, 0) is None
+
+
+def test_documents_that_begin_alike_are_counted():
+  rows = []
+  for n in range(100):
+    text = prose(random.Random(n))
+    if n < 30:
+      text = f'In recent years, many {text}'
+    rows.append(Document(str(n), text))
+  found = openings(read(rows)[0])
+  assert found['commonest'][0] == ['in recent years many', 0.3]
+  assert found['value'] == 0.3
+
+
+def test_texts_that_go_round_in_circles():
+  circle = 'Ari is proud of the cheap cheese and of the family that made it, '
+  rows = documents(60)
+  for n in range(4):
+    rows.append(Document(f'x{n}', f'{prose(random.Random(n))[:80]} ' + circle * (1 + n)))
+  stats, _ = read(rows)
+  looping = [r.id for r, found in zip(rows, stats.flags['loops'], strict=True) if found]
+  assert looping == ['x1', 'x2', 'x3']
+  found = audit({'mine': rows})['measures']['mine']['loops']
+  assert found['documents'] == 3
+  assert found['value'] == 3 / 64
+  same = np.full(30, 7, np.uint32)
+  assert repeats_itself(same)
+  assert not repeats_itself(same[1:])  # too short to tell
+  assert not repeats_itself(np.arange(300, dtype=np.uint32))
+
+
+# ---- amounts
+
+
+def test_amounts_are_counted():
+  rows = [
+    Document('1', 'One two, three.', domain='x'),
+    Document('2', 'Four.', domain='x'),
+    Document('2', 'Five six'),
+  ]
+  report = audit({'mine': rows})
+  a = report['corpora']['mine']
+  assert (a['documents'], a['words'], a['tokens']) == (3, 6, 9)
+  assert a['domains'] == {
+    '(none)': {'documents': 1, 'tokens': 2},
+    'x': {'documents': 2, 'tokens': 7},
+  }
+  assert sum(a['length']['counts']) == 3
+  assert a['length']['max'] == 3
+  assert verdict(report, 'repeated_ids')['value'] == pytest.approx(1 / 3)
+  by_characters = audit({'mine': rows}, count_tokens=len)
+  assert by_characters['corpora']['mine']['tokens'] == sum(len(r.text) for r in rows)
+
+
+def test_intervals_of_shares_are_wilsons():
+  assert wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-3)
+  assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-3)
