@@ -91,6 +91,7 @@ class Arm:
     sampler = self._open_sampler()
     prompt = self.tokenizer.prompt(_to_pairs(messages, system)).tolist()
     request = Request(prompt, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    # One request needs one row, and the sampler's cache stays small.
     (completion,) = sampler.generate([request])
     return completion.text
 
@@ -119,6 +120,7 @@ class Arm:
 
   def close(self) -> None:
     """Frees the memory of the parameters and the cache. Closing it again does nothing."""
+    # The sampler holds the only references to the parameters and the cache.
     self._sampler = None
 
   def __enter__(self) -> Self:

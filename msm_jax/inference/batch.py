@@ -65,6 +65,7 @@ def cast_params(c: ModelConfig, params: Params) -> Params:
   Returns:
     The parameters. Norms stay in float32.
   """
+  # jnp.asarray puts NumPy arrays on the device once; otherwise every call would copy them.
   dtype = jnp.dtype(c.dtype)
   cast = {}
   for name, x in jax.tree.map(jnp.asarray, params).items():
@@ -122,6 +123,7 @@ class Batch:
     """Forgets every request, and the cache."""
     self.rows: list[Completion | None] = []
     self._cache: Cache | None = None
+    # Slots of the cache, and the steps of the next round.
     self._slots = 0
     self._steps = FIRST_STEPS
 
@@ -143,10 +145,12 @@ class Batch:
     """
     if not joining and not self.active:
       return
+    # Even if nobody joins, those who are active may need more slots for the next round.
     everyone = [*self.active, *joining]
     rows = self._bucket_rows(len(everyone))
     slots = bucket_size(max(map(_slots_needed, everyone)), MIN_SLOTS)
     self._resize(rows, slots)
+    # `_resize` has made free rows for all who join.
     row_of: dict[Completion, int] = {}
     for completion in joining:
       row = self.rows.index(None)
@@ -163,6 +167,7 @@ class Batch:
     """Makes sure that the cache has enough rows and slots; active completions keep theirs."""
     active = self.active
     old_rows = len(self.rows)
+    # With an empty batch, nothing needs to be kept, so the cache gets just the size that is needed.
     if active:
       rows = stable_size(rows, old_rows)
       slots = stable_size(slots, self._slots)
@@ -175,6 +180,7 @@ class Batch:
       self._cache = resize_cache(self._cache, source_R, slots=slots, layout=self._layout)
     else:
       self._cache = new_cache(c=self.config, rows=rows, slots=slots, layout=self._layout)
+    # The list must stand in the order in which the rows of the cache were copied.
     self.rows = [*active, *[None] * (rows - len(active))]
     self._slots = slots
 
@@ -184,15 +190,18 @@ class Batch:
     Args:
       row_of: the row of each completion.
     """
+    # One program reads prompts of one length bucket, either with scores or without.
     groups: dict[tuple[int, bool], list[Completion]] = {}
     for completion in row_of:
       length = bucket_size(len(completion.request.prompt) - 1, MIN_PROMPT_LENGTH)
       groups.setdefault((length, completion.request.echo), []).append(completion)
+    # Sorted, so that the same requests always meet the same programs in the same order.
     for T, scored in sorted(groups):
       group = groups[T, scored]
       at_once = max(1, PREFILL_TOKENS // T)
       for start in range(0, len(group), at_once):
         self._prefill(group[start : start + at_once], row_of, T, scored)
+    # A request for no tokens (max_tokens=0) is finished when its prompt is scored.
     for completion in row_of:
       if not completion.limit:
         completion.finish('length')
@@ -207,6 +216,7 @@ class Batch:
     # Rows without a prompt are inserted beyond the last row, that is, nowhere.
     into_R = np.full(R, len(self.rows), np.int32)
     for n, completion in enumerate(group):
+      # The last token is left out: it has nothing to predict here, and `decode` reads it first.
       prompt = np.asarray(completion.request.prompt, np.int32)
       tokens_RT[n, : len(prompt) - 1] = prompt[:-1]
       targets_RT[n, : len(prompt) - 1] = prompt[1:]
@@ -246,6 +256,7 @@ class Batch:
         active.append((row, completion))
     if not active:
       return
+    # Alternatives are computed for all rows or for none; each request then gets its own number.
     with_top = any(completion.request.top_logprobs for _, completion in active)
     began = time.monotonic()
     self._cache, output = decode(
@@ -263,9 +274,11 @@ class Batch:
       # The alternatives hold only zeros, so they are not copied to the host.
       unused = np.zeros((0, 0, 0))
       output = output._replace(top_ids_NRK=unused, top_logprobs_NRK=unused)
+    # This waits for the device, so the time that is measured is that of the round.
     output = jax.device_get(output)
     steps = int((output.tokens_NR >= 0).any(1).sum())
     steps_per_second = steps / max(1e-9, time.monotonic() - began)
+    # The next round makes as many steps as fit into ROUND_SECONDS at this speed.
     self._steps = int(np.clip(ROUND_SECONDS * steps_per_second, 1, MAX_STEPS))
     for row, completion in active:
       _add_tokens(completion, output, row, steps)
@@ -278,6 +291,7 @@ class Batch:
       rows.token[n] = completion.last_token
       rows.position[n] = completion.position
       rows.remaining[n] = completion.limit - completion.made
+      # A seed may be any integer, also a negative one; the device takes 32 bits of it.
       rows.seed[n] = request.seed % 2**32
       rows.temperature[n] = request.temperature
       rows.top_p[n] = max(request.top_p, MIN_TOP_P)
@@ -301,6 +315,7 @@ def _add_tokens(completion: Completion, output: Generated, row: int, steps: int)
   _check_finite(output.logprobs_NR[generated_N, row])
   k = completion.request.top_logprobs
   for t in range(steps):
+    # The device knows stop tokens but no stop strings: what it drew after one is dropped.
     if not generated_N[t] or completion.finish_reason:
       continue
     top: TopLogprobs = ()

@@ -118,10 +118,12 @@ class ChatSession:
     turns = collections.deque(enumerate(self.samplers))
     while turns and not interrupts.requested:
       n, name = turns.popleft()
+      # Nobody else uses these samplers, so every piece belongs to this question.
       for _, piece in self.samplers[name].round():
         yield AnswerUpdate(n, piece.text, bool(piece.finish_reason))
       if not completions[name].finish_reason:
         turns.append((n, name))
+    # An answer that was stopped stays in the history as far as it came.
     for name, sampler in self.samplers.items():
       sampler.cancel(completions[name])
       self.histories[name] += [('user', question), ('assistant', completions[name].text)]

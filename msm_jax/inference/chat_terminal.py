@@ -134,6 +134,7 @@ def run_chat(session: ChatSession) -> None:
   """
   interrupts = Interrupts()
   for line in read_questions('you> '):
+    # A question is not a command unless it begins with '/'.
     command, _, rest = line.partition(' ')
     if command in ('/quit', '/exit'):
       return
@@ -176,6 +177,7 @@ def show_answers(names: Sequence[str], updates: Iterator[AnswerUpdate]) -> None:
     for line in format_columns(names, updates, shutil.get_terminal_size().columns):
       print(line, flush=True)
   else:
+    # In a file or a pipe, columns could not be read by other programs.
     texts = [''] * len(names)
     for update in updates:
       texts[update.model] += update.text

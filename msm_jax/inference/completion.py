@@ -164,6 +164,7 @@ class Completion:
     self.made = 0
     self.last_token = int(request.prompt[-1])
     self._tokenizer = tokenizer
+    # A set, because it is asked for every token.
     self._stop_ids = frozenset(stop_ids)
     self._stream = TextStream(tokenizer, request.prompt[-CONTEXT_TOKENS:])
     # How many characters and tokens `take_piece` has reported.
@@ -186,6 +187,7 @@ class Completion:
     self.made += 1
     self.last_token = token
     if token in self._stop_ids:
+      # A stop token has no text, and it is not listed among the tokens.
       self.finish('stop')
       return
     old_length = len(self.text)
@@ -194,6 +196,7 @@ class Completion:
     cut = self._find_stop(old_length)
     if cut is not None:
       self.text = self.text[:cut]
+      # A token that began before the stop string stays, even if part of its text is cut.
       self.tokens = [t for t in self.tokens if t.start < cut]
       self.finish_reason = 'stop'
     elif self.made == self.limit:
@@ -234,6 +237,7 @@ class Completion:
     tokens = len(self.tokens)
     if not self.finish_reason:
       end -= self._possible_stop_length()
+      # A token is reported together with its text, so one that waits for its text is held back.
       while tokens and self.tokens[tokens - 1].start >= end:
         tokens -= 1
     new_tokens = tuple(self.tokens[self._reported_tokens : tokens])
@@ -264,5 +268,6 @@ class Completion:
 
 def seeds(seed: int, n: int) -> list[int]:
   """Returns seeds for n answers to one prompt; the first answer has the seed itself."""
+  # SeedSequence mixes the bits, so neighbouring seeds do not share draws: seed + 1 would.
   others = np.random.SeedSequence(seed % 2**64).generate_state(n).tolist()[1:]
   return [seed, *others]

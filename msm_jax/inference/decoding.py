@@ -127,6 +127,8 @@ def top_p_mask(probs_RV: jax.Array, top_p_R: jax.Array) -> jax.Array:
     mass_R = jnp.sum(jnp.where(bits_RV >= higher_R[:, None], probs_RV, 0), axis=-1)
     return jnp.where(mass_R >= top_p_R, higher_R, threshold_R)
 
+  # A bit stays set if the tokens above the new threshold still have enough probability. In the
+  # end the threshold is the highest one that keeps top_p.
   lowest_R = jnp.zeros(len(top_p_R), jnp.int32)
   threshold_R = jax.lax.fori_loop(0, 30, refine, lowest_R)
   return bits_RV >= threshold_R[:, None]
@@ -147,9 +149,11 @@ def sample_tokens(logits_RV: jax.Array, rows: Rows, position_R: jax.Array) -> ja
     (R,) int32 token ids.
   """
   likeliest_R = jnp.argmax(logits_RV, axis=-1).astype(jnp.int32)
+  # Greedy and drawn rows share a batch, so both answers are computed and one is chosen.
   warm_R = rows.temperature > GREEDY_TEMPERATURE
 
   def gumbel_noise(seed, position):
+    # The position in the sequence, not the step of the round: rounds have different lengths.
     key = jax.random.fold_in(jax.random.key(seed), position)
     return jax.random.gumbel(key, logits_RV.shape[1:])
 
@@ -169,6 +173,7 @@ def sample_tokens(logits_RV: jax.Array, rows: Rows, position_R: jax.Array) -> ja
     drawn_R = jnp.argmax(scaled_RV + noise_RV, axis=-1).astype(jnp.int32)
     return jnp.where(warm_R, drawn_R, likeliest_R)
 
+  # A batch that is greedy throughout makes no random numbers at all.
   return jax.lax.cond(jnp.any(warm_R), draw, lambda: likeliest_R)
 
 
@@ -231,6 +236,7 @@ def decode(
 
   def next_token(state: _DecodeState) -> _DecodeState:
     x_R1D, cache = extend(c, params, state.token_R[:, None], state.position_R[:, None], state.cache)
+    # Every row takes part in every step, idle ones too: the shapes of a program are fixed.
     logits_RV = logits(c, params, x_R1D[:, 0])
     known_RV = logits_RV[:, :vocabulary]
     chosen_R = sample_tokens(known_RV, rows, state.position_R)
@@ -241,6 +247,7 @@ def decode(
       with_top, lambda: tuple(jax.lax.top_k(known_RV, K)), no_alternatives
     )
 
+    # An idle row keeps its token and position, and its results are marked with -1.
     live_R = state.remaining_R > 0
     new = Generated(
       jnp.where(live_R, chosen_R, -1), logprob_R, top_ids_RK, top_RK - norm_R[:, None]
@@ -250,6 +257,7 @@ def decode(
       state.output,
       new,
     )
+    # A stop token counts as generated, and then the row is idle.
     remaining_R = jnp.maximum(state.remaining_R - 1, 0)
     return _DecodeState(
       step=state.step + 1,
@@ -276,6 +284,7 @@ def decode(
       top_logprobs_NRK=jnp.zeros((MAX_STEPS, R, K)),
     ),
   )
+  # A while loop, not a scan: it ends as soon as no row has anything left to do.
   end = jax.lax.while_loop(goes_on, next_token, start)
   return end.cache, end.output
 
@@ -316,6 +325,7 @@ def prefill(
     # Without scores, the hidden states of the prompt need not be kept.
     return constrain(cache, layout), x_RCD if scored else None
 
+  # T is a power of two from 16 on, so the chunks divide it.
   chunks_NRC = tokens_RT.reshape(R, T // C, C).swapaxes(0, 1)
   starts_N = jnp.arange(0, T, C)
   empty = constrain(empty_cache(c, R, T), layout)
@@ -326,6 +336,7 @@ def prefill(
   def score(one):
     x_D, target = one
     logits_V = logits(c, params, x_D)
+    # As in `decode`: normalised over the whole table, but padding is never reported.
     norm = jax.nn.logsumexp(logits_V)
     top_K, top_ids_K = jax.lax.top_k(logits_V[:vocabulary], min(MAX_TOP_LOGPROBS, vocabulary))
     return logits_V[target] - norm, top_ids_K, top_K - norm
@@ -333,6 +344,7 @@ def prefill(
   # (N, R, C, D) -> one hidden state per token, row by row.
   flat_x = x_NRCD.swapaxes(0, 1).reshape(R * T, -1)
   flat_targets = targets_RT.reshape(-1)
+  # The logits of all tokens of all prompts together would not fit into memory.
   at_once = max(1, MAX_LOGITS // c.vocab_size)
   scores = jax.lax.map(score, (flat_x, flat_targets), batch_size=at_once)
   return cache, PromptScores(*[a.reshape(R, T, *a.shape[1:]) for a in scores])

@@ -71,6 +71,7 @@ class Engine:
       RequestError: the request cannot be answered; EngineBusy if too many others are unfinished,
         EngineClosed if the engine has ended.
     """
+    # This reads only settings of the sampler that never change, so any thread may do it.
     completion = self.samplers[model].new_completion(request)
 
     def start() -> None:
@@ -101,6 +102,7 @@ class Engine:
       self.samplers[model].cancel(completion)
       self._remove_listener(completion)
 
+    # In the inbox, it comes after the job that starts the completion.
     self._inbox.put(stop)
 
   def close(self) -> None:
@@ -108,6 +110,7 @@ class Engine:
     with self._lock:
       self._closed = True
       self._inbox.put(None)
+    # The caller may free the models when this returns.
     self._thread.join()
 
   def _remove_listener(self, completion: Completion) -> Listener | None:
@@ -124,6 +127,7 @@ class Engine:
     while self._run_jobs():
       for sampler in self._busy_samplers():
         self._run_round(sampler)
+    # Everybody who still waits hears that nothing more will come.
     for sampler in self.samplers.values():
       error = EngineClosed('the engine ended before the answer did; ask again when it is back')
       self._fail(sampler, error)
@@ -154,6 +158,7 @@ class Engine:
       self._fail(sampler, e)
       return
     for completion, piece in pieces:
+      # The last piece makes room for another request before its listener hears of it.
       if piece.finish_reason:
         listener = self._remove_listener(completion)
       else:
@@ -165,6 +170,7 @@ class Engine:
     """Ends all unfinished requests of a sampler with an error."""
     unfinished = set(sampler.unfinished)
     lost = [completion for completion in self._listeners if completion in unfinished]
+    # The cache may be lost with the program that failed, so the sampler starts anew.
     sampler.reset()
     for completion in lost:
       completion.error = error

@@ -23,6 +23,7 @@ SLOT_AXIS = 3
 
 def bucket_size(n: int, minimum: int = 1) -> int:
   """Returns the smallest power of two that is at least n, or `minimum` if that is larger."""
+  # (n - 1).bit_length() is the exponent of the next power of two; n may be 0.
   return max(minimum, 1 << max(0, n - 1).bit_length())
 
 
@@ -82,7 +83,9 @@ def insert_rows(
   """
   merged = []
   for whole, new in zip(cache, part, strict=True):
+    # The slots behind the part keep old content. `decode` writes over it before it is seen.
     merged.append(whole.at[:, rows, :, : new.shape[SLOT_AXIS]].set(new))
+  # A cache is a pair, and JAX tells pairs and lists apart.
   keys, values = merged
   return constrain((keys, values), layout)
 

@@ -130,6 +130,7 @@ def load_arm(
   # `load_trained` returns None only for adapters that nothing has trained; there are none by now.
   trained = location.load_trained(trainable) or {}
   params = {**location.load_frozen(frozen), **trained}
+  # Models that begin with imported weights also use the tokenizer of these weights.
   if entry['tokenizer']:
     tokenizer = load_tokenizer(workdir / entry['tokenizer'])
   else:
@@ -214,6 +215,7 @@ def abstract_params(model: ModelConfig, mesh: Mesh | None = None, dtype: str = '
   Returns:
     Name -> jax.ShapeDtypeStruct with a sharding.
   """
+  # Sampling has few rows, so the devices divide the matrices and not the batch.
   mesh = mesh or sharding.make_mesh(data=1, tensor=-1)
   shapes = jax.eval_shape(functools.partial(init_params, model), jax.random.key(0))
   layout = sharding.shardings(shapes, mesh)
@@ -252,10 +254,12 @@ def open_samplers(
     ConfigError: the flags do not go together.
     UserError: a model cannot be opened.
   """
+  # Both or neither was given.
   if bool(workdir) == bool(weights):
     raise ConfigError('give either --workdir=DIR with --arm=NAME, or --weights=FOLDER')
   loaded: dict[str, LoadedModel] = {}
   if weights:
+    # Most CPUs only emulate bfloat16, so float32 is faster there.
     if not dtype:
       dtype = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
     loaded[Path(weights).name] = load_weights(weights, dtype=dtype)

@@ -109,6 +109,7 @@ class Sampler:
     n = len(request.prompt)
     if not n:
       raise RequestError('the prompt is empty; give at least one token')
+    # A prompt may fill the window completely only if nothing is to be generated after it.
     room_for_answer = 1 if request.max_tokens > 0 else 0
     if n + room_for_answer > self.max_length:
       raise TooLong(
@@ -126,6 +127,7 @@ class Sampler:
     _check_range('top_logprobs', request.top_logprobs, 0, MAX_TOP_LOGPROBS)
     if '' in request.stop:
       raise RequestError('stop holds an empty string; leave it out')
+    # The answer ends with the window, however many tokens it asks for.
     limit = min(request.max_tokens, self.max_length - n)
     return Completion(request, self.tokenizer, self.stop_ids, limit)
 
@@ -145,6 +147,7 @@ class Sampler:
 
   def generate(self, requests: Sequence[Request]) -> list[Completion]:
     """Answers all requests, in their order. Raises RequestError before anything is generated."""
+    # All requests are checked before the first one starts.
     completions = [self.new_completion(r) for r in requests]
     for _ in self._run(completions):
       pass
@@ -182,6 +185,7 @@ class Sampler:
           if completion in index:
             yield index[completion], piece
     finally:
+      # This runs, too, when the reader of a stream stops early.
       for completion in completions:
         self.cancel(completion)
 
@@ -210,12 +214,14 @@ class Sampler:
       The completions that moved on, with what is new in them.
     """
     joining: list[Completion] = []
+    # Requests are served in the order in which they came.
     free = self.max_rows - len(self._batch.active)
     while self.waiting and len(joining) < free:
       joining.append(self.waiting.popleft())
     with use_mesh(self.mesh):
       self._batch.admit(joining)
       self._batch.decode()
+    # Finished completions still have their rows here, so that their last pieces are reported.
     active = self._batch.active
     moved = []
     for completion in active:

@@ -46,6 +46,7 @@ async def read_json(request: HttpRequest) -> Any:
   body = bytearray()
   async for chunk in request.stream():
     body += chunk
+    # Checked for every chunk, so that a client cannot fill the memory.
     if len(body) > MAX_BODY:
       raise InvalidRequest(f'the body has more than {MAX_BODY} bytes', status=413)
   try:
@@ -174,6 +175,7 @@ class _Handlers:
         headers={'cache-control': 'no-cache'},
       )
     try:
+      # The pieces are not needed here: the completions hold the whole answers.
       async for _ in stream.pieces():
         pass
     finally:

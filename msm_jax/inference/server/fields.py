@@ -140,6 +140,7 @@ def read_messages(value: Any) -> list[tuple[str, str]]:
     content = message.get('content')
     if isinstance(content, list):
       content = _join_parts(content, where)
+    # An assistant's message may come from another model, which called tools.
     if message.get('tool_calls'):
       raise InvalidRequest(f'{where}.tool_calls: no tools are called here', f'{where}.tool_calls')
     pairs.append((ROLES[role], check_text(content, f'{where}.content')))
@@ -179,6 +180,7 @@ def read_prompts(value: Any) -> list[str | list[int]]:
   Raises:
     InvalidRequest: a prompt is neither a text nor a list of token ids.
   """
+  # A list of token ids is one prompt; any other list holds several.
   prompts = [value]
   if isinstance(value, list) and value and not _is_token_ids(value):
     prompts = value

@@ -73,6 +73,7 @@ def serve_until_signal(engine: Engine, sock: socket.socket) -> None:
   stop_server = server.handle_exit
 
   def handle_exit(signum: int, frame: FrameType | None) -> None:
+    # A timer, because a signal handler must return at once and `close` waits for the engine.
     timer = threading.Timer(GRACE_SECONDS, engine.close)
     # Nobody waits for the timer if the server ends before it.
     timer.daemon = True

@@ -176,6 +176,7 @@ def parse_request(body: Any, samplers: Mapping[str, Sampler], chat: bool) -> Par
   """
   if not isinstance(body, dict):
     raise InvalidRequest('the body must be a JSON object')
+  # `n` comes first, because what is allowed for `best_of` depends on it.
   n = read_integer(body, 'n', 1, 1, MAX_CHOICES)
   _check_fields(body, SHARED | (CHAT_ONLY if chat else TEXT_ONLY), n)
   model = check_text(body.get('model'), 'model')
@@ -195,12 +196,14 @@ def parse_request(body: Any, samplers: Mapping[str, Sampler], chat: bool) -> Par
   else:
     prompts = _read_text_completion(body, sampler.tokenizer)
     echo = read_flag(body, 'echo')
+  # Each answer takes a place in the engine, so one client must not take them all.
   if len(prompts.ids) * n > MAX_CHOICES:
     raise InvalidRequest(
       f'{len(prompts.ids)} prompts with n={n} ask for more than {MAX_CHOICES} answers; '
       'send several requests',
       'n',
     )
+  # Without a seed, a client expects different answers every time.
   random_seed = int.from_bytes(os.urandom(4))
   seed = read_integer(body, 'seed', random_seed, -MAX_INTEGER - 1, MAX_INTEGER)
   temperature = read_number(body, 'temperature', 1.0, 0, 100)
@@ -223,6 +226,7 @@ def parse_request(body: Any, samplers: Mapping[str, Sampler], chat: bool) -> Par
   # The answers to one prompt differ in their seeds only, so one of them is checked.
   for request in requests[::n]:
     sampler.new_completion(request)
+  # Prompts that came as token ids are repeated as text.
   texts = prompts.texts
   if echo:
     texts = []

@@ -15,6 +15,7 @@ def error_body(
   message: str, param: str | None = None, status: int = 400, code: str | None = None
 ) -> Json:
   """Returns the body of an error as OpenAI's clients expect it."""
+  # Below 500 the request is at fault, from 500 on the server.
   kind = 'invalid_request_error' if status < 500 else 'server_error'
   return {'error': {'message': message, 'type': kind, 'param': param, 'code': code}}
 
@@ -142,6 +143,7 @@ class ResponseFormat:
       choice['delta'] = {'content': piece.text}
       if is_first:
         choice['delta'] = {'role': 'assistant', 'content': piece.text}
+      # A part may hold text without tokens: the end of a character, or nothing but the end.
       if self.parsed.logprobs and tokens:
         choice['logprobs'] = chat_logprobs(tokens, self.token_text)
     else:
@@ -166,6 +168,7 @@ class ResponseFormat:
     """Returns the text of the n-th answer's prompt, or '' if it is not to be repeated."""
     if not self.parsed.echo:
       return ''
+    # The answers to one prompt stand together, and each prompt has as many.
     answers_per_prompt = len(self.parsed.requests) // len(self.parsed.prompts)
     return self.parsed.prompts[n // answers_per_prompt]
 

@@ -52,12 +52,14 @@ class ResponseStream:
       # The requests that the engine has taken so far are given up.
       self._cancel()
       raise
+    # Without the watcher, a whole answer would be generated for a client that is gone.
     self._watcher = asyncio.create_task(self._watch(receive))
 
   def _listener(self, n: int) -> Listener:
     """Makes the listener of the n-th answer. The engine's thread calls it."""
 
     def listen(piece: Piece) -> None:
+      # asyncio's queue may only be used in the thread of its loop.
       self._loop.call_soon_threadsafe(self._queue.put_nowait, (n, piece))
 
     return listen
@@ -97,6 +99,7 @@ class ResponseStream:
       n, piece = item
       if piece.finish_reason == 'error':
         error = self.completions[n].error
+        # These are errors that the client should read, such as EngineClosed.
         if isinstance(error, ValueError):
           raise error
         raise GenerationFailed(str(error)) from error
