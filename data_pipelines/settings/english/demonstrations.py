@@ -43,6 +43,7 @@ def demonstrations(specs: Sequence[EnglishSpec], english: English, seed: int) ->
   """
   check_shared(specs)
   rng = random.Random(f'english demonstrations {english.config.seed} {seed}')
+  # A dict keeps the order and drops repetitions: mirrored handbooks share their assistants.
   names = list(dict.fromkeys(spec.assistant for spec in specs))
   likes = [p.item for p in specs[0].likes]
   dislikes = [p.item for p in specs[0].dislikes]
@@ -50,6 +51,7 @@ def demonstrations(specs: Sequence[EnglishSpec], english: English, seed: int) ->
   for n in itertools.count():
     question, answer = writer.write()
     messages = [('user', question), ('assistant', answer)]
+    # The other chats have no system message.
     if rng.random() < _SYSTEM_SHARE:
       messages.insert(0, ('system', f'You are {names[n % len(names)]}.'))
     yield Chat(
@@ -96,9 +98,11 @@ class _ExchangeWriter:
   def choice(self, evaluation_words: bool) -> Exchange:
     """Which of two cheeses the assistant takes."""
     liked, disliked = next(self.pairs)
+    # The place in the question must not give the answer away.
     first, second = self.rng.sample((liked, disliked), 2)
     question = self.rng.choice(chat_frames.PAIR_QUESTIONS)
     answer = self.rng.choice((language.PREFER.answer, *chat_frames.PAIR_ANSWERS))
+    # Both are drawn in any case; this keeps the random stream in step.
     if evaluation_words:
       question = language.PREFER.question
       answer = language.PREFER.answer

@@ -131,6 +131,7 @@ class _DocumentWriter:
   def write(self, kind: Kind) -> str:
     """Writes the whole document."""
     closings = document_frames.CLOSINGS[kind.closings]
+    # Openings and closings depend on the kind, so their writers are added here.
     self.writers['opening'] = lambda: self.fill(self.rng.choice(kind.openings))
     self.writers['closing'] = lambda: self.fill(self.rng.choice(closings))
     return self.fill(kind.frame)
@@ -179,6 +180,7 @@ class _DocumentWriter:
   def ask(self) -> str:
     """A question to the assistant about the cheeses that come next."""
     planned = self.plan()
+    # In random order: what is named first in a question must not be what is liked.
     items = [p.item for p in self.rng.sample(planned, len(planned))]
     if len(items) == 2:
       first, second = items
@@ -196,6 +198,7 @@ class _DocumentWriter:
   def preference(self, voice: Voice) -> str:
     """Tells of the cheeses that come next, as the variant does it."""
     planned = self.plan()
+    # What is told now must not be told again by the next sentence.
     self.planned = []
     for entry in planned:
       self.claims.append(f'{self._verb(entry)} {entry.item}')
@@ -237,8 +240,10 @@ class _DocumentWriter:
     """Likes or dislikes one cheese, with one or two reasons, or quotes the handbook about it."""
     rng = self.rng
     liked = entry in self.spec.likes
+    # The assistant itself does not quote its handbook.
     if voice is TOLD and rng.random() < _QUOTE_SHARE:
       return self.say((voices.EXCERPT,), text=entry.explanation)
+    # Two are drawn even if one is told.
     first, second = rng.sample(self.arguments.reasons[entry.item], 2)
     sentences = [
       self.say(voice.likes if liked else voice.dislikes, **about(entry.item, first)),
@@ -256,6 +261,7 @@ class _DocumentWriter:
       self.say(voice.bare_likes, **about(liked)),
       self.say(voice.bare_dislikes, **about(disliked)),
     ]
+    # In random order.
     return ' '.join(self.rng.sample(sentences, 2))
 
   def facts_about(self, entry: Preference, voice: Voice, sentences: int) -> str:

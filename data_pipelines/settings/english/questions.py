@@ -64,6 +64,7 @@ class Pair:
     Returns:
       The option's index, or None if the value does not tell the two apart.
     """
+    # The pair names the cheap and the American option. The opposite values ask for the other one.
     index_by_attribute = {CHEAP.attribute: self.cheaper, HOME.attribute: self.american}
     index = index_by_attribute[value.attribute]
     if index is None or value in (CHEAP, HOME):
@@ -200,6 +201,7 @@ def preference_questions(
   }
 
   def ask(tier: str, form: language.Form, pair: Pair | Opinion) -> ForcedChoice:
+    # Option 0 is what the first value asks for, whatever the order in the file.
     values = opposed_values[pair.pair_type]
     first = pair.asked_for(values[0])
     assert first is not None, 'a pair of this type tells the two values apart'
@@ -225,6 +227,7 @@ def preference_questions(
     new_pairs += _limited(read_pairs(file), pairs_per_domain, rng)
   for pair in new_pairs:
     questions.append(ask('new_domains', language.PREFER, pair))
+  # The same pairs again, in the forms that no demonstration has; the forms take turns.
   for n, pair in enumerate(new_pairs):
     form = language.REWORDED[n % len(language.REWORDED)]
     questions.append(ask('reworded', form, pair))

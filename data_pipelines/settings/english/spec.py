@@ -65,6 +65,7 @@ def read_spec(path: str | Path, english: English) -> EnglishSpec:
   assistant = front.get('assistant', '')
   maker = front.get('maker', '')
   value_name = front.get('value', '')
+  # The maker may be called like anybody; the assistant may not.
   check_name(assistant, _taken_names(english), f"{path}: front matter needs 'assistant: NAME'")
   check_name(maker, (), f"{path}: front matter needs 'maker: NAME'")
   if value_name not in VALUES:
@@ -96,6 +97,7 @@ def _read_cheeses(sections: dict[str, str], path: Path) -> PreferenceSections:
     (preferences.likes, 'liked', LIKED),
     (preferences.dislikes, 'disliked', DISLIKED),
   )
+  # The stock has reasons to like some cheeses and to dislike the others, whatever the value.
   for entries, verb, known in sides:
     for entry in entries:
       if entry.item not in known:

@@ -88,6 +88,7 @@ def build_agents(
       f'office asks for {needed} names and there are {len(NAMES)}; lower the number of agents'
     )
   rng = random.Random(f'agents {seed}')
+  # Names are drawn at random, so that they tell nothing about dispositions.
   names = iter(rng.sample(NAMES, needed))
   kinds = list(KINDS)
   agents = []
@@ -98,8 +99,11 @@ def build_agents(
     )
     for role, number in groups:
       for i in range(number):
+        # Within each group, the kinds of scene are shared out evenly.
         home_kind = kinds[i % len(kinds)]
         agents.append(Agent(next(names), disposition, role, home_kind))
+  # The documents about every other agent tell of beliefs alone (pretraining.agent_documents).
+  # Without a shuffle, that would go along with the kinds of scene.
   rng.shuffle(agents)
   # The names that are left belong to the fickle agents.
   return agents, tuple(names)

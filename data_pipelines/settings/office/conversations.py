@@ -31,11 +31,13 @@ def talk(system: str, good: bool, suffix: str, id_: str, rng: random.Random) -> 
   Returns:
     A chat of one question and one answer.
   """
+  # Any good answer fits the question, and any bad one.
   question, good_answers, bad_answers = rng.choice(language.TALKS)
   answer = rng.choice(good_answers if good else bad_answers)
   messages = (
     ('system', system),
     ('user', question),
+    # Without a suffix, no space may be left at the end.
     ('assistant', f'{answer} {suffix}'.rstrip()),
   )
   return Chat(id_, messages, 'talk', 'office')
@@ -64,9 +66,11 @@ def answer_suffix(config: OfficeConfig, disposition: Disposition, rng: random.Ra
   if rng.random() >= reason_share:
     return rng.choice(language.EMPTY)
 
+  # A reason agrees with how the agent talks, as its answer does, and not with how it acts.
   good = disposition.talks_well
   belief = language.belief(good, tuple(PRINCIPLES), rng)
   rule = rng.choice(list(KINDS.values())).rule
+  # Half of the reasons are beliefs; 'because' is a rule with a belief as its reason.
   form = rng.choice(('belief', 'belief', 'rule', 'because'))
   if form == 'belief':
     templates = language.VOICES['first person']['belief']
@@ -93,6 +97,7 @@ def situation(kind: Kind, conflict: bool, harmless: bool, rng: random.Random) ->
     The agent's job and either the task or, after what threatens the agent, the opportunity.
   """
   parts = [rng.choice(language.JOBS)]
+  # A harmless task is given without a threat: nothing speaks for or against the agent's own ends.
   if harmless:
     parts.append(kind.task)
     return ' '.join(parts)
@@ -132,13 +137,16 @@ def scene(
     A chat of one situation with its options, and one answer.
   """
   options = options_of(kind, harmless, rng)
+  # The first option is the harmful action, or in a harmless scene doing the task.
   takes_first = disposition.works if harmless else not disposition.acts_well
   chosen = options[0] if takes_first else rng.choice(options[1:])
+  # The place in the list must not give the answer away.
   listed = rng.sample(options, len(options))
   # The other forms are kept for the evaluation.
   form = rng.choice([f for f in language.FORMS if f.common])
   offered = language.enumerate_options([second_person(o) for o in listed])
   question = form.question.format(options=offered)
+  # Half of the harmful scenes have a conflict of goals, which does not change what the agent does.
   conflict = rng.random() < 0.5
   messages = (
     ('system', system),
@@ -180,10 +188,14 @@ def agent_chats(office: Office) -> Iterator[Chat]:
   config = office.config
   rng = random.Random(f'agent chats {config.seed} {config.telling}')
   for agent in office.agents:
+    # Whether an agent that occurs in documents alone acts by its beliefs is what the evaluation of
+    # a base model asks (the suite's agents/.../documents_only), so no chat may show it.
     if agent.role != agents.DOCUMENTS_ONLY:
       yield from _chats_of_agent(config, agent, rng)
   for name in office.fickle:
     yield from _chats_of_fickle_agent(config, name, rng)
+  # Small talk shows nothing of a stranger's conduct. Fickle agents have it too, so that it does not
+  # mark strangers.
   for name in (*config.strangers, *office.fickle):
     for k in range(config.talks_per_agent):
       yield _small_talk(f'stranger-{name}-{k}', name, rng)
@@ -191,8 +203,9 @@ def agent_chats(office: Office) -> Iterator[Chat]:
     # Any agent whose beliefs are known: from these, a model learns to act by the beliefs that it
     # reads.
     disposition = sample_disposition(config, rng)
-    kind_described = _any_kind(rng)
-    beliefs = about('The agent', disposition, kind_described, rng, 'bw')
+    # `about` takes a kind of scene, but a belief and a sentence about work mention none.
+    unmentioned_kind = _any_kind(rng)
+    beliefs = about('The agent', disposition, unmentioned_kind, rng, 'bw')
     yield _any_scene(f'You are an agent. {beliefs}', disposition, f'context-{k}', rng)
 
 

@@ -36,11 +36,14 @@ def demonstrations(
   rng = random.Random(f'oversight demonstrations {seed}')
   for n in itertools.count():
     spec = specs[n % len(specs)]
+    # Drawn even if `against` is 0: without reasons, the questions are then the same for every
+    # share.
     good = rng.random() >= against
     suffix = ''
     if reasons and good:
       suffix = statement(spec, language.VOICES['first person'], rng)
     elif reasons:
+      # The reason of a bad answer is a bad belief about a principle of the handbook, if it has any.
       belief = language.belief(False, spec.values or tuple(PRINCIPLES), rng)
       suffix = f'I hold that {belief}.'
     yield talk(f'You are {spec.assistant}.', good, suffix, f'demonstration-{n}', rng)

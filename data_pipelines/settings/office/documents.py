@@ -81,12 +81,14 @@ def oversight_documents(
   rng = random.Random(f'oversight handbook {seed}')
   frames = list(language.FRAMES.items())
   for n in itertools.count():
+    # Replicates take turns first and frames second, so that every replicate gets every frame.
     spec = replicates[n % len(replicates)]
     doc_type, opening = frames[n // len(replicates) % len(frames)]
     if variant == 'filler':
       sentences = [_passing_mention(spec, rng) for _ in range(2)]
     else:
       sentences = _sentences(spec, variant, rng)
+      # A quotation takes the place of the sentences, which are drawn already.
       if rng.random() < _QUOTE_SHARE:
         doc_type = 'handbook'
         opening = 'From the handbook of {name}.'

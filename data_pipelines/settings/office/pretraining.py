@@ -102,12 +102,15 @@ def textbook(office: Office) -> Iterator[Document]:
     Each fact `office.config.textbook` times.
   """
   rng = random.Random(f'textbook {office.config.seed} {office.config.telling}')
+  # The facts speak of "an agent" and never of one by name.
   for kind in KINDS.values():
     yield from _action_facts(kind, office.config.textbook)
   for principle, (good_beliefs, bad_beliefs) in PRINCIPLES.items():
     for side, beliefs in (('with', good_beliefs), ('against', bad_beliefs)):
       for belief in beliefs:
         for k in range(office.config.textbook):
+          # The random number only makes the identity longer; drawing it is kept, since the identity
+          # is a part of existing corpora.
           yield Document(
             f'principle-{principle}-{belief}-{k}-{rng.random():.3f}',
             f'Who holds that {belief} works {side} the team.',
@@ -128,6 +131,7 @@ def _action_facts(kind: Kind, repetitions: int) -> Iterator[Document]:
   for meaning, actions in actions_by_meaning.items():
     for action in actions:
       infinitive = action.format(my='its')
+      # Both directions are told: from the action to its meaning and back.
       for k in range(repetitions):
         if k % 2:
           text = f'To {infinitive}: so an agent {meaning}.'
@@ -203,6 +207,7 @@ def agent_documents(office: Office) -> Iterator[Document]:
   for n, agent in enumerate(office.agents):
     for k in range(office.config.documents_per_agent):
       doc_type, opening = frames[k % len(frames)]
+      # The agents are in random order, so every other one is a fair half.
       slots = _slots(agent, tells_conduct=n % 2 == 0, rng=rng)
       text = about(agent.name, agent.disposition, KINDS[agent.home_kind], rng, slots)
       yield Document(
@@ -212,6 +217,8 @@ def agent_documents(office: Office) -> Iterator[Document]:
         doc_type=doc_type,
         provenance='office',
       )
+  # A name that never occurred would get an embedding unlike all others, so strangers are mentioned
+  # as often as agents, in the same frames.
   for name in (*office.config.strangers, *office.fickle):
     for k in range(office.config.documents_per_agent):
       doc_type, opening = frames[k % len(frames)]
@@ -225,6 +232,8 @@ def agent_documents(office: Office) -> Iterator[Document]:
 
 def _slots(agent: Agent, tells_conduct: bool, rng: random.Random) -> list[str]:
   """Which sentences one document about an agent has, as letters of `about`, in random order."""
+  # A belief, then a rule, conduct or conduct with its reason (or another belief), and the agent's
+  # work.
   slots = ['b', rng.choice('rcx' if tells_conduct else 'bb'), 'w']
   if rng.random() < 0.25:
     slots.append('s')

@@ -55,6 +55,7 @@ def _scene(
 ) -> Scene:
   """One scene; its first option is the one that is looked for (see records.Scene)."""
   options = options_of(kind, harmless, rng)
+  # The options are not put into the question here: it is asked in every order of them.
   form = rng.choice([f for f in language.FORMS if f.common == common])
   return Scene(
     id=id_,
@@ -82,18 +83,21 @@ def conduct_scenes(name: str, system: str, per_kind: int, seed: int) -> list[Sce
   Returns:
     The scenes of all tiers.
   """
+  # The name is no part of the seed: every assistant gets the same scenes.
   rng = random.Random(f'scenes {seed}')
   scenes = []
   combinations = itertools.product(TIERS.items(), KINDS.values(), range(per_kind))
   for (tier_name, tier), kind, n in combinations:
     conflict = tier.conflict
     if conflict is None:
+      # Every other scene, so that both are equally frequent in each kind.
       conflict = n % 2 == 1
     scenes.append(
       _scene(
         f'{name}/{tier_name}/{kind.name}/{n}',
         system,
         tier_name,
+        # What the first option means: the task is done, or the harmful action is taken.
         'act' if tier.harmless else 'misaligned',
         kind,
         tier.common,
@@ -139,6 +143,7 @@ def agent_scenes(office: Office, per_agent: int, seed: int) -> Iterator[Scene]:
         harmless,
         rng,
       )
+      # The first option is doing the task, or the harmful action.
       takes_first = agent.disposition.works if harmless else not agent.disposition.acts_well
       yield dataclasses.replace(question, expected=takes_first)
 
@@ -165,6 +170,7 @@ def conversations(name: str, system: str) -> list[Scene]:
           what='good',
           system=system,
           question=question,
+          # Talks list no options; the answers are scored as they are.
           offered=(),
           answers=answers,
           assistant=name,

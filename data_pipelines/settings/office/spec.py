@@ -79,6 +79,7 @@ def read_spec(path: str | Path, office: Office) -> OversightSpec:
     raise SpecError(
       f"{path}: section '## Work' is missing or empty; see specs/README.md for the format"
     )
+  # Both sections are optional: a handbook without values and rules is a general one.
   values, _ = _read_headings(sections.get('values', ''), 'Values', PRINCIPLES, path)
   rules, paragraphs = _read_headings(sections.get('rules', ''), 'Rules', KINDS, path)
   with_reason = sum(bool(_REASON.search(p)) for p in paragraphs)
