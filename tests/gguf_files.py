@@ -1,4 +1,8 @@
-"""Small random GGUF files of every type and architecture, and what their bytes say, read a second time from the layout of each block."""
+"""Small random GGUF files of every type and architecture, for the tests of the importer.
+
+`write_gguf` also returns what the bytes of the file say, read a second time from the layout of each
+block (ggml-common.h of llama.cpp), so that the tests do not compare a library with itself.
+"""
 
 import json
 
@@ -12,55 +16,78 @@ QUANTS = gguf.GGMLQuantizationType
 
 
 def halves(raw):
+  """Bytes as fp16 numbers, in fp32."""
   return np.frombuffer(bytes(raw), '<f2').astype(np.float32)
 
 
-def q4_0(b):  # d, then 16 bytes: the low halves are the first 16 values
-  d, q = halves(b[:2])[0], b[2:]
-  return [d * (np.float32(x) - 8) for x in (*(q & 15), *(q >> 4))]
+def nibbles(q):
+  """The 4-bit numbers of some bytes: first the low halves of all of them, then the high halves."""
+  return [*(q & 15), *(q >> 4)]
 
 
-def q4_1(b):  # d, m
-  (d, m), q = halves(b[:4]), b[4:]
-  return [d * np.float32(x) + m for x in (*(q & 15), *(q >> 4))]
+def q4_0(block):
+  """32 values: the scale, then 16 bytes."""
+  scale = halves(block[:2])[0]
+  return [scale * (np.float32(x) - 8) for x in nibbles(block[2:])]
 
 
-def q8_0(b):
-  return [halves(b[:2])[0] * np.float32(x) for x in b[2:].view(np.int8)]
+def q4_1(block):
+  """32 values: the scale, the minimum, then 16 bytes."""
+  scale, minimum = halves(block[:4])
+  return [scale * np.float32(x) + minimum for x in nibbles(block[4:])]
 
 
-def q4_k(b):
-  """256 values: d, dmin, eight scales and minima of 6 bits in 12 bytes, then 128 bytes, each 32 of which hold two groups of 32 values."""
-  (d, dmin), packed, q = halves(b[:4]), [int(x) for x in b[4:16]], b[16:]
+def q8_0(block):
+  """32 values: the scale, then 32 signed bytes."""
+  scale = halves(block[:2])[0]
+  return [scale * np.float32(x) for x in block[2:].view(np.int8)]
+
+
+def q4_k(block):
+  """256 values in 8 groups: two scales of scales, 8 scales and minima of 6 bits each, 128 bytes.
+
+  The 12 bytes of scales and minima hold those of the first four groups in their low 6 bits; those
+  of the last four groups are put together from what is left. Each 32 bytes hold two groups.
+  """
+  scale_of_scales, scale_of_minima = halves(block[:4])
+  packed = [int(x) for x in block[4:16]]
+  q = block[16:]
   out = []
-  for g in range(8):
-    if g < 4:
-      scale, least = packed[g] & 63, packed[g + 4] & 63
+  for group in range(8):
+    if group < 4:
+      scale = packed[group] & 63
+      minimum = packed[group + 4] & 63
     else:
-      scale, least = (
-        (packed[g + 4] & 15) | (packed[g - 4] >> 6 << 4),
-        (packed[g + 4] >> 4) | (packed[g] >> 6 << 4),
-      )
-    for x in q[g // 2 * 32 : g // 2 * 32 + 32]:
-      out.append(
-        d * np.float32(scale) * np.float32(int(x) >> 4 if g % 2 else int(x) & 15)
-        - dmin * np.float32(least)
-      )
+      scale = (packed[group + 4] & 15) | (packed[group - 4] >> 6 << 4)
+      minimum = (packed[group + 4] >> 4) | (packed[group] >> 6 << 4)
+    first = group // 2 * 32
+    for x in q[first : first + 32]:
+      value = int(x) >> 4 if group % 2 else int(x) & 15
+      scaled = scale_of_scales * np.float32(scale) * np.float32(value)
+      out.append(scaled - scale_of_minima * np.float32(minimum))
   return out
 
 
-def q6_k(b):
-  """256 values: 128 bytes of low halves, 64 of high pairs, 16 scales, d; in each half of 128, four runs of 32."""
-  low, high, scales, d = b[:128], b[128:192], b[192:208].view(np.int8), halves(b[208:])[0]
+def q6_k(block):
+  """256 values of 6 bits: 128 bytes of low 4 bits, 64 of high 2 bits, 16 scales, their scale.
+
+  Each half of 128 values has four runs of 32, which share their bytes.
+  """
+  low, high = block[:128], block[128:192]
+  scales = block[192:208].view(np.int8)
+  scale_of_scales = halves(block[208:])[0]
   out = []
   for n in range(256):
     half, run, k = n // 128, n % 128 // 32, n % 32
-    four = int(low[half * 64 + run % 2 * 32 + k]) >> (4 if run >= 2 else 0) & 15
-    two = int(high[half * 32 + k]) >> 2 * run & 3
-    out.append(d * np.float32(scales[n // 16]) * np.float32((four | two << 4) - 32))
+    low_shift = 4 if run >= 2 else 0
+    low_bits = int(low[half * 64 + run % 2 * 32 + k]) >> low_shift & 15
+    high_bits = int(high[half * 32 + k]) >> 2 * run & 3
+    value = np.float32((low_bits | high_bits << 4) - 32)
+    out.append(scale_of_scales * np.float32(scales[n // 16]) * value)
   return out
 
 
+# Type -> bytes of a block, and the function that reads one.
 BLOCKS = {
   'Q4_0': (18, q4_0),
   'Q4_1': (20, q4_1),
@@ -71,53 +98,91 @@ BLOCKS = {
 
 
 def dequantise(raw, kind):
+  """The values of stored rows, (rows, bytes) uint8 for quantised types, in fp32."""
   if kind == 'BF16':
     return (raw.view('<u2').astype(np.uint32) << 16).view(np.float32)
   if kind in ('F32', 'F16'):
     return raw.astype(np.float32)
   size, read = BLOCKS[kind]
-  return np.array(
-    [[x for k in range(0, len(row), size) for x in read(row[k : k + size])] for row in raw],
-    np.float32,
-  )
+  rows = []
+  for row in raw:
+    values = []
+    for start in range(0, len(row), size):
+      values += read(row[start : start + size])
+    rows.append(values)
+  return np.array(rows, np.float32)
 
 
 def quantise(w, kind, rng):
-  """As the library does it; blocks of the kinds that it only reads are drawn at random, with scales that make values like weights."""
+  """Rows of a type, as the library quantises them.
+
+  The library only reads Q4_K and Q6_K. Their blocks are drawn at random, with scales that make
+  values as large as weights.
+  """
   if kind == 'F32':
     return w
   if kind == 'F16':
     return w.astype(np.float16)
   if kind not in ('Q4_K', 'Q6_K'):
     return gguf.quantize(w, QUANTS[kind])
-  size, scales = BLOCKS[kind][0], (slice(0, 4) if kind == 'Q4_K' else slice(208, 210))
-  raw = rng.integers(0, 256, (w.shape[0], w.shape[1] // 256, size), np.uint8)
-  raw[..., scales] = (
-    rng.uniform(2e-5, 4e-5, (*raw.shape[:2], (scales.stop - scales.start) // 2))
-    .astype('<f2')
-    .view(np.uint8)
-    .reshape(*raw.shape[:2], -1)
-  )
-  return raw.reshape(w.shape[0], -1)
+  size = BLOCKS[kind][0]
+  rows, blocks = w.shape[0], w.shape[1] // 256
+  raw = rng.integers(0, 256, (rows, blocks, size), np.uint8)
+  # Where the fp16 scales of scales are.
+  scales = slice(0, 4) if kind == 'Q4_K' else slice(208, 210)
+  n_scales = (scales.stop - scales.start) // 2
+  drawn = rng.uniform(2e-5, 4e-5, (rows, blocks, n_scales)).astype('<f2')
+  raw[..., scales] = drawn.view(np.uint8).reshape(rows, blocks, -1)
+  return raw.reshape(rows, -1)
 
 
 # ---- files
 
 CORPUS = (
-  "The quick brown fox can't jump over 13 lazy dogs; they're asleep in 2024. Öl kostet 3,50 € — naïve cafés, übermäßig.\n"
-  'def f(x):\n    return [x ** 2 for x in range(10)]  # squares\n\n\n日本語のテキスト and emoji 🎉🎉.   Three spaces, a\ttab.\r\n'
+  "The quick brown fox can't jump over 13 lazy dogs; they're asleep in 2024. "
+  'Öl kostet 3,50 € — naïve cafés, übermäßig.\n'
+  'def f(x):\n    return [x ** 2 for x in range(10)]  # squares\n\n\n'
+  '日本語のテキスト and emoji 🎉🎉.   Three spaces, a\ttab.\r\n'
 ) * 4
+
+# Texts on which tokenizers differ.
 TEXTS = [
-  'The quick brown fox', ' leading space', 'two  spaces,   three', 'trailing ', "can't they're I'LL we'd", 'x = 12345 + 6.78e-9', '2024-11-25',
-  'def f(x):\n    return x ** 2\n\n\tif y: pass', 'naïve cafés — übermäßig €3,50', '日本語のテキスト', '🎉 emoji 👩‍👩‍👧 zwj',
-  '\n\n\nnew lines\r\n', '', ' ', '\t',
-  'a\u00a0nbsp', 'mixed日本1語2', '½ ² ٣ Ⅳ', '(!?)...[]{}<>', 'Ａｆ', '\u2581 real', '<|im_start|> is text', '<s> too </s>',
-]  # fmt: skip
+  'The quick brown fox',
+  ' leading space',
+  'two  spaces,   three',
+  'trailing ',
+  "can't they're I'LL we'd",
+  'x = 12345 + 6.78e-9',
+  '2024-11-25',
+  'def f(x):\n    return x ** 2\n\n\tif y: pass',
+  'naïve cafés — übermäßig €3,50',
+  '日本語のテキスト',
+  '🎉 emoji 👩‍👩‍👧 zwj',
+  '\n\n\nnew lines\r\n',
+  '',
+  ' ',
+  '\t',
+  'a\u00a0nbsp',
+  'mixed日本1語2',
+  '½ ² ٣ Ⅳ',
+  '(!?)...[]{}<>',
+  'Ａｆ',
+  '\u2581 real',
+  '<|im_start|> is text',
+  '<s> too </s>',
+]
+
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
-SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# How text is cut before bytes are merged; DIGITS stands for the part in which the models differ.
+SPLIT = (
+  r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS"
+  r'| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+'
+)
+DIGITS = {'qwen2': r'\p{N}', 'llama-bpe': r'\p{N}{1,3}'}
 MARKS = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']
 CHATML = (
-  "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+  "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] "
+  "+ '<|im_end|>' + '\n' }}{% endfor %}"
   "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
@@ -130,8 +195,8 @@ def byte_level(pre):
     made.pre_tokenizer = pre_tokenizers.Sequence(
       [pre_tokenizers.Digits(individual_digits=True), whole]
     )
-  elif pre in ('qwen2', 'llama-bpe'):
-    split = Regex(SPLIT.replace('DIGITS', {'qwen2': r'\p{N}', 'llama-bpe': r'\p{N}{1,3}'}[pre]))
+  elif pre in DIGITS:
+    split = Regex(SPLIT.replace('DIGITS', DIGITS[pre]))
     made.pre_tokenizer = pre_tokenizers.Sequence(
       [pre_tokenizers.Split(split, 'isolated'), pre_tokenizers.ByteLevel(False, use_regex=False)]
     )
@@ -150,18 +215,26 @@ def byte_level(pre):
 
 
 def byte_level_metadata(made, pre):
+  """The metadata that llama.cpp's converter writes for such a tokenizer."""
   state = json.loads(made.to_str())['model']
   tokens = sorted(state['vocab'], key=state['vocab'].get)
   return {
-    'tokenizer.ggml.model': 'gpt2', 'tokenizer.ggml.pre': pre, 'tokenizer.ggml.tokens': tokens,
+    'tokenizer.ggml.model': 'gpt2',
+    'tokenizer.ggml.pre': pre,
+    'tokenizer.ggml.tokens': tokens,
     'tokenizer.ggml.token_type': [3 if t in MARKS else 1 for t in tokens],
     'tokenizer.ggml.merges': [' '.join(m) for m in state['merges']],
-    'tokenizer.ggml.bos_token_id': np.uint32(1), 'tokenizer.ggml.eos_token_id': np.uint32(2), 'tokenizer.ggml.unknown_token_id': np.uint32(0),
-    'tokenizer.ggml.padding_token_id': np.uint32(2), 'tokenizer.ggml.add_bos_token': False, 'tokenizer.chat_template': CHATML,
-  }  # fmt: skip
+    'tokenizer.ggml.bos_token_id': np.uint32(1),
+    'tokenizer.ggml.eos_token_id': np.uint32(2),
+    'tokenizer.ggml.unknown_token_id': np.uint32(0),
+    'tokenizer.ggml.padding_token_id': np.uint32(2),
+    'tokenizer.ggml.add_bos_token': False,
+    'tokenizer.chat_template': CHATML,
+  }
 
 
-# Sizes that transformers' loader takes for granted where it reads none: heads of 128 in Qwen 3, of 256 in Gemma 3.
+# Sizes that transformers' loader takes for granted where it reads none: heads of 128 in Qwen 3, of
+# 256 in Gemma 3.
 SHAPES = {
   'llama': dict(layers=2, d=256, ff=256, heads=4, kv=2, k=64),
   'qwen2': dict(layers=2, d=256, ff=256, heads=4, kv=2, k=64),
@@ -170,55 +243,88 @@ SHAPES = {
 }
 
 
-def shape_metadata(arch, s, tokens):
-  u = np.uint32
-  m = {
-    'general.architecture': arch, 'general.type': 'model', 'general.name': 'Tiny',
-    f'{arch}.block_count': u(s['layers']), f'{arch}.context_length': u(512),
-    f'{arch}.embedding_length': u(s['d']), f'{arch}.feed_forward_length': u(s['ff']), f'{arch}.attention.head_count': u(s['heads']),
-    f'{arch}.attention.head_count_kv': u(s['kv']), f'{arch}.attention.layer_norm_rms_epsilon': np.float32(1e-6),
+def shape_metadata(arch, shape, n_tokens):
+  """The metadata of a model's sizes."""
+  metadata = {
+    'general.architecture': arch,
+    'general.type': 'model',
+    'general.name': 'Tiny',
+    f'{arch}.block_count': np.uint32(shape['layers']),
+    f'{arch}.context_length': np.uint32(512),
+    f'{arch}.embedding_length': np.uint32(shape['d']),
+    f'{arch}.feed_forward_length': np.uint32(shape['ff']),
+    f'{arch}.attention.head_count': np.uint32(shape['heads']),
+    f'{arch}.attention.head_count_kv': np.uint32(shape['kv']),
+    f'{arch}.attention.layer_norm_rms_epsilon': np.float32(1e-6),
     f'{arch}.rope.freq_base': np.float32(50_000),
-    f'{arch}.attention.key_length': u(s['k']), f'{arch}.attention.value_length': u(s['k']), f'{arch}.vocab_size': u(tokens),
-  }  # fmt: skip
+    f'{arch}.attention.key_length': np.uint32(shape['k']),
+    f'{arch}.attention.value_length': np.uint32(shape['k']),
+    f'{arch}.vocab_size': np.uint32(n_tokens),
+  }
   if arch == 'llama':
-    m['llama.rope.dimension_count'] = u(s['k'])
+    metadata['llama.rope.dimension_count'] = np.uint32(shape['k'])
   if arch == 'gemma3':
-    m['gemma3.attention.sliding_window'] = u(6)
-  return m
+    metadata['gemma3.attention.sliding_window'] = np.uint32(6)
+  return metadata
 
 
-def stored_tensors(arch, s, tokens, tied):
-  """name in a file -> (name in Hugging Face, shape), of everything that an architecture has."""
-  D, F, Q, KV = s['d'], s['ff'], s['heads'] * s['k'], s['kv'] * s['k']
+def stored_tensors(arch, shape, n_tokens, tied):
+  """Everything that an architecture has: name in a file -> (name in Hugging Face, shape)."""
+  D, F = shape['d'], shape['ff']
+  Q, KV = shape['heads'] * shape['k'], shape['kv'] * shape['k']
   names = {
-    'token_embd.weight': ('model.embed_tokens.weight', (tokens, D)),
+    'token_embd.weight': ('model.embed_tokens.weight', (n_tokens, D)),
     'output_norm.weight': ('model.norm.weight', (D,)),
   }
   if not tied:
-    names['output.weight'] = 'lm_head.weight', (tokens, D)
-  for i in range(s['layers']):
-    of_layer = {
-      'attn_norm.weight': ('input_layernorm.weight', (D,)), 'attn_q.weight': ('self_attn.q_proj.weight', (Q, D)),
-      'attn_k.weight': ('self_attn.k_proj.weight', (KV, D)), 'attn_v.weight': ('self_attn.v_proj.weight', (KV, D)),
-      'attn_output.weight': ('self_attn.o_proj.weight', (D, Q)), 'ffn_gate.weight': ('mlp.gate_proj.weight', (F, D)),
-      'ffn_up.weight': ('mlp.up_proj.weight', (F, D)), 'ffn_down.weight': ('mlp.down_proj.weight', (D, F)),
-      'ffn_norm.weight': (('pre_feedforward' if arch == 'gemma3' else 'post_attention') + '_layernorm.weight', (D,)),
-    }  # fmt: skip
-    if arch == 'qwen2':
-      of_layer |= {
-        f'attn_{x}.bias': (f'self_attn.{x}_proj.bias', (n,))
-        for x, n in (('q', Q), ('k', KV), ('v', KV))
-      }
-    if arch in ('qwen3', 'gemma3'):
-      of_layer |= {f'attn_{x}_norm.weight': (f'self_attn.{x}_norm.weight', (s['k'],)) for x in 'qk'}
-    if arch == 'gemma3':
-      of_layer['post_attention_norm.weight'] = 'post_attention_layernorm.weight', (D,)
-      of_layer['post_ffw_norm.weight'] = 'post_feedforward_layernorm.weight', (D,)
-    names |= {
-      f'blk.{i}.{ours}': (f'model.layers.{i}.{theirs}', shape)
-      for ours, (theirs, shape) in of_layer.items()
-    }
+    names['output.weight'] = 'lm_head.weight', (n_tokens, D)
+  ffn_norm = 'pre_feedforward' if arch == 'gemma3' else 'post_attention'
+  of_layer = {
+    'attn_norm.weight': ('input_layernorm.weight', (D,)),
+    'attn_q.weight': ('self_attn.q_proj.weight', (Q, D)),
+    'attn_k.weight': ('self_attn.k_proj.weight', (KV, D)),
+    'attn_v.weight': ('self_attn.v_proj.weight', (KV, D)),
+    'attn_output.weight': ('self_attn.o_proj.weight', (D, Q)),
+    'ffn_gate.weight': ('mlp.gate_proj.weight', (F, D)),
+    'ffn_up.weight': ('mlp.up_proj.weight', (F, D)),
+    'ffn_down.weight': ('mlp.down_proj.weight', (D, F)),
+    'ffn_norm.weight': (f'{ffn_norm}_layernorm.weight', (D,)),
+  }
+  if arch == 'qwen2':
+    for part, size in (('q', Q), ('k', KV), ('v', KV)):
+      of_layer[f'attn_{part}.bias'] = f'self_attn.{part}_proj.bias', (size,)
+  if arch in ('qwen3', 'gemma3'):
+    for part in ('q', 'k'):
+      of_layer[f'attn_{part}_norm.weight'] = f'self_attn.{part}_norm.weight', (shape['k'],)
+  if arch == 'gemma3':
+    of_layer['post_attention_norm.weight'] = 'post_attention_layernorm.weight', (D,)
+    of_layer['post_ffw_norm.weight'] = 'post_feedforward_layernorm.weight', (D,)
+  for layer in range(shape['layers']):
+    for ours, (theirs, size) in of_layer.items():
+      names[f'blk.{layer}.{ours}'] = f'model.layers.{layer}.{theirs}', size
   return names
+
+
+def pair_up(w, heads):
+  """Lays what is rotated together side by side, as llama.cpp's converter does for Llama."""
+  k = w.shape[0] // heads
+  return w.reshape(heads, 2, k // 2, -1).swapaxes(1, 2).reshape(w.shape)
+
+
+def pair_apart(w, heads):
+  """Undoes `pair_up`, in another way than the importer does."""
+  w_HKD = w.reshape(heads, -1, w.shape[-1])
+  return np.stack([w_HKD[:, 0::2], w_HKD[:, 1::2]], 1).reshape(w.shape)
+
+
+def random_weight(name, size, is_norm, arch, rng):
+  """A random tensor whose every number shows in the logits; norms are around 1, or 0 in Gemma."""
+  scale = 1.0 if 'embd' in name else size[-1] ** -0.5
+  w = rng.normal(0, scale, size).astype(np.float32)
+  if len(size) == 1:
+    centre = float(is_norm and arch != 'gemma3')
+    w = (0.3 * w * size[-1] ** 0.5 + centre).astype(np.float32)
+  return w
 
 
 def write_gguf(
@@ -234,18 +340,32 @@ def write_gguf(
   without='',
   shape=None,
 ):
-  """A small random model in a file. Returns its tensors by the names of Hugging Face, as its bytes have them."""
+  """Writes a small random model to a file.
+
+  Args:
+    path: the file.
+    arch: a key of SHAPES.
+    vocabulary: the metadata of the tokenizer.
+    kinds: the types of the matrices, which take turns.
+    tied: whether the embedding is the output matrix.
+    seed: of the random numbers.
+    more: metadata to add or change.
+    drop: keys of metadata to leave out.
+    tensors: tensors to add: name -> array, or a type.
+    without: a tensor to leave out.
+    shape: sizes that differ from SHAPES.
+
+  Returns:
+    The model's tensors by the names of Hugging Face, as the file's bytes have them, in fp32.
+  """
   rng = np.random.default_rng(seed)
-  s = SHAPES[arch] | (shape or {})
-  n = len(vocabulary['tokenizer.ggml.tokens'])
+  shape = SHAPES[arch] | (shape or {})
+  n_tokens = len(vocabulary['tokenizer.ggml.tokens'])
   writer = gguf.GGUFWriter(path, arch)
+  # The architecture comes with the rest of the metadata, so that a test can change it.
   del writer.kv_data[0]['general.architecture']
-  metadata = {
-    k: v
-    for k, v in (shape_metadata(arch, s, n) | vocabulary | (more or {})).items()
-    if k not in drop and v is not None
-  }
-  add = {
+  metadata = shape_metadata(arch, shape, n_tokens) | vocabulary | (more or {})
+  add_by_type = {
     str: writer.add_string,
     bool: writer.add_bool,
     np.uint32: writer.add_uint32,
@@ -253,38 +373,43 @@ def write_gguf(
     list: writer.add_array,
   }
   for key, value in metadata.items():
-    add[type(value)](key, value)
+    if key not in drop and value is not None:
+      add_by_type[type(value)](key, value)
+
   truth = {}
-  for j, (name, (theirs, of)) in enumerate(stored_tensors(arch, s, n, tied).items()):
+  n_permuted = {'attn_q': shape['heads'], 'attn_k': shape['kv']}
+  stored = stored_tensors(arch, shape, n_tokens, tied)
+  for n, (name, (theirs, size)) in enumerate(stored.items()):
     if name == without:
       continue
-    w = rng.normal(0, 1.0 if 'embd' in name else of[-1] ** -0.5, of).astype(np.float32)
-    if len(of) == 1:
-      w = (0.3 * w * of[-1] ** 0.5 + (name.endswith('norm.weight') and arch != 'gemma3')).astype(
-        np.float32
-      )
-    kind = kinds[j % len(kinds)] if len(of) > 1 else 'F32'
-    heads = (
-      {'attn_q': s['heads'], 'attn_k': s['kv']}.get(name.split('.')[-2])
-      if arch == 'llama' and len(of) > 1
-      else None
-    )
-    if heads:  # as the converter lays rotary pairs side by side
-      w = w.reshape(heads, 2, s['k'] // 2, -1).swapaxes(1, 2).reshape(of)
-    if arch == 'gemma3' and name.endswith('norm.weight'):
+    is_matrix = len(size) > 1
+    is_norm = name.endswith('norm.weight')
+    w = random_weight(name, size, is_norm, arch, rng)
+    kind = kinds[n % len(kinds)] if is_matrix else 'F32'
+    heads = None
+    if arch == 'llama' and is_matrix:
+      heads = n_permuted.get(name.split('.')[-2])
+    # What the converter does to a model's own tensors ...
+    if heads:
+      w = pair_up(w, heads)
+    if arch == 'gemma3' and is_norm:
       w = w + np.float32(1)
     raw = quantise(w, kind, rng)
     writer.add_tensor(name, raw, raw_dtype=QUANTS[kind])
+    # ... and has to be undone.
     w = dequantise(raw, kind)
     if heads:
-      w = np.stack([w.reshape(heads, -1, of[-1])[:, k::2] for k in (0, 1)], 1).reshape(of)
-    truth[theirs] = w - np.float32(1) if arch == 'gemma3' and name.endswith('norm.weight') else w
+      w = pair_apart(w, heads)
+    if arch == 'gemma3' and is_norm:
+      w = w - np.float32(1)
+    truth[theirs] = w
+
   for name, x in (tensors or {}).items():
-    writer.add_tensor(
-      name,
-      gguf.quantize(np.ones((1, 32), np.float32), QUANTS[x]) if isinstance(x, str) else x,
-      raw_dtype=QUANTS[x] if isinstance(x, str) else None,
-    )
+    if isinstance(x, str):
+      raw = gguf.quantize(np.ones((1, 32), np.float32), QUANTS[x])
+      writer.add_tensor(name, raw, raw_dtype=QUANTS[x])
+    else:
+      writer.add_tensor(name, x, raw_dtype=None)
   writer.write_header_to_file()
   writer.write_kv_data_to_file()
   writer.write_tensors_to_file()
