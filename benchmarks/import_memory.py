@@ -87,7 +87,7 @@ def load(folder: str) -> None:
   c = huggingface.read_config(
     folder, dtype='bfloat16', scan_layers=True, lora=LoraConfig(rank=1, targets=('wq',))
   )
-  like = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh()).like.frozen
+  like = train.make_program(c, OptimizerConfig(), 0, sharding.make_mesh()).abstract_state.frozen
   files = huggingface.TensorFiles(folder)
   jax.block_until_ready(jax.jit(lambda: jax.numpy.zeros(8))())
   Path('/proc/self/clear_refs').write_text('5')  # the maximum begins here

@@ -56,7 +56,7 @@ def ours(args: argparse.Namespace, batch: dict[str, np.ndarray]):
   from msm_jax.config import OptimizerConfig
 
   mesh = sharding.make_mesh()
-  program = train.prepare(
+  program = train.make_program(
     model_config(args), OptimizerConfig(weight_decay=DECAY), args.loss_chunk, mesh
   )
   state = program.init(jax.random.key(0))

@@ -3,7 +3,7 @@
     pip install 'jax[tpu]'        # brings the compiler (libtpu), Linux x86-64
     python benchmarks/tpu_fit.py [--model llama-3.1-8b] [--topology v5e:4x4] [--length 2048] [--rows_per_chip 1] [--tensor 1]
 
-Without arguments it goes through CASES. The step is `train.prepare`'s, as every phase runs it: full training with AdamW, fp32 parameters and
+Without arguments it goes through CASES. The step is `train.make_program`'s, as every phase runs it: full training with AdamW, fp32 parameters and
 moments, bf16 compute, parameters and optimizer state divided over all chips (fsdp), layers scanned and recomputed in the backward pass.
 Peak memory is the compiler's figure for one chip; ends with exit code 1 if a case does not fit.
 """
@@ -69,7 +69,7 @@ def fit(model: str, topology: str, length: int, rows_per_chip: int, tensor: int)
   chips = math.prod(map(int, shape.split('x')))
   rows = rows_per_chip * len(described.devices) // tensor
   tokens = rows * length
-  program = train.prepare(c, OptimizerConfig(), min(8192, tokens), mesh)
+  program = train.make_program(c, OptimizerConfig(), min(8192, tokens), mesh)
   layout = sharding.batch_sharding(mesh, 1)
   batch = {
     k: jax.ShapeDtypeStruct(
@@ -80,11 +80,11 @@ def fit(model: str, topology: str, length: int, rows_per_chip: int, tensor: int)
   lr = jax.ShapeDtypeStruct((2,), 'float32', sharding=NamedSharding(mesh, P()))
   began = time.monotonic()
   with jax.set_mesh(mesh):
-    compiled = program.step.lower(program.like, batch, lr).compile()
+    compiled = program.step.lower(program.abstract_state, batch, lr).compile()
   memory = compiled.memory_analysis()
   state, peak = (x / 2**30 for x in (memory.argument_size_in_bytes, memory.peak_memory_in_bytes))
   fits = peak < MEMORY[chip]
-  parameters = models.count_params(program.like.params)
+  parameters = models.count_params(program.abstract_state.params)
   print(
     f'{model:13} {parameters / 1e9:5.2f}B  {topology:10} {chips:3} chips  fsdp {mesh.shape["fsdp"]:3} x tensor {tensor}  {length:5} x {rows:3} tokens'
     f'  state {state:6.2f} GiB  peak {peak:6.2f} of {MEMORY[chip]} GiB a chip  compiled in {time.monotonic() - began:4.0f}s  '

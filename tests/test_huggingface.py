@@ -20,6 +20,7 @@ from msm_jax import sharding, train
 from msm_jax.base.errors import WeightsError
 from msm_jax.config import LoraConfig, OptimizerConfig
 from msm_jax.interop import huggingface, peft
+from msm_jax.objectives.next_token import next_token
 
 GOLDEN = np.load(Path(make.__file__).with_name('logits.npz'))
 B, T = make.TOKENS.shape
@@ -34,11 +35,11 @@ def imported(folder, mesh=MESHES['one'], **ours):
   c = huggingface.read_config(folder, **ours)
   files = huggingface.TensorFiles(folder)
   huggingface.check_tensors(files, c)
-  program = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh(**mesh))
+  program = train.make_program(c, OptimizerConfig(), 0, sharding.make_mesh(**mesh))
   load = functools.partial(huggingface.load_params, files, c)
   if c.lora:
-    return c, load(program.like.frozen) | program.init(jax.random.key(0)).params
-  return c, load(program.like.params)
+    return c, load(program.abstract_state.frozen) | program.init(jax.random.key(0)).params
+  return c, load(program.abstract_state.params)
 
 
 def logits(c, params, tokens=make.TOKENS, positions=POSITIONS, segments=ONES):
@@ -206,16 +207,18 @@ def test_adapters_merged_and_beside(tmp_path, case):
 def test_adapters_in_the_format_of_peft(tmp_path):
   make.write_folder(tmp_path, 'qwen3')
   c, params = imported(tmp_path, lora=LoraConfig(rank=4, alpha=8.0, targets=('wq', 'w_down')))
-  adapters, _ = train.split(c, noisy(params))
+  adapters, _ = train.split_trainable(c, noisy(params))
   peft.export(tmp_path / 'adapter', c, adapters, 'some/base')
   assert peft.read_config(tmp_path / 'adapter') == c.lora
-  like = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['all'])).like.params
+  like = train.make_program(
+    c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['all'])
+  ).abstract_state.params
   back = peft.load_params(tmp_path / 'adapter', c, like)
   for k, x in adapters.items():
     np.testing.assert_array_equal(back[k], x)
 
   with pytest.raises(WeightsError, match='changes no output'):
-    peft.check_effect(train.split(c, params)[0], 'here')
+    peft.check_effect(train.split_trainable(c, params)[0], 'here')
   path = tmp_path / 'adapter' / 'adapter_config.json'
   raw = json.loads(path.read_text())
   for change, says in (
@@ -232,7 +235,9 @@ def test_adapters_in_the_format_of_peft(tmp_path):
     peft.load_params(
       tmp_path / 'adapter',
       wide,
-      train.prepare(wide, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one'])).like.params,
+      train.make_program(
+        wide, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one'])
+      ).abstract_state.params,
     )
 
 
@@ -243,9 +248,9 @@ def test_a_step_with_adapters(tmp_path, dropout):
   lora = dataclasses.replace(LORA, dropout=dropout)
   mesh = sharding.make_mesh(**MESHES['all'])
   c = huggingface.read_config(tmp_path, lora=lora)
-  program = train.prepare(c, OptimizerConfig(), 0, mesh)
+  program = train.make_program(c, OptimizerConfig(), 0, mesh)
   state, files = program.init(jax.random.key(0)), huggingface.TensorFiles(tmp_path)
-  frozen = jax.device_get(huggingface.load_params(files, c, program.like.frozen))
+  frozen = jax.device_get(huggingface.load_params(files, c, program.abstract_state.frozen))
   adapters = {f'{t}_{x}' for t in lora.targets for x in 'ab'}
   assert set(state.params) == adapters and not adapters & set(frozen)
   moments = [x for x in jax.tree.leaves(state.opt_state) if x.ndim]
@@ -262,7 +267,9 @@ def test_a_step_with_adapters(tmp_path, dropout):
 
   def run(seed, steps=12):
     s, seen = dataclasses.replace(program.init(jax.random.key(0)), seed=np.uint32(seed)), []
-    s = dataclasses.replace(s, frozen=huggingface.load_params(files, c, program.like.frozen))
+    s = dataclasses.replace(
+      s, frozen=huggingface.load_params(files, c, program.abstract_state.frozen)
+    )
     with jax.set_mesh(mesh):
       for _ in range(steps):
         s, values = program.step(s, batch, np.full(2, 1e-2, np.float32))
@@ -302,7 +309,7 @@ def test_gradients_equal_transformers(tmp_path, case):
   batch = {k: jnp.asarray(v, jnp.int32) for k, v in batch.items()} | {
     'weights': jnp.ones((B, T - 1))
   }
-  grads = jax.jit(jax.grad(lambda p: train.loss_sums(c, 0, p, batch)[0]))(params)
+  grads = jax.jit(jax.grad(lambda p: next_token(c, 0, p, batch)[0]))(params)
   for ours, (name, transposed) in huggingface.tensor_names(c).items():
     for i in range(c.n_layers if '{}' in name else 1):
       x = wanted[name.format(i)]
@@ -322,7 +329,7 @@ def test_peft_and_transformers_load_what_is_written(tmp_path):
   c, params = imported(tmp_path / 'base', lora=LORA)
   params = noisy(params)
   beside = logits(c, params)
-  peft.export(tmp_path / 'adapter', c, train.split(c, params)[0], str(tmp_path / 'base'))
+  peft.export(tmp_path / 'adapter', c, train.split_trainable(c, params)[0], str(tmp_path / 'base'))
   huggingface.export(tmp_path / 'merged', c, params, tmp_path / 'base')
 
   def told(model):
@@ -343,9 +350,9 @@ def test_peft_and_transformers_load_what_is_written(tmp_path):
   made = theirs.get_peft_model(load(tmp_path / 'base'), settings)
   made.save_pretrained(tmp_path / 'theirs')
   c = dataclasses.replace(c, lora=peft.read_config(tmp_path / 'theirs'))
-  program = train.prepare(c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one']))
+  program = train.make_program(c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one']))
   params = huggingface.load_params(
-    huggingface.TensorFiles(tmp_path / 'base'), c, program.like.frozen
+    huggingface.TensorFiles(tmp_path / 'base'), c, program.abstract_state.frozen
   )
-  params |= peft.load_params(tmp_path / 'theirs', c, program.like.params)
+  params |= peft.load_params(tmp_path / 'theirs', c, program.abstract_state.params)
   np.testing.assert_allclose(logits(c, params), told(made), atol=1e-5)
