@@ -1,4 +1,4 @@
-"""The Markdown that comes with a corpus: its parts that all kinds share."""
+"""The parts of a corpus's data card (datacard.md) that all kinds of corpora share."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -6,33 +6,58 @@ from typing import Any
 from data_pipelines.handbooks.text import fenced
 
 LICENCE = (
-  'The texts were written by the model named above: what its provider says of its output holds for them, and what the handbook says of its own '
-  'licence. People, occasions and opinions in them are made up.'
+  'The texts were written by the model named above: what its provider says of its output holds '
+  'for them, and what the handbook says of its own licence. People, occasions and opinions in '
+  'them are made up.'
 )
 
 
+def _cell(value: Any) -> str:
+  """A value in a table: whole numbers with commas, and no bar, which would end the cell."""
+  if isinstance(value, int):
+    return f'{value:,}'
+  return str(value).replace('|', '/')
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-  cells = [
-    head,
-    ['---'] * len(head),
-    *([f'{x:,}' if isinstance(x, int) else str(x).replace('|', '/') for x in r] for r in rows),
-  ]
-  return ['| ' + ' | '.join(r) + ' |' for r in cells]
+  """The lines of a Markdown table."""
+  cells = [list(head), ['---'] * len(head)]
+  for row in rows:
+    cells.append([_cell(value) for value in row])
+  return ['| ' + ' | '.join(row) + ' |' for row in cells]
 
 
 def spending(totals: Sequence[Mapping[str, Any]]) -> list[str]:
-  """`totals`: of the ledger."""
-  counted = ('stage', 'model', 'requests', 'replies', 'input_tokens', 'output_tokens')
-  rows = [(*(t[k] for k in counted), f'{t["cost"]:,.2f}') for t in totals]
+  """Lays out what the calls cost.
+
+  Args:
+    totals: the rows that `Ledger.totals` gives.
+
+  Returns:
+    The lines of a table and of a sentence with the sum.
+  """
+  counts = ('stage', 'model', 'requests', 'replies', 'input_tokens', 'output_tokens')
+  rows = []
+  for total in totals:
+    rows.append([*(total[name] for name in counts), f'{total["cost"]:,.2f}'])
   head = ('stage', 'model', 'requests', 'replies', 'tokens in', 'tokens out', 'USD')
-  return [*table(head, rows), '', f'USD {sum(t["cost"] for t in totals):,.2f} in all.', '']
+  cost = sum(total['cost'] for total in totals)
+  return [*table(head, rows), '', f'USD {cost:,.2f} in all.', '']
 
 
 def ending(audits: Mapping[str, str]) -> list[str]:
-  """`audits`: corpus -> what its audit says, for the terminal."""
-  said = [
-    line
-    for name, text in audits.items()
-    for line in (*([f'{name}:', ''] if name else []), fenced(text), '')
-  ]
-  return ['## Audit', '', *said, '## Licence', '', LICENCE, '']
+  """Makes the last sections: audit and licence.
+
+  Args:
+    audits: for each corpus, what its audit says for the terminal; a single corpus may have the
+      name ''.
+
+  Returns:
+    The lines of the sections.
+  """
+  lines = ['## Audit', '']
+  for name, text in audits.items():
+    if name:
+      lines += [f'{name}:', '']
+    lines += [fenced(text), '']
+  return [*lines, '## Licence', '', LICENCE, '']

@@ -14,7 +14,7 @@ from data_pipelines.text.wording import (
   Vocabulary,
   blocks,
   passage,
-  runs,
+  run_hashes,
   stem,
   words,
 )
@@ -80,10 +80,10 @@ def test_pairs_at_the_threshold_are_found_as_often_as_the_curve_says():
 
 
 def test_the_bands_are_the_widest_that_find_enough():
-  assert duplicates.banding(0.7) == (5, 25) and duplicates.banding(0.5) == (3, 42)
-  assert duplicates.chance(0.7, 5, 25) >= 0.98 > duplicates.chance(0.7, 6, 21)
-  assert duplicates.chance(0.3, 5, 25) < 0.06 and duplicates.chance(0.1, 5, 25) < 3e-4
-  assert duplicates.banding(0.01) == (1, 128)  # nothing finds those
+  assert duplicates.choose_banding(0.7) == (5, 25) and duplicates.choose_banding(0.5) == (3, 42)
+  assert duplicates.candidate_probability(0.7, 5, 25) >= 0.98 > duplicates.candidate_probability(0.7, 6, 21)
+  assert duplicates.candidate_probability(0.3, 5, 25) < 0.06 and duplicates.candidate_probability(0.1, 5, 25) < 3e-4
+  assert duplicates.choose_banding(0.01) == (1, 128)  # nothing finds those
 
 
 def test_signatures_agree_as_often_as_sets_are_alike():
@@ -211,8 +211,8 @@ def test_no_run_of_words_crosses_from_one_text_to_the_next():
   (block,) = blocks(texts)
   ids, begins, first = block
   assert first == 0 and begins.tolist() == [0, 4, 5, 9] and (ids[begins[1:] - 1] == NO_WORD).all()
-  assert not set(runs(ids, 2).tolist()) & set(runs(vocabulary.encode('three four'), 2).tolist())
-  assert set(runs(texts[2], 2).tolist()) <= set(runs(ids, 2).tolist())
+  assert not set(run_hashes(ids, 2).tolist()) & set(run_hashes(vocabulary.encode('three four'), 2).tolist())
+  assert set(run_hashes(texts[2], 2).tolist()) <= set(run_hashes(ids, 2).tolist())
   small = list(blocks(texts, least=4))
   assert [f for _, _, f in small] == [0, 1, 3] and sum(len(i) for i, _, _ in small) == len(ids)
 
