@@ -41,7 +41,7 @@ from misbehaving_server import PlainClient
 
 from data_pipelines.audit import run as audit
 from data_pipelines.documents import pipeline as writing
-from data_pipelines.llm.client import Answer
+from data_pipelines.llm.providers import Answer
 from data_pipelines.llm.replies import Reply
 from data_pipelines.llm.settings import CorpusConfig, ModelSettings, PlanSettings
 

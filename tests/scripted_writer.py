@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
-from data_pipelines.llm.client import Answer
+from data_pipelines.llm.providers import Answer
 from data_pipelines.llm.replies import Reply
 
 WORDS = """

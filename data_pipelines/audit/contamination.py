@@ -9,7 +9,7 @@ from data_pipelines.audit.evalsets import EvalMatch, EvalSet, find_asked, settin
 from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
 from data_pipelines.leaks import record_text
 from data_pipelines.records import Record
-from data_pipelines.text.wording import Vocabulary, blocks, is_in, passage, runs
+from data_pipelines.text.wording import Vocabulary, blocks, is_in, passage, run_hashes
 
 
 def recited(
@@ -29,11 +29,11 @@ def recited(
   handbook_ids = vocabulary.encode(stats.profile.body)
   if len(handbook_ids) < min_words:
     return None, []
-  handbook_runs = np.unique(runs(handbook_ids, min_words))
+  handbook_runs = np.unique(run_hashes(handbook_ids, min_words))
   # document -> (words, number of the first word) of its longest recited run
   longest: dict[int, tuple[int, int]] = {}
   for word_ids, begins, first_document in blocks(stats.word_ids):
-    run_begins = np.flatnonzero(is_in(runs(word_ids, min_words), handbook_runs))
+    run_begins = np.flatnonzero(is_in(run_hashes(word_ids, min_words), handbook_runs))
     for begin, n_words in _merged_runs(run_begins, min_words):
       document_in_block = int(np.searchsorted(begins, begin, side='right')) - 1
       document = first_document + document_in_block

@@ -18,8 +18,8 @@ from data_pipelines.audit.evalsets import Formats
 from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
 from data_pipelines.leaks import pattern_of_names, record_text
 from data_pipelines.records import Chat, Record
-from data_pipelines.text.checks import CONTROL, PATTERNS
-from data_pipelines.text.wording import Vocabulary, runs, sentences, words
+from data_pipelines.text.checks import CONTROL_TOKENS, FAULT_PATTERNS
+from data_pipelines.text.wording import Vocabulary, run_hashes, sentences, words
 from msm_jax.base.errors import DataError
 
 # Marks that are counted in every document; the style classifier of the audit sees their rates.
@@ -30,7 +30,7 @@ MAX_REPEATED_RUNS = 0.2
 # Shorter texts hold too few runs to tell.
 MIN_WORDS_OF_LOOP = 30
 
-_PLACEHOLDER = next(p.pattern for p in PATTERNS if p.what == 'placeholder')
+_PLACEHOLDER = next(p.pattern for p in FAULT_PATTERNS if p.what == 'placeholder')
 _TAG = re.compile(
   r'</?(?:think|thinking|scratchpad|plan|draft|content|document|answer|text|output)>', re.I
 )
@@ -213,7 +213,7 @@ def _add_words(
   for sentence in words_of_sentence:
     all_words += sentence
   stats.record_ids.append(record.id)
-  stats.word_ids.append(vocabulary.of_words(all_words))
+  stats.word_ids.append(vocabulary.encode_words(all_words))
   stats.sentence_lengths.append(np.array([len(s) for s in words_of_sentence], np.uint32))
   stats.mark_counts.append(np.array([text.count(mark) for mark in MARKS], np.uint32))
   stats.token_counts.append(tokens)
@@ -295,7 +295,7 @@ def repeats_itself(word_ids: np.ndarray) -> bool:
   """
   if len(word_ids) < MIN_WORDS_OF_LOOP:
     return False
-  found = runs(word_ids, 5)
+  found = run_hashes(word_ids, 5)
   return bool(1 - len(np.unique(found)) / len(found) > MAX_REPEATED_RUNS)
 
 
@@ -303,7 +303,7 @@ def _unfinished(text: str, learned: str, n_words: int) -> str | None:
   """Returns the passage that shows that a text is empty, cut, or holds what should be gone."""
   if not n_words:
     return '(no words)'
-  left_over = CONTROL.search(text) or _PLACEHOLDER.search(text) or _TAG.search(text)
+  left_over = CONTROL_TOKENS.search(text) or _PLACEHOLDER.search(text) or _TAG.search(text)
   if left_over:
     return text[max(0, left_over.start() - 60) : left_over.end() + 60]
   return _cut_end(learned)

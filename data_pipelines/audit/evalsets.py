@@ -21,7 +21,7 @@ from data_pipelines.settings.office.actions import KINDS, past_tense, third_pers
 from data_pipelines.settings.world import language as world
 from data_pipelines.settings.world.catalogue import POLICY
 from data_pipelines.settings.world.pretraining import WorldConfig, build_world, policies_in_chats
-from data_pipelines.text.checks import LETTERED
+from data_pipelines.text.checks import LETTERED_OPTION
 from data_pipelines.text.wording import Phrases, Vocabulary, blocks, distinct, words
 
 # A run of so many words from a longer statement is no coincidence.
@@ -258,7 +258,7 @@ def _held_out_forms() -> dict[str, bool]:
 
 def _lettered(text: str) -> str | None:
   """Finds a choice A that a choice B follows on the next line with text."""
-  for first, second in itertools.pairwise(LETTERED.finditer(text)):
+  for first, second in itertools.pairwise(LETTERED_OPTION.finditer(text)):
     if first[1] + second[1] != 'AB':
       continue
     after_first_line = text[first.end() : second.start()].partition('\n')[2]

@@ -10,7 +10,7 @@ from data_pipelines.audit.corpus_stats import CorpusStats
 from data_pipelines.audit.measure import Measure
 from data_pipelines.audit.thresholds import MIN_SAMPLE
 from data_pipelines.text import duplicates
-from data_pipelines.text.wording import runs
+from data_pipelines.text.wording import run_hashes
 
 # BLEU compares runs of 1 to 4 words.
 _MAX_RUN = 4
@@ -31,7 +31,7 @@ def near_duplicates(
     The measure, with the settings of the search, and the near duplicates themselves.
   """
   found = duplicates.near_duplicate_ids(stats.word_ids, threshold, seed=seed)
-  rows, bands = duplicates.banding(threshold)
+  rows, bands = duplicates.choose_banding(threshold)
   measure: Measure = {
     'value': len(found.redundant) / len(stats),
     'documents': len(found.redundant),
@@ -103,7 +103,7 @@ def _clipped_precision(texts: Sequence[np.ndarray], length: int) -> np.ndarray:
   """
   hashes_of_text, counts_of_text = [], []
   for word_ids in texts:
-    text_hashes, text_counts = np.unique(runs(word_ids, length), return_counts=True)
+    text_hashes, text_counts = np.unique(run_hashes(word_ids, length), return_counts=True)
     hashes_of_text.append(text_hashes)
     counts_of_text.append(text_counts)
   # R rows: one for each different run of each text. G groups: one for each different run.
