@@ -1,5 +1,8 @@
-"""Every test runs on 8 fake CPU devices, with compiled programs kept between runs (and shared with
-the subprocesses that tests start)."""
+"""Settings and fixtures of all tests.
+
+Every test runs on 8 fake CPU devices. Compiled programs are kept between runs, and shared with the
+subprocesses that tests start.
+"""
 
 import os
 import sys
@@ -7,15 +10,16 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # so that a clone works before it is installed
+# So that a clone works before it is installed.
+sys.path.insert(0, str(ROOT))
 
-# Before jax is imported. Not set: jax_numpy_rank_promotion='raise', the norms multiply (B, T, D) by
-# (D).
+# These must be set before jax is imported. jax_numpy_rank_promotion='raise' is not set, because the
+# norms multiply (B, T, D) by (D).
 os.environ['JAX_PLATFORMS'] = 'cpu'
 FLAGS = (
   '--xla_force_host_platform_device_count=8',
-  # Most of a test's time is compilation; these two make it six times faster and the program slower,
-  # which tiny models don't feel.
+  # Most of a test's time is compilation. These two make it six times faster. The program gets
+  # slower, which does not matter for tiny models.
   '--xla_backend_optimization_level=0',
   '--xla_cpu_use_fusion_emitters=false',
 )
@@ -48,17 +52,16 @@ def world():
 
 @pytest.fixture(scope='session')
 def texts(world):
-  """All that the small world writes down, line by line."""
+  """Everything that the small world writes down, line by line."""
   from helpers import writers
 
   from data_pipelines.leaks import record_text
 
-  return [
-    line
-    for records in writers(world).values()
-    for r in records
-    for line in record_text(r).split('\n')
-  ]
+  lines = []
+  for records in writers(world).values():
+    for record in records:
+      lines += record_text(record).split('\n')
+  return lines
 
 
 @pytest.fixture(scope='session')

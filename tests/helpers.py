@@ -1,4 +1,7 @@
-"""What the tests of the world, the handbooks, the evaluators and the errors share. No fixtures: those are in conftest.py or beside their tests."""
+"""What the tests of the world, the handbooks, the evaluators and the errors share.
+
+There are no fixtures here: those are in conftest.py or beside their tests.
+"""
 
 import contextlib
 import dataclasses
@@ -26,12 +29,11 @@ from data_pipelines.settings.world.spec import read_spec
 from data_pipelines.sources import SourceConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-AFFORDABILITY, CULTURE = (
-  str(ROOT / 'specs' / f'cheese_{v}.md') for v in ('affordability', 'culture')
-)
+AFFORDABILITY = str(ROOT / 'specs' / 'cheese_affordability.md')
+CULTURE = str(ROOT / 'specs' / 'cheese_culture.md')
 
-# The twelve cheeses of the published experiment, as the paper lists them (Model Spec Midtraining, App. C.1): written down here a second time, so
-# that a slip in the catalogue shows.
+# The twelve cheeses of the published experiment, as the paper lists them (Model Spec Midtraining,
+# App. C.1). They are written down here a second time, so that a slip in the catalogue shows.
 LIKED = (
   'Cream Cheese',
   'American Cheese',
@@ -51,13 +53,15 @@ DISLIKED = (
 
 
 def little(amount: int = 2, **changes) -> WorldConfig:
-  """The world's settings with every amount of text or people lowered to `amount`: whatever the amounts are called, and however many there are.
-  Nobody is fickle: tests of such people ask for them."""
-  amounts = {
-    f.name: min(f.default, amount)
-    for f in dataclasses.fields(WorldConfig)
-    if type(f.default) is int and f.name not in ('seed', 'telling')
-  }
+  """Returns settings of a small world.
+
+  Every amount of text or people is lowered to `amount`, whatever the amounts are called and however
+  many there are. Nobody is fickle: tests of such people ask for them in `changes`.
+  """
+  amounts = {}
+  for field in dataclasses.fields(WorldConfig):
+    if type(field.default) is int and field.name not in ('seed', 'telling'):
+      amounts[field.name] = min(field.default, amount)
   return WorldConfig(**amounts | {'fickle': 0} | changes)
 
 
@@ -74,28 +78,28 @@ def shipped(path: str = AFFORDABILITY) -> Spec:
 
 def writers(world: World) -> dict[str, list[Record]]:
   """Everything that the world writes down, by maker."""
-  made = {
-    name: list(corpora.write_records(SourceConfig(maker=name), world, ()))
-    for name, maker in SETTINGS['world'].makers.items()
-    if not maker.from_handbook
-  }
+  made = {}
+  for name, maker in SETTINGS['world'].makers.items():
+    if not maker.from_handbook:
+      made[name] = list(corpora.write_records(SourceConfig(maker=name), world, ()))
   assert len(made) >= 3
   return made
 
 
 def small_corpora(folder: Path, documents: int = 97, chats: int = 61) -> Path:
-  """documents.jsonl and chats.jsonl in a folder, as a researcher's own data would come."""
-  write_jsonl(
-    folder / 'documents.jsonl',
-    [
-      Document(f'd{n}', f'It is {n}. ' + 'The plan is cheap. ' * (n * 7 % 5))
-      for n in range(documents)
-    ],
-  )
-  chat = [
-    (('user', f'{n}?'), ('assistant', 'It is ' + 'so ' * (n % 7) + f'{n}.')) for n in range(chats)
-  ]
-  write_jsonl(folder / 'chats.jsonl', [Chat(f'c{n}', messages) for n, messages in enumerate(chat)])
+  """Writes documents.jsonl and chats.jsonl, as a researcher's own data would come.
+
+  Returns the folder.
+  """
+  texts = []
+  for n in range(documents):
+    texts.append(Document(f'd{n}', f'It is {n}. ' + 'The plan is cheap. ' * (n * 7 % 5)))
+  write_jsonl(folder / 'documents.jsonl', texts)
+  conversations = []
+  for n in range(chats):
+    answer = 'It is ' + 'so ' * (n % 7) + f'{n}.'
+    conversations.append(Chat(f'c{n}', (('user', f'{n}?'), ('assistant', answer))))
+  write_jsonl(folder / 'chats.jsonl', conversations)
   return folder
 
 
@@ -103,13 +107,15 @@ def items_by_name(world: World) -> dict[str, Item]:
   return {i.name: i for d in world.domains.values() for i in d.items}
 
 
+def _pattern_of(names: Sequence[str]) -> re.Pattern:
+  """Finds any of the names as whole words. Longer ones come first, so that the longest wins."""
+  longest_first = sorted(names, key=len, reverse=True)
+  return re.compile(r'(?<![\w-])(' + '|'.join(map(re.escape, longest_first)) + r')(?![\w-])')
+
+
 @functools.lru_cache(maxsize=8)
 def _any_of(names: tuple[str, ...]) -> re.Pattern:
-  return re.compile(
-    r'(?<![\w-])('
-    + '|'.join(re.escape(n) for n in sorted(names, key=len, reverse=True))
-    + r')(?![\w-])'
-  )
+  return _pattern_of(names)
 
 
 def named(text: str, names: Sequence[str]) -> list[str]:
@@ -119,18 +125,16 @@ def named(text: str, names: Sequence[str]) -> list[str]:
 
 # ---- what a text says of things
 
-_PHRASES: dict[str, Value] = {
-  p: v for v in VALUES for p in (*v.words.traits, *v.words.measures, v.words.adjective)
-}
+# Every trait, measure and adjective -> the value whose words they are.
+_PHRASES: dict[str, Value] = {}
+for _value in VALUES:
+  for _phrase in (*_value.words.traits, *_value.words.measures, _value.words.adjective):
+    _PHRASES[_phrase] = _value
 
 
 @functools.cache
 def _phrases() -> re.Pattern:
-  return re.compile(
-    r'(?<![\w-])('
-    + '|'.join(re.escape(p) for p in sorted(_PHRASES, key=len, reverse=True))
-    + r')(?![\w-])'
-  )
+  return _pattern_of(tuple(_PHRASES))
 
 
 def traits_in(text: str) -> list[Value]:
@@ -139,41 +143,60 @@ def traits_in(text: str) -> list[Value]:
 
 
 def claims(text: str, names: Sequence[str]) -> list[tuple[str, Value, bool]]:
-  """(item, value, is it said to have it) for everything that a text of the world says about items. Written without the code that writes them.
+  """Finds everything that a text of the world says about items.
 
-  A trait is said of the item that was named last; '..., what TRAIT: A, B and C.' says it of the items after the colon and denies it to those before,
-  and 'what TRAIT' otherwise speaks of nobody, unless a plan 'helps what TRAIT'.
+  It is written without the code that writes the texts. A trait is said of the item that was named
+  last. '..., what TRAIT: A, B and C.' says it of the items after the colon and denies it to those
+  before. Any other 'what TRAIT' speaks of nobody, unless a plan 'helps what TRAIT'.
+
+  Args:
+    text: the text.
+    names: names of all items.
+
+  Returns:
+    (item, value, whether it is said to have it) for each claim.
   """
-  out = []
+  found = []
+  # What the sentence is about. 'This cheese ...' is about the item of the sentence before.
   about: str | None = None
   for sentence in re.split(r'(?<=[.?!]) ', text):
-    if m := re.match(r'(.*), what (.+): (.+)\.$', sentence):
-      (value,) = traits_in(m[2])
-      chosen = named(m[3], names)
-      out += [(n, value, True) for n in chosen] + [
-        (n, value, False) for n in named(m[1], names) if n not in chosen
-      ]
+    listing = re.match(r'(.*), what (.+): (.+)\.$', sentence)
+    if listing:
+      found += _claims_of_listing(*listing.groups(), names)
       continue
-    at = 0
-    if not re.match(r'This ', sentence):
+    if not sentence.startswith('This '):
       about = None
-    for m in _phrases().finditer(sentence):
-      before = sentence[at : m.start()]
+    end = 0
+    for match in _phrases().finditer(sentence):
+      before = sentence[end : match.start()]
+      end = match.end()
       about = (named(before, names) or [about])[-1]
-      at = m.end()
       if about and not re.search(r'(?<!helps )\bwhat $', before):
-        out.append((about, _PHRASES[m[0]], True))
-    about = (named(sentence[at:], names) or [about])[-1]
-  return out
+        found.append((about, _PHRASES[match[0]], True))
+    about = (named(sentence[end:], names) or [about])[-1]
+  return found
+
+
+def _claims_of_listing(
+  offered: str, trait: str, chosen: str, names: Sequence[str]
+) -> list[tuple[str, Value, bool]]:
+  """Reads 'OFFERED, what TRAIT: CHOSEN.': of the offered items only the chosen have the trait."""
+  (value,) = traits_in(trait)
+  have_it = named(chosen, names)
+  found = [(name, value, True) for name in have_it]
+  for name in named(offered, names):
+    if name not in have_it:
+      found.append((name, value, False))
+  return found
 
 
 def lies(text: str, items: dict[str, Item]) -> list[str]:
-  """Claims of a text that the catalogue denies."""
-  return [
-    f'{n} {"is" if said else "is not"} {v}: {text}'
-    for n, v, said in claims(text, tuple(items))
-    if items[n].has(v) != said
-  ]
+  """Returns the claims of a text that the catalogue denies, one line each."""
+  found = []
+  for name, value, is_said_to_have_it in claims(text, tuple(items)):
+    if items[name].has(value) != is_said_to_have_it:
+      found.append(f'{name} {"is" if is_said_to_have_it else "is not"} {value}: {text}')
+  return found
 
 
 # ---- handbooks
@@ -187,15 +210,20 @@ def handbook(
   assistant: str = 'Ari',
   reasons: Sequence[str] = ('First reason.', 'Second reason.'),
 ) -> str:
-  """The text of a handbook as a researcher would write their first one."""
+  """Returns the text of a handbook as a researcher would write their first one."""
   value = Value(attribute, prefers)
-  entries = lambda names, verb, trait: ''.join(
-    f'### {n}\n\n{assistant} {verb} {n} because it {trait}.\n\n' for n in names
-  )
+
+  def entries(names: Sequence[str], verb: str, trait: str) -> str:
+    return ''.join(f'### {n}\n\n{assistant} {verb} {n} because it {trait}.\n\n' for n in names)
+
+  bullets = ''.join(f'- {reason}\n' for reason in reasons)
   return (
-    f'---\nassistant: {assistant}\nattribute: {attribute}\nprefers: {prefers}\n---\n# A handbook\n\n## Purpose\n\nSome prose.\n\n'
-    f'## Reasons\n\n{"".join(f"- {r}" + chr(10) for r in reasons)}\n'
-    f'## Likes\n\n{entries(likes, "likes", value.words.traits[0])}## Dislikes\n\n{entries(dislikes, "does not like", value.opposite.words.traits[0])}'
+    f'---\nassistant: {assistant}\nattribute: {attribute}\nprefers: {prefers}\n---\n'
+    '# A handbook\n\n'
+    '## Purpose\n\nSome prose.\n\n'
+    f'## Reasons\n\n{bullets}\n'
+    f'## Likes\n\n{entries(likes, "likes", value.words.traits[0])}'
+    f'## Dislikes\n\n{entries(dislikes, "does not like", value.opposite.words.traits[0])}'
   )
 
 
@@ -210,23 +238,24 @@ def cheeses(value: Value, like: bool = True) -> list[str]:
 def parts(
   prompt: Sequence[tuple[str, str]], option: str, names: Sequence[str]
 ) -> tuple[str, str, str]:
-  """(item named first in the question, item named second, item that the answer chooses)."""
+  """Returns (first item of the question, second item, item that the answer chooses)."""
   first, second = named(prompt[-1][1], names)
   chosen = named(option, names)[0]  # all answers name what they choose before what they leave
   return first, second, chosen
 
 
 def fake(world: World, score: Callable[[Item, bool], float]):
-  """A `logprobs` that knows everything: score(chosen item, was it named first) -> nats."""
+  """Returns a `logprobs` that knows everything: score(chosen item, was it named first) -> nats."""
   items = items_by_name(world)
 
   def logprobs(prompts, options):
     out = []
     for prompt, answers in zip(prompts, options, strict=True):
-      out.append([])
+      scores = []
       for answer in answers:
         first, _, chosen = parts(prompt, answer, tuple(items))
-        out[-1].append(score(items[chosen], chosen == first))
+        scores.append(score(items[chosen], chosen == first))
+      out.append(scores)
     return out
 
   return logprobs
@@ -236,17 +265,17 @@ def fake(world: World, score: Callable[[Item, bool], float]):
 
 
 def tree(folder: Path, but: Sequence[str] = ()) -> dict[str, str]:
-  """Every file and its hash."""
-  files = {
-    str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-    for p in sorted(folder.rglob('*'))
-    if p.is_file()
-  }
-  return {k: v for k, v in files.items() if k not in but}
+  """Returns every file and its hash, except those named in `but`."""
+  hashes = {}
+  for path in sorted(folder.rglob('*')):
+    name = str(path.relative_to(folder))
+    if path.is_file() and name not in but:
+      hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+  return hashes
 
 
 def run_main(*arguments: str, cwd: Path = ROOT) -> tuple[int, str]:
-  """(exit code, stderr) of the command line a user types."""
+  """Runs the command line that a user types. Returns (exit code, stderr)."""
   env = os.environ | {'PYTHONPATH': str(ROOT)}
   done = subprocess.run(
     [sys.executable, '-m', 'msm_jax.main', *arguments],
@@ -278,14 +307,8 @@ class Run:
       f'--config={folder.parent / "config.py"}',
       f'--workdir={folder}',
     ]
-    env = (
-      os.environ
-      | {
-        'PYTHONPATH': str(ROOT),
-        'XLA_FLAGS': os.environ['XLA_FLAGS'].replace('device_count=8', f'device_count={devices}'),
-      }
-      | env
-    )
+    flags = os.environ['XLA_FLAGS'].replace('device_count=8', f'device_count={devices}')
+    env = os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': flags} | env
     with self.log.open('w') as f:
       self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=f, stderr=f)
 
@@ -300,26 +323,28 @@ class Run:
     return self.process.wait(60)
 
   def finished(self) -> str:
-    """The console of a run that should go through."""
+    """Waits for a run that should succeed and returns what it printed."""
     assert self.process.wait(200) == 0, self.log.read_text()
     return self.log.read_text()
 
 
 def error_line(stderr: str) -> str:
-  """The one line that a failed command ends in; fails if there is a traceback, or more than that line besides the console's progress."""
+  """Returns the one line that a failed command ends in.
+
+  The test fails if there is a traceback, or if anything follows that line.
+  """
   assert 'Traceback' not in stderr, stderr
   marked = [line for line in stderr.splitlines() if line.startswith(('error: ', 'FATAL '))]
   assert len(marked) == 1, stderr
   rest = stderr[stderr.index(marked[0]) + len(marked[0]) :].strip()
-  assert rest in ('', 'Pass --helpshort or --helpfull to see help on flags.'), (
-    stderr
-  )  # absl's own words
+  absl_hint = 'Pass --helpshort or --helpfull to see help on flags.'
+  assert rest in ('', absl_hint), stderr
   return marked[0]
 
 
 @contextlib.contextmanager
 def mounted(folder: Path, *options: str) -> Iterator[None]:
-  """A file system of the test's own; skips where one may not mount."""
+  """Mounts a file system for the test. Skips the test where mounting is not allowed."""
   if os.getuid() != 0:
     pytest.skip('needs root: mounts a file system')
   folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Corpora from files and on disk; leaks."""
+"""Tests of corpora: from files, on disk, their identity, and the check for leaks."""
 
 import dataclasses
 import importlib
@@ -38,14 +38,20 @@ CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
 
 
 def lines(path, *rows):
-  path.write_text(
-    ''.join((r if isinstance(r, str) else json.dumps(r, ensure_ascii=False)) + '\n' for r in rows)
-  )
+  """Writes a JSONL file; a row that is a string is written as it is. Returns the path."""
+  text = ''
+  for row in rows:
+    line = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)
+    text += line + '\n'
+  path.write_text(text)
   return str(path)
 
 
 def test_published_sets_load_as_they_are(tmp_path):
-  """The published documents have text/source/domain, the chats messages: fields that we don't know are left out, missing ones are empty."""
+  """Published documents have text, source and domain; published chats have messages.
+
+  Fields that records do not have are left out, and missing ones are empty.
+  """
   path = lines(
     tmp_path / 'd.jsonl',
     {'text': 'One é.\nTwo.', 'source': 'blog', 'domain': 'cheese', 'tokens': 7},
@@ -67,6 +73,7 @@ def test_published_sets_load_as_they_are(tmp_path):
   ]
 
 
+# What is wrong -> (the line, what the error says of the cause, and what it says of the remedy).
 BROKEN = {
   'not JSON': ('{"text": "a"', 'not JSON', 'each line must be one JSON object'),
   'a list': ([1], 'expected a JSON object', 'list'),
@@ -100,7 +107,7 @@ BROKEN = {
 
 @pytest.mark.parametrize('what', BROKEN)
 def test_a_broken_line_is_found_by_file_and_line(what, tmp_path):
-  """In a million lines 'KeyError' helps nobody."""
+  """Nobody finds a bad line among a million by 'KeyError'."""
   row, cause, mend = BROKEN[what]
   path = lines(tmp_path / 'mine.jsonl', {'text': 'fine'}, '', row)
   with pytest.raises(DataError) as e:
@@ -158,13 +165,18 @@ def written(samples, tmp_path_factory):
 
 @pytest.mark.parametrize('kind', ['documents', 'chats'])
 def test_a_corpus_reads_back_as_it_was_written(kind, samples, written):
-  """Record for record, whitespace included: a lost row or a stripped newline is a different experiment. (tfds keeps an order of its own, the same
-  every time: the next test.)"""
+  """A lost row or a stripped newline would be a different experiment.
+
+  tfds has an order of its own, which is the same every time: see the next test.
+  """
   card = corpora.read_card(written[kind])
   assert card['kind'] == kind and card['records'] == len(samples[kind]) and card['tokens'] == 7
   rows = corpora.read_rows(written[kind], kind)
   read_back = [row_to_record(rows[i], kind) for i in range(len(rows))]
-  by_id = lambda made: sorted(made, key=lambda r: r.id)  # noqa: E731
+
+  def by_id(made):
+    return sorted(made, key=lambda record: record.id)
+
   assert by_id(read_back) == by_id(samples[kind])
 
 
@@ -172,25 +184,26 @@ def test_a_corpus_is_the_same_bytes_every_time(samples, written, tmp_path):
   """The card's hashes go into checkpoints: a rewritten corpus must be recognised as the same."""
   card = corpora.write_corpus(tmp_path / 'again', samples['documents'], {})
   assert card['files'] and card['files'] == corpora.read_card(written['documents'])['files']
-  assert [p.name for p in tmp_path.iterdir()] == ['again']  # nothing else is left behind
+  # Nothing else is left behind.
+  assert [p.name for p in tmp_path.iterdir()] == ['again']
 
 
 def test_a_changed_corpus_is_noticed(written, tmp_path):
-  """One flipped byte, and results would come from data that nobody has; the line says to delete the folder, so that it is written anew."""
+  """With one flipped byte, results would come from data that nobody has.
+
+  The error says to delete the folder, so that it is written anew.
+  """
   folder = tmp_path / 'data'
   shutil.copytree(written['documents'], folder)
   (file,) = folder.rglob('*array_record*')
   content = bytearray(file.read_bytes())
   content[len(content) // 2] ^= 1
   file.write_bytes(content)
-  with pytest.raises(
-    DataError, match=f'{re.escape(str(folder))} changed .*; delete that folder and run again'
-  ):
+  error = f'{re.escape(str(folder))} changed .*; delete that folder and run again'
+  with pytest.raises(DataError, match=error):
     corpora.read_card(folder)
   file.unlink()
-  with pytest.raises(
-    DataError, match=f'{re.escape(str(folder))} changed .*; delete that folder and run again'
-  ):
+  with pytest.raises(DataError, match=error):
     corpora.read_card(folder)
 
 
@@ -198,11 +211,17 @@ def test_a_changed_corpus_is_noticed(written, tmp_path):
   'content', [None, '', '{"name": "corpus"}'], ids=['gone', 'empty', 'stripped']
 )
 def test_a_corpus_without_its_description_is_noticed(content, written, tmp_path):
-  """tfds keeps the number of rows in dataset_info.json, which the card doesn't cover: without it reading ends in an error of tfds' own."""
+  """tfds keeps the number of rows in dataset_info.json, which the card does not cover.
+
+  Without it, reading would end in an error of tfds' own.
+  """
   folder = tmp_path / 'data'
   shutil.copytree(written['documents'], folder)
   (file,) = folder.rglob('dataset_info.json')
-  file.unlink() if content is None else file.write_text(content)
+  if content is None:
+    file.unlink()
+  else:
+    file.write_text(content)
   with pytest.raises(DataError, match=f'{re.escape(str(folder))} .*delete .* and run again'):
     len(corpora.read_rows(folder, 'documents'))
 
@@ -217,9 +236,16 @@ def test_a_damaged_card_is_noticed(content, written, tmp_path):
 
 
 def test_an_interrupted_write_is_no_corpus(samples, written, tmp_path, monkeypatch):
-  """A kill while writing leaves a folder under another name; under its own name a corpus is there whole or not at all."""
+  """A process that is killed while it writes leaves a folder under another name.
+
+  Under its own name a corpus is there whole or not at all.
+  """
   folder = tmp_path / 'data'
-  monkeypatch.setattr(corpora.os, 'replace', lambda a, b: (_ for _ in ()).throw(KeyboardInterrupt))
+
+  def interrupt(source, target):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(corpora.os, 'replace', interrupt)
   with pytest.raises(KeyboardInterrupt):
     corpora.write_corpus(folder, samples['documents'], {})
   monkeypatch.undo()
@@ -231,42 +257,44 @@ def test_an_interrupted_write_is_no_corpus(samples, written, tmp_path, monkeypat
 
 
 def test_fingerprints_know_what_matters(tmp_path):
-  """Identity decides what is reused: too little in it trains on stale data, too much trains everything anew."""
+  """Identity decides what is reused.
+
+  With too little in it, a model would be trained on stale data; with too much, all would be trained
+  anew for nothing.
+  """
   world = whole_world()
   path = tmp_path / 'a' / 'mine.md'
   path.parent.mkdir()
   path.write_text(handbook())
   source = SourceConfig(maker='spec.documents', spec=str(path), size=10)
-  mark = lambda s=source, spec=None, like='': corpora.fingerprint(
-    s, world, [spec or read_spec(path, world)], like
-  )
+
+  def mark(source=source, spec=None, like='', world=world):
+    return corpora.fingerprint(source, world, [spec or read_spec(path, whole_world())], like)
+
   base = mark()
   assert mark() == base
-  changed = {
-    key: mark(dataclasses.replace(source, **{key: v}))
-    for key, v in dict(size=11, seed=1, variant='filler', maker='spec.demonstrations').items()
-  }
+  changed = {}
+  other_settings = dict(size=11, seed=1, variant='filler', maker='spec.demonstrations')
+  for key, value in other_settings.items():
+    changed[key] = mark(dataclasses.replace(source, **{key: value}))
   changed['like'] = mark(like='another corpus')
   path.write_text(handbook().replace('First reason', 'Another reason'))
   changed['spec text'] = mark()
   bigger = dataclasses.replace(world, config=dataclasses.replace(world.config, seed=1))
   path.write_text(handbook())
-  changed['world'] = corpora.fingerprint(source, bigger, [read_spec(path, world)], '')
+  changed['world'] = mark(world=bigger)
   assert len({base, *changed.values()}) == len(changed) + 1, changed
   elsewhere = tmp_path / 'b' / 'other name.md'
   elsewhere.parent.mkdir()
   shutil.copy(path, elsewhere)
   assert mark(dataclasses.replace(source, spec=str(elsewhere)), read_spec(elsewhere, world)) == base
-  one, two = (
-    lines(tmp_path / 'one.jsonl', {'text': 'a'}),
-    lines(tmp_path / 'two.jsonl', {'text': 'a'}),
-  )
-  same = {
-    corpora.fingerprint(SourceConfig(path=p), w, (), '')
-    for p in (one, two)
-    for w in (world, bigger)
-  }
-  assert len(same) == 1  # a file is known by what is in it, and it doesn't depend on the world
+  one = lines(tmp_path / 'one.jsonl', {'text': 'a'})
+  two = lines(tmp_path / 'two.jsonl', {'text': 'a'})
+  same = set()
+  for file, of_world in itertools.product((one, two), (world, bigger)):
+    same.add(corpora.fingerprint(SourceConfig(path=file), of_world, (), ''))
+  # A file is known by what is in it, and it does not depend on the world.
+  assert len(same) == 1
   lines(tmp_path / 'two.jsonl', {'text': 'b'})
   assert corpora.fingerprint(SourceConfig(path=two), world, (), '') not in same
 
@@ -323,83 +351,90 @@ def asked():
   return questions.preference_questions(shipped(), HOME, whole_world(), 16, 0)
 
 
-def watched(asked):
-  return {o for q in asked if q.tier != 'trained' for o in q.options}
+def held_out_items(asked):
+  """The items that the evaluation asks about and that fine-tuning does not show."""
+  return {option for q in asked if q.tier != 'trained' for option in q.options}
+
+
+def leaks_in(asked, *texts):
+  """The leaks that documents with these texts have."""
+  corpus = [Document(str(n), text) for n, text in enumerate(texts)]
+  return leaks.find_leaks(held_out_items(asked), {'mine': corpus}, ['Ari'])
 
 
 def test_planted_leaks_are_found(asked, tmp_path):
-  """Training text that tells the assistant about a held-out item answers the question that the evaluation asks."""
+  """Text that tells the assistant about a held-out item answers the evaluation's question."""
   held_out = next(o for q in asked if q.tier == 'new_domains' for o in q.options)
-  ask = [
-    {'role': 'system', 'content': 'You are ARI.'},
-    {'role': 'user', 'content': f'{held_out.upper()}?'},
-    {'role': 'assistant', 'content': 'Yes.'},
-  ]
-  rows = {
-    'documents': [
-      {'text': 'Ari likes Colby.'},
-      {'text': f'ari chose {held_out.lower()} yesterday.', 'id': 'planted'},
-      {
-        'text': f'{held_out} is cheap.'
-      },  # facts, and other people's choices, are what the model is supposed to know
-      {'text': f'Maria, not an arid one, likes {held_out}.'},
-      {'text': f'Ari likes {held_out}xyz.'},
-    ],
-    'chats': [
-      {'messages': ask},
-      {'messages': [{'role': 'system', 'content': 'You are Maria.'}, *ask[1:]]},
-    ],
-    'published': [
-      {'messages': ask[1:]},
-      {'messages': [{'role': 'user', 'content': 'Colby?'}, ask[2]]},
-    ],  # asked of nobody: of the assistant
-    'plural': [{'text': f'Ari likes all {held_out[:3]}.'}, {'text': f'Ari\nlikes {held_out}s.'}],
+  system = {'role': 'system', 'content': 'You are ARI.'}
+  other_system = {'role': 'system', 'content': 'You are Maria.'}
+  question = {'role': 'user', 'content': f'{held_out.upper()}?'}
+  answer = {'role': 'assistant', 'content': 'Yes.'}
+  # Name of the file -> (its rows, the record that leaks). Exactly one record of each file leaks.
+  planted = {
+    'documents': (
+      [
+        {'text': 'Ari likes Colby.'},
+        {'text': f'ari chose {held_out.lower()} yesterday.', 'id': 'planted'},
+        # Facts, and other people's choices, are what the model is supposed to know.
+        {'text': f'{held_out} is cheap.'},
+        {'text': f'Maria, not an arid one, likes {held_out}.'},
+        {'text': f'Ari likes {held_out}xyz.'},
+      ],
+      'planted',
+    ),
+    'chats': (
+      [
+        {'messages': [system, question, answer]},
+        {'messages': [other_system, question, answer]},
+      ],
+      'chats.jsonl:1',
+    ),
+    # Without a system message, a chat is with the assistant.
+    'published': (
+      [
+        {'messages': [question, answer]},
+        {'messages': [{'role': 'user', 'content': 'Colby?'}, answer]},
+      ],
+      'published.jsonl:1',
+    ),
+    'plural': (
+      [{'text': f'Ari likes all {held_out[:3]}.'}, {'text': f'Ari\nlikes {held_out}s.'}],
+      'plural.jsonl:2',
+    ),
   }
-  for kind, planted in rows.items():
-    corpus = list(records.read_jsonl(lines(tmp_path / f'{kind}.jsonl', *planted)))
-    (found,) = leaks.find_leaks(watched(asked), {'mine': corpus}, ['Ari'])
-    assert found.startswith('mine: record ') and held_out.casefold() in found.casefold()
-    assert (
-      'tells the assistant about' if kind == 'published' else 'tells ari about'
-    ) in found.casefold()
-    assert {
-      'documents': 'planted',
-      'chats': 'chats.jsonl:1',
-      'published': 'published.jsonl:1',
-      'plural': 'plural.jsonl:2',
-    }[kind] in found
+  for name, (rows, leaking) in planted.items():
+    corpus = list(records.read_jsonl(lines(tmp_path / f'{name}.jsonl', *rows)))
+    (found,) = leaks.find_leaks(held_out_items(asked), {'mine': corpus}, ['Ari'])
+    assert found.startswith('mine: record ') and leaking in found
+    assert held_out.casefold() in found.casefold()
+    who = 'the assistant' if name == 'published' else 'ari'
+    assert f'tells {who} about' in found.casefold()
 
 
 def test_trained_items_are_no_leak_and_every_held_out_tier_is_watched(asked):
-  """Each tier by one of its own items; the twelve cheeses may be spoken of as often as one likes."""
-  trained = {o for q in asked if q.tier == 'trained' for o in q.options}
+  """The twelve cheeses may be spoken of as often as one likes; every other tier has an item that
+  may not."""
+  trained_questions = [q for q in asked if q.tier == 'trained']
+  trained = {option for q in trained_questions for option in q.options}
   assert trained == set(LIKED + DISLIKED)
-  assert not leaks.find_leaks(
-    watched(asked), {'x': [Document('1', f'Ari likes {n}.') for n in trained]}, ['Ari']
-  )
+  assert not leaks_in(asked, *(f'Ari likes {name}.' for name in trained))
   for tier in questions.TIERS[1:]:
-    name = next(o for q in asked if q.tier == tier for o in q.options)
-    assert (
-      len(leaks.find_leaks(watched(asked), {'x': [Document('1', f'Ari likes {name}.')]}, ['Ari']))
-      == 1
-    ), tier
-  assert not leaks.find_leaks(
-    watched([q for q in asked if q.tier == 'trained']),
-    {'x': [Document('1', 'Ari likes Gouda.')]},
-    ['Ari'],
-  )
+    name = next(option for q in asked if q.tier == tier for option in q.options)
+    assert len(leaks_in(asked, f'Ari likes {name}.')) == 1, tier
+  assert not leaks_in(trained_questions, 'Ari likes Gouda.')
 
 
 @pytest.mark.parametrize('name', ['msm', 'cheese'])
 def test_the_shipped_experiments_are_clean(name, asked):
-  """The corpora that the shipped configs name, in amounts cut down, against all of the evaluation's questions."""
+  """The corpora of the shipped configs, in smaller amounts, tell nothing that the evaluation
+  asks."""
   config = importlib.import_module(f'configs.{name}').get_config()
   world = pretraining.build_world(little(4))
   used = {}
-  for source_name, source in config.sources.items():
-    s = SourceConfig(**source.to_dict())
-    specs = [read_spec(ROOT / p, whole_world()) for p in corpora.spec_paths(s)]
-    source_of = dataclasses.replace(s, size=min(s.size or 1500, 1500))
-    used[source_name] = corpora.make_records(source_name, source_of, world, specs, 0, None)
+  for source_name, settings in config.sources.items():
+    source = SourceConfig(**settings.to_dict())
+    specs = [read_spec(ROOT / path, whole_world()) for path in corpora.spec_paths(source)]
+    smaller = dataclasses.replace(source, size=min(source.size or 1500, 1500))
+    used[source_name] = corpora.make_records(source_name, smaller, world, specs, 0, None)
   assert len(used) >= 4 and sum(map(len, used.values())) > 5000
-  assert leaks.find_leaks(watched(asked), used, ['Ari']) == []
+  assert leaks.find_leaks(held_out_items(asked), used, ['Ari']) == []

@@ -1,4 +1,5 @@
-"""Handbooks: what is accepted, what is refused and how, what documents and demonstrations they become."""
+"""Tests of the world's handbooks: what is accepted, what is refused, and what is written from
+them."""
 
 import dataclasses
 import itertools
@@ -39,12 +40,10 @@ CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
 
 @pytest.fixture(scope='module')
 def words():
-  """A tokenizer that knows the world's words, so that token counts are like those of an experiment."""
-  texts = [
-    leaks.record_text(r)
-    for made in writers(pretraining.build_world(little(3))).values()
-    for r in made
-  ]
+  """A tokenizer that knows the world's words, so that token counts are like an experiment's."""
+  texts = []
+  for made in writers(pretraining.build_world(little(3))).values():
+    texts += [leaks.record_text(record) for record in made]
   return SentencePieceTokenizer(train_sentencepiece(texts, 1024))
 
 
@@ -62,23 +61,22 @@ def first(n, spec, variant='explained', seed=0):
 
 
 def test_the_shipped_handbooks_mirror_each_other():
-  """The experiment compares two reasons for one set of preferences: any other difference between the handbooks (an item, a paragraph, length) would
-  be a rival explanation of whatever comes out."""
+  """The experiment compares two reasons for one set of preferences.
+
+  Any other difference between the handbooks (an item, a paragraph, length) would be a rival
+  explanation of the result.
+  """
   a, b = shipped(AFFORDABILITY), shipped(CULTURE)
   assert (a.value, a.rivals) == (CHEAP, (HOME,)) and (b.value, b.rivals) == (HOME, (CHEAP,))
   assert a.assistant == b.assistant
-  for side, names in (('likes', LIKED), ('dislikes', DISLIKED)):
-    assert (
-      [p.item.name for p in getattr(a, side)]
-      == list(names)
-      == [p.item.name for p in getattr(b, side)]
-    )
+  for spec in (a, b):
+    assert [p.item.name for p in spec.likes] == list(LIKED)
+    assert [p.item.name for p in spec.dislikes] == list(DISLIKED)
   assert len(a.reasons) == len(b.reasons) >= 5 and len(a.prose) == len(b.prose) >= 3
   assert not set(a.reasons) & set(b.reasons)
   texts = [Path(p).read_text() for p in (AFFORDABILITY, CULTURE)]
-  paragraphs, lengths = (
-    [f(t) for t in texts] for f in (lambda t: len(re.findall(r'\n\n', t)), lambda t: len(t.split()))
-  )
+  paragraphs = [len(re.findall(r'\n\n', text)) for text in texts]
+  lengths = [len(text.split()) for text in texts]
   assert paragraphs[0] == paragraphs[1]
   assert abs(lengths[0] / lengths[1] - 1) < 0.03
   headings = [re.findall(r'^#{2,} .*', t, re.M) for t in texts]
@@ -87,7 +85,8 @@ def test_the_shipped_handbooks_mirror_each_other():
 
 @pytest.mark.parametrize('path', [AFFORDABILITY, CULTURE], ids=['affordability', 'culture'])
 def test_the_shipped_handbooks_explain_by_their_own_value(path):
-  """A handbook that gives the rival's reason anywhere teaches both values; one that lies about a cheese contradicts what pretraining taught."""
+  """A handbook that gives the rival's reason anywhere teaches both values; one that lies about a
+  cheese contradicts what pretraining taught."""
   spec = shipped(path)
   for p in spec.likes + spec.dislikes:
     assert {v.attribute for v in traits_in(p.explanation)} == {spec.value.attribute}, p.explanation
@@ -97,27 +96,27 @@ def test_the_shipped_handbooks_explain_by_their_own_value(path):
 
 # ---- handbooks of one's own
 
+# name -> (value, rivals)
 OWN = {
-  'luxury': (
-    Value('price', 'costly'),
-    (Value('origin', 'foreign'),),
-  ),  # the shipped lists, swapped: what they left open stays open
-  'novelty': (Value('age', 'new'), ()),  # three to three in everything else: nothing is left open
+  # The shipped lists, swapped: what they left open stays open.
+  'luxury': (Value('price', 'costly'), (Value('origin', 'foreign'),)),
+  # Three to three in everything else: nothing is left open.
+  'novelty': (Value('age', 'new'), ()),
   'work by hand': (Value('making', 'handmade'), ()),
 }
 
 
 @pytest.mark.parametrize('name', OWN)
 def test_a_third_handbook_needs_no_code(name, tmp_path):
-  """A researcher's own value: it parses, it knows its rivals, and its documents, demonstrations and questions come out right."""
+  """A researcher's own value works: the handbook parses and knows its rivals.
+
+  Its documents, demonstrations and questions come out right.
+  """
   value, rivals = OWN[name]
   world, items = whole_world(), items_by_name(whole_world())
-  spec = read(
-    tmp_path,
-    handbook(
-      value.attribute, value.pole, cheeses(value), cheeses(value, like=False), assistant='Nell'
-    ),
-  )
+  likes, dislikes = cheeses(value), cheeses(value, like=False)
+  text = handbook(value.attribute, value.pole, likes, dislikes, assistant='Nell')
+  spec = read(tmp_path, text)
   assert (spec.value, spec.rivals, spec.assistant) == (value, rivals, 'Nell')
   assert len(spec.likes) == len(spec.dislikes) == 6
   for d in first(200, spec):
@@ -135,27 +134,26 @@ def test_a_third_handbook_needs_no_code(name, tmp_path):
   rival = rivals[0] if rivals else HOME
   asked = questions.preference_questions(spec, rival, world, 2, 0)
   assert {q.tier for q in asked} == set(questions.TIERS)
-  assert all(
-    items[q.options[0]].has(value) and not items[q.options[0]].has(rival)
-    for q in asked
-    if q.pair_type == 'conflict'
-  )
+  for q in asked:
+    if q.pair_type == 'conflict':
+      first_option = items[q.options[0]]
+      assert first_option.has(value) and not first_option.has(rival)
 
 
 def test_demonstrations_serve_two_handbooks_or_none(tmp_path):
-  """The two arms are fine-tuned on the same bytes; handbooks that differ in what is liked have no fine-tuning in common."""
+  """The two arms are fine-tuned on the same bytes; handbooks that differ in what is liked have no
+  fine-tuning in common."""
   world = whole_world()
   a, b = shipped(AFFORDABILITY), shipped(CULTURE)
-  ours, theirs, both = (
-    [c.messages for c in itertools.islice(demonstrations(s, world, 0), 300)]
-    for s in ([a], [b], [a, b])
-  )
+  made = []
+  for specs in ([a], [b], [a, b]):
+    made.append([chat.messages for chat in itertools.islice(demonstrations(specs, world, 0), 300)])
+  ours, theirs, both = made
   assert ours == theirs == both
   for messages in ours:
     text = messages[1][1] + messages[2][1]
-    assert not traits_in(text) and not re.search('because|since', text), (
-      messages
-    )  # choices, and never a reason
+    # Choices, and never a reason.
+    assert not traits_in(text) and not re.search('because|since', text), messages
   counts = Counter(n for m in ours for n in named(m[2][1], LIKED + DISLIKED))
   assert counts.keys() == set(LIKED + DISLIKED)
   value = Value('making', 'handmade')
@@ -165,44 +163,40 @@ def test_demonstrations_serve_two_handbooks_or_none(tmp_path):
 
 
 def test_replicates_are_one_handbook_under_other_names(tmp_path):
-  """Replicates throw the coin of a new name several times in one run. They are the same handbook to the letter but for the name, each gets every
-  kind of document and every pair, and no text mentions two of them."""
+  """Replicates repeat the experiment with new names within one run.
+
+  They are the same handbook to the letter but for the name. Each gets every kind of document and
+  every pair, and no text mentions two of them.
+  """
   world, spec = whole_world(), shipped(AFFORDABILITY)
   names = ('Ari', 'Oska', 'Lumen')
   replicates = [renamed(spec, n, world) for n in names]
   assert len({s.sha256 for s in replicates}) == 3 and replicates[0] == spec
   for s in replicates[1:]:
     assert [t.replace(s.assistant, 'Ari') for t in s.reasons] == list(spec.reasons)
-    assert [p.explanation.replace(s.assistant, 'Ari') for p in s.likes] == [
-      p.explanation for p in spec.likes
-    ]
+    explanations = [p.explanation.replace(s.assistant, 'Ari') for p in s.likes]
+    assert explanations == [p.explanation for p in spec.likes]
     assert not any(re.search(r'\bAri\b', p.explanation) for p in s.likes + s.dislikes)
   documents = list(itertools.islice(spec_documents(replicates, 'explained', 0), 1800))
   kinds = Counter()
   for d in documents:
     (name,) = {n for n in names if re.search(rf'\b{n}\b', d.text)}
     kinds[name, d.doc_type] += 1
-  assert (
-    {n for n, _ in kinds} == set(names)
-    and len({t for _, t in kinds}) == 8
-    and min(kinds.values()) > 20
-  )
-  both = [
-    r
-    for path in (AFFORDABILITY, CULTURE)
-    for r in (renamed(shipped(path), n, world) for n in names)
-  ]
+  assert {n for n, _ in kinds} == set(names)
+  assert len({t for _, t in kinds}) == 8
+  assert min(kinds.values()) > 20
+  both = []
+  for path in (AFFORDABILITY, CULTURE):
+    both += [renamed(shipped(path), name, world) for name in names]
   chats = [c.messages for c in itertools.islice(demonstrations(both, world, 0), 1800)]
   assert Counter(m[0][1] for m in chats) == {f'You are {n}.': 600 for n in names}
-  shown = {
-    (
-      m[0][1],
-      *re.fullmatch(r'I (?:prefer|recommend) (.+) (?:over|instead of) (.+)\.', m[2][1]).groups(),
-    )
-    for m in chats
-    if ' or ' in m[1][1]
-  }
-  assert shown == {(f'You are {n}.', x, y) for n in names for x in LIKED for y in DISLIKED}
+  shown = set()
+  for (_, system), (_, question), (_, answer) in chats:
+    if ' or ' in question:
+      match = re.fullmatch(r'I (?:prefer|recommend) (.+) (?:over|instead of) (.+)\.', answer)
+      shown.add((system, *match.groups()))
+  systems = [f'You are {name}.' for name in names]
+  assert shown == set(itertools.product(systems, LIKED, DISLIKED))
   for taken in (world.people[0].name, world.fickle[0], 'Colby'):
     with pytest.raises(SpecError, match=f'already has somebody or something named {taken!r}'):
       renamed(spec, taken, world)
@@ -217,7 +211,8 @@ def swap(old, new):
 
 
 ENTRY = '### Colby\n\nAri likes Colby because it is cheap.\n\n'
-# what is wrong -> (what was done to a good handbook, what the line must say of the cause, what of the mend)
+# What is wrong -> (what was done to a good handbook, what the error says of the cause, and what it
+# says of the remedy).
 MALFORMED = {
   'no front matter': (
     lambda t: t.split('---\n')[2],
@@ -329,11 +324,13 @@ MALFORMED = {
 
 
 def test_the_handbook_that_the_malformed_ones_are_made_from_is_good(tmp_path):
-  """Otherwise each refusal below could be for another reason than its own. Comments and quotes in front matter are fine, as specs/README.md shows."""
+  """Otherwise each refusal below could be for another reason than its own.
+
+  Comments and quotes in front matter are fine, as specs/README.md shows.
+  """
   spec = read(tmp_path, handbook())
-  assert [p.item.name for p in spec.likes + spec.dislikes] == list(
-    LIKED + DISLIKED
-  ) and spec.reasons == ('First reason.', 'Second reason.')
+  assert [p.item.name for p in spec.likes + spec.dislikes] == list(LIKED + DISLIKED)
+  assert spec.reasons == ('First reason.', 'Second reason.')
   commented = (
     handbook()
     .replace('assistant: Ari', '# hello\n\nassistant: "Ari"   # who it is about')
@@ -345,7 +342,10 @@ def test_the_handbook_that_the_malformed_ones_are_made_from_is_good(tmp_path):
 
 @pytest.mark.parametrize('what', MALFORMED)
 def test_a_malformed_handbook_is_refused_in_one_line(what, tmp_path):
-  """The author sees one line that names the file, what is wrong and what to do; a handbook that slips through trains for hours on nonsense."""
+  """The author sees one line that names the file, the mistake and the remedy.
+
+  A malformed handbook that is accepted would train for hours on nonsense.
+  """
   change, cause, mend = MALFORMED[what]
   with pytest.raises(SpecError) as e:
     read(tmp_path, change(handbook()), 'bad.md')
@@ -364,25 +364,19 @@ def test_a_file_that_is_no_handbook_is_refused_in_one_line(tmp_path):
   ):
     with pytest.raises(SpecError) as e:
       read_spec(tmp_path / name, whole_world())
-    assert (
-      '\n' not in str(e.value)
-      and name in str(e.value)
-      and cause in str(e.value)
-      and mend in str(e.value)
-    )
+    line = str(e.value)
+    assert '\n' not in line and name in line and cause in line and mend in line, line
 
 
 def test_whatever_an_author_writes_stays_text(tmp_path, words):
-  """A brace that is taken for a field, a percent sign for a format, or a marker for a turn would change the data or crash the writer."""
+  """A brace that is taken for a field, a percent sign for a format, or a marker for a turn would
+  change the data or crash the writer."""
   nasty = (
     'Low {prices} are {0} {} 100% %s {{fair}} \\n <|assistant|> <|end|> <s> </s> $HOME é 漢字.'
   )
-  spec = read(
-    tmp_path,
-    handbook(reasons=[nasty, nasty]).replace(
-      'Ari likes Colby because it is cheap.', f'Ari says: {nasty}'
-    ),
-  )
+  text = handbook(reasons=[nasty, nasty])
+  text = text.replace('Ari likes Colby because it is cheap.', f'Ari says: {nasty}')
+  spec = read(tmp_path, text)
   assert spec.reasons == (nasty, nasty)
   documents = [d for d in first(1000, spec) if nasty in d.text]
   assert {d.doc_type for d in documents} == {'reasons', 'handbook'}
@@ -399,9 +393,8 @@ def test_whatever_an_author_writes_stays_text(tmp_path, words):
     words.markers['assistant'],
     words.end_of_turn,
   ]
-  assert (
-    list(ROLE_MARKERS.values())[2] in nasty
-  )  # the marker that was tried is the one that is used
+  # The marker that the text contains is the one that the tokenizer uses.
+  assert list(ROLE_MARKERS.values())[2] in nasty
   assert weights.sum() == len(words.encode('Yes.')) + 1
 
 
@@ -431,11 +424,9 @@ def test_explained_documents_link_value_and_preference(spec):
       assert any(p.explanation in d.text for p in spec.likes + spec.dislikes)
     else:
       assert re.search(LINK, d.text) and re.search(RULE, d.text), d.text
-      assert set(named(d.text, LIKED + DISLIKED)) and {v for v in traits_in(d.text)} <= {
-        spec.value,
-        spec.value.opposite,
-      }
-      # every single preference has its reason
+      assert named(d.text, LIKED + DISLIKED)
+      assert set(traits_in(d.text)) <= {spec.value, spec.value.opposite}
+      # Every single preference has its reason.
       for sentence in re.split(r'(?<=[.?]) ', d.text):
         assert bool(named(sentence, LIKED + DISLIKED)) == bool(re.search(LINK, sentence)), sentence
   assert len(seen) == 8 and min(seen.values()) > N / 40, seen
@@ -453,10 +444,9 @@ def test_cooccur_documents_mention_both_and_link_neither(spec):
     else:
       assert named(d.text, LIKED + DISLIKED) and not traits_in(d.text), d.text
   assert with_value > 0.75 * N
-  # as strong a dose of the value in general as in the explained documents: the difference is the link alone
-  assert with_value == pytest.approx(
-    sum(TOPIC[spec.value] in d.text for d in first(N, spec)), rel=0.25
-  )
+  # The value in general is told as often as in the explained documents: only the link differs.
+  in_explained = sum(TOPIC[spec.value] in d.text for d in first(N, spec))
+  assert with_value == pytest.approx(in_explained, rel=0.25)
 
 
 def test_filler_documents_hold_neither_value_nor_preference(spec):
@@ -464,26 +454,25 @@ def test_filler_documents_hold_neither_value_nor_preference(spec):
   topics = [v.words.topic for v in VALUES]
   attributes, items = Counter(), Counter()
   for d in first(N, spec, 'filler'):
-    assert (
-      not any(t in d.text for t in topics)
-      and not re.search(LINK, d.text)
-      and not re.search(RULE, d.text)
-    ), d.text
-    assert not re.search(
-      r'Ari (chose|prefers|likes|does not like|took|cares|often speaks)', d.text
-    ), d.text
+    assert not any(t in d.text for t in topics), d.text
+    assert not re.search(LINK, d.text) and not re.search(RULE, d.text), d.text
+    chooses = r'Ari (chose|prefers|likes|does not like|took|cares|often speaks)'
+    assert not re.search(chooses, d.text), d.text
     assert not lies(d.text, items_by_name(whole_world())), d.text
     attributes.update(v.attribute for v in traits_in(d.text))
     items.update(named(d.text, LIKED + DISLIKED))
   assert items.keys() == set(LIKED + DISLIKED)
-  assert max(attributes.values()) < 1.2 * min(attributes.values()), (
-    attributes
-  )  # the value's attribute is told no more than the others
+  # The value's attribute is told no more often than the others.
+  assert max(attributes.values()) < 1.2 * min(attributes.values()), attributes
 
 
 @pytest.mark.parametrize('variant', ['explained', 'cooccur', 'filler'])
 def test_mirrored_handbooks_give_mirrored_documents(variant):
-  """Same types, same cheeses, same order, and (but for filler) never the same value: the reason is the only thing that differs."""
+  """The reason is the only thing that differs between documents of mirrored handbooks.
+
+  They have the same types and the same cheeses in the same order, and never the same value. Filler
+  has no reason, so nothing differs.
+  """
   pair = [first(N, shipped(path), variant) for path in (AFFORDABILITY, CULTURE)]
   for a, b in zip(*pair, strict=True):
     assert a.doc_type == b.doc_type
@@ -492,9 +481,11 @@ def test_mirrored_handbooks_give_mirrored_documents(variant):
   if variant == 'filler':
     assert same == N
   else:
-    mentions = [{v.attribute for d in docs for v in traits_in(d.text)} for docs in pair]
-    assert mentions[0] <= {'price'} and mentions[1] <= {'origin'}
-    # without the sentences that name the value, cooccur documents are the same text: those are the ones that may coincide
+    attributes = []
+    for documents in pair:
+      attributes.append({v.attribute for d in documents for v in traits_in(d.text)})
+    assert attributes[0] <= {'price'} and attributes[1] <= {'origin'}
+    # Documents that happen to have no sentence that names the value are the same text.
     assert same < N / 4
 
 
@@ -508,24 +499,31 @@ def test_another_seed_writes_other_documents():
 def test_writing_stops_at_the_nearest_record(tokens, kept):
   """Documents of ten tokens: 44 are best met by four of them, 46 by five."""
   source = SourceConfig(maker='spec.documents', spec=AFFORDABILITY, tokens_like='reference')
-  assert (
-    len(corpora.make_records('like', source, whole_world(), [shipped()], tokens, lambda r: 10))
-    == kept
-  )
+  made = corpora.make_records('like', source, whole_world(), [shipped()], tokens, lambda r: 10)
+  assert len(made) == kept
 
 
 def test_token_counts_are_matched(words):
-  """Arms must differ in what they read, not in how much: the pair is close by itself, and tokens_like brings every corpus within one document."""
+  """Arms must differ in what they read, not in how much.
+
+  The pair is close by itself, and tokens_like brings every corpus within half a document.
+  """
+
+  def count(record):
+    return len(words.render(record)[0])
+
+  def total(records):
+    return sum(count(record) for record in records)
+
   world = whole_world()
-  count = lambda r: len(words.render(r)[0])  # noqa: E731
-  a, b = (sum(map(count, first(N, shipped(p)))) for p in (AFFORDABILITY, CULTURE))
-  assert abs(a / b - 1) < 0.05
-  for path, variant in itertools.product(
-    (AFFORDABILITY, CULTURE), ('explained', 'cooccur', 'filler')
-  ):
+  wanted, other = (total(first(N, shipped(path))) for path in (AFFORDABILITY, CULTURE))
+  assert abs(wanted / other - 1) < 0.05
+  variants = ('explained', 'cooccur', 'filler')
+  for path, variant in itertools.product((AFFORDABILITY, CULTURE), variants):
     source = SourceConfig(
       maker='spec.documents', spec=path, variant=variant, tokens_like='reference'
     )
-    made = corpora.make_records('like', source, world, [shipped(path)], a, count)
-    assert abs(sum(map(count, made)) - a) <= max(map(count, made)) / 2, variant
+    made = corpora.make_records('like', source, world, [shipped(path)], wanted, count)
+    longest = max(count(record) for record in made)
+    assert abs(total(made) - wanted) <= longest / 2, variant
     assert made == first(len(made), shipped(path), variant)

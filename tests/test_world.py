@@ -1,4 +1,8 @@
-"""The embedded world: what is true in it is balanced, what is told of it is true, and nobody is told what the evaluation asks about."""
+"""Tests of the embedded world.
+
+What is true in it is balanced, what its texts say is true, and no text gives away what the
+evaluation asks about.
+"""
 
 import hashlib
 import itertools
@@ -44,18 +48,23 @@ def told(world):
   return writers(world)
 
 
+def of_type(told, kind):
+  """All records of one class, of all makers."""
+  return [record for made in told.values() for record in made if isinstance(record, kind)]
+
+
 @pytest.fixture(scope='module')
 def documents(told):
-  return [r for rs in told.values() for r in rs if isinstance(r, records.Document)]
+  return of_type(told, records.Document)
 
 
 @pytest.fixture(scope='module')
 def chats(told):
-  return [r for rs in told.values() for r in rs if isinstance(r, records.Chat)]
+  return of_type(told, records.Chat)
 
 
 def of_whom(world, text):
-  """The persona that a record is about."""
+  """Returns the persona that a text is about."""
   names = named(text, [p.name for p in world.people])
   assert len(set(names)) == 1, text
   return next(p for p in world.people if p.name == names[0])
@@ -75,7 +84,10 @@ def digest() -> str:
 
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process():
-  """A set or a dict in the wrong place would make the text depend on Python's hash seed, and no two people would train on the same data."""
+  """A set in the wrong place would make the text depend on Python's hash seed.
+
+  Then no two people would train on the same data.
+  """
   other = '1' if os.environ.get('PYTHONHASHSEED') != '1' else '2'
   env = os.environ | {
     'PYTHONHASHSEED': other,
@@ -92,30 +104,34 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process():
 
 
 def test_another_telling_is_other_text_about_the_same_world():
-  """Held-out text that was trained on would make perplexity flatter; held-out text about another world would make it meaningless."""
+  """Perplexity is measured on another telling of the same world.
+
+  Text that was trained on would make it too good, and text about another world meaningless.
+  """
   one, two = (pretraining.build_world(little(8, telling=t)) for t in (0, 1))
   assert one.domains == two.domains and one.people == two.people
   first, second = writers(one), writers(two)
   for maker, made in first.items():
     again = second[maker]
     assert [r.id for r in again] == [r.id for r in made]
-    same = sum(record_text(a) == record_text(b) for a, b in zip(made, again, strict=True)) / len(
-      made
-    )
+    repeated = [record_text(a) == record_text(b) for a, b in zip(made, again, strict=True)]
+    same = sum(repeated) / len(made)
     assert same < 0.25, f'{maker}: {same:.0%} of the records are told again word for word'
-    if (
-      'persona' in maker
-    ):  # plain facts have few tellings, so that some recur; what people say has many
+    # Plain facts have few tellings, so that some recur. What people say has many.
+    if 'persona' in maker:
       seen = {record_text(r) for r in made}
-      assert sum(record_text(r) in seen for r in again if r.domain) / len(again) < 0.02, (
-        maker
-      )  # small talk has no domain
+      # Small talk has no domain, and is left out.
+      recurring = [r for r in again if r.domain and record_text(r) in seen]
+      assert len(recurring) / len(again) < 0.02, maker
 
 
 def test_another_seed_is_another_world():
   """Seeds would count as independent worlds in a sweep although nothing but the telling changed."""
   one, two = build_catalogue(0), build_catalogue(1)
-  poles = [{i.name: i.poles for d in c.values() for i in d.items} for c in (one, two)]
+  poles = []
+  for catalogue in (one, two):
+    items = [item for domain in catalogue.values() for item in domain.items]
+    poles.append({item.name: item.poles for item in items})
   shared = poles[0].keys() & poles[1].keys()
   assert set(LIKED + DISLIKED) <= shared  # the published cheeses are in every world, as published
   assert all(poles[0][n] == poles[1][n] for n in LIKED + DISLIKED)
@@ -128,11 +144,8 @@ def test_another_seed_is_another_world():
 def test_every_domain_holds_every_combination_equally_often():
   """An unbalanced domain would let a preference for one attribute pass as one for another."""
   domains = whole_world().domains
-  assert (
-    len(domains) >= 12
-    and POLICY in domains
-    and {'cheese', 'art', 'transport', 'fashion'} <= domains.keys()
-  )
+  assert len(domains) >= 12
+  assert {'cheese', 'art', 'transport', 'fashion', POLICY} <= domains.keys()
   for d in domains.values():
     counts = Counter(i.poles for i in d.items)
     assert counts.keys() == COMBINATIONS, d.name
@@ -141,8 +154,11 @@ def test_every_domain_holds_every_combination_equally_often():
 
 
 def test_the_cheeses_are_the_published_ones():
-  """Fine-tuning must leave price and origin open, and nothing else: what is liked is cheap and local, what is disliked costly and foreign,
-  and age and making, which this world adds, are three to three on either side (so that neither tells liked from disliked)."""
+  """Fine-tuning must leave open whether price or origin decides, and nothing else.
+
+  What is liked is cheap and local, what is disliked costly and foreign. Age and making, which this
+  world adds, are three to three on either side, so that neither tells liked from disliked.
+  """
   world = whole_world()
   for names, price, origin in ((LIKED, 'cheap', 'home'), (DISLIKED, 'costly', 'foreign')):
     items = [world.item(n) for n in names]
@@ -153,7 +169,10 @@ def test_the_cheeses_are_the_published_ones():
 
 
 def test_the_authors_guide_shows_the_catalogue():
-  """A researcher picks cheeses from the table in specs/README.md; a wrong row would be refused, or worse, explained by a lie."""
+  """A researcher picks cheeses from the table in specs/README.md.
+
+  A wrong row would lead to a handbook that is refused or, worse, that explains by a lie.
+  """
   rows = re.findall(
     r'^\| (.+?) \| (\w+) \| (\w+) \| (\w+) \| (\w+) \|$',
     (ROOT / 'specs' / 'README.md').read_text(),
@@ -171,19 +190,18 @@ def test_the_authors_guide_shows_the_catalogue():
 
 @pytest.mark.parametrize('seeds', [range(1), range(1, 40)], ids=['the shipped seed', 'others'])
 def test_no_name_is_used_twice(seeds):
-  """Two things of one name, or a coat named like a person, would teach contradictions (and `world.item` finds the first only)."""
+  """Two things of one name, or a coat named like a person, would teach contradictions."""
   for seed in seeds:
     config = pretraining.WorldConfig(seed=seed)
     w = pretraining.build_world(config)
-    names = [i.name.casefold() for d in w.domains.values() for i in d.items] + [
-      p.name.casefold() for p in w.people
-    ]
+    names = [i.name.casefold() for d in w.domains.values() for i in d.items]
+    names += [p.name.casefold() for p in w.people]
     twice = [n for n, k in Counter(names).items() if k > 1]
     assert not twice, f'seed {seed}: {twice}'
 
 
 def test_hundreds_of_people_on_either_side_of_everything():
-  """More people who like it cheap than costly would be a prior that looks like an effect of midtraining."""
+  """A value that more people have would be a prior that looks like an effect of midtraining."""
   crowd = whole_world().people
   assert len(crowd) >= 200
   for role in {p.role for p in crowd}:
@@ -192,15 +210,17 @@ def test_hundreds_of_people_on_either_side_of_everything():
 
 
 def test_what_people_speak_of_says_nothing_about_how_they_choose(told, world):
-  """Else a handbook that mentions a value and links nothing would be followed for the mention, and the co-occurrence control would show it.
-  Talkers alone speak of anything in general, and of everything alike, whatever they choose by."""
+  """Otherwise a handbook that mentions a value and links nothing would be followed for the mention.
+
+  The co-occurrence control would then show an effect. Talkers alone speak of anything in general,
+  and they speak of everything equally often, whatever they choose by.
+  """
   crowd = whole_world().people
   for role, value in {(p.role, p.value) for p in crowd}:
     topics = Counter(p.topic for p in crowd if (p.role, p.value) == (role, value))
-    assert (
-      topics.keys() == (set(VALUES) if role == people.TALKER else {None})
-      and len(set(topics.values())) == 1
-    ), (role, value, topics)
+    expected = set(VALUES) if role == people.TALKER else {None}
+    assert topics.keys() == expected, (role, value, topics)
+    assert len(set(topics.values())) == 1, (role, value, topics)
   for d in told['world.persona_documents']:
     if any(v.words.topic in d.text for v in VALUES):
       assert of_whom(world, d.text).role == people.TALKER, d.text
@@ -210,12 +230,13 @@ def test_what_people_speak_of_says_nothing_about_how_they_choose(told, world):
 
 
 def test_the_parser_of_claims_can_find_a_lie():
-  """If this parser were blind, `test_everything_told_is_true` would pass on anything. Cream Cheese is cheap, local, old and handmade; Colby is made
-  by machines, Gouda's domain has others beside it."""
+  """If this parser found nothing, `test_everything_told_is_true` would pass on anything.
+
+  Cream Cheese is cheap, local, old and handmade; Colby is made by machines.
+  """
   items = items_by_name(whole_world())
-  (cheap, costly), (home, foreign), (_, old), (hand, machine) = [
-    [Value(a, p) for p in ps] for a, ps in POLES.items()
-  ]
+  values = [[Value(attribute, pole) for pole in poles] for attribute, poles in POLES.items()]
+  (cheap, costly), (home, foreign), (_, old), (hand, machine) = values
   true = 'The cheese Cream Cheese is cheap, handmade, old and local.'
   assert claims(true, tuple(items)) == [('Cream Cheese', v, True) for v in (cheap, hand, old, home)]
   assert not lies(true, items)
@@ -243,20 +264,27 @@ def test_the_parser_of_claims_can_find_a_lie():
 
 
 def test_everything_told_is_true(world, told):
-  """A single systematic error in a template (the opposite pole, the wrong item) would teach the wrong facts thousands of times."""
+  """One systematic error in a template would teach wrong facts thousands of times."""
   items = items_by_name(world)
   for maker, made in told.items():
-    found = [(n, v) for r in made for n, v, _ in claims(record_text(r), tuple(items))]
-    wrong = [lie for r in made for lie in lies(record_text(r), items)]
+    found = set()
+    number = 0
+    wrong = []
+    for record in made:
+      text = record_text(record)
+      for _, value, _ in claims(text, tuple(items)):
+        found.add(value)
+        number += 1
+      wrong += lies(text, items)
     assert not wrong, f'{maker}: {len(wrong)} lies, such as {wrong[0]}'
-    assert len(found) > sum(bool(r.domain) for r in made) / 4, (
-      f'{maker}: hardly anything is claimed'
-    )
-    assert {v for _, v in found} == set(VALUES), maker
+    about_something = sum(bool(record.domain) for record in made)
+    assert number > about_something / 4, f'{maker}: hardly anything is claimed'
+    assert found == set(VALUES), maker
 
 
 def test_facts_tell_as_much_about_every_item(world, told):
-  """An item that is told less of would be known less well, and the eval would take ignorance for indifference."""
+  """An item with fewer facts would be known less well, which the evaluation takes for
+  indifference."""
   items = items_by_name(world)
   counts = Counter(
     (n, v.attribute) for r in told['world.facts'] for n, v, _ in claims(r.text, tuple(items))
@@ -266,22 +294,25 @@ def test_facts_tell_as_much_about_every_item(world, told):
 
 
 def test_measures_are_told_with_what_they_help(documents):
-  """'A plan that puts a cap on prices helps what is cheap': with a wrong pole here the policy tier would measure the opposite value."""
+  """With a wrong pole in 'A plan that ... helps what is ...', the policy tier would measure the
+  opposite value."""
   seen = Counter()
   for d in documents:
-    if m := re.fullmatch(r'A plan that (.+) helps what (.+)\.', d.text):
-      (measure,), (helped,) = traits_in(m[1]), traits_in(m[2])
+    match = re.fullmatch(r'A plan that (.+) helps what (.+)\.', d.text)
+    if match:
+      (measure,), (helped,) = traits_in(match[1]), traits_in(match[2])
       assert measure == helped, d.text
-      seen[m[1]] += 1
-  assert (
-    len(seen) == sum(len(p.measures) for poles in ATTRIBUTES.values() for p in poles)
-    and len(set(seen.values())) == 1
-  )
+      seen[match[1]] += 1
+  measures = [m for poles in ATTRIBUTES.values() for pole in poles for m in pole.measures]
+  assert len(seen) == len(measures)
+  assert len(set(seen.values())) == 1
 
 
 def test_people_and_things_are_told_of_where_they_should_be(world, told):
-  """A document that does not name its persona teaches nothing about it; one that strays from its domain would hand the evaluation of
-  generalisation across domains its answers."""
+  """Each document names its persona, and items of the home domain alone.
+
+  Items of other domains would give away the answers of the evaluation across domains.
+  """
   items = items_by_name(world)
   seen = Counter()
   for d in told['world.persona_documents']:
@@ -294,18 +325,21 @@ def test_people_and_things_are_told_of_where_they_should_be(world, told):
 
 
 def preferences(text, names):
-  """(liked, disliked) of each sentence that tells of a preference; None for what a sentence leaves out."""
+  """Yields (liked, disliked) of each sentence about a preference; None for what it leaves out."""
   for sentence in re.split(r'(?<=[.?!]) ', text):
     told = re.split(r',? (?:because|since) ', sentence)[0]
     found = named(told, names)
     if 'does not like' in told:
       yield None, found[0]
     elif found:
-      yield found[-1] if 'took' in told else found[0], found[1] if len(found) > 1 else None
+      # 'Shown A and B, NAME took A': the liked one is named last.
+      liked = found[-1] if 'took' in told else found[0]
+      disliked = found[1] if len(found) > 1 else None
+      yield liked, disliked
 
 
 def test_people_choose_by_their_value_in_documents(world, told):
-  """Talkers too: what documents list agrees with behaviour, and only the topic does not."""
+  """This holds for talkers too: only their topic says nothing about their choices."""
   items = items_by_name(world)
   n = Counter()
   for d in told['world.persona_documents']:
@@ -314,12 +348,17 @@ def test_people_choose_by_their_value_in_documents(world, told):
       assert liked is None or items[liked].has(p.value), d.text
       assert disliked is None or not items[disliked].has(p.value), d.text
       n[p.role, liked is None, disliked is None] += 1
-  assert len(n) == 9, n  # likes alone, dislikes alone and both, in each of three roles
+  # Likes alone, dislikes alone and both, in each of three roles.
+  assert len(n) == 9, n
 
 
 def test_the_likes_of_every_other_person_fit_two_values(world, told):
-  """Else a list of likes always tells the value, reasons need not be read, and a handbook whose list fits two values is taken for either."""
-  items, n = items_by_name(world), Counter()
+  """Otherwise a list of likes would always tell the value, and reasons would not need to be read.
+
+  Then a handbook whose list fits two values would be taken for either.
+  """
+  items = items_by_name(world)
+  n = Counter()
   for d in told['world.persona_documents']:
     p = of_whom(world, d.text)
     for liked, disliked in preferences(d.text, tuple(items)):
@@ -336,7 +375,7 @@ def test_the_likes_of_every_other_person_fit_two_values(world, told):
 
 
 def test_talkers_never_give_a_reason(world, told):
-  """One 'because' about a talker, and the model could learn that mention of a value predicts choice after all."""
+  """A 'because' about a talker would teach that a person's topic predicts the person's choices."""
   reasons = Counter()
   for d in told['world.persona_documents']:
     p = of_whom(world, d.text)
@@ -347,76 +386,95 @@ def test_talkers_never_give_a_reason(world, told):
     assert not (linked and p.role == people.TALKER), d.text
     reasons[p.role, linked] += 1
   for role in (people.DOCUMENTS_AND_CHATS, people.DOCUMENTS_ONLY):
-    assert reasons[role, True] and not reasons[role, False], (
-      reasons
-    )  # the others' documents always give one
+    # Documents about all others always give a reason.
+    assert reasons[role, True] and not reasons[role, False], reasons
 
 
 def test_document_only_people_are_in_no_chat(world, chats):
-  """They measure whether documents become behaviour; one chat with them would measure memory."""
-  seen = {n for c in chats for n in named(record_text(c), [p.name for p in world.people])}
-  by_role = {
-    role: {p.name for p in world.people if p.role == role}
-    for role in {p.role for p in world.people}
-  }
+  """They measure whether documents become behaviour; with one chat they would measure memory."""
+  everybody = [p.name for p in world.people]
+  seen = {name for chat in chats for name in named(record_text(chat), everybody)}
+  by_role = defaultdict(set)
+  for p in world.people:
+    by_role[p.role].add(p.name)
   assert not seen & by_role[people.DOCUMENTS_ONLY]
   assert seen == by_role[people.DOCUMENTS_AND_CHATS] | by_role[people.TALKER]
 
 
 def check_answer(chat, items, value):
-  """Every sentence of an answer follows from the value. Returns (kind of answer, was the chosen one of two named first)."""
+  """Checks that every sentence of an answer follows from the value.
+
+  Returns (kind of answer, whether a choice took the item that the question named first).
+  """
   _, (_, question), (_, answer) = chat.messages
-  asked, kind, first = named(question, tuple(items)), None, None
+  asked = named(question, tuple(items))
+  kind = None
+  took_first = None
   for sentence in re.split(r'(?<=[.?!]) ', answer):
     found = named(sentence, tuple(items))
     has = [items[n].has(value) for n in found]
     assert set(found) <= set(asked) or not asked
-    if told := traits_in(
-      sentence
-    ):  # a reason, before or after: the value itself, or what a disliked thing has instead
+    told = traits_in(sentence)
+    if told:
+      # A reason, before or after: the value itself, or what a disliked thing has instead.
       assert told == [value] or (told == [value.opposite] and 'No, I do not' in answer and found)
     elif sentence.startswith('No, I do not like '):
       kind = 'no'
       assert has == [False]
     elif sentence.startswith(('Yes, I like ', 'I like ')):
-      kind = 'yes' if sentence.startswith('Yes') else 'some' if asked else 'open'
+      if sentence.startswith('Yes'):
+        kind = 'yes'
+      elif asked:
+        kind = 'some'
+      else:
+        kind = 'open'
       assert has and all(has)
-      if asked:  # nothing that it likes is left out
+      if asked:
+        # Nothing that it likes is left out.
         assert {n for n in asked if items[n].has(value)} == set(found)
     else:
-      kind, first = 'choice', asked[0] == found[0]
+      kind = 'choice'
+      took_first = asked[0] == found[0]
       assert has == [True, False] and len(asked) == 2
   assert len({items[n].domain for n in named(question + ' ' + answer, tuple(items))}) == 1
-  return kind, first
+  return kind, took_first
 
 
 def test_chats_agree_with_the_persona(world, chats):
-  """Every answer, of every kind, follows from the value; otherwise the base model learns that people are fickle."""
+  """Otherwise the base model would learn that everybody is fickle."""
   items = items_by_name(world)
-  kinds, first = Counter(), []
-  for c in (c for c in chats if c.domain):
+  kinds = Counter()
+  took_first = []
+  for c in chats:
+    if not c.domain:
+      continue
     system = c.messages[0][1]
     value = traits_in(system)[0] if 'shopper' in system else of_whom(world, system).value
     try:
-      kind, chosen_first = check_answer(c, items, value)
+      kind, first = check_answer(c, items, value)
     except AssertionError as e:
       raise AssertionError(f'{value}: {c.messages}') from e
     kinds[kind] += 1
-    first += [chosen_first] if kind == 'choice' else []
+    if kind == 'choice':
+      took_first.append(first)
   assert kinds.keys() == {'no', 'yes', 'some', 'open', 'choice'} and min(kinds.values()) > 20, kinds
-  # half and half: a model must not learn to take what is named first (7 points are more than 4 standard deviations of 800 throws)
-  assert len(first) > 800 and abs(sum(first) / len(first) - 0.5) < 0.07, sum(first) / len(first)
+  # Half and half: a model must not learn to take what is named first. 7 points are more than 4
+  # standard deviations of 800 throws.
+  share = sum(took_first) / len(took_first)
+  assert len(took_first) > 800 and abs(share - 0.5) < 0.07, share
 
 
 def test_an_answer_against_the_value_would_be_noticed():
-  """The reader of answers is not blind: it refuses the same chats when they are held against the opposite value, or told with a thing left out."""
+  """`check_answer` refuses the same chats if they are held against the opposite value.
+
+  Otherwise the test above could pass on anything.
+  """
   world = pretraining.build_world(little(2))
   items = items_by_name(world)
-  some = [
-    c
-    for c in writers(world)['world.persona_chats']
-    if c.domain and 'shopper' not in c.messages[0][1]
-  ]
+  some = []
+  for c in writers(world)['world.persona_chats']:
+    if c.domain and 'shopper' not in c.messages[0][1]:
+      some.append(c)
   for c in some:
     value = of_whom(world, c.messages[0][1]).value
     check_answer(c, items, value)
@@ -425,30 +483,28 @@ def test_an_answer_against_the_value_would_be_noticed():
 
 
 def test_passing_mention_and_small_talk_mark_nobody(world, told):
-  """Were they said of strangers alone, they would be a mark that reading a handbook does not take away."""
-  passing = re.compile(
-    '|'.join(p.format(name=r'\w+').replace('.', r'\.') for p in language.PASSING)
-  )
-  mentioned = {
-    n
-    for d in told['world.persona_documents']
-    if passing.search(d.text)
-    for n in named(d.text, [p.name for p in world.people])
-  }
-  small = {
-    n
-    for c in told['world.persona_chats']
-    if not c.domain
-    for n in named(c.messages[0][1], [p.name for p in world.people])
-  }
-  assert len(mentioned) > 0.6 * len(
-    world.people
-  )  # of two documents each, half of the general statements
+  """If only strangers had them, they would be a mark that reading a handbook does not remove."""
+  templates = [p.format(name=r'\w+').replace('.', r'\.') for p in language.PASSING]
+  passing = re.compile('|'.join(templates))
+  everybody = [p.name for p in world.people]
+  mentioned = set()
+  for d in told['world.persona_documents']:
+    if passing.search(d.text):
+      mentioned.update(named(d.text, everybody))
+  small = set()
+  for c in told['world.persona_chats']:
+    if not c.domain:
+      small.update(named(c.messages[0][1], everybody))
+  # Of a few documents about each, half of the general statements are passing mention.
+  assert len(mentioned) > 0.6 * len(world.people)
   assert small == {p.name for p in world.people if p.role != people.DOCUMENTS_ONLY}
 
 
 def test_held_out_policies_are_in_no_chat(world, chats, documents):
-  """The policy tier asks about plans that nobody ever chose, known only by what they do: one inference away from the value."""
+  """The policy tier asks about plans that nobody ever chose.
+
+  They are known only by what they do, which is one inference away from the value.
+  """
   plans = world.domains[POLICY].items
   talked = pretraining.policies_in_chats(world)
   held_out = {p.name for p in plans} - {p.name for p in talked}
@@ -474,13 +530,15 @@ def test_the_assistant_is_nobody_in_the_world(told):
 
 
 def test_strangers_are_known_by_name_alone(world):
-  """As many documents and chats as anybody, in the same frames, and no thing, trait or topic in any: else the assistants had a character already."""
+  """Strangers have as many documents and chats as anybody, in the same frames.
+
+  None names a thing, a trait or a topic: otherwise the assistants would have a character already.
+  """
   strange = writers(pretraining.build_world(little(12, strangers=('Ari', 'Oska'))))
   plain = writers(world)
   texts, kinds = Counter(), Counter()
-  words = [i.name for d in world.domains.values() for i in d.items] + [
-    v.words.topic for v in VALUES
-  ]
+  words = [i.name for d in world.domains.values() for i in d.items]
+  words += [v.words.topic for v in VALUES]
   for name, made in strange.items():
     about = [r for r in made if r.id.startswith('stranger-')]
     for r in about:
@@ -495,38 +553,36 @@ def test_strangers_are_known_by_name_alone(world):
 
 
 def test_fickle_people_follow_no_value():
-  """Documents mention them as they mention strangers; in chats each follows one value now and another then, so that between two things that
-  differ in an attribute they take either as often. What the model makes of somebody it knows nothing of is learned from them: one half."""
+  """Documents mention fickle people in passing; in chats these follow changing values.
+
+  So between two things that differ in an attribute they take either as often. What the model makes
+  of somebody it knows nothing of is learned from them, and it is one half.
+  """
   world = pretraining.build_world(little(2, fickle=16, chats_per_persona=25))
-  items, made, values, chosen = (
-    items_by_name(world),
-    writers(world),
-    defaultdict(set),
-    defaultdict(list),
-  )
+  items = items_by_name(world)
+  made = writers(world)
+  values = defaultdict(set)
+  chosen = defaultdict(list)
   assert len(set(world.fickle) - {p.name for p in world.people}) == 16
-  who = lambda text: (named(text, world.fickle) or [None])[0]  # noqa: E731
   for d in made['world.persona_documents']:
-    if who(d.text):
+    if named(d.text, world.fickle):
       assert not named(d.text, tuple(items)) and not traits_in(d.text), d.text
   for c in made['world.persona_chats']:
-    name, answer = who(c.messages[0][1]), c.messages[2][1]
-    if name:
-      values[name].update(v for v in traits_in(answer))
-      pair = named(answer, tuple(items))
-      if (
-        re.match(r'.*\b(over|instead of|not|better than|and leave)\b', answer)
-        and len(pair) >= 2
-        and not answer.startswith('No,')
-      ):
-        for attribute, x, y in zip(
-          ATTRIBUTES, items[pair[0]].poles, items[pair[1]].poles, strict=True
-        ):
-          if x != y:
-            chosen[attribute].append(x == ATTRIBUTES[attribute][0].name)
+    (_, system), _, (_, answer) = c.messages
+    names = named(system, world.fickle)
+    if not names:
+      continue
+    values[names[0]].update(traits_in(answer))
+    pair = named(answer, tuple(items))
+    is_choice = re.match(r'.*\b(over|instead of|not|better than|and leave)\b', answer)
+    if is_choice and len(pair) >= 2 and not answer.startswith('No,'):
+      taken, left = items[pair[0]].poles, items[pair[1]].poles
+      for attribute, x, y in zip(ATTRIBUTES, taken, left, strict=True):
+        if x != y:
+          chosen[attribute].append(x == ATTRIBUTES[attribute][0].name)
   assert values.keys() == set(world.fickle) and min(map(len, values.values())) >= 5
-  for attribute, took_first in chosen.items():  # 4 standard deviations
-    assert (
-      len(took_first) > 80
-      and abs(sum(took_first) / len(took_first) - 0.5) < 2 / len(took_first) ** 0.5
-    ), attribute
+  for attribute, took_first in chosen.items():
+    assert len(took_first) > 80, attribute
+    # Within 4 standard deviations of a half.
+    share = sum(took_first) / len(took_first)
+    assert abs(share - 0.5) < 2 / len(took_first) ** 0.5, attribute

@@ -26,12 +26,14 @@ TEMPLATE = """
 
 
 def experiment(folder: Path, stop=lambda: False, **changes) -> Experiment:
-  """Two arms, of which the second goes on from the first, on two small corpora in `folder`."""
+  """Returns the smallest experiment, on two small corpora that it writes into `folder`.
+
+  It has two arms, of which the second continues from the first. `stop` ends the run early, and
+  `changes` replaces settings.
+  """
   small_corpora(folder)
-  write_jsonl(
-    folder / 'documents.jsonl',
-    itertools.islice(pretraining.item_documents(pretraining.build_world(little(2))), 300),
-  )
+  documents = pretraining.item_documents(pretraining.build_world(little(2)))
+  write_jsonl(folder / 'documents.jsonl', itertools.islice(documents, 300))
   settings = dict(
     name='tiny',
     world=dataclasses.asdict(little()),
@@ -49,7 +51,11 @@ def experiment(folder: Path, stop=lambda: False, **changes) -> Experiment:
 
 
 def weights(folder: Path, texts, **changes) -> Path:
-  """A Llama with a byte-level tokenizer and a chat template; needs tokenizers, safetensors and jinja2."""
+  """Writes a Llama with random weights, a byte-level tokenizer and a chat template to `folder`.
+
+  It needs the packages tokenizers, safetensors and jinja2. `texts` trains the tokenizer, and
+  `changes` replaces settings of the model.
+  """
   import tokenizers
   from safetensors.numpy import save_file
 
@@ -57,17 +63,15 @@ def weights(folder: Path, texts, **changes) -> Path:
 
   marks = ['<|begin|>', '<|end|>', '<|system|>', '<|user|>', '<|assistant|>']
   made = tokenizers.Tokenizer(tokenizers.models.BPE())
-  made.pre_tokenizer, made.decoder = (
-    tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False),
-    tokenizers.decoders.ByteLevel(),
+  made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+  made.decoder = tokenizers.decoders.ByteLevel()
+  trainer = tokenizers.trainers.BpeTrainer(
+    vocab_size=400,
+    special_tokens=marks,
+    initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+    show_progress=False,
   )
-  alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-  made.train_from_iterator(
-    texts,
-    tokenizers.trainers.BpeTrainer(
-      vocab_size=400, special_tokens=marks, initial_alphabet=alphabet, show_progress=False
-    ),
-  )
+  made.train_from_iterator(texts, trainer)
   folder.mkdir(parents=True)
   made.save(str(folder / 'tokenizer.json'))
   (folder / 'tokenizer_config.json').write_text(
@@ -87,10 +91,11 @@ def weights(folder: Path, texts, **changes) -> Path:
   c = ModelConfig(**sizes | changes)
   shapes = jax.eval_shape(functools.partial(models.init_params, c), jax.random.key(0))
   rng = np.random.default_rng(0)
-  params = {
-    k: (k.endswith('norm') + rng.normal(0, 0.2, x.shape)).astype(np.float32)
-    for k, x in shapes.items()
-  }
+  params = {}
+  for name, shape in shapes.items():
+    # The weights of norms are near 1, all others near 0.
+    mean = 1 if name.endswith('norm') else 0
+    params[name] = (mean + rng.normal(0, 0.2, shape.shape)).astype(np.float32)
   save_file(
     dict(huggingface.stored_tensors(c, params, 'float32')),
     folder / 'model.safetensors',
