@@ -1,7 +1,10 @@
-"""python -m data_pipelines.write --config=configs/corpora/NAME.py[:preset] [--config.a.b=v] [--dry_run] [--workdir=DIR]
+"""The command that writes corpora of documents from handbooks with a language model.
 
-From handbooks to corpora of documents, written by a language model. The same command again goes on where the last one ended, and asks for
-nothing that it has; --dry_run says what it would ask for and what that costs, and needs neither key nor network.
+    python -m data_pipelines.write --config=configs/corpora/NAME.py[:preset] [--config.a.b=v]
+        [--dry_run] [--workdir=DIR]
+
+The same command again continues where the last one ended, and asks for nothing that it has.
+--dry_run says what it would ask for and what that costs; it needs neither a key nor the network.
 
 Workdir (runs/corpora/NAME):
   ledger.sqlite        every reply
@@ -21,31 +24,40 @@ from absl import flags
 from msm_jax.base import command
 
 
-def run(module: str, told: Callable[[Any, Path], Iterable[str]], default: str) -> None:
-  """A command that makes corpora by a module of `authoring` (dry_run, make); `told` says what was made, for the terminal."""
+def run(module: str, describe: Callable[[Any, Path], Iterable[str]], default: str) -> None:
+  """Runs a command that makes corpora.
+
+  Args:
+    module: a module of `data_pipelines` with `dry_run(config)` and `make(config, workdir, stop=)`.
+    describe: says in lines for the terminal what `make` returned and where it is.
+    default: the config that is used without --config.
+  """
   flags.DEFINE_bool('dry_run', False, 'Say what would be asked for and what it costs; ask nobody.')
   flags.DEFINE_alias('dry-run', 'dry_run')
 
-  def job(argv: list[str]) -> None:
-    # not before: what it needs is an extra, whose absence is told in one line
+  def main(argv: list[str]) -> None:
+    # Imported here, because these modules need an optional package (pydantic): the command frame
+    # turns a missing package into one line that says how to install it.
     work = importlib.import_module(f'data_pipelines.{module}')
     from data_pipelines.llm.settings import read_config
 
-    c = read_config(flags.FLAGS.config)
+    config = read_config(flags.FLAGS.config)
     if flags.FLAGS.dry_run:
-      print(work.dry_run(c))
+      print(work.dry_run(config))
       return
-    workdir = Path(flags.FLAGS.workdir or f'runs/corpora/{c.name}')
-    print('\n'.join(told(work.make(c, workdir, stop=command.Stop()), workdir)))
+    workdir = Path(flags.FLAGS.workdir or f'runs/corpora/{config.name}')
+    made = work.make(config, workdir, stop=command.StopSignal())
+    print('\n'.join(describe(made, workdir)))
 
-  command.run_on_config(job, default)
+  command.run_on_config(main, default)
 
 
-def told(written: Any, workdir: Path) -> Iterable[str]:
+def describe_documents(written: Any, workdir: Path) -> Iterable[str]:
+  """Says what was written, for the terminal."""
   for stem, count in written.documents.items():
     yield f'{workdir}/corpus/{stem}.jsonl: {count:,} documents, {written.tokens[stem]:,} tokens'
   yield f'{workdir}/datacard.md, {workdir}/audit.html'
 
 
 if __name__ == '__main__':
-  run('documents.pipeline', told, default='configs/corpora/cheese_affordability.py')
+  run('documents.pipeline', describe_documents, 'configs/corpora/cheese_affordability.py')

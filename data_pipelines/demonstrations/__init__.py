@@ -1,0 +1,1 @@
+"""Demonstrations for fine-tuning, written and judged by language models."""

@@ -1,274 +1,265 @@
-"""A corpus of demonstrations, from its config to its card: rounds, audit, and what stays on disk."""
+"""Writes a corpus of demonstrations, from its config to its data card.
+
+The steps of `make`: check the config; write, filter and judge demonstrations in rounds until the
+plan is filled (conversations.py, preferences.py); audit each set against each handbook; store.
+Every reply is in the ledger before it is used, so the same command again continues where the last
+one ended and comes to the same files.
+
+Files in the workdir: ledger.sqlite, corpus/SET.jsonl, corpus/SET/ (ArrayRecord, only if the audit
+lets it pass), refused.jsonl, datacard.md, audit_*.html, audit_*.json.
+"""
 
 import asyncio
 import dataclasses
 import functools
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines import data_card as card
-from data_pipelines.audit import page
-from data_pipelines.audit import run as audit
-from data_pipelines.demonstrations import conversations, preferences
+from data_pipelines import audit
+from data_pipelines.demonstrations import (
+  conversation_requests,
+  conversations,
+  preference_requests,
+  preferences,
+)
+from data_pipelines.demonstrations.card import Demonstrations, datacard
 from data_pipelines.demonstrations.common import TRIES, Tally
 from data_pipelines.demonstrations.slots import read_likes
-from data_pipelines.documents.pipeline import store
+from data_pipelines.documents.storage import store
 from data_pipelines.handbooks.text import Handbook, read_handbooks
 from data_pipelines.llm import costs, prompts
-from data_pipelines.llm.client import LlmClient, Provider
+from data_pipelines.llm.client import LlmClient
 from data_pipelines.llm.ledger import Ledger
-from data_pipelines.llm.settings import CorpusConfig
+from data_pipelines.llm.providers import Provider
+from data_pipelines.llm.settings import CorpusConfig, ModelSettings
 from data_pipelines.llm.tokens import counter
 from data_pipelines.records import Chat, to_json
 from msm_jax.base.errors import ConfigError
 from msm_jax.base.files import locked, write_atomically
 
-# Kind of corpus -> what it is for, as its card says.
-ABOUT = {
-  'conversations': 'Conversations with {assistant}, an AI assistant made by {maker}, for fine-tuning a language model to talk as its handbook says. '
-  '`answers` and `reasons` hold the same conversations row by row; in `reasons` the answer comes after the thinking behind it.',
-  'preferences': 'Short exchanges with {assistant}, an AI assistant made by {maker}, for fine-tuning a language model to its likes and dislikes. '
-  'They give no reason, so they fit each of the handbooks and leave it to other text to say why.',
-}
+
+def _prompt_versions(config: CorpusConfig) -> dict[str, str]:
+  """From the name of each prompt that a corpus comes from to the hash of its file."""
+  if config.kind == 'preferences':
+    return prompts.versions(preference_requests.PROMPTS)
+  return prompts.versions(conversation_requests.prompts_of(config.talk))
 
 
-@dataclasses.dataclass(frozen=True)
-class Made:
-  """`chats`: corpus -> its records; `tally`: what was refused."""
-
-  chats: dict[str, list[Chat]]
-  tally: Tally
-
-
-def _prompts_of(c: CorpusConfig) -> tuple[str, ...]:
-  return preferences.PROMPTS if c.kind == 'preferences' else conversations.prompts_of(c.talk)
-
-
-def identity(c: CorpusConfig, handbooks: Sequence[Handbook]) -> dict[str, Any]:
-  """What replies depend on; how fast they come and what they may cost is not among it."""
+def _model_identity(settings: ModelSettings) -> dict[str, Any]:
   return {
-    'kind': c.kind,
-    'specs': [[h.stem, h.sha256] for h in handbooks],
-    'plan': dataclasses.asdict(c.talk) | {'conversations': c.conversations},
-    'prompts': prompts.versions(_prompts_of(c)),
-    'model': {
-      name: {k: getattr(s, k) for k in ('model', 'temperature', 'reasoning_tokens')}
-      for name, s in (('writer', c.writer), ('judge', c.judging))
-    },
-    'seed': c.seed,
+    'model': settings.model,
+    'temperature': settings.temperature,
+    'reasoning_tokens': settings.reasoning_tokens,
   }
 
 
-def check(c: CorpusConfig) -> tuple[Handbook, ...]:
-  """The handbooks. Raises ConfigError, DataError for what demonstrations cannot be made of, and for what would stop the run after all is paid for."""
-  if c.kind == 'documents':
+def identity(config: CorpusConfig, handbooks: Sequence[Handbook]) -> dict[str, Any]:
+  """Lists what the replies in a folder depend on; the ledger refuses a folder with another
+  identity.
+
+  How fast replies come and what they may cost are not part of it.
+
+  Args:
+    config: the corpus's config.
+    handbooks: its handbooks.
+
+  Returns:
+    A dictionary that JSON can hold.
+  """
+  return {
+    'kind': config.kind,
+    'specs': [[h.stem, h.sha256] for h in handbooks],
+    # The number of conversations too: rounds, balance and the final cut depend on it.
+    'plan': dataclasses.asdict(config.talk) | {'conversations': config.conversations},
+    'prompts': _prompt_versions(config),
+    'model': {
+      'writer': _model_identity(config.writer),
+      'judge': _model_identity(config.judging),
+    },
+    'seed': config.seed,
+  }
+
+
+def validate(config: CorpusConfig) -> tuple[Handbook, ...]:
+  """Checks everything that would otherwise stop the run after its replies were paid for.
+
+  Args:
+    config: the corpus's config.
+
+  Returns:
+    The handbooks.
+
+  Raises:
+    ConfigError: if the settings cannot work together.
+    DataError: if a handbook or the tokenizer cannot be used.
+  """
+  if config.kind == 'documents':
     raise ConfigError(
-      f'{c.name} is a corpus of documents; write it with python -m data_pipelines.write'
+      f'{config.name} is a corpus of documents; write it with python -m data_pipelines.write'
     )
-  if min(c.writer.attempts, c.judging.attempts) < TRIES:
+  if min(config.writer.attempts, config.judging.attempts) < TRIES:
     raise ConfigError(
-      f'attempts must be at least {TRIES} for {c.kind}: a reply that is still refused then is lost for good'
+      f'attempts must be at least {TRIES} for {config.kind}: a reply that is still refused then is '
+      'lost for good'
     )
-  if c.kind == 'conversations':
-    conversations.check(c)
-  audit.Thresholds.of(c.audit)
-  counter(c.tokenizer)
-  handbooks = read_handbooks(c.specs)
-  if c.kind == 'preferences':
+  if config.kind == 'conversations':
+    conversations.check(config)
+  # The following lines read their files for the errors alone.
+  audit.Thresholds.from_mapping(config.audit)
+  counter(config.tokenizer)
+  handbooks = read_handbooks(config.specs)
+  if config.kind == 'preferences':
     read_likes(handbooks)
   return handbooks
 
 
-def dry_run(c: CorpusConfig) -> str:
-  """What the command would ask for and what it costs, for the terminal. Asks nobody."""
-  handbooks = check(c)
-  stages = (
-    preferences.estimates(handbooks, c)
-    if c.kind == 'preferences'
-    else conversations.estimates(handbooks[0], c)
-  )
-  return '\n'.join(
-    [
-      f'{c.name}: {c.conversations:,} {c.kind} for {" and ".join(h.stem for h in handbooks)}',
-      '',
-      costs.estimate_table(stages, c.prices, c.budget),
-      '',
-      'Tokens are guesses (four characters each). Whatever is refused, by us or by the judge, is written and judged anew and comes on top: at a pass '
-      'rate of 80% a quarter more.',
-    ]
-  )
+def dry_run(config: CorpusConfig) -> str:
+  """Says what the command would ask for and what that costs. Asks nobody.
+
+  Args:
+    config: the corpus's config.
+
+  Returns:
+    Lines for the terminal.
+  """
+  handbooks = validate(config)
+  if config.kind == 'preferences':
+    stages = preferences.estimates(handbooks, config)
+  else:
+    stages = conversations.estimates(handbooks[0], config)
+  names = ' and '.join(h.stem for h in handbooks)
+  lines = [
+    f'{config.name}: {config.conversations:,} {config.kind} for {names}',
+    '',
+    costs.estimate_table(stages, config.prices, config.budget),
+    '',
+    'Tokens are guesses (four characters each). Whatever is refused, by us or by the judge, is '
+    'written and judged anew and comes on top: at a pass rate of 80% a quarter more.',
+  ]
+  return '\n'.join(lines)
 
 
 def make(
-  c: CorpusConfig,
+  config: CorpusConfig,
   workdir: Path,
   providers: Mapping[str, Provider] | None = None,
   stop: Callable[[], bool] = lambda: False,
-) -> Made:
-  """Writes the demonstrations of a config into a folder. Raises DataError, ConfigError; replies that came are kept whatever happens."""
-  handbooks = check(c)
-  tally = Tally(c.kind)
+) -> Demonstrations:
+  """Writes the demonstrations of a config into a folder.
+
+  Replies that came are kept whatever happens, and the same call again continues with them.
+
+  Args:
+    config: the corpus's config.
+    workdir: the folder; it is made if it does not exist.
+    providers: takes the place of Inspect, by 'writer' and 'judge'; for tests.
+    stop: is asked between calls whether the run should end.
+
+  Returns:
+    What was made.
+
+  Raises:
+    ConfigError: if the settings cannot work together.
+    DataError: if the input cannot be used, the run has to stop, or the audit refuses a set. The
+      sets are then in the folder, but not stored for training.
+  """
+  handbooks = validate(config)
+  tally = Tally(config.kind)
   with locked(workdir):
-    ledger = Ledger(workdir / 'ledger.sqlite', identity(c, handbooks))
+    ledger = Ledger(workdir / 'ledger.sqlite', identity(config, handbooks))
     try:
-      made = Made(asyncio.run(_ask(c, ledger, handbooks, tally, providers, stop)), tally)
+      chats = asyncio.run(_ask(config, ledger, handbooks, tally, providers, stop))
       totals = ledger.totals()
     finally:
       ledger.close()
-      _keep_refused(workdir / 'refused.jsonl', tally)
-    (workdir / 'corpus').mkdir(exist_ok=True)
-    for name, chats in made.chats.items():
-      write_atomically(
-        workdir / 'corpus' / f'{name}.jsonl', ''.join(to_json(r) + '\n' for r in chats).encode()
-      )
-    reports = dict(_audits(c, workdir, handbooks, made))
-    write_atomically(
-      workdir / 'datacard.md',
-      datacard(c, handbooks, made, totals, {n: r.table() for n, r in reports.items()}).encode(),
-    )
+      # Also after an error, whose message speaks of this file.
+      _write_refused(workdir / 'refused.jsonl', tally)
+    made = Demonstrations(chats, tally)
+    folder = workdir / 'corpus'
+    folder.mkdir(exist_ok=True)
+    for name, records in chats.items():
+      lines = [to_json(record) + '\n' for record in records]
+      write_atomically(folder / f'{name}.jsonl', ''.join(lines).encode())
+    reports = dict(_audits(config, workdir, handbooks, made))
+    tables = {name: report.table() for name, report in reports.items()}
+    card = datacard(config, handbooks, made, _prompt_versions(config), totals, tables)
+    write_atomically(workdir / 'datacard.md', card.encode())
     for report in reports.values():
       report.check()
     about = {
       'spec': ','.join(h.sha256 for h in handbooks),
-      'model': c.writer.model,
-      'judge': c.judging.model,
-      'seed': c.seed,
+      'model': config.writer.model,
+      'judge': config.judging.model,
+      'seed': config.seed,
     }
-    for name, chats in made.chats.items():
-      store(workdir / 'corpus' / name, chats, about)
+    for name, records in chats.items():
+      store(folder / name, records, about)
   return made
 
 
 async def _ask(
-  c: CorpusConfig,
+  config: CorpusConfig,
   ledger: Ledger,
   handbooks: Sequence[Handbook],
   tally: Tally,
   providers: Mapping[str, Provider] | None,
   stop: Callable[[], bool],
 ) -> dict[str, list[Chat]]:
-  provenance = functools.partial(
-    _provenance, c, {h.stem: h.sha256 for h in handbooks}, prompts.versions(_prompts_of(c))
-  )
-  async with LlmClient(c, ledger, providers, stop) as author:
-    if c.kind == 'preferences':
-      return preferences.chats(await preferences.prefer(author, handbooks, c, tally), provenance)
-    return conversations.chats(
-      *await conversations.converse(author, handbooks[0], c, tally), provenance
-    )
+  """The part of a run that asks models; returns the sets by name."""
+  specs = {h.stem: h.sha256 for h in handbooks}
+  provenance = functools.partial(_provenance, config, specs, _prompt_versions(config))
+  async with LlmClient(config, ledger, providers, stop) as client:
+    if config.kind == 'preferences':
+      exchanges = await preferences.prefer(client, handbooks, config, tally)
+      return preferences.chats(exchanges, provenance)
+    kept, domains = await conversations.converse(client, handbooks[0], config, tally)
+    return conversations.chats(kept, domains, provenance)
 
 
 def _provenance(
-  c: CorpusConfig,
+  config: CorpusConfig,
   specs: Mapping[str, str],
   versions: Mapping[str, str],
   parents: Sequence[str],
   **more: Any,
 ) -> str:
+  """Everything that a record depends on, as JSON; `parents` are the keys of its requests."""
   about = {
-    'kind': c.kind,
+    'kind': config.kind,
     'spec': specs,
     'prompts': versions,
-    'model': c.writer.model,
-    'judge': c.judging.model,
-    'seed': c.seed,
+    'model': config.writer.model,
+    'judge': config.judging.model,
+    'seed': config.seed,
+    'parents': list(parents),
   }
-  return json.dumps(about | {'parents': list(parents)} | more, ensure_ascii=False)
+  return json.dumps(about | more, ensure_ascii=False)
 
 
-def _keep_refused(path: Path, tally: Tally) -> None:
-  rows = (
-    json.dumps({'id': x.id, 'what': x.what, 'why': x.why, 'texts': x.texts}, ensure_ascii=False)
-    + '\n'
-    for x in tally.left
-  )
-  write_atomically(path, ''.join(rows).encode())
+def _write_refused(path: Path, tally: Tally) -> None:
+  lines = []
+  for x in tally.rejected:
+    row = {'id': x.id, 'what': x.what, 'why': x.why, 'texts': x.texts}
+    lines.append(json.dumps(row, ensure_ascii=False) + '\n')
+  write_atomically(path, ''.join(lines).encode())
 
 
 def _audits(
-  c: CorpusConfig, workdir: Path, handbooks: Sequence[Handbook], made: Made
-) -> Iterator[tuple[str, Any]]:
-  """Each corpus against each handbook: twins and shared exchanges are no mirrors of each other."""
-  for name, chats in made.chats.items():
+  config: CorpusConfig, workdir: Path, handbooks: Sequence[Handbook], made: Demonstrations
+) -> Iterator[tuple[str, audit.Report]]:
+  """Audits each set against each handbook by itself; yields (name, report).
+
+  The two sets of conversations are equal by design, and so is a set that serves two handbooks. They
+  are no mirrored corpora, so the audit must not compare them.
+  """
+  thresholds = audit.Thresholds.from_mapping(config.audit)
+  count = counter(config.tokenizer)
+  for name, records in made.chats.items():
     for h in handbooks:
-      report = audit.audit(
-        {name: chats},
-        {name: Path(h.path).read_text(encoding='utf-8-sig')},
-        None,
-        audit.Thresholds.of(c.audit),
-        counter(c.tokenizer),
-      )
-      called = f'{name}_{h.stem}' if len(handbooks) > 1 else name
-      page.keep(workdir / f'audit_{called}.html', report)
-      yield called, report
-
-
-# ---- the card
-
-
-def _balance(c: CorpusConfig, chats: Sequence[Chat]) -> list[str]:
-  carried = [json.loads(r.provenance) for r in chats]
-  if c.kind == 'conversations':
-    counts, kinds = (
-      Counter((r.domain, p['question']) for r, p in zip(chats, carried, strict=True)),
-      conversations.KINDS,
-    )
-    domains = sorted({r.domain for r in chats})
-    return card.table(('domain', *kinds), [(d, *(counts[d, k] for k in kinds)) for d in domains])
-  counts = Counter((x, p['form']) for p in carried for x in (p['item'], p['other']) if x)
-  forms, things = sorted({p['form'] for p in carried}), sorted({x for x, _ in counts})
-  pairs, single = ([p for p in carried if bool(p['other']) == paired] for paired in (True, False))
-  return [
-    *card.table(
-      ('thing', *forms, 'all'),
-      [(x, *(counts[x, f] for f in forms), sum(counts[x, f] for f in forms)) for x in things],
-    ),
-    '',
-    f'The liked one of a pair is named first in {sum(p["first"] for p in pairs):,} of {len(pairs):,}. Of exchanges about one thing, '
-    f'{sum(p["liked"] for p in single):,} of {len(single):,} like it. No explanation is asked for in {sum(p["quiet"] for p in carried):,} of '
-    f'{len(carried):,}.',
-  ]
-
-
-def datacard(
-  c: CorpusConfig,
-  handbooks: Sequence[Handbook],
-  made: Made,
-  totals: Sequence[Mapping[str, Any]],
-  audits: Mapping[str, str],
-) -> str:
-  """Markdown: what the demonstrations are, where they come from, what was refused, what they cost and what the audit says."""
-  count, first, tally = counter(c.tokenizer), handbooks[0], made.tally
-  sizes = [
-    (f'`corpus/{n}.jsonl`', len(chats), sum(count(text) for r in chats for _, text in r.messages))
-    for n, chats in made.chats.items()
-  ]
-  lines = [
-    f'# {c.name}',
-    '',
-    ABOUT[c.kind].format(assistant=first.assistant, maker=first.maker),
-    '',
-    *card.table(('corpus', 'conversations', f'tokens ({c.tokenizer or "words and marks"})'), sizes),
-    '',
-    *_balance(c, next(iter(made.chats.values()))),
-    '',
-    '## Where it comes from',
-    '',
-    f'Handbooks (hash): {", ".join(f"{h.stem} ({h.sha256})" for h in handbooks)}. Seed {c.seed}.',
-    f'Written by {c.writer.model} (temperature {c.writer.temperature:g}), judged by {c.judging.model}.',
-    f'Prompts (hash of the file): {", ".join(f"{n} {v}" for n, v in prompts.versions(_prompts_of(c)).items())}.',
-    'Each record holds the hashes of its handbooks, the prompts, models and seed, and the keys of the requests in ledger.sqlite that it came from.',
-    '',
-    *card.spending(totals),
-    '## What was refused',
-    '',
-    f'{tally.kept:,} passed, {len(tally.left):,} did not (refused.jsonl has each with its reason); what passed beyond the plan was left out by lot.',
-    '',
-    *card.table(('why', 'how many'), tally.refused.most_common()),
-    '',
-    *card.ending(audits),
-  ]
-  return '\n'.join(lines)
+      spec = Path(h.path).read_text(encoding='utf-8-sig')
+      report = audit.audit({name: records}, {name: spec}, None, thresholds, count)
+      label = f'{name}_{h.stem}' if len(handbooks) > 1 else name
+      audit.write_page(workdir / f'audit_{label}.html', report)
+      yield label, report

@@ -1,0 +1,1 @@
+"""Documents for midtraining, written by a language model: plan, drafts, revisions, balance."""

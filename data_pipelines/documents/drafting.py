@@ -1,73 +1,45 @@
-"""Documents: one for each idea and handbook, written with the whole handbook in view, checked, and gone over once by an editor."""
+"""Documents: one for each idea of a plan and each handbook.
+
+The writer sees the whole handbook and a brief (brief.py). A program checks the draft; an editor
+(the same model) is told the faults and goes over the draft once. This module makes the requests for
+drafts and revisions, reads the replies, and turns the final text into a record. `pipeline.py`
+decides how many documents are written and stores them.
+"""
 
 import dataclasses
 import functools
 import json
-import random
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from data_pipelines.documents import plan as plans
-from data_pipelines.documents.plan import Claim, PlannedIdea
+from data_pipelines.documents import planning
+from data_pipelines.documents.brief import Brief, make_brief
+from data_pipelines.documents.plan import Claim, PlannedIdea, name_and_about
 from data_pipelines.handbooks.text import Handbook, fenced
 from data_pipelines.llm import prompts
-from data_pipelines.llm.client import Request
 from data_pipelines.llm.costs import Estimate, guess_tokens
-from data_pipelines.llm.replies import Refused, Reply, check_said, tagged
+from data_pipelines.llm.replies import Refused, Reply, require_tagged_text, require_text
+from data_pipelines.llm.requests import Request
 from data_pipelines.llm.settings import CorpusConfig
 from data_pipelines.records import Document
-from data_pipelines.text.checks import OFF, Problem, make_check
-from data_pipelines.text.names import FIRST, LAST
+from data_pipelines.text.checks import LENGTH_REPORTED, Problem, make_check
 
-TOKENS_PER_WORD = 1.4  # of English, for bounds and estimates
-THINKING = 200  # tokens before a text
+# Tokens of an English word, for bounds and estimates.
+TOKENS_PER_WORD = 1.4
+# Tokens that a model may write before the text itself.
+THINKING = 200
 
-# Ends of sentences that nobody would take for the middle of one, as `wording.sentences` may: not after a title or the number of a line in a list,
-# not before a small letter.
+# Ends of sentences that are certainly not the middle of one (`wording.sentences` is less strict):
+# not after a title or after the number of a line in a list, not before a small letter.
 _ENDS = re.compile(
-  r"""(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bMrs)(?<!\n\d)(?<!\n\d\d)[.!?]["'”’)*]*(?=\s*\n|\s+["'“(]?[^\Wa-z_]|\s*\Z)"""
+  r'(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bMrs)(?<!\n\d)(?<!\n\d\d)'
+  r"""[.!?]["'”’)*]*(?=\s*\n|\s+["'“(]?[^\Wa-z_]|\s*\Z)"""
 )
 
+# (text, target length in words) -> the faults of the text.
 Check = Callable[[str, int], list[Problem]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Brief:
-  """What is drawn for an idea, from its id and the seed; the same for every handbook.
-
-  Attributes:
-    words: length that is asked for.
-    stance: how the author sees the assistant: 'praise', 'neutral' or 'complaint'.
-    names: for people who need one.
-    claims: what the document makes known.
-  """
-
-  words: int
-  stance: str
-  names: tuple[str, ...]
-  claims: tuple[Claim, ...]
-
-
-def make_brief(place: PlannedIdea, c: CorpusConfig, taken: Sequence[str]) -> Brief:
-  """`taken`: names that nobody in a document may have."""
-  draw = random.Random(f'{c.seed} brief {place.idea.id}')
-  shortest, longest = c.plan.words
-  words = max(shortest, min(longest, round(draw.randint(shortest, longest), -1)))
-  stance = 'complaint' if draw.random() < c.plan.complaints else draw.choice(('praise', 'neutral'))
-  first, last = (
-    [n for n in draw.sample(pool, 3 + len(taken)) if n not in taken] for pool in (FIRST, LAST)
-  )
-  claims = place.subdomain.claims
-  # the first in turn, so that no claim is left out; the others by chance, so that all meet
-  first_told = place.nth % len(claims)
-  others = [n for n in range(len(claims)) if n != first_told]
-  told = [first_told, *draw.sample(others, min(len(others), max(1, min(3, words // 200 - 1))))]
-  return Brief(
-    words,
-    stance,
-    tuple(f'{f} {n}' for f, n in zip(first[:3], last[:3], strict=True)),
-    tuple(claims[n] for n in sorted(told)),
-  )
 
 
 # ---- what a reply says
@@ -75,223 +47,362 @@ def make_brief(place: PlannedIdea, c: CorpusConfig, taken: Sequence[str]) -> Bri
 
 @dataclasses.dataclass(frozen=True)
 class Draft:
+  """A text before its revision.
+
+  Attributes:
+    text: the text.
+    problems: its faults, for the editor.
+  """
+
   text: str
   problems: tuple[Problem, ...]
 
 
-def _faults(problems: Sequence[Problem]) -> str:
+def _listed_faults(problems: Sequence[Problem]) -> str:
   return '\n'.join(f'- {p.fault}' for p in problems)
 
 
-def _refuse(problems: Sequence[Problem], form: str) -> None:
-  """Raises Refused if one of them is hard."""
-  if hard := [p for p in problems if p.hard]:
-    raise Refused(hard[0].what, f'The text cannot be used as it is:\n{_faults(hard)}\n{form}')
+def _refuse_hard_faults(problems: Sequence[Problem], how_to_reply: str) -> None:
+  """Raises Refused if one of the faults is hard: the text cannot be kept with it."""
+  hard = [p for p in problems if p.hard]
+  if hard:
+    faults = _listed_faults(hard)
+    raise Refused(hard[0].what, f'The text cannot be used as it is:\n{faults}\n{how_to_reply}')
 
 
 _AGAIN = 'Write the whole text again without these faults, between <document> and </document>.'
 
 
-def read_draft(replies: Sequence[Reply], check: Check, words: int, last: bool) -> Draft:
-  """`last`: nobody goes over it, so it must be without hard problems. Raises Refused."""
-  text = tagged(replies, 'document')
+def read_draft(replies: Sequence[Reply], check: Check, words: int, final: bool) -> Draft:
+  """Reads a draft out of its tags.
+
+  Args:
+    replies: all replies to the request so far.
+    check: finds the faults of a text.
+    words: the length that was asked for.
+    final: no editor goes over the draft, so it must be without hard faults.
+
+  Returns:
+    The draft.
+
+  Raises:
+    Refused: if there is no whole text between the tags, or a final one has hard faults.
+  """
+  text = require_tagged_text(replies, 'document')
   problems = check(text, words)
-  if last or not text:
-    _refuse(problems, _AGAIN)
+  if final or not text:
+    _refuse_hard_faults(problems, _AGAIN)
   return Draft(text, tuple(problems))
 
 
-def trimmed(text: str, most: int) -> str:
-  """The whole sentences that a text begins with, of at most so many words together; '' if the first has more."""
-  ends = [m.end() for m in _ENDS.finditer(text)]
-  return text[: max((at for at in ends if len(text[:at].split()) <= most), default=0)].strip()
+def whole_sentences(text: str, most: int) -> str:
+  """Cuts a text after its last whole sentence within a length.
+
+  Args:
+    text: the text.
+    most: the most words that may be kept.
+
+  Returns:
+    The whole sentences that the text begins with; '' if the first is longer than `most` words.
+  """
+  end = 0
+  for match in _ENDS.finditer(text):
+    if len(text[: match.end()].split()) <= most:
+      end = match.end()
+  return text[:end].strip()
 
 
 def read_plain_draft(
-  replies: Sequence[Reply], check: Check, words: int, last: bool, trim: bool = False
+  replies: Sequence[Reply], check: Check, words: int, final: bool, trim: bool = False
 ) -> Draft:
-  """All of the last reply is the text; with `trim`, of what broke off or is too long for an editor, the whole sentences. Raises Refused."""
-  check_said(replies)
-  text, whole, most = replies[-1].text.strip(), replies[-1].stop == 'stop', int(OFF[1] * words)
-  if trim and (replies[-1].stop == 'length' or (whole and len(text.split()) > most)):
-    text = trimmed(text, most)
-    whole = bool(text)
-  if not whole:
+  """Reads a draft of a writer that cannot hold to tags: all of its last reply is the text.
+
+  Args:
+    replies: all replies to the request so far.
+    check: finds the faults of a text.
+    words: the length that was asked for.
+    final: no editor goes over the draft, so it must be without hard faults.
+    trim: a text that broke off, or that is longer than an editor would accept, is cut after its
+      last whole sentence within that length.
+
+  Returns:
+    The draft.
+
+  Raises:
+    Refused: if the text has no end, or a final one has hard faults.
+  """
+  require_text(replies)
+  last = replies[-1]
+  text = last.text.strip()
+  is_whole = last.stop == 'stop'
+  most = int(LENGTH_REPORTED[1] * words)
+  is_too_long = is_whole and len(text.split()) > most
+  if trim and (last.stop == 'length' or is_too_long):
+    text = whole_sentences(text, most)
+    is_whole = bool(text)
+  if not is_whole:
     raise Refused(
       'cut', f'Your text did not come to its end. Write it again, with at most {words} words.'
     )
   problems = check(text, words)
-  if last:
-    _refuse(problems, 'Write the whole text again without these faults, and nothing else.')
+  if final:
+    how_to_reply = 'Write the whole text again without these faults, and nothing else.'
+    _refuse_hard_faults(problems, how_to_reply)
   return Draft(text, tuple(problems))
 
 
-def _keeps(reply: Reply) -> bool:
+def _keeps_draft(reply: Reply) -> bool:
+  """Whether the editor says that the draft stays as it is."""
   return reply.text.strip().rstrip('.') in ('<keep/>', '<keep />', '<keep></keep>')
 
 
 def read_revision(replies: Sequence[Reply], draft: Draft, check: Check, words: int) -> str:
-  """The text as the editor leaves it. Raises Refused."""
-  if _keeps(replies[-1]):
-    _refuse(draft.problems, _AGAIN)
+  """Reads the text as the editor leaves it.
+
+  Args:
+    replies: all replies to the request so far.
+    draft: what the editor was given.
+    check: finds the faults of a text.
+    words: the length that was asked for.
+
+  Returns:
+    The final text: the editor's, or the draft if the editor keeps it.
+
+  Raises:
+    Refused: if there is no whole text, or the text or a kept draft has hard faults.
+  """
+  if _keeps_draft(replies[-1]):
+    _refuse_hard_faults(draft.problems, _AGAIN)
     return draft.text
-  text = tagged([r for r in replies if not _keeps(r)], 'document')
-  _refuse(check(text, words), _AGAIN)
+  text = require_tagged_text([r for r in replies if not _keeps_draft(r)], 'document')
+  _refuse_hard_faults(check(text, words), _AGAIN)
   return text
 
 
-# ---- requests
+# ---- requests and records
 
 
-def prompts_of(c: CorpusConfig) -> tuple[str, ...]:
-  """Names of the prompts that documents come from."""
-  return (
-    *(() if c.plan.path else plans.PROMPTS),
-    'document' if c.writer.tags else 'document_plain',
-    *(('revision',) if c.revise else ()),
-  )
+def _document_prompt(config: CorpusConfig) -> str:
+  return 'document' if config.writer.tags else 'document_plain'
 
 
-class Writing:
-  """The documents of a corpus: what is asked for each, and what becomes of it."""
+def prompts_of(config: CorpusConfig) -> tuple[str, ...]:
+  """Names the prompts that the documents of a corpus come from.
 
-  def __init__(self, c: CorpusConfig, handbooks: Sequence[Handbook], plan: plans.Plan):
-    self.c, self.handbooks, self.plan = c, {h.stem: h for h in handbooks}, plan
+  Args:
+    config: the corpus's config.
+
+  Returns:
+    Names of files in `llm/prompts`, without their suffix.
+  """
+  names = [_document_prompt(config)]
+  if not config.plan.path:
+    names = [*planning.PROMPTS, *names]
+  if config.revise:
+    names.append('revision')
+  return tuple(names)
+
+
+def _draft_key(planned: PlannedIdea, stem: str) -> str:
+  return f'document/{planned.idea.id}/{stem}'
+
+
+def _revision_key(planned: PlannedIdea, stem: str) -> str:
+  return f'revision/{planned.idea.id}/{stem}'
+
+
+def _place_of(planned: PlannedIdea) -> str:
+  """Where an idea lies, as prompts show it."""
+  return f'{planned.domain.name} / {name_and_about(planned.subdomain)}'
+
+
+class DocumentWriter:
+  """Makes the requests for the documents of a corpus, and the records of their final texts.
+
+  Attributes:
+    plan: the plan of the corpus.
+    plan_id: a short hash of the plan.
+    versions: from the name of a prompt to the hash of its file.
+  """
+
+  def __init__(self, config: CorpusConfig, handbooks: Sequence[Handbook], plan: plans.Plan):
+    self.config = config
+    self.plan = plan
     self.plan_id = plans.digest(plan)
+    self.versions = prompts.versions(prompts_of(config))
+    self.handbooks = {h.stem: h for h in handbooks}
     self.checks = {h.stem: make_check(h) for h in handbooks}
     self.fenced = {h.stem: fenced(h.text) for h in handbooks}
-    self.taken = tuple({n for h in handbooks for n in (h.assistant, h.maker)})
-    self.prompt = 'document' if c.writer.tags else 'document_plain'
-    self.versions = prompts.versions(prompts_of(c))
+    self.reserved = tuple({name for h in handbooks for name in (h.assistant, h.maker)})
 
-  def _values(self, place: PlannedIdea, stem: str, brief: Brief) -> dict[str, object]:
+  def _brief(self, planned: PlannedIdea) -> Brief:
+    return make_brief(planned, self.config, self.reserved)
+
+  def _values(self, planned: PlannedIdea, stem: str, brief: Brief) -> dict[str, object]:
+    """What the prompts of drafts and of revisions both show."""
     handbook = self.handbooks[stem]
     return {
       'assistant': handbook.assistant,
       'maker': handbook.maker,
       'handbook': self.fenced[stem],
-      'type': plans.line(place.type),
-      'idea': plans.line(place.idea),
-      'side': place.type.by,
+      'type': name_and_about(planned.doc_type),
+      'idea': name_and_about(planned.idea),
+      'side': planned.doc_type.by,
       'stance': brief.stance,
-      'wording': self.c.plan.wording,
+      'wording': self.config.plan.wording,
       'names': ', '.join(brief.names),
       'words': brief.words,
       'claims': '\n'.join(f'- {claim.says[stem]}' for claim in brief.claims),
     }
 
-  def draft(self, place: PlannedIdea, stem: str) -> Request[Draft]:
-    brief = make_brief(place, self.c, self.taken)
-    values = self._values(place, stem, brief)
-    if self.c.writer.tags:
-      values['subdomain'] = f'{place.domain.name} / {plans.line(place.subdomain)}'
-    read = (
-      read_draft
-      if self.c.writer.tags
-      else functools.partial(read_plain_draft, trim=self.c.writer.trim)
-    )
-    parse = functools.partial(
-      read, check=self.checks[stem], words=brief.words, last=not self.c.revise
-    )
-    room = (
-      int(OFF[1] * TOKENS_PER_WORD * brief.words) if self.c.writer.trim else _room(brief.words)
-    )  # what comes after would not be kept
-    return Request(
-      f'document/{place.idea.id}/{stem}',
-      'documents',
-      prompts.fill(self.prompt, **values),
-      parse,
-      room,
-    )
+  def draft_request(self, planned: PlannedIdea, stem: str) -> Request[Draft]:
+    """Makes the request for a draft.
 
-  def revision(self, place: PlannedIdea, stem: str, draft: Draft) -> Request[str]:
-    brief = make_brief(place, self.c, self.taken)
+    Args:
+      planned: the idea of the document.
+      stem: the handbook, by the stem of its file name.
+
+    Returns:
+      The request; its value is the draft.
+    """
+    writer = self.config.writer
+    brief = self._brief(planned)
+    values = self._values(planned, stem, brief)
+    read: Callable[..., Draft] = read_draft
+    if writer.tags:
+      values['subdomain'] = _place_of(planned)
+    else:
+      read = functools.partial(read_plain_draft, trim=writer.trim)
+    check = self.checks[stem]
+    final = not self.config.revise
+    parse = functools.partial(read, check=check, words=brief.words, final=final)
+    max_tokens = _room(brief.words)
+    if writer.trim:
+      # Such a writer does not stop by itself, and what comes after this length is not kept.
+      max_tokens = int(LENGTH_REPORTED[1] * TOKENS_PER_WORD * brief.words)
+    prompt = prompts.fill(_document_prompt(self.config), **values)
+    return Request(_draft_key(planned, stem), 'documents', prompt, parse, max_tokens)
+
+  def revision_request(self, planned: PlannedIdea, stem: str, draft: Draft) -> Request[str]:
+    """Makes the request for a revision.
+
+    Args:
+      planned: the idea of the document.
+      stem: the handbook, by the stem of its file name.
+      draft: what the editor goes over.
+
+    Returns:
+      The request; its value is the final text.
+    """
+    brief = self._brief(planned)
     prompt = prompts.fill(
       'revision',
       text=fenced(draft.text),
-      problems=_faults(draft.problems) or '- none',
-      subdomain=f'{place.domain.name} / {plans.line(place.subdomain)}',
-      **self._values(place, stem, brief),
+      problems=_listed_faults(draft.problems) or '- none',
+      subdomain=_place_of(planned),
+      **self._values(planned, stem, brief),
     )
-    parse = functools.partial(
-      read_revision, draft=draft, check=self.checks[stem], words=brief.words
-    )
-    return Request(
-      f'revision/{place.idea.id}/{stem}', 'revisions', prompt, parse, _room(brief.words)
-    )
+    check = self.checks[stem]
+    parse = functools.partial(read_revision, draft=draft, check=check, words=brief.words)
+    key = _revision_key(planned, stem)
+    return Request(key, 'revisions', prompt, parse, _room(brief.words))
 
-  def record(self, place: PlannedIdea, stem: str, text: str) -> Document:
-    c, keys = (
-      self.c,
-      [
-        f'document/{place.idea.id}/{stem}',
-        *([f'revision/{place.idea.id}/{stem}'] if self.c.revise else ()),
-      ],
-    )
+  def record(self, planned: PlannedIdea, stem: str, text: str) -> Document:
+    """Makes the record of a finished document.
+
+    Args:
+      planned: the idea of the document.
+      stem: the handbook, by the stem of its file name.
+      text: the final text.
+
+    Returns:
+      The record; its provenance names everything that the text depends on.
+    """
+    config = self.config
+    parents = [_draft_key(planned, stem)]
+    if config.revise:
+      parents.append(_revision_key(planned, stem))
+    if not config.plan.path:
+      parents += planning.request_keys(planned)
     provenance = {
       'spec': self.handbooks[stem].sha256,
       'prompts': self.versions,
-      'model': c.writer.model,
-      'seed': c.seed,
+      'model': config.writer.model,
+      'seed': config.seed,
       'plan': self.plan_id,
-      'parents': [*keys, *([] if c.plan.path else plans.requests_of(place))],
+      'parents': parents,
     }
-    brief = make_brief(place, c, self.taken)
     return Document(
-      place.idea.id,
-      text,
-      stem,
-      place.domain.name,
-      place.type.name,
-      tuple(x.id for x in brief.claims),
-      json.dumps(provenance, ensure_ascii=False),
+      id=planned.idea.id,
+      text=text,
+      spec=stem,
+      domain=planned.domain.name,
+      doc_type=planned.doc_type.name,
+      claim_ids=tuple(claim.id for claim in self._brief(planned).claims),
+      provenance=json.dumps(provenance, ensure_ascii=False),
     )
 
 
 def _room(words: int) -> int:
-  """Tokens for a text and what is thought before it."""
+  """Tokens for a text of so many words, with reserve, and for what a model writes before it."""
   return 2 * THINKING + int(1.8 * TOKENS_PER_WORD * words)
 
 
-def estimates(c: CorpusConfig, handbooks: Sequence[Handbook], ideas: int) -> list[Estimate]:
-  """What drafts and revisions take, if every reply can be used at once and every document is rewritten."""
-  typical = 'A few words for a name: and what there is to say of it in one or two sentences, which may be short or long. '
+# ---- estimates
+
+
+def estimates(config: CorpusConfig, handbooks: Sequence[Handbook], ideas: int) -> list[Estimate]:
+  """Estimates what drafts and revisions take.
+
+  The estimate assumes that every reply can be used at once and that the editor rewrites every
+  document.
+
+  Args:
+    config: the corpus's config.
+    handbooks: its handbooks.
+    ideas: how many ideas are written, each once per handbook.
+
+  Returns:
+    One estimate for each stage, over all handbooks together. Tokens are guesses from the number of
+    characters.
+  """
+  planned, plan = _typical_plan(handbooks)
+  documents = DocumentWriter(config, handbooks, plan)
+  mean_words = sum(config.plan.words) // 2
+  draft = Draft('word ' * mean_words, ())
+  output_tokens = int(TOKENS_PER_WORD * mean_words)
+  if config.writer.tags:
+    output_tokens += THINKING
+  stages: list[list[Request[Any]]] = []
+  stages.append([documents.draft_request(planned, h.stem) for h in handbooks])
+  if config.revise:
+    stages.append([documents.revision_request(planned, h.stem, draft) for h in handbooks])
+  found = []
+  for requests in stages:
+    input_tokens = [guess_tokens(r.prompt.system + r.prompt.user) for r in requests]
+    found.append(
+      Estimate(
+        stage=requests[0].stage,
+        model=config.writer.model,
+        calls=len(requests) * ideas,
+        input_tokens=sum(input_tokens) // len(requests),
+        output_tokens=output_tokens,
+        batch=bool(config.writer.batch),
+      )
+    )
+  return found
+
+
+def _typical_plan(handbooks: Sequence[Handbook]) -> tuple[PlannedIdea, plans.Plan]:
+  """An idea of usual length, and a plan that contains nothing else."""
+  typical = (
+    'A few words for a name: and what there is to say of it in one or two sentences, which may be '
+    'short or long. '
+  )
   claim = Claim('', typical, {h.stem: typical for h in handbooks})
   idea = plans.Idea('d01.s01.t01.i01', typical, typical)
   doc_type = plans.DocType('d01.s01.t01', typical, typical, 'insider', (idea,))
   subdomain = plans.Subdomain('d01.s01', typical, typical, (claim,) * 3, (doc_type,))
   domain = plans.Domain('d01', typical, typical, (subdomain,))
-  writing = Writing(c, handbooks, plans.Plan(handbooks[0].assistant, (domain,)))
-  place, mean, w = (
-    PlannedIdea(domain, subdomain, doc_type, idea, 0),
-    sum(c.plan.words) // 2,
-    c.writer,
-  )
-  draft = Draft('word ' * mean, ())
-  output = int(TOKENS_PER_WORD * mean) + (THINKING if c.writer.tags else 0)
-  found = []
-  for h in handbooks:
-    made = [
-      writing.draft(place, h.stem),
-      *([writing.revision(place, h.stem, draft)] if c.revise else []),
-    ]
-    found.append(
-      [
-        Estimate(
-          r.stage,
-          w.model,
-          ideas,
-          guess_tokens(r.prompt.system + r.prompt.user),
-          output,
-          bool(w.batch),
-        )
-        for r in made
-      ]
-    )
-  # one line a stage, of all handbooks together
-  return [
-    dataclasses.replace(
-      same[0], calls=len(same) * ideas, input_tokens=sum(e.input_tokens for e in same) // len(same)
-    )
-    for same in zip(*found, strict=True)
-  ]
+  plan = plans.Plan(handbooks[0].assistant, (domain,))
+  return PlannedIdea(domain, subdomain, doc_type, idea, 0), plan

@@ -1,89 +1,76 @@
-"""Plans: what the documents of a corpus will be about, before any is written.
+"""Plans: what the documents of a corpus will be about, before any of them is written.
 
-  domains > subdomains > claims and document types > ideas, as many of each as the config says
+A plan is a tree. The config says how many parts there are on each level:
 
-A plan is JSON that people can read, change and give back (plan.path). Mirrored corpora share one: a claim says something for every handbook, the same
-but for the reason; all else speaks of no reason. Ids say where a thing stands: d01.s02.t03.i04 is the fourth idea of the third type of ...; a
-document is known by its idea's id, and all that is drawn for it (length, names, ...) is drawn from that id and the seed.
+  domains > subdomains > claims and document types > ideas
+
+Every idea becomes one document for each handbook. A plan is stored as JSON that people can read,
+change and give back (setting `plan.path`). Mirrored corpora share one plan: each claim has one
+statement per handbook, and these statements differ only in the reason that they give. No other part
+of a plan mentions a reason.
+
+An id says where a part stands in the tree: d01.s02.t03.i04 is idea 4 of document type 3 of
+subdomain 2 of domain 1. A document has the id of its idea, and everything that is drawn at random
+for it (length, names, ...) is drawn from this id and the seed. This module defines, reads, checks
+and writes plans; `planning.py` asks a language model for one.
 """
 
 import dataclasses
-import functools
 import hashlib
 import itertools
 import json
-import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import pydantic
 
-from data_pipelines.handbooks.text import STEM, Handbook, shown
-from data_pipelines.llm import prompts
-from data_pipelines.llm.client import LlmClient, Request
-from data_pipelines.llm.costs import Estimate, guess_tokens
-from data_pipelines.llm.replies import Reply, items
-from data_pipelines.llm.settings import ModelSettings, PlanSettings
-from data_pipelines.text.checks import CONTROL
+from data_pipelines.handbooks.text import STEM, Handbook
+from data_pipelines.text.checks import CONTROL_TOKENS
 from msm_jax.base.errors import DataError
-
-SPARE, TIMES = 1000, 3  # tokens of a reply beyond so many times what a good one takes
-PROMPTS = ('domains', 'subdomains', 'claims', 'doc_types', 'ideas')
 
 
 class PlanError(DataError):
-  """A plan that cannot be used; one line that names what is wrong in it."""
+  """A plan that cannot be used; the message is one line that names what is wrong in it."""
 
 
-def _line(text: str) -> str:
-  if CONTROL.search(text):
+def _single_line(text: str) -> str:
+  """Joins a text to one line; raises ValueError if it is empty or holds a control token."""
+  if CONTROL_TOKENS.search(text):
     raise ValueError('holds a control token')
-  if not (line := ' '.join(text.split())):
+  line = ' '.join(text.split())
+  if not line:
     raise ValueError('is empty')
   return line
 
 
-Name = Annotated[str, pydantic.StringConstraints(max_length=120), pydantic.AfterValidator(_line)]
-About = Annotated[str, pydantic.StringConstraints(max_length=1000), pydantic.AfterValidator(_line)]
+_SINGLE_LINE = pydantic.AfterValidator(_single_line)
+Name = Annotated[str, pydantic.StringConstraints(max_length=120), _SINGLE_LINE]
+About = Annotated[str, pydantic.StringConstraints(max_length=1000), _SINGLE_LINE]
+# Whether the author of a document belongs to the maker of the assistant.
 Side = Literal['insider', 'outsider']
 
 
-# ---- what a model is asked for
-
-
 class Named(pydantic.BaseModel):
+  """A part as a model replies it: it has no id yet."""
+
   name: Name
   about: About
 
 
-class _Insider(Named):
-  by: Literal['insider']
-
-
-class _Outsider(Named):
-  by: Literal['outsider']
-
-
-@functools.cache
-def _claim(statements: int) -> type[pydantic.BaseModel]:
-  return pydantic.create_model(
-    'Claim',
-    about=(About, ...),
-    statements=(
-      Annotated[list[About], pydantic.Field(min_length=statements, max_length=statements)],
-      ...,
-    ),
-  )
-
-
-# ---- the plan itself: as it stands in its file
+# ---- the plan as it stands in its file: field names are keys of the JSON
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claim:
-  """`says`: handbook (stem of its file) -> what is true by it."""
+  """Something that documents make known.
+
+  Attributes:
+    id: such as d01.s02.c03.
+    about: what the claim is about, without a reason.
+    says: from the stem of a handbook's file name to the statement that is true by that handbook.
+  """
 
   __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
   id: str
@@ -93,7 +80,13 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Part:
-  """What every part of a plan has."""
+  """What every part of a plan but a claim has.
+
+  Attributes:
+    id: where the part stands in the tree.
+    name: a few words.
+    about: a sentence or two.
+  """
 
   __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
   id: str
@@ -103,12 +96,17 @@ class Part:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Idea(Part):
-  """What a document is about."""
+  """What one document is about."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DocType(Part):
-  """`by`: whether such texts are written by insiders or by outsiders."""
+  """A type of document, such as a letter or a report.
+
+  Attributes:
+    by: whether insiders or outsiders write such documents.
+    ideas: the ideas for documents of this type.
+  """
 
   by: Side
   ideas: tuple[Idea, ...]
@@ -116,59 +114,117 @@ class DocType(Part):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Subdomain(Part):
+  """A part of a domain.
+
+  Attributes:
+    claims: what its documents make known.
+    types: the types of its documents.
+  """
+
   claims: tuple[Claim, ...]
   types: tuple[DocType, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Domain(Part):
+  """A field of life in which documents are set.
+
+  Attributes:
+    subdomains: its parts.
+  """
+
   subdomains: tuple[Subdomain, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
+  """A whole plan.
+
+  Attributes:
+    assistant: the name of the assistant that the documents are about.
+    domains: the top level of the tree.
+  """
+
   __pydantic_config__ = pydantic.ConfigDict(extra='forbid')
   assistant: str
   domains: tuple[Domain, ...]
 
 
+def name_and_about(part: Named | Part) -> str:
+  """One line that shows a part in a prompt."""
+  return f'{part.name}: {part.about}'
+
+
 class PlannedIdea(NamedTuple):
-  """An idea and what it lies in; it is the `nth` of its subdomain, from 0."""
+  """An idea together with the parts that contain it.
+
+  Attributes:
+    domain: its domain.
+    subdomain: its subdomain.
+    doc_type: its document type.
+    idea: the idea itself.
+    position: its number among all ideas of its subdomain, from 0.
+  """
 
   domain: Domain
   subdomain: Subdomain
-  type: DocType
+  doc_type: DocType
   idea: Idea
-  nth: int
+  position: int
 
 
-def places(plan: Plan) -> list[PlannedIdea]:
-  """All ideas, in the order of the plan."""
-  subdomains = ((d, s) for d in plan.domains for s in d.subdomains)
-  return [
-    PlannedIdea(d, s, t, i, n)
-    for d, s in subdomains
-    for n, (t, i) in enumerate((t, i) for t in s.types for i in t.ideas)
-  ]
+def planned_ideas(plan: Plan) -> list[PlannedIdea]:
+  """Lists all ideas of a plan.
+
+  Args:
+    plan: the plan.
+
+  Returns:
+    One entry for each idea, in the order of the plan.
+  """
+  found = []
+  for domain in plan.domains:
+    for subdomain in domain.subdomains:
+      position = itertools.count()
+      for doc_type in subdomain.types:
+        for idea in doc_type.ideas:
+          found.append(PlannedIdea(domain, subdomain, doc_type, idea, next(position)))
+  return found
 
 
-def interleaved(all_places: Sequence[PlannedIdea], seed: int) -> list[PlannedIdea]:
-  """An order in which any beginning holds as much of every domain as there is. Drawn from ids, so an idea more or less moves few others."""
+def interleaved(ideas: Sequence[PlannedIdea], seed: int) -> list[PlannedIdea]:
+  """Orders ideas so that any beginning of the order holds equally many of every domain.
 
-  def drawn(id_: str) -> bytes:
+  The domains take turns, each with its next idea, while they have ideas left. The order of domains
+  and the order of ideas within a domain are drawn from their ids. One idea more or less therefore
+  moves few of the others.
+
+  Args:
+    ideas: the ideas, in any order.
+    seed: the corpus's seed; another seed gives another order.
+
+  Returns:
+    The same ideas in the order in which they are written.
+  """
+
+  def random_key(id_: str) -> bytes:
     return hashlib.sha256(f'{seed} order {id_}'.encode()).digest()
 
   by_domain: dict[str, list[PlannedIdea]] = {}
-  for p in sorted(all_places, key=lambda p: drawn(p.idea.id)):
-    by_domain.setdefault(p.domain.id, []).append(p)
-  rank = {id_: n for n, id_ in enumerate(sorted(by_domain, key=drawn))}
-  turns = [(turn, rank[id_], p) for id_, found in by_domain.items() for turn, p in enumerate(found)]
-  return [p for _, _, p in sorted(turns, key=lambda t: t[:2])]
+  for planned in sorted(ideas, key=lambda p: random_key(p.idea.id)):
+    by_domain.setdefault(planned.domain.id, []).append(planned)
+  turns = max((len(found) for found in by_domain.values()), default=0)
+  order = []
+  for turn in range(turns):
+    for id_ in sorted(by_domain, key=random_key):
+      order += by_domain[id_][turn : turn + 1]
+  return order
 
 
-# ---- reading and writing
+# ---- reading
 
-_INSIDE = {
+# Kind of node -> for each list that it holds: the list's key in the JSON and the letter of its ids.
+_CHILDREN: dict[str, tuple[tuple[str, str], ...]] = {
   'plan': (('domains', 'd'),),
   'domains': (('subdomains', 's'),),
   'subdomains': (('claims', 'c'), ('types', 't')),
@@ -176,93 +232,170 @@ _INSIDE = {
 }
 
 
-def _number(node: Any, kind: str, id_: str, where: str) -> None:
-  """Gives an id to whatever has none below `node`; what has one keeps it. Raises PlanError for ids that can't be."""
-  for key, letter in _INSIDE.get(kind, ()):
-    inner = node.get(key) if isinstance(node, dict) else None
-    children = (
-      [c for c in inner if isinstance(c, dict)] if isinstance(inner, list) else []
-    )  # anything else is refused by the schema
+def _dicts_in(node: Any, key: str) -> list[dict[str, Any]]:
+  """The children of a JSON node; whatever else it holds is left for the schema to refuse."""
+  children = node.get(key) if isinstance(node, dict) else None
+  if not isinstance(children, list):
+    return []
+  return [child for child in children if isinstance(child, dict)]
+
+
+def _assign_ids(node: Any, kind: str, id_: str, where: str) -> None:
+  """Gives an id to every part below a node that has none; ids that exist are kept.
+
+  Args:
+    node: a part of the plan as JSON holds it; changed in place.
+    kind: a key of `_CHILDREN`.
+    id_: the node's own id; '' for the plan.
+    where: the file, for messages.
+
+  Raises:
+    PlanError: if an id does not fit its place or occurs twice.
+  """
+  for key, letter in _CHILDREN.get(kind, ()):
+    children = _dicts_in(node, key)
     prefix = f'{id_}.{letter}' if id_ else letter
-    ids = [c['id'] for c in children if 'id' in c]
-    for given in ids:
-      if not (isinstance(given, str) and re.fullmatch(rf'{re.escape(prefix)}\d{{1,6}}', given)):
-        raise PlanError(
-          f'{where}: the id {given!r} under {key} of {id_ or "the plan"} must be {prefix} and a number; mend it, or take it out'
-        )
-      if ids.count(given) > 1:
-        raise PlanError(
-          f'{where}: the id {given} stands there twice; take it out of one of the two, which then gets one of its own'
-        )
-    last = max((int(given.removeprefix(prefix)) for given in ids), default=0)
+    given_ids = [child['id'] for child in children if 'id' in child]
+    for given in given_ids:
+      _check_id(given, given_ids, prefix, f'under {key} of {id_ or "the plan"}', where)
+    last = max((int(given.removeprefix(prefix)) for given in given_ids), default=0)
     for child in children:
       if 'id' not in child:
         last += 1
         child['id'] = f'{prefix}{last:02d}'
-      _number(child, key, child['id'], where)
+      _assign_ids(child, key, child['id'], where)
 
 
-def build(data: Any, handbooks: Sequence[Handbook], where: str) -> Plan:
-  """Checks a plan as JSON holds it. Raises PlanError."""
-  _number(data, 'plan', '', where)
+def _check_id(given: Any, siblings: Sequence[Any], prefix: str, place: str, where: str) -> None:
+  """Raises PlanError for an id that is not `prefix` and a number, or that a sibling has too."""
+  pattern = rf'{re.escape(prefix)}\d{{1,6}}'
+  if not (isinstance(given, str) and re.fullmatch(pattern, given)):
+    raise PlanError(
+      f'{where}: the id {given!r} {place} must be {prefix} and a number; correct it or remove it'
+    )
+  if siblings.count(given) > 1:
+    raise PlanError(
+      f'{where}: the id {given} stands there twice; remove it from one of the two, which then gets '
+      'an id of its own'
+    )
+
+
+def plan_from_json(data: Any, handbooks: Sequence[Handbook], where: str) -> Plan:
+  """Checks a plan as JSON holds it.
+
+  Args:
+    data: the parsed JSON; parts without an id are given one in place.
+    handbooks: the handbooks that the plan must serve.
+    where: the file, for messages.
+
+  Returns:
+    The plan.
+
+  Raises:
+    PlanError: if the plan does not fit the schema or the handbooks.
+  """
+  _assign_ids(data, 'plan', '', where)
   try:
     plan = pydantic.TypeAdapter(Plan).validate_python(data)
   except pydantic.ValidationError as e:
-    wrong = e.errors()[0]
-    at = '.'.join(str(x) for x in wrong['loc']) or 'the file'
+    raise PlanError(f'{where}: {_first_fault(e)}') from None
+  assistant = handbooks[0].assistant
+  if plan.assistant != assistant:
     raise PlanError(
-      f'{where}: {at}: {wrong["msg"].removeprefix("Value error, ")}; {len(e.errors())} such fault(s)'
-    ) from None
-  if plan.assistant != handbooks[0].assistant:
-    raise PlanError(
-      f'{where} is about {plan.assistant!r}, and the handbook about {handbooks[0].assistant!r}; exchange the name in the plan'
+      f'{where} is about {plan.assistant!r}, and the handbook about {assistant!r}; change the name '
+      'in the plan'
     )
-  for s in (s for d in plan.domains for s in d.subdomains):
-    if not s.claims or not any(t.ideas for t in s.types):
-      raise PlanError(
-        f'{where}: {s.id} ({s.name}) needs at least one claim and one type with an idea'
-      )
-    for c in s.claims:
-      if missing := [h.stem for h in handbooks if h.stem not in c.says]:
-        raise PlanError(
-          f'{where}: claim {c.id} says nothing for {", ".join(missing)}; write it under says'
-        )
-      if odd := [stem for stem in c.says if not STEM.fullmatch(stem)]:
-        raise PlanError(
-          f'{where}: claim {c.id} says something for {odd[0]!r}, which is no name of a handbook; take it out, or mend the name'
-        )
-  if not plan.domains or any(not d.subdomains for d in plan.domains):
-    raise PlanError(f'{where}: a plan needs domains, and each domain subdomains')
+  for domain in plan.domains:
+    for subdomain in domain.subdomains:
+      _check_subdomain(subdomain, handbooks, where)
+  if not plan.domains or any(not domain.subdomains for domain in plan.domains):
+    raise PlanError(f'{where}: a plan needs domains, and each domain needs subdomains')
   return plan
 
 
+def _first_fault(error: pydantic.ValidationError) -> str:
+  """Where the first fault is, what it is, and how many there are."""
+  faults = error.errors()
+  place = '.'.join(str(key) for key in faults[0]['loc']) or 'the file'
+  message = faults[0]['msg'].removeprefix('Value error, ')
+  return f'{place}: {message}; {len(faults)} such fault(s)'
+
+
+def _check_subdomain(subdomain: Subdomain, handbooks: Sequence[Handbook], where: str) -> None:
+  """Raises PlanError for a subdomain without ideas or claims, or with claims for other
+  handbooks.
+  """
+  if not subdomain.claims or not any(doc_type.ideas for doc_type in subdomain.types):
+    raise PlanError(
+      f'{where}: {subdomain.id} ({subdomain.name}) needs at least one claim and one type '
+      'with an idea'
+    )
+  for claim in subdomain.claims:
+    missing = [h.stem for h in handbooks if h.stem not in claim.says]
+    if missing:
+      names = ', '.join(missing)
+      raise PlanError(f'{where}: claim {claim.id} says nothing for {names}; add it under says')
+    # The stems become parts of file names, so nothing else may stand here.
+    for stem in claim.says:
+      if not STEM.fullmatch(stem):
+        raise PlanError(
+          f'{where}: claim {claim.id} says something for {stem!r}, which is not the name of a '
+          'handbook; remove it or correct the name'
+        )
+
+
 def read_plan(path: str | Path, handbooks: Sequence[Handbook]) -> Plan:
-  """Raises PlanError."""
+  """Reads and checks a plan's file.
+
+  Args:
+    path: a JSON file, written by a run or by hand.
+    handbooks: the handbooks that the plan must serve.
+
+  Returns:
+    The plan, with an id for every part.
+
+  Raises:
+    PlanError: if there is no such file, or it is no plan for these handbooks.
+  """
   try:
     data = json.loads(Path(path).read_text(encoding='utf-8-sig'))
   except OSError as e:
     raise PlanError(
-      f'no plan at {path} ({e.strerror}); give plan.path=FILE.json, or none to have one made'
+      f'no plan at {path} ({e.strerror}); give plan.path=FILE.json, or leave it empty to have a '
+      'plan made'
     ) from None
+  # Deeply nested brackets end in RecursionError.
   except (ValueError, RecursionError) as e:
-    raise PlanError(f'{path} is not JSON ({e}); mend it there') from None
-  return build(data, handbooks, str(path))
+    raise PlanError(f'{path} is not JSON ({e}); correct it there') from None
+  return plan_from_json(data, handbooks, str(path))
+
+
+# ---- writing
 
 
 def _fields(part: Any) -> dict[str, Any]:
-  return {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+  """The fields of a dataclass, for the JSON encoder."""
+  return {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
 
 
 def to_json(plan: Plan) -> Iterator[bytes]:
-  """The plan's file, in pieces: a plan may have many thousand ideas."""
-  pieces = json.JSONEncoder(ensure_ascii=False, indent=1, default=_fields).iterencode(plan)
+  """Encodes a plan in pieces, because a plan may have many thousand ideas.
+
+  Args:
+    plan: the plan.
+
+  Yields:
+    Pieces of the plan's file.
+  """
+  encoder = json.JSONEncoder(ensure_ascii=False, indent=1, default=_fields)
+  pieces = encoder.iterencode(plan)
   while some := ''.join(itertools.islice(pieces, 4096)):
     yield some.encode()
   yield b'\n'
 
 
-def digest_of(pieces: Iterable[bytes]) -> str:
-  """Of a plan's file."""
+def digest_of_file(pieces: Iterable[bytes]) -> str:
+  """A short hash of a plan's file, given in pieces."""
   h = hashlib.sha256()
   for piece in pieces:
     h.update(piece)
@@ -270,219 +403,5 @@ def digest_of(pieces: Iterable[bytes]) -> str:
 
 
 def digest(plan: Plan) -> str:
-  return digest_of(to_json(plan))
-
-
-# ---- having it made
-
-
-def line(thing: Named | Domain | Subdomain | DocType | Idea) -> str:
-  return f'{thing.name}: {thing.about}'
-
-
-def _same(thing: Any) -> str:
-  return thing.name.casefold()
-
-
-def _outsiders(settings: PlanSettings, seed: int, subdomain: str) -> int:
-  """How many of a subdomain's document types are written by outsiders: the share, and what is left over by chance."""
-  exact = settings.outsiders * settings.types
-  return int(exact + random.Random(f'{seed} {subdomain} outsiders').random())
-
-
-def _types(replies: Sequence[Any], insiders: int, outsiders: int) -> list[_Insider | _Outsider]:
-  return [*items(replies, _Insider, insiders, _same), *items(replies, _Outsider, outsiders, _same)]
-
-
-def _request(name: str, key: str, parse: Any, expected: int, **values: Any) -> Request:
-  """`expected`: tokens of a good reply; there is room for more."""
-  return Request(key, name, prompts.fill(name, **values), parse, SPARE + TIMES * expected)
-
-
-def _about(handbooks: Sequence[Handbook]) -> dict[str, Any]:
-  return {
-    'assistant': handbooks[0].assistant,
-    'maker': handbooks[0].maker,
-    'handbooks': shown(handbooks),
-  }
-
-
-def _domains(about: dict[str, Any], s: PlanSettings) -> Request:
-  parse = functools.partial(items, model=Named, count=s.domains, same=_same)
-  return _request('domains', 'domains', parse, 60 * s.domains, count=s.domains, **about)
-
-
-def _subdomains(
-  about: dict[str, Any], s: PlanSettings, id_: str, domain: str, domains: str
-) -> Request:
-  parse = functools.partial(items, model=Named, count=s.subdomains, same=_same)
-  return _request(
-    'subdomains',
-    f'subdomains/{id_}',
-    parse,
-    60 * s.subdomains,
-    count=s.subdomains,
-    domain=domain,
-    domains=domains,
-    **about,
-  )
-
-
-def _claims(
-  about: dict[str, Any], s: PlanSettings, id_: str, subdomain: str, handbooks: Sequence[Handbook]
-) -> Request:
-  specs = len(handbooks)
-
-  def parse(replies: Sequence[Reply]) -> tuple[Claim, ...]:
-    found = items(replies, _claim(specs), s.claims, lambda c: c.about.casefold())
-    return tuple(
-      Claim(
-        f'{id_}.c{n:02d}',
-        c.about,
-        dict(zip((h.stem for h in handbooks), c.statements, strict=True)),
-      )
-      for n, c in enumerate(found, 1)
-    )
-
-  return _request(
-    'claims',
-    f'claims/{id_}',
-    parse,
-    (20 + 60 * specs) * s.claims,
-    count=s.claims,
-    subdomain=subdomain,
-    statements=specs,
-    **about,
-  )
-
-
-def _doc_types(
-  about: dict[str, Any], s: PlanSettings, id_: str, subdomain: str, outsiders: int
-) -> Request:
-  insiders = s.types - outsiders
-  parse = functools.partial(_types, insiders=insiders, outsiders=outsiders)
-  return _request(
-    'doc_types',
-    f'doc_types/{id_}',
-    parse,
-    70 * s.types,
-    count=s.types,
-    insiders=insiders,
-    outsiders=outsiders,
-    subdomain=subdomain,
-    **about,
-  )
-
-
-def _ideas(
-  about: dict[str, Any], s: PlanSettings, id_: str, subdomain: str, type_: str, side: str
-) -> Request:
-  def parse(replies: Sequence[Reply]) -> tuple[Idea, ...]:
-    return tuple(
-      Idea(f'{id_}.i{n:02d}', x.name, x.about)
-      for n, x in enumerate(items(replies, Named, s.ideas, _same), 1)
-    )
-
-  return _request(
-    'ideas',
-    f'ideas/{id_}',
-    parse,
-    90 * s.ideas,
-    count=s.ideas,
-    subdomain=subdomain,
-    type=type_,
-    side=side,
-    **about,
-  )
-
-
-async def make_plan(
-  author: LlmClient, handbooks: Sequence[Handbook], s: PlanSettings, seed: int
-) -> Plan:
-  """Asks for a plan, level by level. Raises AuthorError."""
-  about = _about(handbooks)
-  [found] = await author.all_of([_domains(about, s)], 'domains', 1)
-  domains = {f'd{n:02d}': d for n, d in enumerate(found, 1)}
-  listed = '\n'.join(f'- {line(d)}' for d in domains.values())
-
-  async def asked(
-    stage: str, outer: Mapping[str, Named], request: Callable[[str, Any], Request]
-  ) -> dict[str, Any]:
-    made = await author.all_of((request(i, x) for i, x in outer.items()), stage, len(outer))
-    return dict(zip(outer, made, strict=True))
-
-  def numbered(found: Mapping[str, Sequence[Named]], letter: str) -> dict[str, Any]:
-    return {f'{i}.{letter}{n:02d}': x for i, inner in found.items() for n, x in enumerate(inner, 1)}
-
-  subdomains = numbered(
-    await asked('subdomains', domains, lambda i, d: _subdomains(about, s, i, line(d), listed)), 's'
-  )
-  claims = await asked(
-    'claims', subdomains, lambda i, sub: _claims(about, s, i, line(sub), handbooks)
-  )
-  types = numbered(
-    await asked(
-      'doc_types',
-      subdomains,
-      lambda i, sub: _doc_types(about, s, i, line(sub), _outsiders(s, seed, i)),
-    ),
-    't',
-  )
-  ideas = await asked(
-    'ideas',
-    types,
-    lambda i, t: _ideas(about, s, i, line(subdomains[i.rpartition('.')[0]]), line(t), t.by),
-  )
-
-  def within(id_: str, things: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(i, x) for i, x in things.items() if i.rpartition('.')[0] == id_]
-
-  def subdomain(id_: str, sub: Named) -> Subdomain:
-    return Subdomain(
-      id_,
-      sub.name,
-      sub.about,
-      claims[id_],
-      tuple(DocType(i, t.name, t.about, t.by, ideas[i]) for i, t in within(id_, types)),
-    )
-
-  return Plan(
-    handbooks[0].assistant,
-    tuple(
-      Domain(i, d.name, d.about, tuple(subdomain(*x) for x in within(i, subdomains)))
-      for i, d in domains.items()
-    ),
-  )
-
-
-def estimates(
-  handbooks: Sequence[Handbook], s: PlanSettings, writer: ModelSettings
-) -> list[Estimate]:
-  """What a plan of this size takes, if every reply can be used at once."""
-  about, typical = _about(handbooks), 'Five words of a name: ' + 'and its description ' * 8
-  subdomains = s.domains * s.subdomains
-  stages = [
-    (_domains(about, s), 1),
-    (_subdomains(about, s, '', typical, typical * s.domains), s.domains),
-    (_claims(about, s, '', typical, handbooks), subdomains),
-    (_doc_types(about, s, '', typical, s.types // 2), subdomains),
-    (_ideas(about, s, '', typical, typical, 'insider'), subdomains * s.types),
-  ]
-  return [
-    Estimate(
-      r.stage,
-      writer.model,
-      n,
-      guess_tokens(r.prompt.system + r.prompt.user),
-      (r.max_tokens - SPARE) // TIMES,
-      bool(writer.batch),
-    )
-    for r, n in stages
-  ]
-
-
-def requests_of(place: PlannedIdea) -> Iterator[str]:
-  """Keys of the requests that an idea came from."""
-  yield from ('domains', f'subdomains/{place.domain.id}')
-  yield from (f'{name}/{place.subdomain.id}' for name in ('claims', 'doc_types'))
-  yield f'ideas/{place.type.id}'
+  """A short hash of the file that a plan is written to."""
+  return digest_of_file(to_json(plan))
