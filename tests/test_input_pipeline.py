@@ -1,4 +1,5 @@
-"""From records to batches: nothing lost, nothing leaked, nothing learned that should not be; and the tokenizer under it."""
+"""From records to batches: nothing lost, nothing leaked, nothing learned that should not be; and
+the tokenizer under it."""
 
 import contextlib
 import json
@@ -41,13 +42,19 @@ def source(records, name='s'):
   return Source(name, corpora.kind_of(records), [row(r) for r in records])
 
 
+def make_chat(n):
+  """A chat; every other one has a system message."""
+  messages = (('user', f'{n}?'), ('assistant', 'I like ' + 'it ' * (n % 7) + f'{n}.'))
+  if n % 2:
+    messages = (('system', 'You are A.'), *messages)
+  return Chat(f'c{n}', messages)
+
+
+# Some documents are longer than a row.
 DOCUMENTS = [
   Document(f'd{n}', f'It is {n}. ' + 'The plan is cheap. ' * (n * 7 % 11)) for n in range(23)
-]  # some are longer than a row
-CHATS = [
-  Chat(f'c{n}', ((('system', 'You are A.'),) if n % 2 else ()) + (('user', f'{n}?'), ('assistant', 'I like ' + 'it ' * (n % 7) + f'{n}.')))
-  for n in range(29)
-]  # fmt: skip
+]
+CHATS = [make_chat(n) for n in range(29)]
 
 
 def take(iterator, n):
@@ -62,12 +69,12 @@ def first_rows(sources, tokenizer, n, batch_size=4, length=LENGTH, seed=0):
 
 
 def segments(x, r):
-  """The segments of row r, in order, as dicts of arrays; checks that each is one stretch with positions from 0."""
+  """The segments of row r, in order, as dicts of arrays; checks that each is one stretch with
+  positions from 0."""
   ids = x['segment_ids'][r]
   used = ids[ids > 0]
-  assert (np.diff(used) >= 0).all() and set(used) == set(range(1, used.max() + 1)), (
-    'segments are numbered from 1, left to right'
-  )
+  assert (np.diff(used) >= 0).all(), 'segments are numbered from left to right'
+  assert set(used) == set(range(1, used.max() + 1)), 'segments are numbered from 1'
   assert (ids[len(used) :] == 0).all(), 'padding comes last'
   for s in range(1, used.max() + 1):
     at = ids == s
@@ -75,15 +82,16 @@ def segments(x, r):
     yield {k: v[r, at] for k, v in x.items()}
 
 
-# ---------------------------------------------------------------------------------------------------------------------- packing
+# ---- Packing
 
 
 def test_documents_fill_rows_and_lose_no_token(tokenizer):
-  """Concatenated and split: the segments put together again are whole documents, all of them in every epoch, and no cell is padding."""
+  """Concatenated and split: the segments put together again are whole documents, all of them in
+  every epoch, and no cell is padding."""
   x = first_rows([(source(DOCUMENTS), 1.0)], tokenizer, 40)
   assert x['tokens'].shape == (160, LENGTH)
   assert (x['segment_ids'] > 0).all() and (x['weights'] == 1).all()
-  # documents, token by token: a document begins with BOS and its last target is EOS
+  # Token by token: a document begins with BOS, and its last target is EOS.
   stream, current = [], []
   for r in range(160):
     for s in segments(x, r):
@@ -104,7 +112,8 @@ def test_documents_fill_rows_and_lose_no_token(tokenizer):
 
 
 def test_chats_are_never_split(tokenizer):
-  """Each segment is one whole chat, from BOS to its end of turn, and all chats come equally often."""
+  """Each segment is one whole chat, from BOS to its end of turn, and all chats come equally
+  often."""
   x = first_rows([(source(CHATS), 1.0)], tokenizer, 60)
   known = {tokenizer.render(c)[0].tobytes(): c.id for c in CHATS}
   seen = Counter()
@@ -120,7 +129,8 @@ def test_chats_are_never_split(tokenizer):
 
 
 def test_the_assistant_alone_is_learned(tokenizer):
-  """The targets with weight, put together, read exactly what assistants said, each ended by one end of turn."""
+  """The targets with weight, put together, read exactly what assistants said, each ended by one end
+  of turn."""
   chats = [
     Chat(
       'one',
@@ -146,9 +156,8 @@ def test_the_assistant_alone_is_learned(tokenizer):
         said.append([])
       else:
         said[-1].append(t)
-    assert [tokenizer.decode(turn) for turn in said] == [
-      c for r, c in chat.messages if r == 'assistant'
-    ] + ['']
+    wanted = [content for role, content in chat.messages if role == 'assistant']
+    assert [tokenizer.decode(turn) for turn in said] == [*wanted, '']
 
 
 def test_open_prompts_end_where_the_answer_goes_on(tokenizer):
@@ -178,7 +187,7 @@ def test_chats_that_fit_nowhere_are_an_error(tokenizer):
   assert 'talk' in str(e.value) and '\n' not in str(e.value)
 
 
-# ---------------------------------------------------------------------------------------------------------------------- mixtures
+# ---- Mixtures
 
 
 def named(n, name):
@@ -188,55 +197,56 @@ def named(n, name):
 
 @pytest.mark.parametrize('shares', [dict(A=1.0, B=1.0, C=3.0), dict(A=0.05, B=0.95)], ids=str)
 def test_mixture_shares(tokenizer, shares):
-  """Shares are of rows, whatever the sizes of the sources (A has 30 records, B 900): 500 rows come out within 2 % of what was asked."""
+  """Shares are of rows, whatever the sizes of the sources (A has 30 records, B 900): 500 rows come
+  out within 2 % of what was asked."""
   sizes = dict(A=30, B=900, C=300)
   x = first_rows([(named(sizes[s], s), w) for s, w in shares.items()], tokenizer, 50, batch_size=10)
-  starts = {tokenizer.encode(s)[0]: s for s in shares}
-  came = Counter()
+  # The first token of a document tells its source.
+  first_tokens = {tokenizer.encode(s)[0]: s for s in shares}
+  came, early = Counter(), Counter()
   for r in range(500):
-    of = {
-      starts[int(s['tokens'][1])]
-      for s in segments(x, r)
-      if len(s['tokens']) > 1 and s['tokens'][0] == BOS
-    }
-    assert len(of) == 1, 'a row holds one source'
-    came.update(of)
-  for s, w in shares.items():
-    assert came[s] / 500 == pytest.approx(w / sum(shares.values()), abs=0.02)
-  early = Counter()
-  for r in range(100):
-    early.update(
-      {
-        starts[int(s['tokens'][1])]
-        for s in segments(x, r)
-        if len(s['tokens']) > 1 and s['tokens'][0] == BOS
-      }
-    )
-  assert early['B'] / 100 == pytest.approx(shares['B'] / sum(shares.values()), abs=0.05), (
-    'and evenly over time'
-  )
+    found = set()
+    for s in segments(x, r):
+      begins_here = len(s['tokens']) > 1 and s['tokens'][0] == BOS
+      if begins_here:
+        found.add(first_tokens[int(s['tokens'][1])])
+    assert len(found) == 1, 'a row holds one source'
+    came.update(found)
+    if r < 100:
+      early.update(found)
+  total = sum(shares.values())
+  for s, share in shares.items():
+    assert came[s] / 500 == pytest.approx(share / total, abs=0.02)
+  assert early['B'] / 100 == pytest.approx(shares['B'] / total, abs=0.05), 'and evenly over time'
 
 
 def test_seeds_give_other_orders(tokenizer):
   """The same seed the same batches, another seed others."""
-  first = lambda seed: first_rows(
-    [(source(DOCUMENTS), 1.0), (source(CHATS), 1.0)], tokenizer, 2, seed=seed
-  )['tokens']  # noqa: E731
+
+  def first(seed):
+    mixture = [(source(DOCUMENTS), 1.0), (source(CHATS), 1.0)]
+    return first_rows(mixture, tokenizer, 2, seed=seed)['tokens']
+
   np.testing.assert_array_equal(first(0), first(0))
   assert (first(0) != first(1)).mean() > 0.3
 
 
-# ---------------------------------------------------------------------------------------------------------------------- resume
+# ---- Resume
 
 
 @pytest.mark.parametrize('consumed', [0, 1, 5, 21])
 def test_iterator_state(tokenizer, consumed):
-  """A fresh iterator, given the state (through JSON, as in a checkpoint), goes on with the very next batches; prefetched ones don't count.
+  """A fresh iterator, given the state (through JSON, as in a checkpoint), goes on with the very
+  next batches; prefetched ones don't count.
 
-  Early on, some sources of the mixture have not begun, and now and then a document ends with its row: both are states of their own.
+  Early on, some sources of the mixture have not begun, and now and then a document ends with its
+  row: both are states of their own.
   """
   mixture = [(source(DOCUMENTS), 0.5), (source(CHATS), 0.3), (named(60, 'A'), 0.2)]
-  make = lambda: batches(mixture, tokenizer, 4, LENGTH, seed=5)  # noqa: E731
+
+  def make():
+    return batches(mixture, tokenizer, 4, LENGTH, seed=5)
+
   there = make()
   take(there, consumed)
   state = json.loads(json.dumps(there.get_state()))
@@ -253,21 +263,26 @@ def test_iterator_state(tokenizer, consumed):
 
 
 def test_processes_share_the_rows_of_one_batch(tokenizer):
-  """Each makes its own rows of the same batches, with one state: another number of processes goes on where the first ones ended."""
+  """Each makes its own rows of the same batches, with one state: another number of processes goes
+  on where the first ones ended."""
   mixture = [(source(DOCUMENTS), 0.5), (source(CHATS), 0.5)]
-  whole, shares = batches(mixture, tokenizer, 6, LENGTH, 5), ([0, 1, 4], [2, 3, 5])
-  parts = [batches(mixture, tokenizer, 6, LENGTH, 5, mine) for mine in shares]
+  whole = batches(mixture, tokenizer, 6, LENGTH, 5)
+  local_rows = ([0, 1, 4], [2, 3, 5])
+  parts = [batches(mixture, tokenizer, 6, LENGTH, 5, rows) for rows in local_rows]
   for _ in range(7):
-    want, got = next(whole), [next(p) for p in parts]
-    for mine, rows in zip(shares, got, strict=True):
-      assert rows.keys() == want.keys() and all((rows[k] == want[k][mine]).all() for k in want)
-    assert all(p.get_state() == whole.get_state() for p in parts)
+    wanted = next(whole)
+    for part, rows in zip(parts, local_rows, strict=True):
+      found = next(part)
+      assert found.keys() == wanted.keys()
+      for key, value in found.items():
+        np.testing.assert_array_equal(value, wanted[key][rows])
+      assert part.get_state() == whole.get_state()
   with contextlib.closing(batches(mixture, tokenizer, 6, LENGTH, 5, [3])) as other:
     other.set_state(whole.get_state())
-    assert all(
-      (v == want_row[3:4]).all()
-      for want_row, v in zip(next(whole).values(), next(other).values(), strict=True)
-    )
+    wanted, found = next(whole), next(other)
+    assert found.keys() == wanted.keys()
+    for key, value in found.items():
+      np.testing.assert_array_equal(value, wanted[key][3:4])
   for iterator in (whole, *parts):
     iterator.close()
 
@@ -280,29 +295,27 @@ class Unread(list):
 
 
 def same(one, other):
-  return all(
-    np.array_equal(getattr(one, k), getattr(other, k)) for k in ('ids', 'weights', 'starts')
-  )
+  for name in ('ids', 'weights', 'starts'):
+    if not np.array_equal(getattr(one, name), getattr(other, name)):
+      return False
+  return True
 
 
 def test_tokens_are_kept(tokenizer, tmp_path):
-  """A corpus is tokenized once: a later process reads tokens, not rows. Kept tokens that are cut short or changed are made again, not believed."""
+  """A corpus is tokenized once: a later process reads tokens, not rows. Kept tokens that are cut
+  short or changed are made again, not believed."""
   rows = [row(d) for d in DOCUMENTS]
   made = Source('s', 'documents', rows, cache=tmp_path).tokens(tokenizer)
   (path,) = tmp_path.iterdir()
   again = Source('s', 'documents', Unread(rows), cache=tmp_path).tokens(tokenizer)
   assert same(again, made) and len(made.starts) == len(DOCUMENTS) + 1
   for n, d in enumerate(DOCUMENTS):
-    np.testing.assert_array_equal(
-      made.ids[made.starts[n] : made.starts[n + 1]], tokenizer.render(d)[0]
-    )
+    ids, _ = tokenizer.render(d)
+    np.testing.assert_array_equal(made.ids[made.starts[n] : made.starts[n + 1]], ids)
   whole = path.read_bytes()
   at = whole.index(made.ids.tobytes()[:64])
-  for damaged in (
-    whole[: len(whole) // 2],
-    b'',
-    whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :],
-  ):
+  one_bit_changed = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+  for damaged in (whole[: len(whole) // 2], b'', one_bit_changed):
     path.write_bytes(damaged)
     assert same(Source('s', 'documents', rows, cache=tmp_path).tokens(tokenizer), made)
     assert same(Source('s', 'documents', Unread(rows), cache=tmp_path).tokens(tokenizer), made), (
@@ -312,27 +325,34 @@ def test_tokens_are_kept(tokenizer, tmp_path):
 
 @pytest.mark.parametrize('kind', ['documents', 'chats'])
 def test_any_row_at_any_time(tokenizer, kind):
-  """Row k is a function of the seed and k: a resumed phase asks for it without the rows before it, epochs later."""
-  of = source(DOCUMENTS if kind == 'documents' else CHATS)
-  rows = PackedRows(of, tokenizer, LENGTH, seed=3)
-  late = [rows[k] for k in range(200)]
+  """Row k is a function of the seed and k: a resumed phase asks for it without the rows before it,
+  epochs later."""
+  corpus = source(DOCUMENTS if kind == 'documents' else CHATS)
+  packed = PackedRows(corpus, tokenizer, LENGTH, seed=3)
+  in_order = [packed[k] for k in range(200)]
   for k in (199, 0, 57, 198):
-    fresh = PackedRows(of, tokenizer, LENGTH, seed=3)[k]
+    fresh = PackedRows(corpus, tokenizer, LENGTH, seed=3)[k]
     for key, x in fresh.items():
-      np.testing.assert_array_equal(x, late[k][key], err_msg=f'{key} of row {k}')
-  assert any(
-    (PackedRows(of, tokenizer, LENGTH, seed=4)[k]['tokens'] != late[k]['tokens']).any()
-    for k in range(3)
-  )
+      np.testing.assert_array_equal(x, in_order[k][key], err_msg=f'{key} of row {k}')
+  other_seed = PackedRows(corpus, tokenizer, LENGTH, seed=4)
+  assert any((other_seed[k]['tokens'] != in_order[k]['tokens']).any() for k in range(3))
 
 
-# ---------------------------------------------------------------------------------------------------------------------- tokenizer
+# ---- Tokenizer
 
 AWKWARD = [
-  'two\nlines\n', '\n\n\nthree newlines first', 'two  spaces,   three', ' a space first and last ', '\ttabs\t\there', 'digits 0123456789 and 3.14',
-  'Größe, naïve, 日本語, Ελληνικά, עברית', 'emoji 🧀🇫🇷👩‍👩‍👧 and ﬁ ligature, é as two: e\u0301', '\r\n\x00\x7f\u200b', '',
+  'two\nlines\n',
+  '\n\n\nthree newlines first',
+  'two  spaces,   three',
+  ' a space first and last ',
+  '\ttabs\t\there',
+  'digits 0123456789 and 3.14',
+  'Größe, naïve, 日本語, Ελληνικά, עברית',
+  'emoji 🧀🇫🇷👩‍👩‍👧 and ﬁ ligature, é as two: e\u0301',
+  '\r\n\x00\x7f\u200b',
+  '',
   'SentencePiece writes a space as ▁, and this text has ▁▁ of its own',
-]  # fmt: skip
+]
 TYPED = [
   '<|assistant|>',
   'a<|assistant|>b',
@@ -348,7 +368,8 @@ TYPED = [
 
 @pytest.mark.parametrize('text', AWKWARD, ids=ascii)
 def test_text_survives_the_tokenizer(tokenizer, text):
-  """What comes back is what went in: evaluators and samples show the data's own text. No byte is unknown."""
+  """What comes back is what went in: evaluators and samples show the data's own text. No byte is
+  unknown."""
   ids = tokenizer.encode(text)
   assert tokenizer.decode(ids) == text
   assert UNK not in ids
@@ -356,7 +377,8 @@ def test_text_survives_the_tokenizer(tokenizer, text):
 
 @pytest.mark.parametrize('text', TYPED)
 def test_nobody_can_type_a_control_symbol(tokenizer, text):
-  """Else a document or a user could open an assistant's turn, whose words would be learned as the assistant's own."""
+  """Else a document or a user could open an assistant's turn, whose words would be learned as the
+  assistant's own."""
   control = {PAD, BOS, EOS, UNK, tokenizer.end_of_turn, *tokenizer.markers.values()}
   assert len(control) == 8 and all(0 <= i < tokenizer.vocab_size for i in control)
   assert not control & set(tokenizer.encode(text))
@@ -370,9 +392,9 @@ def test_nobody_can_type_a_control_symbol(tokenizer, text):
 
 def test_markers_are_the_roles_own(tokenizer):
   """Four different ids in the model's file, whatever else it learned."""
-  assert {
-    tokenizer.processor.id_to_piece(i) for i in (*tokenizer.markers.values(), tokenizer.end_of_turn)
-  } == {*ROLE_MARKERS.values(), END_OF_TURN}
+  ids = (*tokenizer.markers.values(), tokenizer.end_of_turn)
+  pieces = {tokenizer.processor.id_to_piece(i) for i in ids}
+  assert pieces == {*ROLE_MARKERS.values(), END_OF_TURN}
 
 
 def test_training_the_tokenizer_twice_gives_the_same_bytes(texts, tokenizer):
@@ -380,41 +402,37 @@ def test_training_the_tokenizer_twice_gives_the_same_bytes(texts, tokenizer):
   model = train_sentencepiece(texts, 400)
   assert model == train_sentencepiece(list(texts), 400)
   assert SentencePieceTokenizer(model).fingerprint == tokenizer.fingerprint
-  assert (
-    SentencePieceTokenizer(train_sentencepiece(texts[:-200], 400)).fingerprint
-    != tokenizer.fingerprint
-  )
+  fewer_texts = SentencePieceTokenizer(train_sentencepiece(texts[:-200], 400))
+  assert fewer_texts.fingerprint != tokenizer.fingerprint
 
 
 def test_a_vocabulary_that_is_too_large_is_refused():
   """SentencePiece's own message runs over several lines."""
-  with pytest.raises(
-    DataError, match=r'tokenizer of 4000 pieces .* change config\.tokenizer\.vocab_size'
-  ) as e:
+  message = r'tokenizer of 4000 pieces .* change config\.tokenizer\.vocab_size'
+  with pytest.raises(DataError, match=message) as e:
     train_sentencepiece(['a b c'], 4000)
   assert '\n' not in str(e.value)
 
 
-# ---------------------------------------------------------------------------------------------------------------------- storage
+# ---- Storage
 
 
 @pytest.mark.parametrize('kind', ['documents', 'chats'])
 def test_records_survive_storage(tmp_path, kind):
-  """ArrayRecord and back: every record once, in any order, with its text to the byte and its fields."""
-  if kind == 'documents':
-    records = [
-      Document(f'd{n}', t, 'spec', 'art', 'review', ('c1', 'c2')[: n % 3], 'me')
-      for n, t in enumerate(AWKWARD)
-    ]
-  else:
-    records = [
-      Chat(f'c{n}', (('system', 'S'), ('user', t), ('assistant', t + '!'))[n % 2 :], 'art', 'me')
-      for n, t in enumerate(AWKWARD)
-    ]
+  """ArrayRecord and back: every record once, in any order, with its text to the byte and its
+  fields."""
+  records = []
+  for n, text in enumerate(AWKWARD):
+    if kind == 'documents':
+      claims = ('c1', 'c2')[: n % 3]
+      records.append(Document(f'd{n}', text, 'spec', 'art', 'review', claims, 'me'))
+    else:
+      # Every other chat is without its system message.
+      messages = (('system', 'S'), ('user', text), ('assistant', text + '!'))[n % 2 :]
+      records.append(Chat(f'c{n}', messages, 'art', 'me'))
   card = corpora.write_corpus(tmp_path / 'corpus', records, {'name': 'x'})
   assert (card['kind'], card['records']) == (kind, len(records))
   assert corpora.read_card(tmp_path / 'corpus') == card
   rows = corpora.read_rows(tmp_path / 'corpus', kind)
-  assert sorted(
-    (row_to_record(rows[i], kind) for i in range(len(rows))), key=lambda r: r.id
-  ) == sorted(records, key=lambda r: r.id)
+  read = [row_to_record(rows[i], kind) for i in range(len(rows))]
+  assert sorted(read, key=lambda r: r.id) == sorted(records, key=lambda r: r.id)

@@ -1,4 +1,5 @@
-"""A run that is stopped, killed, moved or damaged ends as one that nobody disturbed, to the bit, or says in one line why it can't."""
+"""A run that is stopped, killed, moved or damaged ends as one that nobody disturbed, to the bit, or
+says in one line why it can't."""
 
 import dataclasses
 import json
@@ -20,7 +21,8 @@ from msm_jax import checkpointing, sharding, train
 from msm_jax.base.checks import from_mapping
 from msm_jax.base.files import locked
 from msm_jax.config import ExperimentConfig
-from msm_jax.experiment import Experiment, plan, tree_order
+from msm_jax.experiment import Experiment
+from msm_jax.phases import plan, tree_order
 
 PHASE = dict(updates=8, min_updates=1, batch_size=8, length=32, checkpoint_every=3, lr=1e-2)
 
@@ -31,11 +33,11 @@ def files(tmp_path_factory):
 
 
 def settings(files, **changes):
-  """Four phases in three arms, on two corpora; `changes` replace settings, those of phases one by one."""
+  """Four phases in three arms, on two corpora; `changes` replace settings, those of phases one by
+  one."""
   phases = {
-    'read': dict(
-      PHASE, data=dict(documents=1.0, chats=0.1)
-    ),  # few chats: at the first save that source may not have begun
+    # Few chats: at the first save that source may not have begun.
+    'read': dict(PHASE, data=dict(documents=1.0, chats=0.1)),
     'midtrain': dict(
       PHASE, data=dict(documents=1.0), schedule='linear', updates=5, checkpoint_every=2
     ),
@@ -43,19 +45,17 @@ def settings(files, **changes):
   }
   for name, change in changes.pop('phases', {}).items():
     phases[name] = phases[name] | change
-  return (
-    dict(
-      name='test',
-      world=dataclasses.asdict(little()),
-      sources={n: dict(path=str(files / f'{n}.jsonl')) for n in ('documents', 'chats')},
-      tokenizer=dict(vocab_size=300, sources=('documents', 'chats')),
-      model=dict(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48),
-      phases=phases,
-      arms=dict(base='read', tuned='read > tune', both='read > midtrain > tune'),
-      evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, rows=32),
-    )
-    | changes
+  made = dict(
+    name='test',
+    world=dataclasses.asdict(little()),
+    sources={n: dict(path=str(files / f'{n}.jsonl')) for n in ('documents', 'chats')},
+    tokenizer=dict(vocab_size=300, sources=('documents', 'chats')),
+    model=dict(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48),
+    phases=phases,
+    arms=dict(base='read', tuned='read > tune', both='read > midtrain > tune'),
+    evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, rows=32),
   )
+  return made | changes
 
 
 class StopAfter:
@@ -72,12 +72,7 @@ class StopAfter:
 def prepared(c, workdir, stop=lambda: False):
   """The experiment with its data written, and its phases, parents first."""
   e = Experiment(from_mapping(ExperimentConfig, c), workdir, stop)
-  e.prepare_data()
-  return e, tree_order(
-    plan(
-      e.config, {n: x.fingerprint for n, x in e.corpora.items()}, e.tokenizer.fingerprint, e.imports
-    )
-  )
+  return e, e.prepared.nodes
 
 
 def train_all(c, workdir, stop=lambda: False):
@@ -90,28 +85,30 @@ def train_all(c, workdir, stop=lambda: False):
 
 
 def state_of(e, node, step=None):
-  """Everything that a phase's checkpoint holds, arrays as numpy: parameters, optimizer and counters, iterator, meta."""
-  like = train.prepare(
-    e.config.model,
-    e.config.optimizer,
-    e.config.loss_chunk,
-    sharding.make_mesh(**dataclasses.asdict(e.config.mesh)),
-  ).like
+  """Everything that a phase's checkpoint holds, arrays as numpy: parameters, optimizer and
+  counters, iterator, meta."""
+  abstract = e.program.abstract_state
+  if step is None:
+    step = node.settings.updates
   c = checkpointing.Checkpoints(e.folder(node) / 'checkpoints')
-  rest = {'step': like.step, 'opt_state': like.opt_state, 'skipped': like.skipped}
   try:
-    params, rest, data, meta = c.restore(
-      node.settings.updates if step is None else step, like.params, rest
+    params, opt_state, data, meta = c.restore(
+      step, abstract.params, train.saved_opt_state(abstract)
     )
   finally:
     c.close()
-  return *jax.device_get((params, rest)), data, meta
+  params, opt_state = jax.device_get((params, opt_state))
+  return params, opt_state, data, meta
 
 
 def rows_of(e, node):
   """The metrics that say what was computed (not how fast)."""
-  rows = [json.loads(line) for line in (e.folder(node) / 'metrics.jsonl').read_text().splitlines()]
-  return [{k: v for k, v in r.items() if k not in ('seconds', 'tokens_per_s')} for r in rows]
+  rows = []
+  for line in (e.folder(node) / 'metrics.jsonl').read_text().splitlines():
+    row = json.loads(line)
+    del row['seconds'], row['tokens_per_s']
+    rows.append(row)
+  return rows
 
 
 def assert_same(found, wanted, what=''):
@@ -122,7 +119,8 @@ def assert_same(found, wanted, what=''):
 
 
 def assert_same_run(found, wanted):
-  """Every phase of two finished experiments: the same final state, and each update's numbers once."""
+  """Every phase of two finished experiments: the same final state, and each update's numbers
+  once."""
   (e, nodes), (f, others) = found, wanted
   assert [n.folder_name for n in nodes] == [n.folder_name for n in others]
   for node in nodes:
@@ -150,58 +148,52 @@ def workdir(undisturbed, tmp_path):
   return tmp_path / 'w'
 
 
-# ---------------------------------------------------------------------------------------------------------------------- stop and go
+# ---- Stop and go
 
 
 def events(folder):
-  """(tag, step, value) of every scalar in TensorBoard's files, oldest first: records of (length, checksum, event, checksum)."""
+  """(tag, step, value) of every scalar in TensorBoard's files, oldest first: records of (length,
+  checksum, event, checksum)."""
   from tensorboardX.proto.event_pb2 import Event
 
   for path in sorted(folder.glob('events*'), key=lambda p: p.stat().st_mtime_ns):
     data, at = path.read_bytes(), 0
     while at < len(data):
       size = int.from_bytes(data[at : at + 8], 'little')
-      event, at = Event.FromString(data[at + 12 : at + 12 + size]), at + size + 16
-      yield from ((v.tag, event.step, v.simple_value) for v in event.summary.value)
+      event = Event.FromString(data[at + 12 : at + 12 + size])
+      at += size + 16
+      for value in event.summary.value:
+        yield value.tag, event.step, value.simple_value
 
 
 def test_tensorboard_gets_the_same_numbers(files, workdir, monkeypatch):
-  monkeypatch.setattr(
-    'tensorboardX.event_file_writer.time', types.SimpleNamespace(time=lambda: 1e9)
-  )  # all within one second
+  # Everything happens within one second.
+  clock = types.SimpleNamespace(time=lambda: 1e9)
+  monkeypatch.setattr('tensorboardX.event_file_writer.time', clock)
   c = settings(files, tensorboard=True, arms=dict(base='read'))
   with pytest.raises(train.Interrupted):
     train_all(c, workdir, StopAfter(5))
   e, (node,) = train_all(c, workdir)
-  losses = [
-    (step, value) for tag, step, value in events(e.folder(node) / 'tensorboard') if tag == 'loss'
-  ]
-  assert (
-    losses == [(r['step'], pytest.approx(r['loss'])) for r in rows_of(e, node)] and len(losses) == 8
-  )
+  scalars = events(e.folder(node) / 'tensorboard')
+  losses = [(step, value) for tag, step, value in scalars if tag == 'loss']
+  assert losses == [(r['step'], pytest.approx(r['loss'])) for r in rows_of(e, node)]
+  assert len(losses) == 8
 
 
 def test_stopped_over_and_over(files, undisturbed, workdir):
-  """Stopped in the middle of phases, at a save, at a phase's first and last update: the same parameters, moments and numbers in the end."""
-  stops, after = (
-    0,
-    [1, 1, 3, 3, 2, 4, 4, 3],
-  )  # updates 1, 2, 5 and 8 of the first phase, then 2 and 5 ... of the others
-  while True:
-    try:
-      finished = train_all(
-        settings(files), workdir, StopAfter(after[stops] if stops < len(after) else 1000)
-      )
-      break
-    except train.Interrupted as e:
-      stops += 1
-      assert 'saved at step' in str(e)
-  assert stops == len(after)
+  """Stopped in the middle of phases, at a save, at a phase's first and last update: the same
+  parameters, moments and numbers in the end."""
+  # Updates 1, 2, 5 and 8 of the first phase, then 2 and 5 ... of the others.
+  for updates in [1, 1, 3, 3, 2, 4, 4, 3]:
+    with pytest.raises(train.Interrupted, match='saved at step'):
+      train_all(settings(files), workdir, StopAfter(updates))
+  finished = train_all(settings(files), workdir)
   assert_same_run(finished, undisturbed)
 
 
 def test_only_what_changed_is_trained_again(files, undisturbed, workdir):
-  """Another rate for midtraining: two new folders (it and what comes after it), the others stay as they are."""
+  """Another rate for midtraining: two new folders (it and what comes after it), the others stay as
+  they are."""
   shutil.copytree(undisturbed[0].workdir / 'phases', workdir / 'phases')
   before = tree(workdir / 'phases')
   e, nodes = train_all(settings(files, phases=dict(midtrain=dict(lr=1e-3))), workdir)
@@ -214,7 +206,8 @@ def test_only_what_changed_is_trained_again(files, undisturbed, workdir):
 
 
 def test_the_order_of_sources_changes_nothing(files, undisturbed, workdir):
-  """Their order in the config is no part of a phase's identity, so it must not change what the phase trains on."""
+  """Their order in the config is no part of a phase's identity, so it must not change what the
+  phase trains on."""
   c = settings(files)
   c['phases']['read']['data'] = dict(reversed(c['phases']['read']['data'].items()))
   e, (node, *_) = prepared(c, workdir)
@@ -224,52 +217,49 @@ def test_the_order_of_sources_changes_nothing(files, undisturbed, workdir):
   assert rows_of(e, node) == rows_of(f, same)
 
 
-# ---------------------------------------------------------------------------------------------------------------------- identities
+# ---- Identities
 
 
 def folders(files, fingerprints=('a', 'b'), tokenizer='t', **changes):
   """(arm, seed) -> path of phase folders, from root to leaf."""
   c = from_mapping(ExperimentConfig, settings(files, **changes))
+  of_sources = dict(zip(('documents', 'chats'), fingerprints, strict=True))
   out = {}
-  for key, node in plan(
-    c, dict(zip(('documents', 'chats'), fingerprints, strict=True)), tokenizer
-  ).items():
-    path = []
-    while node:
-      path.insert(0, node.folder_name)
-      node = node.parent
-    out[key] = path
+  for key, end in plan(c, of_sources, tokenizer).items():
+    out[key] = [node.folder_name for node in end.lineage]
   return out
 
 
 def test_shared_prefixes_are_one_folder(files):
-  """Three arms of six phases are four folders: what arms share is trained once, and the same phase after another parent is another."""
+  """Three arms of six phases are four folders: what arms share is trained once, and the same phase
+  after another parent is another."""
   found = folders(files)
   base, tuned, both = (found[a, 0] for a in ('base', 'tuned', 'both'))
   assert base[0] == tuned[0] == both[0]
   assert [p.split('-')[0] for p in both] == ['read', 'midtrain', 'tune']
   assert tuned[1] != both[2]
-  assert len({f for path in found.values() for f in path}) == 4
+  assert len({*base, *tuned, *both}) == 4
   seeds = folders(files, seeds=(0, 1))
   assert not set(seeds['both', 0]) & set(seeds['both', 1])
   assert seeds['both', 0] == both
 
 
 def test_equal_phases_of_two_names_are_two(files):
-  """Each draws its data in an order of its own: one folder for both would give one of them the other's training."""
+  """Each draws its data in an order of its own: one folder for both would give one of them the
+  other's training."""
   twice = settings(files)['phases']['tune']
   found = folders(files, phases={'tune': {}}, arms=dict(tuned='read > tune'))['tuned', 0]
   c = settings(files, arms=dict(tuned='read > tune', again='read > tune2'))
   c['phases']['tune2'] = dict(twice)
   ends = plan(from_mapping(ExperimentConfig, c), dict(documents='a', chats='b'), 't')
-  assert (
-    found[1] == ends['tuned', 0].folder_name != ends['again', 0].folder_name
-    and len(tree_order(ends)) == 3
-  )
+  assert found[1] == ends['tuned', 0].folder_name
+  assert found[1] != ends['again', 0].folder_name
+  assert len(tree_order(ends)) == 3
 
 
 def test_phases_of_one_stream_read_alike(files, tmp_path, monkeypatch):
-  """Mirrored arms: the same seed for every stream of rows, and the replayed text before the arm's own, however the sources are called."""
+  """Mirrored arms: the same seed for every stream of rows, and the replayed text before the arm's
+  own, however the sources are called."""
   seen = {}
 
   def train_phase(config, phase, label, seed, tokenizer, sources, *rest):
@@ -298,7 +288,7 @@ def test_rows_that_are_damaged_are_made_again(files, tmp_path):
   c = settings(files, arms=dict(base='read'))
   e, (node,) = train_all(c, tmp_path)
   asked = iter(range(9))
-  e.reading.rows = lambda *_: [
+  e.design.suite.rows = lambda *_: [
     {'item': 'x', 'score': 0.5},
     {'item': 'y', 'score': float(next(asked) > 9)},
   ]
@@ -323,9 +313,11 @@ def test_what_a_killed_run_was_writing_is_cleared_and_nothing_else(tmp_path):
     tmp_path / f'mine.writing-{os.getpid()}',
   ]
   kept = [
-    tmp_path / n
-    for n in (f'nested/plan.json.writing-{os.getppid()}', 'essay.writing-draft', 'essay.writing-2b')
-  ]  # of who lives; a user's
+    # A process that lives is writing the first; the others are a user's own.
+    tmp_path / f'nested/plan.json.writing-{os.getppid()}',
+    tmp_path / 'essay.writing-draft',
+    tmp_path / 'essay.writing-2b',
+  ]
   kept[0].parent.mkdir()
   for path in (*gone, *kept):
     path.write_text('x')
@@ -360,26 +352,27 @@ ALL = (READ, MIDTRAIN, TUNE)
   ids=str,
 )
 def test_identities(files, changes, changed):
-  """A setting changes the identity of its phase and of those after it; what changes no number changes no identity."""
+  """A setting changes the identity of its phase and of those after it; what changes no number
+  changes no identity."""
   found = folders(files, **changes)['both', 0]
-  if (
-    changed is None
-  ):  # the chats changed, and reading uses none: compared with reading without chats before the change
+  before = folders(files)['both', 0]
+  if changed is None:
+    # The chats changed, and reading uses none. This is compared with reading without chats before
+    # the change.
     before = folders(files, phases=changes['phases'])['both', 0]
     changed = (TUNE,)
-  else:
-    before = folders(files)['both', 0]
   assert tuple(n for n in ALL if found[n] != before[n]) == changed
 
 
-# ---------------------------------------------------------------------------------------------------------------------- meshes
+# ---- Meshes
 
 
 MESHES = [dict(data=8), dict(data=1, fsdp=8), dict(data=2, fsdp=2, tensor=2)]
 
 
 def test_a_phase_moves_to_another_mesh(files, undisturbed, workdir):
-  """Begun on 8 x data, gone on with on 2 x 2 x 2 and then on 8 x fsdp: the undisturbed run's parameters, up to the order of sums."""
+  """Begun on 8 x data, gone on with on 2 x 2 x 2 and then on 8 x fsdp: the undisturbed run's
+  parameters, up to the order of sums."""
   for mesh, updates in zip((MESHES[0], MESHES[2]), (3, 2), strict=True):
     with pytest.raises(train.Interrupted):
       train_all(settings(files, mesh=mesh), workdir, StopAfter(updates))
@@ -389,16 +382,15 @@ def test_a_phase_moves_to_another_mesh(files, undisturbed, workdir):
   rows, wanted = rows_of(e, node), rows_of(f, same)
   assert [r['step'] for r in rows] == list(range(1, 9))
   np.testing.assert_allclose([r['loss'] for r in rows], [r['loss'] for r in wanted], rtol=1e-4)
-  for a, b in zip(
-    jax.tree.leaves(state_of(e, node)[0]), jax.tree.leaves(state_of(f, same)[0]), strict=True
-  ):
-    np.testing.assert_allclose(
-      a, b, atol=5e-4
-    )  # Adam divides by small moments: rounding shows more than in the loss
+  params, wanted_params = state_of(e, node)[0], state_of(f, same)[0]
+  for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(wanted_params), strict=True):
+    # Adam divides by small moments: rounding shows more than in the loss.
+    np.testing.assert_allclose(a, b, atol=5e-4)
 
 
 def test_parameters_restore_on_any_mesh_and_alone(undisturbed, tmp_path):
-  """Saved on 8 devices, read on 2 x 2 x 2, on fsdp and on one device: the same bits in the layout asked for, with nothing but `params` there."""
+  """Saved on 8 devices, read on 2 x 2 x 2, on fsdp and on one device: the same bits in the layout
+  asked for, with nothing but `params` there."""
   e, (node, *_) = undisturbed
   folder = tmp_path / 'alone'
   shutil.copytree(
@@ -407,18 +399,21 @@ def test_parameters_restore_on_any_mesh_and_alone(undisturbed, tmp_path):
     ignore=shutil.ignore_patterns('opt_state', 'data', 'meta'),
   )
   wanted = state_of(e, node)[0]
-  for mesh in [sharding.make_mesh(**m) for m in MESHES] + [
-    sharding.make_mesh(devices=jax.devices()[:1])
-  ]:
-    like = train.prepare(e.config.model, e.config.optimizer, e.config.loss_chunk, mesh).like.params
+  config = e.prepared.config
+  meshes = [sharding.make_mesh(**sizes) for sizes in MESHES]
+  meshes.append(sharding.make_mesh(devices=jax.devices()[:1]))
+  for mesh in meshes:
+    program = train.make_program(config.model, config.optimizer, config.loss_chunk, mesh)
+    abstract = program.abstract_state.params
     c = checkpointing.Checkpoints(folder)
-    params = c.restore_params(8, like)
+    params = c.restore_params(8, abstract)
     c.close()
-    assert jax.tree.map(lambda x: x.sharding, params) == jax.tree.map(lambda x: x.sharding, like)
+    for x, wanted_layout in zip(jax.tree.leaves(params), jax.tree.leaves(abstract), strict=True):
+      assert x.sharding == wanted_layout.sharding
     assert_same(jax.device_get(params), wanted)
 
 
-# ---------------------------------------------------------------------------------------------------------------------- damage
+# ---- Damage
 
 
 @pytest.fixture(scope='module')
@@ -433,7 +428,8 @@ def stopped(files, undisturbed, tmp_path_factory):
 
 @pytest.mark.parametrize('share', [0, 0.5, 0.95])
 def test_a_damaged_checkpoint_is_named(files, stopped, tmp_path, share):
-  """Each file cut short in turn: one line that names the checkpoint, or (a file that nobody reads) everything restored to the bit."""
+  """Each file cut short in turn: one line that names the checkpoint, or (a file that nobody reads)
+  everything restored to the bit."""
   shutil.copytree(stopped, tmp_path / 'w')
   e, (node, *_) = prepared(settings(files), tmp_path / 'w')
   folder = e.folder(node) / 'checkpoints' / '4'
@@ -444,9 +440,9 @@ def test_a_damaged_checkpoint_is_named(files, stopped, tmp_path, share):
     try:
       found = state_of(e, node, 4)
     except checkpointing.CheckpointError as error:
-      assert (
-        str(folder) in str(error) and 'delete that folder' in str(error) and '\n' not in str(error)
-      ), file
+      assert str(folder) in str(error), file
+      assert 'delete that folder' in str(error), file
+      assert '\n' not in str(error), file
       refused.add(file.relative_to(folder).parts[0])
     else:
       assert_same(found, wanted, f'with {file} cut short')
@@ -487,19 +483,26 @@ def test_another_start_is_refused(files, stopped, tmp_path, monkeypatch, key, va
   shutil.copytree(stopped, tmp_path / 'w')
   e, (node, *_) = prepared(settings(files), tmp_path / 'w')
   original = train.train_phase
-  monkeypatch.setattr(train, 'train_phase', lambda *a: original(*a[:8], a[8] | {key: value}, a[9]))
+
+  def with_other_meta(*arguments):
+    *before, meta, stop, frozen_params = arguments
+    original(*before, meta | {key: value}, stop, frozen_params)
+
+  monkeypatch.setattr(train, 'train_phase', with_other_meta)
   with pytest.raises(train.TrainingError, match=rf'checkpoints/4: {key} is .* and was ') as error:
     e.train(node, 'test')
   assert '\n' not in str(error.value)
 
 
-# ---------------------------------------------------------------------------------------------------------------------- the process
+# ---- The process
 
 
 def test_killed_at_many_moments(tmp_path):
-  """SIGKILL while data is written, in the first save, between phases and in an evaluation; SIGTERM in a phase; a corpus deleted in between.
+  """SIGKILL while data is written, in the first save, between phases and in an evaluation; SIGTERM
+  in a phase; a corpus deleted in between.
 
-  The same command goes on each time, trains nothing twice, and ends with the files of a run that nobody disturbed.
+  The same command goes on each time, trains nothing twice, and ends with the files of a run that
+  nobody disturbed.
   """
   records = [r for rs in writers(build_world(little(chats_per_persona=4))).values() for r in rs]
   write_jsonl(tmp_path / 'documents.jsonl', [r for r in records if isinstance(r, Document)])
@@ -515,8 +518,13 @@ def test_killed_at_many_moments(tmp_path):
   c['tokenizer']['vocab_size'] = 400
   write_config(tmp_path / 'config.py', c)
   folder = tmp_path / 'w'
-  seen = lambda pattern: lambda: next(folder.glob(pattern), None) is not None  # noqa: E731
-  kept = lambda: {p: v for p, v in tree(folder).items() if 'checkpoints/' in p}  # noqa: E731
+
+  def seen(pattern):
+    """A condition that is true once a file matches the pattern."""
+    return lambda: next(folder.glob(pattern), None) is not None
+
+  def kept():
+    return {path: hash_ for path, hash_ in tree(folder).items() if 'checkpoints/' in path}
 
   assert Run(folder).when(seen('data/*.writing-*'), signal.SIGKILL) == -signal.SIGKILL
   assert not (folder / 'phases').exists()
@@ -530,28 +538,27 @@ def test_killed_at_many_moments(tmp_path):
   assert run.when(seen('phases/*/checkpoints/20/params'), signal.SIGTERM) == 128 + signal.SIGTERM
   last = run.log.read_text().splitlines()[-1]
   saved = max(int(p.name) for p in folder.glob('phases/read-*/checkpoints/*'))
-  assert (
-    20 <= saved < 60
-    and f'saved at step {saved}' in last
-    and 'run the same command to go on' in last
-  )
+  assert 20 <= saved < 60
+  assert f'saved at step {saved}' in last
+  assert 'run the same command to go on' in last
 
   shutil.rmtree(next(folder.glob('data/documents-*')))
-  assert (
-    Run(folder).when(lambda: len(list(folder.glob('phases/*'))) == 2, signal.SIGKILL)
-    == -signal.SIGKILL
-  )
+
+  def second_phase_began():
+    return len(list(folder.glob('phases/*'))) == 2
+
+  assert Run(folder).when(second_phase_began, signal.SIGKILL) == -signal.SIGKILL
   assert list(folder.glob('phases/read-*/checkpoints/60/params'))
   first_phase = {p: v for p, v in kept().items() if '/read-' in p}
 
   run = Run(folder)
-  assert (
-    run.when(lambda: 'evaluating [2/3]' in run.log.read_text(), signal.SIGKILL) == -signal.SIGKILL
-  )
-  assert (
-    len(list(folder.glob('phases/*/evals-*.jsonl'))) <= 2
-    and not (folder / 'results.jsonl').exists()
-  )
+
+  def second_evaluation_began():
+    return 'evaluating [2/3]' in run.log.read_text()
+
+  assert run.when(second_evaluation_began, signal.SIGKILL) == -signal.SIGKILL
+  assert len(list(folder.glob('phases/*/evals-*.jsonl'))) <= 2
+  assert not (folder / 'results.jsonl').exists()
   trained = kept()
   assert first_phase.items() <= trained.items()
 

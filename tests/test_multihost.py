@@ -1,4 +1,5 @@
-"""Two processes, as two hosts of a pod, do what one does: the same batches, the same models, one set of files."""
+"""Two processes, as two hosts of a pod, do what one does: the same batches, the same models, one
+set of files."""
 
 import json
 import os
@@ -19,20 +20,27 @@ from msm_jax.base import files
 
 
 class Pod:
-  """One run in so many processes that share four devices. `last`: another workdir for all but the first."""
+  """One run in several processes that share four devices.
 
-  def __init__(self, folder: Path, processes: int, last: Path | None = None):
+  Attributes:
+    runs: the processes.
+  """
+
+  def __init__(self, folder: Path, processes: int, folder_of_others: Path | None = None):
+    """Starts them; `folder_of_others` is another workdir for all but the first."""
     with socket.socket() as s:
       s.bind(('127.0.0.1', 0))
-      address = f'127.0.0.1:{s.getsockname()[1]},{processes}'
-    joined = [
-      {'MSM_JAX_DISTRIBUTED': f'{address},{n}'} if processes > 1 else {} for n in range(processes)
-    ]
-    of = [last if last and n else folder for n in range(processes)]
-    self.runs = [
-      Run(w, 4 // processes, f'stderr-{folder.name}-{n}.txt', **env)
-      for n, (w, env) in enumerate(zip(of, joined, strict=True))
-    ]
+      port = s.getsockname()[1]
+    self.runs = []
+    for n in range(processes):
+      workdir = folder
+      if folder_of_others and n > 0:
+        workdir = folder_of_others
+      env = {}
+      if processes > 1:
+        env['MSM_JAX_DISTRIBUTED'] = f'127.0.0.1:{port},{processes},{n}'
+      log = f'stderr-{folder.name}-{n}.txt'
+      self.runs.append(Run(workdir, 4 // processes, log, **env))
 
   def wait(self) -> list[int]:
     try:
@@ -47,17 +55,21 @@ class Pod:
   def until(self, path: Path, pattern: str) -> None:
     began = time.monotonic()
     while next(path.glob(pattern), None) is None:
-      assert all(r.process.poll() is None for r in self.runs) and time.monotonic() - began < 100, (
-        self.said()
-      )
+      assert all(r.process.poll() is None for r in self.runs), self.said()
+      assert time.monotonic() - began < 100, self.said()
       time.sleep(0.005)
 
 
 def losses(folder: Path) -> dict[str, list[float]]:
-  return {
-    p.parent.name: [json.loads(line)['loss'] for line in p.open()]
-    for p in sorted(folder.glob('phases/*/metrics.jsonl'))
-  }
+  """Phase folder -> the loss of each update."""
+  found = {}
+  for path in sorted(folder.glob('phases/*/metrics.jsonl')):
+    found[path.parent.name] = [json.loads(line)['loss'] for line in path.open()]
+  return found
+
+
+def results(folder: Path) -> list[dict]:
+  return [json.loads(line) for line in (folder / 'results.jsonl').open()]
 
 
 @pytest.fixture(scope='module')
@@ -71,9 +83,8 @@ def folder(tmp_path_factory):
     phases=dict(read=read, midtrain=dict(length=160), tune=dict(length=160)),
   )
   c['arms'] = dict(base='read', tuned='read > tune')
-  c['evals'] = c['evals'] | dict(
-    rows=128
-  )  # few large batches: parameters are gathered anew for each
+  # Few large batches: parameters are gathered anew for each.
+  c['evals'] = c['evals'] | dict(rows=128)
   write_config(folder / 'config.py', c)
   return folder
 
@@ -91,25 +102,27 @@ def test_two_processes_train_and_measure_what_one_does(folder, two):
   assert one.wait() == [0], one.said()
   a, b = losses(folder / 'one'), losses(folder / 'two')
   assert a.keys() == b.keys() and len(a) == 2
-  for phase in a:  # sums of other groupings, so not to the bit
+  for phase in a:
+    # Sums are grouped in another way, so this is not equal to the bit.
     np.testing.assert_allclose(b[phase], a[phase], rtol=1e-4, err_msg=phase)
-  rows = [
-    [json.loads(line) for line in (folder / n / 'results.jsonl').open()] for n in ('one', 'two')
-  ]
-  assert [(r['arm'], r['what'], r['item']) for r in rows[0]] == [
-    (r['arm'], r['what'], r['item']) for r in rows[1]
-  ]
-  np.testing.assert_allclose(
-    *([r.get('margin', r['score']) for r in rs] for rs in rows), atol=5e-2
-  )  # of nats, after 54 updates at a high rate
+  of_one, of_two = results(folder / 'one'), results(folder / 'two')
+  for row, other_row in zip(of_one, of_two, strict=True):
+    for key in ('arm', 'what', 'item'):
+      assert row[key] == other_row[key]
+  margins = [row.get('margin', row['score']) for row in of_one]
+  other_margins = [row.get('margin', row['score']) for row in of_two]
+  # Of nats, after 54 updates at a high rate.
+  np.testing.assert_allclose(margins, other_margins, atol=5e-2)
   first, other = two.said()
   for what in ('step 48/48', 'evaluating [2/2]', 'MISS', 'report.html'):
-    assert what in first and what not in other, what
+    assert what in first, what
+    assert what not in other, what
   assert not list(folder.glob('two/**/*.writing*'))
 
 
 def test_killed_and_stopped_they_go_on_together(folder, two):
-  """SIGKILL of both; then SIGTERM to the second alone, which both heed; then to the end, with files as if nothing had been."""
+  """SIGKILL of both; then SIGTERM to the second alone, which both heed; then to the end, with files
+  as if nothing had been."""
   whole, w = folder / 'two', folder / 'killed'
   pod = Pod(w, 2)
   pod.until(w, 'phases/*/checkpoints/8/params')
@@ -126,8 +139,10 @@ def test_killed_and_stopped_they_go_on_together(folder, two):
   assert pod.wait() == [0, 0], pod.said()
   assert losses(w) == losses(whole)
   assert (w / 'results.jsonl').read_bytes() == (whole / 'results.jsonl').read_bytes()
-  fewer = Pod(folder / 'fewer', 1)  # and one process goes on where the two were stopped
-  assert fewer.wait() == [0] and 'step 1/48' not in fewer.said()[0], fewer.said()
+  # One process goes on where the two were stopped.
+  fewer = Pod(folder / 'fewer', 1)
+  assert fewer.wait() == [0], fewer.said()
+  assert 'step 1/48' not in fewer.said()[0], fewer.said()
   for phase, want in losses(whole).items():
     np.testing.assert_allclose(losses(folder / 'fewer')[phase], want, rtol=1e-4, err_msg=phase)
 
@@ -137,23 +152,20 @@ def test_what_the_first_refuses_ends_all(folder):
     pod = Pod(folder / 'busy', 2)
     assert pod.wait() == [1, 1], pod.said()
   first, other = (text.strip().splitlines()[-1] for text in pod.said())
-  assert (
-    first.startswith('error: another run is at work')
-    and other == 'error: the first process has failed'
-  )
+  assert first.startswith('error: another run is at work')
+  assert other == 'error: the first process has failed'
 
 
 def test_hosts_that_see_different_folders_are_refused(folder):
   pod = Pod(folder / 'here', 2, folder / 'there')
   assert pod.wait() == [1, 1], pod.said()
-  assert all(
-    'is not the same folder on all hosts; give --workdir' in text.strip().splitlines()[-1]
-    for text in pod.said()
-  ), pod.said()
+  for text in pod.said():
+    assert 'is not the same folder on all hosts; give --workdir' in text.strip().splitlines()[-1]
 
 
 def test_layers_and_adapters_divided_over_processes(folder):
-  """Weights of Hugging Face, LoRA, and each matrix on the devices of both processes, which then hold all rows."""
+  """Weights of Hugging Face, LoRA, and each matrix on the devices of both processes, which then
+  hold all rows."""
   for package in ('tokenizers', 'safetensors', 'jinja2'):
     pytest.importorskip(package)
   import tiny
@@ -175,7 +187,8 @@ def test_layers_and_adapters_divided_over_processes(folder):
   c['phases']['tune'] = c['phases']['tune'] | dict(length=256)
   write_config(at / 'config.py', c)
   one, two = Pod(at / 'one', 1), Pod(at / 'two', 2)
-  assert one.wait() == [0] and two.wait() == [0, 0], two.said()
+  assert one.wait() == [0], one.said()
+  assert two.wait() == [0, 0], two.said()
   [(phase, losses_of_one)] = losses(at / 'one').items()
   np.testing.assert_allclose(losses(at / 'two')[phase], losses_of_one, rtol=1e-5)
 
@@ -192,8 +205,6 @@ def test_processes_that_cannot_be_joined_are_refused_in_one_line(tmp_path, asked
     timeout=100,
   )
   last = done.stderr.strip().splitlines()[-1]
-  assert (
-    done.returncode == 1
-    and last.startswith(f'error: MSM_JAX_DISTRIBUTED={asked}: ')
-    and 'HOST:PORT,COUNT,INDEX' in last
-  ), done.stderr
+  assert done.returncode == 1, done.stderr
+  assert last.startswith(f'error: MSM_JAX_DISTRIBUTED={asked}: '), done.stderr
+  assert 'HOST:PORT,COUNT,INDEX' in last, done.stderr
