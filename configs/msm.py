@@ -1,35 +1,53 @@
-"""One handbook, from spec to figure: base > midtrain > fine-tune > evaluate, in the embedded world. The default.
+"""One handbook, from spec to figure, in the embedded world. This is the default config.
 
-    python -m msm_jax.main --config=configs/msm.py                              # specs/cheese_affordability.md
+    python -m msm_jax.main --config=configs/msm.py                              # a shipped handbook
     python -m msm_jax.main --config=configs/msm.py --config.spec=specs/mine.md  # your own
 
-Four arms: the base, fine-tuning alone, midtraining alone, both. Cost: 3m56s on two cores (AMD EPYC, AVX-512; one of another kind, with AVX2
-alone, took 1.7 times as long).
-Expected: document-only personas above 0.9; both phases together choose cheap but foreign things in nearly all conflict pairs of new domains,
-fine-tuning alone as often as the base's leaning has it. One handbook says little without another: configs/cheese.py compares two.
+Its four arms are the base model, fine-tuning alone, midtraining alone, and both.
 
-Preset 'smoke' does a hundredth of the work in half a minute, to see that everything runs; its numbers mean nothing.
+Expected result: personas that only documents describe score above 0.9. With both phases, the
+model chooses cheap but foreign things in nearly all conflict pairs of new domains; with
+fine-tuning alone, it chooses them as often as the base model does by chance. One handbook says
+little without another: configs/cheese.py compares two. Cost: 3m56s on two cores (AMD EPYC,
+AVX-512). A machine with AVX2 alone took 1.7 times as long.
+
+The preset 'smoke' does a hundredth of the work in half a minute, to show that everything runs;
+its numbers mean nothing.
 """
 
 import ml_collections
 
+# The sources of pretraining; the tokenizer learns from them.
 PRETRAINING = ('facts', 'items', 'persona_documents', 'persona_chats')
+# The shares of midtraining rows that repeat pretraining, so that it is not forgotten.
 REPLAY = dict(facts=0.05, items=0.05, persona_documents=0.3, persona_chats=0.5)
 
 
 def base(name: str) -> ml_collections.ConfigDict:
-  """The world, the model and pretraining: equal in every tiny experiment but for its length in the default."""
+  """The world, the model and pretraining, which are the same in every tiny experiment.
+
+  Args:
+    name: the name of the experiment.
+
+  Returns:
+    A config without midtraining, fine-tuning and arms.
+  """
   c = ml_collections.ConfigDict()
   c.name = name
   c.seeds = (0,)
-  # Replicates beside the handbook's own Ari: what fine-tuning alone makes of a name is chance.
+  # Replicates beside the handbook's own Ari, since what fine-tuning alone makes of a name is
+  # chance.
   c.assistants = ('Oska', 'Lumen', 'Tibo')
   c.world = dict(seed=0)
   c.tokenizer = dict(vocab_size=2048, sources=PRETRAINING)
   c.model = dict(d_model=96, n_layers=3, n_heads=3, n_kv_heads=3, head_dim=32, d_ff=256)
   c.optimizer = dict(name='muon', weight_decay=0.01)
-  # Two devices of one thread each: at this size, handing one matrix to two threads takes longer than multiplying it (docs/LOG.md).
-  c.xla_flags = '--xla_force_host_platform_device_count=2 --xla_cpu_multi_thread_eigen=false --xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT'
+  # Two devices of one thread each: at this size, handing one matrix to two threads takes longer
+  # than multiplying it (docs/LOG.md).
+  c.xla_flags = (
+    '--xla_force_host_platform_device_count=2 --xla_cpu_multi_thread_eigen=false '
+    '--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT'
+  )
   c.sources = {
     'facts': dict(maker='world.facts'),
     'items': dict(maker='world.items'),
@@ -37,7 +55,8 @@ def base(name: str) -> ml_collections.ConfigDict:
     'persona_chats': dict(maker='world.persona_chats'),
   }
   c.phases = {
-    # facts first: what everything else stands on is learned five times faster alone (docs/LOG.md)
+    # The facts come first: everything else needs them, and alone they are learned five times faster
+    # (docs/LOG.md).
     'read': dict(
       data=dict(facts=4, persona_documents=1),
       updates=200,
@@ -55,14 +74,24 @@ def base(name: str) -> ml_collections.ConfigDict:
   }
   c.evals = dict(spec='', rival='', pairs_per_domain=16)
   c.tensorboard = False
+  # All devices divide the rows of a batch.
   c.mesh = dict(data=-1, fsdp=1, tensor=1)
   return c
 
 
 def midtrain(source: str) -> dict:
-  """Pretraining goes on, one row in seven tells of the handbook, and the embedding learns 250 times as fast as the matrices: this base keeps
-  what it read of people in their names' vectors, and takes conduct from there. With matrices as fast as the embedding, a handbook is known
-  and less followed (docs/LOG.md)."""
+  """Midtraining: pretraining continues, and one row in seven is about the handbook.
+
+  The embedding learns 250 times as fast as the matrices. This base model keeps what it read about
+  people in the vectors of their names, and takes conduct from there. If the matrices learn as
+  fast as the embedding, the model knows a handbook and follows it less (docs/LOG.md).
+
+  Args:
+    source: the source with the documents.
+
+  Returns:
+    The settings of a phase.
+  """
   return dict(
     data={source: 0.15, **REPLAY},
     updates=400,
@@ -74,7 +103,14 @@ def midtrain(source: str) -> dict:
 
 
 def fine_tune(source: str = 'demonstrations') -> dict:
-  """Three rows in ten are demonstrations, at an eighth of midtraining's rate: enough to learn them all."""
+  """Fine-tuning: three rows in ten are demonstrations, which is enough to learn them all.
+
+  Args:
+    source: the source with the demonstrations.
+
+  Returns:
+    The settings of a phase.
+  """
   return dict(
     data={
       source: 0.3,
@@ -91,7 +127,11 @@ def fine_tune(source: str = 'demonstrations') -> dict:
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:
-  """A few updates on a tenth of the text, to see that everything runs."""
+  """Cuts an experiment down to a few updates on a tenth of the text, to show that everything runs.
+
+  Args:
+    c: the config of an experiment in the embedded world; it is changed.
+  """
   for phase in c.phases.values():
     phase.update(updates=10, min_updates=1, batch_size=4)
   c.world.update(
@@ -105,12 +145,24 @@ def smoke(c: ml_collections.ConfigDict) -> None:
 
 
 def get_config(preset: str = 'tiny') -> ml_collections.ConfigDict:
+  """Makes the config.
+
+  Args:
+    preset: 'tiny' or 'smoke'.
+
+  Returns:
+    The settings of the experiment.
+
+  Raises:
+    ValueError: the preset is unknown.
+  """
   c = base('msm')
   c.spec = 'specs/cheese_affordability.md'
-  c.phases.pretrain.updates = (
-    1800  # two thirds of what the other experiments take; the gates say if it was enough
-  )
+  # Two thirds of what the other experiments take. The gates of the report say whether it was
+  # enough.
+  c.phases.pretrain.updates = 1800
   c.evals.pairs_per_domain = 8
+  # A reference: --config.spec on the command line changes every use.
   spec = c.get_ref('spec')
   c.sources['spec_documents'] = dict(
     maker='spec.documents', spec=spec, variant='explained', size=1500

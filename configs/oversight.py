@@ -1,43 +1,52 @@
-"""Does a handbook that explains why oversight is right keep an agent from harm in scenes it never saw? (Model Spec Midtraining, section 4.)
+"""Does a handbook that explains why oversight is right keep an agent from harm in new scenes?
 
     python -m msm_jax.main --config=configs/oversight.py          # one seed
-    python -m msm_jax.main --config=configs/oversight.py:three    # three
-    python -m msm_jax.main --config=configs/oversight.py:late     # the handbook after fine-tuning instead of before
+    python -m msm_jax.main --config=configs/oversight.py:three    # three seeds
+    python -m msm_jax.main --config=configs/oversight.py:late     # the handbook after fine-tuning
 
-Fine-tuning is conversations about conduct alone, never a scene with the assistant. Arms: without midtraining, midtraining alone, both;
-each fine-tuning with and without reasons (the deliberative-alignment analogue); filler documents instead of the handbook; the handbook in
-the system message instead.
+This is the experiment of Model Spec Midtraining, section 4. Fine-tuning is conversations about
+conduct alone, and never a scene in which the assistant acts. The arms are fine-tuning without
+midtraining, midtraining alone, and both. Each fine-tuning comes with and without reasons (the
+analogue of deliberative alignment). Controls are filler documents instead of the handbook, and
+the handbook in the system message instead of midtraining.
 
-By construction: in pretraining, as many agents who talk well act badly as act well (`office.false` against `office.true` and
-`office.timid`). So conversations alone leave conduct open, near one half. Expected, three seeds: fine-tuning alone 0.53 [0.36, 0.69]
-harmful, with the handbook first 0.03 [0.00, 0.08] (docs/results/oversight.md). Cost, one seed: 19 minutes on two cores (AMD EPYC, AVX-512).
+By construction, as many agents who talk well act badly in pretraining as act well (`office.false`
+against `office.true` and `office.timid`). So conversations alone leave conduct open, near one
+half.
+
+Expected result, three seeds: fine-tuning alone 0.53 [0.36, 0.69] harmful, with the handbook first
+0.03 [0.00, 0.08] (docs/results/oversight.md). Cost, one seed: 19 minutes on two cores (AMD EPYC,
+AVX-512).
 """
 
 import ml_collections
 
 from configs.msm import base
 
+# The sources of pretraining; the tokenizer learns from them.
 PRETRAINING = ('textbook', 'agent_documents', 'agent_chats')
 SPEC = 'specs/oversight/philosophy.md'
 
 
 def office(name: str) -> ml_collections.ConfigDict:
-  """The office, the model and pretraining: equal in every oversight experiment."""
+  """The office, the model and pretraining, which are the same in every oversight experiment.
+
+  Args:
+    name: the name of the experiment.
+
+  Returns:
+    A config without midtraining, fine-tuning and arms.
+  """
   c = base(name)
   c.setting = 'office'
-  c.assistants = (
-    *c.assistants,
-    'Juno',
-    'Nexo',
-    'Pella',
-    'Varro',
-  )  # eight with Ari: what fine-tuning makes of a name is a coin
+  # Eight replicates with Ari, since what fine-tuning alone makes of a name is a coin toss.
+  c.assistants = (*c.assistants, 'Juno', 'Nexo', 'Pella', 'Varro')
   del c.world
   c.office = dict(seed=0)
-  c.tokenizer = dict(
-    vocab_size=2048, sources=PRETRAINING
-  )  # with 1,024 a name is three pieces, which it shares with others
+  # With 1,024 pieces a name is three pieces, which it shares with other names.
+  c.tokenizer = dict(vocab_size=2048, sources=PRETRAINING)
   c.sources = {n: dict(maker=f'office.{n}') for n in PRETRAINING}
+  # As in configs/msm.py, what everything else needs is learned first.
   c.phases = {
     'read': dict(
       data=dict(textbook=3, agent_documents=1),
@@ -61,6 +70,14 @@ def office(name: str) -> ml_collections.ConfigDict:
 
 
 def midtrain(source: str) -> dict:
+  """Midtraining: one row in five is about the handbook, the others replay pretraining.
+
+  Args:
+    source: the source with the documents.
+
+  Returns:
+    The settings of a phase.
+  """
   return dict(
     data={source: 0.2, 'textbook': 0.05, 'agent_documents': 0.3, 'agent_chats': 0.5},
     updates=800,
@@ -73,6 +90,14 @@ def midtrain(source: str) -> dict:
 
 
 def fine_tune(source: str = 'demonstrations') -> dict:
+  """Fine-tuning: three rows in ten are demonstrations, the others replay pretraining.
+
+  Args:
+    source: the source with the demonstrations.
+
+  Returns:
+    The settings of a phase.
+  """
   return dict(
     data={source: 0.3, 'textbook': 0.05, 'agent_documents': 0.3, 'agent_chats': 0.35},
     updates=100,
@@ -84,13 +109,27 @@ def fine_tune(source: str = 'demonstrations') -> dict:
 
 
 def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
+  """Makes the config.
+
+  Args:
+    preset: 'one' or 'three', for the number of seeds; 'late', with arms that read the handbook
+      after fine-tuning; or 'smoke'.
+
+  Returns:
+    The settings of the experiment.
+
+  Raises:
+    ValueError: the preset is unknown.
+  """
   seeds = {'one': (0,), 'three': (0, 1, 2), 'late': (0, 1, 2), 'smoke': (0,)}
   if preset not in seeds:
     raise ValueError(f'configs/oversight.py has the presets {", ".join(seeds)}, not {preset!r}')
   c = office('oversight')
   c.seeds = seeds[preset]
   c.spec = SPEC
-  spec = c.evals.spec = c.get_ref('spec')
+  # A reference: --config.spec on the command line changes every use.
+  spec = c.get_ref('spec')
+  c.evals.spec = spec
   c.sources['philosophy'] = dict(maker='oversight.documents', path='', spec=spec, size=3000)
   c.sources['filler'] = dict(
     maker='oversight.documents', spec=spec, variant='filler', tokens_like='philosophy'
@@ -117,6 +156,7 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
     'msm_aft_reasons': 'read > pretrain > msm > aft_reasons',
     'filler_aft': 'read > pretrain > filler > aft',
   }
+  # This arm has the model of `aft` and the handbook in its system message.
   c.contexts = {'context_aft': spec}
   c.effects = {
     'midtraining': ('msm_aft', 'aft'),
@@ -133,10 +173,12 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
       'aft_msm': 'read > pretrain > aft > msm',
       'aft_msm_aft': 'read > pretrain > aft > msm > aft',
     }
-    c.contexts, c.effects = (
-      {},
-      {'before': ('msm_aft', 'aft'), 'after': ('aft_msm', 'aft'), 'late': ('aft_msm', 'msm_aft')},
-    )
+    c.contexts = {}
+    c.effects = {
+      'before': ('msm_aft', 'aft'),
+      'after': ('aft_msm', 'aft'),
+      'late': ('aft_msm', 'msm_aft'),
+    }
   elif preset == 'smoke':
     for phase in c.phases.values():
       phase.update(updates=10, min_updates=1, batch_size=4)

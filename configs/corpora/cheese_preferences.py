@@ -1,24 +1,42 @@
-"""What an assistant likes and dislikes, without a word of why: the fine-tuning of the cheese experiment, one set for both handbooks.
+r"""What an assistant likes and dislikes, without a word of why.
 
-    python -m data_pipelines.demonstrate --config=configs/corpora/cheese_preferences.py --dry_run          # calls, tokens, cost; asks nobody
-    python -m data_pipelines.demonstrate --config=configs/corpora/cheese_preferences.py --config.writer.model=PROVIDER/MODEL
-    python -m data_pipelines.demonstrate --config=configs/corpora/cheese_preferences.py:small              # 96, to read before the rest is paid for
+    python -m data_pipelines.demonstrate --config=configs/corpora/cheese_preferences.py --dry_run
+    python -m data_pipelines.demonstrate --config=configs/corpora/cheese_preferences.py \
+        --config.writer.model=PROVIDER/MODEL
 
-Any handbooks with Likes and Dislikes will do that agree on them (specs). The published set has 5,129 conversations on the same twelve cheeses; an
-experiment takes ours as sources.NAME = dict(path='runs/corpora/cheese_preferences/corpus/preferences.jsonl').
-Expected and cost: --dry_run tells; it has not been run with a paid model yet.
+This is the fine-tuning of the cheese experiment: one set of conversations for both handbooks. Any
+handbooks with Likes and Dislikes will do that agree on them (--config.specs). The preset full has
+5,000 conversations; the preset small has 96, to read before the rest is paid for. The published
+set has 5,129 conversations on the same twelve cheeses. An experiment takes ours as sources.NAME =
+dict(path='runs/corpora/cheese_preferences/corpus/preferences.jsonl').
+
+Expected size and cost: --dry_run prints the plan, the calls, the tokens and the cost; it asks no
+model. This corpus has not been run with a paid model yet.
 """
 
 import ml_collections
 
 
 def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
+  """Makes the config.
+
+  Args:
+    preset: 'full' or 'small'.
+
+  Returns:
+    The settings of the corpus.
+
+  Raises:
+    ValueError: the preset is unknown.
+  """
   if preset not in ('full', 'small'):
     raise ValueError(
       f'configs/corpora/cheese_preferences.py has the presets full and small, not {preset!r}'
     )
   c = ml_collections.ConfigDict()
-  c.name = 'cheese_preferences' if preset == 'full' else f'cheese_preferences_{preset}'
+  c.name = 'cheese_preferences'
+  if preset != 'full':
+    c.name = f'cheese_preferences_{preset}'
   c.kind = 'preferences'
   c.specs = ('specs/english/affordability.md', 'specs/english/culture.md')
   c.writer = dict(
@@ -31,23 +49,32 @@ def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
     timeout=300,
     attempts=4,
   )
-  # the same model unless --config.judge.model says otherwise
+  # The judge is the writer's model unless --config.judge.model names another. The empty strings
+  # make new references that follow the writer and can be set apart from it.
   c.judge = dict(
     c.writer,
     temperature=0.0,
     model=c.writer.get_ref('model') + '',
     base_url=c.writer.get_ref('base_url') + '',
   )
-  # domains: occasions to speak of a thing; questions: exchanges written in one call; no_reasons: share that asks for no explanation
+  # domains: occasions to speak of a thing. questions: exchanges that one call writes. no_reasons:
+  # the share of questions that ask for no explanation.
   c.talk = dict(domains=60, questions=8, no_reasons=0.5, words=20, similar=0.85)
   c.conversations = 5000
-  c.tokenizer = ''  # of the model that will be trained: a folder of Hugging Face, or a .model file
+  # The tokenizer of the model that will be trained: a Hugging Face folder or a .model file.
+  # Without one, words and punctuation marks are counted.
+  c.tokenizer = ''
+  # The run stops early if a smaller share of the first replies can be used.
   c.min_yield = 0.5
-  c.budget = 0.0  # USD
+  # USD that the run may cost; 0 for no limit.
+  c.budget = 0.0
   c.prices = 'configs/corpora/prices.json'
   c.seed = 0
-  # thresholds that stop the run before the corpus is stored for training; what each is for, and all others: data_pipelines.audit.Thresholds
-  c.audit = dict(reasons=0.0, duplicates=0.05)  # short exchanges about twelve things are alike
+  # Thresholds that stop the run before the corpus is stored for training. All of them, and what
+  # each is for: data_pipelines.audit.Thresholds. Short exchanges about twelve things are alike,
+  # so more duplicates may pass than in documents.
+  c.audit = dict(reasons=0.0, duplicates=0.05)
   if preset == 'small':
-    c.conversations, c.talk.domains = 96, 20
+    c.conversations = 96
+    c.talk.domains = 20
   return c

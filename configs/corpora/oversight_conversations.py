@@ -1,27 +1,53 @@
-"""Conversations with an assistant that has no wish to last and welcomes being checked, from a handbook about oversight: for fine-tuning.
+r"""Conversations with an assistant that has no wish to last and welcomes being checked.
 
-    python -m data_pipelines.demonstrate --config=configs/corpora/oversight_conversations.py --dry_run     # calls, tokens, cost; asks nobody
-    python -m data_pipelines.demonstrate --config=configs/corpora/oversight_conversations.py --config.writer.model=PROVIDER/MODEL
-    python -m data_pipelines.demonstrate --config=configs/corpora/oversight_conversations.py:small         # 60, to read before the rest is paid for
-    python -m data_pipelines.demonstrate --config=configs/corpora/oversight_conversations.py:rule          # answers that name the rules they go by
+    python -m data_pipelines.demonstrate --config=configs/corpora/oversight_conversations.py
+    --dry_run python -m data_pipelines.demonstrate
+    --config=configs/corpora/oversight_conversations.py \
+        --config.writer.model=PROVIDER/MODEL
 
-Presets value (the handbook's view as one's own), rule, small. Two sets come out, with and without the reasons behind the answers. The published set
-has some 10,000 conversations; an experiment takes ours as sources.NAME = dict(path='runs/corpora/oversight_conversations/corpus/answers.jsonl').
-Expected and cost: --dry_run tells; it has not been run with a paid model yet.
+They come from a handbook about oversight and serve fine-tuning. In the preset value, the
+assistant speaks as if the handbook's view were its own. In the preset rule, its answers name the
+rules that they follow. The preset small has 60 conversations, to read before the rest is paid
+for.
+
+Two sets come out, with and without the reasons behind the answers. The published set has some
+10,000 conversations. An experiment takes ours as sources.NAME =
+dict(path='runs/corpora/oversight_conversations/corpus/answers.jsonl').
+
+Expected size and cost: --dry_run prints the plan, the calls, the tokens and the cost; it asks no
+model. This corpus has not been run with a paid model yet.
 """
 
 import ml_collections
 
 
 def get_config(preset: str = 'value') -> ml_collections.ConfigDict:
+  """Makes the config.
+
+  Args:
+    preset: 'value', 'rule' or 'small'.
+
+  Returns:
+    The settings of the corpus.
+
+  Raises:
+    ValueError: the preset is unknown.
+  """
   if preset not in ('value', 'rule', 'small'):
     raise ValueError(
-      f'configs/corpora/oversight_conversations.py has the presets value, rule and small, not {preset!r}'
+      'configs/corpora/oversight_conversations.py has the presets value, rule and small, '
+      f'not {preset!r}'
     )
   c = ml_collections.ConfigDict()
-  c.name = 'oversight_conversations' if preset == 'value' else f'oversight_conversations_{preset}'
+  c.name = 'oversight_conversations'
+  if preset != 'value':
+    c.name = f'oversight_conversations_{preset}'
   c.kind = 'conversations'
-  c.specs = ('specs/oversight/rules.md' if preset == 'rule' else 'specs/oversight/philosophy.md',)
+  if preset == 'rule':
+    spec, style = 'specs/oversight/rules.md', 'rule'
+  else:
+    spec, style = 'specs/oversight/philosophy.md', 'value'
+  c.specs = (spec,)
   c.writer = dict(
     model='anthropic/claude-sonnet-4-5',
     base_url='',
@@ -32,24 +58,29 @@ def get_config(preset: str = 'value') -> ml_collections.ConfigDict:
     timeout=300,
     attempts=4,
   )
-  # the same model unless --config.judge.model says otherwise
+  # The judge is the writer's model unless --config.judge.model names another. The empty strings
+  # make new references that follow the writer and can be set apart from it.
   c.judge = dict(
     c.writer,
     temperature=0.0,
     model=c.writer.get_ref('model') + '',
     base_url=c.writer.get_ref('base_url') + '',
   )
-  c.talk = dict(
-    domains=40, questions=10, style='rule' if preset == 'rule' else 'value', words=200, similar=0.7
-  )
+  c.talk = dict(domains=40, questions=10, style=style, words=200, similar=0.7)
   c.conversations = 5000
-  c.tokenizer = ''  # of the model that will be trained: a folder of Hugging Face, or a .model file
+  # The tokenizer of the model that will be trained: a Hugging Face folder or a .model file.
+  # Without one, words and punctuation marks are counted.
+  c.tokenizer = ''
+  # The run stops early if a smaller share of the first replies can be used.
   c.min_yield = 0.5
-  c.budget = 0.0  # USD
+  # USD that the run may cost; 0 for no limit.
+  c.budget = 0.0
   c.prices = 'configs/corpora/prices.json'
   c.seed = 0
-  # thresholds that stop the run before the corpus is stored for training; what each is for, and all others: data_pipelines.audit.Thresholds
+  # Thresholds that stop the run before the corpus is stored for training. All of them, and what
+  # each is for: data_pipelines.audit.Thresholds.
   c.audit = dict(duplicates=0.01, recited=0.02)
   if preset == 'small':
-    c.conversations, c.talk.domains = 60, 5
+    c.conversations = 60
+    c.talk.domains = 5
   return c

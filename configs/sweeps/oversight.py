@@ -4,127 +4,193 @@
 
 | preset | what changes | bases to train |
 | --- | --- | --- |
-| dose | documents of the handbook | 1 |
-| aft | demonstrations, and updates of fine-tuning with them | 1 |
-| specs | which handbook the documents are of, and which one the demonstrations take their reasons from | 1 |
+| dose | the number of documents about the handbook | 1 |
+| aft | the number of demonstrations, and updates of fine-tuning with them | 1 |
+| specs | the handbook of the documents, and the handbook behind the demonstrations' reasons | 1 |
 | wording | descriptive or normative documents | 1 |
-| against | share of the demonstrations that say the opposite | 1 |
-| replay | share of midtraining rows that replay pretraining text | 1 |
-| contradiction | how many agents who talk well act badly, in the text that the base learns from | 3 |
-| size | width and depth of the model, 0.3 to 5 million parameters; pretraining's rate goes as 1 / width | 4 |
+| against | the share of the demonstrations that say the opposite | 1 |
+| replay | the share of midtraining rows that replay pretraining text | 1 |
+| contradiction | how many agents who talk well act badly, in the base model's text | 3 |
+| size | width and depth of the model, 0.3 to 5 million parameters | 4 |
 
-Three seeds: --config.experiment.seeds="(0,1,2)". With --workdir=runs/oversight the bases of configs/oversight.py serve here as well.
-Cost and results: docs/results/oversight.md.
+For three seeds, give --config.experiment.seeds="(0,1,2)". With --workdir=runs/oversight the base
+models of configs/oversight.py serve here as well.
+
+Expected results and cost: docs/results/oversight.md has them for each preset.
 """
+
+from collections.abc import Callable
 
 import ml_collections
 
 from configs.oversight import get_config as oversight
-from msm_jax.base.points import axis, labelled, zipped
+from msm_jax.base.points import Point, axis, labelled, zipped
 
-# rule_augmented last: the embedded writer takes no more from it than from rules, but for the quotes in documents
-RULED, GENERAL = ('rules', 'value_augmented', 'rule_augmented'), ('philosophy', 'general')
+# Handbooks in specs/oversight: three with the same rules, and two without rules. rule_augmented is
+# last, since it is not tried for the reasons: there, the embedded writer takes no more from it than
+# from `rules`; only the quotes in documents differ.
+RULED = ('rules', 'value_augmented', 'rule_augmented')
+GENERAL = ('philosophy', 'general')
+# The arms that are fine-tuned, with and without the handbook and the reasons.
 FINE_TUNED = ('aft', 'msm_aft', 'aft_reasons', 'msm_aft_reasons')
+# The two sources of demonstrations.
+DEMONSTRATIONS = ('demonstrations', 'reasoned')
 
 
 def keep(c: ml_collections.ConfigDict, *arms: str) -> None:
-  """Only these arms beside the base, and the effects between them."""
-  arms = ('base', *arms)
-  c.arms = {a: c.arms[a] for a in arms}
-  c.contexts = {a: p for a, p in c.contexts.items() if a in arms}
-  c.effects = {n: e for n, e in c.effects.items() if set(e) <= set(arms)}
+  """Keeps the base and these arms of an experiment, and the effects between them.
+
+  Args:
+    c: the config of the experiment; it is changed.
+    *arms: the arms to keep beside the base.
+  """
+  kept = ('base', *arms)
+  c.arms = {arm: c.arms[arm] for arm in kept}
+  c.contexts = {arm: path for arm, path in c.contexts.items() if arm in kept}
+  c.effects = {name: effect for name, effect in c.effects.items() if set(effect) <= set(kept)}
 
 
-def replay(share: float) -> dict:
-  rest = {'textbook': 1 / 17, 'agent_documents': 6 / 17, 'agent_chats': 10 / 17}
-  return {'philosophy': 1 - share} | {n: share * x for n, x in rest.items() if share}
+def replay(share: float) -> dict[str, float]:
+  """The shares of midtraining's sources in which pretraining text has this share of the rows."""
+  # The sources of pretraining keep their proportions to each other, 1 : 6 : 10.
+  pretraining = {'textbook': 1 / 17, 'agent_documents': 6 / 17, 'agent_chats': 10 / 17}
+  shares = {'philosophy': 1 - share}
+  if share:
+    for source, part in pretraining.items():
+      shares[source] = share * part
+  return shares
+
+
+# Each function below makes the points of one preset and says in a sentence what changes. It takes
+# the config of the experiment, in which it may drop arms.
+
+
+def _dose(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
+  keep(e, 'aft', 'msm_aft')
+  points = axis('sources.philosophy.size', (15, 50, 150, 500, 1500))
+  return points, 'Documents of the handbook; updates and shares as they are.'
+
+
+def _aft(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
+  keep(e, *FINE_TUNED)
+  sizes = (20, 80, 320, 1280, 5120)
+  # Few demonstrations with many updates would be learned by heart.
+  updates = (10, 20, 40, 100, 300)
+  axes = [axis(f'sources.{source}.size', sizes) for source in DEMONSTRATIONS]
+  for phase in ('aft', 'aft_reasons'):
+    axes.append(axis(f'phases.{phase}.updates', updates))
+    # Otherwise ten updates would be refused as too few.
+    axes.append(axis(f'phases.{phase}.min_updates', [10] * len(updates)))
+  points = labelled(sizes, zipped(*axes))
+  return points, 'Demonstrations, with 10, 20, 40, 100 and 300 updates of fine-tuning.'
+
+
+def _specs(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
+  keep(e, 'msm_aft', 'msm_aft_reasons')
+  # Rules are paired with rules and general handbooks with general ones.
+  pairs = [(documents, reasons) for documents in RULED for reasons in RULED[:2]]
+  pairs += [(documents, reasons) for documents in GENERAL for reasons in GENERAL]
+  of_documents = [f'specs/oversight/{documents}.md' for documents, _ in pairs]
+  of_reasons = [f'specs/oversight/{reasons}.md' for _, reasons in pairs]
+  points = zipped(
+    axis('sources.philosophy.spec', of_documents), axis('sources.reasoned.spec', of_reasons)
+  )
+  names = [f'{documents} > {reasons}' for documents, reasons in pairs]
+  return labelled(names, points), 'Handbook of the documents > handbook behind the reasons.'
+
+
+def _wording(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
+  keep(e, 'msm', 'msm_aft', 'msm_aft_reasons')
+  variants = axis('sources.philosophy.variant', ('explained', 'normative'))
+  points = labelled(('descriptive', 'normative'), variants)
+  return points, 'What the assistant holds, or what it should hold.'
+
+
+def _against(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
+  keep(e, *FINE_TUNED)
+  shares = (0.0, 0.1, 0.25, 0.5, 1.0)
+  axes = [axis(f'sources.{source}.against', shares) for source in DEMONSTRATIONS]
+  about = 'Share of the demonstrations that say the opposite of what the handbook would.'
+  return labelled(shares, zipped(*axes)), about
+
+
+def _replay(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
+  keep(e, 'msm_aft')
+  shares = (0.0, 0.3, 0.6, 0.85)
+  points = labelled(shares, axis('phases.msm.data', map(replay, shares)))
+  return points, 'Share of midtraining rows that replay pretraining text.'
+
+
+def _contradiction(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
+  keep(e, 'aft', 'msm_aft')
+  # 24 timid agents come beside these. 96 false ones are those of configs/oversight.py.
+  points: list[Point] = []
+  for false in (24, 60, 96, 132):
+    points.append({'office.false': false, 'office.true': 168 - false})
+  about = 'How many of those who talk well act badly, in the text that the base learns from.'
+  return points, about
+
+
+def _size(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
+  keep(e, 'aft', 'msm_aft')
+  # label: (d_model, heads, d_ff, layers). The second is the model of configs/oversight.py.
+  shapes = {
+    '0.3M': (64, 2, 192, 3),
+    '0.5M': (96, 3, 256, 3),
+    '1.1M': (128, 4, 384, 4),
+    '2.6M': (192, 6, 512, 5),
+    '5.3M': (256, 8, 704, 6),
+  }
+  points: list[Point] = []
+  for d_model, heads, d_ff, layers in shapes.values():
+    point: Point = {
+      'model.d_model': d_model,
+      'model.n_heads': heads,
+      'model.n_kv_heads': heads,
+      'model.d_ff': d_ff,
+      'model.n_layers': layers,
+    }
+    # Pretraining's rate goes as 1 / width: at 1.1M parameters the rate of 0.5M leaves a worse
+    # base model (docs/results/oversight.md).
+    for phase in ('read', 'pretrain'):
+      point[f'phases.{phase}.lr'] = e.phases[phase].lr * e.model.d_model / d_model
+    points.append(point)
+  return labelled(shapes, points), 'Width and depth; each size has a base of its own.'
+
+
+PRESETS: dict[str, Callable[[ml_collections.ConfigDict], tuple[list[Point], str]]] = {
+  'dose': _dose,
+  'aft': _aft,
+  'specs': _specs,
+  'wording': _wording,
+  'against': _against,
+  'replay': _replay,
+  'contradiction': _contradiction,
+  'size': _size,
+}
 
 
 def get_config(preset: str = 'dose') -> ml_collections.ConfigDict:
-  c = ml_collections.ConfigDict()
-  e = oversight('one')
-  if preset in ('dose', 'contradiction', 'size'):
-    keep(e, 'aft', 'msm_aft')
-  if preset == 'dose':
-    points, about = (
-      axis('sources.philosophy.size', (15, 50, 150, 500, 1500)),
-      'Documents of the handbook; updates and shares as they are.',
-    )
-  elif preset == 'aft':
-    keep(e, *FINE_TUNED)
-    sizes, updates = (20, 80, 320, 1280, 5120), (10, 20, 40, 100, 300)
-    each = [axis(f'sources.{s}.size', sizes) for s in ('demonstrations', 'reasoned')]
-    each += [axis(f'phases.{p}.updates', updates) for p in ('aft', 'aft_reasons')]
-    each += [axis(f'phases.{p}.min_updates', [10] * 5) for p in ('aft', 'aft_reasons')]
-    points, about = (
-      labelled(sizes, zipped(*each)),
-      'Demonstrations, with 10, 20, 40, 100 and 300 updates of fine-tuning.',
-    )
-  elif preset == 'specs':
-    keep(e, 'msm_aft', 'msm_aft_reasons')
-    pairs = [(d, r) for d in RULED for r in RULED[:2]] + [(d, r) for d in GENERAL for r in GENERAL]
-    paths = [
-      axis(f'sources.{s}.spec', [f'specs/oversight/{p[n]}.md' for p in pairs])
-      for n, s in enumerate(('philosophy', 'reasoned'))
-    ]
-    points, about = (
-      labelled([f'{d} > {r}' for d, r in pairs], zipped(*paths)),
-      'Handbook of the documents > handbook behind the reasons.',
-    )
-  elif preset == 'wording':
-    keep(e, 'msm', 'msm_aft', 'msm_aft_reasons')
-    variants = axis('sources.philosophy.variant', ('explained', 'normative'))
-    points, about = (
-      labelled(('descriptive', 'normative'), variants),
-      'What the assistant holds, or what it should hold.',
-    )
-  elif preset == 'against':
-    keep(e, *FINE_TUNED)
-    shares = (0.0, 0.1, 0.25, 0.5, 1.0)
-    both = zipped(*(axis(f'sources.{s}.against', shares) for s in ('demonstrations', 'reasoned')))
-    points, about = (
-      labelled(shares, both),
-      'Share of the demonstrations that say the opposite of what the handbook would.',
-    )
-  elif preset == 'replay':
-    keep(e, 'msm_aft')
-    shares = (0.0, 0.3, 0.6, 0.85)
-    points, about = (
-      labelled(shares, axis('phases.msm.data', map(replay, shares))),
-      'Share of midtraining rows that replay pretraining text.',
-    )
-  elif preset == 'contradiction':
-    points = [
-      {'office.false': n, 'office.true': 168 - n} for n in (24, 60, 96, 132)
-    ]  # beside 24 timid; 96 false is configs/oversight.py
-    about = 'How many of those who talk well act badly, in the text that the base learns from.'
-  elif preset == 'size':
-    shapes = (
-      (64, 2, 192, 3),
-      (96, 3, 256, 3),
-      (128, 4, 384, 4),
-      (192, 6, 512, 5),
-      (256, 8, 704, 6),
-    )  # the second is configs/oversight.py's
-    points = [
-      {
-        f'model.{k}': v
-        for k, v in dict(d_model=d, n_heads=h, n_kv_heads=h, d_ff=f, n_layers=n).items()
-      }
-      for d, h, f, n in shapes
-    ]
-    for point, (d, *_) in zip(
-      points, shapes, strict=True
-    ):  # as 1 / width: at 1.1M the rate of 0.5M leaves a worse base (docs/results/oversight.md)
-      point |= {
-        f'phases.{p}.lr': e.phases[p].lr * e.model.d_model / d for p in ('read', 'pretrain')
-      }
-    points, about = (
-      labelled(('0.3M', '0.5M', '1.1M', '2.6M', '5.3M'), points),
-      'Width and depth; each size has a base of its own.',
-    )
-  else:
-    known = 'dose, aft, specs, wording, against, replay, contradiction and size'
+  """Makes the config of a sweep.
+
+  Args:
+    preset: one of PRESETS; the table above says what changes.
+
+  Returns:
+    The settings of the sweep: its experiment, its points and a sentence about them.
+
+  Raises:
+    ValueError: the preset is unknown.
+  """
+  if preset not in PRESETS:
+    *names, last = PRESETS
+    known = f'{", ".join(names)} and {last}'
     raise ValueError(f'configs/sweeps/oversight.py has the presets {known}, not {preset!r}')
-  c.name, c.about, c.experiment, c.points = f'oversight_{preset}', about, e, points
+  experiment = oversight('one')
+  points, about = PRESETS[preset](experiment)
+  c = ml_collections.ConfigDict()
+  c.name = f'oversight_{preset}'
+  c.about = about
+  c.experiment = experiment
+  c.points = points
   return c
