@@ -6,7 +6,8 @@ r"""Two mirrored corpora about two handbooks that differ in their reasons alone.
 
 The documents of the two corpora are the same by plan, type, idea, people and length. One plan is
 made with both handbooks in view. Then documents are written in pairs, and pairs are dropped until
-the corpora have equally many tokens (within 0.5%). The presets are those of cheese_affordability.py.
+the corpora have equally many tokens (within 0.5%). The presets are those of
+cheese_affordability.py.
 
 Expected size and cost: --dry_run prints the plan, the calls, the tokens and the cost; it asks no
 model. The whole pair of corpora has not been run with a paid model yet.
