@@ -1,4 +1,10 @@
-"""Folders of Hugging Face in and out: every family against frozen logits of `transformers` (and live, where it is installed), adapters, refusals."""
+"""Folders of Hugging Face in and out, and adapters of PEFT.
+
+Every family is compared with frozen logits of `transformers` (tests/golden/make.py), and with
+`transformers` and `peft` themselves where they are installed.
+
+Letters: B texts, T tokens of each.
+"""
 
 import dataclasses
 import functools
@@ -43,16 +49,23 @@ def imported(folder, mesh=MESHES['one'], **ours):
 
 
 def logits(c, params, tokens=make.TOKENS, positions=POSITIONS, segments=ONES):
-  return np.asarray(
-    jax.jit(
-      lambda p: models.logits(c, p, models.forward(c, p, jnp.asarray(tokens), positions, segments))
-    )(params)
-  )
+  """(B, T, V) logits of packed rows."""
+
+  @jax.jit
+  def compute(p):
+    hidden = models.forward(c, p, jnp.asarray(tokens), positions, segments)
+    return models.logits(c, p, hidden)
+
+  return np.asarray(compute(params))
 
 
 @pytest.mark.parametrize('case', make.CASES)
 def test_logits_equal_transformers(tmp_path, case):
-  """One text a row, two packed into one row, with the layers scanned, and token by token from a cache."""
+  """The logits are the same however they are computed.
+
+  With one text a row, with two packed into one row, with the layers scanned, and token by token
+  from a cache.
+  """
   make.write_folder(tmp_path, case)
   wanted = GOLDEN[case]
   for scan in (False, True):
@@ -64,17 +77,18 @@ def test_logits_equal_transformers(tmp_path, case):
   np.testing.assert_allclose(packed.reshape(wanted.shape), wanted, atol=1e-4)
 
   extend = jax.jit(functools.partial(models.extend, c))
-  cache, said = models.empty_cache(c, B, 32), []
-  for start, end in ((0, 9), *((t, t + 1) for t in range(9, T))):
-    x, cache = extend(
-      params, jnp.asarray(make.TOKENS[:, start:end]), jnp.asarray(POSITIONS[:, start:end]), cache
-    )
-    said.append(models.logits(c, params, x))
-  np.testing.assert_allclose(np.concatenate(said, 1), wanted, atol=1e-4)
+  cache = models.empty_cache(c, B, 32)
+  parts = []
+  # Nine tokens at once, then one at a time.
+  for start, end in [(0, 9)] + [(t, t + 1) for t in range(9, T)]:
+    tokens = jnp.asarray(make.TOKENS[:, start:end])
+    x, cache = extend(params, tokens, jnp.asarray(POSITIONS[:, start:end]), cache)
+    parts.append(models.logits(c, params, x))
+  np.testing.assert_allclose(np.concatenate(parts, 1), wanted, atol=1e-4)
 
 
 def test_ragged_rows_share_a_cache():
-  """Rows of different lengths, padded: what the padding wrote is never seen."""
+  """Rows of different lengths are padded, and what the padding wrote is never seen."""
   c = huggingface.config_from_json(make.COMMON | make.CASES['gemma3'], 'here')
   params = models.init_params(c, jax.random.key(0))
   lengths, cache = np.array([5, 11]), models.empty_cache(c, B, 32)
@@ -99,7 +113,10 @@ def test_ragged_rows_share_a_cache():
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'float16'])
 @pytest.mark.parametrize('case', ['llama3', 'qwen2', 'gemma3'])
 def test_round_trip_to_the_bit(tmp_path, case, dtype):
-  """In onto a mesh, out in several files: every tensor as it was stored, and the config says the same model."""
+  """A folder is read onto a mesh and written in several files.
+
+  Every tensor is as it was stored, and the config says the same model.
+  """
   make.write_folder(tmp_path / 'in', case, dtype)
   (tmp_path / 'in' / 'tokenizer.json').write_text('{}')
   c, params = imported(tmp_path / 'in', MESHES['all'])
@@ -122,6 +139,7 @@ def test_round_trip_to_the_bit(tmp_path, case, dtype):
 
 
 def edit(folder, **changes):
+  """Changes keys of a folder's config.json; 'absent' takes one away."""
   path = folder / 'config.json'
   raw = json.loads(path.read_text()) | changes
   path.write_text(json.dumps({k: v for k, v in raw.items() if v != 'absent'}))
@@ -179,21 +197,25 @@ def test_tensors_that_do_not_fit_are_refused_by_name(tmp_path):
     huggingface.TensorFiles(tmp_path)
 
 
-# ----------------------------------------------------------------------------------------------------------------------- adapters
+# ---- adapters
 
 
 def noisy(params, scale=0.1):
-  """Adapters as if trained: neither factor zero."""
+  """Adapters as if they were trained: neither factor is zero."""
   rng = np.random.default_rng(0)
-  return {
-    k: v + scale * rng.standard_normal(v.shape, np.float32) if k.endswith(('_a', '_b')) else v
-    for k, v in params.items()
-  }
+  changed = dict(params)
+  for name, x in params.items():
+    if name.endswith(('_a', '_b')):
+      changed[name] = x + scale * rng.standard_normal(x.shape, np.float32)
+  return changed
 
 
 @pytest.mark.parametrize('case', ['llama3', 'qwen2', 'gemma3'])
 def test_adapters_merged_and_beside(tmp_path, case):
-  """Fresh ones change nothing; noisy ones change the logits, and added to the matrices by export they change them alike."""
+  """Fresh adapters change nothing, noisy ones change the logits.
+
+  They change them alike when the export has added them to the matrices.
+  """
   make.write_folder(tmp_path / 'in', case)
   c, params = imported(tmp_path / 'in', lora=LORA)
   np.testing.assert_allclose(logits(c, params), GOLDEN[case], atol=1e-4)
@@ -204,16 +226,19 @@ def test_adapters_merged_and_beside(tmp_path, case):
   np.testing.assert_allclose(logits(*imported(tmp_path / 'out')), beside, atol=1e-5)
 
 
+def abstract_adapters(c, mesh):
+  """Shapes, dtypes and shardings of a model's adapters."""
+  program = train.make_program(c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES[mesh]))
+  return program.abstract_state.params
+
+
 def test_adapters_in_the_format_of_peft(tmp_path):
   make.write_folder(tmp_path, 'qwen3')
   c, params = imported(tmp_path, lora=LoraConfig(rank=4, alpha=8.0, targets=('wq', 'w_down')))
   adapters, _ = train.split_trainable(c, noisy(params))
   peft.export(tmp_path / 'adapter', c, adapters, 'some/base')
   assert peft.read_config(tmp_path / 'adapter') == c.lora
-  like = train.make_program(
-    c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['all'])
-  ).abstract_state.params
-  back = peft.load_params(tmp_path / 'adapter', c, like)
+  back = peft.load_params(tmp_path / 'adapter', c, abstract_adapters(c, 'all'))
   for k, x in adapters.items():
     np.testing.assert_array_equal(back[k], x)
 
@@ -232,18 +257,15 @@ def test_adapters_in_the_format_of_peft(tmp_path):
       peft.read_config(tmp_path / 'adapter')
   wide = dataclasses.replace(c, lora=LoraConfig(rank=8, targets=c.lora.targets))
   with pytest.raises(WeightsError, match='has shape'):
-    peft.load_params(
-      tmp_path / 'adapter',
-      wide,
-      train.make_program(
-        wide, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one'])
-      ).abstract_state.params,
-    )
+    peft.load_params(tmp_path / 'adapter', wide, abstract_adapters(wide, 'one'))
 
 
 @pytest.mark.parametrize('dropout', [0.0, 0.5])
 def test_a_step_with_adapters(tmp_path, dropout):
-  """Only adapters learn and only they have moments; the step is differentiable through what is frozen; dropout follows from seed and step."""
+  """Only adapters learn, and only they have moments.
+
+  The step is differentiable through what is frozen, and dropout follows from seed and step.
+  """
   make.write_folder(tmp_path, 'llama3')
   lora = dataclasses.replace(LORA, dropout=dropout)
   mesh = sharding.make_mesh(**MESHES['all'])
@@ -284,7 +306,7 @@ def test_a_step_with_adapters(tmp_path, dropout):
   assert (run(1)[1] == seen) == (not dropout)
 
 
-# -------------------------------------------------------------------------------------------------------------- live, where installed
+# ---- live, where transformers and peft are installed
 
 
 @pytest.mark.parametrize('case', make.CASES)
@@ -293,12 +315,14 @@ def test_gradients_equal_transformers(tmp_path, case):
   make.write_folder(tmp_path, case)
   theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation='eager')
   tokens = torch.tensor(make.TOKENS)
-  told = theirs(tokens).logits
-  np.testing.assert_allclose(told.detach().numpy(), GOLDEN[case], atol=1e-5)
-  torch.nn.functional.cross_entropy(
-    told[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction='sum'
-  ).backward()
-  wanted = {n: p.grad.numpy() for n, p in theirs.named_parameters()}
+  their_logits = theirs(tokens).logits
+  np.testing.assert_allclose(their_logits.detach().numpy(), GOLDEN[case], atol=1e-5)
+  loss = torch.nn.functional.cross_entropy(
+    their_logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction='sum'
+  )
+  loss.backward()
+  wanted = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
+
   c, params = imported(tmp_path)
   batch = {
     'tokens': make.TOKENS[:, :-1],
@@ -306,25 +330,23 @@ def test_gradients_equal_transformers(tmp_path, case):
     'positions': POSITIONS[:, :-1],
     'segment_ids': ONES[:, 1:],
   }
-  batch = {k: jnp.asarray(v, jnp.int32) for k, v in batch.items()} | {
-    'weights': jnp.ones((B, T - 1))
-  }
+  batch = {k: jnp.asarray(v, jnp.int32) for k, v in batch.items()}
+  batch['weights'] = jnp.ones((B, T - 1))
   grads = jax.jit(jax.grad(lambda p: next_token(c, 0, p, batch)[0]))(params)
-  for ours, (name, transposed) in huggingface.tensor_names(c).items():
-    for i in range(c.n_layers if '{}' in name else 1):
-      x = wanted[name.format(i)]
-      found = np.asarray(grads[ours][i] if '{}' in name else grads[ours])
-      np.testing.assert_allclose(
-        found, x.T if transposed else x, rtol=0, atol=1e-3 * np.abs(x).max(), err_msg=name.format(i)
-      )
+  for ours, stored in huggingface.tensor_names(c).items():
+    for layer in stored.layers(c):
+      name = stored.name.format(layer)
+      x = wanted[name]
+      scale = np.abs(x).max()
+      if stored.is_transposed:
+        x = x.T
+      found = np.asarray(grads[ours][layer] if stored.is_per_layer else grads[ours])
+      np.testing.assert_allclose(found, x, rtol=0, atol=1e-3 * scale, err_msg=name)
 
 
 def test_peft_and_transformers_load_what_is_written(tmp_path):
-  torch, transformers, theirs = (
-    pytest.importorskip('torch'),
-    pytest.importorskip('transformers'),
-    pytest.importorskip('peft'),
-  )
+  torch, transformers = pytest.importorskip('torch'), pytest.importorskip('transformers')
+  theirs = pytest.importorskip('peft')
   make.write_folder(tmp_path / 'base', 'llama3')
   c, params = imported(tmp_path / 'base', lora=LORA)
   params = noisy(params)
@@ -343,7 +365,7 @@ def test_peft_and_transformers_load_what_is_written(tmp_path):
   np.testing.assert_allclose(told(model), beside, atol=1e-5)
   np.testing.assert_allclose(told(load(tmp_path / 'merged')), beside, atol=1e-5)
 
-  # and the other way: an adapter that peft made
+  # And the other way: an adapter that peft made.
   settings = theirs.LoraConfig(
     r=4, lora_alpha=8, target_modules=['q_proj', 'v_proj'], init_lora_weights=False
   )

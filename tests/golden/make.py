@@ -1,8 +1,11 @@
-"""Golden logits of small random models of every family, as `transformers` computes them: what tests/test_huggingface.py compares with.
+"""Golden logits of small random models of every family, as `transformers` computes them.
 
-    python tests/golden/make.py        # writes tests/golden/logits.npz; needs torch and transformers
+tests/test_huggingface.py compares with them.
 
-The weights are not kept: `write_folder` makes them again, the same anywhere, from the names and shapes of the tensors.
+  python tests/golden/make.py     # writes tests/golden/logits.npz; needs torch and transformers
+
+The weights are not kept. `write_folder` makes them again, the same anywhere, from the names and
+shapes of the tensors.
 """
 
 import json
@@ -13,9 +16,16 @@ import numpy as np
 
 VOCAB, LENGTH = 97, 24
 COMMON = {
-  'vocab_size': VOCAB, 'hidden_size': 32, 'intermediate_size': 48, 'num_hidden_layers': 4, 'num_attention_heads': 4, 'num_key_value_heads': 2,
-  'max_position_embeddings': 64, 'torch_dtype': 'float32', 'rms_norm_eps': 1e-6,
-}  # fmt: skip
+  'vocab_size': VOCAB,
+  'hidden_size': 32,
+  'intermediate_size': 48,
+  'num_hidden_layers': 4,
+  'num_attention_heads': 4,
+  'num_key_value_heads': 2,
+  'max_position_embeddings': 64,
+  'torch_dtype': 'float32',
+  'rms_norm_eps': 1e-6,
+}
 LLAMA3 = {
   'rope_type': 'llama3',
   'factor': 8.0,
@@ -71,7 +81,10 @@ TOKENS = np.random.default_rng(0).integers(3, VOCAB, (2, LENGTH))
 
 
 def shapes(config: dict) -> dict[str, tuple[int, ...]]:
-  """Every tensor that a model of this config stores, written down from the families' definitions and not from our own tables."""
+  """Every tensor that a model of this config stores, with its shape.
+
+  They are written down from the families' definitions and not from our own tables.
+  """
   kind, d, f = config['model_type'], config['hidden_size'], config['intermediate_size']
   heads, kv = config['num_attention_heads'], config['num_key_value_heads']
   k = config.get('head_dim', d // heads)
@@ -85,14 +98,17 @@ def shapes(config: dict) -> dict[str, tuple[int, ...]]:
       if kind == 'qwen2':
         out[f'{at}.self_attn.{x}_proj.bias'] = (rows,)
     out[f'{at}.self_attn.o_proj.weight'] = (d, heads * k)
-    out |= {
-      f'{at}.mlp.{x}_proj.weight': (d, f) if x == 'down' else (f, d) for x in ('gate', 'up', 'down')
-    }
-    out |= {f'{at}.{x}_layernorm.weight': (d,) for x in ('input', 'post_attention')}
+    out[f'{at}.mlp.gate_proj.weight'] = (f, d)
+    out[f'{at}.mlp.up_proj.weight'] = (f, d)
+    out[f'{at}.mlp.down_proj.weight'] = (d, f)
+    out[f'{at}.input_layernorm.weight'] = (d,)
+    out[f'{at}.post_attention_layernorm.weight'] = (d,)
     if kind == 'gemma3_text':
-      out |= {f'{at}.{x}_feedforward_layernorm.weight': (d,) for x in ('pre', 'post')}
+      out[f'{at}.pre_feedforward_layernorm.weight'] = (d,)
+      out[f'{at}.post_feedforward_layernorm.weight'] = (d,)
     if kind in ('qwen3', 'gemma3_text'):
-      out |= {f'{at}.self_attn.{x}_norm.weight': (k,) for x in 'qk'}
+      out[f'{at}.self_attn.q_norm.weight'] = (k,)
+      out[f'{at}.self_attn.k_norm.weight'] = (k,)
   return out
 
 
@@ -102,8 +118,13 @@ def tensors(config: dict) -> dict[str, np.ndarray]:
   for name, shape in shapes(config).items():
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     x = rng.standard_normal(shape, np.float32)
-    centre = 0.0 if 'bias' in name or config['model_type'] == 'gemma3_text' else 1.0
-    made[name] = (x * 0.1 if len(shape) == 2 else centre + 0.3 * x).astype(np.float32)
+    if len(shape) == 2:
+      x = x * 0.1
+    else:
+      # Norms are around 1, but Gemma stores them less 1.
+      is_around_0 = 'bias' in name or config['model_type'] == 'gemma3_text'
+      x = (0.0 if is_around_0 else 1.0) + 0.3 * x
+    made[name] = x.astype(np.float32)
   return made
 
 
@@ -115,18 +136,14 @@ def write_folder(folder: Path, case: str, dtype: str = 'float32') -> dict:
   config = COMMON | CASES[case] | {'torch_dtype': dtype}
   folder.mkdir(parents=True, exist_ok=True)
   (folder / 'config.json').write_text(json.dumps(config))
-  numpy_dtype = {'float32': np.float32, 'float16': np.float16, 'bfloat16': ml_dtypes.bfloat16}[
-    dtype
-  ]
-  save_file(
-    {n: x.astype(numpy_dtype) for n, x in tensors(config).items()},
-    folder / 'model.safetensors',
-    metadata={'format': 'pt'},
-  )
+  dtypes = {'float32': np.float32, 'float16': np.float16, 'bfloat16': ml_dtypes.bfloat16}
+  stored = {name: x.astype(dtypes[dtype]) for name, x in tensors(config).items()}
+  save_file(stored, folder / 'model.safetensors', metadata={'format': 'pt'})
   return config
 
 
 def main() -> None:
+  """Writes the golden logits."""
   import tempfile
 
   import torch
