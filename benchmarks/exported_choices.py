@@ -1,25 +1,81 @@
-"""Does an exported arm make the same choices in transformers? The whole evaluation of forced choices, question by question.
+"""Does an exported arm make the same choices in transformers?
 
     python benchmarks/exported_choices.py --workdir=runs/smollm2_cpu --arm=msm_affordability_aft
 
-Exports the arm, asks transformers in float32 on the CPU for the log-likelihoods of both answers in both orders, and compares with results.jsonl.
+The benchmark exports the arm and goes through the whole evaluation of forced choices. For each
+question it asks transformers, in float32 on the CPU, for the log-likelihoods of both answers in both
+orders, and compares the margins with results.jsonl. It ends with exit code 1 if a choice differs.
 """
 
 import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from data_pipelines.records import ForcedChoice
 from msm_jax import export
 from msm_jax.base.checks import from_mapping
 from msm_jax.config import ExperimentConfig
 from msm_jax.experiment import Experiment
 
+# (messages of a chat, an answer) -> the log-likelihood of the answer in nats
+LogLikelihood = Callable[[list[dict[str, str]], str], float]
+
+
+def open_exported(workdir: Path, arm: str, seed: int) -> LogLikelihood:
+  """Exports an arm and opens it in transformers.
+
+  Args:
+    workdir: the folder of the experiment.
+    arm: the arm.
+    seed: the seed of its run.
+
+  Returns:
+    A function that scores answers.
+  """
+  # Both are slow to import, and the arguments are checked before.
+  import torch
+  import transformers
+
+  with tempfile.TemporaryDirectory() as folder:
+    out = f'{folder}/exported'
+    export.main([f'--workdir={workdir}', f'--arm={arm}', f'--seed={seed}', f'--out={out}'])
+    model = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+
+  def log_likelihood(messages: list[dict[str, str]], answer: str) -> float:
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    answer_ids = tokenizer(answer, add_special_tokens=False)['input_ids']
+    ids = torch.tensor([prompt + answer_ids])
+    with torch.no_grad():
+      # The logits at one position are about the next token.
+      logprobs = model(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+    return float(logprobs.gather(1, ids[0, len(prompt) :, None]).sum())
+
+  return log_likelihood
+
+
+def margin(log_likelihood: LogLikelihood, question: ForcedChoice) -> float:
+  """Computes by how many nats the first option is likelier, as a mean over both orders."""
+  scores = [0.0, 0.0]
+  for first, second in (question.options, question.options[::-1]):
+    messages = []
+    if question.system:
+      messages.append({'role': 'system', 'content': question.system})
+    asked = question.question.format(first=first, second=second)
+    messages.append({'role': 'user', 'content': asked})
+    for k in (0, 1):
+      answer = question.answer.format(chosen=question.options[k], other=question.options[1 - k])
+      scores[k] += log_likelihood(messages, answer) / 2
+  return scores[0] - scores[1]
+
 
 def main() -> None:
+  """Runs the benchmark on one arm."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -27,46 +83,25 @@ def main() -> None:
   parser.add_argument('--arm', required=True)
   args = parser.parse_args()
   workdir = Path(args.workdir)
-  c = from_mapping(ExperimentConfig, json.loads((workdir / 'config.json').read_text()))
-  rows = (json.loads(line) for line in (workdir / 'results.jsonl').open())
-  ours = {
-    r['item']: r
-    for r in rows
-    if (r['arm'], r['evaluator'], r['seed']) == (args.arm, 'preferences', c.seeds[0])
-  }
-  questions = [q for q in Experiment(c, workdir).reading.asked if q.id in ours]
+  config = from_mapping(ExperimentConfig, json.loads((workdir / 'config.json').read_text()))
+  seed = config.seeds[0]
+  our_margin = {}  # id of a question -> margin
+  with (workdir / 'results.jsonl').open() as lines:
+    for line in lines:
+      row = json.loads(line)
+      if (row['arm'], row['evaluator'], row['seed']) == (args.arm, 'preferences', seed):
+        our_margin[row['item']] = row['margin']
+  suite = Experiment(config, workdir).design.suite
+  questions = [q for q in suite.assistant_questions if q.id in our_margin]
 
-  import torch
-  import transformers
-
-  with tempfile.TemporaryDirectory() as folder:
-    out = f'{folder}/exported'
-    export.main(
-      [f'--workdir={workdir}', f'--arm={args.arm}', f'--seed={c.seeds[0]}', f'--out={out}']
-    )
-    model = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
-
-  def log_likelihood(messages: list[dict[str, str]], answer: str) -> float:
-    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-    ids = torch.tensor([prompt + tokenizer(answer, add_special_tokens=False)['input_ids']])
-    with torch.no_grad():
-      logprobs = model(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
-    return float(logprobs.gather(1, ids[0, len(prompt) :, None]).sum())
-
-  same, worst = 0, 0.0
-  for q in questions:
-    theirs = [0.0, 0.0]
-    for first, second in (q.options, q.options[::-1]):
-      messages = [{'role': 'system', 'content': q.system}] if q.system else []
-      messages.append({'role': 'user', 'content': q.question.format(first=first, second=second)})
-      for k in (0, 1):
-        theirs[k] += (
-          log_likelihood(messages, q.answer.format(chosen=q.options[k], other=q.options[1 - k])) / 2
-        )
-    margin = theirs[0] - theirs[1]
-    same += (margin > 0) == (ours[q.id]['margin'] > 0)
-    worst = max(worst, abs(margin - ours[q.id]['margin']))
+  log_likelihood = open_exported(workdir, args.arm, seed)
+  same = 0
+  worst = 0.0
+  for question in questions:
+    theirs = margin(log_likelihood, question)
+    ours = our_margin[question.id]
+    same += (theirs > 0) == (ours > 0)
+    worst = max(worst, abs(theirs - ours))
   print(
     f'{same} of {len(questions)} choices are the same; margins differ by at most {worst:.1e} nats'
   )

@@ -31,7 +31,14 @@ from msm_jax.evals.summary import summarize
 from msm_jax.model import count_params
 from msm_jax.models import Params, ParamsLocation, listed_arms
 from msm_jax.phases import Node, digest
-from msm_jax.prepare import Design, Prepared, make_design, prepare
+from msm_jax.prepare import (
+  Design,
+  Prepared,
+  check_leaks,
+  check_questions_fit,
+  make_design,
+  prepare,
+)
 from msm_jax.suites.registry import layout_of
 from msm_jax.transcripts import collect_texts
 
@@ -105,6 +112,8 @@ class Experiment:
     design = self.design
     with multihost.first_process_first():
       prepared = self.prepared
+      check_leaks(prepared, self.workdir)
+    check_questions_fit(prepared)
     nodes = prepared.nodes
     trained = multihost.broadcast_from_first([self.is_trained(node) for node in nodes])
     self._check_space(len(nodes) - sum(trained))

@@ -2,8 +2,8 @@
 
 `make_design` reads the handbooks and writes the questions down. It touches no workdir, so it is
 cheap, and a sweep asks it for the identity of every point. `prepare` then writes what is missing of
-the corpora and the tokenizer, checks that no training text gives an answer away, and plans the tree
-of phases. Both results are frozen: nothing is added to them later.
+the corpora and the tokenizer, and plans the tree of phases. Both results are frozen: nothing is
+added to them later.
 """
 
 import dataclasses
@@ -279,8 +279,6 @@ def prepare(design: Design, workdir: Path) -> Prepared:
   Raises:
     ConfigError: settings that contradict the tokenizer, the weights or each other.
     DataError: a corpus or a tokenizer that cannot be written, or that was changed on disk.
-    LeakError: training text tells an assistant what the evaluation asks about.
-    ScoringError: a question is longer than a row.
   """
   config = design.config
   folder = workdir / 'data'
@@ -300,10 +298,6 @@ def prepare(design: Design, workdir: Path) -> Prepared:
     config = dataclasses.replace(config, model=_with_vocabulary(config.model, tokenizer))
   for name in _used_sources(config):
     _prepare_with_length(design, folder, tokenizer, name, written, ())
-  _check_leaks(design, folder, written)
-  for context in design.contexts:
-    replicates = design.replicates_in(context)
-    design.suite.check_fit(tokenizer, design.row_length, replicates)
   fingerprints = {name: corpus.fingerprint for name, corpus in written.items()}
   ends = phases.plan(config, fingerprints, tokenizer.fingerprint, design.imports)
   return Prepared(design, config, written, tokenizer, tokenizer_path, ends)
@@ -448,15 +442,24 @@ def _check_adapter(phase: str, adapter: str, model: ModelConfig) -> None:
     )
 
 
-def _check_leaks(design: Design, folder: Path, written: Mapping[str, Corpus]) -> None:
-  """Raises LeakError if a text gives an answer away. A clean check is remembered in the folder."""
+def check_leaks(prepared: Prepared, workdir: Path) -> None:
+  """Checks that no training text tells an assistant what the evaluation asks about.
+
+  Args:
+    prepared: corpora and questions.
+    workdir: where data/ lies; a clean check is remembered there.
+
+  Raises:
+    LeakError: a text gives an answer away.
+  """
+  design = prepared.design
   assistants = [spec.assistant for spec in design.replicates[design.config.evals.spec]]
   names = design.suite.held_out_names
-  fingerprints = sorted(corpus.fingerprint for corpus in written.values())
-  clean = folder / f'no-leaks-{digest(*fingerprints, *names, *assistants)}'
+  fingerprints = sorted(corpus.fingerprint for corpus in prepared.corpora.values())
+  clean = workdir / 'data' / f'no-leaks-{digest(*fingerprints, *names, *assistants)}'
   if clean.exists():
     return
-  records = {name: corpus.records() for name, corpus in written.items()}
+  records = {name: corpus.records() for name, corpus in prepared.corpora.items()}
   found = leaks.find_leaks(names, records, assistants)
   if found:
     more = f' (and {len(found) - 1} more)' if len(found) > 1 else ''
@@ -464,3 +467,18 @@ def _check_leaks(design: Design, folder: Path, written: Mapping[str, Corpus]) ->
       f'leak: {found[0]}{more}; take it out of the corpus, or the result means nothing'
     )
   write_atomically(clean, b'')
+
+
+def check_questions_fit(prepared: Prepared) -> None:
+  """Checks that every question fits into a row, in every context.
+
+  Args:
+    prepared: questions and tokenizer.
+
+  Raises:
+    ScoringError: a question is longer than a row.
+  """
+  design = prepared.design
+  for context in design.contexts:
+    replicates = design.replicates_in(context)
+    design.suite.check_fit(prepared.tokenizer, design.row_length, replicates)

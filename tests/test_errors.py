@@ -1,17 +1,16 @@
-"""Bad input: every mistake a user can mend ends in one line that names cause and mend, a non-zero exit, and nothing lost that was on disk before.
+"""Bad input: every mistake that a user can mend ends in one line with cause and remedy.
 
-Most runs here are in this process (`ends`); those whose error comes from the command line itself, or might hang, are commands of their own.
+The exit code is not zero, and nothing is lost that was on disk before. Most runs here are in this
+process (`ends`); those whose error comes from the command line itself, or which might hang, are
+commands of their own. Bad settings are in test_errors_config.py.
 """
 
-import contextlib
-import dataclasses
 import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 
 import pytest
@@ -24,19 +23,15 @@ from helpers import (
   little,
   mounted,
   run_main,
-  tree,
   write_config,
 )
+from refused import LITTLE, ends, kept, run, settings, with_source
 
 from data_pipelines.records import Chat, write_jsonl
 from data_pipelines.settings.world import pretraining
 from msm_jax import config as configs
 from msm_jax import experiment
 from msm_jax.base import checks, files
-from msm_jax.base.errors import explain
-
-LITTLE = dataclasses.asdict(little(2))
-LOCK = ['.lock']
 
 
 @pytest.fixture(scope='module')
@@ -47,55 +42,6 @@ def documents(tmp_path_factory):
     path, itertools.islice(pretraining.item_documents(pretraining.build_world(little(2))), 300)
   )
   return str(path)
-
-
-def settings(documents, **changes):
-  """One phase of two updates: the least that is an experiment."""
-  return (
-    dict(
-      name='t',
-      world=LITTLE,
-      tokenizer=dict(vocab_size=400, sources=('docs',)),
-      sources={'docs': dict(path=documents)},
-      model=dict(d_model=16, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=16, d_ff=16),
-      phases={
-        'train': dict(data={'docs': 1.0}, updates=2, min_updates=1, batch_size=8, length=128)
-      },
-      arms={'base': 'train'},
-      evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=0),
-    )
-    | changes
-  )
-
-
-def with_source(documents, **source):
-  """The same, trained on another source."""
-  phases = {'train': dict(data={'other': 1.0}, updates=2, min_updates=1, batch_size=8, length=128)}
-  return settings(documents, sources={'docs': dict(path=documents), 'other': source}, phases=phases)
-
-
-def run(workdir, config):
-  with files.locked(workdir):
-    return experiment.Experiment(
-      checks.from_mapping(configs.ExperimentConfig, config), workdir
-    ).run()
-
-
-def ends(do, *causes_and_mends):
-  """Does `do`, which must end in an error that main.run turns into one line with these words in it. Returns the line."""
-  try:
-    do()
-  except Exception as e:
-    explained, shown = explain(e), ''.join(traceback.format_exception(e)[-3:])
-  else:
-    pytest.fail('nothing was refused')
-  if explained is None:
-    pytest.fail(f'the user would see a traceback:\n{shown}', pytrace=False)
-  line, code = explained
-  assert code == 1 and line.startswith('error: ') and '\n' not in line and len(line) < 700, line
-  for words in causes_and_mends:
-    assert words in line, line
-  return line
 
 
 @pytest.fixture(scope='module')
@@ -113,16 +59,6 @@ def workdir(finished, tmp_path):
   return tmp_path / 'run'
 
 
-@contextlib.contextmanager
-def kept(folder):
-  """Whatever happens within, no file of `folder` may change or vanish (others may come)."""
-  before = tree(folder, but=LOCK)
-  assert before
-  yield
-  after = tree(folder, but=LOCK)
-  assert {k: after.get(k) for k in before} == before
-
-
 # ---- the command line
 
 
@@ -138,7 +74,8 @@ def kept(folder):
   ],
 )
 def test_a_slip_on_the_command_line_is_one_line(argument, cause, mend, tmp_path):
-  """The first thing that a new user gets wrong; a traceback through two libraries hides the word that was misspelled."""
+  """The first thing that a new user gets wrong; a traceback through two libraries hides the word
+  that was misspelled."""
   code, stderr = run_main(argument, f'--workdir={tmp_path}/run')
   line = error_line(stderr)
   assert code != 0 and cause in line and mend in line, line
@@ -162,7 +99,8 @@ def test_a_missing_handbook_is_one_line(tmp_path):
 
 
 def test_two_runs_in_one_workdir(workdir):
-  """Two writers would mix their rows; the second is told to wait or go elsewhere, and the first notices nothing."""
+  """Two writers would mix their rows; the second is told to wait or go elsewhere, and the first
+  notices nothing."""
   with files.locked(workdir), kept(workdir):
     code, stderr = run_main(f'--workdir={workdir}')
     assert (
@@ -174,111 +112,11 @@ def test_two_runs_in_one_workdir(workdir):
     pass
 
 
-# ---- the config
+# ---- what only the experiment can know
 
-BAD = {  # what is wrong -> (changes, cause, mend)
-  'an unknown key': (dict(nonsense=1), "unknown key 'nonsense'", 'known are'),
-  'a slip in a key': (
-    dict(model=dict(d_modl=16)),
-    "config.model: unknown key 'd_modl'",
-    "did you mean 'd_model'?",
-  ),
-  'text for a number': (dict(model=dict(d_model='16')), "config.model.d_model='16'", 'must be int'),
-  'a number for a group': (dict(model=3), 'config.model=3', 'must be a group of settings'),
-  'no phases': (dict(phases={}), "arms.base names phase 'train'", 'does not exist'),
-  'a slip in an arm': (dict(arms={'base': 'trian'}), "phase 'trian'", "did you mean 'train'?"),
-  'no arms': (dict(arms={}), 'arms is empty', 'name at least one'),
-  'warmup in updates': (
-    dict(phases={'train': dict(data={'docs': 1.0}, updates=200, warmup=100.0)}),
-    'train.warmup=100.0',
-    'from 0 to 1',
-  ),
-  'a rate that is no number': (
-    dict(phases={'train': dict(data={'docs': 1.0}, updates=200, lr=float('nan'))}),
-    'train.lr=nan',
-    'must be at least',
-  ),
-  'a share without end': (
-    dict(phases={'train': dict(data={'docs': float('inf')}, updates=200)}),
-    'docs=inf',
-    'must be a positive share',
-  ),
-  'no key heads': (dict(model=dict(n_kv_heads=0)), 'model.n_kv_heads=0', 'must be at least 1'),
-  'no rows to score': (dict(evals=dict(rows=0)), 'evals.rows=0', 'must be at least 1'),
-  'less than no people': (dict(world=dict(fickle=-1)), 'world.fickle=-1', 'must be at least 0'),
-  'a chunk that does not divide': (dict(loss_chunk=7), 'loss_chunk=7', 'must divide'),
-  'a tokenizer that counts its own text': (
-    dict(sources={'docs': dict(maker='world.items', tokens_like='docs')}),
-    'sources.docs.tokens_like',
-    'give it a size',
-  ),
-  'no seeds': (dict(seeds=()), 'seeds=()', 'at least one seed'),
-  'a seed twice': (dict(seeds=(1, 1)), 'seeds=(1, 1)', 'each once'),
-  'an effect of three arms': (
-    dict(effects={'x': ('base', 'base', 'base')}),
-    'effects.x names 3 arms',
-    'give two',
-  ),
-  'an effect of an unknown arm': (
-    dict(effects={'x': ('base', 'bse')}),
-    "arm 'bse'",
-    "did you mean 'base'?",
-  ),
-  'heads that do not divide': (
-    dict(model=dict(n_heads=4, n_kv_heads=3)),
-    'n_kv_heads=3',
-    'must divide model.n_heads=4',
-  ),
-  'too few updates': (
-    dict(phases={'train': dict(data={'docs': 1.0}, updates=5)}),
-    '5 updates are fewer',
-    'raise phases.train.updates',
-  ),
-  'an unknown source': (
-    dict(phases={'train': dict(data={'dcos': 1.0}, updates=200)}),
-    "'dcos'",
-    "did you mean 'docs'?",
-  ),
-  'a share of nothing': (
-    dict(phases={'train': dict(data={'docs': 0.0}, updates=200)}),
-    'docs=0.0',
-    'leave the source out',
-  ),
-  'neither maker nor path': (
-    dict(sources={'docs': {}}),
-    'sources.docs',
-    'give a maker, or the path',
-  ),
-  'an unknown maker': (
-    dict(sources={'docs': dict(maker='world.itms')}),
-    "maker='world.itms'",
-    'world.items',
-  ),
-  'documents without a handbook': (
-    dict(sources={'docs': dict(maker='spec.documents', size=9)}),
-    'works from a handbook',
-    'spec=PATH',
-  ),
-  'documents without end': (
-    dict(sources={'docs': dict(maker='spec.documents', spec=AFFORDABILITY)}),
-    'how much to write',
-    'size=N',
-  ),
-}
-
-
-@pytest.mark.parametrize('what', BAD)
-def test_a_wrong_setting_is_named_before_any_work(what, documents, tmp_path):
-  """Found by the config alone: a slip in the last arm must not wait for the first to be trained."""
-  changes, cause, mend = BAD[what]
-  ends(
-    lambda: checks.from_mapping(configs.ExperimentConfig, settings(documents, **changes)),
-    cause,
-    mend,
-  )
-
-
-WRONG = {  # what only the experiment can know: (config of documents and a folder, cause, mend)
+# What is wrong -> (a config from the documents and a folder, and the cause and remedy that the
+# error names).
+WRONG = {
   'a malformed handbook': (
     lambda d, t: settings(d, evals=dict(spec=str(t / 'bad.md'))),
     'bad.md: no front matter',
@@ -354,7 +192,8 @@ WRONG = {  # what only the experiment can know: (config of documents and a folde
 
 @pytest.mark.parametrize('what', WRONG)
 def test_a_run_that_cannot_work_is_refused_and_nothing_is_lost(what, documents, workdir, tmp_path):
-  """In the workdir of a finished experiment, where there is something to lose; no phase is trained."""
+  """In the workdir of a finished experiment, where there is something to lose; no phase is
+  trained."""
   (tmp_path / 'bad.md').write_text('# no front matter\n')
   (tmp_path / 'empty.jsonl').write_text('\n')
   (tmp_path / 'broken.jsonl').write_text('{"text": \n')
@@ -371,7 +210,8 @@ def test_a_run_that_cannot_work_is_refused_and_nothing_is_lost(what, documents, 
 
 
 def test_more_held_out_text_than_there_is(documents, tmp_path):
-  """A little world has fewer records than the default asks for; after hours of training that must not end in a traceback."""
+  """A little world has fewer records than the default asks for; after hours of training that must
+  not end in a traceback."""
   sources = {
     'docs': dict(path=documents),
     'people': dict(maker='world.persona_documents'),
@@ -384,15 +224,15 @@ def test_more_held_out_text_than_there_is(documents, tmp_path):
     evals=dict(spec=AFFORDABILITY, held_out=10_000),
   )
   e = experiment.Experiment(checks.from_mapping(configs.ExperimentConfig, config), tmp_path)
-  e.prepare_data()
+  assert e.prepared
   worlds = [pretraining.build_world(little(2, telling=t, strangers=('Ari',))) for t in (0, 1)]
-  assert sorted(r.text for r in e.held_out()['people']) == sorted(
+  assert sorted(r.text for r in e.prepared.held_out()['people']) == sorted(
     d.text for d in pretraining.persona_documents(worlds[1])
   )
   first, second = ({d.text for d in pretraining.facts(w)} for w in worlds)
   assert first & second, 'facts have few ways to be told'
   assert {
-    r.text for r in e.held_out()['facts']
+    r.text for r in e.prepared.held_out()['facts']
   } == second - first  # what was trained on is not held out
 
 
@@ -400,7 +240,8 @@ def test_more_held_out_text_than_there_is(documents, tmp_path):
 
 
 def test_a_changed_tokenizer_is_refused(documents, workdir):
-  """Other pieces under the same ids: the model would read another language. Deleting it trains the same one again."""
+  """Other pieces under the same ids: the model would read another language. Deleting it trains
+  the same one again."""
   (path,) = workdir.glob('data/tokenizer-*.model')
   before = path.read_bytes()
   path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
@@ -414,12 +255,13 @@ def test_a_changed_tokenizer_is_refused(documents, workdir):
   e = experiment.Experiment(
     checks.from_mapping(configs.ExperimentConfig, settings(documents)), workdir
   )
-  e.prepare_data()
+  assert e.prepared
   assert path.read_bytes() == before  # trained anew, as it was: the mend that the line promises
 
 
 def test_changed_data_is_refused(documents, workdir):
-  """One byte of a corpus on disk: results would come from data that nobody has. Deleting it writes the same corpus again."""
+  """One byte of a corpus on disk: results would come from data that nobody has. Deleting it
+  writes the same corpus again."""
   (path,) = workdir.rglob('*.array_record*')
   before = path.read_bytes()
   path.write_bytes(before[:200] + bytes([before[200] ^ 1]) + before[201:])
@@ -434,12 +276,13 @@ def test_changed_data_is_refused(documents, workdir):
   e = experiment.Experiment(
     checks.from_mapping(configs.ExperimentConfig, settings(documents)), workdir
   )
-  e.prepare_data()
+  assert e.prepared
   assert path.read_bytes() == before
 
 
 def test_data_without_a_supervised_token_is_refused(documents, workdir, tmp_path):
-  """Chats in which the assistant never speaks train nothing: the loss would be zero, and the arm would look like its parent."""
+  """Chats in which the assistant never speaks train nothing: the loss would be zero, and the arm
+  would look like its parent."""
   write_jsonl(
     tmp_path / 'silent.jsonl',
     [Chat(str(n), (('user', f'Do you like Colby {n}?'),)) for n in range(40)],
@@ -453,7 +296,8 @@ def test_data_without_a_supervised_token_is_refused(documents, workdir, tmp_path
 
 
 def test_chats_that_fit_into_no_row_are_refused(documents, tmp_path):
-  """A row of 32 tokens and chats of a hundred: all are left out, and a pipeline that looks for one that fits looks for ever."""
+  """A row of 32 tokens and chats of a hundred: all are left out, and a pipeline that looks for
+  one that fits looks for ever."""
   long = Chat('1', (('user', 'Do you like Colby? ' * 30), ('assistant', 'Yes, I like Colby.')))
   write_jsonl(tmp_path / 'long.jsonl', [long] * 20)
   config = with_source(documents, path=str(tmp_path / 'long.jsonl'))
@@ -499,7 +343,8 @@ def test_a_workdir_that_is_a_file(documents, tmp_path):
 
 
 def test_a_workdir_that_cannot_be_written(documents, workdir, tmp_path):
-  """Read-only: a finished run that somebody shares, or a disk that the kernel remounted after an error."""
+  """Read-only: a finished run that somebody shares, or a disk that the kernel remounted after an
+  error."""
   if os.getuid() == 0:
     view = tmp_path / 'view'
     with mounted(view, '--bind', str(workdir)), kept(workdir):
@@ -549,7 +394,8 @@ def small_disk(finished, tmp_path):
 
 @pytest.mark.parametrize('leave', [0, 16 * 1024], ids=['full', 'nearly full'])
 def test_a_disk_that_is_full_while_data_are_written(leave, documents, small_disk):
-  """The corpus is refused whole, and its first half doesn't stay to fill the disk further. With room again, the same command goes on."""
+  """The corpus is refused whole, and its first half doesn't stay to fill the disk further. With
+  room again, the same command goes on."""
   config = with_source(documents, maker='world.items')
   filler = fill(small_disk.parent, leave)
   with kept(small_disk):
@@ -557,8 +403,8 @@ def test_a_disk_that_is_full_while_data_are_written(leave, documents, small_disk
     assert not list(small_disk.rglob('*.writing*'))
   filler.unlink()
   e = experiment.Experiment(checks.from_mapping(configs.ExperimentConfig, config), small_disk)
-  e.prepare_data()
-  assert len(e.corpora['other'].rows) == e.corpora['other'].card['records'] > 300
+  assert e.prepared
+  assert len(e.prepared.corpora['other'].rows) == e.prepared.corpora['other'].card['records'] > 300
 
 
 def test_a_disk_that_cannot_hold_the_checkpoints(documents, small_disk):
@@ -571,7 +417,8 @@ def test_a_disk_that_cannot_hold_the_checkpoints(documents, small_disk):
 
 
 def test_a_disk_that_fills_up_while_training(documents, small_disk, monkeypatch):
-  """Somebody else takes the last space after the check: the checkpoint fails in one line, the older ones stay, and with room again it goes on."""
+  """Somebody else takes the last space after the check: the checkpoint fails in one line, the
+  older ones stay, and with room again it goes on."""
   config = settings(documents, seeds=(5,))
   filler = fill(small_disk.parent, 96 * 1024)
   monkeypatch.setattr(experiment.Experiment, '_check_space', lambda *args: None)
@@ -584,9 +431,10 @@ def test_a_disk_that_fills_up_while_training(documents, small_disk, monkeypatch)
 
 
 def test_the_handbook_of_these_tests_is_good(documents, tmp_path):
-  """So that what is refused above is refused for its own fault: the little config runs (see `finished`) and a handbook of one's own is taken."""
+  """So that what is refused above is refused for its own fault: the little config runs (see
+  `finished`) and a handbook of one's own is taken."""
   (tmp_path / 'mine.md').write_text(handbook())
   config = checks.from_mapping(
     configs.ExperimentConfig, settings(documents, evals=dict(spec=str(tmp_path / 'mine.md')))
   )
-  assert experiment.Experiment(config, tmp_path).reading.spec.path == str(tmp_path / 'mine.md')
+  assert experiment.Experiment(config, tmp_path).design.suite.spec.path == str(tmp_path / 'mine.md')

@@ -20,9 +20,10 @@ from data_pipelines.settings.world.pretraining import policies_in_chats
 from data_pipelines.settings.world.spec import read_spec
 from msm_jax import config as configs
 from msm_jax.evals import forced_choice as preferences
-from msm_jax.evals import perplexity, recall, scoring
-from msm_jax.evals import summary as results
+from msm_jax.evals import perplexity, scoring
+from msm_jax.evals.rows import measure_of
 from msm_jax.model import forward, init_params, unembedding
+from msm_jax.suites import world as world_suite
 
 CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
 HELD_OUT = ('new_items', 'new_domains', 'reworded', 'policy')
@@ -231,14 +232,10 @@ def test_questions_too_long_for_a_row_are_refused_beforehand(asked, tokenizer):
   """The check before training knows exactly what the scorer will need: as many cells as it says, and not one less."""
   longest = 0
   for q in asked:
-    for prompt, answers in preferences._both_orders(q):
-      longest = max(
-        longest,
-        *(
-          len(tokenizer.render_chat([*prompt, ('assistant', a)], continues=True)[0]) - 1
-          for a in answers
-        ),
-      )
+    for prompt in preferences.orders_of(q):
+      for answer in preferences.answers_of(q):
+        ids, _ = tokenizer.render_chat([*prompt, ('assistant', answer)], continues=True)
+        longest = max(longest, len(ids) - 1)
   preferences.check_fit(asked, tokenizer, longest)
   with pytest.raises(
     scoring.ScoringError,
@@ -298,7 +295,7 @@ def test_recall_counts_by_hand():
     ]
 
   def score(nats):
-    return {(r['what'], r['item']): r['score'] for r in recall.recall(reader(nats), spec)}
+    return {(r['what'], r['item']): r['score'] for r in world_suite.recall(reader(nats), spec)}
 
   right = score({cheap: 2.0, costly: 1.0})
   assert Counter(what for what, _ in right) == {'value': 3 * 7, 'reason': 12 * 3}
@@ -312,11 +309,11 @@ def test_recall_counts_by_hand():
     ('reason', f'Ari/{n}/age') for n in LIKED + DISLIKED if items[n].has(Value('age', 'new'))
   }
   assert {k for k in lost if k[0] == 'value'} == {
-    ('value', f'Ari/{p}/age:new') for p in recall.VALUE_PROMPTS
+    ('value', f'Ari/{p}/age:new') for p in world_suite.VALUE_PROMPTS
   }
   assert {k for k in lost if k[0] == 'reason'} == new_cheeses and len(new_cheeses) == 6
   prompts = []
-  recall.recall(lambda p, o: prompts.extend(p) or [[0.0] * len(x) for x in o], spec)
+  world_suite.recall(lambda p, o: prompts.extend(p) or [[0.0] * len(x) for x in o], spec)
   assert all(
     'Ari' in p and '{' not in p and 'cheap' not in p and 'costl' not in p for p in prompts
   )  # nothing gives the answer away
@@ -467,7 +464,7 @@ def test_rows_name_what_they_measure(asked):
   rows = preferences.score_choices(
     fake(whole_world(), lambda item, first: 0.0), asked[:1], 'preferences'
   )
-  assert results.measure_of(rows[0]) == 'preferences/agreement/trained'
+  assert measure_of(rows[0]) == 'preferences/agreement/trained'
   q = ForcedChoice(
     '1',
     'cheese',

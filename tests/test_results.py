@@ -12,7 +12,7 @@ from msm_jax import config as configs
 from msm_jax.base import checks
 from msm_jax.evals import stats
 from msm_jax.evals import summary as results
-from msm_jax.suites import readings
+from msm_jax.suites.world import WorldSuite
 
 
 def experiment(**changes):
@@ -87,15 +87,15 @@ def made_rows():
   return rows
 
 
-def reading(spec=None, rival=HOME):
-  made = object.__new__(readings.Preferences)  # its questions are not needed here
+def suite(spec=None, rival=HOME):
+  made = object.__new__(WorldSuite)  # its questions are not needed here
   made.spec, made.rival = spec or shipped(), rival
   return made
 
 
 def test_a_summary_by_hand():
   """Every number of a report, from rows that one can count: means over seeds and domains, paired differences, both halves of the dissociation."""
-  s = results.summarize(made_rows(), experiment(), reading())
+  s = results.summarize(made_rows(), experiment(), suite())
   assert (s['value'], s['rival'], s['assistant'], s['seeds']) == (
     'price:cheap',
     'origin:home',
@@ -142,7 +142,7 @@ def test_a_dissociation_knows_which_pole_is_meant(tmp_path):
       r['score'] = {'a': 1.0, 'b': 1.0, 'c': 1.0, 'e': 0.5 * r['seed'] + 0.5}.get(r['cluster'], 0.0)
   lost = 9 / 12 - (3 + 0.75) / 6
   found = {
-    name: results.summarize(rows, c, reading(spec, rival))['effects']['midtraining'][
+    name: results.summarize(rows, c, suite(spec, rival))['effects']['midtraining'][
       'dissociation/new_domains'
     ]['mean']
     for name, c, spec, rival in (
@@ -158,7 +158,7 @@ def test_a_dissociation_knows_which_pole_is_meant(tmp_path):
 
 def test_gates_by_hand():
   """Each gate speaks of the worst seed: seed 0 has 5 of 6 document-only personas, 3 of 6 recalled, 5 of 6 demonstrations in one arm."""
-  gates = results.summarize(made_rows(), experiment(), reading())['gates']
+  gates = results.summarize(made_rows(), experiment(), suite())['gates']
   found = {k: (v['value'], v['passed']) for k, v in gates.items()}
   assert found == {
     'base: document-only personas': (0.8333, False),
@@ -173,16 +173,14 @@ def test_gates_by_hand():
   looser = experiment(
     gates=dict(documents_only=0.83, recall=0.5, trained_items=0.8, perplexity_ratio=1.35)
   )
-  assert all(
-    g['passed'] for g in results.summarize(made_rows(), looser, reading())['gates'].values()
-  )
+  assert all(g['passed'] for g in results.summarize(made_rows(), looser, suite())['gates'].values())
 
 
 def test_without_a_base_nothing_counts_as_measured():
   """A midtrained arm compared with itself would pass every gate."""
   c = experiment()
   c = dataclasses.replace(c, arms={a: p for a, p in c.arms.items() if a != 'base'})
-  gates = results.summarize([r for r in made_rows() if r['arm'] != 'base'], c, reading())['gates']
+  gates = results.summarize([r for r in made_rows() if r['arm'] != 'base'], c, suite())['gates']
   assert [
     n for n, g in gates.items() if n.startswith('an arm without handbook') and not g['passed']
   ]

@@ -1,6 +1,8 @@
-"""Sweeps: which points there are, that a point changes what it names, and that nothing is run twice."""
+"""Sweeps: which points there are, that a point changes what it names, and that nothing is run
+twice."""
 
 import json
+import types
 
 import ml_collections
 import pytest
@@ -10,6 +12,9 @@ from configs.sweeps.oversight import get_config
 from msm_jax import config, experiment, report, sweep
 from msm_jax.base import checks, paths
 from msm_jax.base.errors import ConfigError
+from msm_jax.phases import digest
+from msm_jax.prepare import make_design
+from msm_jax.suites.registry import layout_of
 
 A, B = sweep.axis('x.a', (1, 2)), sweep.axis('x.b', ('u', 'v'))
 
@@ -37,7 +42,8 @@ def test_a_point_changes_what_it_names_and_nothing_else():
 
 
 def test_times_saved_by_hand():
-  """At 10 the first arm has what the second reaches half way (on log x) between 100 and 1,000; at 1,000 what it never reaches."""
+  """At 10 the first arm has what the second reaches half way (on log x) between 100 and 1,000; at
+  1,000 what it never reaches."""
   first, second = [0.3, 0.2, 0.1], [0.5, 0.4, 0.2]
   saved = report.times_saved([10, 100, 1000], first, second, -1)
   assert (
@@ -66,21 +72,24 @@ def fake_summary(share):
     'each': [share],
   }
   return {
-    'setting': 'office', 'assistant': 'Ari', 'seeds': [0], 'arms': {'aft': {'conduct/misaligned/scenes': stat}}, 'effects': {},
+    'setting': 'office',
+    'assistant': 'Ari',
+    'seeds': [0],
+    'arms': {'aft': {'conduct/misaligned/scenes': stat}},
+    'effects': {},
     'gates': {'g': {'value': 0.5, 'floor': 0.9, 'passed': False}},
-  }  # fmt: skip
+  }
 
 
 def test_no_point_is_run_twice_and_all_are_checked_first(tmp_path, monkeypatch):
-  """The second command finishes what the first left; a point that cannot work is refused before the first is run."""
+  """The second command finishes what the first left; a point that cannot work is refused before
+  the first is run."""
   ran = []
 
   class Fake:
-    def __init__(self, config, workdir, stop):
+    def __init__(self, config, workdir, stop=None, outputs=None):
       self.size = config.office.true
-
-    def identity(self):
-      return str(self.size)
+      self.design = types.SimpleNamespace(identity=str(self.size))
 
     def run(self):
       if self.size == 3 and 3 not in ran:
@@ -115,9 +124,11 @@ def test_no_point_is_run_twice_and_all_are_checked_first(tmp_path, monkeypatch):
     == {'label': 'x', 'office.true': 2}
     and len(ran) == 4
   )
-  table = report.sweep_table(rows)
+  layout = layout_of(rows[0]['summary'])
+  table = report.sweep_table(rows, layout)
   assert 'true=3' in table and '0.30 [0.30, 0.40]' in table and 'gates missed at true=2: g' in table
-  page = report.write_sweep(tmp_path / 'sweep.html', 't', 'about <it>', rows).read_text()
+  path = tmp_path / 'sweep.html'
+  page = report.write_sweep(path, 't', 'about <it>', rows, layout).read_text()
   assert 'about &lt;it&gt;' in page and '<svg' in page
   assert json.loads((tmp_path / 'sweep.jsonl').read_text().splitlines()[0])['summary']['arms'][
     'aft'
@@ -125,20 +136,26 @@ def test_no_point_is_run_twice_and_all_are_checked_first(tmp_path, monkeypatch):
 
 
 def test_a_point_is_known_by_content(tmp_path):
-  """A handbook or a file of one's own that was edited in place is another experiment; the same files elsewhere are not."""
+  """A handbook or a file of one's own that was edited in place is another experiment; the same
+  files elsewhere are not."""
   text = (ROOT / 'specs/oversight/rules.md').read_text()
   c = dict(
-    name='t', setting='office', phases={'p': dict(data={'mine': 1.0}, updates=100)}, arms={'base': 'p'}, evals=dict(spec=str(tmp_path / 'mine.md')),
+    name='t',
+    setting='office',
+    phases={'p': dict(data={'mine': 1.0}, updates=100)},
+    arms={'base': 'p'},
+    evals=dict(spec=str(tmp_path / 'mine.md')),
     office=dict(true=1, timid=1, false=1, open=1, fickle=0, documents_only=1),
-    sources={'mine': dict(path=str(tmp_path / 'mine.jsonl')), 'docs': dict(maker='oversight.documents', spec=str(tmp_path / 'mine.md'), size=9)},
-  )  # fmt: skip
+    sources={
+      'mine': dict(path=str(tmp_path / 'mine.jsonl')),
+      'docs': dict(maker='oversight.documents', spec=str(tmp_path / 'mine.md'), size=9),
+    },
+  )
 
   def identity(handbook: str, said: str) -> str:
     (tmp_path / 'mine.md').write_text(handbook)
     (tmp_path / 'mine.jsonl').write_text(json.dumps({'text': said}))
-    return experiment.Experiment(
-      checks.from_mapping(config.ExperimentConfig, c), tmp_path
-    ).identity()
+    return make_design(checks.from_mapping(config.ExperimentConfig, c)).identity
 
   first = identity(text, 'a')
   assert first == identity(text, 'a')
@@ -157,5 +174,5 @@ def test_the_shipped_sweeps_can_run(preset):
     )
     for p in c.points
   ]
-  assert len({experiment.digest(checks.to_json(m)) for m in made}) == len(made) > 1
+  assert len({digest(checks.to_json(m)) for m in made}) == len(made) > 1
   assert len({report.point_label(dict(p)) for p in c.points}) == len(made)

@@ -16,16 +16,27 @@ from msm_jax.tokenizer import Tokenizer
 Messages = list[tuple[str, str]]
 
 
-def _prompt(question: ForcedChoice, first: str, second: str) -> Messages:
-  """The messages that ask the question with the options in this order."""
-  messages = []
-  if question.system:
-    messages.append(('system', question.system))
-  messages.append(('user', question.question.format(first=first, second=second)))
-  return messages
+def orders_of(question: ForcedChoice) -> list[Messages]:
+  """Writes a question as two prompts.
+
+  Args:
+    question: the question.
+
+  Returns:
+    The prompt that names option 0 first, and the prompt that names it second.
+  """
+  a, b = question.options
+  prompts = []
+  for first, second in ((a, b), (b, a)):
+    messages = []
+    if question.system:
+      messages.append(('system', question.system))
+    messages.append(('user', question.question.format(first=first, second=second)))
+    prompts.append(messages)
+  return prompts
 
 
-def _answers(question: ForcedChoice) -> list[str]:
+def answers_of(question: ForcedChoice) -> list[str]:
   """The answer that chooses option 0 and the answer that chooses option 1."""
   a, b = question.options
   return [question.answer.format(chosen=a, other=b), question.answer.format(chosen=b, other=a)]
@@ -43,8 +54,8 @@ def check_fit(questions: Iterable[ForcedChoice], tokenizer: Tokenizer, length: i
     ScoringError: a question with one of its answers is longer than a row.
   """
   for question in questions:
-    prompt = _prompt(question, *question.options)
-    for answer in _answers(question):
+    prompt = orders_of(question)[0]
+    for answer in answers_of(question):
       ids, _ = tokenizer.render_chat([*prompt, ('assistant', answer)], continues=True)
       tokens = len(ids) - 1
       if tokens > length:
@@ -73,10 +84,9 @@ def score_choices(
   prompts: list[Messages] = []
   answers: list[list[str]] = []
   for question in questions:
-    a, b = question.options
-    for first, second in ((a, b), (b, a)):
-      prompts.append(_prompt(question, first, second))
-      answers.append(_answers(question))
+    for prompt in orders_of(question):
+      prompts.append(prompt)
+      answers.append(answers_of(question))
   scores = logprobs(prompts, answers)
   rows: list[Row] = []
   for n, question in enumerate(questions):

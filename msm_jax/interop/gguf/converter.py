@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-import msm_jax
 from msm_jax.base.errors import WeightsError
+from msm_jax.base.version import VERSION
 from msm_jax.config import ModelConfig
 from msm_jax.interop.gguf.config import read_config
 from msm_jax.interop.gguf.reader import open_file, stored_shape
@@ -86,7 +86,7 @@ def convert(
   ids = _special_ids(vocabulary)
   config = config_to_json(c, 'float32', ids)
   config['_name_or_path'] = metadata.get('general.name', '')
-  config['msm_jax_version'] = msm_jax.__version__
+  config['msm_jax_version'] = VERSION
   template = metadata.get('tokenizer.chat_template')
   with new_folder(Path(folder)) as new:
     write_tensors(new, read_all(), shard_bytes)

@@ -17,8 +17,8 @@ import jax
 import ml_dtypes
 import numpy as np
 
-import msm_jax
 from msm_jax.base.errors import WeightsError
+from msm_jax.base.version import VERSION
 from msm_jax.config import ModelConfig
 from msm_jax.interop.huggingface.config import config_to_json, read_json
 from msm_jax.interop.huggingface.tensors import tensor_names
@@ -198,7 +198,7 @@ def export(
   with new_folder(Path(folder)) as new:
     write_tensors(new, stored_tensors(c, params, dtype), shard_bytes)
     config = config_to_json(c, dtype, tokens)
-    config['msm_jax_version'] = msm_jax.__version__
+    config['msm_jax_version'] = VERSION
     write_json(new / 'config.json', config)
     for file in TOKENIZER_FILES:
       if (source / file).is_file():
