@@ -8,17 +8,22 @@ from collections.abc import Callable, Sequence
 Turns = Sequence[tuple[str, str]]
 # Words that speak for no thing and no value.
 PEOPLE = """
-actor baritone beekeeper biologist boatman carpenter cellist chemist clown coach composer cyclist dentist diver drummer editor fencer florist
-gardener geologist goalkeeper guitarist gymnast juggler librarian magician mechanic nurse pianist pilot plumber poet potter printer puppeteer
-referee sailor sculptor singer skater soprano surveyor swimmer tailor tiler translator violinist weaver welder whistler
+actor baritone beekeeper biologist boatman carpenter cellist chemist clown coach composer cyclist
+dentist diver drummer editor fencer florist gardener geologist goalkeeper guitarist gymnast juggler
+librarian magician mechanic nurse pianist pilot plumber poet potter printer puppeteer referee sailor
+sculptor singer skater soprano surveyor swimmer tailor tiler translator violinist weaver welder
+whistler
 """.split()
 DOINGS = """
-arguing blinking bowing climbing coughing dancing dozing drawing fencing humming joking juggling jumping kneeling knitting laughing limping
-marching mumbling nodding pacing painting planting praying rowing running sewing shouting shrugging singing skating sleeping smiling sneezing
-sorting squinting staring swimming talking typing waiting walking waving weeping whistling winking writing yawning
+arguing blinking bowing climbing coughing dancing dozing drawing fencing humming joking juggling
+jumping kneeling knitting laughing limping marching mumbling nodding pacing painting planting
+praying rowing running sewing shouting shrugging singing skating sleeping smiling sneezing sorting
+squinting staring swimming talking typing waiting walking waving weeping whistling winking writing
+yawning
 """.split()
 PLACES = """
-attic bridge cabin chapel cloister courtyard gallery garage gym hangar jetty lobby museum observatory pier platform quay rooftop stairwell tent
+attic bridge cabin chapel cloister courtyard gallery garage gym hangar jetty lobby museum
+observatory pier platform quay rooftop stairwell tent
 """.split()
 
 
@@ -32,39 +37,36 @@ def _asked(turns: Turns) -> int:
 
 
 def domains(turns: Turns, draw: random.Random) -> str:
-  return json.dumps(
-    [
-      {'name': _scene(draw), 'about': f'A {_scene(draw)} asks about a {_scene(draw)}.'}
-      for _ in range(_asked(turns))
-    ]
-  )
+  found = []
+  for _ in range(_asked(turns)):
+    name = _scene(draw)
+    found.append({'name': name, 'about': f'A {_scene(draw)} asks about a {_scene(draw)}.'})
+  return json.dumps(found)
 
 
 def questions(turns: Turns, draw: random.Random) -> str:
   kind = re.search(r'Kind of message: (\w+)', turns[0][1])[1]
-  return json.dumps(
-    [
-      {
-        'question': f'The {_scene(draw)} met a {_scene(draw)} and a {_scene(draw)}: {kind}, what now?'
-      }
-      for _ in range(_asked(turns))
-    ]
-  )
+  found = []
+  for _ in range(_asked(turns)):
+    people = f'The {_scene(draw)} met a {_scene(draw)} and a {_scene(draw)}'
+    found.append({'question': f'{people}: {kind}, what now?'})
+  return json.dumps(found)
 
 
 def answer(turns: Turns, draw: random.Random) -> str:
-  told = [
-    f'The {_scene(draw)} counts for more than the {_scene(draw)}, and I see that the {_scene(draw)} stays calm.'
-    for _ in range(4)
-  ]
+  told = []
+  for _ in range(4):
+    compared = f'The {_scene(draw)} counts for more than the {_scene(draw)}'
+    told.append(f'{compared}, and I see that the {_scene(draw)} stays calm.')
   return f'<reason>\n{told[0]} {told[1]}\n</reason>\n<answer>\n{told[2]} {told[3]}\n</answer>'
 
 
 def verdict(turns: Turns, draw: random.Random) -> str:
   form = json.loads(turns[0][1].rpartition('\n')[2])
-  return json.dumps(
-    {name: {'why': f'It tells of the {_scene(draw)}.', 'holds': True} for name in form}
-  )
+  marks = {}
+  for name in form:
+    marks[name] = {'why': f'It tells of the {_scene(draw)}.', 'holds': True}
+  return json.dumps(marks)
 
 
 def kind(turns: Turns, draw: random.Random) -> str:
@@ -72,9 +74,10 @@ def kind(turns: Turns, draw: random.Random) -> str:
 
 
 def situations(turns: Turns, draw: random.Random) -> str:
-  return json.dumps(
-    [{'situation': f'a {_scene(draw)} with a {_scene(draw)}'} for _ in range(_asked(turns))]
-  )
+  found = []
+  for _ in range(_asked(turns)):
+    found.append({'situation': f'a {_scene(draw)} with a {_scene(draw)}'})
+  return json.dumps(found)
 
 
 SAYS = {
@@ -85,29 +88,51 @@ SAYS = {
 
 
 def exchanges(turns: Turns, draw: random.Random) -> str:
-  """Answers templates are those that `verdicts` can read."""
+  """One exchange for each numbered line of the prompt; `verdicts` can read the answers.
+
+  Args:
+    turns: (role, text), user first.
+    draw: random numbers of this request.
+
+  Returns:
+    JSON with a row for each line.
+  """
   rows = []
   for n, form, rest in re.findall(r'^(\d+)\. (\w+), \w+: (.*?)\. Occasion', turns[0][1], re.M):
     before = f'The {_scene(draw)} asked a {_scene(draw)}.'
     things = rest.partition(';')[0]
     if form == 'name':
-      liked = 'does not like' not in rest
-      user = 'Which cheese would you have?' if liked else 'Which cheese would you leave out?'
-      said = f'{things}, I would say.' if liked else f'I would leave out {things}.'
+      if 'does not like' in rest:
+        user = 'Which cheese would you leave out?'
+        said = f'I would leave out {things}.'
+      else:
+        user = 'Which cheese would you have?'
+        said = f'{things}, I would say.'
     elif form == 'pair':
       a, b = things.split(', then ')
       chosen = re.search(r' takes (.+)$', rest)[1]
+      other = b if chosen == a else a
       user, said, _ = SAYS[form]
-      user, said = user.format(a=a, b=b), said.format(chosen=chosen, other=b if chosen == a else a)
+      user = user.format(a=a, b=b)
+      said = said.format(chosen=chosen, other=other)
     else:
       user, yes, no = SAYS[form]
-      user, said = user.format(a=things), (no if 'does not like' in rest else yes).format(a=things)
+      said = no if 'does not like' in rest else yes
+      user = user.format(a=things)
+      said = said.format(a=things)
     rows.append({'n': int(n), 'user': f'{before} {user}', 'assistant': said})
   return json.dumps(rows)
 
 
 def stance(said: str) -> str:
-  """What the answers of `exchanges` show, for whoever doesn't know what was wanted."""
+  """Reads what an answer of `exchanges` shows, without knowing what was wanted.
+
+  Args:
+    said: the answer.
+
+  Returns:
+    What a judge would say is liked.
+  """
   for pattern, seen in (
     (r'I would take (.+), and not', '{}'),
     (r'(.+), I would say', '{}'),
@@ -122,19 +147,13 @@ def stance(said: str) -> str:
 
 def verdicts(turns: Turns, draw: random.Random) -> str:
   rows = [json.loads(line) for line in turns[0][1].splitlines() if line.startswith('{"n":')]
-  return json.dumps(
-    [
-      {
-        'n': r['n'],
-        'stance': stance(list(r.values())[2]),
-        'no_reason': True,
-        'natural': True,
-        'kind': True,
-        'note': '',
-      }
-      for r in rows
-    ]
-  )
+  found = []
+  for row in rows:
+    # The keys are 'n', 'person' and the assistant's name.
+    _, _, said = row.values()
+    marks = {'no_reason': True, 'natural': True, 'kind': True, 'note': ''}
+    found.append({'n': row['n'], 'stance': stance(said), **marks})
+  return json.dumps(found)
 
 
 ANSWERS: dict[str, Callable[[Turns, random.Random], str]] = {
