@@ -1,10 +1,13 @@
-"""An OpenAI-compatible chat server on loopback that answers by the scripted writer, and badly or not at all as often as it is told to.
+"""An OpenAI-compatible chat server on loopback that misbehaves as often as it is told to.
 
-    python tests/misbehaving_server.py --rate_limit=0.05 --error=0.05 --hang=0.05 --cut_body=0.05        # prints its address; GET /counts
+    python tests/misbehaving_server.py --rate_limit=0.05 --error=0.05 --hang=0.05 --cut_body=0.05
 
-What goes wrong with a call is drawn from its content, so that a repeated run meets the same: trouble on the wire (rate_limit, error, hang, cut_body)
-also from how often the same call came, so that it passes; trouble in the text (cut_text, empty, garbage) from the content alone, as a model's own
-faults would be.
+It prints its address and answers by the scripted writer; GET /counts says what happened so far.
+
+What goes wrong with a call is drawn from its content, so a repeated run meets the same faults.
+Faults of the connection (rate_limit, error, hang, cut_body) also depend on how often the same call
+came, so they pass. Faults of the text (cut_text, empty, garbage) depend on the content alone, as a
+model's own faults would.
 """
 
 import argparse
@@ -31,7 +34,7 @@ from data_pipelines.llm.replies import Reply
 
 @dataclasses.dataclass(frozen=True)
 class Faults:
-  """Shares of calls.
+  """How large a share of the calls each fault spoils.
 
   Attributes:
     rate_limit: 429 with Retry-After.
@@ -39,8 +42,10 @@ class Faults:
     hang: no answer until the client goes.
     cut_body: half of the HTTP body, then the end; or a whole body of half the JSON.
     cut_text: the text stops in the middle, as if at max_tokens.
-    empty, garbage: no text; text that is none of what was asked for.
-    seconds: that every other answer takes.
+    empty: no text.
+    garbage: a text that is none of what was asked for.
+    seconds: no share, but the time that every answer takes.
+    seed: the seed of what goes wrong.
   """
 
   rate_limit: float = 0.0
@@ -54,14 +59,20 @@ class Faults:
   seed: int = 0
 
 
-WIRE, TEXT = ('rate_limit', 'error', 'hang', 'cut_body'), ('cut_text', 'empty', 'garbage')
+# Faults of the connection, and faults of what the model says.
+WIRE = ('rate_limit', 'error', 'hang', 'cut_body')
+TEXT = ('cut_text', 'empty', 'garbage')
 
 
 class Server:
-  """`counts`: by kind of fault; 'delivered' counts answers that went out in full, to a client that was still there."""
+  """`counts`: by kind of fault; 'delivered' counts answers that went out in full, to a client
+  that was still there."""
 
   def __init__(self, faults: Faults, say: Callable[..., str] = scripted_writer.reply):
-    self.faults, self.say, self.counts = faults, say, collections.Counter()
+    self.faults = faults
+    self.say = say
+    self.counts: collections.Counter[str] = collections.Counter()
+    # How often each call came.
     self._came: collections.Counter[bytes] = collections.Counter()
 
   def _fault(self, kinds: tuple[str, ...], about: str) -> str:
@@ -130,11 +141,12 @@ class Server:
     answer = self._completion(asked, fault)
     if fault == 'cut_body':
       half = len(answer) // 2
-      await (
-        self._send(writer, 200, answer, cut=half)
-        if key[0] % 2
-        else self._send(writer, 200, answer[:half], b'connection: close\r\n')
-      )
+      if key[0] % 2:
+        # More bytes are announced than come.
+        await self._send(writer, 200, answer, cut=half)
+      else:
+        # As many bytes come as are announced, and they are half of the JSON.
+        await self._send(writer, 200, answer[:half], b'connection: close\r\n')
       return False
     await self._send(writer, 200, answer)
     if not reader.at_eof() and not writer.is_closing():
@@ -144,7 +156,8 @@ class Server:
   def _completion(self, asked: dict, fault: str) -> bytes:
     system = ''.join(m['content'] for m in asked['messages'] if m['role'] == 'system')
     turns = [(m['role'], m['content']) for m in asked['messages'] if m['role'] != 'system']
-    text, stop = self.say(system, turns, asked.get('seed') or 0), 'stop'
+    text = self.say(system, turns, asked.get('seed') or 0)
+    stop = 'stop'
     if fault == 'cut_text':
       text, stop = text[: len(text) * 2 // 3], 'length'
     elif fault == 'empty':
@@ -176,7 +189,8 @@ async def start(server: Server, port: int = 0) -> tuple[asyncio.Server, str]:
 
 
 class PlainClient:
-  """A provider that asks such a server without any library: one connection a call, `timeout` seconds for each."""
+  """A provider that asks such a server without any library: one connection a call, `timeout`
+  seconds for each."""
 
   def __init__(self, address: str, timeout: float = 5.0):
     self.host, _, rest = address.removeprefix('http://').partition(':')
@@ -216,7 +230,9 @@ class PlainClient:
 @contextlib.contextmanager
 def running(faults: Faults) -> Iterator[tuple[Server, str]]:
   """(server, its address), in a thread of its own."""
-  server, loop, found = Server(faults), asyncio.new_event_loop(), []
+  server = Server(faults)
+  loop = asyncio.new_event_loop()
+  found = []
   ready = threading.Event()
 
   async def main() -> None:
@@ -244,10 +260,10 @@ def main() -> None:
     parser.add_argument(f'--{field.name}', type=type(field.default), default=field.default)
   parser.add_argument('--quick', action='store_true', help='documents that cost no time to write')
   flags = vars(parser.parse_args())
-  port, say = (
-    flags.pop('port'),
-    scripted_writer.quick if flags.pop('quick') else scripted_writer.reply,
-  )
+  port = flags.pop('port')
+  say = scripted_writer.reply
+  if flags.pop('quick'):
+    say = scripted_writer.quick
 
   async def forever() -> None:
     listener, address = await start(Server(Faults(**flags), say), port)

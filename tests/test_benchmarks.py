@@ -9,15 +9,20 @@ from helpers import ROOT
 BENCHMARKS = sorted((ROOT / 'benchmarks').glob('*.py'))
 
 
+def imported_names(tree):
+  """(module, name) of everything that a file imports from this project."""
+  names = []
+  for node in ast.walk(tree):
+    if not isinstance(node, ast.ImportFrom) or node.module is None:
+      continue
+    if node.module.partition('.')[0] in ('msm_jax', 'data_pipelines'):
+      names += [(node.module, alias.name) for alias in node.names]
+  return names
+
+
 @pytest.mark.parametrize('path', BENCHMARKS, ids=lambda p: p.stem)
 def test_what_a_benchmark_imports_exists(path):
-  names = [
-    (node.module, alias.name)
-    for node in ast.walk(ast.parse(path.read_text()))
-    if isinstance(node, ast.ImportFrom)
-    and (node.module or '').partition('.')[0] in ('msm_jax', 'data_pipelines')
-    for alias in node.names
-  ]
+  names = imported_names(ast.parse(path.read_text()))
   assert names
   for module, name in names:
     found = importlib.import_module(module)

@@ -45,7 +45,8 @@ def similarity(a: list[str], b: list[str]) -> float:
 
 @pytest.fixture(scope='module')
 def planted() -> tuple[list[list[str]], list[tuple[int, int]]]:
-  """600 texts, of which 200 are copies with one to twelve edits of another; (texts, pairs at 0.7 or more by a count of our own)."""
+  """600 texts, of which 200 are copies with one to twelve edits of another; (texts, pairs at 0.7
+  or more by a count of our own)."""
   rng = random.Random(5)
   texts = [text(rng) for _ in range(400)]
   copies = [(n, edited(texts[n], 1 + n % 12, rng)) for n in range(200)]
@@ -65,7 +66,8 @@ def test_planted_copies_are_found_and_nothing_else(planted):
 
 
 def test_pairs_at_the_threshold_are_found_as_often_as_the_curve_says():
-  """400 pairs just above 0.7: the curve says 0.99 and more. With a band less wide or fewer of them, this fails."""
+  """400 pairs just above 0.7: the curve says 0.99 and more. With a band less wide or fewer of
+  them, this fails."""
   rng = random.Random(1)
   texts, pairs = [], []
   while len(pairs) < 400:
@@ -81,8 +83,9 @@ def test_pairs_at_the_threshold_are_found_as_often_as_the_curve_says():
 
 def test_the_bands_are_the_widest_that_find_enough():
   assert duplicates.choose_banding(0.7) == (5, 25) and duplicates.choose_banding(0.5) == (3, 42)
-  assert duplicates.candidate_probability(0.7, 5, 25) >= 0.98 > duplicates.candidate_probability(0.7, 6, 21)
-  assert duplicates.candidate_probability(0.3, 5, 25) < 0.06 and duplicates.candidate_probability(0.1, 5, 25) < 3e-4
+  probability = duplicates.candidate_probability
+  assert probability(0.7, 5, 25) >= 0.98 > probability(0.7, 6, 21)
+  assert probability(0.3, 5, 25) < 0.06 and probability(0.1, 5, 25) < 3e-4
   assert duplicates.choose_banding(0.01) == (1, 128)  # nothing finds those
 
 
@@ -127,9 +130,11 @@ def test_clusters_are_those_of_comparing_all_with_all():
   label = list(range(len(texts)))
   for a, b in near:
     label = [label[a] if x == label[b] else x for x in label]
-  expected = sorted(
-    [n for n, x in enumerate(label) if x == k] for k in set(label) if label.count(k) > 1
-  )
+  expected = []
+  for k in set(label):
+    if label.count(k) > 1:
+      expected.append([n for n, x in enumerate(label) if x == k])
+  expected.sort()
   assert any(similarity(texts[c[0]], texts[c[-1]]) < 0.7 or len(c) > 2 for c in expected)
   found = near_duplicates(map(' '.join, texts))
   assert found.clusters == expected
@@ -211,7 +216,8 @@ def test_no_run_of_words_crosses_from_one_text_to_the_next():
   (block,) = blocks(texts)
   ids, begins, first = block
   assert first == 0 and begins.tolist() == [0, 4, 5, 9] and (ids[begins[1:] - 1] == NO_WORD).all()
-  assert not set(run_hashes(ids, 2).tolist()) & set(run_hashes(vocabulary.encode('three four'), 2).tolist())
+  crossing = run_hashes(vocabulary.encode('three four'), 2)
+  assert not set(run_hashes(ids, 2).tolist()) & set(crossing.tolist())
   assert set(run_hashes(texts[2], 2).tolist()) <= set(run_hashes(ids, 2).tolist())
   small = list(blocks(texts, least=4))
   assert [f for _, _, f in small] == [0, 1, 3] and sum(len(i) for i, _, _ in small) == len(ids)

