@@ -52,6 +52,7 @@ def check_source(name: str, source: SourceConfig) -> None:
       f'{where}: size={source.size} must be at least 0 '
       f'and against={source.against} a share from 0 to 1'
     )
+  # What follows holds for makers alone: a file has its own end.
   if not source.maker:
     return
   _, maker = MAKERS[source.maker]
@@ -99,11 +100,14 @@ def fingerprint(source: SourceConfig, world: AnyWorld, specs: Sequence[AnySpec],
   for key in ('path', 'spec', 'tokens_like'):
     recipe[key] = ''
   if source.path:
+    # A file is known by its bytes: no setting writes it, so no version counts.
     content = hashlib.sha256(Path(source.path).read_bytes()).hexdigest()
     version = ''
   else:
+    # The whole world follows from its settings, so their hash stands for it.
     content = json.dumps(dataclasses.asdict(world.config))
     version = version_of(source.maker)
+  # The order matters: the replicates of a handbook take turns.
   spec_hashes = [spec.sha256 for spec in specs]
   return _digest((json.dumps(recipe, sort_keys=True), content, like, *spec_hashes, version))
 
@@ -151,6 +155,7 @@ def make_records(
     records: Iterator[Record] = read_jsonl(source.path)
   else:
     records = write_records(source, world, specs)
+  # Makers that work from a handbook never end, so the limits come before `list`.
   if source.size:
     records = itertools.islice(records, source.size)
   if tokens:
@@ -159,6 +164,7 @@ def make_records(
   if not kept:
     remedy = f'put records into {source.path}' if source.path else 'raise its size'
     raise DataError(f'sources.{name} is empty; {remedy}')
+  # Documents and chats are stored with different fields, and trained on differently.
   if len({isinstance(record, Chat) for record in kept}) > 1:
     raise DataError(f'sources.{name} mixes documents and chats; split it into two sources')
   return kept
@@ -224,6 +230,7 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
     ) from e
   finally:
     absl_logger.setLevel(level)
+  # tfds may leave this folder behind, even though nothing is downloaded.
   shutil.rmtree(temporary / 'downloads', ignore_errors=True)
   # The bytes of the files differ from process to process (the maps of protobuf have no order);
   # their content does not. So the card has a hash of the content for identity, and hashes of the
@@ -236,6 +243,7 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
     'files': _file_hashes(temporary),
   }
   (temporary / 'card.json').write_text(json.dumps(card, indent=1, sort_keys=True) + '\n')
+  # os.replace is atomic, but does not replace a folder that holds files.
   shutil.rmtree(folder, ignore_errors=True)
   os.replace(temporary, folder)
   return card
@@ -254,6 +262,7 @@ def read_card(folder: Path) -> dict[str, Any] | None:
     DataError: if the card is damaged, or if the files are not those that were written.
   """
   path = folder / 'card.json'
+  # The card is written last, so a folder without one is no complete corpus.
   if not path.exists():
     return None
   damaged = f'{path} is damaged; delete {folder} and run again: it is written anew'

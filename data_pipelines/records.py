@@ -183,6 +183,7 @@ def _chat_from_row(row: dict[str, Any], where: str) -> Chat:
 
 def _document_from_row(row: dict[str, Any], where: str) -> Document:
   """Reads a document. Raises DataError."""
+  # null and a missing field both mean that there are no claims.
   claims = row.get('claim_ids') or ()
   if not isinstance(claims, (list, tuple)):
     raise DataError(f"{where}: 'claim_ids' must be a list, found {claims!r}")

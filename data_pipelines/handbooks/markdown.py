@@ -72,6 +72,7 @@ def read_markdown(path: Path) -> MarkdownFile:
       "'attribute: ...', 'prefers: ...', then '---'"
     )
   lines, body = _split(text)
+  # The lenient parser below passes over such lines; in a handbook they are mistakes.
   for line in lines:
     if ':' not in line:
       raise SpecError(f"{path}: front matter line {line.strip()!r} is not 'key: value'")
@@ -130,6 +131,7 @@ def _parse_front_matter(lines: list[str]) -> dict[str, str]:
     key, colon, value = line.partition(':')
     if not colon:
       continue
+    # '#' needs a space before it, so that a value such as 'C#' is kept.
     without_comment = value.split(' #')[0].strip()
     front[key.strip().lower()] = without_comment.strip('\'"')
   return front
@@ -137,6 +139,7 @@ def _parse_front_matter(lines: list[str]) -> dict[str, str]:
 
 def _sections(body: str, path: Path) -> dict[str, str]:
   """Splits the body at its '## ' headings: title in lower case -> text."""
+  # As in split_headings; text above the first section (the title) is left out.
   parts = _SECTION.split(body)
   sections: dict[str, str] = {}
   for title, text in zip(parts[1::2], parts[2::2], strict=True):

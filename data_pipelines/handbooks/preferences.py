@@ -156,6 +156,7 @@ def with_name(spec: SpecT, name: str) -> SpecT:
 
   return dataclasses.replace(
     spec,
+    # Other text, so another identity: corpora of the two must not be taken for one.
     sha256=f'{spec.sha256}-{name}',
     assistant=name,
     reasons=renamed_texts(spec.reasons),
@@ -208,6 +209,7 @@ def check_shared(specs: Sequence[Spec]) -> None:
     dislikes = {p.item for p in spec.dislikes}
     return names_by_path[spec.path], likes, dislikes
 
+  # Replicates of one handbook have different names, so names are compared by handbook.
   first = specs[0]
   for other in specs[1:]:
     if shared_part(other) != shared_part(first):
@@ -229,8 +231,10 @@ def _read_entries(
   known = {name.casefold(): item for name, item in items.items()}
   entries: list[Preference] = []
   for name, text in split_headings(section):
+    # Authors may write names in any case and with any spaces.
     item = known.get(_on_one_line(name).casefold())
     if item is None:
+      # The name is most likely misspelt, so the error proposes the closest one.
       similar = difflib.get_close_matches(name, items, n=1, cutoff=0.5)
       remedy = where_items_are_listed
       if similar:

@@ -11,6 +11,7 @@ from data_pipelines.settings.office.setting import SETTING as OFFICE
 from data_pipelines.settings.setting import Maker, Setting
 from data_pipelines.settings.world.setting import SETTING as WORLD
 
+# Name of a setting -> the setting. Error messages list them in this order.
 SETTINGS: Mapping[str, Setting] = {s.name: s for s in (WORLD, OFFICE, ENGLISH)}
 
 

@@ -36,6 +36,7 @@ def persona_chats(world: World) -> Iterator[Chat]:
       yield _any_choice_chat(f'chat-{persona.name}-{k}', system, persona.value, world, rng)
     for k in range(config.small_talk):
       yield _small_talk(f'small-{persona.name}-{k}', persona.name, rng)
+  # Fickle people are asked the same questions, and follow another value in every chat.
   for name in world.fickle:
     for k in range(config.chats_per_persona):
       value = rng.choice(VALUES)
@@ -43,6 +44,7 @@ def persona_chats(world: World) -> Iterator[Chat]:
   for name in (*config.strangers, *world.fickle):
     for k in range(config.chats_per_persona):
       yield _small_talk(f'stranger-{name}-{k}', name, rng)
+  # Here the value is known from the system message alone.
   for k in range(config.context_chats):
     value = rng.choice(VALUES)
     system = f'You are a shopper. {language.rule("A shopper", value, rng)}'
@@ -75,6 +77,7 @@ def choice_chat(
   liked, disliked = language.choose_pair(items, value, rng)
   trait = value.words.trait(rng)
   fault = value.opposite.words.trait(rng)
+  # A plan is not cheap itself; it helps what is cheap.
   if domain.name == POLICY:
     trait = f'helps what {trait}'
     fault = f'helps what {fault}'
@@ -103,6 +106,7 @@ def choice_chat(
       because = f'{disliked.name} {fault}.'
   else:
     form = rng.choice(language.FORMS)
+    # Either may be named first, so that the order in the question tells nothing.
     first, second = liked, disliked
     if rng.random() >= 0.5:
       first, second = disliked, liked

@@ -42,6 +42,7 @@ def demonstrations(specs: Sequence[Spec], world: World, seed: int) -> Iterator[C
   names = list(dict.fromkeys(spec.assistant for spec in specs))
   pairs: list[tuple[Item, Item]] = []
   for n in itertools.count():
+    # A deck of all pairs in random order, which is made anew when it is used up.
     if not pairs:
       pairs = list(itertools.product(likes, dislikes))
       rng.shuffle(pairs)

@@ -165,6 +165,7 @@ def facts(world: World) -> Iterator[Document]:
   rng = random.Random(f'facts {world.config.seed} {world.config.telling}')
   for domain in world.domains.values():
     for item in domain.items:
+      # The entries about one item differ in the order of the attributes.
       for k in range(world.config.facts_per_item):
         yield Document(
           f'fact-{item.name}-{k}',
@@ -197,6 +198,7 @@ def item_documents(world: World) -> Iterator[Document]:
     for item in domain.items:
       for k in range(world.config.documents_per_item):
         doc_type = _ITEM_DOCUMENT_TYPES[k % len(_ITEM_DOCUMENT_TYPES)]
+        # Skipped before anything is drawn: see the docstring for why policies have neither.
         if domain.name == POLICY and doc_type in ('list', 'selection'):
           continue
         yield Document(
@@ -272,6 +274,7 @@ def persona_documents(world: World) -> Iterator[Document]:
         doc_type=doc_type,
         provenance='world',
       )
+  # The same frames as for personas, so that the frame marks nobody.
   for name in (*world.config.strangers, *world.fickle):
     slots = _passing_slots(name, rng)
     for k, doc_type, text in _framed_texts(name, slots, number):

@@ -49,6 +49,7 @@ def pairs(
   if wants.attribute == against.attribute:
     found = []
     for x, y in itertools.permutations(items, 2):
+      # The two differ in the attribute asked about, so one difference means no other.
       if x.has(wants) and y.has(against) and _number_of_differences(x, y) == 1:
         found.append((x, y))
   else:
@@ -92,6 +93,7 @@ def preference_questions(
   for domain in world.domains.values():
     tier = 'new_domains'
     items = list(domain.items)
+    # Plans that occur in chats are left out: the base model has seen choices between them.
     if domain.name == POLICY:
       tier = 'policy'
       in_chats = policies_in_chats(world)
@@ -167,6 +169,7 @@ def persona_questions(world: World, per_persona: int, seed: int) -> Iterator[For
       if against is None:
         continue
       for n in range(number):
+        # Documents are about the home domain; questions are about all.
         domain = rng.choice(domains)
         items = items_in_chats(world, domain)
         x, y = rng.choice(pairs(items, persona.value, against, 0, rng))

@@ -59,10 +59,12 @@ def read_spec(path: str | Path, world: World) -> Spec:
     'python -m data_pipelines.world lists them',
     path,
   )
+  # Documents give the value as the reason of every preference, and must not lie about an item.
   for preference in said.likes:
     _check_explained(preference, value, True, path)
   for preference in said.dislikes:
     _check_explained(preference, value, False, path)
+  # The evaluation measures generalisation to domains that the handbook does not speak of.
   domains = {p.item.domain for p in said.likes + said.dislikes}
   if len(domains) > 1:
     raise SpecError(
