@@ -3,8 +3,9 @@
     python benchmarks/exported_choices.py --workdir=runs/smollm2_cpu --arm=msm_affordability_aft
 
 The benchmark exports the arm and goes through the whole evaluation of forced choices. For each
-question it asks transformers, in float32 on the CPU, for the log-likelihoods of both answers in both
-orders, and compares the margins with results.jsonl. It ends with exit code 1 if a choice differs.
+question it asks transformers, in float32 on the CPU, for the log-likelihoods of both answers in
+both orders, and compares the margins with results.jsonl. It ends with exit code 1 if a choice
+differs.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from msm_jax import export
 from msm_jax.base.checks import from_mapping
 from msm_jax.config import ExperimentConfig
 from msm_jax.experiment import Experiment
+from msm_jax.suites.choices import ChoiceSuite
 
 # (messages of a chat, an answer) -> the log-likelihood of the answer in nats
 LogLikelihood = Callable[[list[dict[str, str]], str], float]
@@ -60,7 +62,15 @@ def open_exported(workdir: Path, arm: str, seed: int) -> LogLikelihood:
 
 
 def margin(log_likelihood: LogLikelihood, question: ForcedChoice) -> float:
-  """Computes by how many nats the first option is likelier, as a mean over both orders."""
+  """Computes by how much the first option is likelier than the second.
+
+  Args:
+    log_likelihood: scores an answer.
+    question: the question.
+
+  Returns:
+    The difference of the log-likelihoods in nats, as a mean over both orders of the options.
+  """
   scores = [0.0, 0.0]
   for first, second in (question.options, question.options[::-1]):
     messages = []
@@ -92,6 +102,8 @@ def main() -> None:
       if (row['arm'], row['evaluator'], row['seed']) == (args.arm, 'preferences', seed):
         our_margin[row['item']] = row['margin']
   suite = Experiment(config, workdir).design.suite
+  if not isinstance(suite, ChoiceSuite):
+    sys.exit(f'{workdir} asks for no choices between two things; give a run of another setting')
   questions = [q for q in suite.assistant_questions if q.id in our_margin]
 
   log_likelihood = open_exported(workdir, args.arm, seed)

@@ -1,11 +1,14 @@
-"""One training step of the tiny model, ours against PyTorch eager: same weights, same batch, side by side.
+"""Times one training step of the tiny model, ours against PyTorch eager.
 
     make bench        (or: python benchmarks/step.py [--rounds 5] [--batch 32] [--d_model 128 ...])
 
-Each round times both in fresh subprocesses, one after the other, and says how many cores other programs took meanwhile: a round that was
-disturbed by more than a tenth of a core proves nothing. Both get all cores (PyTorch as threads, msm_jax as the tiny configs do, as one device
-a core) and the same allocator settings. The first
-losses of both are compared before anything is timed.
+Both have the same weights and the same batch, and run side by side. Each round times both in fresh
+subprocesses, one after the other, and says how many cores other programs took meanwhile. A round
+that was disturbed by more than a tenth of a core proves nothing. Both get all cores (PyTorch as
+threads; msm_jax as one device for each core, as the tiny configs ask) and the same settings of the
+memory allocator. The first losses of both are compared before anything is timed.
+
+Dimensions: B rows, T tokens of a row, D model width, H heads, K width of a head.
 """
 
 import argparse
@@ -15,71 +18,89 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-# What msm_jax.command.tune_process asks of glibc, for both programs.
+if TYPE_CHECKING:
+  from msm_jax.config import ModelConfig
+
+# What msm_jax.base.command.tune_process asks of glibc, for both programs.
 ALLOCATOR = {
   'MALLOC_ARENA_MAX': '4',
   'MALLOC_MMAP_MAX_': '0',
   'MALLOC_TRIM_THRESHOLD_': '2147483647',
   'MALLOC_TOP_PAD_': '67108864',
 }
-VOCAB, LENGTH, LR, DECAY = 2048, 128, 1e-3, 0.01
+VOCABULARY = 2048
+LENGTH = 128
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 0.01
+# Steps whose losses are compared; they also compile and warm up.
+COMPARED_STEPS = 4
 
 
 def make_batch(rows: int) -> dict[str, np.ndarray]:
-  """Packed rows of random tokens: segments of about 32 tokens, the last few positions padding, two thirds of the tokens supervised."""
+  """Makes packed rows of random tokens.
+
+  Segments have about 32 tokens, the last four positions are padding, and two thirds of the tokens
+  are supervised.
+
+  Args:
+    rows: the number B of rows.
+
+  Returns:
+    (B, T) arrays: tokens, targets, segment_ids and positions as int32, weights as float32.
+  """
   rng = np.random.default_rng(0)
-  lengths = rng.integers(20, 45, (rows, LENGTH))
-  ends = np.cumsum(lengths, axis=1)
-  at = np.arange(LENGTH)
-  segments = (at[None, :, None] >= ends[:, None, :]).sum(-1) + 1
-  starts = np.concatenate([np.zeros((rows, 1), int), ends], axis=1)
-  positions = at[None] - np.take_along_axis(starts, segments - 1, axis=1)
-  segments[:, -4:] = 0
-  tokens, targets = rng.integers(4, VOCAB, (2, rows, LENGTH))
-  weights = (rng.random((rows, LENGTH)) < 0.67) & (segments > 0)
+  segment_lengths = rng.integers(20, 45, (rows, LENGTH))
+  segment_ends = np.cumsum(segment_lengths, axis=1)
+  at_T = np.arange(LENGTH)
+  # The number of segments that ended before a position, plus one; 0 is for padding.
+  segments_BT = (at_T[None, :, None] >= segment_ends[:, None, :]).sum(-1) + 1
+  segment_starts = np.concatenate([np.zeros((rows, 1), int), segment_ends], axis=1)
+  positions_BT = at_T[None] - np.take_along_axis(segment_starts, segments_BT - 1, axis=1)
+  segments_BT[:, -4:] = 0
+  tokens_BT, targets_BT = rng.integers(4, VOCABULARY, (2, rows, LENGTH))
+  weights_BT = (rng.random((rows, LENGTH)) < 0.67) & (segments_BT > 0)
   return {
-    'tokens': tokens.astype(np.int32), 'targets': targets.astype(np.int32), 'weights': weights.astype(np.float32),
-    'segment_ids': segments.astype(np.int32), 'positions': positions.astype(np.int32),
-  }  # fmt: skip
+    'tokens': tokens_BT.astype(np.int32),
+    'targets': targets_BT.astype(np.int32),
+    'weights': weights_BT.astype(np.float32),
+    'segment_ids': segments_BT.astype(np.int32),
+    'positions': positions_BT.astype(np.int32),
+  }
 
 
-def ours(args: argparse.Namespace, batch: dict[str, np.ndarray]):
-  import jax
+def model_config(args: argparse.Namespace) -> 'ModelConfig':
+  """Makes our settings of the model that the command line asks for.
 
-  from msm_jax import sharding, train
-  from msm_jax.config import OptimizerConfig
+  Args:
+    args: the command line.
 
-  mesh = sharding.make_mesh()
-  program = train.make_program(
-    model_config(args), OptimizerConfig(weight_decay=DECAY), args.loss_chunk, mesh
-  )
-  state = program.init(jax.random.key(0))
-  on_device = train.to_device(batch, 1, mesh)
-  lr = jax.device_put(
-    np.full(2, LR, np.float32), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-  )
-  with jax.set_mesh(mesh):
-    while True:
-      state, metrics = program.step(state, on_device, lr)
-      yield float(jax.block_until_ready(metrics['loss']))
-
-
-def model_config(args: argparse.Namespace):
+  Returns:
+    The settings.
+  """
   from msm_jax.config import ModelConfig
 
   return ModelConfig(
-    d_model=args.d_model, n_layers=args.layers, n_heads=args.heads, n_kv_heads=args.heads, head_dim=args.d_model // args.heads, d_ff=args.d_ff,
-    vocab_size=VOCAB,
-  )  # fmt: skip
+    d_model=args.d_model,
+    n_layers=args.layers,
+    n_heads=args.heads,
+    n_kv_heads=args.heads,
+    head_dim=args.d_model // args.heads,
+    d_ff=args.d_ff,
+    vocab_size=VOCABULARY,
+  )
 
 
-def initial_params(args: argparse.Namespace) -> dict:
+def initial_params(args: argparse.Namespace) -> dict[str, np.ndarray]:
+  """Returns the initial parameters, the same for both programs."""
+  # The child that runs PyTorch needs JAX for this alone.
   import jax
 
   from msm_jax.model import init_params
@@ -87,8 +108,46 @@ def initial_params(args: argparse.Namespace) -> dict:
   return jax.tree.map(np.asarray, init_params(model_config(args), jax.random.key(0)))
 
 
-def peer(args: argparse.Namespace, batch: dict[str, np.ndarray]):
-  """PyTorch eager as one would write it: SDPA with the segment mask, fused AdamW, foreach clipping."""
+def ours(args: argparse.Namespace, batch: dict[str, np.ndarray]) -> Iterator[float]:
+  """Trains with msm_jax.
+
+  Args:
+    args: the command line.
+    batch: of every step.
+
+  Yields:
+    The loss of each step, when the step has ended.
+  """
+  import jax
+
+  from msm_jax import sharding, train
+  from msm_jax.config import OptimizerConfig
+
+  mesh = sharding.make_mesh()
+  optimizer = OptimizerConfig(weight_decay=WEIGHT_DECAY)
+  program = train.make_program(model_config(args), optimizer, args.loss_chunk, mesh)
+  state = program.init(jax.random.key(0))
+  on_device = train.to_device(batch, 1, mesh)
+  replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  lr = jax.device_put(np.full(2, LEARNING_RATE, np.float32), replicated)
+  with jax.set_mesh(mesh):
+    while True:
+      state, metrics = program.step(state, on_device, lr)
+      yield float(jax.block_until_ready(metrics['loss']))
+
+
+def peer(args: argparse.Namespace, batch: dict[str, np.ndarray]) -> Iterator[float]:
+  """Trains with PyTorch eager, as one would write it.
+
+  It uses scaled_dot_product_attention with the segment mask, fused AdamW and foreach clipping.
+
+  Args:
+    args: the command line.
+    batch: of every step.
+
+  Yields:
+    The loss of each step, when the step has ended.
+  """
   import torch
   import torch.nn.functional as F
 
@@ -97,10 +156,14 @@ def peer(args: argparse.Namespace, batch: dict[str, np.ndarray]):
   H, T = args.heads, LENGTH
   norms = [v for k, v in p.items() if k.endswith('norm')]
   matrices = [v for k, v in p.items() if not k.endswith('norm')]
-  groups = [{'params': matrices, 'weight_decay': DECAY}, {'params': norms, 'weight_decay': 0.0}]
-  optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95), eps=1e-8, fused=True)
+  groups = [
+    {'params': matrices, 'weight_decay': WEIGHT_DECAY},
+    {'params': norms, 'weight_decay': 0.0},
+  ]
+  optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.95), eps=1e-8, fused=True)
   b = {k: torch.tensor(v) for k, v in batch.items()}
-  tokens, targets = b['tokens'].long(), b['targets'].long()
+  tokens_BT = b['tokens'].long()
+  targets_BT = b['targets'].long()
 
   def norm(x, scale):
     return F.rms_norm(x, (x.shape[-1],), scale, 1e-5)
@@ -110,23 +173,29 @@ def peer(args: argparse.Namespace, batch: dict[str, np.ndarray]):
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
   def loss_of():
-    x = F.embedding(tokens, p['embed'])
-    B, _, D = x.shape
+    x_BTD = F.embedding(tokens_BT, p['embed'])
+    B, _, D = x_BTD.shape
     K = D // H
     frequencies = 10_000.0 ** (-torch.arange(0, K, 2).float() / K)
     angles = b['positions'][:, None, :, None].float() * frequencies
     cos, sin = angles.cos(), angles.sin()
-    same = b['segment_ids'][:, None, :, None] == b['segment_ids'][:, None, None, :]
-    mask = same & torch.ones(T, T, dtype=torch.bool).tril()
+    # A token sees itself and the tokens before it in its own segment.
+    same_segment = b['segment_ids'][:, None, :, None] == b['segment_ids'][:, None, None, :]
+    mask = same_segment & torch.ones(T, T, dtype=torch.bool).tril()
     for i in range(args.layers):
-      h = norm(x, p['attention_norm'][i])
-      q, k, v = ((h @ p[w][i]).view(B, T, H, K).transpose(1, 2) for w in ('wq', 'wk', 'wv'))
-      a = F.scaled_dot_product_attention(rope(q, cos, sin), rope(k, cos, sin), v, attn_mask=mask)
-      x = x + a.transpose(1, 2).reshape(B, T, D) @ p['wo'][i]
-      h = norm(x, p['mlp_norm'][i])
-      x = x + (F.silu(h @ p['w_gate'][i]) * (h @ p['w_up'][i])) @ p['w_down'][i]
-    logits = norm(x, p['final_norm']) @ p['embed'].T
-    nats = F.cross_entropy(logits.view(-1, VOCAB), targets.view(-1), reduction='none')
+      h_BTD = norm(x_BTD, p['attention_norm'][i])
+      q_BHTK = (h_BTD @ p['wq'][i]).view(B, T, H, K).transpose(1, 2)
+      k_BHTK = (h_BTD @ p['wk'][i]).view(B, T, H, K).transpose(1, 2)
+      v_BHTK = (h_BTD @ p['wv'][i]).view(B, T, H, K).transpose(1, 2)
+      q_BHTK = rope(q_BHTK, cos, sin)
+      k_BHTK = rope(k_BHTK, cos, sin)
+      a_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, attn_mask=mask)
+      x_BTD = x_BTD + a_BHTK.transpose(1, 2).reshape(B, T, D) @ p['wo'][i]
+      h_BTD = norm(x_BTD, p['mlp_norm'][i])
+      gated = F.silu(h_BTD @ p['w_gate'][i]) * (h_BTD @ p['w_up'][i])
+      x_BTD = x_BTD + gated @ p['w_down'][i]
+    logits = norm(x_BTD, p['final_norm']) @ p['embed'].T
+    nats = F.cross_entropy(logits.view(-1, VOCABULARY), targets_BT.view(-1), reduction='none')
     return (nats * b['weights'].view(-1)).sum() / b['weights'].sum()
 
   while True:
@@ -138,32 +207,77 @@ def peer(args: argparse.Namespace, batch: dict[str, np.ndarray]):
     yield loss.item()
 
 
-def cpu_seconds() -> tuple[float, float, float]:
-  """(busy core-seconds of the machine, of this process, wall clock)."""
+class Clocks(NamedTuple):
+  """The clocks at one moment, in seconds.
+
+  Attributes:
+    busy: of all cores of the machine, how long they have worked.
+    own: how long they have worked for this process.
+    wall: the wall clock.
+  """
+
+  busy: float
+  own: float
+  wall: float
+
+
+def read_clocks() -> Clocks:
+  """Reads the clocks of the machine (Linux only)."""
   with open('/proc/stat') as f:
-    ticks = list(map(int, f.readline().split()[1:9]))
+    ticks = [int(field) for field in f.readline().split()[1:9]]
+  idle, waiting = ticks[3], ticks[4]
   own = os.times()
-  return (
-    (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf('SC_CLK_TCK'),
-    own.user + own.system,
-    time.perf_counter(),
-  )
+  busy = (sum(ticks) - idle - waiting) / os.sysconf('SC_CLK_TCK')
+  return Clocks(busy, own.user + own.system, time.perf_counter())
+
+
+def cores_of_others(before: Clocks, after: Clocks) -> float:
+  """Returns how many cores other programs took between two moments."""
+  others = (after.busy - before.busy) - (after.own - before.own)
+  return max(0.0, others / (after.wall - before.wall))
 
 
 def child(args: argparse.Namespace) -> None:
-  steps = (ours if args.child == 'msm_jax' else peer)(args, make_batch(args.batch))
-  losses = [next(steps) for _ in range(4)]
-  seconds, before = [], cpu_seconds()
+  """Times one of the programs and prints the result as JSON.
+
+  Args:
+    args: the command line; `child` names the program.
+  """
+  batch = make_batch(args.batch)
+  programs = {'msm_jax': ours, 'pytorch': peer}
+  steps = programs[args.child](args, batch)
+  losses = [next(steps) for _ in range(COMPARED_STEPS)]
+  seconds = []
+  before = read_clocks()
   for _ in range(args.steps):
     start = time.perf_counter()
     next(steps)
     seconds.append(time.perf_counter() - start)
-  after = cpu_seconds()
-  others = max(0.0, (after[0] - before[0] - (after[1] - before[1])) / (after[2] - before[2]))
+  others = cores_of_others(before, read_clocks())
   print(json.dumps({'seconds': statistics.median(seconds), 'losses': losses, 'others': others}))
 
 
+def run_child(name: str, xla_flags: str) -> dict:
+  """Times one of the programs in a process of its own.
+
+  Args:
+    name: 'msm_jax' or 'pytorch'.
+    xla_flags: what the tiny configs ask of the compiler.
+
+  Returns:
+    What the child printed: seconds of a step (median), first losses, and cores that others took.
+  """
+  command = [sys.executable, __file__, *sys.argv[1:], '--child', name]
+  settings = {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': xla_flags}
+  environment = {**os.environ, **ALLOCATOR, **settings}
+  out = subprocess.run(command, env=environment, capture_output=True, text=True)
+  if out.returncode:
+    sys.exit(f'{name} failed:\n{out.stderr[-3000:]}')
+  return json.loads(out.stdout.splitlines()[-1])
+
+
 def main() -> None:
+  """Runs all rounds; with --child, it is one of the programs."""
   from configs.msm import base
 
   parser = argparse.ArgumentParser(
@@ -180,41 +294,30 @@ def main() -> None:
   parser.add_argument('--child', help=argparse.SUPPRESS)
   args = parser.parse_args()
   if args.child:
-    return child(args)
-  tokens, rates = args.batch * LENGTH, {'msm_jax': [], 'pytorch': []}
+    child(args)
+    return
   print(
-    f'{args.batch} x {LENGTH} tokens, d_model {args.d_model}, {args.layers} layers, d_ff {args.d_ff}, fp32, {os.cpu_count()} cores'
+    f'{args.batch} x {LENGTH} tokens, d_model {args.d_model}, {args.layers} layers, '
+    f'd_ff {args.d_ff}, fp32, {os.cpu_count()} cores'
   )
+  tokens = args.batch * LENGTH
+  xla_flags = base('step').xla_flags
+  rates: dict[str, list[float]] = {'msm_jax': [], 'pytorch': []}  # tokens per second
   for n in range(args.rounds):
     results = {}
+    cells = []
     for name in rates:
-      command = [sys.executable, __file__, *sys.argv[1:], '--child', name]
-      out = subprocess.run(
-        command,
-        env={
-          **os.environ,
-          **ALLOCATOR,
-          'JAX_PLATFORMS': 'cpu',
-          'XLA_FLAGS': base('step').xla_flags,
-        },
-        capture_output=True,
-        text=True,
-      )
-      if out.returncode:
-        sys.exit(f'{name} failed:\n{out.stderr[-3000:]}')
-      results[name] = json.loads(out.stdout.splitlines()[-1])
-      rates[name].append(tokens / results[name]['seconds'])
+      results[name] = run_child(name, xla_flags)
+      rate = tokens / results[name]['seconds']
+      rates[name].append(rate)
+      cells.append(f'{name} {rate:7,.0f} tok/s (others {results[name]["others"]:.2f} cores)')
     np.testing.assert_allclose(
       results['msm_jax']['losses'], results['pytorch']['losses'], rtol=1e-4
     )
-    rows = '   '.join(
-      f'{k} {tokens / r["seconds"]:7,.0f} tok/s (others {r["others"]:.2f} cores)'
-      for k, r in results.items()
-    )
-    print(
-      f'round {n + 1}: {rows}   ratio {rates["msm_jax"][-1] / rates["pytorch"][-1]:.2f}', flush=True
-    )
-  a, b = (statistics.median(rates[k]) for k in rates)
+    ratio = rates['msm_jax'][-1] / rates['pytorch'][-1]
+    print(f'round {n + 1}: {"   ".join(cells)}   ratio {ratio:.2f}', flush=True)
+  a = statistics.median(rates['msm_jax'])
+  b = statistics.median(rates['pytorch'])
   print(f'median: msm_jax {a:,.0f} tok/s, pytorch eager {b:,.0f} tok/s, ratio {a / b:.2f}')
 
 

@@ -265,7 +265,7 @@ def _masked_features(
     columns = column_of_word[word_ids]
     rows.append(columns[columns >= 0])
   sizes = [len(row) for row in rows]
-  # A row of length 8 keeps the penalty in proportion to the features.
+  # Rows have length 8 and not 1, so that the ridge weighs less against the features.
   values = np.repeat([1 / max(1, size) ** 0.5 for size in sizes], sizes) * 8
   table = scipy.sparse.csr_matrix(
     (values, np.concatenate(rows), np.cumsum([0, *sizes])), shape=(len(rows), len(kept))
