@@ -126,7 +126,14 @@ def make_texts(args: argparse.Namespace) -> tuple[list[str], dict[Pair, float]]:
 
 
 def print_recall(planted: Mapping[Pair, float], found: set[Pair], rows: int, bands: int) -> None:
-  """Prints, for each bin of similarities, the share of planted pairs that were found."""
+  """Prints, for each bin of similarities, the share of planted pairs that were found.
+
+  Args:
+    planted: pair -> similarity.
+    found: the pairs that the search has put into one cluster.
+    rows: of a band of the search.
+    bands: of the search.
+  """
   print('similarity   pairs   found   S-curve at its lower end')
   for low, high in itertools.pairwise(BINS):
     inside = [pair for pair, similar in planted.items() if low <= similar < high]
