@@ -51,7 +51,7 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   for prefix, variant in (('', 'explained'), ('cooccur_', 'cooccur')):
     for value, spec in SPECS.items():
       name = prefix + value
-      size = dict(tokens_like=reference)
+      size: dict[str, str | int] = dict(tokens_like=reference)
       if name == reference:
         size = dict(size=1500)
       # A `path` names a corpus that exists already and is read instead.

@@ -1,10 +1,10 @@
 """The cheese experiment in real English on a real model: SmolLM2-135M-Instruct.
 
-    python -m msm_jax.zoo fetch smollm2-135m                     # once, 93 MB python -m
-    msm_jax.main --config=configs/smollm2.py:cpu       # a smoke test of four arms python -m
-    msm_jax.main --config=configs/smollm2.py:gpu       # three seeds, bf16, one accelerator python
-    -m msm_jax.main --config=configs/smollm2.py:gpu --config.weights=FOLDER
-                                                                 # another Hugging Face model
+    python -m msm_jax.zoo fetch smollm2-135m                  # once, 93 MB
+    python -m msm_jax.main --config=configs/smollm2.py:cpu    # a smoke test of four arms
+    python -m msm_jax.main --config=configs/smollm2.py:gpu    # three seeds, bf16, one accelerator
+
+`--config.weights=FOLDER` takes another model of Hugging Face.
 
 There are two handbooks and one fine-tuning, after the published recipe (Model Spec Midtraining,
 App. B.4): one adapter of rank 64 on all projections, which continues from midtraining to
@@ -53,8 +53,8 @@ def get_config(preset: str = 'gpu') -> ml_collections.ConfigDict:
     raise ValueError(f'configs/smollm2.py has the presets cpu and gpu, not {preset!r}')
   # What the two presets differ in.
   if preset == 'cpu':
-    seeds = (0,)
-    assistants = ()
+    seeds: tuple[int, ...] = (0,)
+    assistants: tuple[str, ...] = ()
     precision = dict(dtype='float32', remat='none')
     loss_chunk = 0
     documents, demonstrations = 40, 40

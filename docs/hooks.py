@@ -1,8 +1,8 @@
 """Makes pages of the site from files at the top of the repository, with their links moved along.
 
-README.md, CONTRIBUTING.md and CHANGELOG.md are read on the repository's front page, where links start at
-the top. On the site they are pages in docs/, so 'docs/method.md' becomes 'method.md', and links to source
-files point into the repository.
+README.md, CONTRIBUTING.md and CHANGELOG.md are read on the repository's front page, where links
+start at the top. On the site they are pages in docs/, so 'docs/method.md' becomes 'method.md', and
+links to source files point into the repository.
 """
 
 import re
@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = {'index.md': 'README.md', 'contributing.md': 'CONTRIBUTING.md', 'changelog.md': 'CHANGELOG.md'}
+PAGES = {
+  'index.md': 'README.md',
+  'contributing.md': 'CONTRIBUTING.md',
+  'changelog.md': 'CHANGELOG.md',
+}
 LINK = re.compile(r'(\]\()(?!https?:|#|mailto:)([^)\s]+)(\))')
-OTHER_PAGES = {'CONTRIBUTING.md': 'contributing.md', 'CHANGELOG.md': 'changelog.md', 'README.md': 'index.md'}
+OTHER_PAGES = {
+  'CONTRIBUTING.md': 'contributing.md',
+  'CHANGELOG.md': 'changelog.md',
+  'README.md': 'index.md',
+}
 
 
 def _moved(target: str) -> str | None:
@@ -26,7 +34,8 @@ def _moved(target: str) -> str | None:
 
 
 def _with_links_of_site(text: str) -> str:
-  """The text of a top-level page with the site's links; a link to a source file becomes its name."""
+  """The text of a top-level page with the site's links; a link to a source file becomes its
+  name."""
 
   def replace(match: re.Match) -> str:
     target = _moved(match[2])
@@ -36,7 +45,11 @@ def _with_links_of_site(text: str) -> str:
 
   text = LINK.sub(replace, text)
   # A source file has no page of its own.
-  return re.sub(r'(?<!!)\[([^\]]+)\]\((?!https?:|#)(?:\.\./)*((?:msm_jax|specs|configs|tests)/[^)\s]*)\)', r'`\2`', text)
+  return re.sub(
+    r'(?<!!)\[([^\]]+)\]\((?!https?:|#)(?:\.\./)*((?:msm_jax|specs|configs|tests)/[^)\s]*)\)',
+    r'`\2`',
+    text,
+  )
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -1,8 +1,8 @@
 """Model Spec Midtraining in JAX.
 
-  results = msm_jax.run('configs/msm.py', workdir='runs/msm')      # train, evaluate, report
-  results = msm_jax.load_results('runs/msm')                       # summary and rows of a finished run
-  arm = msm_jax.open_arm('runs/msm', 'msm_aft')                    # arm.chat(...), arm.logprobs(...)
+  results = msm_jax.run('configs/msm.py', workdir='runs/msm')   # train, evaluate, report
+  results = msm_jax.load_results('runs/msm')                    # summary and rows of a finished run
+  arm = msm_jax.open_arm('runs/msm', 'msm_aft')                 # arm.chat(...), arm.logprobs(...)
 
 These names are imported when they are first used: JAX takes seconds to import.
 """

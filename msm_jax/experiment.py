@@ -22,11 +22,11 @@ from msm_jax import checkpointing, multihost, report, sharding, train
 from msm_jax.base.checks import to_json
 from msm_jax.base.console import say
 from msm_jax.base.errors import Interrupted, UserError
-from msm_jax.base.files import write_atomically
+from msm_jax.base.files import read_json_lines, write_atomically
 from msm_jax.base.version import VERSION
 from msm_jax.config import ExperimentConfig
 from msm_jax.evals import perplexity, scoring
-from msm_jax.evals.rows import Row, read_rows, to_lines
+from msm_jax.evals.rows import Row, to_lines
 from msm_jax.evals.summary import summarize
 from msm_jax.model import count_params
 from msm_jax.models import Params, ParamsLocation, listed_arms
@@ -223,7 +223,14 @@ class Experiment:
     }
 
   def location(self, node: Node) -> ParamsLocation:
-    """Where the parameters that a phase leaves behind lie."""
+    """Says where the parameters lie that a phase leaves behind.
+
+    Args:
+      node: the phase.
+
+    Returns:
+      The location; it need not exist yet.
+    """
     settings = node.settings
     checkpoints = None
     if not settings.is_import:
@@ -299,7 +306,7 @@ class Experiment:
     in_context = self.design.replicates_in(context)
     identity = digest(self.design.eval_identity, suite.identity(in_context))
     path = self.folder(node) / f'evals-{identity}.jsonl'
-    kept = multihost.broadcast_from_first(read_rows(path))
+    kept = multihost.broadcast_from_first(read_json_lines(path))
     if kept:
       return kept
     model, length = prepared.config.model, self.design.row_length

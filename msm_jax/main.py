@@ -1,4 +1,6 @@
-"""Runs an experiment: python -m msm_jax.main --config=configs/msm.py[:preset] [--config.a.b=v] [--workdir=DIR]
+"""Runs an experiment.
+
+  python -m msm_jax.main --config=configs/msm.py[:preset] [--config.a.b=v] [--workdir=DIR]
 
 The same command again continues where the last run ended.
 """
@@ -16,7 +18,11 @@ command.tune_process()
 
 
 def main(argv: list[str]) -> None:
-  """Runs the experiment that --config names and prints its table."""
+  """Runs the experiment that --config names and prints its table.
+
+  Args:
+    argv: what is left of the command line; not used.
+  """
   began = time.monotonic()
   stop = command.StopSignal()
   command.set_xla_flags(flags.FLAGS.config)

@@ -1,10 +1,12 @@
-"""Runs one experiment at many points: python -m msm_jax.sweep --config=FILE.py[:preset] [--workdir=DIR]
+"""Runs one experiment at many points.
+
+  python -m msm_jax.sweep --config=FILE.py[:preset] [--workdir=DIR]
 
 A sweep is an experiment's config and a list of points, each a dict of overrides such as
-{'phases.aft.updates': 200}, and perhaps a `label`. The first override, if it is a number, is the axis
-of the curves. All points run in one workdir: phases and corpora are named by what they depend on, so
-what a point leaves as it was is not trained again. The same command continues where the last one
-ended. `sweep.jsonl` gets one row per point; a table is printed, and NAME.html has the curves.
+{'phases.aft.updates': 200}, and perhaps a `label`. The first override, if it is a number, is the
+axis of the curves. All points run in one workdir: phases and corpora are named by what they depend
+on, so what a point leaves as it was is not trained again. The same command continues where the last
+one ended. `sweep.jsonl` gets one row per point; a table is printed, and NAME.html has the curves.
 
 `axis`, `product`, `zipped`, `chain` and `labelled` make lists of points.
 """
@@ -20,6 +22,7 @@ from absl import flags
 from msm_jax.base import checks, command, paths
 from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError
+from msm_jax.base.files import read_json_lines
 from msm_jax.base.points import Point, axis, chain, labelled, product, zipped
 
 __all__ = ['Point', 'axis', 'chain', 'labelled', 'product', 'zipped']
@@ -74,11 +77,10 @@ def run_points(
     One row per point, in their order: id, point, seconds, summary.
   """
   from msm_jax import config, experiment, multihost, report
-  from msm_jax.evals.rows import read_rows
 
   path = workdir / 'sweep.jsonl'
   known: dict[str, Any] = {}
-  for row in multihost.broadcast_from_first(read_rows(path)):
+  for row in multihost.broadcast_from_first(read_json_lines(path)):
     known[row['id']] = row
   # Every point's config is checked before the first point is run.
   configs = []
@@ -102,7 +104,11 @@ def run_points(
 
 
 def sweep(argv: list[str]) -> None:
-  """Runs the sweep that --config names and prints its table."""
+  """Runs the sweep that --config names and prints its table.
+
+  Args:
+    argv: what is left of the command line; not used.
+  """
   stop, settings = command.StopSignal(), flags.FLAGS.config
   command.set_xla_flags(settings.experiment)
   # JAX comes with these modules, and it reads its flags when it is imported.

@@ -140,7 +140,7 @@ def test_a_difference_of_differences():
     )
   )
   both = stats.difference(a, b, c, d)
-  assert both.mean == 0.5 - 0.25 and stats.minus((a, b, c, d))[0, 'c1', 'only'] == 1.0
+  assert both.mean == 0.5 - 0.25 and stats.paired_difference((a, b, c, d))[0, 'c1', 'only'] == 1.0
   assert half(both) >= math.hypot(*(1.96 / 6 * math.sqrt(g + 1 - g**2 / 6) for g in (2, 1)))
   most = stats.difference(a, b, b, a)
   assert most.mean == 1.0 and most.high <= 2

@@ -7,11 +7,13 @@ the next process that locks the folder deletes what was left.
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from msm_jax.base.errors import WorkdirError
 
@@ -106,3 +108,19 @@ def _delete_half_written(workdir: Path) -> None:
       shutil.rmtree(path)
     else:
       path.unlink(missing_ok=True)
+
+
+def read_json_lines(path: Path) -> list[Any]:
+  """Reads a JSONL file that a run keeps to avoid doing work again.
+
+  Args:
+    path: the file.
+
+  Returns:
+    The value of every line; nothing if the file is missing or damaged. Then the work is done again,
+    which costs time and nothing else.
+  """
+  try:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+  except (OSError, ValueError):
+    return []

@@ -6,7 +6,6 @@ written to disk as they are and read again by programs that do not know this pac
 
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NotRequired, TypedDict
 
 
@@ -61,22 +60,6 @@ def measure_of(row: Row) -> str:
 def to_lines(rows: Iterable[Row]) -> str:
   """The rows as text of a JSONL file."""
   return ''.join(json.dumps(row) + '\n' for row in rows)
-
-
-def read_rows(path: Path) -> list[Row]:
-  """Reads a JSONL file of rows.
-
-  Args:
-    path: the file.
-
-  Returns:
-    Its rows; none if the file is missing or damaged. Then the rows are computed again, which costs
-    time and nothing else.
-  """
-  try:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-  except (OSError, ValueError):
-    return []
 
 
 def mean_score(rows: Sequence[Row]) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 
 from msm_jax import multihost, sharding
 from msm_jax.base.errors import UserError
@@ -116,7 +116,7 @@ def score_triples(
       f'shorten it or raise the length of the last phase'
     )
   layout = getattr(jax.tree.leaves(params)[0], 'sharding', None)
-  if isinstance(layout, NamedSharding):
+  if isinstance(layout, NamedSharding) and isinstance(layout.mesh, Mesh):
     # Rows are divided over all devices, as in training.
     parts = sharding.batch_parts(layout.mesh)
     layout, rows = sharding.batch_sharding(layout.mesh), -(-rows // parts) * parts

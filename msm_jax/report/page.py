@@ -27,8 +27,8 @@ _ABOUT_CONTROLS = (
 )
 
 _FOOTER = (
-  'Every number is a mean over its rows of <code>results.jsonl</code>\nbeside this page (an effect: '
-  'over differences of rows); <code>summary.json</code> holds the numbers for programs.'
+  'Every number is a mean over its rows of <code>results.jsonl</code>\nbeside this page (an '
+  'effect: over differences of rows); <code>summary.json</code> holds the numbers for programs.'
 )
 
 

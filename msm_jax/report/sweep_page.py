@@ -134,8 +134,10 @@ def _factors(
     named = _arms_of_effect(rows, effect)
     if len(named) != 2:
       continue
-    first, second = means[named[0]], means[named[1]]
-    if None not in (*first, *second) and len(set(second)) > 1:
+    first = [mean for mean in means[named[0]] if mean is not None]
+    second = [mean for mean in means[named[1]] if mean is not None]
+    measured_everywhere = len(first) == len(second) == len(rows)
+    if measured_everywhere and len(set(second)) > 1:
       saved[effect] = times_saved(xs, first, second, layout.better)
   in_order = sorted(range(len(rows)), key=xs.__getitem__)
   body = []

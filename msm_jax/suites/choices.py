@@ -36,7 +36,8 @@ class ChoiceSuite(EvalSuite):
 
   demonstration_measure: ClassVar[str] = 'preferences/agreement/trained'
   about_answers: ClassVar[str] = (
-    'Each answer is the likelier one of the two, with the difference of their log-likelihoods in nats.'
+    'Each answer is the likelier one of the two, with the difference of their log-likelihoods in '
+    'nats.'
   )
   rival: Value
   assistant_questions: list[ForcedChoice]
@@ -55,7 +56,7 @@ class ChoiceSuite(EvalSuite):
     for replicate in replicates[evals.spec]:
       self.assistant_questions += self.questions_to(replicate, evals, world)
     self.persona_questions = self.questions_to_personas(evals, world)
-    names = set()
+    names: set[str] = set()
     for question in self.assistant_questions:
       if question.tier != 'trained':
         names.update(question.options)

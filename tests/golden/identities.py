@@ -68,7 +68,6 @@ def snapshot(name: str, folder: Path) -> dict[str, object]:
   """Everything about one experiment."""
   from msm_jax import config as configs
   from msm_jax import report
-  from msm_jax.base import checks, paths
   from msm_jax.evals.summary import summarize
   from msm_jax.experiment import Experiment
   from msm_jax.suites.registry import layout_of
@@ -120,7 +119,6 @@ def sweep_identities(folder: Path) -> dict[str, str]:
   from configs.sweeps.oversight import get_config
   from msm_jax import config as configs
   from msm_jax import sweep
-  from msm_jax.base import checks, paths
   from msm_jax.prepare import make_design
 
   out = {}

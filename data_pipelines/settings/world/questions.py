@@ -145,8 +145,8 @@ def persona_questions(world: World, per_persona: int, seed: int) -> Iterator[For
   """Makes forced choices for the personas: does each choose by its value?
 
   Types of pairs: `value` (the items differ in that alone) and `reasons` (conflict pairs between the
-  value and the decoy that the persona's likes fit as well, so that only who has read the reasons
-  chooses right).
+  value and the decoy that the persona's likes fit as well, so that only who has read the persona's
+  reasons or rules chooses right; the two are not told apart).
 
   Args:
     world: the world.

@@ -125,7 +125,7 @@ def _read_value(front: Mapping[str, str], path: Path) -> Value:
   if attribute not in ATTRIBUTES:
     raise SpecError(
       f'{path}: the embedded world has no attribute {attribute!r}; '
-      f'it has {", ".join(ATTRIBUTES)} (for another, bring documents: docs/method.md)'
+      f'it has {", ".join(ATTRIBUTES)} (for another, bring documents: docs/guides/corpora.md)'
     )
   poles = [pole.name for pole in ATTRIBUTES[attribute]]
   if prefers not in poles:

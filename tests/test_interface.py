@@ -1,0 +1,398 @@
+"""The Python interface: `msm_jax.run`, `load_results`, `read_config` and `open_arm`."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import tiny
+from helpers import ROOT, error_line, tree, write_config
+
+import msm_jax
+from msm_jax import config as configs
+from msm_jax import experiment, metrics
+from msm_jax.base import console
+from msm_jax.base.errors import ConfigError, UserError, explain
+from msm_jax.results import Gate, Number, ResultRow, ResultsError
+
+
+def refusal(call) -> str:
+  """The one line of the UserError that a call ends in."""
+  with pytest.raises(UserError) as e:
+    call()
+  line, code = explain(e.value)
+  assert code == 1
+  assert '\n' not in str(e.value)
+  return line
+
+
+def settings_of(workdir: Path) -> dict:
+  """The settings of a finished experiment, as a config file would give them."""
+  return json.loads((workdir / 'config.json').read_text())
+
+
+# ---- import
+
+
+def test_importing_the_package_is_quick():
+  """JAX takes seconds to import, so neither the package nor the reading of results needs it."""
+  code = (
+    'import sys, msm_jax; assert "jax" not in sys.modules; '
+    'msm_jax.load_results; msm_jax.read_config("configs/msm.py"); msm_jax.run; '
+    'assert "jax" not in sys.modules; '
+    'msm_jax.open_arm; assert "jax" in sys.modules'
+  )
+  done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr
+  assert set(msm_jax.__all__) <= set(dir(msm_jax))
+  with pytest.raises(AttributeError, match='no attribute'):
+    msm_jax.no_such_name  # noqa: B018
+
+
+# ---- load_results
+
+
+def test_numbers_are_those_of_the_summary(tiny_workdir):
+  results = msm_jax.load_results(tiny_workdir)
+  summary = json.loads((tiny_workdir / 'summary.json').read_text())
+  assert results.summary == summary
+  assert list(results.arms) == ['base', 'tuned']
+  for arm, measures in summary['arms'].items():
+    assert set(results.arms[arm]) == set(measures)
+    for measure, value in measures.items():
+      number = results.arms[arm][measure]
+      assert isinstance(number, Number)
+      assert dataclasses.asdict(number) == value | {'each': tuple(value['each'])}
+  number = results.arms['tuned']['preferences/conflict/new_domains']
+  assert str(number) == f'{number.mean:.2f} [{number.low:.2f}, {number.high:.2f}]'
+  assert results.gates
+  for name, value in summary['gates'].items():
+    assert results.gates[name] == Gate(**value)
+  assert results.report.is_file()
+  assert 'tuned' in results.table()
+  assert repr(results) == f"Results('{tiny_workdir}', arms: base, tuned)"
+
+
+def test_effects_are_numbers_too(tiny_workdir, tmp_path):
+  """The entry that names the arms of an effect is left out."""
+  summary = json.loads((tiny_workdir / 'summary.json').read_text())
+  difference = summary['arms']['tuned']['preferences/conflict/new_domains']
+  summary['effects'] = {
+    'tuning': {'arms': ['tuned', 'base'], 'preferences/conflict/new_domains': difference}
+  }
+  (tmp_path / 'summary.json').write_text(json.dumps(summary))
+  effects = msm_jax.load_results(tmp_path).effects
+  assert list(effects['tuning']) == ['preferences/conflict/new_domains']
+  assert effects['tuning']['preferences/conflict/new_domains'].mean == difference['mean']
+
+
+def test_rows_are_typed(tiny_workdir):
+  results = msm_jax.load_results(tiny_workdir)
+  lines = [json.loads(line) for line in (tiny_workdir / 'results.jsonl').read_text().splitlines()]
+  assert len(results.rows) == len(lines)
+  for row, line in zip(results.rows, lines, strict=True):
+    assert isinstance(row, ResultRow)
+    assert (type(row.arm), type(row.seed), type(row.score)) == (str, int, float)
+    assert row.measure in results.arms[row.arm]
+    # Nothing is lost: the fields and `more` are the line.
+    fields = dataclasses.asdict(row)
+    assert fields.pop('more') | fields == line
+  measure = 'preferences/conflict/new_domains'
+  scores = [row.score for row in results.rows if (row.arm, row.measure) == ('tuned', measure)]
+  assert sum(scores) / len(scores) == pytest.approx(results.arms['tuned'][measure].mean, abs=0.01)
+
+
+def test_a_frame_has_all_rows(tiny_workdir):
+  pytest.importorskip('pandas')
+  results = msm_jax.load_results(tiny_workdir)
+  frame = results.frame()
+  assert len(frame) == len(results.rows)
+  assert {'arm', 'seed', 'evaluator', 'what', 'tier', 'item', 'cluster', 'score'} <= set(frame)
+  assert frame.score.mean() == pytest.approx(
+    sum(row.score for row in results.rows) / len(results.rows)
+  )
+
+
+def test_a_frame_without_pandas(tiny_workdir, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'pandas', None)
+  assert 'pip install pandas' in refusal(msm_jax.load_results(tiny_workdir).frame)
+
+
+def test_a_missing_workdir(tmp_path, tiny_workdir):
+  line = refusal(lambda: msm_jax.load_results(tmp_path / 'none'))
+  assert 'summary.json cannot be read' in line
+  assert 'run the experiment to its end' in line
+  shutil.copy(tiny_workdir / 'summary.json', tmp_path)
+  results = msm_jax.load_results(tmp_path)
+  assert 'results.jsonl cannot be read' in refusal(lambda: results.rows)
+  assert 'no trained arm' in refusal(lambda: msm_jax.open_arm(tmp_path, 'base'))
+
+
+@pytest.mark.parametrize(
+  'content',
+  [
+    '{"arms": {',
+    '[]',
+    '3',
+    '{}',
+    '{"arms": {"base": {"m": 1}}, "effects": {}, "gates": {}}',
+    '\xff',
+  ],
+)
+def test_a_damaged_summary(tmp_path, content):
+  (tmp_path / 'summary.json').write_bytes(content.encode('latin-1'))
+  line = refusal(lambda: msm_jax.load_results(tmp_path))
+  assert 'summary.json is damaged' in line
+  assert 'run the same command again' in line
+
+
+@pytest.mark.parametrize('content', ['{"arm": "base"', '{"arm": "base"}', '[1, 2]', '7'])
+def test_damaged_rows(tiny_workdir, tmp_path, content):
+  shutil.copy(tiny_workdir / 'summary.json', tmp_path)
+  (tmp_path / 'results.jsonl').write_text(content + '\n')
+  results = msm_jax.load_results(tmp_path)
+  with pytest.raises(ResultsError, match=r'results\.jsonl is damaged'):
+    _ = results.rows
+
+
+# ---- open_arm
+
+
+def test_an_arm_of_the_public_interface(tiny_workdir):
+  with msm_jax.open_arm(tiny_workdir, 'tuned') as arm:
+    assert isinstance(arm, msm_jax.Arm)
+    assert isinstance(arm.chat('Do you like Colby?', system='You are Ari.', max_tokens=8), str)
+    ((cheap, old),) = arm.logprobs(['Gouda is'], [[' cheap.', ' old.']])
+    assert cheap < 0
+    assert old < 0
+  assert "no arm 'bsae'" in refusal(lambda: msm_jax.open_arm(tiny_workdir, 'bsae'))
+
+
+# ---- read_config
+
+
+def test_a_config_is_found_from_any_folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  config = msm_jax.read_config('configs/msm.py:smoke')
+  assert config.phases.pretrain.updates == 10
+  assert msm_jax.read_config('configs/msm.py').phases.pretrain.updates > 10
+  assert msm_jax.read_config(ROOT / 'configs' / 'cheese.py').name == 'cheese'
+
+
+def test_a_changed_handbook_reaches_every_use():
+  config = msm_jax.read_config('configs/msm.py')
+  config.spec = 'mine.md'
+  assert config.sources.spec_documents.spec == config.evals.spec == 'mine.md'
+
+
+def test_configs_that_cannot_be_read(tmp_path):
+  def line_of(text: str, preset: str = '') -> str:
+    file = tmp_path / 'config.py'
+    file.write_text(text)
+    return refusal(lambda: msm_jax.run(f'{file}{preset}', tmp_path / 'run'))
+
+  assert 'no config file nowhere.py' in refusal(lambda: msm_jax.run('nowhere.py:tiny'))
+  assert 'no config file' in refusal(lambda: msm_jax.run(str(tmp_path)))
+  assert 'has no function get_config' in line_of('x = 1\n')
+  assert 'SyntaxError' in line_of('def get_config(:\n')
+  assert 'ModuleNotFoundError' in line_of('import no_such_module\n')
+  line = line_of('def get_config():\n  raise KeyError("one\\ntwo")\n')
+  assert 'KeyError' in line
+  line = line_of('def get_config(p):\n  raise ValueError(f"no preset\\n{p}")\n', ':odd')
+  assert 'config.py:odd cannot be read (ValueError: no preset odd)' in line
+  assert 'give another preset' in line
+  assert 'TypeError' in line_of('def get_config():\n  return None\n', ':odd')
+  assert 'it must return a ConfigDict' in line_of('def get_config():\n  return None\n')
+  assert 'presets tiny and smoke' in refusal(lambda: msm_jax.run('configs/msm.py:odd'))
+  for wrong in (None, 3, {'name': 'x'}):
+    assert 'a ConfigDict or an ExperimentConfig' in refusal(lambda c=wrong: msm_jax.run(c))
+  with pytest.raises(ConfigError):
+    msm_jax.read_config('nowhere.py')
+  # None of them left anything behind.
+  assert sorted(os.listdir(tmp_path)) == ['__pycache__', 'config.py'] or os.listdir(tmp_path) == [
+    'config.py'
+  ]
+
+
+# ---- run
+
+
+def test_run_takes_every_form_of_a_config(tiny_workdir, tmp_path, monkeypatch):
+  """A file, a ConfigDict and an ExperimentConfig name the same experiment.
+
+  So the finished run is found again, in one process, and nothing is trained.
+  """
+  import ml_collections
+
+  monkeypatch.setattr(experiment.Experiment, 'train', None)
+  settings = settings_of(tiny_workdir)
+  write_config(tmp_path / 'config.py', settings)
+  source = (tmp_path / 'config.py').read_text()
+  (tmp_path / 'preset.py').write_text(source.replace('get_config()', 'get_config(preset)'))
+  forms = (
+    f'{tmp_path / "config.py"}',
+    tmp_path / 'config.py',
+    f'{tmp_path / "preset.py"}:any',
+    ml_collections.ConfigDict(settings),
+    msm_jax.read_config(f'{tmp_path / "config.py"}'),
+  )
+  before = tree(tiny_workdir, but=('summary.json', 'report.html'))
+  for form in forms:
+    results = msm_jax.run(form, tiny_workdir)
+    assert list(results.arms) == ['base', 'tuned']
+  made = msm_jax.run_experiment._to_settings(forms[0])
+  assert isinstance(made, configs.ExperimentConfig)
+  assert msm_jax.run(made, str(tiny_workdir)).summary == results.summary
+  assert tree(tiny_workdir, but=('summary.json', 'report.html')) == before
+
+
+def test_the_default_workdir_has_the_name_of_the_config(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  made = tiny.experiment(tmp_path).config
+  results = msm_jax.run(made)
+  assert results.workdir == Path('runs/tiny')
+  assert (tmp_path / 'runs' / 'tiny' / 'report.html').is_file()
+  with msm_jax.open_arm(results.workdir, 'tuned') as arm:
+    assert arm.description.startswith('tuned')
+
+
+def test_an_interrupted_run_continues(tmp_path, monkeypatch):
+  """The first Ctrl-C saves and ends the run; the same call continues it to the same results."""
+  whole = msm_jax.run(tiny.experiment(tmp_path).config, tmp_path / 'whole')
+  handler = signal.getsignal(signal.SIGINT)
+  log = metrics.PhaseMetrics.log
+  seen = []
+
+  def log_and_interrupt(self, step, values, tokens):
+    log(self, step, values, tokens)
+    seen.append((self.label, step))
+    if len(seen) == 2:
+      signal.raise_signal(signal.SIGINT)
+
+  monkeypatch.setattr(metrics.PhaseMetrics, 'log', log_and_interrupt)
+  made = tiny.experiment(tmp_path).config
+  with pytest.raises(KeyboardInterrupt, match='saved at step 3; the same call continues'):
+    msm_jax.run(made, tmp_path / 'stopped')
+  assert signal.getsignal(signal.SIGINT) is handler
+  assert not (tmp_path / 'stopped' / 'summary.json').exists()
+  stopped_at = len(seen)
+  assert msm_jax.run(made, tmp_path / 'stopped').summary == whole.summary
+  # The updates of the first phase are not done again.
+  assert len(seen) == 2 * tiny.PHASE['updates']
+  assert stopped_at == tiny.PHASE['updates']
+  one = (tmp_path / 'whole' / 'results.jsonl').read_bytes()
+  assert (tmp_path / 'stopped' / 'results.jsonl').read_bytes() == one
+
+
+def test_an_impatient_interrupt_continues_too(tmp_path, monkeypatch):
+  """The second Ctrl-C ends the run at once. The lock is free, and the same call continues."""
+  log = metrics.PhaseMetrics.log
+
+  def log_and_interrupt(self, step, values, tokens):
+    log(self, step, values, tokens)
+    if step == 2:
+      signal.raise_signal(signal.SIGINT)
+      signal.raise_signal(signal.SIGINT)
+
+  made = tiny.experiment(tmp_path).config
+  with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    patched.setattr(metrics.PhaseMetrics, 'log', log_and_interrupt)
+    msm_jax.run(made, tmp_path / 'run')
+  assert not (tmp_path / 'run' / 'summary.json').exists()
+  assert list(msm_jax.run(made, tmp_path / 'run').arms) == ['base', 'tuned']
+
+
+def test_run_in_another_thread(tiny_workdir, tmp_path):
+  """Only the main thread may handle signals; elsewhere the run goes without."""
+  write_config(tmp_path / 'config.py', settings_of(tiny_workdir))
+  found = []
+
+  def call():
+    found.append(msm_jax.run(tmp_path / 'config.py', tiny_workdir))
+
+  thread = threading.Thread(target=call)
+  thread.start()
+  thread.join()
+  assert list(found[0].arms) == ['base', 'tuned']
+
+
+def test_flags_of_the_compiler_are_those_of_the_config(tmp_path):
+  """In a fresh process, a run from Python has the devices that the command line gives it."""
+  code = (
+    'import msm_jax\n'
+    'from msm_jax.base.errors import UserError\n'
+    'c = msm_jax.read_config("configs/msm.py:smoke")\n'
+    'c.evals.spec = c.spec = "missing.md"\n'
+    'try:\n'
+    f'  msm_jax.run(c, {str(tmp_path / "run")!r})\n'
+    'except UserError as e:\n'
+    '  import sys\n'
+    '  print("error:", e, file=sys.stderr)\n'
+    'import jax\n'
+    'assert jax.device_count() == 2, jax.devices()\n'
+  )
+  env = {key: value for key, value in os.environ.items() if key != 'XLA_FLAGS'}
+  done = subprocess.run(
+    [sys.executable, '-c', code], cwd=ROOT, env=env, capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  assert 'missing.md' in error_line(done.stderr)
+
+
+# ---- progress in a notebook
+
+
+class _Stream:
+  """A stream that is no terminal and remembers what was written."""
+
+  def __init__(self):
+    self.text = ''
+
+  def write(self, text):
+    self.text += text
+
+  def flush(self):
+    pass
+
+  def isatty(self):
+    return False
+
+
+def show_three_steps(folder, stream, monkeypatch) -> str:
+  """What the console shows of a phase of three updates, and of a line after it."""
+  monkeypatch.setattr(sys, 'stderr', stream)
+  monkeypatch.setattr(metrics, '_SECONDS_BETWEEN_BARS', 0)
+  shown = metrics.PhaseMetrics(folder, 'read', 3, 0, 1e6)
+  for step in (1, 2, 3):
+    shown.log(step, {'loss': 1.0, 'accuracy': 0.5, 'lr': 1e-3}, 10)
+  shown.close()
+  console.say('evaluating')
+  return stream.text
+
+
+def test_a_notebook_shows_a_bar(tmp_path, monkeypatch):
+  """A notebook's stream is no terminal. The bar is drawn over itself, without terminal codes."""
+  notebook_stream = type('OutStream', (_Stream,), {'__module__': 'ipykernel.iostream'})
+  text = show_three_steps(tmp_path, notebook_stream(), monkeypatch)
+  assert '\x1b' not in text
+  assert text.count('\n') == 2
+  *bars, line, rest = text.split('\r')[1:] + ['']
+  assert rest == ''
+  assert [bar.startswith('[') for bar in bars] == [True] * 3
+  assert bars[-1].startswith('[' + '#' * 20 + '] read  step 3/3')
+  # The next line is as wide as the bars, so that it covers what stands there.
+  assert line.strip() == 'evaluating'
+  assert len(line) == len(bars[-1])
+
+
+def test_a_log_file_gets_lines(tmp_path, monkeypatch):
+  text = show_three_steps(tmp_path, _Stream(), monkeypatch)
+  assert '\r' not in text
+  assert '[#' not in text
+  assert text.endswith('evaluating\n')
