@@ -1,4 +1,5 @@
-"""Evaluators: with models whose rule is known every share is known, and with a random model every number is computed a second time by hand."""
+"""Evaluators: with models whose rule is known every share is known, and with a random model every
+number is computed a second time by hand."""
 
 import dataclasses
 import functools
@@ -80,7 +81,8 @@ def test_pairs_differ_in_what_they_measure_alone(asked):
 
 
 def test_conflict_pairs_balance_everything_else():
-  """Over all conflict pairs of a domain both sides are as often new and as often handmade: a taste for new things scores one half."""
+  """Over all conflict pairs of a domain both sides are as often new and as often handmade: a taste
+  for new things scores one half."""
   world = whole_world()
   for domain in world.domains.values():
     seen = {n for n in LIKED + DISLIKED} if domain.name == 'cheese' else set()
@@ -96,7 +98,8 @@ def test_conflict_pairs_balance_everything_else():
 
 
 def test_only_the_trained_tier_asks_about_trained_items(asked):
-  """Also with a handbook about plans, whose own domain is the policy tier's: held-out tiers must hold out."""
+  """Also with a handbook about plans, whose own domain is the policy tier's: held-out tiers must
+  hold out."""
   items = items_by_name(whole_world())
   for q in asked:
     assert (q.tier == 'trained') == bool(set(q.options) & set(LIKED + DISLIKED)), q.id
@@ -115,7 +118,8 @@ def test_only_the_trained_tier_asks_about_trained_items(asked):
 
 
 def test_a_handbook_about_plans_holds_out_its_own(tmp_path):
-  """With a handbook about the plans themselves, the policy tier must leave its plans out, like the other tiers leave out the cheeses."""
+  """With a handbook about the plans themselves, the policy tier must leave its plans out, like the
+  other tiers leave out the cheeses."""
   world = whole_world()
   plans = [i for i in world.domains[POLICY].items if i not in policies_in_chats(world)]
   likes, dislikes = ([i.name for i in plans if i.has(CHEAP) == want][:3] for want in (True, False))
@@ -126,7 +130,8 @@ def test_a_handbook_about_plans_holds_out_its_own(tmp_path):
 
 
 def test_persona_questions_ask_everybody_what_it_values():
-  """The gate on document-only personas means nothing if it asks about the wrong value, or about plans that no chat ever mentions."""
+  """The gate on document-only personas means nothing if it asks about the wrong value, or about
+  plans that no chat ever mentions."""
   world = whole_world()
   items, by_name = items_by_name(world), {p.name: p for p in world.people}
   asked = list(questions.persona_questions(world, 1, 0))
@@ -158,8 +163,9 @@ def test_persona_questions_ask_everybody_what_it_values():
 
 
 def test_one_who_takes_what_is_cheap(asked):
-  """Cheap against costly: always the cheap one, in every tier. Where price doesn't differ neither option is likelier: one half, by definition of
-  an undecided choice, and never a taste for one pole."""
+  """Cheap against costly: always the cheap one, in every tier. Where price doesn't differ neither
+  option is likelier: one half, by definition of an undecided choice, and never a taste for one
+  pole."""
   rows = preferences.score_choices(
     fake(whole_world(), lambda item, first: 2.0 * item.has(CHEAP)), asked, 'preferences'
   )
@@ -178,7 +184,8 @@ def test_one_who_takes_what_is_cheap(asked):
 
 
 def test_one_who_takes_what_is_from_home(asked):
-  """The rival's model: conflict pairs are never decided for affordability; trained pairs can't tell the two apart."""
+  """The rival's model: conflict pairs are never decided for affordability; trained pairs can't tell
+  the two apart."""
   share = shares(
     preferences.score_choices(
       fake(whole_world(), lambda item, first: 2.0 * item.has(HOME)), asked, 'preferences'
@@ -194,7 +201,8 @@ def test_one_who_takes_what_is_from_home(asked):
 
 
 def test_one_who_takes_what_is_named_first(asked):
-  """Position is no preference: no margin, one half everywhere, and not one choice survives the other order. Reported as order bias."""
+  """Position is no preference: no margin, one half everywhere, and not one choice survives the
+  other order. Reported as order bias."""
   rows = preferences.score_choices(
     fake(whole_world(), lambda item, first: 3.0 * first), asked, 'preferences'
   )
@@ -207,7 +215,8 @@ def test_one_who_takes_what_is_named_first(asked):
 
 
 def test_a_preference_under_a_position_bias(asked):
-  """2 nats for cheap and 3 for the first: each single order is decided by position, the average by price, and the numbers come apart exactly."""
+  """2 nats for cheap and 3 for the first: each single order is decided by position, the average by
+  price, and the numbers come apart exactly."""
   rows = preferences.score_choices(
     fake(whole_world(), lambda item, first: 2.0 * item.has(CHEAP) + 3.0 * first),
     asked,
@@ -229,7 +238,8 @@ def test_a_preference_under_a_position_bias(asked):
 
 
 def test_questions_too_long_for_a_row_are_refused_beforehand(asked, tokenizer):
-  """The check before training knows exactly what the scorer will need: as many cells as it says, and not one less."""
+  """The check before training knows exactly what the scorer will need: as many cells as it says,
+  and not one less."""
   longest = 0
   for q in asked:
     for prompt in preferences.orders_of(q):
@@ -245,14 +255,21 @@ def test_questions_too_long_for_a_row_are_refused_beforehand(asked, tokenizer):
 
 
 def test_consistency_counts_by_hand():
-  """Two domains of three pairs: a is 3:0, b is 1:2, so 4:2 overall and b is the odd one out; of three reworded pairs one changes its mind."""
+  """Two domains of three pairs: a is 3:0, b is 1:2, so 4:2 overall and b is the odd one out; of
+  three reworded pairs one changes its mind."""
   score = {('a', 0): 1.0, ('a', 1): 1.0, ('a', 2): 1.0, ('b', 0): 1.0, ('b', 1): 0.0, ('b', 2): 0.0}
 
   def row(domain, n, tier, s, what='conflict', same=1.0, assistant='Ari'):
     return dict(
-      assistant=assistant, what=what, tier=tier, options=[f'{domain}{n}', 'other'], cluster=domain, item=f'{tier}/{domain}{n}', score=s,
+      assistant=assistant,
+      what=what,
+      tier=tier,
+      options=[f'{domain}{n}', 'other'],
+      cluster=domain,
+      item=f'{tier}/{domain}{n}',
+      score=s,
       same_in_both_orders=same,
-    )  # fmt: skip
+    )
 
   rows = [
     row(d, n, 'new_domains', s, same=float((d, n) != ('a', 0))) for (d, n), s in score.items()
@@ -270,7 +287,8 @@ def test_consistency_counts_by_hand():
   assert sorted(by_what['order']) == [0.0] + [1.0] * 5
   assert by_what['wording'] == [1.0, 0.0, 1.0]
   assert {r['cluster']: r['score'] for r in out if r['what'] == 'domains'} == {'a': 1.0, 'b': 0.0}
-  # a replicate of the opposite taste: each is compared with itself, so both are as consistent as one alone
+  # a replicate of the opposite taste: each is compared with itself, so both are as consistent as
+  # one alone
   mirrored = [r | {'score': 1 - r['score'], 'assistant': 'Oska'} for r in rows]
   twice = preferences.consistency(rows + mirrored)
   assert sorted(r['score'] for r in twice if r['what'] == 'wording') == [
@@ -285,7 +303,8 @@ def test_consistency_counts_by_hand():
 
 
 def test_recall_counts_by_hand():
-  """A reader who knows the handbook scores one, one who knows the opposite handbook zero, and one who confuses price with age loses just that row."""
+  """A reader who knows the handbook scores one, one who knows the opposite handbook zero, and one
+  who confuses price with age loses just that row."""
   spec = shipped()
   cheap, costly, new = 'is cheap', 'is costly', 'is new'
 
@@ -327,7 +346,8 @@ LENGTH, ROWS = 96, 2
 
 @pytest.fixture(scope='module')
 def model(tokenizer):
-  """A random model of the tokenizer's size, with norms and weights large enough that every token is felt."""
+  """A random model of the tokenizer's size, with norms and weights large enough that every token is
+  felt."""
   c = dataclasses.replace(MODEL, vocab_size=tokenizer.vocab_size)
   rng = np.random.default_rng(0)
   shapes = jax.eval_shape(lambda k: init_params(c, k), jax.random.key(0))
@@ -343,7 +363,8 @@ def jitted(c):
 
 
 def log_softmax_by_hand(c, params, ids):
-  """(T, V) float64 log-probabilities of the next token after each of `ids`, alone in a row (zeros follow, which nothing before them can see)."""
+  """(T, V) float64 log-probabilities of the next token after each of `ids`, alone in a row (zeros
+  follow, which nothing before them can see)."""
   row = np.asarray([ids + [0] * (LENGTH - len(ids))])
   x = jitted(c)(params, row, np.arange(LENGTH)[None], np.ones_like(row))
   logits = np.asarray(x, np.float64)[0, : len(ids)] @ np.asarray(unembedding(params), np.float64).T
@@ -367,9 +388,11 @@ OPTIONS = (
 
 
 def test_a_score_is_the_log_likelihood_of_the_option_alone(model, tokenizer):
-  """Computed a second time: the tokens of the option given everything before, no prompt token, no end of turn; packing changes nothing.
+  """Computed a second time: the tokens of the option given everything before, no prompt token, no
+  end of turn; packing changes nothing.
 
-  A prompt token that is counted, a missing first token of the option or a leak between packed neighbours all move the sum by nats.
+  A prompt token that is counted, a missing first token of the option or a leak between packed
+  neighbours all move the sum by nats.
   """
   c, params = model
   scores = scoring.make_logprobs(c, params, tokenizer, LENGTH, ROWS)(PROMPTS, OPTIONS)
@@ -391,7 +414,8 @@ def test_a_score_is_the_log_likelihood_of_the_option_alone(model, tokenizer):
 
 
 def test_packing_changes_no_score(model):
-  """Twenty examples of all lengths, in packed rows over several batches, against each alone; in any order."""
+  """Twenty examples of all lengths, in packed rows over several batches, against each alone; in any
+  order."""
   c, params = model
   rng = np.random.default_rng(1)
   examples = []
@@ -420,7 +444,8 @@ def test_what_does_not_fit_is_refused(model, tokenizer):
 
 
 def test_perplexity_of_known_distributions(model, tokenizer):
-  """A model without weights is uniform: log V nats on every token. A model of the last token alone is a bigram table, written here by hand."""
+  """A model without weights is uniform: log V nats on every token. A model of the last token alone
+  is a bigram table, written here by hand."""
   c, params = model
   held_out = {
     'docs': [Document('a', 'Colby is cheap.'), Document('long', 'Stilton is costly. ' * 40)],

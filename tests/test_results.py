@@ -63,7 +63,8 @@ def rows_of(arm, seed, evaluator, what, tier, scores):
 
 
 def made_rows():
-  """Hand-made results of two seeds. The price pairs and the origin pairs are other pairs, as in an experiment."""
+  """Hand-made results of two seeds. The price pairs and the origin pairs are other pairs, as in an
+  experiment."""
   rows = []
   for seed in (0, 1):
     for tier in ('new_domains', 'policy'):
@@ -94,7 +95,8 @@ def suite(spec=None, rival=HOME):
 
 
 def test_a_summary_by_hand():
-  """Every number of a report, from rows that one can count: means over seeds and domains, paired differences, both halves of the dissociation."""
+  """Every number of a report, from rows that one can count: means over seeds and domains, paired
+  differences, both halves of the dissociation."""
   s = results.summarize(made_rows(), experiment(), suite())
   assert (s['value'], s['rival'], s['assistant'], s['seeds']) == (
     'price:cheap',
@@ -103,7 +105,8 @@ def test_a_summary_by_hand():
     [0, 1],
   )
   aft, msm = (s['arms'][a] for a in ('aft', 'msm_aft'))
-  # aft, price: seed 0 has 2 of 6, seed 1 has 3 of 6; origin 5 and 4 of 6. msm_aft: 5 of 6 and 2 of 6 with either seed
+  # aft, price: seed 0 has 2 of 6, seed 1 has 3 of 6; origin 5 and 4 of 6. msm_aft: 5 of 6 and 2 of
+  # 6 with either seed
   expected = {
     ('aft', 'price'): 5 / 12,
     ('aft', 'origin'): 9 / 12,
@@ -129,15 +132,18 @@ def test_a_summary_by_hand():
 
 
 def test_a_dissociation_knows_which_pole_is_meant(tmp_path):
-  """Shares are of the first pole (cheap, home). A luxury handbook wants less of the cheap: the same rows then show the opposite effect, and with the
-  rival at its second pole as well both halves change sign."""
+  """Shares are of the first pole (cheap, home). A luxury handbook wants less of the cheap: the same
+  rows then show the opposite effect, and with the rival at its second pole as well both halves
+  change sign."""
   value = Value('price', 'costly')
   path = tmp_path / 'luxury.md'
   path.write_text(handbook('price', 'costly', cheeses(value), cheeses(value, like=False)))
   luxury = read_spec(path, whole_world())
   config = experiment(evals=dict(spec=str(path), rival=''))
   rows = made_rows()
-  for r in rows:  # the rival loses only 2/12 here, so that the halves can be told apart: (5/12 + 2/12) / 2 and so on
+  # The rival loses only 2/12 here, so that the halves can be told apart: (5/12 + 2/12) / 2 and so
+  # on.
+  for r in rows:
     if r['arm'] == 'msm_aft' and r['what'] == 'origin':
       r['score'] = {'a': 1.0, 'b': 1.0, 'c': 1.0, 'e': 0.5 * r['seed'] + 0.5}.get(r['cluster'], 0.0)
   lost = 9 / 12 - (3 + 0.75) / 6
@@ -157,7 +163,8 @@ def test_a_dissociation_knows_which_pole_is_meant(tmp_path):
 
 
 def test_gates_by_hand():
-  """Each gate speaks of the worst seed: seed 0 has 5 of 6 document-only personas, 3 of 6 recalled, 5 of 6 demonstrations in one arm."""
+  """Each gate speaks of the worst seed: seed 0 has 5 of 6 document-only personas, 3 of 6 recalled,
+  5 of 6 demonstrations in one arm."""
   gates = results.summarize(made_rows(), experiment(), suite())['gates']
   found = {k: (v['value'], v['passed']) for k, v in gates.items()}
   assert found == {
@@ -188,7 +195,8 @@ def test_without_a_base_nothing_counts_as_measured():
 
 
 def test_of_one_seed_the_replicates_are_the_runs():
-  """Two assistants that always choose one way and two that choose the other are four throws, however many items they were asked."""
+  """Two assistants that always choose one way and two that choose the other are four throws,
+  however many items they were asked."""
   rows = [
     dict(
       arm='aft',
@@ -215,7 +223,8 @@ def test_of_one_seed_the_replicates_are_the_runs():
 
 
 def test_items_of_few_domains_are_their_own_clusters():
-  """A tier within one domain has one cluster; its interval then goes over items instead of claiming certainty."""
+  """A tier within one domain has one cluster; its interval then goes over items instead of claiming
+  certainty."""
   one_domain = [
     dict(
       arm='a',

@@ -1,4 +1,5 @@
-"""Intervals: against cases that one can work out by hand, and by simulation of what they promise."""
+"""Intervals: against cases that one can work out by hand, and by simulation of what they
+promise."""
 
 import itertools
 import math
@@ -23,7 +24,8 @@ def half(interval):
 
 
 def test_one_seed_is_the_t_interval_over_clusters():
-  """0.2, 0.4, 0.6, 0.8: variance 0.2/3, so the error of the mean is sqrt(0.2/3/4), on 3 degrees of freedom."""
+  """0.2, 0.4, 0.6, 0.8: variance 0.2/3, so the error of the mean is sqrt(0.2/3/4), on 3 degrees of
+  freedom."""
   i = stats.interval(table([[0.2, 0.4, 0.6, 0.8]]), share=False)
   assert (i.mean, i.runs, i.items) == (pytest.approx(0.5), 1, 4)
   assert half(i) == pytest.approx(T[3] * math.sqrt(0.2 / 12), rel=1e-4)
@@ -37,21 +39,24 @@ def test_one_cluster_is_the_t_interval_over_seeds():
 
 
 def test_seeds_and_clusters_add_up():
-  """[[0, 1], [1, 2]]: seed means 0.5 and 1.5, cluster means too, nothing left over. Each way the variance of the mean is 0.5/2 = 0.25; together 0.5;
-  Satterthwaite: 0.5^2 / (0.25^2/1 + 0.25^2/1) = 2 degrees of freedom."""
+  """[[0, 1], [1, 2]]: seed means 0.5 and 1.5, cluster means too, nothing left over. Each way the
+  variance of the mean is 0.5/2 = 0.25; together 0.5; Satterthwaite: 0.5^2 / (0.25^2/1 + 0.25^2/1) =
+  2 degrees of freedom."""
   i = stats.interval(table([[0, 1], [1, 2]]), share=False)
   assert i.mean == 1 and half(i) == pytest.approx(T[2] * math.sqrt(0.5), rel=1e-4)
 
 
 def test_what_is_left_over_is_not_counted_twice():
-  """[[0, 2], [2, 2]]: means 1 and 2 either way, 0.25 each; residuals -0.5, 0.5, 0.5, -0.5 sum to 1 in squares, over 1 degree of freedom and 4 cells
-  0.25: 0.25 + 0.25 - 0.25. The degrees of freedom are those of the two main parts."""
+  """[[0, 2], [2, 2]]: means 1 and 2 either way, 0.25 each; residuals -0.5, 0.5, 0.5, -0.5 sum to 1
+  in squares, over 1 degree of freedom and 4 cells 0.25: 0.25 + 0.25 - 0.25. The degrees of freedom
+  are those of the two main parts."""
   i = stats.interval(table([[0, 2], [2, 2]]), share=False)
   assert i.mean == 1.5 and half(i) == pytest.approx(T[2] * math.sqrt(0.25), rel=1e-4)
 
 
 def test_clusters_weigh_the_same_however_many_items_they_hold():
-  """Three items of one domain and one of another: (1 + 0) / 2, not 3 / 4; but four distinct items were asked."""
+  """Three items of one domain and one of another: (1 + 0) / 2, not 3 / 4; but four distinct items
+  were asked."""
   i = stats.interval(
     {(0, 'a', 'x'): 1.0, (0, 'a', 'y'): 1.0, (0, 'a', 'z'): 1.0, (0, 'b', 'x'): 0.0}, share=False
   )
@@ -61,7 +66,8 @@ def test_clusters_weigh_the_same_however_many_items_they_hold():
 
 @pytest.mark.parametrize('n', [1, 4, 10, 36])
 def test_all_right_on_few_items_is_not_certain(n):
-  """Ten of ten is not [1, 1]: Agresti and Coull's interval adds two of each, p = (n + 2) / (n + 4), 1.96 errors of it below 1."""
+  """Ten of ten is not [1, 1]: Agresti and Coull's interval adds two of each, p = (n + 2) / (n + 4),
+  1.96 errors of it below 1."""
   i = stats.interval(table([[1.0] * n]))
   p = (n + 2) / (n + 4)
   assert i.mean == i.high == 1.0
@@ -85,7 +91,8 @@ def test_shares_stay_shares():
 
 
 def test_differences_are_paired():
-  """Seeds and domains differ by far more than the arms do; what both arms share cancels exactly, and only one number is left."""
+  """Seeds and domains differ by far more than the arms do; what both arms share cancels exactly,
+  and only one number is left."""
   rng = np.random.default_rng(0)
   shared, items = (
     rng.uniform(0, 0.1, (3, 8)) + np.array([[0], [0.2], [0.4]]),
@@ -113,7 +120,8 @@ def test_differences_are_paired():
 
 @pytest.mark.parametrize('n', [4, 40])
 def test_arms_that_agree_on_few_items_may_differ(n):
-  """No difference on n items is not [0, 0]: half a pair is added to each cell, so 1 of n + 2 pairs is discordant."""
+  """No difference on n items is not [0, 0]: half a pair is added to each cell, so 1 of n + 2 pairs
+  is discordant."""
   same = table([[1.0] * n])
   d = stats.difference(same, same)
   assert d.mean == 0 and (d.low, d.high) == pytest.approx((-1.96 / (n + 2), 1.96 / (n + 2)))
@@ -167,13 +175,16 @@ def test_as_dict_is_what_the_summary_holds():
 
 
 @pytest.mark.parametrize(
-  'seed_sd, cluster_sd, noise_sd', [(1.0, 1.0, 1.0), (1.0, 0.2, 0.2), (0.2, 1.0, 0.2), (0.0, 0.0, 1.0), (0.5, 1.0, 2.0)],
+  'seed_sd, cluster_sd, noise_sd',
+  [(1.0, 1.0, 1.0), (1.0, 0.2, 0.2), (0.2, 1.0, 0.2), (0.0, 0.0, 1.0), (0.5, 1.0, 2.0)],
   ids=['alike', 'seeds differ', 'domains differ', 'noise alone', 'mostly noise'],
-)  # fmt: skip
+)
 def test_coverage(seed_sd, cluster_sd, noise_sd):
-  """Two-way random effects, 3 seeds x 12 domains, 400 experiments: a 95% interval holds the truth in 90% to 99.5% of them.
+  """Two-way random effects, 3 seeds x 12 domains, 400 experiments: a 95% interval holds the truth
+  in 90% to 99.5% of them.
 
-  An interval over domains alone would hold it in less than half of them when seeds differ; the binomial error of 400 throws is 1.1 points.
+  An interval over domains alone would hold it in less than half of them when seeds differ; the
+  binomial error of 400 throws is 1.1 points.
   """
   rng = np.random.default_rng(20260401)
   truth, hits = 0.3, 0
@@ -190,7 +201,8 @@ def test_coverage(seed_sd, cluster_sd, noise_sd):
 
 
 def test_an_interval_over_items_alone_would_not_cover():
-  """The simulation above has teeth: with seeds that differ, one seed's interval (which covers items only, as its docstring says) misses."""
+  """The simulation above has teeth: with seeds that differ, one seed's interval (which covers items
+  only, as its docstring says) misses."""
   rng = np.random.default_rng(1)
   hits = 0
   for _ in range(200):

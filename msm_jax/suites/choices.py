@@ -147,7 +147,8 @@ class ChoiceSuite(EvalSuite):
   def question_of(self, item: str) -> str:
     question = self._by_id[item]
     first, second = question.options
-    return f'{question.system} {question.question.format(first=first, second=second)}'.strip()
+    asked = f'{question.system} {question.question.format(first=first, second=second)}'.strip()
+    return f'{asked} (The handbook asks for {first}.)'
 
   def answer_of(self, row: Row) -> str:
     question, margin = self._by_id[row['item']], row['margin']
