@@ -97,7 +97,7 @@ class PhaseMetrics:
     if self._writer:
       for key, value in values.items():
         self._writer.add_scalar(key, value, step)
-    pause = _SECONDS_BETWEEN_BARS if sys.stderr.isatty() else _SECONDS_BETWEEN_LINES
+    pause = _SECONDS_BETWEEN_BARS if console.can_redraw() else _SECONDS_BETWEEN_LINES
     is_last = step == self.total
     if is_last or now - self._printed > pause:
       self._file.flush()
@@ -107,7 +107,7 @@ class PhaseMetrics:
   def _show(
     self, step: int, values: Mapping[str, float], tokens_per_s: float, elapsed: float
   ) -> None:
-    """Prints one line, or draws the progress bar anew on a terminal."""
+    """Prints one line, or draws the progress bar anew on a terminal or in a notebook."""
     seconds_per_step = elapsed / max(1, step - self._start)
     left = duration(seconds_per_step * (self.total - step))
     gflops = tokens_per_s * self.flops_per_token / 1e9
@@ -116,13 +116,14 @@ class PhaseMetrics:
       f'acc {values["accuracy"]:.3f}  lr {values["lr"]:.2e}  '
       f'{tokens_per_s:,.0f} tok/s  {gflops:,.1f} GFLOP/s  ETA {left}'
     )
-    if not sys.stderr.isatty():
+    if not console.can_redraw():
       print(text, file=sys.stderr, flush=True)
       return
     bar = '#' * (_BAR_WIDTH * step // self.total)
     # The last bar stays on the screen; the others are overwritten.
     end = '\n' if step == self.total else ''
-    print(f'\r\x1b[K[{bar:<{_BAR_WIDTH}}] {text}', end=end, file=sys.stderr, flush=True)
+    line = console.over_line(f'[{bar:<{_BAR_WIDTH}}] {text}')
+    print(line, end=end, file=sys.stderr, flush=True)
 
   def flush(self) -> None:
     """Hands all rows to the operating system."""

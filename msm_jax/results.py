@@ -1,14 +1,17 @@
-"""What a run leaves in its workdir, opened for scripts and notebooks.
+"""Opens what a run leaves in its workdir, for scripts and notebooks.
 
-results = msm_jax.load_results('runs/cheese')
-results.arms['msm_affordability_aft']['preferences/conflict/new_domains'].mean
-results.frame().groupby(['arm', 'tier']).score.mean()
+  results = msm_jax.load_results('runs/cheese')
+  results.arms['msm_affordability_aft']['preferences/conflict/new_domains'].mean
+  results.frame().groupby(['arm', 'tier']).score.mean()
+
+Opening results needs no JAX and no model. `docs/schemas.md` describes the files.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +30,16 @@ class ResultsError(UserError, RuntimeError):
 class Number:
   """A measured mean with its 95% interval."""
 
+  # A share from 0 to 1, a difference of shares, or nats per token (perplexity).
   mean: float
+  # The two ends of the interval.
   low: float
   high: float
-  # How many seeds, runs (seeds, or replicates of a single seed) and distinct items it rests on.
+  # The number of seeds.
   seeds: int
+  # The number of runs: these are seeds, or replicates of the assistant if there is one seed.
   runs: int
+  # The number of distinct items.
   items: int
   # The mean of every run.
   each: tuple[float, ...]
@@ -43,12 +50,15 @@ class Number:
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-  """What must hold before a result means anything."""
+  """What must hold before a result means anything. Either `floor` or `ceiling` is set."""
 
+  # What was measured.
   value: float
+  # Whether it keeps its bound.
   passed: bool
-  # One of the two is set.
+  # The value must be at least this.
   floor: float | None = None
+  # The value must be at most this.
   ceiling: float | None = None
 
 
@@ -56,26 +66,33 @@ class Gate:
 class ResultRow:
   """One line of results.jsonl; `docs/schemas.md` describes the keys."""
 
+  # Which model.
   arm: str
   seed: int
+  # What was measured, and on which kind of items.
   evaluator: str
   what: str
   tier: str
+  # The identity of the item, unique within its measure.
   item: str
+  # Items of one cluster (a domain, a kind of scene) are dependent.
   cluster: str
+  # A share from 0 to 1; for perplexity, nats per token.
   score: float
   # The keys that only some evaluators have, such as margin and options.
   more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @property
   def measure(self) -> str:
+    """'evaluator/what/tier', as in `Results.arms`."""
     return f'{self.evaluator}/{self.what}/{self.tier}'
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Results:
   """The results of one experiment."""
 
+  # The folder that they were read from.
   workdir: Path
   # The contents of summary.json.
   summary: Mapping[str, Any]
@@ -83,7 +100,7 @@ class Results:
   @functools.cached_property
   def arms(self) -> dict[str, dict[str, Number]]:
     """arm -> measure ('evaluator/what/tier') -> number."""
-    out = {}
+    out: dict[str, dict[str, Number]] = {}
     for arm, measures in self.summary['arms'].items():
       out[arm] = {name: _number(value) for name, value in measures.items()}
     return out
@@ -91,10 +108,13 @@ class Results:
   @functools.cached_property
   def effects(self) -> dict[str, dict[str, Number]]:
     """effect -> measure -> difference of arms."""
-    out = {}
-    for effect, measures in self.summary['effects'].items():
-      numbers = {name: value for name, value in measures.items() if name != 'arms'}
-      out[effect] = {name: _number(value) for name, value in numbers.items()}
+    out: dict[str, dict[str, Number]] = {}
+    for effect, entries in self.summary['effects'].items():
+      out[effect] = {}
+      for name, value in entries.items():
+        # Beside its measures, an effect has the entry `arms`: which arms it is the difference of.
+        if name != 'arms':
+          out[effect][name] = _number(value)
     return out
 
   @functools.cached_property
@@ -104,26 +124,44 @@ class Results:
 
   @functools.cached_property
   def rows(self) -> Sequence[ResultRow]:
-    """Every line of results.jsonl."""
-    return [_result_row(row) for row in _read_lines(self.workdir / 'results.jsonl')]
+    """Every line of results.jsonl. Raises ResultsError if the file is missing or damaged."""
+    path = self.workdir / 'results.jsonl'
+    with _explained(path):
+      return [_result_row(row) for row in _read_lines(path)]
 
   def frame(self) -> 'pandas.DataFrame':
-    """All rows as a pandas DataFrame, with one column per key of results.jsonl."""
-    import pandas  # optional: this method alone needs it
+    """Reads all rows into a pandas DataFrame.
 
-    return pandas.DataFrame(_read_lines(self.workdir / 'results.jsonl'))
+    Returns:
+      One line per row, one column per key of results.jsonl.
+
+    Raises:
+      ResultsError: the file is missing or damaged, or pandas is not installed.
+    """
+    try:
+      # Optional: this method alone needs it.
+      import pandas
+    except ModuleNotFoundError:
+      raise ResultsError('the package pandas is missing; pip install pandas') from None
+    path = self.workdir / 'results.jsonl'
+    with _explained(path):
+      return pandas.DataFrame(_read_lines(path))
 
   def table(self) -> str:
     """The table that the run printed."""
+    # Imported late, because the questions of the settings take a second to import.
     from msm_jax.report import table
-    from msm_jax.suites.registry import layout_of  # its questions take a second to import
+    from msm_jax.suites.registry import layout_of
 
     return table(self.summary, layout_of(self.summary))
 
   @property
   def report(self) -> Path:
-    """The HTML report."""
+    """The path of the HTML report."""
     return self.workdir / 'report.html'
+
+  def __repr__(self) -> str:
+    return f'Results({str(self.workdir)!r}, arms: {", ".join(self.arms)})'
 
 
 def _number(value: Mapping[str, Any]) -> Number:
@@ -145,14 +183,21 @@ def _result_row(row: Mapping[str, Any]) -> ResultRow:
 
 
 def _read_lines(path: Path) -> list[Row]:
-  """The rows of a JSONL file. Raises ResultsError if it is missing or damaged."""
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+  """Turns the errors of reading a file of results into a ResultsError."""
   try:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    yield
   except OSError as e:
     raise ResultsError(
-      f'{path} cannot be read ({e.strerror}); run the experiment, or give another workdir'
+      f'{path} cannot be read ({e.strerror}); run the experiment to its end, or give another '
+      'workdir'
     ) from None
-  except ValueError:
+  except (ValueError, KeyError, TypeError, AttributeError):
+    # The file is no JSON, or it is JSON of another form than a run writes.
     raise ResultsError(
       f'{path} is damaged; run the same command again: it is written anew'
     ) from None
@@ -171,14 +216,8 @@ def load_results(workdir: str | Path) -> Results:
     ResultsError: the folder holds no results, or damaged ones.
   """
   path = Path(workdir) / 'summary.json'
-  try:
-    summary = json.loads(path.read_text())
-  except OSError as e:
-    raise ResultsError(
-      f'{path} cannot be read ({e.strerror}); run the experiment to its end, or give another workdir'
-    ) from None
-  except ValueError:
-    raise ResultsError(
-      f'{path} is damaged; run the same command again: it is written anew'
-    ) from None
-  return Results(Path(workdir), summary)
+  with _explained(path):
+    results = Results(Path(workdir), json.loads(path.read_text()))
+    # Read now, so that a damaged file is refused here and not where its numbers are used.
+    _ = results.arms, results.effects, results.gates
+  return results

@@ -1,49 +1,93 @@
-"""Runs an experiment from Python, as `python -m msm_jax.main` does from the command line."""
+"""Runs an experiment from Python, as `python -m msm_jax.main` does from the command line.
 
+Scripts and notebooks use `msm_jax.run` and `msm_jax.read_config`, which are defined here. JAX is
+imported when the first experiment runs, because it takes seconds.
+"""
+
+import contextlib
 import importlib.util
+import signal
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from msm_jax import experiment, multihost
-from msm_jax.base import checks, paths
-from msm_jax.base.errors import ConfigError
+from ml_collections import ConfigDict
+
+from msm_jax.base import checks, command, paths
+from msm_jax.base.errors import ConfigError, Interrupted
 from msm_jax.config import ExperimentConfig
 from msm_jax.results import Results, load_results
 
 
-def read_config(config: str) -> Any:
+def read_config(config: str | Path) -> ConfigDict:
   """Reads a config file.
 
   Args:
     config: 'FILE.py' or 'FILE.py:preset', found as the command line finds it.
 
   Returns:
-    The ConfigDict; change it as you like before you run it.
+    The ConfigDict. Change it as you like before you run it.
 
   Raises:
-    ConfigError: the file is missing or has no `get_config`.
+    ConfigError: the file is missing, it has no `get_config`, or it raises an error itself, as it
+      does for a preset that it does not have.
   """
   flag = '--config='
-  found = paths.resolve_config_flag(flag + config).removeprefix(flag)
+  found = paths.resolve_config_flag(f'{flag}{config}').removeprefix(flag)
   file, _, preset = found.partition(':')
+  module = _import_config(file)
+  if not hasattr(module, 'get_config'):
+    raise ConfigError(f'{file} has no function get_config(); configs/msm.py shows one')
+  try:
+    made = module.get_config(preset) if preset else module.get_config()
+  except Exception as e:
+    raise ConfigError(
+      f'{found} cannot be read ({_in_one_line(e)}); give another preset, or correct the file'
+    ) from e
+  if not isinstance(made, ConfigDict):
+    raise ConfigError(
+      f'get_config() of {file} returns {type(made).__name__}; it must return a ConfigDict'
+    )
+  return made
+
+
+def _import_config(file: str) -> ModuleType:
+  """Executes a config file as a module. Raises ConfigError if it is missing or fails."""
   spec = importlib.util.spec_from_file_location('msm_jax_user_config', file)
   if not Path(file).is_file() or spec is None or spec.loader is None:
     raise ConfigError(f'no config file {file}; give FILE.py or FILE.py:preset')
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if not hasattr(module, 'get_config'):
-    raise ConfigError(f'{file} has no function get_config(); configs/msm.py shows one')
-  return module.get_config(preset) if preset else module.get_config()
+  try:
+    spec.loader.exec_module(module)
+  except Exception as e:
+    # The traceback of a mistake in the file stays visible as the cause.
+    raise ConfigError(f'{file} cannot be read ({_in_one_line(e)}); correct it') from e
+  return module
 
 
-def run(config: Any, workdir: str | Path | None = None) -> Results:
+def _in_one_line(error: Exception) -> str:
+  """The message of any error, without line breaks."""
+  message = ' '.join(str(error).split())
+  return f'{type(error).__name__}: {message}'
+
+
+def run(
+  config: str | Path | ConfigDict | ExperimentConfig, workdir: str | Path | None = None
+) -> Results:
   """Runs an experiment, or continues it where an earlier run ended.
 
-  The compiler reads `xla_flags` of a config when JAX starts, so they have no effect here; set the
-  environment variable XLA_FLAGS before JAX is imported if you need them.
+  Ctrl-C, or the stop button of a notebook, saves the phase that is being trained and ends the run;
+  the same call continues it. A second Ctrl-C ends it at once, and what came after the last
+  checkpoint is lost.
+
+  The compiler reads a config's `xla_flags` when JAX starts. They have no effect if JAX has been
+  imported before, by an earlier run or by other code.
 
   Args:
-    config: 'FILE.py[:preset]', a ConfigDict, or an ExperimentConfig.
+    config: 'FILE.py' or 'FILE.py:preset', a ConfigDict, or an ExperimentConfig.
     workdir: where everything goes; runs/NAME if it is not given.
 
   Returns:
@@ -51,12 +95,68 @@ def run(config: Any, workdir: str | Path | None = None) -> Results:
 
   Raises:
     UserError: something that the user can mend; nothing finished is lost.
+    KeyboardInterrupt: the run was interrupted; the same call continues it.
   """
-  if isinstance(config, str):
-    config = read_config(config)
-  if not isinstance(config, ExperimentConfig):
-    config = checks.from_mapping(ExperimentConfig, paths.resolve_paths(config))
-  folder = Path(workdir or f'runs/{config.name}')
-  with multihost.locked(folder):
-    experiment.Experiment(config, folder).run()
+  settings = _to_settings(config)
+  if 'jax' not in sys.modules:
+    command.set_xla_flags({'xla_flags': settings.xla_flags})
+  # JAX comes with these modules.
+  from msm_jax import experiment, multihost
+
+  folder = Path(workdir or f'runs/{settings.name}')
+  with multihost.locked(folder), _noted_interrupts() as stop:
+    try:
+      experiment.Experiment(settings, folder, stop).run()
+    except Interrupted as e:
+      raise KeyboardInterrupt(f'{e}; the same call continues the run') from None
   return load_results(folder)
+
+
+def _to_settings(config: object) -> ExperimentConfig:
+  """Converts everything that `run` takes to the settings of an experiment."""
+  if isinstance(config, ExperimentConfig):
+    return config
+  if isinstance(config, str | Path):
+    config = read_config(config)
+  if not isinstance(config, ConfigDict):
+    raise ConfigError(
+      f'the config is of the type {type(config).__name__}; '
+      'give FILE.py[:preset], a ConfigDict or an ExperimentConfig'
+    )
+  return checks.from_mapping(ExperimentConfig, paths.resolve_paths(config))
+
+
+class _Stop:
+  """Notes the first SIGINT, which the training loop asks about; raises at the second.
+
+  Attributes:
+    asked: whether a SIGINT has arrived.
+  """
+
+  def __init__(self) -> None:
+    self.asked = False
+
+  def note(self, signal_number: int, frame: object) -> None:
+    """Handles a SIGINT."""
+    if self.asked:
+      raise KeyboardInterrupt
+    self.asked = True
+
+  def __call__(self) -> bool:
+    return self.asked
+
+
+@contextlib.contextmanager
+def _noted_interrupts() -> Iterator[_Stop]:
+  """Notes SIGINT while the context lasts, instead of raising KeyboardInterrupt in the middle of a
+  step, and puts the handler of before back at the end."""
+  stop = _Stop()
+  if threading.current_thread() is not threading.main_thread():
+    # Python lets only the main thread handle signals.
+    yield stop
+    return
+  before: Any = signal.signal(signal.SIGINT, stop.note)
+  try:
+    yield stop
+  finally:
+    signal.signal(signal.SIGINT, before)

@@ -5,11 +5,42 @@ import sys
 # True in all but the first of several processes: only one of them prints.
 is_quiet = False
 
+# In a notebook, lines are filled with spaces to this width. The longest progress bar is shorter.
+_NOTEBOOK_WIDTH = 160
+
 
 def set_quiet(quiet: bool) -> None:
   """Switches this process's lines off or on."""
   global is_quiet
   is_quiet = quiet
+
+
+def can_redraw() -> bool:
+  """Whether stderr shows text that can be overwritten: a terminal, or the output of a notebook."""
+  return sys.stderr.isatty() or _is_notebook()
+
+
+def _is_notebook() -> bool:
+  # Jupyter and Colab give their cells a stream of the package ipykernel as stderr.
+  return type(sys.stderr).__module__.startswith('ipykernel')
+
+
+def over_line(text: str) -> str:
+  """Prepares a line that takes the place of what stands on the current line.
+
+  Args:
+    text: the line, without a line break.
+
+  Returns:
+    The text with what the terminal or the notebook needs; the bare text elsewhere.
+  """
+  if sys.stderr.isatty():
+    # Back to the first column, then delete to the end of the line.
+    return f'\r\x1b[K{text}'
+  if _is_notebook():
+    # A notebook knows carriage returns and no other codes. Spaces cover a longer line before.
+    return f'\r{text:<{_NOTEBOOK_WIDTH}}'
+  return text
 
 
 def say(text: str) -> None:
@@ -20,11 +51,7 @@ def say(text: str) -> None:
   """
   if is_quiet:
     return
-  clear_line = ''
-  if sys.stderr.isatty():
-    # Back to the first column, then delete to the end of the line.
-    clear_line = '\r\x1b[K'
-  print(f'{clear_line}{text}', file=sys.stderr, flush=True)
+  print(over_line(text), file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
