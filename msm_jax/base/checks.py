@@ -21,24 +21,43 @@ from msm_jax.base.errors import ConfigError
 AT_LEAST_ONE = (1, math.inf)
 NON_NEGATIVE = (0, math.inf)
 SHARE = (0, 1)
+# The key of a field's metadata that `added_later` sets.
+_ADDED_LATER = 'added_later'
 # The smallest number that counts as positive.
 MIN_POSITIVE = 1e-30
+# Whole numbers beyond 64 bits fit into no array, and the largest of them into no float.
+_LOWEST_INT, _HIGHEST_INT = -(2**63), 2**63 - 1
+# Characters of a value that an error message shows.
+_SHOWN = 100
 
 
 def hint_for(name: str, known: Iterable[str]) -> str:
   """Continues an error message about an unknown name with the closest known name, or with all of
   them."""
-  known = list(known)
-  close = difflib.get_close_matches(name, known, n=1)
+  # A config file may have a key that is no text.
+  known = [str(other) for other in known]
+  close = difflib.get_close_matches(str(name), known, n=1)
   if close:
     return f', which does not exist; did you mean {close[0]!r}?'
   return f', which does not exist; known are {sorted(known)}'
 
 
+def shown(value: Any) -> str:
+  """Writes a value for an error message: a long one is cut, so that the message stays a line."""
+  try:
+    text = repr(value)
+  except ValueError:
+    # Python writes no number of more than 4,300 digits.
+    return f'a {type(value).__name__} of thousands of digits'
+  if len(text) > _SHOWN:
+    return f'{text[:_SHOWN]}...'
+  return text
+
+
 def one_of(key: str, value: str, options: tuple[str, ...]) -> None:
   """Raises ConfigError unless the value is one of the options; `key` names the setting."""
   if value not in options:
-    raise ConfigError(f'{key}={value!r} must be one of {", ".join(options)}')
+    raise ConfigError(f'{key}={shown(value)} must be one of {", ".join(options)}')
 
 
 def within(where: str, settings: Any, **bounds: tuple[float, float]) -> None:
@@ -54,13 +73,14 @@ def within(where: str, settings: Any, **bounds: tuple[float, float]) -> None:
   """
   for key, (low, high) in bounds.items():
     value = getattr(settings, key)
-    # `low <= nan` is False, so this refuses NaN as well.
-    if low <= value <= high and math.isfinite(value):
+    # `low <= nan` is False, so this refuses NaN as well. Integers of any size can be compared with
+    # infinity; math.isfinite fails for the largest.
+    if low <= value <= high and abs(value) != math.inf:
       continue
     span = f'from {low:g} to {high:g}'
     if high == math.inf:
       span = f'at least {low:g}'
-    raise ConfigError(f'{where}{key}={value} must be {span}')
+    raise ConfigError(f'{where}{key}={shown(value)} must be {span}')
 
 
 def from_mapping(cls: Any, value: Any, where: str = 'config') -> Any:
@@ -75,8 +95,9 @@ def from_mapping(cls: Any, value: Any, where: str = 'config') -> Any:
     where: the path of the value in the config, for error messages.
 
   Returns:
-    The value as `cls`. Lists become tuples, ints become floats where a float is wanted, and a
-    setting that the mapping does not give has the default of its dataclass.
+    The value as `cls`. Lists become tuples, ints become floats where a float is wanted, floats
+    without a fraction become ints where an int is wanted, and a setting that the mapping does not
+    give has the default of its dataclass.
 
   Raises:
     ConfigError: a key is unknown or missing, or a value has the wrong type.
@@ -96,20 +117,26 @@ def from_mapping(cls: Any, value: Any, where: str = 'config') -> Any:
       return _mapping_from(arguments[1], value, where)
     return _dataclass_from(cls, value, where)
   if origin is not None or dataclasses.is_dataclass(cls):
-    raise ConfigError(f'{where}={value!r} must be a group of settings')
+    raise ConfigError(f'{where}={shown(value)} must be a group of settings')
   return _scalar_from(cls, value, where)
 
 
 def _tuple_from(item_type: Any, value: Any, where: str) -> tuple[Any, ...]:
   """Converts a list or tuple for a setting of the type `tuple[item_type, ...]`."""
   if not isinstance(value, (tuple, list)):
-    raise ConfigError(f'{where}={value!r} must be a tuple')
+    raise ConfigError(f'{where}={shown(value)} must be a tuple')
   return tuple(from_mapping(item_type, v, f'{where}[{i}]') for i, v in enumerate(value))
 
 
 def _mapping_from(item_type: Any, value: Any, where: str) -> dict[str, Any]:
   """Converts a mapping whose keys are free, such as the phases of an experiment."""
-  return {key: from_mapping(item_type, v, f'{where}.{key}') for key, v in value.items()}
+  converted = {}
+  for key, v in value.items():
+    if not isinstance(key, str):
+      raise ConfigError(f'{where}: the key {shown(key)} must be text; put it into quotes')
+    check_text(f'{where}: the key {shown(key)}', key)
+    converted[key] = from_mapping(item_type, v, f'{where}.{key}')
+  return converted
 
 
 def _dataclass_from(cls: type, value: Any, where: str) -> Any:
@@ -119,7 +146,7 @@ def _dataclass_from(cls: type, value: Any, where: str) -> Any:
   fields = {field.name: field for field in dataclasses.fields(cls)}
   for key in value:
     if key not in fields:
-      raise ConfigError(f'{where}: unknown key {key!r}{hint_for(key, fields)}')
+      raise ConfigError(f'{where}: unknown key {shown(key)}{hint_for(key, fields)}')
   missing = [n for n, field in fields.items() if n not in value and not _has_default(field)]
   if missing:
     raise ConfigError(f'{where}: missing {", ".join(missing)}')
@@ -140,12 +167,56 @@ def _has_default(field: dataclasses.Field) -> bool:
 def _scalar_from(cls: type, value: Any, where: str) -> Any:
   """Checks a bool, int, float or str."""
   # Python counts True and False as ints; in a config they would be slips.
-  is_number_slip = isinstance(value, bool) and cls is not bool
-  if cls is float and isinstance(value, int) and not is_number_slip:
-    return float(value)
-  if not isinstance(value, cls) or (cls is int and is_number_slip):
-    raise ConfigError(f'{where}={value!r} must be {cls.__name__}')
+  is_number = isinstance(value, int | float) and not isinstance(value, bool)
+  if cls is float and is_number:
+    return _float_from(value, where)
+  if cls is int and is_number:
+    return _int_from(value, where)
+  if cls in (int, float) or not isinstance(value, cls):
+    raise ConfigError(f'{where}={shown(value)} must be {cls.__name__}')
+  if cls is str:
+    check_text(f'{where}={shown(value)}', value)
   return value
+
+
+def _float_from(value: int | float, where: str) -> float:
+  """Converts a number to a float. Raises ConfigError for NaN, infinity and integers beyond it."""
+  try:
+    number = float(value)
+  except OverflowError:
+    number = math.inf
+  if not math.isfinite(number):
+    raise ConfigError(f'{where}={shown(value)} must be a finite number')
+  return number
+
+
+def _int_from(value: int | float, where: str) -> int:
+  """Converts a number to an int. Raises ConfigError if it has a fraction or over 64 bits."""
+  if isinstance(value, float):
+    if not value.is_integer():
+      raise ConfigError(f'{where}={value!r} must be int')
+    value = int(value)
+  if not _LOWEST_INT <= value <= _HIGHEST_INT:
+    raise ConfigError(f'{where}={shown(value)} must be an int of at most 64 bits')
+  return value
+
+
+def check_text(what: str, value: str) -> None:
+  """Checks that a text can be written to a file and be part of a path.
+
+  Args:
+    what: what error messages call the text.
+    value: the text.
+
+  Raises:
+    ConfigError: it holds half a character or the character NUL.
+  """
+  try:
+    value.encode()
+  except UnicodeEncodeError:
+    raise ConfigError(f'{what} holds half a character (a lone surrogate); write it anew') from None
+  if '\0' in value:
+    raise ConfigError(f'{what} holds the character NUL; take it out')
 
 
 def to_json(config: Any) -> str:
@@ -153,5 +224,11 @@ def to_json(config: Any) -> str:
 
   Identities are hashes of this text, and the same text is written beside results, so its form
   must not change.
+
+  Args:
+    config: a dataclass of settings.
+
+  Returns:
+    JSON with sorted keys; fields declared by `added_later` stand in it only if they were set.
   """
-  return json.dumps(dataclasses.asdict(config), sort_keys=True)
+  return json.dumps(_plain(config), sort_keys=True)

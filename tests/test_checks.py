@@ -1,0 +1,44 @@
+"""Settings as canonical JSON: what identities are hashed from."""
+
+import dataclasses
+import json
+
+import pytest
+
+from configs import cheese, msm, oversight
+from msm_jax.base.checks import added_later, from_mapping, to_json
+from msm_jax.base.paths import resolve_paths
+from msm_jax.config import ExperimentConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Before:
+  rate: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class After:
+  rate: float = 0.5
+  objective: str = added_later('next_token')
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+  inner: After = After()
+  names: tuple[str, ...] = ('a',)
+
+
+def test_a_field_that_is_added_later_keeps_identities():
+  """With its default the field is invisible; set, it counts, at any depth."""
+  assert to_json(After()) == to_json(Before())
+  assert to_json(After(objective='dpo')) != to_json(Before())
+  assert json.loads(to_json(Outer())) == {'inner': {'rate': 0.5}, 'names': ['a']}
+  set_inside = Outer(After(objective='dpo'))
+  assert json.loads(to_json(set_inside))['inner']['objective'] == 'dpo'
+
+
+@pytest.mark.parametrize('module', [msm, cheese, oversight])
+def test_the_json_of_a_config_is_that_of_its_dataclasses(module):
+  """`dataclasses.asdict` is the independent judge, as long as no field was added later."""
+  config = from_mapping(ExperimentConfig, resolve_paths(module.get_config()))
+  assert to_json(config) == json.dumps(dataclasses.asdict(config), sort_keys=True)
