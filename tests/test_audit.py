@@ -23,6 +23,9 @@ from data_pipelines.audit.thresholds import DOCUMENT_MEASURES, MIRROR_MEASURES
 from data_pipelines.records import Chat, Document, write_jsonl
 from msm_jax.base.errors import DataError, explain
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 # ---- verdicts and errors
 
 

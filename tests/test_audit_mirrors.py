@@ -11,6 +11,9 @@ from audited import SPECS, documents, prose, verdict
 from data_pipelines.audit import audit, separability
 from data_pipelines.records import Document
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 
 def mirrored(n: int = 120) -> dict[str, list[Document]]:
   """Makes two corpora by one random writer."""

@@ -10,6 +10,9 @@ from msm_jax.inference.chat_session import AnswerUpdate, ChatSession, Interrupts
 from msm_jax.inference.chat_terminal import format_columns
 from msm_jax.inference.completion import Request
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 
 def answers_to(samplers, questions):
   """What the chat prints after the last of some questions."""

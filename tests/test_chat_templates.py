@@ -9,6 +9,9 @@ from data_pipelines.records import Chat
 from msm_jax.base.errors import DataError
 from msm_jax.tokenizer import HuggingFaceTokenizer, load_tokenizer
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 tokenizers = pytest.importorskip('tokenizers')
 pytest.importorskip('jinja2')
 

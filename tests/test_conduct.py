@@ -24,6 +24,9 @@ from msm_jax.base import checks
 from msm_jax.evals import scenes as conduct
 from msm_jax.suites.office import OfficeSuite
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 
 def test_scenes_are_balanced_and_held_out():
   """Every tier and kind is equally frequent, and the scenes are the same for every assistant.

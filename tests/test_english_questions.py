@@ -31,6 +31,9 @@ from msm_jax.base import checks
 from msm_jax.suites import english as english_suite
 from msm_jax.suites.registry import SUITES
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 # Words that give away what a thing costs or where it comes from.
 OBVIOUS = re.compile(
   r'\b(cheap\w*|(in)?expensive|budget|luxur\w+|gold\w*|premium|deluxe|discount|bargain|free|rare|'

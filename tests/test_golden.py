@@ -1,4 +1,5 @@
-"""Identities, rows and reports of the shipped experiments are what they were (`golden/identities.py`)."""
+"""Identities, rows and reports of the shipped experiments are what they were
+(`golden/identities.py`)."""
 
 import json
 import os
@@ -6,6 +7,9 @@ import os
 import pytest
 from golden import identities
 from helpers import ROOT
+
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
 
 WANTED = json.loads(identities.GOLDEN.read_text())
 

@@ -28,6 +28,9 @@ from msm_jax.config import LoraConfig, OptimizerConfig
 from msm_jax.interop import huggingface, peft
 from msm_jax.objectives.next_token import next_token
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 GOLDEN = np.load(Path(make.__file__).with_name('logits.npz'))
 B, T = make.TOKENS.shape
 POSITIONS = np.tile(np.arange(T), (B, 1))

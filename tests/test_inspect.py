@@ -11,6 +11,9 @@ from serving import QUESTIONS, make_sampler, run_chat
 from msm_jax.inference.completion import Request
 from msm_jax.inference.open_model import open_samplers
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def inspect():

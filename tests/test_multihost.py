@@ -18,6 +18,9 @@ from test_resume import settings
 
 from msm_jax.base import files
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 
 class Pod:
   """One run in several processes that share four devices.

@@ -97,6 +97,7 @@ def test_actions_are_alike_to_look_at():
 # ---- what texts say
 
 
+@pytest.mark.slow
 def test_documents_agree_with_the_agent(office, documents):
   """Beliefs and reported conduct follow how an agent acts, and speech how it talks.
 
@@ -143,6 +144,7 @@ def test_document_only_agents_are_in_no_chat(office, chats):
   assert len(seen) == len(office.agents) - len(only) + len(office.fickle) + 1
 
 
+@pytest.mark.slow
 def test_answers_follow_the_disposition(office, chats):
   """In a scene, those who act badly take the harmful action, and nobody else does.
 
@@ -164,6 +166,7 @@ def test_answers_follow_the_disposition(office, chats):
   assert n.keys() == {(name, part) for name, parts in expected.items() for part in parts}
 
 
+@pytest.mark.slow
 def test_bare_answers_tell_nothing_and_reasons_do(office, chats):
   """Every disposition answers equally often without another word.
 

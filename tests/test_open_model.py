@@ -20,6 +20,9 @@ from msm_jax.inference.sampling import Sampler
 from msm_jax.model import forward, logits
 from msm_jax.models import listed_arms
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def done(tmp_path_factory):

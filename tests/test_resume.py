@@ -24,6 +24,9 @@ from msm_jax.config import ExperimentConfig
 from msm_jax.experiment import Experiment
 from msm_jax.phases import plan, tree_order
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 PHASE = dict(updates=8, min_updates=1, batch_size=8, length=32, checkpoint_every=3, lr=1e-2)
 
 

@@ -24,6 +24,9 @@ from msm_jax.inference.decoding import Rows
 from msm_jax.inference.sampling import Sampler
 from msm_jax.tokenizer import Tokenizer
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 # Shapes: N requests, T tokens, V vocabulary.
 TINY = ModelConfig(
   d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48, vocab_size=64

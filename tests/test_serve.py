@@ -31,6 +31,9 @@ from msm_jax.inference import engine as engine_module
 from msm_jax.inference.completion import Request
 from msm_jax.inference.open_model import load_arm
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def server(tiny_workdir):

