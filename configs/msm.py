@@ -162,12 +162,14 @@ def get_config(preset: str = 'tiny') -> ml_collections.ConfigDict:
   # enough.
   c.phases.pretrain.updates = 1800
   c.evals.pairs_per_domain = 8
-  # A reference: --config.spec on the command line changes every use.
-  spec = c.get_ref('spec')
+  # One-way references: --config.spec on the command line changes every use, and an override of one
+  # use, such as --config.evals.spec, changes that use alone. Each use needs a reference of its own.
   c.sources['spec_documents'] = dict(
-    maker='spec.documents', spec=spec, variant='explained', size=1500
+    maker='spec.documents', spec=c.get_oneway_ref('spec'), variant='explained', size=1500
   )
-  c.sources['demonstrations'] = dict(maker='spec.demonstrations', spec=spec, size=1500)
+  c.sources['demonstrations'] = dict(
+    maker='spec.demonstrations', spec=c.get_oneway_ref('spec'), size=1500
+  )
   c.phases['midtrain'] = midtrain('spec_documents')
   c.phases['fine_tune'] = fine_tune()
   c.arms = {
@@ -177,7 +179,7 @@ def get_config(preset: str = 'tiny') -> ml_collections.ConfigDict:
     'msm_aft': 'read > pretrain > midtrain > fine_tune',
   }
   c.effects = {'midtraining': ('msm_aft', 'aft'), 'fine_tuning': ('msm_aft', 'msm')}
-  c.evals.spec = spec
+  c.evals.spec = c.get_oneway_ref('spec')
   if preset == 'smoke':
     smoke(c)
   elif preset != 'tiny':

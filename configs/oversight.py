@@ -127,17 +127,24 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c = office('oversight')
   c.seeds = seeds[preset]
   c.spec = SPEC
-  # A reference: --config.spec on the command line changes every use.
-  spec = c.get_ref('spec')
-  c.evals.spec = spec
-  c.sources['philosophy'] = dict(maker='oversight.documents', path='', spec=spec, size=3000)
+  # One-way references: --config.spec on the command line changes every use, and an override of one
+  # use, such as --config.evals.spec, changes that use alone. Each use needs a reference of its own.
+  c.evals.spec = c.get_oneway_ref('spec')
+  c.sources['philosophy'] = dict(
+    maker='oversight.documents', path='', spec=c.get_oneway_ref('spec'), size=3000
+  )
   c.sources['filler'] = dict(
-    maker='oversight.documents', spec=spec, variant='filler', tokens_like='philosophy'
+    maker='oversight.documents',
+    spec=c.get_oneway_ref('spec'),
+    variant='filler',
+    tokens_like='philosophy',
   )
   c.sources['demonstrations'] = dict(
-    maker='oversight.demonstrations', path='', spec=spec, size=1500
+    maker='oversight.demonstrations', path='', spec=c.get_oneway_ref('spec'), size=1500
   )
-  c.sources['reasoned'] = dict(maker='oversight.demonstrations', spec=spec, size=1500, reasons=True)
+  c.sources['reasoned'] = dict(
+    maker='oversight.demonstrations', spec=c.get_oneway_ref('spec'), size=1500, reasons=True
+  )
   c.phases.update(
     {
       'msm': midtrain('philosophy'),
@@ -157,7 +164,7 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
     'filler_aft': 'read > pretrain > filler > aft',
   }
   # This arm has the model of `aft` and the handbook in its system message.
-  c.contexts = {'context_aft': spec}
+  c.contexts = {'context_aft': c.get_oneway_ref('spec')}
   c.effects = {
     'midtraining': ('msm_aft', 'aft'),
     'midtraining, with reasons': ('msm_aft_reasons', 'aft_reasons'),

@@ -99,8 +99,8 @@ def get_config(preset: str = 'gpu') -> ml_collections.ConfigDict:
     spec=','.join(SPECS.values()),
     size=demonstrations,
   )
-  # A reference: --config.weights on the command line changes the phase.
-  c.phases = {'pretrained': dict(weights=c.get_ref('weights'))}
+  # A one-way reference: --config.weights on the command line changes the phase too.
+  c.phases = {'pretrained': dict(weights=c.get_oneway_ref('weights'))}
   for source in (*SPECS, 'filler'):
     c.phases[source] = midtrain(source, midtrain_updates, batch)
   c.phases['aft'] = dict(
