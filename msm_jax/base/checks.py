@@ -219,6 +219,38 @@ def check_text(what: str, value: str) -> None:
     raise ConfigError(f'{what} holds the character NUL; take it out')
 
 
+def added_later(default: Any) -> Any:
+  """Declares a field that a settings class got after its identities were recorded.
+
+  The field is left out of `to_json` while it has its default, so an experiment that does not use it
+  keeps its identity, and kept workdirs are not trained again.
+
+  Args:
+    default: the value that means what the code did before the field existed.
+
+  Returns:
+    A dataclass field, for `name: type = added_later(default)`.
+  """
+  return dataclasses.field(default=default, metadata={_ADDED_LATER: True})
+
+
+def _plain(value: Any) -> Any:
+  """Nested dataclasses as dicts, without fields that were added later and have their default."""
+  if dataclasses.is_dataclass(value):
+    out = {}
+    for field in dataclasses.fields(value):
+      content = getattr(value, field.name)
+      if field.metadata.get(_ADDED_LATER) and content == field.default:
+        continue
+      out[field.name] = _plain(content)
+    return out
+  if isinstance(value, Mapping):
+    return {key: _plain(content) for key, content in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_plain(content) for content in value]
+  return value
+
+
 def to_json(config: Any) -> str:
   """Returns the canonical JSON of a dataclass.
 
