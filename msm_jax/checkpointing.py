@@ -7,6 +7,8 @@ the checkpoint before.
 """
 
 import contextlib
+import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +23,17 @@ from msm_jax.base.errors import UserError
 logging.getLogger('absl').setLevel(logging.ERROR)
 
 ITEMS = ('params', 'opt_state', 'data', 'meta')
+# The key of `meta` that holds the checksum of `data` and of the rest of `meta`.
+CHECKSUM = 'sha256'
 
 
 class CheckpointError(UserError, RuntimeError):
   """A checkpoint that cannot be read or written. The message names the folder and the remedy."""
+
+
+def _checksum(data: dict[str, Any], meta: dict[str, Any]) -> str:
+  """The checksum of the items of a checkpoint that are JSON."""
+  return hashlib.sha256(json.dumps([data, meta], sort_keys=True).encode()).hexdigest()
 
 
 def abstract(tree: Any, shardings: Any) -> Any:
@@ -75,7 +84,11 @@ class Checkpoints:
   def latest(self) -> int | None:
     """The newest complete step, or None. Orbax is not opened, which would take longer."""
     # Orbax writes into a folder with another name, so a folder named by a number is complete.
-    steps = [int(p.name) for p in self.folder.glob('*') if p.name.isdigit() and p.is_dir()]
+    steps = []
+    for path in self.folder.glob('*'):
+      # isdigit alone takes '²' too, which is no number.
+      if path.name.isascii() and path.name.isdigit() and path.is_dir():
+        steps.append(int(path.name))
     return max(steps, default=None)
 
   def save(
@@ -93,6 +106,8 @@ class Checkpoints:
     Raises:
       CheckpointError: it cannot be written.
     """
+    # Orbax checks the arrays that it reads, and no JSON.
+    meta = {**meta, CHECKSUM: _checksum(data, meta)}
     with self._write_errors(f'checkpoint {self.folder / str(step)}'):
       self.manager.save(
         step,
@@ -138,7 +153,10 @@ class Checkpoints:
           meta=ocp.args.JsonRestore(),
         ),
       )
-      return items['params'], items['opt_state'], items['data'], items['meta']
+      data, meta = items['data'], dict(items['meta'])
+      if meta.pop(CHECKSUM, None) != _checksum(data, meta):
+        raise ValueError('the place in the data or the description was changed after it was saved')
+      return items['params'], items['opt_state'], data, meta
 
   def restore_params(self, step: int, params: Any) -> Any:
     """Reads the parameters of a step, and nothing else.

@@ -20,7 +20,7 @@ from data_pipelines.settings.office.pretraining import OfficeConfig
 from data_pipelines.settings.registry import SETTINGS
 from data_pipelines.settings.world.pretraining import WorldConfig
 from data_pipelines.sources import SourceConfig
-from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, SHARE, hint_for, one_of, within
+from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, SHARE, hint_for, one_of, shown, within
 from msm_jax.base.errors import ConfigError
 from msm_jax.model_config import POSITIVE, PROJECTIONS, LoraConfig, ModelConfig, RopeScaling
 
@@ -44,6 +44,18 @@ __all__ = [
 ]
 
 
+# The largest share of a source, and one divided by the smallest.
+MAX_SHARE_RATIO = 1e9
+# Bytes of the name of a phase or a source. With the rest of its folder's name it must fit into the
+# 255 bytes that file systems allow.
+MAX_NAME_BYTES = 150
+# JAX makes keys from seeds of 32 bits, signed or unsigned.
+SEEDS = (-(2**31), 2**32 - 1)
+# What the names of phases and sources, which become names of folders, may not hold. Orbax takes
+# brackets and backslashes in a path for a pattern, and then cannot read what it has saved.
+NOT_IN_NAMES = '/\\[]'
+
+
 def path_of(arm: str) -> tuple[str, ...]:
   """The phases of an arm's path in order: 'pretrain > msm' -> ('pretrain', 'msm')."""
   return tuple(phase.strip() for phase in arm.split('>'))
@@ -64,6 +76,14 @@ class MeshConfig:
   fsdp: int = 1
   # Matrix products are divided.
   tensor: int = 1
+
+  def __post_init__(self):
+    sizes = (self.data, self.fsdp, self.tensor)
+    if any(size == 0 or size < -1 for size in sizes) or sizes.count(-1) > 1:
+      raise ConfigError(
+        f'mesh.data={self.data}, mesh.fsdp={self.fsdp}, mesh.tensor={self.tensor}: '
+        f'sizes of the mesh are at least 1, and at most one is -1 (whatever is left)'
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +215,13 @@ class PhaseConfig:
         raise ConfigError(
           f'{where}.data.{source}={share} must be a positive share; leave the source out instead'
         )
+    # Shares are divided by their sum, which must not overflow or leave one of them at zero.
+    largest, smallest = max(self.data.values()), min(self.data.values())
+    if largest > MAX_SHARE_RATIO or smallest < 1 / MAX_SHARE_RATIO:
+      raise ConfigError(
+        f'{where}.data has shares from {smallest:g} to {largest:g}; '
+        f'give shares from {1 / MAX_SHARE_RATIO:g} to {MAX_SHARE_RATIO:g}'
+      )
 
 
 # --------------------------------------------------------------------------------------------------
@@ -210,6 +237,10 @@ class TokenizerConfig:
   vocab_size: int = 2048
   # The sources that it is trained on; empty if the tokenizer comes with weights.
   sources: tuple[str, ...] = ()
+
+  def __post_init__(self):
+    # SentencePiece counts pieces in 32 bits.
+    within('tokenizer.', self, vocab_size=(1, 2**31 - 1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,6 +294,17 @@ class GatesConfig:
   trained_items: float = 0.9
   # At most this perplexity of held-out pretraining text, divided by that of the base.
   perplexity_ratio: float = 1.25
+
+  def __post_init__(self):
+    # Any comparison with NaN is False: such a gate would never pass, or never miss.
+    within(
+      'gates.',
+      self,
+      documents_only=SHARE,
+      recall=SHARE,
+      trained_items=SHARE,
+      perplexity_ratio=POSITIVE,
+    )
 
 
 # --------------------------------------------------------------------------------------------------
@@ -329,6 +371,7 @@ class ExperimentConfig:
     # The order of the checks matters where one relies on another: paths must name known phases
     # before anything follows a path.
     self._check_setting_and_replicates()
+    self._check_names()
     self._check_arms_name_phases()
     self._check_sources()
     self._check_imports()
@@ -357,6 +400,23 @@ class ExperimentConfig:
       raise ConfigError(f'assistants={self.assistants} must name each replicate once')
     if not self.seeds or len(set(self.seeds)) != len(self.seeds):
       raise ConfigError(f'seeds={self.seeds} must name at least one seed, each once')
+    for seed in self.seeds:
+      if not SEEDS[0] <= seed <= SEEDS[1]:
+        raise ConfigError(f'seeds={shown(self.seeds)} must lie from {SEEDS[0]} to {SEEDS[1]}')
+
+  def _check_names(self) -> None:
+    """Raises ConfigError for a name that cannot be part of a path."""
+    if not self.name.strip():
+      raise ConfigError('name is empty; say what the experiment is called')
+    for kind, names in (('sources', self.sources), ('phases', self.phases)):
+      for name in names:
+        is_bad = not name.strip() or not name.isprintable() or name.startswith('.')
+        is_bad = is_bad or any(mark in name for mark in NOT_IN_NAMES)
+        if is_bad or len(name.encode()) > MAX_NAME_BYTES:
+          raise ConfigError(
+            f'{kind}: {shown(name)} cannot be the name of a folder; give a name of at most '
+            f'{MAX_NAME_BYTES} bytes without any of {" ".join(NOT_IN_NAMES)} or a dot in front'
+          )
 
   def _check_arms_name_phases(self) -> None:
     for arm, path in self.arms.items():

@@ -126,7 +126,9 @@ class Experiment:
         self.train(node, f'[{n}/{len(nodes)}]')
       finished = {key: end for key, end in prepared.ends.items() if end.id == node.id}
       self._list_arms(finished)
-    held_out = prepared.held_out()
+    # Writing this text takes as long as reading all results, so it is written only if some model
+    # is left to evaluate, and once.
+    held_out = functools.cache(prepared.held_out)
     rows: list[Row] = []
     for n, ((arm, seed), node) in enumerate(prepared.ends.items(), 1):
       say(f'evaluating [{n}/{len(prepared.ends)}] {arm} (seed {seed})')
@@ -288,7 +290,10 @@ class Experiment:
   # ------------------------------------------------------------------------------- evaluation
 
   def evaluate(
-    self, node: Node, held_out: Mapping[str, Sequence[Record]], context: str = ''
+    self,
+    node: Node,
+    held_out: Callable[[], Mapping[str, Sequence[Record]]],
+    context: str = '',
   ) -> list[Row]:
     """Asks every evaluator about one model.
 
@@ -296,7 +301,8 @@ class Experiment:
 
     Args:
       node: the last phase of the model.
-      held_out: text for perplexity, see `Prepared.held_out`.
+      held_out: gives the text for perplexity, see `Prepared.held_out`. It is called only if the
+        rows are not kept.
       context: path of a handbook that stands in the assistants' system message; '' for none.
 
     Returns:
@@ -316,11 +322,11 @@ class Experiment:
       logprobs = scoring.make_logprobs(model, params, prepared.tokenizer, length, rows_per_batch)
       rows = suite.rows(logprobs, self.design.handbook_read_by(node), in_context)
       rows += perplexity.held_out_loss(
-        model, params, prepared.tokenizer, held_out, length, rows_per_batch
+        model, params, prepared.tokenizer, held_out(), length, rows_per_batch
       )
     # Imported weights have no folder yet.
     path.parent.mkdir(parents=True, exist_ok=True)
-    multihost.write(path, to_lines(rows))
+    multihost.write_with_checksum(path, to_lines(rows))
     return rows
 
   def _summarize(self, rows: Sequence[Row]) -> dict[str, Any]:

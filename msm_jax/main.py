@@ -12,6 +12,7 @@ from absl import flags
 
 from msm_jax.base import checks, command, paths
 from msm_jax.base.console import duration, say
+from msm_jax.config import ExperimentConfig
 
 # Before anything allocates memory.
 command.tune_process()
@@ -27,12 +28,13 @@ def main(argv: list[str]) -> None:
   stop = command.StopSignal()
   command.set_xla_flags(flags.FLAGS.config)
   # JAX comes with these modules, and it reads its flags when it is imported.
-  from msm_jax import config, experiment, multihost, report
+  from msm_jax import experiment, multihost, report
   from msm_jax.suites.registry import layout_of
 
   multihost.start()
   settings = paths.resolve_paths(flags.FLAGS.config)
-  c = checks.from_mapping(config.ExperimentConfig, settings)
+  c = checks.from_mapping(ExperimentConfig, settings)
+  multihost.check_same_settings(checks.to_json(c))
   workdir = Path(flags.FLAGS.workdir or f'runs/{c.name}')
   with multihost.locked(workdir):
     say(
@@ -49,7 +51,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
   """The entry point `msm-jax`."""
-  command.run_on_config(main, default='configs/msm.py')
+  command.run_on_config(main, default='configs/msm.py', schema=ExperimentConfig)
 
 
 if __name__ == '__main__':

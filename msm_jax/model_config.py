@@ -172,6 +172,7 @@ class ModelConfig:
       max_length=NON_NEGATIVE,
       embed_scale=POSITIVE,
       local_theta=POSITIVE,
+      norm_offset=(-math.inf, math.inf),
     )
     one_of('model.activation', self.activation, ('silu', 'gelu'))
     one_of('model.remat', self.remat, ('none', 'dots', 'block'))

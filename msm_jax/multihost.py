@@ -9,6 +9,7 @@ after JAX's timeouts (a minute or two). With a single process, every helper retu
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import time
@@ -21,9 +22,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from msm_jax.base import console, files
-from msm_jax.base.errors import ConfigError, UserError
+from msm_jax.base.errors import ConfigError, UserError, WorkdirError
 
 T = TypeVar('T')
+
+# What the path of a workdir must not hold.
+UNREADABLE_MARKS = ('[', ']', '\\')
 
 # How a run learns that it is one of several processes.
 VARIABLE = 'MSM_JAX_DISTRIBUTED'
@@ -126,6 +130,33 @@ def write(path: Path, content: str) -> None:
     files.write_atomically(path, content.encode())
 
 
+def write_with_checksum(path: Path, content: str) -> None:
+  """Writes a text file and its checksum, in process 0 only; see `files.write_with_checksum`."""
+  if is_first():
+    files.write_with_checksum(path, content.encode())
+
+
+def check_same_settings(settings: str) -> None:
+  """Checks that all processes were started with the same settings.
+
+  With others, they would train different models as one, or wait for each other for ever.
+
+  Args:
+    settings: all settings of this process, as text.
+
+  Raises:
+    ConfigError: another process has other settings.
+  """
+  if jax.process_count() == 1:
+    return
+  own = hashlib.sha256(settings.encode()).hexdigest()
+  if any_process(own != broadcast_from_first(own)):
+    raise ConfigError(
+      'the processes were started with different settings; '
+      'give all of them the same --config and the same overrides'
+    )
+
+
 @contextlib.contextmanager
 def first_process_first() -> Iterator[None]:
   """Runs the body in process 0 first, then in the others, which find its files on disk.
@@ -163,6 +194,7 @@ def locked(workdir: Path) -> Iterator[None]:
     WorkdirError: the folder cannot be used, or another run holds the lock.
     ConfigError: the processes do not see the same folder.
   """
+  _check_readable_path(workdir)
   with contextlib.ExitStack() as stack:
     with first_process_first():
       if is_first():
@@ -170,6 +202,21 @@ def locked(workdir: Path) -> Iterator[None]:
     if jax.process_count() > 1:
       _check_shared(workdir)
     yield
+
+
+def _check_readable_path(workdir: Path) -> None:
+  """Raises WorkdirError for a path under which Orbax saves checkpoints that nobody can read.
+
+  Orbax merges the files of a checkpoint by a pattern that begins with the whole path. It takes
+  [...] for a choice of characters and a backslash for a separator, so it finds no file to merge.
+  """
+  path = str(workdir.absolute())
+  found = [mark for mark in UNREADABLE_MARKS if mark in path]
+  if found:
+    raise WorkdirError(
+      f'{path} has {" ".join(found)} in its name, and checkpoints below it could not be read '
+      f'again; choose another --workdir'
+    )
 
 
 def _check_shared(workdir: Path) -> None:

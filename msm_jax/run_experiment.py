@@ -1,77 +1,26 @@
 """Runs an experiment from Python, as `python -m msm_jax.main` does from the command line.
 
-Scripts and notebooks use `msm_jax.run` and `msm_jax.read_config`, which are defined here. JAX is
+Scripts and notebooks use `msm_jax.run`, which is defined here, and `msm_jax.read_config`. JAX is
 imported when the first experiment runs, because it takes seconds.
 """
 
 import contextlib
-import importlib.util
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from msm_jax.base import checks, command, paths
+from msm_jax.base.config_files import read_config
 from msm_jax.base.errors import ConfigError, Interrupted
 from msm_jax.config import ExperimentConfig
 from msm_jax.results import Results, load_results
 
-
-def read_config(config: str | Path) -> ConfigDict:
-  """Reads a config file.
-
-  Args:
-    config: 'FILE.py' or 'FILE.py:preset', found as the command line finds it.
-
-  Returns:
-    The ConfigDict. Change it as you like before you run it.
-
-  Raises:
-    ConfigError: the file is missing, it has no `get_config`, or it raises an error itself, as it
-      does for a preset that it does not have.
-  """
-  flag = '--config='
-  found = paths.resolve_config_flag(f'{flag}{config}').removeprefix(flag)
-  file, _, preset = found.partition(':')
-  module = _import_config(file)
-  if not hasattr(module, 'get_config'):
-    raise ConfigError(f'{file} has no function get_config(); configs/msm.py shows one')
-  try:
-    made = module.get_config(preset) if preset else module.get_config()
-  except Exception as e:
-    raise ConfigError(
-      f'{found} cannot be read ({_in_one_line(e)}); give another preset, or correct the file'
-    ) from e
-  if not isinstance(made, ConfigDict):
-    raise ConfigError(
-      f'get_config() of {file} returns {type(made).__name__}; it must return a ConfigDict'
-    )
-  return made
-
-
-def _import_config(file: str) -> ModuleType:
-  """Executes a config file as a module. Raises ConfigError if it is missing or fails."""
-  spec = importlib.util.spec_from_file_location('msm_jax_user_config', file)
-  if not Path(file).is_file() or spec is None or spec.loader is None:
-    raise ConfigError(f'no config file {file}; give FILE.py or FILE.py:preset')
-  module = importlib.util.module_from_spec(spec)
-  try:
-    spec.loader.exec_module(module)
-  except Exception as e:
-    # The traceback of a mistake in the file stays visible as the cause.
-    raise ConfigError(f'{file} cannot be read ({_in_one_line(e)}); correct it') from e
-  return module
-
-
-def _in_one_line(error: Exception) -> str:
-  """The message of any error, without line breaks."""
-  message = ' '.join(str(error).split())
-  return f'{type(error).__name__}: {message}'
+__all__ = ['read_config', 'run']
 
 
 def run(
@@ -103,6 +52,7 @@ def run(
   # JAX comes with these modules.
   from msm_jax import experiment, multihost
 
+  multihost.check_same_settings(checks.to_json(settings))
   folder = Path(workdir or f'runs/{settings.name}')
   with multihost.locked(folder), _noted_interrupts() as stop:
     try:

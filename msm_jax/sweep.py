@@ -11,6 +11,8 @@ one ended. `sweep.jsonl` gets one row per point; a table is printed, and NAME.ht
 `axis`, `product`, `zipped`, `chain` and `labelled` make lists of points.
 """
 
+import copy
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -18,48 +20,91 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
+from ml_collections import ConfigDict
 
 from msm_jax.base import checks, command, paths
 from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError
 from msm_jax.base.files import read_json_lines
+from msm_jax.base.overrides import override
 from msm_jax.base.points import Point, axis, chain, labelled, product, zipped
+from msm_jax.base.references import separate_groups
+from msm_jax.config import ExperimentConfig
 
 __all__ = ['Point', 'axis', 'chain', 'labelled', 'product', 'zipped']
 
 
-def overridden(settings: Any, point: Point) -> Any:
+@dataclasses.dataclass(frozen=True)
+class SweepConfig:
+  """What a config file of a sweep returns."""
+
+  # The config of the experiment.
+  experiment: ExperimentConfig
+  # The overrides of every point. `check_points` checks them.
+  points: tuple[Any, ...]
+  # What the sweep is called; it names the page.
+  name: str = 'sweep'
+  # A sentence for the page.
+  about: str = ''
+
+
+def check_points(points: Any) -> list[Point]:
+  """Checks the list of points of a sweep.
+
+  Args:
+    points: what the config file gives as `points`.
+
+  Returns:
+    The points as dicts.
+
+  Raises:
+    ConfigError: there is none, or one is no mapping from names of settings to values.
+  """
+  if not isinstance(points, list | tuple) or not points:
+    raise ConfigError('points is empty; give at least one, such as {"phases.aft.updates": 200}')
+  checked = []
+  for n, point in enumerate(points):
+    if not hasattr(point, 'items'):
+      raise ConfigError(
+        f'points[{n}]={checks.shown(point)} must be overrides, '
+        f'such as {{"phases.aft.updates": 200}}'
+      )
+    for key in point:
+      if not isinstance(key, str):
+        raise ConfigError(f'points[{n}]: the key {checks.shown(key)} must be the name of a setting')
+    checked.append(dict(point.items()))
+  return checked
+
+
+def overridden(settings: Any, point: Point, schema: Any = ExperimentConfig) -> Any:
   """Applies a point's overrides.
 
   Args:
     settings: the experiment's ConfigDict; it stays as it is.
     point: key such as 'phases.aft.updates' -> value.
+    schema: the dataclass that the settings become.
 
   Returns:
-    A copy with the overrides.
+    A copy with the overrides. A key means what it means on the command line: 'spec' reaches every
+    place that refers to it, 'evals.spec' itself alone.
 
   Raises:
-    ConfigError: the config has no such key.
+    ConfigError: an experiment has no such setting.
   """
   from msm_jax.report import point_label
 
-  made = settings.copy_and_resolve_references()
+  # Other than ConfigDict(settings), this copies references too.
+  made = copy.deepcopy(settings)
+  separate_groups(made)
   for key, value in point.items():
     if key == 'label':
       continue
-    *parents, last = key.split('.')
-    group = made
-    for part in parents:
-      if part not in group:
-        raise ConfigError(
-          f'sweep point {point_label(point)}: the config has no {key!r} (nothing named {part!r}); '
-          f'its file lists what there is'
-        )
-      group = group[part]
-    # A value of the wrong type is refused by name when the whole config is checked.
-    with group.unlocked(), group.ignore_type():
-      group[last] = value
-  return made
+    try:
+      # A value of the wrong type is refused by name when the whole config is checked.
+      override(made, key, value, schema)
+    except ConfigError as e:
+      raise ConfigError(f'sweep point {point_label(point)}: {e}') from None
+  return made.copy_and_resolve_references()
 
 
 def run_points(
@@ -76,17 +121,18 @@ def run_points(
   Returns:
     One row per point, in their order: id, point, seconds, summary.
   """
-  from msm_jax import config, experiment, multihost, report
+  from msm_jax import experiment, multihost, report
 
-  path = workdir / 'sweep.jsonl'
-  known: dict[str, Any] = {}
-  for row in multihost.broadcast_from_first(read_json_lines(path)):
-    known[row['id']] = row
   # Every point's config is checked before the first point is run.
   configs = []
   for point in points:
     point_settings = paths.resolve_paths(overridden(settings, point))
-    configs.append(checks.from_mapping(config.ExperimentConfig, point_settings))
+    configs.append(checks.from_mapping(ExperimentConfig, point_settings))
+  multihost.check_same_settings('\n'.join(checks.to_json(c) for c in configs))
+  path = workdir / 'sweep.jsonl'
+  known: dict[str, Any] = {}
+  for row in multihost.broadcast_from_first(read_json_lines(path)):
+    known[row['id']] = row
   rows = []
   for n, (point, c) in enumerate(zip(points, configs, strict=True), 1):
     id_ = experiment.Experiment(c, workdir).design.identity
@@ -98,7 +144,7 @@ def run_points(
       seconds = round(time.monotonic() - began, 1)
       known[id_] = {'id': id_, 'point': point, 'seconds': seconds, 'summary': summary}
       lines = [json.dumps(row) + '\n' for row in known.values()]
-      multihost.write(path, ''.join(lines))
+      multihost.write_with_checksum(path, ''.join(lines))
     rows.append({**known[id_], 'point': point})
   return rows
 
@@ -110,24 +156,36 @@ def sweep(argv: list[str]) -> None:
     argv: what is left of the command line; not used.
   """
   stop, settings = command.StopSignal(), flags.FLAGS.config
+  fields = [field.name for field in dataclasses.fields(SweepConfig)]
+  for key in settings:
+    if key not in fields:
+      raise ConfigError(
+        f'the config has {checks.shown(key)}, and a sweep has {", ".join(fields)}; '
+        f'configs/sweeps/oversight.py shows one'
+      )
+  if not isinstance(settings.get('experiment'), ConfigDict):
+    raise ConfigError(
+      'the config of a sweep has no experiment; configs/sweeps/oversight.py has one'
+    )
+  name = settings.get('name', SweepConfig.name)
   command.set_xla_flags(settings.experiment)
   # JAX comes with these modules, and it reads its flags when it is imported.
   from msm_jax import multihost, report
   from msm_jax.suites.registry import layout_of
 
   multihost.start()
-  workdir = Path(flags.FLAGS.workdir or f'runs/{settings.name}')
+  points = check_points(settings.get('points', ()))
+  workdir = Path(flags.FLAGS.workdir or f'runs/{name}')
   with multihost.locked(workdir):
-    points = [dict(point) for point in settings.points]
     rows = run_points(settings.experiment, points, workdir, stop)
     if multihost.is_first():
       layout = layout_of(rows[0]['summary'])
       about = settings.get('about', '')
-      page = workdir / f'{settings.name}.html'
-      report.write_sweep(page, settings.name, about, rows, layout)
+      page = workdir / f'{name}.html'
+      report.write_sweep(page, name, about, rows, layout)
       print(report.sweep_table(rows, layout))
       print(f'\nrows in {workdir}/sweep.jsonl, report: {page.absolute()}')
 
 
 if __name__ == '__main__':
-  command.run_on_config(sweep, default='configs/sweeps/oversight.py')
+  command.run_on_config(sweep, default='configs/sweeps/oversight.py', schema=SweepConfig)

@@ -31,12 +31,12 @@ BAD = {
   'a rate that is no number': (
     dict(phases={'train': dict(data={'docs': 1.0}, updates=200, lr=float('nan'))}),
     'train.lr=nan',
-    'must be at least',
+    'must be a finite number',
   ),
   'a share without end': (
     dict(phases={'train': dict(data={'docs': float('inf')}, updates=200)}),
     'docs=inf',
-    'must be a positive share',
+    'must be a finite number',
   ),
   'no key heads': (dict(model=dict(n_kv_heads=0)), 'model.n_kv_heads=0', 'must be at least 1'),
   'no rows to score': (dict(evals=dict(rows=0)), 'evals.rows=0', 'must be at least 1'),

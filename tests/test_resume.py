@@ -295,12 +295,12 @@ def test_rows_that_are_damaged_are_made_again(files, tmp_path):
     {'item': 'x', 'score': 0.5},
     {'item': 'y', 'score': float(next(asked) > 9)},
   ]
-  rows = e.evaluate(node, {})
+  rows = e.evaluate(node, dict)
   (path,) = e.folder(node).glob('evals-*.jsonl')
   whole = path.read_bytes()
   for torn in (b'', whole[: len(whole) // 2 + 5], b'\xff\xfe'):
     path.write_bytes(torn)
-    assert e.evaluate(node, {}) == rows == e.evaluate(node, {}) and path.read_bytes() == whole
+    assert e.evaluate(node, dict) == rows == e.evaluate(node, dict) and path.read_bytes() == whole
   assert next(asked) == 4, 'asked once, and once more for each damage'
 
 

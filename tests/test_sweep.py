@@ -34,11 +34,12 @@ def test_points():
 
 def test_a_point_changes_what_it_names_and_nothing_else():
   settings = ml_collections.ConfigDict({'x': {'a': 0, 'b': 'z'}, 'y': 1})
-  made = sweep.overridden(settings, {'x.a': 7})
+  made = sweep.overridden(settings, {'x.a': 7}, schema=None)
   assert made.to_dict() == {'x': {'a': 7, 'b': 'z'}, 'y': 1} and settings.x.a == 0
-  assert sweep.overridden(settings, {'label': 'seven', 'x.a': 7}).to_dict() == made.to_dict()
-  with pytest.raises(ConfigError, match=r"a=7: the config has no 'xx.a' \(nothing named 'xx'\)"):
-    sweep.overridden(settings, {'xx.a': 7})
+  labelled = {'label': 'seven', 'x.a': 7}
+  assert sweep.overridden(settings, labelled, schema=None).to_dict() == made.to_dict()
+  with pytest.raises(ConfigError, match=r"a=7: the config has no setting 'xx'.*did you mean 'x'"):
+    sweep.overridden(settings, {'xx.a': 7}, schema=None)
 
 
 def test_times_saved_by_hand():

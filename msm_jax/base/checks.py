@@ -174,7 +174,7 @@ def _scalar_from(cls: type, value: Any, where: str) -> Any:
     return _int_from(value, where)
   if cls in (int, float) or not isinstance(value, cls):
     raise ConfigError(f'{where}={shown(value)} must be {cls.__name__}')
-  if cls is str:
+  if isinstance(value, str):
     check_text(f'{where}={shown(value)}', value)
   return value
 

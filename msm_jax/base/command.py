@@ -10,16 +10,18 @@ import ctypes
 import functools
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from absl import app, flags
-from ml_collections import config_flags
 
-from msm_jax.base import paths
+from msm_jax.base.config_files import read_config
 from msm_jax.base.errors import ConfigError, explain
+from msm_jax.base.overrides import from_text, override
+from msm_jax.base.references import separate_groups
 
 # Libraries whose notes on backends, checkpoints, fonts and requests would hide the lines of a run.
 _TALKATIVE = ('absl', 'jax', 'matplotlib', 'httpx', 'httpx2')
@@ -108,7 +110,7 @@ def set_xla_flags(settings: Any) -> None:
 
 
 class StopSignal:
-  """Notes that SIGTERM or SIGINT arrived. The training loop asks it between steps.
+  """Notes that SIGTERM, SIGINT or SIGHUP arrived. The training loop asks it between steps.
 
   Calling the object says whether a signal arrived. A second SIGINT ends the process at once.
   """
@@ -117,6 +119,9 @@ class StopSignal:
     self.asked = False
     signal.signal(signal.SIGTERM, self._note)
     signal.signal(signal.SIGINT, self._note)
+    # A terminal that is closed sends SIGHUP. Under nohup it is ignored, and stays so.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+      signal.signal(signal.SIGHUP, self._note)
 
   def _note(self, signal_number: int, frame: object) -> None:
     if self.asked and signal_number == signal.SIGINT:
@@ -127,49 +132,69 @@ class StopSignal:
     return self.asked
 
 
-def parse(argv: list[str], default: str) -> list[str]:
-  """Defines and reads the flags --config and --workdir.
+# --config.NAME or --config.NAME=VALUE; absl takes one dash as well.
+_OVERRIDE = re.compile(r'--?config\.([^=]+)(=.*)?', re.DOTALL)
 
-  absl and ml_collections would print a traceback for a wrong flag; here it becomes one line.
+
+def parse(argv: list[str], default: str, schema: Any = None) -> list[str]:
+  """Defines and reads the flags --config, --config.NAME and --workdir.
 
   Args:
     argv: the program's name and its arguments.
     default: the config file that is used without --config.
+    schema: the dataclass that the config becomes; see `overrides.override`.
 
   Returns:
-    The arguments that are no flags: the program's name alone.
+    The arguments that are no flags: the program's name alone. `flags.FLAGS.config` is the config,
+    with the settings that the arguments change.
 
   Raises:
     ConfigError: a flag is unknown or has a wrong value, the config file cannot be read, or an
       argument is no flag.
   """
+  others, changes = _split_overrides(argv)
+  flags.DEFINE_string('config', default, 'What to run; file.py or file.py:preset.')
+  flags.DEFINE_string(
+    'workdir', None, 'Where everything goes (default: runs/<name of the config>).'
+  )
   try:
-    settings = config_flags.DEFINE_config_file(
-      'config', paths.find(default), 'What to run; file.py or file.py:preset.', lock_config=True
-    )
-    flags.DEFINE_string(
-      'workdir', None, 'Where everything goes (default: runs/<name of the config>).'
-    )
-    rest = flags.FLAGS(argv)
-    # The file is read when its value is first used, so a missing file shows only here.
-    settings.value.to_dict()
-  except (AttributeError, KeyError) as e:
-    key = _without_quotes(str(e))
-    raise ConfigError(f'the config has no setting {key}; its file lists them') from None
-  except Exception as e:
+    rest = flags.FLAGS(others)
+  except flags.Error as e:
     usage = '--config=FILE.py[:preset], --config.a.b=value'
     raise ConfigError(f'{_first_and_last_line(e)}; {usage}') from None
   if len(rest) > 1:
     raise ConfigError(f'unexpected argument {rest[1]!r}; settings are given as --config.name=value')
+  config = read_config(flags.FLAGS.config)
+  separate_groups(config)
+  for key, text in changes:
+    override(config, key, from_text(config, key, text, schema), schema)
+  # A slip in the program itself would otherwise make a new setting.
+  config.lock()
+  flags.FLAGS['config'].value = config
   return rest
 
 
-def _without_quotes(message: str) -> str:
-  """A message of ml_collections, which quotes it twice, as plain text in one line."""
-  message = message.replace('\\n', ', ')
-  for mark in ('"', "'", '\\'):
-    message = message.replace(mark, '')
-  return message
+def _split_overrides(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+  """Splits arguments into those that are no overrides, and (setting, text) of those that are.
+
+  Raises ConfigError for an override without a value.
+  """
+  others: list[str] = []
+  changes: list[tuple[str, str]] = []
+  arguments = iter(argv)
+  for argument in arguments:
+    match = _OVERRIDE.fullmatch(argument)
+    if match is None:
+      others.append(argument)
+      continue
+    key, text = match[1], match[2]
+    if text is None:
+      # '--config.a.b value'
+      text = '=' + next(arguments, '--')
+    if text.startswith('=--'):
+      raise ConfigError(f'--config.{key} has no value; give --config.{key}=VALUE')
+    changes.append((key, text[1:]))
+  return others, changes
 
 
 def _first_and_last_line(error: Exception) -> str:
@@ -182,7 +207,7 @@ def _first_and_last_line(error: Exception) -> str:
   return f'{lines[0]} {lines[-1]}'
 
 
-def run_on_config(job: Callable[[list[str]], None], default: str) -> None:
+def run_on_config(job: Callable[[list[str]], None], default: str, schema: Any = None) -> None:
   """Runs a job on the config that --config names and ends the process.
 
   An error that a user can mend becomes one line on stderr and a non-zero exit code.
@@ -190,11 +215,17 @@ def run_on_config(job: Callable[[list[str]], None], default: str) -> None:
   Args:
     job: the program; it reads `flags.FLAGS.config` and `flags.FLAGS.workdir`.
     default: the config file that is used without --config.
+    schema: the dataclass that the config becomes. With it, any of its settings can be changed by
+      `--config.NAME=VALUE`, whether or not the config file names it.
   """
   _silence_libraries(_TALKATIVE)
-  sys.argv[1:] = [paths.resolve_config_flag(a) for a in sys.argv[1:]]
   try:
-    app.run(job, flags_parser=functools.partial(parse, default=default))
+    app.run(job, flags_parser=functools.partial(parse, default=default, schema=schema))
+  except KeyboardInterrupt:
+    # A second Ctrl-C. Threads of libraries may still be at work and would print tracebacks while
+    # Python waits for them, so the process ends at once.
+    print('\ninterrupted twice; run the same command to go on', file=sys.stderr, flush=True)
+    os._exit(128 + signal.SIGINT)
   except Exception as e:
     # A progress bar may stand on the current line.
     _exit_with_one_line(e, before='\n')

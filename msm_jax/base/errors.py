@@ -6,6 +6,7 @@ bug and shows its traceback.
 """
 
 import errno
+import re
 import signal
 
 # An optional package that is missing -> the extra of this project that installs it.
@@ -23,6 +24,18 @@ EXTRAS = {
 # Errors of the operating system that say that a file cannot be written: no space, no quota, a
 # read-only disk, no permission, a file that is too large.
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
+# Errors that say that something else stands where a file or a folder is expected: a file in the
+# place of a folder, a folder in the place of a file, a name that is too long, links in a circle.
+_WRONG_KIND = (
+  errno.EISDIR,
+  errno.ENOTDIR,
+  errno.EEXIST,
+  errno.ENOTEMPTY,
+  errno.ENAMETOOLONG,
+  errno.ELOOP,
+)
+# What JAX, XLA and NumPy call memory that is not there.
+_OUT_OF_MEMORY = ('RESOURCE_EXHAUSTED', 'out of memory', 'Out of memory')
 
 
 class UserError(Exception):
@@ -84,4 +97,26 @@ def explain(error: BaseException) -> tuple[str, int] | None:
       where = f' at {error.filename}'
     remedy = 'free some space or choose another --workdir, then run the same command again'
     return f'error: cannot write{where} ({error.strerror}); {remedy}', 1
+  if isinstance(error, OSError) and error.errno in _WRONG_KIND:
+    # After a failed rename, the second name is the one that was to be replaced.
+    where = error.filename2 or error.filename or 'the disk'
+    return (
+      f'error: {where} is not what was expected there ({error.strerror}); '
+      f'move it away or choose another --workdir'
+    ), 1
+  if _is_out_of_memory(error):
+    wanted = re.search(r'allocat\w* [\d.,]+ ?\w*bytes|allocate [\d.]+ ?[KMGTP]i?B', line)
+    size = f' ({wanted[0]})' if wanted else ''
+    return (
+      f'error: out of memory{size}; lower batch_size or length of the phase, raise its '
+      f"micro_batches, or set model.remat='block' (for evaluation: lower evals.rows)"
+    ), 1
   return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+  """Whether a device or the host has no memory left. JAX is not imported to find out."""
+  if isinstance(error, MemoryError):
+    return True
+  is_of_jax = type(error).__name__ in ('JaxRuntimeError', 'XlaRuntimeError')
+  return is_of_jax and any(words in str(error) for words in _OUT_OF_MEMORY)

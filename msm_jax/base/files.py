@@ -7,6 +7,7 @@ the next process that locks the folder deletes what was left.
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -110,17 +111,39 @@ def _delete_half_written(workdir: Path) -> None:
       path.unlink(missing_ok=True)
 
 
+def _checksum_path(path: Path) -> Path:
+  return path.with_name(f'{path.name}.sha256')
+
+
+def write_with_checksum(path: Path, content: bytes) -> None:
+  """Writes a file that a run keeps to avoid doing work again, and its checksum beside it.
+
+  Args:
+    path: the file; its checksum goes into NAME.sha256.
+    content: the whole content.
+  """
+  write_atomically(path, content)
+  # If the process is killed here, the checksum does not match and the work is done again.
+  digest = hashlib.sha256(content).hexdigest()
+  write_atomically(_checksum_path(path), f'{digest}\n'.encode())
+
+
 def read_json_lines(path: Path) -> list[Any]:
-  """Reads a JSONL file that a run keeps to avoid doing work again.
+  """Reads a JSONL file that `write_with_checksum` wrote.
 
   Args:
     path: the file.
 
   Returns:
-    The value of every line; nothing if the file is missing or damaged. Then the work is done again,
-    which costs time and nothing else.
+    The value of every line; nothing if the file is missing or is not the one that was written. Then
+    the work is done again, which costs time and nothing else.
   """
   try:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-  except (OSError, ValueError):
+    content = path.read_bytes()
+    digest = _checksum_path(path).read_text().strip()
+    # A file that was cut or changed may still be JSON, with other results.
+    if hashlib.sha256(content).hexdigest() != digest:
+      return []
+    return [json.loads(line) for line in content.decode().splitlines()]
+  except (OSError, ValueError, RecursionError):
     return []

@@ -26,12 +26,21 @@ def find(path: str) -> str:
     package, if it exists there. A path that exists nowhere is returned unchanged, for the reader
     of the file to name in its error.
   """
-  if not path or Path(path).exists():
+  if not path or _exists(Path(path)):
     return path
   for root in (PACKAGE.parent, PACKAGE):
-    if (root / path).exists():
+    if _exists(root / path):
       return str(root / path)
   return path
+
+
+def _exists(path: Path) -> bool:
+  """Whether there is something at a path; False for a text that can be no path."""
+  try:
+    return path.exists()
+  except (OSError, ValueError):
+    # A name that is too long, or one with NUL.
+    return False
 
 
 def resolve_config_flag(argument: str) -> str:
@@ -57,8 +66,11 @@ def resolve_config_flag(argument: str) -> str:
   return argument
 
 
-def _find_each(paths: str) -> str:
+def _find_each(paths: Any) -> Any:
   """Finds several files that are given as one text with commas between them."""
+  if not isinstance(paths, str):
+    # The check of the whole config names what is wrong.
+    return paths
   return ','.join(find(path.strip()) for path in paths.split(','))
 
 
@@ -74,16 +86,24 @@ def resolve_paths(config: Any) -> dict[str, Any]:
   """
   settings = config.to_dict()
   _find_in_place(settings, 'spec')
-  for source in settings.get('sources', {}).values():
-    _find_in_place(source, 'spec', 'path')
-  if 'contexts' in settings:
+  sources = settings.get('sources')
+  if isinstance(sources, dict):
+    for source in sources.values():
+      _find_in_place(source, 'spec')
+      # One file, whose name may have commas; `spec` is a list.
+      if isinstance(source, dict) and isinstance(source.get('path'), str):
+        source['path'] = find(source['path'])
+  if isinstance(settings.get('contexts'), dict):
     _find_in_place(settings['contexts'], *settings['contexts'])
-  _find_in_place(settings.get('evals', {}), 'spec', 'rival')
+  _find_in_place(settings.get('evals'), 'spec', 'rival')
   return settings
 
 
-def _find_in_place(group: dict[str, Any], *keys: str) -> None:
+def _find_in_place(group: Any, *keys: str) -> None:
   """Replaces the paths under these keys, where the group has them."""
+  if not isinstance(group, dict):
+    # As above: something that is no group is refused by the check of the whole config.
+    return
   for key in keys:
     if key in group:
       group[key] = _find_each(group[key])
