@@ -28,6 +28,9 @@ from tokenizers import trainers
 from msm_jax.interop import gguf as ours
 from msm_jax.tokenizer import HuggingFaceTokenizer
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def vocabulary():

@@ -21,6 +21,9 @@ from msm_jax.base import console
 from msm_jax.base.errors import ConfigError, UserError, explain
 from msm_jax.results import Gate, Number, ResultRow, ResultsError
 
+# Left out of `make quick`.
+pytestmark = pytest.mark.slow
+
 
 def refusal(call) -> str:
   """The one line of the UserError that a call ends in."""
