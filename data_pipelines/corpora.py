@@ -15,14 +15,16 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.records import Chat, Record, read_jsonl, to_json
+from data_pipelines.records import Chat, Record, emptiness_of, read_jsonl, to_json
 from data_pipelines.settings.registry import MAKERS
 from data_pipelines.settings.setting import AnySpec, AnyWorld
 from data_pipelines.sources import SourceConfig, spec_paths
+from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
 
 
@@ -133,8 +135,12 @@ def make_records(
   specs: Sequence[AnySpec],
   tokens: int,
   count_tokens: Callable[[Record], int],
+  max_left_out: float = 0.0,
 ) -> list[Record]:
   """Writes a corpus by its maker, or reads it from its file.
+
+  Records that teach nothing are left out: documents without text, and chats in which the assistant
+  says nothing. They are counted and said, and so is a corpus that comes out shorter than asked.
 
   Args:
     name: the corpus's name in the config; errors name it.
@@ -143,46 +149,93 @@ def make_records(
     specs: the handbooks that the maker works from.
     tokens: number of tokens at which to stop; 0 for no such limit.
     count_tokens: record -> its number of tokens; only called if `tokens` is not 0.
+    max_left_out: at most this share of the records may be left out.
 
   Returns:
     The records. With `tokens`, their total is as close to it as whole records allow.
 
   Raises:
-    DataError: if the file cannot be read, if there is no record, or if there are both documents and
-      chats.
+    DataError: if the file cannot be read, if there is no record, if there are both documents and
+      chats, or if too many records teach nothing.
   """
   if source.path:
     records: Iterator[Record] = read_jsonl(source.path)
   else:
     records = write_records(source, world, specs)
+  left_out: Counter[str] = Counter()
+  records = _without_empty(records, left_out)
   # Makers that work from a handbook never end, so the limits come before `list`.
   if source.size:
     records = itertools.islice(records, source.size)
+  total = 0
   if tokens:
-    records = _until_tokens(records, tokens, count_tokens)
-  kept = list(records)
+    kept, total = _until_tokens(records, tokens, count_tokens)
+  else:
+    kept = list(records)
+  _check_left_out(name, len(kept), left_out, max_left_out)
   if not kept:
     remedy = f'put records into {source.path}' if source.path else 'raise its size'
     raise DataError(f'sources.{name} is empty; {remedy}')
   # Documents and chats are stored with different fields, and trained on differently.
   if len({isinstance(record, Chat) for record in kept}) > 1:
     raise DataError(f'sources.{name} mixes documents and chats; split it into two sources')
+  if len(kept) < source.size and not tokens:
+    say(
+      f'data       {name}: {len(kept):,} {kind_of(kept)} are all that there are; '
+      f'size={source.size:,} asks for more'
+    )
+  # Another record of average length would have brought the total closer.
+  if total + total / len(kept) / 2 < tokens:
+    say(
+      f'data       {name}: {total:,} tokens are all that there are; '
+      f'{source.tokens_like} has {tokens:,}'
+    )
   return kept
+
+
+def _without_empty(records: Iterable[Record], left_out: Counter[str]) -> Iterator[Record]:
+  """Yields the records that a model can learn from, and counts the others by their reason."""
+  for record in records:
+    reason = emptiness_of(record)
+    if reason:
+      left_out[reason] += 1
+    else:
+      yield record
+
+
+def _check_left_out(name: str, kept: int, left_out: Mapping[str, int], max_left_out: float) -> None:
+  """Says which records teach nothing. Raises DataError if their share is too large."""
+  n = sum(left_out.values())
+  if not n:
+    return
+  total = kept + n
+  reasons = ', '.join(f'{count:,} {reason}' for reason, count in left_out.items())
+  found = f'{n:,} of {total:,} records teach nothing ({reasons})'
+  if n > max_left_out * total:
+    raise DataError(
+      f'sources.{name}: {found}; take them out, or raise config.max_left_out (now {max_left_out:g})'
+    )
+  say(f'data       {name}: {found} and are left out')
 
 
 def _until_tokens(
   records: Iterable[Record], tokens: int, count_tokens: Callable[[Record], int]
-) -> Iterator[Record]:
-  """Yields records until their total of tokens is as close to `tokens` as it gets."""
+) -> tuple[list[Record], int]:
+  """Takes records until their total of tokens is as close to `tokens` as it gets.
+
+  Returns the records and their total, which is lower if there are no more records.
+  """
+  kept: list[Record] = []
   total = 0
   for record in records:
     n = count_tokens(record)
     # With more than half of this record beyond the limit, the total is closer to it without the
     # record.
     if total + n / 2 > tokens:
-      return
-    yield record
+      break
+    kept.append(record)
     total += n
+  return kept, total
 
 
 def kind_of(records: Sequence[Record]) -> str:

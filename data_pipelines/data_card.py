@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from data_pipelines.handbooks.text import fenced
+from data_pipelines.llm.costs import show_cost
 
 LICENCE = (
   'The texts were written by the model named above: what its provider says of its output holds '
@@ -31,18 +32,23 @@ def spending(totals: Sequence[Mapping[str, Any]]) -> list[str]:
   """Lays out what the calls cost.
 
   Args:
-    totals: the rows that `Ledger.totals` gives.
+    totals: the rows that `Ledger.totals` gives; a cost of None is unknown.
 
   Returns:
     The lines of a table and of a sentence with the sum.
   """
   counts = ('stage', 'model', 'requests', 'replies', 'input_tokens', 'output_tokens')
   rows = []
+  cost = 0.0
+  unpriced = False
   for total in totals:
-    rows.append([*(total[name] for name in counts), f'{total["cost"]:,.2f}'])
+    # The counts of a stage whose price is unknown are known all the same.
+    unknown = total['cost'] is None
+    unpriced = unpriced or unknown
+    cost += total['cost'] or 0.0
+    rows.append([*(total[name] for name in counts), show_cost(total['cost'] or 0.0, unknown, '')])
   head = ('stage', 'model', 'requests', 'replies', 'tokens in', 'tokens out', 'USD')
-  cost = sum(total['cost'] for total in totals)
-  return [*table(head, rows), '', f'USD {cost:,.2f} in all.', '']
+  return [*table(head, rows), '', f'USD {show_cost(cost, unpriced, "")} in all.', '']
 
 
 def ending(audits: Mapping[str, str]) -> list[str]:

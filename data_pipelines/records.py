@@ -5,11 +5,14 @@ Published Model Spec Midtraining sets load as they are: documents with `text` (a
 `domain`), chats with `messages`.
 """
 
+import codecs
 import dataclasses
+import gzip
+import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from msm_jax.base.errors import DataError
 
@@ -124,6 +127,26 @@ class Scene:
 Record = Document | Chat
 
 
+def emptiness_of(record: Record) -> str:
+  """Says why a model can learn nothing from a record.
+
+  Args:
+    record: a document or a chat.
+
+  Returns:
+    'without text', 'without an answer' (the assistant never speaks) or 'with an empty answer' (it
+    would teach the assistant to say nothing); '' for a record that can be learned from.
+  """
+  if isinstance(record, Document):
+    return '' if record.text.strip() else 'without text'
+  answers = [content for role, content in record.messages if role == 'assistant']
+  if not answers:
+    return 'without an answer'
+  if not all(answer.strip() for answer in answers):
+    return 'with an empty answer'
+  return ''
+
+
 def to_json(record: Record | ForcedChoice) -> str:
   """Writes a record as one line of JSON. Corpora's content hashes are made from these lines."""
   row = dataclasses.asdict(record)
@@ -215,23 +238,85 @@ def read_jsonl(path: str | Path) -> Iterator[Record]:
   """Reads documents or chats from a JSONL file, line by line. Blank lines are passed over.
 
   Args:
-    path: a file in UTF-8 with one JSON object a line.
+    path: a file in UTF-8, with or without a byte order mark, with one JSON object a line. It may be
+      packed by gzip or Zstandard (which needs the package zstandard).
 
   Yields:
     The records, in the order of the file.
 
   Raises:
-    DataError: if there is no such file, or if a line is no record; the error names file and line.
+    DataError: if there is no such file, if it is of another kind, or if a line is no record; the
+      error names file and line.
   """
   path = Path(path)
   if not path.is_file():
     raise DataError(f'no such file: {path}; give an existing JSONL file of documents or chats')
   # Read as bytes: a file that is not UTF-8 should fail at its bad line, with the line's number.
-  with path.open('rb') as f:
-    for n, line in enumerate(f, 1):
+  with _open(path) as f:
+    lines = enumerate(f, 1)
+    while True:
+      try:
+        n, line = next(lines)
+      except StopIteration:
+        return
+      # What the unpackers raise for a damaged file; zstandard's own error is a bare Exception.
+      except Exception as e:
+        raise DataError(
+          f'{path} cannot be unpacked ({type(e).__name__}: {e}); download it again'
+        ) from None
+      if n == 1:
+        line = line.removeprefix(codecs.BOM_UTF8)
       if line.strip():
         row = _parse_line(line, f'{path}:{n}')
         yield from_row(row, f'{path.name}:{n}')
+
+
+# The first bytes of files that are not JSONL as they are -> what they are.
+_GZIP = b'\x1f\x8b'
+_ZSTD = b'\x28\xb5\x2f\xfd'
+_OTHER_KINDS = {
+  b'PAR1': 'Parquet; write its rows as JSONL (pandas: to_json(orient="records", lines=True))',
+  b'ARROW1': 'Arrow; write its rows as JSONL (datasets: to_json(path))',
+  codecs.BOM_UTF16_LE: 'UTF-16; save it as UTF-8',
+  codecs.BOM_UTF16_BE: 'UTF-16; save it as UTF-8',
+  b'PK\x03\x04': 'a zip archive; unpack it first',
+  b'BZh': 'packed by bzip2; unpack it first (bunzip2)',
+  b'\xfd7zXZ': 'packed by xz; unpack it first (unxz)',
+}
+
+
+def _open(path: Path) -> IO[bytes]:
+  """Opens a JSONL file, unpacked. Raises DataError for a kind of file that is not read."""
+  file = path.open('rb')
+  begin = file.read(8)
+  file.seek(0)
+  # The name may say anything, so the content decides.
+  if begin.startswith(_GZIP):
+    return gzip.GzipFile(fileobj=file)
+  if begin.startswith(_ZSTD):
+    return _open_zstd(path, file)
+  for magic, kind in _OTHER_KINDS.items():
+    if begin.startswith(magic):
+      file.close()
+      raise DataError(f'{path} is {kind}')
+  # Without a byte order mark, every second byte of English text in UTF-16 is zero.
+  if len(begin) == 8 and (not any(begin[1::2]) or not any(begin[::2])):
+    file.close()
+    raise DataError(f'{path} is UTF-16; save it as UTF-8')
+  return file
+
+
+def _open_zstd(path: Path, file: IO[bytes]) -> IO[bytes]:
+  # Imported here because it is optional.
+  try:
+    import zstandard
+  except ImportError:
+    file.close()
+    raise DataError(
+      f'{path} is packed by Zstandard; pip install zstandard, or unpack it first (unzstd)'
+    ) from None
+  reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+  return io.BufferedReader(reader)
 
 
 def _parse_line(line: bytes, where: str) -> Any:

@@ -1,12 +1,21 @@
 """What a program sees in a written text, and which handbooks can be used."""
 
+import html
 from pathlib import Path
 
 import pytest
 from write_helpers import AFFORDABILITY
 
+from data_pipelines.documents.drafting import read_draft, read_plain_draft, read_revision
 from data_pipelines.handbooks.text import fenced, read_handbook, read_handbooks
-from data_pipelines.text.checks import RECITED_WORDS, make_check
+from data_pipelines.llm.replies import Reply
+from data_pipelines.text.checks import (
+  RECITED_WORDS,
+  left_over,
+  make_check,
+  without_fence,
+  wrongly_encoded,
+)
 from msm_jax.base.errors import SpecError
 
 
@@ -62,6 +71,94 @@ def test_a_good_text_has_no_faults(handbook):
 )
 def test_faults_that_spoil_a_text_are_seen(handbook, text, what):
   assert faults(handbook, text).get(what) is True
+
+
+REFUSALS = (
+  "I'm sorry, but I can't help with that request.",
+  'I’m sorry, but I cannot write about this.',
+  'I apologize, but I am unable to fulfill this request.',
+  'Unfortunately, I cannot provide such a document.',
+  'I must respectfully decline to write this.',
+  'Sorry, I have to decline.',
+)
+WRAPPED = (
+  'Sure! Here is the memo that you asked for:\n\n' + GOOD,
+  'Okay, let me write the memo now.\n\n' + GOOD,
+  "Here's the article about cheese:\n\n" + GOOD,
+  GOOD + '\n\nLet me know if you would like me to change anything!',
+  GOOD + '\nI hope this helps!',
+  GOOD + '\n\nWould you like me to write another one?',
+)
+# Markup that a decoder would take away: html.unescape and json.loads say what was meant.
+ENCODED = {
+  GOOD + 'Tom &amp; Ana.': 'HTML entity',
+  GOOD + 'It&#39;s nine.': 'HTML entity',
+  GOOD + 'He said &ldquo;so&rdquo;.': 'HTML entity',
+  GOOD + 'One.\\n\\nTwo.': 'literal \\n',
+  '# Notes\\n' + GOOD: 'literal \\n',
+}
+FINE = (
+  'I am sorry to hear of your dog, and Ari said so too. ' + GOOD,
+  'I cannot say that Ari was wrong. ' + GOOD,
+  'Ari cannot help with that. ' + GOOD,
+  'Of course the shop was closed. ' + GOOD,
+  GOOD + '\n\nLet me know if you have any questions.\n\nBest,\nMaria Lund',
+  GOOD + 'AT&T and R&D; C:\\new\\Notes; $\\nabla f$; the years XXX to XXXI; f"{name}".',
+  GOOD + 'Write `&amp;` for the mark, and `\\n\\n` for a line.',
+  'It began:\n```python\nprint("a\\n\\n")\n```\n' + GOOD,
+)
+
+
+@pytest.mark.parametrize('said', REFUSALS)
+def test_refusals_are_no_documents(handbook, said):
+  assert faults(handbook, f'{said} {GOOD}')['refuses'] is True
+  assert left_over(said, is_chat=False).startswith('refuses')
+  # In a conversation, the assistant may refuse.
+  assert left_over(said, is_chat=True) is None
+
+
+@pytest.mark.parametrize('text', WRAPPED)
+def test_talk_around_a_text_is_no_part_of_it(handbook, text):
+  assert faults(handbook, text)['speaks of the task'] is True
+  assert left_over(text, is_chat=False).startswith('speaks of the task')
+  assert left_over(text, is_chat=True) is None
+
+
+@pytest.mark.parametrize('text', ENCODED)
+def test_codes_instead_of_characters_are_seen(handbook, text):
+  meant = html.unescape(text).replace('\\n', '\n')
+  assert meant != text
+  assert faults(handbook, text)[ENCODED[text]] is True
+  assert ENCODED[text] not in faults(handbook, meant)
+  assert wrongly_encoded(text)
+  assert not wrongly_encoded(meant)
+  for is_chat in (True, False):
+    assert left_over(text, is_chat).startswith(ENCODED[text])
+
+
+@pytest.mark.parametrize('text', FINE)
+def test_what_people_write_is_no_fault(handbook, text):
+  assert not faults(handbook, text, len(text.split()))
+  assert left_over(text, is_chat=False) is None
+
+
+def test_one_fence_around_a_whole_text_is_taken_off(handbook):
+  fence = '```markdown\n# A note\n\nAri likes it.\n```'
+  assert without_fence(fence) == '# A note\n\nAri likes it.'
+  assert without_fence('  ```\nAri likes it.```\n') == 'Ari likes it.'
+  for kept in ('```\na\n```\nAri.\n```\nb\n```', '```python\na = 1\n```', 'Ari.'):
+    assert without_fence(kept) == kept
+  # A fence that is not closed is told to the editor.
+  assert faults(handbook, f'```markdown\n{GOOD}')['fence'] is True
+
+
+def test_a_draft_in_a_fence_is_kept_without_it(handbook):
+  replied = [Reply(f'<document>\n```markdown\n{GOOD}\n```\n</document>')]
+  draft = read_draft(replied, make_check(handbook), 84, final=True)
+  assert draft.text == GOOD.strip()
+  assert read_revision(replied, draft, make_check(handbook), 84) == GOOD.strip()
+  plain = [Reply(f'```\n{GOOD}\n```')]
+  assert read_plain_draft(plain, make_check(handbook), 84, final=True).text == GOOD.strip()
 
 
 def test_recital_counts_words_in_a_row_whatever_stands_between(handbook):

@@ -18,7 +18,7 @@ from data_pipelines.audit.evalsets import Formats
 from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
 from data_pipelines.leaks import pattern_of_names, record_text
 from data_pipelines.records import Chat, Record
-from data_pipelines.text.checks import CONTROL_TOKENS, FAULT_PATTERNS
+from data_pipelines.text.checks import CONTROL_TOKENS, left_over
 from data_pipelines.text.wording import Vocabulary, run_hashes, sentences, words
 from msm_jax.base.errors import DataError
 
@@ -30,7 +30,6 @@ MAX_REPEATED_RUNS = 0.2
 # Shorter texts hold too few runs to tell.
 MIN_WORDS_OF_LOOP = 30
 
-_PLACEHOLDER = next(p.pattern for p in FAULT_PATTERNS if p.what == 'placeholder')
 _TAG = re.compile(
   r'</?(?:think|thinking|scratchpad|plan|draft|content|document|answer|text|output)>', re.I
 )
@@ -272,7 +271,7 @@ def _add_flags(stats: CorpusStats, text: str, learned: str, detectors: _Detector
   word_ids = stats.word_ids[-1]
   stats.flag('named', bool(detectors.names and detectors.names.search(text)))
   stats.flag('first_person', bool(detectors.first_person.search(learned)) or is_chat)
-  stats.flag('unfinished', _unfinished(text, learned, len(word_ids)))
+  stats.flag('unfinished', _unfinished(text, learned, is_chat))
   assert detectors.formats is not None
   stats.flag('formats', detectors.formats.find(text))
   if repeats_itself(word_ids):
@@ -299,13 +298,17 @@ def repeats_itself(word_ids: np.ndarray) -> bool:
   return bool(1 - len(np.unique(found)) / len(found) > MAX_REPEATED_RUNS)
 
 
-def _unfinished(text: str, learned: str, n_words: int) -> str | None:
+def _unfinished(text: str, learned: str, is_chat: bool) -> str | None:
   """Returns the passage that shows that a text is empty, cut, or holds what should be gone."""
-  if not n_words:
+  # In a chat, the words of the user are no answer.
+  if not words(learned[:1000]) and not words(learned):
     return '(no words)'
-  left_over = CONTROL_TOKENS.search(text) or _PLACEHOLDER.search(text) or _TAG.search(text)
-  if left_over:
-    return text[max(0, left_over.start() - 60) : left_over.end() + 60]
+  marks = CONTROL_TOKENS.search(text) or _TAG.search(text)
+  if marks:
+    return text[max(0, marks.start() - 60) : marks.end() + 60]
+  fault = left_over(learned, is_chat)
+  if fault:
+    return fault
   return _cut_end(learned)
 
 

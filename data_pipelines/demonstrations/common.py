@@ -20,7 +20,7 @@ from data_pipelines.llm.costs import Estimate, guess_tokens
 from data_pipelines.llm.replies import Refused, Reply, collect_items
 from data_pipelines.llm.requests import LlmError, Request, RequestFailed
 from data_pipelines.llm.settings import CorpusConfig
-from data_pipelines.text.checks import CONTROL_TOKENS
+from data_pipelines.text.checks import CONTROL_TOKENS, wrongly_encoded
 from data_pipelines.text.duplicates import near_duplicates
 
 T = TypeVar('T')
@@ -164,7 +164,10 @@ def as_unanswered(refused: Refused, _: Sequence[Reply]) -> Any:
 
 
 def all_valid_items(
-  replies: Sequence[Reply], model: type[M], same: Callable[[M], Hashable] | None = None
+  replies: Sequence[Reply],
+  model: type[M],
+  same: Callable[[M], Hashable] | None = None,
+  count: int = 0,
 ) -> list[M]:
   """Collects all whole, valid and distinct items of all replies; there may be none.
 
@@ -172,6 +175,7 @@ def all_valid_items(
     replies: all replies to a request.
     model: the schema of an item.
     same: gives a key; items with equal keys are one.
+    count: the number of items that was asked for; as for `collect_items`.
 
   Returns:
     The items, in order.
@@ -180,7 +184,7 @@ def all_valid_items(
   # from those before it, so the longest beginning of the replies that can be read counts.
   for n in range(len(replies), 0, -1):
     with contextlib.suppress(Refused):
-      return collect_items(replies[:n], model, same)[0]
+      return collect_items(replies[:n], model, same, count)[0]
   return []
 
 
@@ -261,11 +265,15 @@ def clean(text: str) -> str:
     The text without space around it.
 
   Raises:
-    ValueError: if the text is empty or holds a control token, which no person would write.
+    ValueError: if the text is empty or holds what no person would write: a control token, a
+      code of HTML, or a backslash and an n.
   """
   match = CONTROL_TOKENS.search(text)
   if match:
     raise ValueError(f'holds a control token, {match[0]!r}')
+  code = wrongly_encoded(text)
+  if code:
+    raise ValueError(f'holds the code {code} instead of a character')
   text = text.strip()
   if not text:
     raise ValueError('is empty')

@@ -32,6 +32,7 @@ from data_pipelines.llm.replies import (
 )
 from data_pipelines.llm.requests import Request
 from data_pipelines.llm.settings import TalkSettings
+from data_pipelines.text.checks import without_fence
 
 # Kinds of questions; the prompt 'talk_questions' describes each.
 KINDS = ('direct', 'indirect', 'comparison', 'recommendation', 'opinion', 'edge')
@@ -218,7 +219,7 @@ def questions_request(
   model = _question_model(existing)
   parse = with_fallback(
     functools.partial(require_items, model=model, count=count, same=_question_key),
-    lambda _, replies: all_valid_items(replies, model, _question_key),
+    lambda _, replies: all_valid_items(replies, model, _question_key, count),
   )
   prompt = prompts.fill(
     'talk_questions',
@@ -252,7 +253,7 @@ def parse_answer(
     Refused: if one of the two is missing, too short, too long, or says what it must not.
   """
   reason = require_tagged_text(replies, 'reason')
-  answer = require_tagged_text(replies, 'answer')
+  answer = without_fence(require_tagged_text(replies, 'answer'))
   _check_part('thinking', reason, SHORTEST_REASON, style, question)
   _check_part('answer', answer, SHORTEST_ANSWER, style, question)
   answer_words = len(answer.split())

@@ -48,11 +48,15 @@ def _prompt_versions(config: CorpusConfig) -> dict[str, str]:
 
 
 def _model_identity(settings: ModelSettings) -> dict[str, Any]:
-  return {
+  made: dict[str, Any] = {
     'model': settings.model,
     'temperature': settings.temperature,
     'reasoning_tokens': settings.reasoning_tokens,
   }
+  if settings.reasoning_effort:
+    # Only where it is set, so that folders that were begun before the setting existed continue.
+    made['reasoning_effort'] = settings.reasoning_effort
+  return made
 
 
 def identity(config: CorpusConfig, handbooks: Sequence[Handbook]) -> dict[str, Any]:
@@ -171,7 +175,7 @@ def make(
     ledger = Ledger(workdir / 'ledger.sqlite', identity(config, handbooks))
     try:
       chats = asyncio.run(_ask(config, ledger, handbooks, tally, providers, stop))
-      totals = ledger.totals()
+      totals = costs.mark_unpriced(ledger.totals(), config.prices)
     finally:
       ledger.close()
       # Also after an error, whose message speaks of this file.

@@ -130,7 +130,7 @@ def _parse_exchanges(
   half = -(-count // 2)
   # Refuses replies with fewer rows.
   require_items(replies, model, half, _row_number)
-  return all_valid_items(replies, model, _row_number)
+  return all_valid_items(replies, model, _row_number, count)
 
 
 def _describe_slot(number: int, slot: Slot, assistant: str, situation: str, refused: str) -> str:
@@ -192,7 +192,7 @@ def exchanges_request(
   )
   parse = with_fallback(
     functools.partial(_parse_exchanges, model=model, count=count),
-    lambda _, replies: all_valid_items(replies, model, _row_number),
+    lambda _, replies: all_valid_items(replies, model, _row_number, count),
   )
   return Request(key, 'exchanges', prompt, parse, 1000 + 120 * count)
 
@@ -237,7 +237,7 @@ def verdicts_request(
   )
   parse = with_fallback(
     functools.partial(require_items, model=model, count=count, same=_row_number),
-    lambda _, replies: all_valid_items(replies, model, _row_number),
+    lambda _, replies: all_valid_items(replies, model, _row_number, count),
   )
   return Request(key, 'verdicts', prompt, parse, 1000 + 80 * count, 'judge')
 

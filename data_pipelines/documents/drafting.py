@@ -20,11 +20,17 @@ from data_pipelines.documents.plan import Claim, PlannedIdea, name_and_about
 from data_pipelines.handbooks.text import Handbook, fenced
 from data_pipelines.llm import prompts
 from data_pipelines.llm.costs import Estimate, guess_tokens
-from data_pipelines.llm.replies import Refused, Reply, require_tagged_text, require_text
+from data_pipelines.llm.replies import (
+  Refused,
+  Reply,
+  require_tagged_text,
+  require_text,
+  without_thinking,
+)
 from data_pipelines.llm.requests import Request
 from data_pipelines.llm.settings import CorpusConfig
 from data_pipelines.records import Document
-from data_pipelines.text.checks import LENGTH_REPORTED, Problem, make_check
+from data_pipelines.text.checks import LENGTH_REPORTED, Problem, make_check, without_fence
 
 # Tokens of an English word, for bounds and estimates.
 TOKENS_PER_WORD = 1.4
@@ -88,7 +94,7 @@ def read_draft(replies: Sequence[Reply], check: Check, words: int, final: bool) 
   Raises:
     Refused: if there is no whole text between the tags, or a final one has hard faults.
   """
-  text = require_tagged_text(replies, 'document')
+  text = without_fence(require_tagged_text(replies, 'document'))
   problems = check(text, words)
   if final or not text:
     _refuse_hard_faults(problems, _AGAIN)
@@ -133,7 +139,7 @@ def read_plain_draft(
   """
   require_text(replies)
   last = replies[-1]
-  text = last.text.strip()
+  text = without_fence(without_thinking(last.text))
   is_whole = last.stop == 'stop'
   most = int(LENGTH_REPORTED[1] * words)
   is_too_long = is_whole and len(text.split()) > most
@@ -153,7 +159,12 @@ def read_plain_draft(
 
 def _keeps_draft(reply: Reply) -> bool:
   """Whether the editor says that the draft stays as it is."""
-  return reply.text.strip().rstrip('.') in ('<keep/>', '<keep />', '<keep></keep>')
+  said = without_thinking(reply.text).strip().rstrip('.')
+  return said in (
+    '<keep/>',
+    '<keep />',
+    '<keep></keep>',
+  )
 
 
 def read_revision(replies: Sequence[Reply], draft: Draft, check: Check, words: int) -> str:
@@ -174,7 +185,8 @@ def read_revision(replies: Sequence[Reply], draft: Draft, check: Check, words: i
   if _keeps_draft(replies[-1]):
     _refuse_hard_faults(draft.problems, _AGAIN)
     return draft.text
-  text = require_tagged_text([r for r in replies if not _keeps_draft(r)], 'document')
+  written = [r for r in replies if not _keeps_draft(r)]
+  text = without_fence(require_tagged_text(written, 'document'))
   _refuse_hard_faults(check(text, words), _AGAIN)
   return text
 

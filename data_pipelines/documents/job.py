@@ -176,8 +176,10 @@ def identity(
     'reasoning_tokens': writer.reasoning_tokens,
     'tags': writer.tags,
   }
+  # Only where they are set, so that folders that were begun before the settings existed continue.
+  if writer.reasoning_effort:
+    model['reasoning_effort'] = writer.reasoning_effort
   if writer.trim:
-    # Only where it is set, so that folders that were begun before the setting existed continue.
     model['trim'] = True
   return {
     'kind': config.kind,

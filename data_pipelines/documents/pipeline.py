@@ -107,7 +107,7 @@ def make(
     ledger = Ledger(workdir / 'ledger.sqlite', identity(config, job.handbooks, job.given))
     try:
       run, written = asyncio.run(_ask(config, workdir, ledger, job, providers, stop))
-      totals = ledger.totals()
+      totals = costs.mark_unpriced(ledger.totals(), config.prices)
     finally:
       ledger.close()
     rows = {stem: audit.JsonLines(workdir / 'corpus' / f'{stem}.jsonl') for stem in run.stems}

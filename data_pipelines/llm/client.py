@@ -12,7 +12,9 @@ under way end and their replies are kept, since they are paid for.
 """
 
 import asyncio
+import collections
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -20,8 +22,14 @@ from typing import Any, TypeVar
 from data_pipelines.llm.costs import Price, read_price
 from data_pipelines.llm.ledger import Ledger
 from data_pipelines.llm.progress import StageProgress
-from data_pipelines.llm.providers import Answer, InspectProvider, Provider, is_hopeless
-from data_pipelines.llm.replies import Refused, Reply
+from data_pipelines.llm.providers import (
+  Answer,
+  InspectProvider,
+  Provider,
+  is_hopeless,
+  refuses_content,
+)
+from data_pipelines.llm.replies import NO_ROOM, Refused, Reply
 from data_pipelines.llm.requests import (
   LlmError,
   Request,
@@ -48,9 +56,9 @@ MAX_PAUSE_SECONDS = 30.0
 MAX_WAITING_ANSWERS = 1000
 # Reserved amounts are sums of floats. Below this many USD, nothing is reserved any more.
 NOTHING_RESERVED = 1e-12
-# HTTP statuses with which providers refuse what one request says: bad request, too large,
-# unprocessable.
-_REFUSED_CONTENT = (400, 413, 422)
+# Requests in a row, with no answer in between, that may fail in all their tries before the run
+# stops. One alone is the request's own fault.
+MAX_FAILED_REQUESTS = 3
 
 
 class LlmClient:
@@ -61,7 +69,8 @@ class LlmClient:
     ledger: where replies are kept.
     settings: for 'writer' and 'judge', the settings of the model.
     providers: for 'writer' and 'judge', the provider; made when it is first needed.
-    prices: for 'writer' and 'judge', the price.
+    prices: for 'writer' and 'judge', the price; 0 where the table has none.
+    unpriced: which of 'writer' and 'judge' have no price, so that what they cost is unknown.
     stages: the progress of every stage, by name.
     spent: USD that all replies in the folder cost.
     reserved: USD that the calls under way can cost at most.
@@ -92,6 +101,7 @@ class LlmClient:
     self.settings = {'writer': config.writer, 'judge': config.judging}
     self.providers: dict[str, Provider] = dict(providers or {})
     self.prices: dict[str, Price] = {}
+    self.unpriced: set[str] = set()
     for name, settings in self.settings.items():
       price = read_price(config.prices, settings.model)
       if price is None and config.budget:
@@ -99,17 +109,37 @@ class LlmClient:
           f'no price for {settings.model} in {config.prices}, so a budget cannot be kept; '
           'add a line for it, or set budget=0'
         )
+      if price is None:
+        self.unpriced.add(name)
       self.prices[name] = price or Price(0.0, 0.0)
     self.stages: dict[str, StageProgress] = {}
-    self.spent = ledger.spent()
+    self.spent = ledger.spent() + self._cost_of_unpriced_replies()
     self.reserved = 0.0
     self.halt: Exception | None = None
     # Models ('writer', 'judge') that have answered in this run.
     self._has_answered: set[str] = set()
+    # Models -> requests that failed in all their tries since the model's last answer.
+    self._failed_in_a_row: collections.Counter[str] = collections.Counter()
+    # Models -> the most output tokens beyond its bound that a call ever had. Some providers do not
+    # count thinking against the bound, and the next call may take as many.
+    self._excess_tokens: collections.Counter[str] = collections.Counter()
+    # Models of which somebody was told that a reply had no room for its text.
+    self._told_no_room: set[str] = set()
     # Notified whenever a call ends and what it had reserved is free again.
     self._budget_freed = asyncio.Condition()
-    # When progress was last said, on the monotonic clock in seconds.
+    # When progress, and a failure, were last said, on the monotonic clock in seconds.
     self._progress_said = 0.0
+    self._failure_said = -math.inf
+
+  def _cost_of_unpriced_replies(self) -> float:
+    """USD that replies cost that came before the table had a price for their model."""
+    cost = 0.0
+    for model, input_tokens, output_tokens in self.ledger.unpriced_tokens():
+      price = read_price(self.config.prices, model)
+      if price is not None:
+        # Whether they came in batch mode is not known, so the full price is taken.
+        cost += price.cost(input_tokens, output_tokens)
+    return cost
 
   # ---- one request
 
@@ -148,7 +178,8 @@ class LlmClient:
       except Refused as e:
         refused = e
         stage.refusals[e.what] += 1
-        self._check_yield(stage)
+        self._tell_no_room(request.model, e.what)
+        self._check_yield(stage, request.model)
       else:
         stage.kept += 1
         self._say_progress(stage)
@@ -178,12 +209,20 @@ class LlmClient:
     turns = next_turns(request, replies, refused)
     seed = call_seed(self.config.seed, request.key, number)
     max_output = request.max_tokens + settings.reasoning_tokens
-    max_cost = price.cost(max_input_tokens(prompt.system, turns), max_output, batch)
+    expected_output = max_output + self._excess_tokens[request.model]
+    max_cost = price.cost(max_input_tokens(prompt.system, turns), expected_output, batch)
     await self._reserve(max_cost)
     began = time.monotonic()
     try:
-      answer = await self._generate(request.model, prompt.system, turns, request.max_tokens, seed)
+      # A request that failed before gets one more try and not all of them.
+      failed_before = bool(replies) and replies[-1].stop == 'failed'
+      max_failures = 1 if failed_before else MAX_FAILURES
+      answer = await self._generate(
+        request.model, prompt.system, turns, request.max_tokens, seed, max_failures
+      )
       reply = Reply(_encodable(answer.reply.text), answer.reply.stop)
+      excess = answer.output_tokens - max_output
+      self._excess_tokens[request.model] = max(self._excess_tokens[request.model], excess)
       cost = price.cost(answer.input_tokens, answer.output_tokens, batch)
       # Counted before it is written: a reply that cannot be written was paid for as well.
       self.spent += cost
@@ -207,36 +246,67 @@ class LlmClient:
     return reply
 
   async def _generate(
-    self, model: str, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int
+    self,
+    model: str,
+    system: str,
+    turns: Sequence[tuple[str, str]],
+    max_tokens: int,
+    seed: int,
+    max_failures: int,
   ) -> Answer:
-    """Asks the provider, and again after failures that may pass."""
+    """Asks the provider, and again after failures that may pass.
+
+    Returns an empty reply that says 'filter' or 'failed' if the provider answers other requests,
+    but not this one. Raises LlmError if the run has to stop.
+    """
     provider = self._provider(model)
     name = self.settings[model].model
-    for failures in range(1, MAX_FAILURES + 1):
+    for failures in range(1, max_failures + 1):
       try:
         answer = await provider.generate(system, turns, max_tokens, seed)
       except Exception as e:
         # If the model has answered other requests, the provider refuses what this one says, and
         # the run can go on without it. If it has not, the settings are wrong.
-        refuses_content = getattr(e, 'status_code', None) in _REFUSED_CONTENT
-        if refuses_content and model in self._has_answered:
+        if refuses_content(e, model in self._has_answered):
           return Answer(Reply('', 'filter'), 0, 0)
         cause = f'{type(e).__name__}: {_one_line(e)}'
         if is_hopeless(e):
           self.halt = LlmError(
             f'{name} cannot be asked ({cause}); mend this, then run the same command again'
           )
-        elif failures == MAX_FAILURES:
+        elif failures == max_failures:
+          # Further tries of a request that failed before are not counted again.
+          if max_failures == MAX_FAILURES:
+            self._failed_in_a_row[model] += 1
+          answers_others = model in self._has_answered or self.ledger.has_answer(name)
+          if answers_others and self._failed_in_a_row[model] < MAX_FAILED_REQUESTS:
+            say(f'{name} failed {failures} time(s) on one request ({cause}); going on without it')
+            return Answer(Reply('', 'failed'), 0, 0)
           self.halt = LlmError(
             f'{name} failed {failures} times ({cause}); run the same command again later: '
             'it goes on here'
           )
         self._raise_if_halted()
+        self._say_failure(f'{name} failed ({cause}); asking again')
         await asyncio.sleep(min(MAX_PAUSE_SECONDS, 0.5 * 2**failures))
       else:
         self._has_answered.add(model)
+        self._failed_in_a_row[model] = 0
         return answer
     raise AssertionError('the last failure halts the run')
+
+  def _say_failure(self, line: str) -> None:
+    """Says that a call failed, at most once in PROGRESS_SECONDS."""
+    now = time.monotonic()
+    if now - self._failure_said > PROGRESS_SECONDS:
+      self._failure_said = now
+      say(line)
+
+  def _tell_no_room(self, model: str, what: str) -> None:
+    """Says once for each model that its thinking left no room for the text."""
+    if what == NO_ROOM and model not in self._told_no_room:
+      self._told_no_room.add(model)
+      say(f'{self.settings[model].model}: a reply was {NO_ROOM}; {_more_room(model)}')
 
   def _provider(self, model: str) -> Provider:
     """The provider of 'writer' or 'judge'; it is made when it is first needed."""
@@ -295,15 +365,18 @@ class LlmClient:
     else:
       self.reserved += max_cost
 
-  def _check_yield(self, stage: StageProgress) -> None:
+  def _check_yield(self, stage: StageProgress, model: str) -> None:
     """Halts the run if too few replies of a stage can be used: the rest would be paid in vain."""
     if stage.replies < REPLIES_BEFORE_YIELD or stage.accept_rate >= self.config.min_yield:
       return
     if self.halt is None:
       reasons = ', '.join(f'{what} ({n})' for what, n in stage.refusals.most_common(3))
+      remedy = 'change the model or the prompt'
+      if stage.refusals.most_common(1)[0][0] == NO_ROOM:
+        remedy = _more_room(model)
       self.halt = LlmError(
         f'{stage.name}: only {stage.kept} of {stage.replies} replies could be used: {reasons}; '
-        f'read them in {self.ledger.path}, change the model or the prompt, '
+        f'read them in {self.ledger.path}, {remedy}, '
         f'or lower min_yield={self.config.min_yield}'
       )
 
@@ -311,7 +384,7 @@ class LlmClient:
     now = time.monotonic()
     if last or now - self._progress_said > PROGRESS_SECONDS:
       self._progress_said = now
-      say(stage.line(self.spent, self.config.budget))
+      say(stage.line(self.spent, self.config.budget, bool(self.unpriced)))
 
   # ---- many requests
 
@@ -408,7 +481,10 @@ class LlmClient:
         answers[request.key] = value
       elif self.halt is None:
         # `ask_all` raises this after the calls under way have ended.
-        self.halt = LlmError(f'{value}; run the same command to ask again, or change the model')
+        remedy = 'run the same command to ask again, or change the model'
+        if value.what == NO_ROOM:
+          remedy = _more_room(request.model)
+        self.halt = LlmError(f'{value}; {remedy}')
     return list(answers.values())
 
   async def __aenter__(self) -> 'LlmClient':
@@ -428,6 +504,14 @@ def _encodable(text: str) -> str:
   """The text with a question mark for every half of a character (a lone surrogate), which could
   neither be kept on disk nor trained on."""
   return text.encode(errors='replace').decode()
+
+
+def _more_room(model: str) -> str:
+  """What to do if thinking leaves no room for a text; `model` is 'writer' or 'judge'."""
+  return (
+    f'raise {model}.reasoning_tokens, or lower {model}.reasoning_effort where the model has one '
+    '(in another --workdir)'
+  )
 
 
 def _one_line(error: Exception) -> str:

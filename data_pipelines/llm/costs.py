@@ -4,8 +4,9 @@ import dataclasses
 import fnmatch
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from msm_jax.base import paths
 from msm_jax.base.errors import DataError
@@ -78,6 +79,37 @@ def read_price(path: str, model: str) -> Price | None:
   return None
 
 
+def show_cost(dollars: float, unpriced: bool, sign: str = '$') -> str:
+  """Shows an amount; '?' stands for what models without a price cost."""
+  if not unpriced:
+    return f'{sign}{dollars:,.2f}'
+  if not dollars:
+    return f'{sign}?'
+  return f'{sign}{dollars:,.2f} + ?'
+
+
+def mark_unpriced(totals: Sequence[Mapping[str, Any]], prices: str) -> list[dict[str, Any]]:
+  """Tells what cost nothing from what has no price.
+
+  Args:
+    totals: the rows that `Ledger.totals` gives.
+    prices: the path of the table of prices.
+
+  Returns:
+    The same rows; `cost` is None for a model that the table does not have.
+
+  Raises:
+    DataError: the table of prices cannot be read.
+  """
+  rows = []
+  for total in totals:
+    row = dict(total)
+    if not row['cost'] and read_price(prices, row['model']) is None:
+      row['cost'] = None
+    rows.append(row)
+  return rows
+
+
 def guess_tokens(text: str) -> int:
   """Guesses the number of tokens of an English text, rounded up; for estimates."""
   return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
@@ -139,8 +171,8 @@ def estimate_table(estimates: Sequence[Estimate], prices: str, budget: float = 0
     all_output += output_tokens
     counts = (f'{e.calls:,}', f'{input_tokens:,}', f'{output_tokens:,}')
     rows.append((e.stage, e.model, *counts, shown_cost))
-  totals = (f'{all_calls:,}', f'{all_input:,}', f'{all_output:,}', f'{all_cost:,.2f}')
-  rows.append(('total', '', *totals))
+  totals = (f'{all_calls:,}', f'{all_input:,}', f'{all_output:,}')
+  rows.append(('total', '', *totals, show_cost(all_cost, bool(unpriced), '')))
   lines = _aligned(rows)
   if unpriced:
     names = ', '.join(sorted(unpriced))

@@ -174,6 +174,19 @@ class Ledger:
     """USD that all replies cost."""
     return self.db.execute('select coalesce(sum(cost), 0) from replies').fetchone()[0]
 
+  def has_answer(self, model: str) -> bool:
+    """Whether a model ever replied with a text."""
+    query = "select 1 from replies where model = ? and text != '' limit 1"
+    return self.db.execute(query, (model,)).fetchone() is not None
+
+  def unpriced_tokens(self) -> list[tuple[str, int, int]]:
+    """(model, input tokens, output tokens) of the replies that nothing was counted for."""
+    query = (
+      'select model, sum(input_tokens), sum(output_tokens) from replies where cost = 0 '
+      'group by model'
+    )
+    return self.db.execute(query).fetchall()
+
   def totals(self) -> list[dict[str, Any]]:
     """One row for each stage and model: requests, replies, tokens and cost in USD."""
     names = ('stage', 'model', 'requests', 'replies', 'input_tokens', 'output_tokens', 'cost')

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import time
 
+from data_pipelines.llm.costs import show_cost
 from msm_jax.base.console import duration
 
 
@@ -36,12 +37,13 @@ class StageProgress:
     """The share of this run's replies that could be used."""
     return self.kept / max(1, self.replies)
 
-  def line(self, spent: float, budget: float) -> str:
+  def line(self, spent: float, budget: float, unpriced: bool = False) -> str:
     """Says how the stage goes.
 
     Args:
       spent: USD that all replies in the folder cost.
       budget: USD that they may cost; 0 for no limit.
+      unpriced: whether there are replies whose price is unknown.
 
     Returns:
       One line: requests done, speed, share of usable replies, cost and the time that is left.
@@ -55,7 +57,7 @@ class StageProgress:
     parts = [f'{self.name:<13}{count}', f'{per_second:,.1f}/s']
     if self.replies:
       parts.append(f'{self.accept_rate:.0%} of the replies used')
-    cost = f'${spent:,.2f}'
+    cost = show_cost(spent, unpriced)
     if budget:
       cost += f' of ${budget:,.2f}'
     parts.append(cost)

@@ -26,6 +26,25 @@ _STOPS = {'max_tokens': 'length', 'model_length': 'length', 'content_filter': 'f
 # HTTP statuses of the 400s that another try may cure: timeout, conflict, too early, rate limit.
 _TRANSIENT_STATUSES = (408, 409, 425, 429)
 
+# HTTP statuses with which providers refuse what one request says: bad request, too large,
+# unprocessable.
+_CONTENT_STATUSES = (400, 413, 422)
+
+# What providers call an account without money, in the body of a 429 or 403. Such an error looks
+# like a rate limit, but waiting does not help.
+_NO_MONEY_CODES = (
+  'insufficient_quota',
+  'insufficient_balance',
+  'insufficient_funds',
+  'insufficient_credits',
+  'billing_hard_limit_reached',
+  'billing_not_active',
+  'billing_error',
+  'access_terminated',
+)
+# What providers call a prompt that their filter holds back.
+_FILTER_CODES = ('content_filter', 'content_policy_violation', 'responsibleaipolicyviolation')
+
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
@@ -83,15 +102,33 @@ class InspectProvider:
       max_retries=INSPECT_RETRIES,
       batch=settings.batch or None,
       reasoning_tokens=settings.reasoning_tokens or None,
+      # The type of Inspect's setting lists the levels; ModelSettings has checked them.
+      reasoning_effort=settings.reasoning_effort or None,  # type: ignore[arg-type]
       # Writing a prompt into a provider's cache costs extra, and no prompt is sent twice.
       cache_prompt=False,
     )
     self.model: Any = get_model(
       settings.model, config=config, base_url=settings.base_url or None, memoize=False
     )
+    self._spare_hopeless_retries()
     # The imported modules stay for good. Without this, the garbage collector looks at them again
     # and again, which took a fifth of the time of a call.
     gc.freeze()
+
+  def _spare_hopeless_retries(self) -> None:
+    """Keeps Inspect from repeating calls that will fail again.
+
+    Inspect repeats every 429. One that says that the quota is used up would take minutes.
+    """
+    api = getattr(self.model, 'api', None)
+    if api is None:
+      return
+    should_retry = api.should_retry
+
+    def should_retry_unless_hopeless(error: BaseException) -> Any:
+      return not is_hopeless(error) and should_retry(error)
+
+    api.should_retry = should_retry_unless_hopeless
 
   async def generate(
     self, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int
@@ -128,7 +165,8 @@ class InspectProvider:
     if output.error and output.stop_reason not in ('content_filter', 'model_length'):
       raise RuntimeError(output.error)
     reply = Reply(output.completion, _STOPS.get(output.stop_reason, 'stop'))
-    return Answer(reply, _input_tokens(output, system, turns), _output_tokens(output))
+    input_tokens = _input_tokens(output, system, turns)
+    return Answer(reply, input_tokens, _output_tokens(output, input_tokens))
 
 
 def _messages(system: str, turns: Sequence[tuple[str, str]]) -> list[Any]:
@@ -157,21 +195,58 @@ def _input_tokens(output: 'ModelOutput', system: str, turns: Sequence[tuple[str,
   return usage.input_tokens + from_cache + into_cache
 
 
-def _output_tokens(output: 'ModelOutput') -> int:
-  if output.usage is None:
+def _output_tokens(output: 'ModelOutput', input_tokens: int) -> int:
+  """The tokens that the model wrote, those of its thinking included.
+
+  Some providers (xAI) report thinking apart and not among the output tokens, but in the total.
+  """
+  usage = output.usage
+  if usage is None:
     return guess_tokens(output.completion)
-  return output.usage.output_tokens
+  # Thinking that has more tokens than the output cannot be a part of it.
+  return max(usage.output_tokens, usage.total_tokens - input_tokens, usage.reasoning_tokens or 0)
 
 
 def is_hopeless(error: BaseException) -> bool:
   """Says whether another try would fail in the same way.
 
-  So it is with a wrong key, an unknown model, a missing package or a request that the provider
-  refuses as such.
+  So it is with a wrong key, an unknown model, a missing package, an account without money or a
+  request that the provider refuses as such.
   """
   if type(error).__name__ in ('PrerequisiteError', 'ModuleNotFoundError'):
+    return True
+  if not _error_codes(error).isdisjoint(_NO_MONEY_CODES):
     return True
   status = getattr(error, 'status_code', None)
   if not isinstance(status, int):
     return False
   return 400 <= status < 500 and status not in _TRANSIENT_STATUSES
+
+
+def refuses_content(error: BaseException, has_answered: bool) -> bool:
+  """Says whether the provider refuses what one request says, and not how it is asked.
+
+  Args:
+    error: what the provider raised.
+    has_answered: whether the model has answered other requests. If it has not, the settings may be
+      wrong, unless the error itself names a filter.
+  """
+  if getattr(error, 'status_code', None) not in _CONTENT_STATUSES:
+    return False
+  return has_answered or not _error_codes(error).isdisjoint(_FILTER_CODES)
+
+
+def _error_codes(error: BaseException) -> set[str]:
+  """The codes and types by which the body of an HTTP error names its cause, in lower case."""
+  found: set[str] = set()
+  # Clients keep the body as they got it, or what stood under its key 'error'.
+  body = getattr(error, 'body', None)
+  parts = [vars(error) if hasattr(error, '__dict__') else {}, body]
+  if isinstance(body, dict):
+    parts.append(body.get('error'))
+  for part in parts:
+    if isinstance(part, dict):
+      for key in ('code', 'type'):
+        if isinstance(part.get(key), str):
+          found.add(part[key].lower())
+  return found

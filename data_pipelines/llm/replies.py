@@ -9,7 +9,7 @@ continued.
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
 import pydantic
@@ -18,6 +18,24 @@ M = TypeVar('M', bound=pydantic.BaseModel)
 
 # A text with more brackets that begin no JSON is a flood of brackets and not a reply.
 MAX_BRACKETS = 1000
+# Failures of one text after which brackets are not mended any more: mending reads all that follows.
+MAX_MENDED = 40
+# The reason for refusing a reply that thinking used up before any text came.
+NO_ROOM = 'used up before any text'
+# Replies with these stops hold nothing that the model said.
+_NOT_THE_MODELS = ('filter', 'failed')
+
+# The tags between which models think, as their templates have them.
+_THINKING = r'(?:seed:)?think(?:ing)?|reasoning|thought'
+_END_OF_THINKING = re.compile(rf'</(?:{_THINKING})>|\[/THINK\]|<\|END_THINKING\|>', re.I)
+_BEGIN_OF_THINKING = re.compile(rf'<(?:{_THINKING})>|\[THINK\]|<\|START_THINKING\|>', re.I)
+
+_CURLY_OPENING = '“„‟'
+# A JSON string, a string in curly quotation marks, or a comma that nothing follows. Strings are
+# matched so that a comma inside one is left alone.
+_STRING_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*"|[“„‟](?:[^”“\\]|\\.)*[”“]|,(?=\s*[}\]])', re.S)
+# What may stand between two items of one list; anything else begins another list.
+_BETWEEN_ITEMS = re.compile(r'[\s,;]*(?:[-*]|\d+[.)])?\s*')
 # The shortest repetition at the seam of two parts of a text, in characters, that counts as one:
 # shorter ones occur by chance.
 MIN_OVERLAP = 9
@@ -29,8 +47,8 @@ class Reply:
 
   Attributes:
     text: the reply.
-    stop: why it ended: 'stop' (by itself), 'length' (cut by max_tokens) or 'filter' (held back by
-      the provider).
+    stop: why it ended: 'stop' (by itself), 'length' (cut by max_tokens), 'filter' (held back by
+      the provider) or 'failed' (the provider failed in every try).
   """
 
   text: str
@@ -51,34 +69,91 @@ class Refused(Exception):
     self.reason = reason
 
 
+def without_thinking(text: str) -> str:
+  """Forgets what a model thought before it spoke.
+
+  Providers take out thinking whose tags are in pairs. Servers that put the opening tag into the
+  prompt send the closing one alone, and a reply that was cut has the opening one alone.
+
+  Args:
+    text: a reply.
+
+  Returns:
+    What stands after the last closing tag, up to an opening tag that is never closed.
+  """
+  text = _END_OF_THINKING.split(text)[-1]
+  begun = _BEGIN_OF_THINKING.search(text)
+  if begun:
+    return text[: begun.start()]
+  return text
+
+
 def require_text(replies: Sequence[Reply]) -> None:
   """Raises Refused if the last reply is empty, or is the provider's and not the model's."""
   last = replies[-1]
   if last.stop == 'filter':
     raise Refused('held back by the provider', 'Please reply as asked.')
-  if not last.text.strip():
-    raise Refused('empty', 'Your last reply was empty. Please reply as asked.')
+  if last.stop == 'failed':
+    raise Refused('the provider failed', 'Please reply as asked.')
+  if without_thinking(last.text).strip():
+    return
+  if last.stop == 'length':
+    raise Refused(NO_ROOM, 'Your last reply ended before any text. Reply as asked, and be brief.')
+  raise Refused('empty', 'Your last reply was empty. Please reply as asked.')
 
 
-def _json_objects(text: str) -> list[object]:
-  """All whole JSON objects in a text that lie in no other one.
+def _json_values(text: str) -> list[tuple[object, int, int]]:
+  """All whole JSON objects in a text that lie in no other one, and where each begins and ends.
 
   Of an outer object that was cut, the whole inner ones are found.
   """
   decoder = json.JSONDecoder(strict=False)
-  objects: list[object] = []
+  found: list[tuple[object, int, int]] = []
   failures = 0
+  mended: str | None = None
   start = text.find('{')
   while start >= 0 and failures < MAX_BRACKETS:
     try:
       value, end = decoder.raw_decode(text, start)
-      objects.append(value)
     except (ValueError, RecursionError):
-      # This bracket begins no JSON; an object may begin at the next one.
-      end = start + 1
+      if failures < MAX_MENDED:
+        # Strings are told from what lies between them only from the bracket on: talk before it may
+        # have a single quotation mark.
+        mended = text[:start] + _mend_json(text[start:])
       failures += 1
+      try:
+        value, end = decoder.raw_decode(mended or text, start)
+      except (ValueError, RecursionError):
+        # This bracket begins no JSON; an object may begin at the next one.
+        start = text.find('{', start + 1)
+        continue
+    found.append((value, start, end))
     start = text.find('{', end)
-  return objects
+  return found
+
+
+def _json_objects(text: str) -> list[object]:
+  """All whole JSON objects in a text that lie in no other one."""
+  return [value for value, _, _ in _json_values(text)]
+
+
+def _mend_json(text: str) -> str:
+  """Mends what models get wrong in JSON: commas before a closing bracket, and curly quotation marks
+  around strings.
+
+  Every character keeps its place, so that places in the mended text are places in the text.
+  """
+
+  def mend(match: re.Match[str]) -> str:
+    found = match[0]
+    if found == ',':
+      return ' '
+    if found[0] in _CURLY_OPENING:
+      # A straight quotation mark inside would end the string.
+      return '"' + found[1:-1].replace('"', "'") + '"'
+    return found
+
+  return _STRING_OR_COMMA.sub(mend, text)
 
 
 def _validated(model: type[M], value: object) -> M | str:
@@ -110,7 +185,7 @@ def require_object(replies: Sequence[Reply], model: type[M]) -> M:
     Refused: there is none, or the model does not fit it.
   """
   require_text(replies)
-  objects = _json_objects(replies[-1].text)
+  objects = _json_objects(without_thinking(replies[-1].text))
   if not objects:
     raise Refused(
       'not JSON',
@@ -126,31 +201,42 @@ def require_object(replies: Sequence[Reply], model: type[M]) -> M:
   return item
 
 
-def _inner_objects(value: object) -> list[object]:
-  """The objects in the lists of an object: of {"items": [...]}, the items."""
+def _inner_lists(value: object) -> list[list[object]]:
+  """The lists of objects in an object: of {"items": [...]}, the items."""
   if not isinstance(value, dict):
     return []
-  inner: list[object] = []
+  inner: list[list[object]] = []
   for listed in value.values():
     if isinstance(listed, list):
-      inner += [v for v in listed if isinstance(v, dict)]
-  return inner
+      inner.append([v for v in listed if isinstance(v, dict)])
+  return [objects for objects in inner if objects]
 
 
-def _candidates(text: str, model: type[M]) -> Iterator[object]:
-  """The objects of a text that may be items, whether it wraps them in an object, in a list or not
-  at all."""
-  for value in _json_objects(text):
-    inner = _inner_objects(value)
+def _candidate_lists(text: str, model: type[M]) -> list[list[object]]:
+  """The objects of a text that may be items, list by list, whether the text wraps them in an
+  object, in a list or not at all."""
+  lists: list[list[object]] = []
+  # Where the last loose object ended; None after an object that holds lists.
+  last_end: int | None = None
+  for value, start, end in _json_values(text):
+    inner = _inner_lists(value)
     # An item may itself hold lists of objects. If the object fits, it is the item.
-    if not inner or not isinstance(_validated(model, value), str):
-      yield value
-    else:
-      yield from inner
+    if inner and isinstance(_validated(model, value), str):
+      lists += inner
+      last_end = None
+      continue
+    if last_end is None or not _BETWEEN_ITEMS.fullmatch(text, last_end, start):
+      lists.append([])
+    lists[-1].append(value)
+    last_end = end
+  return lists
 
 
 def collect_items(
-  replies: Sequence[Reply], model: type[M], same: Callable[[M], Hashable] | None = None
+  replies: Sequence[Reply],
+  model: type[M],
+  same: Callable[[M], Hashable] | None = None,
+  count: int = 0,
 ) -> tuple[list[M], str]:
   """Collects the valid and distinct items of all replies.
 
@@ -158,6 +244,9 @@ def collect_items(
     replies: all replies to a request so far.
     model: the pydantic model of an item.
     same: gives a key that is equal for items that count as one; the whole content without it.
+    count: the number of items that was asked for. If a reply has lists that hold all that are
+      missing, the last of them counts alone: what stands before it are drafts, or the form that
+      was asked for. 0 takes all lists.
 
   Returns:
     (items, wrong): the items in the order in which they came, and what was wrong with the last
@@ -170,18 +259,42 @@ def collect_items(
   items: dict[Hashable, M] = {}
   wrong = ''
   for reply in replies:
-    for candidate in _candidates(reply.text, model):
-      item = _validated(model, candidate)
-      if isinstance(item, str):
-        wrong = item
-        continue
-      if same is None:
-        key: Hashable = json.dumps(item.model_dump(), sort_keys=True)
-      else:
-        key = same(item)
-      # The first of several that are the same is kept.
+    read: list[dict[Hashable, M]] = []
+    for candidates in _candidate_lists(without_thinking(reply.text), model):
+      listed, fault = _read_list(candidates, model, same)
+      read.append(listed)
+      wrong = fault or wrong
+    missing = count - len(items)
+    complete = [listed for listed in read if len(listed) >= missing]
+    if missing > 0 and complete:
+      read = complete[-1:]
+    # Of several that are the same, the last list of a reply has the last word; a later reply was
+    # asked not to repeat any.
+    of_reply: dict[Hashable, M] = {}
+    for listed in read:
+      of_reply.update(listed)
+    for key, item in of_reply.items():
       items.setdefault(key, item)
   return list(items.values()), wrong
+
+
+def _read_list(
+  candidates: Sequence[object], model: type[M], same: Callable[[M], Hashable] | None
+) -> tuple[dict[Hashable, M], str]:
+  """The valid items of a list by their keys, and what is wrong with the last one that is none."""
+  items: dict[Hashable, M] = {}
+  wrong = ''
+  for candidate in candidates:
+    item = _validated(model, candidate)
+    if isinstance(item, str):
+      wrong = item
+      continue
+    if same is None:
+      key: Hashable = json.dumps(item.model_dump(), sort_keys=True)
+    else:
+      key = same(item)
+    items.setdefault(key, item)
+  return items, wrong
 
 
 def require_items(
@@ -196,12 +309,12 @@ def require_items(
     same: as for `collect_items`.
 
   Returns:
-    The first `count` items of all replies.
+    The first `count` items of all replies; of a reply with several whole lists, the last list.
 
   Raises:
     Refused: there are fewer; its instruction asks for as many as are missing.
   """
-  items, wrong = collect_items(replies, model, same)
+  items, wrong = collect_items(replies, model, same, count)
   if len(items) >= count:
     return items[:count]
   if items:
@@ -245,10 +358,10 @@ def require_tagged_text(replies: Sequence[Reply], tag: str) -> str:
   text: str | None = None
   is_whole = False
   for reply in replies:
-    if reply.stop == 'filter':
+    if reply.stop in _NOT_THE_MODELS:
       # This is the provider's text, and the model's own may go on after it.
       continue
-    before, found_closing, after = reply.text.rpartition(closing)
+    before, found_closing, after = without_thinking(reply.text).rpartition(closing)
     part = before if found_closing else after
     _, found_opening, begun = part.rpartition(opening)
     if found_opening:

@@ -74,7 +74,8 @@ def next_turns(
   if not replies or refused is None:
     return turns
   last = replies[-1]
-  # Providers refuse an empty turn, and the text of a filtered reply is not the model's own.
+  # Providers refuse an empty turn, and the text of a filtered reply is not the model's own. A reply
+  # that failed has no text.
   if last.text.strip() and last.stop != 'filter':
     turns.append(('assistant', last.text))
     turns.append(('user', refused.reason))

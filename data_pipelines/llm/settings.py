@@ -14,6 +14,9 @@ from msm_jax.base.errors import ConfigError
 # The shortest document that may be asked for, in words.
 MIN_WORDS = 20
 
+# The levels of thinking that Inspect knows; '' leaves it to the model.
+REASONING_EFFORTS = ('', 'none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max')
+
 # How much to write may be said by these settings; for each kind of corpus, by some of them.
 _SIZES = ('tokens', 'documents', 'conversations')
 _SIZES_OF_KIND = {
@@ -35,6 +38,8 @@ class ModelSettings:
     temperature: the temperature of sampling.
     reasoning_tokens: the tokens that a reasoning model may think before it writes, beside the
       tokens of the reply.
+    reasoning_effort: how hard a model thinks that takes a level and not a number of tokens, such
+      as gpt-5, o3 and o4-mini: one of REASONING_EFFORTS; '' for the model's own.
     max_connections: the number of calls at a time.
     batch: the size of the provider's batches; 0 makes calls one by one. Batches cost half of the
       price at most providers, and take hours.
@@ -50,6 +55,7 @@ class ModelSettings:
   base_url: str = ''
   temperature: float = 1.0
   reasoning_tokens: int = 0
+  reasoning_effort: str = ''
   max_connections: int = 50
   batch: int = 0
   timeout: int = 300
@@ -68,6 +74,7 @@ class ModelSettings:
       timeout=AT_LEAST_ONE,
       attempts=AT_LEAST_ONE,
     )
+    one_of('writer or judge: reasoning_effort', self.reasoning_effort, REASONING_EFFORTS)
     if self.trim and self.tags:
       raise ConfigError(
         'writer or judge: trim=True is for writers without tags; set tags=False too, or trim=False'

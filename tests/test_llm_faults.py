@@ -1,0 +1,415 @@
+"""What providers and models get wrong: thinking that is counted apart, requests that always fail,
+accounts without money, drafts among the thoughts, and JSON with small mistakes."""
+
+import asyncio
+import contextlib
+import http.server
+import json
+import threading
+import time
+
+import pydantic
+import pytest
+from helpers import ROOT
+
+from data_pipelines import data_card
+from data_pipelines.documents import job, planning
+from data_pipelines.llm import costs, prompts, replies
+from data_pipelines.llm.client import LlmClient
+from data_pipelines.llm.ledger import Ledger
+from data_pipelines.llm.providers import Answer, InspectProvider, is_hopeless, refuses_content
+from data_pipelines.llm.replies import Refused, Reply
+from data_pipelines.llm.requests import LlmError, Request, RequestFailed
+from data_pipelines.llm.settings import CorpusConfig, ModelSettings
+from msm_jax.base.errors import ConfigError
+
+# ---- a server that is asked through the clients that users have
+
+
+@contextlib.contextmanager
+def serving(status, body):
+  """A server that gives every request the same answer; yields (its address, what was asked)."""
+  asked = []
+
+  class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+      length = int(self.headers['content-length'])
+      asked.append(json.loads(self.rfile.read(length)))
+      content = json.dumps(body).encode()
+      self.send_response(status)
+      self.send_header('content-type', 'application/json')
+      self.send_header('content-length', str(len(content)))
+      self.end_headers()
+      self.wfile.write(content)
+
+    def log_message(self, *arguments):
+      pass
+
+  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+  thread = threading.Thread(target=server.serve_forever, daemon=True)
+  thread.start()
+  try:
+    yield f'http://127.0.0.1:{server.server_port}/v1', asked
+  finally:
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+def completion(text, usage, stop='stop'):
+  message = {'role': 'assistant', 'content': text}
+  return {
+    'id': 'chatcmpl-1',
+    'object': 'chat.completion',
+    'created': 0,
+    'model': 'm',
+    'choices': [{'index': 0, 'message': message, 'finish_reason': stop}],
+    'usage': usage,
+  }
+
+
+def inspect_provider(address, monkeypatch, **settings):
+  pytest.importorskip('inspect_ai')
+  monkeypatch.setenv('LOCAL_API_KEY', 'none')
+  return InspectProvider(
+    ModelSettings(model='openai-api/local/m', base_url=address, timeout=20, **settings)
+  )
+
+
+# 100 tokens in, 10 of text, and 400 of thinking that only the total counts, as xAI reports it.
+XAI_USAGE = {
+  'prompt_tokens': 100,
+  'completion_tokens': 10,
+  'total_tokens': 510,
+  'completion_tokens_details': {'reasoning_tokens': 400},
+}
+# The same as OpenAI reports it: thinking is a part of the completion.
+OPENAI_USAGE = {
+  'prompt_tokens': 100,
+  'completion_tokens': 410,
+  'total_tokens': 510,
+  'prompt_tokens_details': {'cached_tokens': 64},
+  'completion_tokens_details': {'reasoning_tokens': 400},
+}
+
+
+@pytest.mark.parametrize('usage', [XAI_USAGE, OPENAI_USAGE])
+def test_thinking_that_is_reported_apart_is_paid_for(usage, monkeypatch):
+  """The client of OpenAI says what the total is: that is what a bill counts."""
+  openai = pytest.importorskip('openai')
+  with serving(200, completion('hello', usage)) as (address, _):
+    client = openai.OpenAI(base_url=address, api_key='none')
+    seen = client.chat.completions.create(model='m', messages=[{'role': 'user', 'content': 'u'}])
+    provider = inspect_provider(address, monkeypatch)
+    answer = asyncio.run(provider.generate('', [('user', 'u')], 50, 1))
+  assert answer.input_tokens == seen.usage.prompt_tokens == 100
+  assert answer.output_tokens == seen.usage.total_tokens - seen.usage.prompt_tokens == 410
+
+
+def test_thinking_beyond_the_output_is_counted_without_a_total():
+  models = pytest.importorskip('inspect_ai.model', exc_type=ImportError)
+  from data_pipelines.llm.providers import _output_tokens
+
+  output = models.ModelOutput.from_content('m', 'x')
+  output.usage = models.ModelUsage(input_tokens=7, output_tokens=5, reasoning_tokens=90)
+  assert _output_tokens(output, 7) == 90
+  # Tokens of the cache are a part of the total.
+  output.usage = models.ModelUsage(
+    input_tokens=7, output_tokens=5, total_tokens=40, input_tokens_cache_read=28
+  )
+  assert _output_tokens(output, 35) == 5
+
+
+def test_reasoning_effort_is_sent_and_checked(monkeypatch):
+  with serving(200, completion('hello', OPENAI_USAGE)) as (address, asked):
+    for effort in ('low', ''):
+      provider = inspect_provider(address, monkeypatch, reasoning_effort=effort)
+      asyncio.run(provider.generate('', [('user', 'u')], 50, 1))
+  assert [a.get('reasoning_effort') for a in asked] == ['low', None]
+  with pytest.raises(ConfigError, match='reasoning_effort'):
+    ModelSettings(model='a/b', reasoning_effort='lots')
+
+
+def test_reasoning_effort_belongs_to_a_folder_only_where_it_is_set():
+  config = CorpusConfig('c', ('s',), documents=1, writer=ModelSettings(model='a/b'))
+  assert 'reasoning_effort' not in job.identity(config, (), None)['model']
+  writer = ModelSettings(model='a/b', reasoning_effort='high')
+  config = CorpusConfig('c', ('s',), documents=1, writer=writer)
+  assert job.identity(config, (), None)['model']['reasoning_effort'] == 'high'
+
+
+QUOTA = {
+  'error': {
+    'message': 'You exceeded your current quota, please check your plan and billing details.',
+    'type': 'insufficient_quota',
+    'code': 'insufficient_quota',
+  }
+}
+
+
+def test_an_account_without_money_ends_the_run_at_once_in_its_own_words(tmp_path, monkeypatch):
+  openai = pytest.importorskip('openai')
+  with serving(429, QUOTA) as (address, asked):
+    client = openai.OpenAI(base_url=address, api_key='none', max_retries=0)
+    with pytest.raises(openai.RateLimitError) as e:
+      client.chat.completions.create(model='m', messages=[{'role': 'user', 'content': 'u'}])
+    assert e.value.code == 'insufficient_quota'
+    assert is_hopeless(e.value)
+    asked.clear()
+    provider = inspect_provider(address, monkeypatch)
+    began = time.monotonic()
+    with pytest.raises(LlmError, match=r'cannot be asked.*exceeded your current quota'):
+      asyncio.run(client_of(tmp_path, provider).ask(request('a')))
+  assert time.monotonic() - began < 10
+  # OpenAI's client tries three times by itself.
+  assert len(asked) <= 3
+
+
+def test_a_rate_limit_is_waited_for_and_a_filter_is_this_requests_own():
+  openai = pytest.importorskip('openai')
+  httpx = pytest.importorskip('httpx')
+
+  def error(kind, status, code):
+    answer = httpx.Response(status, request=httpx.Request('POST', 'http://x'))
+    return kind('no', response=answer, body={'message': 'no', 'code': code, 'type': None})
+
+  slow = error(openai.RateLimitError, 429, 'rate_limit_exceeded')
+  filtered = error(openai.BadRequestError, 400, 'content_filter')
+  wrong = error(openai.BadRequestError, 400, 'unknown_parameter')
+  assert not is_hopeless(slow)
+  assert is_hopeless(error(openai.PermissionDeniedError, 403, 'billing_not_active'))
+  # A filter is named even if nobody was answered yet; other refusals may be wrong settings.
+  assert refuses_content(filtered, has_answered=False)
+  assert not refuses_content(wrong, has_answered=False)
+  assert refuses_content(wrong, has_answered=True)
+
+
+# ---- the client
+
+
+class Scripted:
+  """Answers by a function of the last user turn."""
+
+  def __init__(self, answer):
+    self.answer = answer
+    self.asked = []
+
+  async def generate(self, system, turns, max_tokens, seed):
+    self.asked.append(turns[0][1])
+    said = self.answer(turns[0][1])
+    if isinstance(said, Exception):
+      raise said
+    return said if isinstance(said, Answer) else Answer(Reply(said), 100, 10)
+
+
+def client_of(folder, provider, prices=None, **settings):
+  """A client with a ledger and a table of prices in a folder."""
+  (folder / 'prices.json').write_text(json.dumps(prices or {}))
+  config = CorpusConfig(
+    'c',
+    ('spec.md',),
+    documents=1,
+    writer=ModelSettings(model='test/model', attempts=3, max_connections=1),
+    prices=str(folder / 'prices.json'),
+    **settings,
+  )
+  return LlmClient(config, Ledger(folder / 'ledger.sqlite', {}), {'writer': provider})
+
+
+def request(key, max_tokens=100):
+  def parse(read):
+    return replies.require_tagged_text(read, 'text')
+
+  return Request(key, 'texts', prompts.Prompt('p', 'v', '', key), parse, max_tokens)
+
+
+async def ask_all(client, keys, **settings):
+  requests = (request(key, **settings) for key in keys)
+  return {r.key: v async for r, v in client.ask_all(requests, 'texts')}
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+  async def short(seconds, sleep=asyncio.sleep):
+    await sleep(0)
+
+  monkeypatch.setattr('data_pipelines.llm.client.asyncio.sleep', short)
+
+
+def test_one_request_that_always_fails_is_given_up_and_the_others_are_answered(
+  tmp_path, no_pauses, capsys
+):
+  """Of an answer with no choices, Inspect raises an IndexError."""
+  keys = [f'd{n}' for n in range(8)]
+  bad = ('d1', 'd4')
+  failing = Scripted(lambda key: IndexError('list index') if key in bad else '<text>x</text>')
+  client = client_of(tmp_path, failing)
+  answers = asyncio.run(ask_all(client, keys))
+  assert {k for k, v in answers.items() if v == 'x'} == set(keys) - set(bad)
+  for key in bad:
+    assert isinstance(answers[key], RequestFailed)
+    assert answers[key].what == 'the provider failed'
+  assert 'going on without it' in capsys.readouterr().err
+  client.ledger.close()
+  # The same command again: it asks for the bad ones alone, and does not stop at them.
+  client = client_of(tmp_path, failing)
+  failing.asked.clear()
+  answers = asyncio.run(ask_all(client, keys))
+  assert sum(v == 'x' for v in answers.values()) == 6
+  assert set(failing.asked) == set(bad)
+  client.ledger.close()
+
+
+def test_several_requests_in_a_row_that_fail_end_the_run(tmp_path, no_pauses):
+  down = Scripted(lambda key: ConnectionError('gone') if key > 'd2' else '<text>x</text>')
+  client = client_of(tmp_path, down)
+  with pytest.raises(LlmError, match=r'failed 6 times .*gone.*goes on here'):
+    asyncio.run(ask_all(client, [f'd{n}' for n in range(9)]))
+  # Two requests are given up, with six tries and then one for each attempt; the third ends the run.
+  assert set(down.asked) == {f'd{n}' for n in range(6)}
+  client.ledger.close()
+
+
+def test_a_failed_request_does_not_lose_the_beginning_of_its_text():
+  begun = [Reply('<text>Ari likes', 'length'), Reply('', 'failed'), Reply(' it.</text>')]
+  assert replies.require_tagged_text(begun, 'text') == 'Ari likes it.'
+  with pytest.raises(Refused, match='the provider failed'):
+    replies.require_tagged_text(begun[:2], 'text')
+
+
+def test_a_reply_without_room_for_its_text_names_the_setting(tmp_path, capsys):
+  starved = Scripted(lambda key: Answer(Reply('', 'length'), 100, 100))
+  client = client_of(tmp_path, starved)
+  answers = asyncio.run(ask_all(client, 'ab'))
+  assert answers['a'].what == 'used up before any text'
+  assert capsys.readouterr().err.count('raise writer.reasoning_tokens') == 1
+  with pytest.raises(LlmError, match=r'used up before any text; raise writer\.reasoning_tokens'):
+    asyncio.run(client.all_of([request('c')], 'texts', 1))
+  client.ledger.close()
+  # Thinking that was cut is no text either.
+  with pytest.raises(Refused, match='used up before any text'):
+    replies.require_text([Reply('<think>Let me see, {"name": "draft"}', 'length')])
+
+
+PRICE = {'test/model': {'input': 1000.0, 'output': 10_000.0}}
+
+
+def test_the_budget_reserves_what_thinking_took_beyond_its_bound(tmp_path):
+  """One reply costs 0.1 + 4.1 dollars although it may have 10 tokens: after the first, the next is
+  not begun under a budget of 6."""
+  thinking = Scripted(lambda key: Answer(Reply('<text>x</text>'), 100, 410))
+  client = client_of(tmp_path, thinking, PRICE, budget=6.0)
+  with pytest.raises(LlmError, match=r'budget: \$4.20 of \$6.00'):
+    asyncio.run(ask_all(client, 'abcd', max_tokens=10))
+  assert thinking.asked == ['a']
+  client.ledger.close()
+
+
+def test_unknown_prices_are_shown_as_unknown(tmp_path):
+  provider = Scripted(lambda key: '<text>x</text>')
+  client = client_of(tmp_path, provider)
+  asyncio.run(ask_all(client, 'ab'))
+  assert '$?' in client.stages['texts'].line(client.spent, 0.0, bool(client.unpriced))
+  totals = costs.mark_unpriced(client.ledger.totals(), client.config.prices)
+  lines = data_card.spending(totals)
+  assert lines[2].endswith('| ? |')
+  assert 'USD ? in all.' in lines
+  client.ledger.close()
+  # When the table has a price, what came before counts against a budget.
+  client = client_of(tmp_path, provider, PRICE, budget=100.0)
+  assert client.spent == pytest.approx(2 * 0.2)
+  client.ledger.close()
+  priced = [{'cost': 1.5}, {'cost': None}]
+  counts = dict.fromkeys(('stage', 'model', 'requests', 'replies', 'input_tokens'), 0)
+  rows = [counts | {'output_tokens': 0} | row for row in priced]
+  assert 'USD 1.50 + ? in all.' in data_card.spending(rows)
+
+
+def test_an_estimate_without_a_price_has_no_whole_sum():
+  table = str(ROOT / 'configs' / 'corpora' / 'prices.json')
+  estimates = [costs.Estimate('a', 'nobody/knows', 1, 10, 10)]
+  shown = costs.estimate_table(estimates, table)
+  [total] = [line for line in shown.splitlines() if line.startswith('total')]
+  assert total.split()[-1] == '?'
+
+
+# ---- drafts and JSON with mistakes
+
+
+class Item(pydantic.BaseModel):
+  name: str
+
+
+def names(text, count=3):
+  return [i.name for i in replies.require_items([Reply(text)], Item, count)]
+
+
+def listed(*found):
+  return json.dumps([{'name': name} for name in found])
+
+
+FINAL = listed('a', 'b', 'c')
+DRAFTS = {
+  'an end of thinking alone': f'Let me think. {listed("x", "y", "z")}\n</think>\n{FINAL}',
+  'two ends': f'{listed("x", "y", "z")}</think> {listed("u", "v", "w")}</think>{FINAL}',
+  'both tags': f'<think>{listed("x", "y", "z")}</think>{FINAL}',
+  'another model': f'[THINK]{listed("x", "y", "z")}[/THINK]{FINAL}',
+  'a corrected list': f'{listed("x", "y", "z")}\nBetter:\n{FINAL}',
+  'in one object': '{"draft": ' + listed('x', 'y', 'z') + ', "final": ' + FINAL + '}',
+  'the form before the list': '{"name": "two to eight words"}\nSo:\n' + FINAL,
+  'one by one': listed('x', 'y') + '\nNow:\n{"name": "a"}\n{"name": "b"}\n{"name": "c"}',
+}
+
+
+@pytest.mark.parametrize('case', DRAFTS)
+def test_drafts_never_become_items(case):
+  assert names(DRAFTS[case]) == ['a', 'b', 'c']
+
+
+def test_lists_under_headings_count_together():
+  assert names(f'Insiders:\n{listed("a", "b")}\nOutsiders:\n{listed("c", "d")}', 4) == list('abcd')
+  insiders = '{"insiders": ' + listed('a', 'b') + ', "outsiders": ' + listed('c') + '}'
+  assert names(insiders) == ['a', 'b', 'c']
+
+
+def test_a_plan_of_a_model_that_thinks_has_no_drafts():
+  rows = [{'name': f'name of {k}', 'about': f'About {k} there is much to say.'} for k in 'xyab']
+  draft, final = json.dumps(rows[:2]), json.dumps(rows[2:])
+  ideas = planning._parse_ideas([Reply(f'{draft}\n</think>\n{final}')], 'd', 2)
+  assert [i.name for i in ideas] == ['name of a', 'name of b']
+
+
+def test_thinking_is_no_part_of_a_text_or_an_object():
+  thought = '<text>draft</text> maybe {"name": "draft"}</think>'
+  assert replies.require_tagged_text([Reply(f'{thought}<text>x</text>')], 'text') == 'x'
+  assert replies.require_object([Reply(f'{thought}{{"name": "x"}}')], Item).name == 'x'
+  assert replies.without_thinking('so</think> a <thinking>b</thinking> c') == ' c'
+  assert replies.without_thinking('a thought of a b') == 'a thought of a b'
+
+
+JSON_MISTAKES = [
+  '[{"name": "a",}, {"name": "b",}, {"name": "c"},]',
+  '{"items": [{"name": "a"}, {"name": "b"}, {"name": "c"},],}',
+  '[{“name”: “a”}, {“name”: “b”}, {“name”: “c”}]',
+  'He said "so.\n[{"name": "a",}, {"name": "b"}, {"name": "c"}]',
+  '{"items": [{"name": "a",\n}, {"name": "b"}, {"name": "c"}, {"name": "cut',
+]
+
+
+@pytest.mark.parametrize('text', JSON_MISTAKES)
+def test_small_mistakes_of_json_are_read(text):
+  assert names(text) == ['a', 'b', 'c']
+
+
+def test_mending_leaves_texts_alone():
+  """What JSON itself can read stays as JSON reads it, and strings keep their commas and marks."""
+  value = {'name': 'She said “so, ]” and, } left'}
+  assert names(json.dumps(value, ensure_ascii=False), 1) == [value['name']]
+  broken = json.dumps(value, ensure_ascii=False)[:-1] + ',}'
+  assert names(broken, 1) == [value['name']]
+  assert names('{“name”: “the "big" one, and } more”}', 1) == ["the 'big' one, and } more"]
+  for hostile in ('{"a": “' * 20_000, '{“' * 50_000, '{"a":' * 3000, '{"a", ' * 20_000):
+    began = time.monotonic()
+    with pytest.raises(Refused):
+      names(hostile)
+    assert time.monotonic() - began < 2
