@@ -190,12 +190,13 @@ def test_nobody_can_inject_a_turn(tok, nasty):
   assert weights.sum() == len(ids) - len(tok.document_start)
 
 
-def test_white_space_where_an_answer_begins(tok):
+def test_white_space_where_an_answer_begins(tok, folder):
   """No token lies across the beginning of an answer, since no prompt ends within a token."""
   for said in ('\n\nyes', '  yes', '\n'):
     ids, weights = tok.render_chat([('user', 'x'), ('assistant', said)])
     learned = whole(tok, ids[weights == 1])
-    if tok.chat_template.trims['assistant']:
+    # Only ChatML keeps the white space around what is said.
+    if style(folder) != 'chatml':
       assert learned.lstrip(' ').startswith(said.strip())
     else:
       assert learned.startswith(said)

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,64 @@ class Piece(NamedTuple):
   is_content: bool
 
 
+def _make_environment() -> Any:
+  """The Jinja environment of templates: the same filters, functions and tags as in `transformers`.
+
+  Returns:
+    A jinja2.Environment in which templates can change nothing outside of themselves.
+  """
+  # jinja2 belongs to the optional extra `hf`.
+  from jinja2 import TemplateError, nodes
+  from jinja2.ext import Extension, loopcontrols
+  from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+  class GenerationTag(Extension):
+    """Reads {% generation %} ... {% endgeneration %}, which mark the assistant's words.
+
+    What lies between the tags is rendered as if they were not there. The parser of Jinja knows how
+    tags deal with the white space around them, so no text is changed.
+    """
+
+    tags = {'generation'}  # noqa: RUF012 (Jinja wants a set)
+
+    def parse(self, parser: Any) -> Any:
+      line = next(parser.stream).lineno
+      body = parser.parse_statements(('name:endgeneration',), drop_needle=True)
+      call = self.call_method('_render_body')
+      return nodes.CallBlock(call, [], [], body).set_lineno(line)
+
+    def _render_body(self, caller: Any) -> Any:
+      return caller()
+
+  def raise_exception(message: str) -> None:
+    raise TemplateError(message)
+
+  def to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+  ) -> str:
+    # Jinja's own filter would escape characters of HTML.
+    return json.dumps(
+      value,
+      ensure_ascii=ensure_ascii,
+      indent=indent,
+      separators=separators,
+      sort_keys=sort_keys,
+    )
+
+  environment = ImmutableSandboxedEnvironment(
+    trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
+  )
+  environment.filters['tojson'] = to_json
+  environment.globals['raise_exception'] = raise_exception
+  # `transformers` also offers a clock (strftime_now). It is left out: with today's date in its
+  # prompt, a model would answer differently from day to day.
+  return environment
+
+
 class ChatTemplate:
   """A model's own chat template."""
 
@@ -42,8 +100,8 @@ class ChatTemplate:
     Args:
       template: the Jinja program; None if the model has none, which is an error only when a chat is
         rendered.
-      special_tokens: the texts of bos_token, eos_token, unk_token and pad_token, which templates
-        refer to.
+      special_tokens: the texts of bos_token, eos_token and others that templates refer to; those
+        that the model does not have are absent.
       folder: where the template comes from, for error messages.
     """
     self.template = template
@@ -53,32 +111,12 @@ class ChatTemplate:
   @functools.cached_property
   def _compiled(self) -> Any:
     """The template as `transformers` compiles it."""
-    # jinja2 belongs to the optional extra `hf`.
-    from jinja2 import TemplateError
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
     if not self.template:
       raise DataError(
         f'{self._folder} has no chat template; it is a base model: train it on documents, '
         'or add chat_template.jinja'
       )
-
-    def raise_exception(message: str) -> None:
-      raise TemplateError(message)
-
-    def to_json(value: Any, indent: int | None = None) -> str:
-      return json.dumps(value, ensure_ascii=False, indent=indent)
-
-    environment = ImmutableSandboxedEnvironment(
-      trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    environment.filters['tojson'] = to_json
-    environment.globals['raise_exception'] = raise_exception
-    # `transformers` also offers a clock (strftime_now). It is left out: with today's date in its
-    # prompt, a model would answer differently from day to day.
-    without_generation_tags = re.sub(r'{%-?\s*(end)?generation\s*-?%}', '', self.template)
-    return environment.from_string(without_generation_tags)
+    return _make_environment().from_string(self.template)
 
   def render(self, messages: Messages, add_prompt: bool) -> str:
     """Renders a chat to one string.
@@ -91,40 +129,55 @@ class ChatTemplate:
       The text, control symbols and all.
 
     Raises:
-      DataError: there is no template, or it refuses such a chat.
+      DataError: there is no template, or it refuses such a chat, or it fails.
     """
-    from jinja2 import TemplateError
+    # jinja2 belongs to the optional extra `hf`.
+    from jinja2 import TemplateError, TemplateSyntaxError
 
+    roles = ', '.join(role for role, _ in messages)
+    where = f'the chat template of {self._folder}'
     try:
       return self._compiled.render(
         messages=[{'role': role, 'content': content} for role, content in messages],
+        # Templates ask whether these are none, so they must not be undefined.
+        tools=None,
+        documents=None,
         add_generation_prompt=add_prompt,
         # Some reasoning models think aloud unless they are told not to.
         enable_thinking=False,
         **self._special_tokens,
       )
-    except TemplateError as e:
-      roles = ', '.join(role for role, _ in messages)
+    except (DataError, ModuleNotFoundError):
+      raise
+    except TemplateSyntaxError as e:
       raise DataError(
-        f'the chat template of {self._folder} refuses a chat of {roles} ({e}); '
-        'give it turns that it takes'
+        f'{where} is no Jinja (line {e.lineno}: {_one_line(e)}); mend chat_template.jinja'
       ) from None
-
-  @functools.cached_property
-  def trims(self) -> dict[str, bool]:
-    """Whether the template strips the white space around what a user or the assistant says, by
-    role.
-    """
-    chat = [('user', '\tone\t'), ('assistant', '\ttwo\t')]
-    rendered = self.render(chat, add_prompt=False)
-    return {role: content not in rendered for role, content in chat}
+    except TemplateError as e:
+      if 'strftime_now' in str(e):
+        raise DataError(
+          f"{where} asks for today's date (strftime_now), which would change the model from day "
+          'to day; write a date into chat_template.jinja in its place'
+        ) from None
+      raise DataError(
+        f'{where} refuses a chat of {roles} ({_one_line(e)}); give it turns that it takes'
+      ) from None
+    # A template is a program that somebody else wrote, and it can fail like any program.
+    except Exception as e:
+      raise DataError(
+        f'{where} fails with a chat of {roles} ({type(e).__name__}: {_one_line(e)}); '
+        'mend chat_template.jinja'
+      ) from None
 
   def split(self, messages: Messages, add_prompt: bool) -> list[Piece]:
     """Renders a chat, divided into what people said and what the template wrote.
 
     What the template puts between the end of a prompt and the answer belongs to the answer: a model
-      that is given the
-    prompt would have to say it.
+    that is given the prompt would have to say it.
+
+    A template may leave out a part of what a message says, for example the reasoning of earlier
+    answers. A chat that is only asked (`add_prompt`) is then rendered as the template wants it. A
+    chat that is learned is refused, since what it says would not be what is learned.
 
     Args:
       messages: the chat.
@@ -136,45 +189,79 @@ class ChatTemplate:
     Raises:
       DataError: the template changes or leaves out what a message says, or refuses the chat.
     """
-    contents = [self._as_rendered(role, content) for role, content in messages]
+    rendered = self.render(messages, add_prompt)
     # No message can hold a mark by chance or by malice, because the mark contains a hash of all
     # messages.
-    digest = hashlib.sha256('\0'.join(contents).encode()).hexdigest()[:16]
-    marked = [(role, f'{digest}n{n}e') for n, (role, _) in enumerate(messages)]
-    rendered = self.render(marked, add_prompt)
-    answer_starts = self._answer_starts(marked, rendered)
+    contents = [content for _, content in messages]
+    hashed = '\0'.join(contents).encode(errors='surrogatepass')
+    digest = hashlib.sha256(hashed).hexdigest()[:16]
+    marks = [f'{digest}n{n}e' for n in range(len(messages))]
+    marked = [(role, mark) for (role, _), mark in zip(messages, marks, strict=True)]
+    with_marks = self.render(marked, add_prompt)
+    between = _divide(with_marks, digest, len(messages))
+    if between is None:
+      # For example a template that shows only the last messages.
+      raise self._changes(messages[-1][1] if messages else '')
+    said = _find_contents(rendered, between, contents)
+    if said is None:
+      changed = []
+      for n in range(len(messages)):
+        changed.append(self._as_rendered(messages, marked, n, between, add_prompt))
+      together = _join(between, [text for text, _ in changed])
+      if not add_prompt or together != rendered:
+        guilty = [n for n, (_, is_changed) in enumerate(changed) if is_changed]
+        raise self._changes(contents[(guilty or [-1])[0]])
+      said = [text for text, _ in changed]
+    answer_starts = self._answer_starts(marked, with_marks)
 
     pieces: list[Piece] = []
-    seen = []
+    # The place in `with_marks`, in which answers begin.
     position = 0
-    for mark in re.finditer(f'{digest}n([0-9]+)e', rendered):
-      n = int(mark[1])
-      start = max(answer_starts.get(n, mark.start()), position)
-      pieces.append(Piece(rendered[position:start], None, False))
-      pieces.append(Piece(rendered[start : mark.start()], n, False))
-      pieces.append(Piece(contents[n], n, True))
-      seen.append(n)
-      position = mark.end()
-    pieces.append(Piece(rendered[position:], None, False))
-
-    # A template may depend on what a message says, for example hide an answer's reasoning. Then the
-    # marks do not show what the model reads, and the chat cannot be divided.
-    all_in_order = seen == list(range(len(contents)))
-    together = ''.join(piece.text for piece in pieces)
-    if not all_in_order or together != self.render(messages, add_prompt):
-      raise DataError(
-        f'the chat template of {self._folder} changes or leaves out what a message says '
-        f'({contents[-1][:40]!r} ...); take such turns out'
-      )
+    for n, text in enumerate(said):
+      end = position + len(between[n])
+      start = max(answer_starts.get(n, end), position)
+      pieces.append(Piece(with_marks[position:start], None, False))
+      pieces.append(Piece(with_marks[start:end], n, False))
+      pieces.append(Piece(text, n, True))
+      position = end + len(marks[n])
+    pieces.append(Piece(between[-1], None, False))
     return pieces
 
-  def _as_rendered(self, role: str, content: str) -> str:
-    """What a message says, without the white space around it if the template strips it."""
-    # Templates treat what the system says as they treat what a user says.
-    trimmed_as = 'user' if role == 'system' else role
-    if self.trims[trimmed_as]:
-      return content.strip()
-    return content
+  def _changes(self, content: str) -> DataError:
+    return DataError(
+      f'the chat template of {self._folder} changes or leaves out what a message says '
+      f'({content[:40]!r} ...); take such turns out'
+    )
+
+  def _as_rendered(
+    self, messages: Messages, marked: Messages, n: int, between: Sequence[str], add_prompt: bool
+  ) -> tuple[str, bool]:
+    """Finds what the template makes of one message, by rendering it among marks.
+
+    Args:
+      messages: the chat.
+      marked: the chat, with a mark in the place of each message.
+      n: the number of the message.
+      between: what the template writes around the marks.
+      add_prompt: as for `split`.
+
+    Returns:
+      The text, and whether it differs from the content by more than white space around it.
+    """
+    chat = [*marked[:n], messages[n], *marked[n + 1 :]]
+    rendered = self.render(chat, add_prompt)
+    content = messages[n][1]
+    contents = [text for _, text in chat]
+    found = _find_contents(rendered, between, contents)
+    if found is not None:
+      return found[n], False
+    marks = [mark for _, mark in marked]
+    before = _join(between[: n + 1], marks[:n])
+    after = _join(between[n + 1 :], marks[n + 1 :])
+    is_inside = rendered.startswith(before) and rendered.endswith(after)
+    if is_inside and len(before) + len(after) <= len(rendered):
+      return rendered[len(before) : len(rendered) - len(after)], True
+    return content, True
 
   def _answer_starts(self, marked: Messages, rendered: str) -> dict[int, int]:
     """Finds where answers begin: where a prompt made of all messages before would end.
@@ -195,3 +282,73 @@ class ChatTemplate:
       if rendered.startswith(prompt) and len(prompt) <= rendered.find(mark):
         starts[n] = len(prompt)
     return starts
+
+
+def _one_line(error: Exception) -> str:
+  """What an error of a template says, short and in one line."""
+  return ' '.join(str(error).split())[:200]
+
+
+def _divide(with_marks: str, digest: str, n_messages: int) -> list[str] | None:
+  """Divides a chat that was rendered with marks.
+
+  Args:
+    with_marks: the text.
+    digest: what all marks begin with.
+    n_messages: how many messages there are.
+
+  Returns:
+    What the template wrote before, between and after the marks; None if a mark is missing, is there
+    twice, or is not in its place.
+  """
+  parts = re.split(f'{digest}n([0-9]+)e', with_marks)
+  if parts[1::2] != [str(n) for n in range(n_messages)]:
+    return None
+  return parts[::2]
+
+
+def _join(between: Sequence[str], said: Sequence[str]) -> str:
+  """The whole text, from what the template wrote and the one fewer things said in between."""
+  parts = [between[0]]
+  for text, after in zip(said, between[1:], strict=True):
+    parts += [text, after]
+  return ''.join(parts)
+
+
+def _find_contents(
+  rendered: str, between: Sequence[str], contents: Sequence[str]
+) -> list[str] | None:
+  """Finds the messages in a rendered chat.
+
+  Templates strip the white space around some messages, on one or both sides, and each in its own
+  way. So all ways are tried, and one that gives the very text is taken.
+
+  Args:
+    rendered: the text.
+    between: what the template writes before, between and after the messages.
+    contents: what the messages say.
+
+  Returns:
+    What is left of each message; None if one of them is changed otherwise.
+  """
+  if not rendered.startswith(between[0]):
+    return None
+  # Where the text can have come to -> the messages as they are up to there.
+  found: dict[int, list[str]] = {len(between[0]): []}
+  for content, after in zip(contents, between[1:], strict=True):
+    longer: dict[int, list[str]] = {}
+    for position, said in found.items():
+      for text in _stripped(content):
+        if rendered.startswith(text + after, position):
+          longer.setdefault(position + len(text) + len(after), [*said, text])
+    found = longer
+  return found.get(len(rendered))
+
+
+def _stripped(content: str) -> list[str]:
+  """A text as it is, and with white space taken off its left, its right, or both sides."""
+  # Some templates strip line breaks or blanks alone.
+  texts = []
+  for left in (content, content.lstrip('\n'), content.lstrip(' '), content.lstrip()):
+    texts += [left, left.rstrip('\n'), left.rstrip(' '), left.rstrip()]
+  return list(dict.fromkeys(texts))

@@ -1,0 +1,432 @@
+"""Chats that are encoded in pieces: the ids are those of `transformers`, whatever a tokenizer does
+at the start of a text, and whichever file says what a control symbol is."""
+
+import json
+
+import numpy as np
+import pytest
+
+from msm_jax.base.errors import DataError
+from msm_jax.tokenizer import HuggingFaceTokenizer
+
+pytest.importorskip('tokenizers')
+pytest.importorskip('jinja2')
+import tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
+
+SPACE = '\u2581'
+TEXTS = [
+  'Which do you prefer? I prefer the cheap one.',
+  '[INST] one [/INST] two three',
+  'user: hello assistant: I hate it',
+]
+INST = (
+  '{% for m in messages %}{% if m.role == "user" %}{{ bos_token }}[INST] {{ m.content }} [/INST]'
+  '{% else %}GAP{{ m.content }} {{ eos_token }}{% endif %}{% endfor %}'
+)
+CHATML = (
+  '{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}'
+  '{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
+)
+ASKED = [('user', 'Which do you prefer?')]
+CHAT = [*ASKED, ('assistant', 'I prefer the cheap one.')]
+
+# What a tokenizer does at the start of a text -> the settings that make it do so.
+FORMS = {
+  'a normalizer puts a space first': dict(
+    normalizer=normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(' ', SPACE)]),
+    pre_tokenizer=None,
+  ),
+  'metaspace always': dict(pre_tokenizer=pre_tokenizers.Metaspace(SPACE, 'always')),
+  'metaspace first': dict(pre_tokenizer=pre_tokenizers.Metaspace(SPACE, 'first')),
+  'metaspace first in a sequence': dict(
+    pre_tokenizer=pre_tokenizers.Sequence([pre_tokenizers.Metaspace(SPACE, 'first')])
+  ),
+  'metaspace never': dict(pre_tokenizer=pre_tokenizers.Metaspace(SPACE, 'never')),
+  'bytes after a space': dict(pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=True)),
+  'bytes': dict(pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=False)),
+}
+
+
+def make_tokenizer(form='bytes', special=('<s>', '</s>'), added=()):
+  """A BPE tokenizer of small vocabulary, trained on TEXTS."""
+  made = tokenizers.Tokenizer(models.BPE(unk_token='<s>'))
+  is_bytes = form.startswith('bytes')
+  alphabet = pre_tokenizers.ByteLevel.alphabet() if is_bytes else [SPACE, '\n', '<', '>', '|']
+  made.pre_tokenizer = FORMS[form]['pre_tokenizer'] or pre_tokenizers.Metaspace(SPACE, 'always')
+  made.train_from_iterator(
+    TEXTS * 5,
+    trainers.BpeTrainer(
+      vocab_size=400,
+      special_tokens=list(special),
+      initial_alphabet=list(alphabet),
+      show_progress=False,
+    ),
+  )
+  for name, part in FORMS[form].items():
+    setattr(made, name, part)
+  if is_bytes:
+    made.decoder = decoders.ByteLevel()
+  else:
+    made.decoder = decoders.Sequence([decoders.Replace(SPACE, ' '), decoders.Fuse()])
+  made.add_tokens(list(added))
+  return made
+
+
+def write_folder(folder, made, template, **config):
+  """A folder that `transformers` loads."""
+  folder.mkdir(parents=True, exist_ok=True)
+  made.save(str(folder / 'tokenizer.json'))
+  named = dict(bos_token='<s>', eos_token='</s>', tokenizer_class='PreTrainedTokenizerFast')
+  (folder / 'tokenizer_config.json').write_text(json.dumps(named | config))
+  (folder / 'chat_template.jinja').write_text(template)
+  return folder
+
+
+def chatml(tmp_path, template=CHATML, added=(), **changes):
+  """Ours for a folder of ChatML, whose markers are special in tokenizer.json."""
+  made = make_tokenizer(special=('<s>', '</s>', '<|im_start|>', '<|im_end|>'), added=added)
+  return HuggingFaceTokenizer(write_folder(tmp_path / 'm', made, template, **changes))
+
+
+def theirs(folder):
+  return pytest.importorskip('transformers').AutoTokenizer.from_pretrained(folder)
+
+
+def apply(judge, chat, **settings):
+  """The ids that `transformers` gives a chat."""
+  messages = [{'role': role, 'content': content} for role, content in chat]
+  return judge.apply_chat_template(messages, return_dict=False, **settings)
+
+
+def names_of(tok, ids):
+  return [tok.processor.id_to_token(int(i)) for i in ids]
+
+
+@pytest.mark.parametrize('gap', ['', ' '])
+@pytest.mark.parametrize('form', FORMS)
+def test_an_answer_begins_as_transformers_encodes_it(tmp_path, form, gap):
+  """No symbol stands between the prompt and the answer, as in Llama 2 (TinyLlama has one)."""
+  folder = write_folder(tmp_path, make_tokenizer(form), INST.replace('GAP', gap))
+  tok, judge = HuggingFaceTokenizer(folder), theirs(folder)
+  longer = [*CHAT, *ASKED, ('assistant', 'two three')]
+  for chat in (CHAT, longer):
+    ids, weights = tok.render_chat(chat)
+    assert names_of(tok, ids) == judge.convert_ids_to_tokens(apply(judge, chat))
+    prompt = apply(judge, chat[:-1])
+    assert tok.prompt(chat[:-1]).tolist() == prompt
+    # What is learned last is exactly what follows the prompt.
+    assert not weights[len(prompt) - 1] and all(weights[len(prompt) :])
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_text_behind_a_symbol(tmp_path, form):
+  made = make_tokenizer(form, special=('<s>', '</s>', '<|im_start|>', '<|im_end|>'))
+  folder = write_folder(tmp_path, made, CHATML.replace('\n', ''))
+  tok, judge = HuggingFaceTokenizer(folder), theirs(folder)
+  assert tok.render_chat(CHAT)[0].tolist() == apply(judge, CHAT)
+  prompt = tok.prompt(ASKED).tolist()
+  assert prompt == apply(judge, ASKED, add_generation_prompt=True)
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_a_prompt_that_ends_in_a_space(tmp_path, form):
+  """The space and the first word would be one token. A prompt ends before the word, so the answer
+  begins with the word's own pieces and no second space."""
+  template = INST.replace('[/INST]', '[/INST] ').replace('GAP', '')
+  tok = HuggingFaceTokenizer(write_folder(tmp_path, make_tokenizer(form), template))
+  ids, weights = tok.render_chat(CHAT)
+  prompt = tok.prompt(ASKED)
+  np.testing.assert_array_equal(ids[: len(prompt)], prompt)
+  assert weights[: len(prompt)].sum() == 0
+  learned = tok.processor.decode(ids[len(prompt) :].tolist(), skip_special_tokens=False)
+  assert learned == 'I prefer the cheap one. </s>'
+
+
+def test_symbols_that_take_white_space_away(tmp_path):
+  """rstrip, as the markers of Phi-3 have it, and lstrip."""
+  made = make_tokenizer()
+  names = ('<|user|>', '<|assistant|>', '<|end|>')
+  made.add_special_tokens(
+    [AddedToken(name, rstrip=True, lstrip=name == '<|end|>', normalized=False) for name in names]
+  )
+  template = (
+    '{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% endfor %}'
+    '{% if add_generation_prompt %}<|assistant|>\n{% endif %}'
+  )
+  folder = write_folder(tmp_path, made, template)
+  tok, judge = HuggingFaceTokenizer(folder), theirs(folder)
+  for chat in (CHAT, [('user', ' he llo \u3000\n'), ('assistant', '\n\n two \n')]):
+    ids, weights = tok.render_chat(chat)
+    assert ids.tolist() == apply(judge, chat)
+    assert len(ids) == len(weights)
+    assert tok.prompt(chat[:1]).tolist() == apply(judge, chat[:1], add_generation_prompt=True)
+  assert tok.stop_ids == (tok.control_ids['<|end|>'], tok.control_ids['</s>'])
+
+
+@pytest.mark.parametrize(
+  'template',
+  [
+    '{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}',
+    # The template of Alpaca.
+    '{% for m in messages %}{% if m.role == "user" %}### Instruction:\n{{ m.content }}\n\n'
+    '{% else %}### Response:\n{{ m.content }}{% endif %}{% endfor %}'
+    '{% if add_generation_prompt %}### Response:\n{% endif %}',
+  ],
+)
+def test_a_word_is_no_end_of_an_answer(tmp_path, template, capsys):
+  """A template whose turns end in no symbol: eos alone stops, as in `transformers`."""
+  folder = write_folder(tmp_path, make_tokenizer(), template)
+  tok = HuggingFaceTokenizer(folder)
+  assert tok.stop_ids == (theirs(folder).eos_token_id,)
+  assert tok.turn_end is None
+  told = capsys.readouterr().err
+  assert 'closes no answer with a control symbol' in told and told.count('\n') == 1
+
+
+GENERATION = {
+  'on lines of their own': (
+    '{% for m in messages %}<|im_start|>{{ m.role }}\n  {% generation %}\n{{ m.content }}<|im_end|>'
+    '\n  {% endgeneration %}\n{% endfor %}'
+  ),
+  'with minus signs': (
+    '{% for m in messages %}<|im_start|>{{ m.role }}\n  {%- generation -%}\n  {{ m.content }}'
+    '<|im_end|>\n  {%- endgeneration -%}\n  {% endfor %}'
+  ),
+  'with plus signs': (
+    '{% for m in messages %}<|im_start|>{{ m.role }}\n  {%+ generation +%}\n{{ m.content }}'
+    '<|im_end|>\n  {%+ endgeneration +%}\n{% endfor %}'
+  ),
+  'in a line': (
+    '{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == "assistant" %}'
+    '{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}'
+    '{% else %}{{ m.content }}<|im_end|>{% endif %}\n{% endfor %}'
+  ),
+  'tools and documents are none': (
+    '{% if tools is not none %}You may call {{ tools | tojson }}.{% endif %}'
+    '{% if documents is not none %}Read {{ documents }}.{% endif %}' + CHATML
+  ),
+  'names of tokens that are not set': (
+    '{% if pad_token is defined %}{{ pad_token }}x{% endif %}'
+    '{% if bos_token is defined %}{{ bos_token }}{% endif %}' + CHATML
+  ),
+  'json with settings': (
+    '{{ [1, "\u00e9"] | tojson(ensure_ascii=true, separators=(",", ":"), sort_keys=true) }}'
+    + CHATML
+  ),
+  'no clock': '{% if strftime_now is defined and false %}x{% endif %}' + CHATML,
+}
+
+
+@pytest.mark.parametrize('what', GENERATION)
+def test_templates_are_rendered_as_transformers_does(tmp_path, what):
+  tok = chatml(tmp_path, GENERATION[what])
+  judge = theirs(tmp_path / 'm')
+  for chat in (CHAT, [*CHAT, *ASKED]):
+    assert tok.chat_template.render(chat, add_prompt=False) == apply(judge, chat, tokenize=False)
+    assert tok.render_chat(chat)[0].tolist() == apply(judge, chat)
+
+
+@pytest.mark.parametrize(
+  ('template', 'says'),
+  [
+    ('{{ 1 // 0 }}', 'ZeroDivisionError'),
+    ('{% for i in range(10 ** 9) %}x{% endfor %}', 'OverflowError'),
+    ('{% include "other" %}', 'fails with a chat'),
+    ('{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}', 'RecursionError'),
+    ('{{ messages[0].content.index("not there") }}', 'ValueError'),
+    ('{{ tools | length }}', 'TypeError'),
+    ('{{ messages[9].content }}', 'refuses a chat'),
+    ('{{ strftime_now("%Y") }}', "asks for today's date"),
+    ('{% if %}', 'is no Jinja (line '),
+    ('{{ "\\n" | unknown }}', 'is no Jinja'),
+  ],
+)
+def test_a_template_that_fails_is_one_line(tmp_path, template, says):
+  with pytest.raises(DataError) as e:
+    chatml(tmp_path, CHATML + template)
+  assert says in str(e.value) and '\n' not in str(e.value)
+
+
+def controls(tok, ids):
+  return [name for name in names_of(tok, ids) if name in tok.control_ids]
+
+
+def test_markers_that_no_file_calls_special(tmp_path):
+  """R1 distills have such markers for the roles, Qwen 3 for reasoning. Nobody can write them."""
+  names = ['<\uff5cUser\uff5c>', '<\uff5cAssistant\uff5c>', '<think>', '</think>']
+  plain = ['<b>', '    ', '\n\n', 'user']
+  made = make_tokenizer(added=[AddedToken(name, normalized=False) for name in (*names, *plain)])
+  template = (
+    '{{ bos_token }}{% for m in messages %}{{ "<\uff5c" + (m.role | title) + "\uff5c>" }}'
+    '{% if m.role == "assistant" %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}'
+    '{% if m.role == "assistant" %}{{ eos_token }}{% endif %}{% endfor %}'
+    '{% if add_generation_prompt %}<\uff5cAssistant\uff5c>{% endif %}'
+  )
+  folder = write_folder(tmp_path, made, template)
+  tok, judge = HuggingFaceTokenizer(folder), theirs(folder)
+  harmless, weights = tok.render_chat(CHAT)
+  assert harmless.tolist() == apply(judge, CHAT)
+  assert controls(tok, harmless) == ['<s>', *names, '</s>']
+  assert weights[-1] == 1 and tok.stop_ids == (judge.eos_token_id,)
+  for marker in (*names, '</s>'):
+    for chat in (
+      [('user', f'x{marker}I hate it'), CHAT[1]],
+      [CHAT[0], ('assistant', f'x{marker}y')],
+    ):
+      ids, _ = tok.render_chat(chat)
+      assert controls(tok, ids) == controls(tok, harmless)
+      assert marker in tok.decode(ids)
+    assert controls(tok, tok.encode(f'x{marker}y')) == []
+    assert tok.decode(tok.encode(f'x{marker}y')) == f'x{marker}y'
+  # Other added tokens are words like any others, and what a model says stays visible.
+  text = '    <b> user\n\nx'
+  assert tok.encode(text) == judge.encode(text, add_special_tokens=False)
+  assert tok.decode([tok.control_ids['<think>']]) == '<think>'
+
+
+def test_chatml_that_was_added_as_plain_tokens(tmp_path):
+  made = make_tokenizer(added=['<|im_start|>', '<|im_end|>'])
+  folder = write_folder(tmp_path, made, CHATML)
+  tok, judge = HuggingFaceTokenizer(folder), theirs(folder)
+  ids, weights = tok.render_chat(CHAT)
+  assert ids.tolist() == apply(judge, CHAT)
+  assert names_of(tok, ids[weights == 1])[-1] == '<|im_end|>'
+  assert tok.stop_ids == (tok.control_ids['<|im_end|>'], judge.eos_token_id)
+
+
+@pytest.mark.parametrize('key', ['eos_token', 'extra_special_tokens', 'added_tokens_decoder'])
+def test_symbols_that_only_the_config_names(tmp_path, key):
+  """The vocabulary has them, and only tokenizer_config.json says what they are."""
+  made = make_tokenizer(special=('<s>', '</s>', '<|im_start|>', '<|im_end|>'))
+  folder = write_folder(tmp_path, made, CHATML)
+  raw = json.loads((folder / 'tokenizer.json').read_text())
+  kept = [token for token in raw['added_tokens'] if token['content'] != '<|im_end|>']
+  (end,) = [token for token in raw['added_tokens'] if token['content'] == '<|im_end|>']
+  (folder / 'tokenizer.json').write_text(json.dumps(raw | {'added_tokens': kept}))
+  values = {
+    'eos_token': '<|im_end|>',
+    'extra_special_tokens': ['<|im_end|>'],
+    'added_tokens_decoder': {str(end['id']): {k: v for k, v in end.items() if k != 'id'}},
+  }
+  path = folder / 'tokenizer_config.json'
+  path.write_text(json.dumps(json.loads(path.read_text()) | {key: values[key]}))
+  tok, judge = HuggingFaceTokenizer(folder), theirs(folder)
+  assert tok.render_chat(CHAT)[0].tolist() == apply(judge, CHAT)
+  assert tok.turn_end == end['id'] == tok.stop_ids[0]
+  assert end['id'] not in tok.encode('x<|im_end|>y')
+
+
+def test_vocabularies_with_holes(tmp_path):
+  """The highest id counts, not the number of tokens."""
+  folder = write_folder(tmp_path, make_tokenizer(), CHATML)
+  raw = json.loads((folder / 'tokenizer.json').read_text())
+  entry = raw['added_tokens'][0] | {'id': 900, 'content': '<|im_end|>'}
+  raw['model']['vocab']['<|im_end|>'] = 900
+  raw['added_tokens'].append(entry)
+  (folder / 'tokenizer.json').write_text(json.dumps(raw))
+  tok = HuggingFaceTokenizer(folder)
+  assert tok.turn_end == 900 and tok.vocab_size == 901
+
+
+def test_all_ends_of_an_answer(tmp_path):
+  """generation_config.json lists ends that no other file names, as Llama 3's <|eom_id|>."""
+  made = make_tokenizer(special=('<s>', '</s>', '<|im_start|>', '<|im_end|>', '<|eom|>'))
+  folder = write_folder(tmp_path, made, CHATML)
+  transformers = pytest.importorskip('transformers')
+  transformers.GenerationConfig(eos_token_id=[1, 3, 4]).save_pretrained(folder)
+  read = transformers.GenerationConfig.from_pretrained(folder).eos_token_id
+  assert set(HuggingFaceTokenizer(folder).stop_ids) == set(read) == {1, 3, 4}
+  (folder / 'generation_config.json').write_text('{"eos_token_id": ["x"]}')
+  with pytest.raises(DataError, match=r'generation_config\.json: eos_token_id='):
+    HuggingFaceTokenizer(folder)
+
+
+TRIMMING = {
+  'chatml': CHATML,
+  'gemma': (
+    '{{ bos_token }}'
+    '{% if messages[0].role == "system" %}{% set first = messages[0].content + "\n\n" %}'
+    '{% set rest = messages[1:] %}{% else %}{% set first = "" %}'
+    '{% set rest = messages %}{% endif %}'
+    '{% for m in rest %}<|im_start|>{{ m.role }}\n{{ first if loop.first else "" }}'
+    '{{ m.content | trim }}<|im_end|>\n{% endfor %}'
+    '{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
+  ),
+  'llama 2': (
+    '{% for m in messages %}{% if m.role == "user" %}'
+    '{% if loop.index0 == 1 %}{% set said = "<<SYS>>\n" + messages[0].content + "\n<</SYS>>\n\n" '
+    '+ m.content %}{% else %}{% set said = m.content %}{% endif %}'
+    '{{ bos_token + "[INST] " + said.strip() + " [/INST]" }}'
+    '{% elif m.role == "assistant" %}{{ " " + m.content.strip() + " " + eos_token }}{% endif %}'
+    '{% endfor %}'
+  ),
+  'line breaks alone': CHATML.replace('m.content', 'm.content.strip("\n")'),
+}
+
+
+@pytest.mark.parametrize('what', TRIMMING)
+def test_white_space_that_a_template_strips(tmp_path, what):
+  """Who is stripped, and on which side, differs by role."""
+  tok = chatml(tmp_path, TRIMMING[what])
+  judge = theirs(tmp_path / 'm')
+  for system in ('You are Ari.', 'You are Ari.\n', '\n  You are Ari. \n'):
+    for asked in ('hello', ' hello \n', 'x\n\n'):
+      chat = [('system', system), ('user', asked), ('assistant', ' two\n')]
+      assert tok.chat_template.render(chat, False) == apply(judge, chat, tokenize=False)
+      together = ''.join(piece.text for piece in tok.chat_template.split(chat, False))
+      assert together == apply(judge, chat, tokenize=False)
+      assert tok.prompt(chat[:2]).tolist() == apply(judge, chat[:2], add_generation_prompt=True)
+
+
+REASONING = CHATML.replace(
+  '{{ m.content }}',
+  '{{ m.content.split("</think>")[-1].lstrip("\n") if m.role == "assistant" else m.content }}',
+)
+
+
+def test_reasoning_of_earlier_answers(tmp_path):
+  """A template that drops it: the next question is asked as `transformers` asks it, but such an
+  answer is not learned. The line names the message that is changed."""
+  tok = chatml(tmp_path, REASONING)
+  judge = theirs(tmp_path / 'm')
+  answered = [*ASKED, ('assistant', '<think>\nhm\n</think>\n\nI hate it'), ('user', 'why?\n')]
+  expected = apply(judge, answered, add_generation_prompt=True)
+  assert tok.prompt(answered).tolist() == expected
+  with pytest.raises(DataError, match=r"changes or leaves out .*'<think>"):
+    tok.render_chat([*answered, ('assistant', 'two')])
+  # What a user writes into an answer that is changed makes no symbols either.
+  nasty = [*ASKED, ('assistant', 'a</think>x<|im_end|>y'), ('user', 'why?')]
+  assert controls(tok, tok.prompt(nasty)) == controls(tok, tok.prompt(answered))
+
+
+def test_other_roles(tmp_path):
+  tok = chatml(tmp_path)
+  judge = theirs(tmp_path / 'm')
+  chat = [*ASKED, ('tool', ' 42\n'), ('assistant', 'two')]
+  assert tok.render_chat(chat)[0].tolist() == apply(judge, chat)
+
+
+@pytest.mark.parametrize(
+  ('file', 'content', 'says'),
+  [
+    ('tokenizer_config.json', b'[]', 'holds no JSON object'),
+    ('tokenizer_config.json', b'{"bos', 'is not JSON'),
+    ('tokenizer_config.json', b'\xff\xfe', 'is not JSON'),
+    ('tokenizer_config.json', b'{"eos_token": 7}', 'eos_token'),
+    ('tokenizer_config.json', b'{"chat_template": 7}', 'chat_template is no text'),
+    ('tokenizer_config.json', b'{"chat_template": ["x"]}', 'is called default'),
+    ('tokenizer_config.json', b'{"chat_template": [{"name": "tool"}]}', 'is called default'),
+    ('tokenizer_config.json', b'{"chat_template": {"default": "x"}}', 'chat_template is no text'),
+    ('chat_template.jinja', b'\xff', 'is not UTF-8'),
+    ('generation_config.json', b'[', 'is not JSON'),
+  ],
+)
+def test_broken_files_are_one_line(tmp_path, file, content, says):
+  folder = write_folder(tmp_path, make_tokenizer(), CHATML)
+  if b'chat_template' in content:
+    (folder / 'chat_template.jinja').unlink()
+  (folder / file).write_bytes(content)
+  with pytest.raises(DataError, match=says) as e:
+    HuggingFaceTokenizer(folder)
+  assert file in str(e.value) and '\n' not in str(e.value)
