@@ -103,7 +103,7 @@ class InspectProvider:
       batch=settings.batch or None,
       reasoning_tokens=settings.reasoning_tokens or None,
       # The type of Inspect's setting lists the levels; ModelSettings has checked them.
-      reasoning_effort=settings.reasoning_effort or None,  # type: ignore[arg-type]
+      reasoning_effort=settings.reasoning_effort or None,
       # Writing a prompt into a provider's cache costs extra, and no prompt is sent twice.
       cache_prompt=False,
     )
