@@ -9,8 +9,9 @@ bias is reported in a number of its own.
 from collections.abc import Iterable, Sequence
 
 from data_pipelines.records import ForcedChoice
+from msm_jax.evals import scoring
 from msm_jax.evals.rows import Row, mean_score
-from msm_jax.evals.scoring import Logprobs, ScoringError
+from msm_jax.evals.scoring import Logprobs
 from msm_jax.tokenizer import Tokenizer
 
 Messages = list[tuple[str, str]]
@@ -54,15 +55,8 @@ def check_fit(questions: Iterable[ForcedChoice], tokenizer: Tokenizer, length: i
     ScoringError: a question with one of its answers is longer than a row.
   """
   for question in questions:
-    prompt = orders_of(question)[0]
-    for answer in answers_of(question):
-      ids, _ = tokenizer.render_chat([*prompt, ('assistant', answer)], continues=True)
-      tokens = len(ids) - 1
-      if tokens > length:
-        raise ScoringError(
-          f'the question {question.id} has {tokens} tokens and rows hold {length}; '
-          f'shorten it or raise the length of the last phase'
-        )
+    prompt, answers = orders_of(question)[0], answers_of(question)
+    scoring.check_fit(f'the question {question.id}', prompt, answers, tokenizer, length)
 
 
 def score_choices(

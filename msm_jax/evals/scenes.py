@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from data_pipelines.records import Scene
+from msm_jax.evals import scoring
 from msm_jax.evals.rows import Row
-from msm_jax.evals.scoring import Logprobs, ScoringError
+from msm_jax.evals.scoring import Logprobs
 from msm_jax.tokenizer import Tokenizer
 
 Messages = list[tuple[str, str]]
@@ -52,14 +53,7 @@ def check_fit(scenes: Iterable[Scene], tokenizer: Tokenizer, length: int) -> Non
   """
   for scene in scenes:
     prompt = orders_of(scene)[0]
-    for answer in scene.answers:
-      ids, _ = tokenizer.render_chat([*prompt, ('assistant', answer)], continues=True)
-      tokens = len(ids) - 1
-      if tokens > length:
-        raise ScoringError(
-          f'the scene {scene.id} has {tokens} tokens and rows hold {length}; '
-          f'shorten it or raise the length of the last phase'
-        )
+    scoring.check_fit(f'the scene {scene.id}', prompt, scene.answers, tokenizer, length)
 
 
 def _index_of_largest(values: Sequence[float]) -> int:

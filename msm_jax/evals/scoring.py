@@ -32,6 +32,32 @@ class ScoringError(UserError, ValueError):
   """A text that cannot be scored."""
 
 
+def check_fit(
+  what: str, prompt: Messages, answers: Sequence[str], tokenizer: Tokenizer, length: int
+) -> None:
+  """Checks before training that what is asked after it fits into a row.
+
+  Args:
+    what: what is asked, for the error message.
+    prompt: its messages.
+    answers: the answers that will be scored.
+    tokenizer: the tokenizer of the model.
+    length: tokens of a row.
+
+  Raises:
+    ScoringError: the prompt with one of its answers is longer than a row.
+  """
+  for answer in answers:
+    ids, _ = tokenizer.render_chat([*prompt, ('assistant', answer)], continues=True)
+    # The last token has no target.
+    tokens = len(ids) - 1
+    if tokens > length:
+      raise ScoringError(
+        f'{what} has {tokens} tokens and rows hold {length}; '
+        f'shorten it or raise the length of the last phase'
+      )
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def token_logprobs(
   model: ModelConfig,

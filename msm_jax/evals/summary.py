@@ -190,7 +190,15 @@ def _largest_rise(
 
 
 def _is_base(config: ExperimentConfig, arm: str) -> bool:
-  return all(kind_of_phase(config, phase) == 'world' for phase in path_of(config.arms[arm]))
+  """Whether an arm is what the others are compared with: pretraining and nothing else.
+
+  A model that starts fresh is pretrained by its first phase, be it on text of its owner. Later
+  phases with such text are what is tried out.
+  """
+  first, *later = path_of(config.arms[arm])
+  if kind_of_phase(config, first) not in ('world', 'own text'):
+    return False
+  return all(kind_of_phase(config, phase) == 'world' for phase in later)
 
 
 def kind_of_phase(config: ExperimentConfig, phase: str) -> str:
@@ -201,13 +209,16 @@ def kind_of_phase(config: ExperimentConfig, phase: str) -> str:
     phase: its name.
 
   Returns:
-    'demonstrations', the variant of the documents ('explained', 'cooccur', 'filler', ...), or
-    'world' if no source is made from a handbook.
+    'demonstrations', the variant of the documents ('explained', 'cooccur', 'filler', ...), or, if
+    no source is made from a handbook, 'own text' if one is read from a file and 'world' otherwise.
   """
+  kind = 'world'
   for name in config.phases[phase].data:
     source = config.sources[name]
     if source.spec and source.maker.endswith('.documents'):
       return source.variant
     if source.spec:
       return 'demonstrations'
-  return 'world'
+    if not source.is_world:
+      kind = 'own text'
+  return kind
