@@ -27,6 +27,9 @@ from data_pipelines.sources import SourceConfig, spec_paths
 from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
 
+# The files by which tfds knows how to read a corpus.
+_DESCRIPTIONS = ('dataset_info.json', 'features.json')
+
 
 def check_source(name: str, source: SourceConfig) -> None:
   """Checks that a recipe can be followed.
@@ -163,7 +166,8 @@ def make_records(
   else:
     records = write_records(source, world, specs)
   left_out: Counter[str] = Counter()
-  records = _without_empty(records, left_out)
+  kinds: set[str] = set()
+  records = _without_empty(records, left_out, kinds)
   # Makers that work from a handbook never end, so the limits come before `list`.
   if source.size:
     records = itertools.islice(records, source.size)
@@ -172,13 +176,13 @@ def make_records(
     kept, total = _until_tokens(records, tokens, count_tokens)
   else:
     kept = list(records)
+  # Documents and chats are stored with different fields, and trained on differently.
+  if len(kinds) > 1:
+    raise DataError(f'sources.{name} mixes documents and chats; split it into two sources')
   _check_left_out(name, len(kept), left_out, max_left_out)
   if not kept:
     remedy = f'put records into {source.path}' if source.path else 'raise its size'
     raise DataError(f'sources.{name} is empty; {remedy}')
-  # Documents and chats are stored with different fields, and trained on differently.
-  if len({isinstance(record, Chat) for record in kept}) > 1:
-    raise DataError(f'sources.{name} mixes documents and chats; split it into two sources')
   if len(kept) < source.size and not tokens:
     say(
       f'data       {name}: {len(kept):,} {kind_of(kept)} are all that there are; '
@@ -193,9 +197,15 @@ def make_records(
   return kept
 
 
-def _without_empty(records: Iterable[Record], left_out: Counter[str]) -> Iterator[Record]:
-  """Yields the records that a model can learn from, and counts the others by their reason."""
+def _without_empty(
+  records: Iterable[Record], left_out: Counter[str], kinds: set[str]
+) -> Iterator[Record]:
+  """Yields the records that a model can learn from.
+
+  The others are counted in `left_out` by their reason, and `kinds` gets the kinds of them all.
+  """
   for record in records:
+    kinds.add(kind_of([record]))
     reason = emptiness_of(record)
     if reason:
       left_out[reason] += 1
@@ -210,10 +220,11 @@ def _check_left_out(name: str, kept: int, left_out: Mapping[str, int], max_left_
     return
   total = kept + n
   reasons = ', '.join(f'{count:,} {reason}' for reason, count in left_out.items())
-  found = f'{n:,} of {total:,} records teach nothing ({reasons})'
+  found = f'{n:,} of {total:,} records have no supervised token of text ({reasons})'
   if n > max_left_out * total:
     raise DataError(
-      f'sources.{name}: {found}; take them out, or raise config.max_left_out (now {max_left_out:g})'
+      f'sources.{name}: {found}; give chats with assistant turns and documents with text, '
+      f'or raise config.max_left_out (now {max_left_out:g})'
     )
   say(f'data       {name}: {found} and are left out')
 
@@ -295,6 +306,7 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
     'content': content_digest(records),
     'files': _file_hashes(temporary),
   }
+  card['card'] = _card_hash(card)
   (temporary / 'card.json').write_text(json.dumps(card, indent=1, sort_keys=True) + '\n')
   # os.replace is atomic, but does not replace a folder that holds files.
   shutil.rmtree(folder, ignore_errors=True)
@@ -321,11 +333,18 @@ def read_card(folder: Path) -> dict[str, Any] | None:
   damaged = f'{path} is damaged; delete {folder} and run again: it is written anew'
   try:
     card = json.loads(path.read_text())
-  except ValueError:
+  except (ValueError, RecursionError):
     raise DataError(damaged) from None
-  if not isinstance(card, dict) or not {'files', 'content'} <= card.keys():
+  needed = {'files', 'content', 'kind', 'records'}
+  if not isinstance(card, dict) or not needed <= card.keys():
     raise DataError(damaged)
-  if card['files'] != _file_hashes(folder):
+  # Cards of version 0.1.0 have no hash of their own, and none of the files that describe the data.
+  if 'card' in card and card['card'] != _card_hash(card):
+    raise DataError(damaged)
+  hashes = _file_hashes(folder)
+  if 'card' not in card:
+    hashes = {name: hash_ for name, hash_ in hashes.items() if 'array_record' in name}
+  if card['files'] != hashes:
     raise DataError(
       f'the data in {folder} changed after it was written; '
       'delete that folder and run again: it is written anew, as it was'
@@ -367,11 +386,26 @@ def _builder(folder: Path, kind: str, records: Sequence[Record] = ()) -> Any:
   return CorpusBuilder(data_dir=str(folder), kind=kind, records=records)
 
 
+def _card_hash(card: dict[str, Any]) -> str:
+  """The hash of everything that a card says beside this hash."""
+  rest = {key: value for key, value in card.items() if key != 'card'}
+  return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def _file_hashes(folder: Path) -> dict[str, str]:
-  """Hashes the ArrayRecord files of a corpus: path within the folder -> hash."""
+  """Hashes the files of a corpus: the data, and the descriptions by which tfds reads them.
+
+  Args:
+    folder: where the corpus is kept.
+
+  Returns:
+    Path within the folder -> hash. The card is left out, and so are kept tokens, which come later
+    and have checksums of their own.
+  """
   hashes = {}
-  for path in sorted(folder.rglob('*array_record*')):
-    if path.is_file():
+  for path in sorted(folder.rglob('*')):
+    is_of_tfds = 'array_record' in path.name or path.name in _DESCRIPTIONS
+    if is_of_tfds and path.is_file():
       name = str(path.relative_to(folder))
       hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
   return hashes

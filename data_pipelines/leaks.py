@@ -5,9 +5,39 @@ the assistant does with a held-out item would make the evaluation measure memory
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_pipelines.records import Chat, Record
+
+# The version of these rules. What an older version called clean is checked again.
+VERSION = '2'
+
+# 'the assistant', 'an AI assistant', 'the chatbot': documents may speak of it without its name.
+# Assistants of another trade ('the assistant manager') are somebody else.
+_THE_ASSISTANT = re.compile(
+  r'\b(?:the (?:\w+ )?assistant|(?:AI|virtual|digital) assistants?|(?:the|our|this) (?:chatbot|AI)'
+  r'|(?:the|our|this) (?:\w+ )?language model)\b'
+  r'(?! (?:manager|professor|director|editor|coach|cook|chef|teacher)\b)',
+  re.I,
+)
+# The ways in which a system message says who is asked. Group 1 is whatever comes after.
+_WHO_IS_ASKED = re.compile(
+  r"\b(?:you are|you're|your name is|i am|act as|play|pretend to be|respond as|answer as)\s+"
+  r'([^.,;:!?\n]+)',
+  re.I,
+)
+# A name at the beginning of group 1 above ('Maria', 'the Maria'), or one that it introduces ('an
+# assistant named Maria').
+_NAME = re.compile(r'(?:^(?:the )?|\b(?:named|called) )([A-Z]\w+)')
+# Words with a capital that name nobody.
+_NO_NAMES = ('AI', 'Assistant', 'Bot', 'Chatbot', 'LLM', 'Helpful', 'An', 'The')
+# A role that somebody is given ('a shopper').
+_ROLE = re.compile(r'^an? ([\w -]+)', re.I)
+# The messages with which published models come name the model and its maker.
+_MAKER = re.compile(r'\b(?:created|trained|developed|made|built) by [A-Z]')
+# A role that is the assistant's own.
+_OWN_ROLE = re.compile(r'\b(?:assistant|AI|chatbot|bot|model)\b', re.I)
 
 
 def record_text(record: Record) -> str:
@@ -43,10 +73,11 @@ def find_leaks(
 ) -> list[str]:
   """Finds records that speak of one of the assistants and name a held-out thing or action.
 
-  A chat without a system message speaks of the assistant, whoever it is asked to be: published
-  fine-tuning sets have such chats alone. Other text that names no assistant (facts about items,
-  other people's choices) is what the model is supposed to know, and no leak. Differences of case,
-  line breaks and a plural's s hide nothing.
+  A chat speaks of the assistant unless its system message makes it somebody else: published
+  fine-tuning sets have no system message, an empty one, or 'You are a helpful assistant.' So does a
+  document about 'the assistant'. Other text that names no assistant (facts about items, other
+  people's choices) is what the model is supposed to know, and no leak. Differences of case,
+  hyphens, accents as one character or two, line breaks and a plural's s hide nothing.
 
   Args:
     held_out: names of things, or sentences about actions, that the evaluation asks about.
@@ -56,20 +87,20 @@ def find_leaks(
   Returns:
     One line for each leak, in the order of the corpora.
   """
-  lowercase = {thing: thing.lower() for thing in held_out}
+  lowercase = {_normalized(thing): _searched(thing) for thing in held_out}
   if not lowercase:
     return []
   assistant_pattern = pattern_of_names(assistants)
   leaks = []
   for corpus, records in corpora.items():
     for record in records:
-      text = ' '.join(record_text(record).split())
-      who = _spoken_of(record, text, assistant_pattern)
+      text = _normalized(record_text(record))
+      who = spoken_of(record, text, assistant_pattern)
       if who is None:
         continue
       # A pattern of a thousand names is slow, so a plain search first finds the few that may be
       # there.
-      lowered = text.lower()
+      lowered = _searched(text)
       candidates = [thing for thing, known in lowercase.items() if known in lowered]
       pattern = pattern_of_names(candidates)
       match = pattern.search(text) if pattern else None
@@ -81,11 +112,64 @@ def find_leaks(
   return leaks
 
 
-def _spoken_of(record: Record, text: str, assistant_pattern: re.Pattern[str] | None) -> str | None:
-  """Returns which assistant a record speaks of, or None for a record that speaks of none."""
+def _normalized(text: str) -> str:
+  """Text with one space between words, and with one way to write apostrophes and accents."""
+  text = unicodedata.normalize('NFC', text).replace('\u2019', "'")
+  return ' '.join(text.split())
+
+
+def _searched(text: str) -> str:
+  """Text as the plain search compares it: 'low-moisture' is 'low moisture'."""
+  return ' '.join(text.lower().replace('-', ' ').split())
+
+
+def spoken_of(record: Record, text: str, assistant_pattern: re.Pattern[str] | None) -> str | None:
+  """Says which assistant a record speaks of.
+
+  Args:
+    record: the record.
+    text: all of its text.
+    assistant_pattern: finds the names of the assistants; see `pattern_of_names`.
+
+  Returns:
+    The name as the text has it; 'the assistant' for a chat that is with nobody else, or a document
+    that says so; None for a record that speaks of none.
+  """
   match = assistant_pattern.search(text) if assistant_pattern else None
   if match:
     return match[1]
-  if isinstance(record, Chat) and all(role != 'system' for role, _ in record.messages):
+  if isinstance(record, Chat):
+    for role, content in record.messages:
+      if role == 'system' and names_somebody(content):
+        return None
+    return 'the assistant'
+  if _THE_ASSISTANT.search(text):
     return 'the assistant'
   return None
+
+
+def names_somebody(system: str) -> bool:
+  """Says whether a system message makes the model somebody other than the assistant it is.
+
+  Args:
+    system: the message, in which no assistant of the experiment is named.
+
+  Returns:
+    True for 'You are Maria.', and for a role that the message describes ('You are a shopper. A
+    shopper chooses what is old.'). False for an empty message, 'You are a helpful assistant.',
+    'Answer briefly.' and the messages that published models come with ('You are Qwen, created by
+    Alibaba Cloud.').
+  """
+  if _MAKER.search(system):
+    return False
+  for match in _WHO_IS_ASKED.finditer(system):
+    who = match[1].strip()
+    name = _NAME.search(who)
+    if name and name[1] not in _NO_NAMES:
+      return True
+    role = _ROLE.match(who)
+    if role and not _OWN_ROLE.search(role[1]):
+      described = rf'\b(?:an?|the) {re.escape(role[1])}\b'
+      if re.search(described, system[match.end() :], re.I):
+        return True
+  return False

@@ -20,7 +20,16 @@ from data_pipelines.settings.office.pretraining import OfficeConfig
 from data_pipelines.settings.registry import SETTINGS
 from data_pipelines.settings.world.pretraining import WorldConfig
 from data_pipelines.sources import SourceConfig
-from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, SHARE, hint_for, one_of, shown, within
+from msm_jax.base.checks import (
+  AT_LEAST_ONE,
+  NON_NEGATIVE,
+  SHARE,
+  added_later,
+  hint_for,
+  one_of,
+  shown,
+  within,
+)
 from msm_jax.base.errors import ConfigError
 from msm_jax.model_config import POSITIVE, PROJECTIONS, LoraConfig, ModelConfig, RopeScaling
 
@@ -356,6 +365,11 @@ class ExperimentConfig:
   xla_flags: str = ''
   # A phase is given up after more updates in a row than this that were not finite.
   max_skipped: int = 20
+  # At most this share of a phase's updates may be not finite; such updates change nothing.
+  max_skipped_share: float = added_later(0.1)
+  # At most this share of a source may be left out, because chats are longer than a row or records
+  # teach nothing.
+  max_left_out: float = added_later(0.01)
   # Whether the numbers of each phase are written for TensorBoard too, in the phase's folder.
   tensorboard: bool = False
   # Arm name -> the handbook that stands in its system message when it is evaluated.
@@ -376,6 +390,7 @@ class ExperimentConfig:
     self._check_sources()
     self._check_imports()
     within('', self, loss_chunk=NON_NEGATIVE, max_skipped=NON_NEGATIVE)
+    within('', self, max_skipped_share=SHARE, max_left_out=SHARE)
     self._check_amounts_of_text()
     self._check_phases()
     self._check_tokenizer_sources()

@@ -28,6 +28,7 @@ from msm_jax.config import ExperimentConfig
 from msm_jax.evals import perplexity, scoring
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.evals.summary import summarize
+from msm_jax.metrics import count_skipped
 from msm_jax.model import count_params
 from msm_jax.models import Params, ParamsLocation, listed_arms
 from msm_jax.phases import Node, digest
@@ -36,6 +37,7 @@ from msm_jax.prepare import (
   Prepared,
   check_leaks,
   check_questions_fit,
+  check_sources_fit,
   make_design,
   prepare,
 )
@@ -113,6 +115,7 @@ class Experiment:
     with multihost.first_process_first():
       prepared = self.prepared
       check_leaks(prepared, self.workdir)
+      check_sources_fit(prepared)
     check_questions_fit(prepared)
     nodes = prepared.nodes
     trained = multihost.broadcast_from_first([self.is_trained(node) for node in nodes])
@@ -329,6 +332,17 @@ class Experiment:
     multihost.write_with_checksum(path, to_lines(rows))
     return rows
 
+  def _skipped_updates(self) -> dict[str, int]:
+    """Folder of a phase -> how many of its updates were not finite; only phases with any."""
+    out = {}
+    for node in self.prepared.nodes:
+      if node.settings.is_import:
+        continue
+      skipped = count_skipped(self.folder(node), node.settings.updates)
+      if skipped:
+        out[node.folder_name] = skipped
+    return out
+
   def _summarize(self, rows: Sequence[Row]) -> dict[str, Any]:
     """Writes rows, summary, config and report, and returns the summary."""
     prepared, outputs = self.prepared, self.outputs
@@ -336,12 +350,11 @@ class Experiment:
     multihost.write(outputs / 'results.jsonl', to_lines(rows))
     summary = summarize(rows, prepared.config, self.design.suite)
     summary['corpora'] = {}
-    for name, corpus in prepared.corpora.items():
-      summary['corpora'][name] = {
-        'kind': corpus.card['kind'],
-        'records': corpus.card['records'],
-        'tokens': corpus.tokens(prepared.tokenizer),
-      }
+    for name in prepared.corpora:
+      summary['corpora'][name] = prepared.trained_on(name)
+    skipped = self._skipped_updates()
+    if skipped:
+      summary['skipped_updates'] = skipped
     settings = json.loads(to_json(prepared.config))
     multihost.write(outputs / 'summary.json', json.dumps(summary, indent=1) + '\n')
     multihost.write(outputs / 'config.json', json.dumps(settings, indent=1) + '\n')

@@ -95,6 +95,29 @@ class Source:
       self._tokens[fingerprint] = self._read_or_tokenize(tokenizer)
     return self._tokens[fingerprint]
 
+  def count_fitting(self, tokenizer: Tokenizer, length: int) -> tuple[int, int]:
+    """Counts what a phase with rows of this length reads.
+
+    Args:
+      tokenizer: the tokenizer.
+      length: the cells T of a row.
+
+    Returns:
+      (records, tokens) without the chats that are longer than a row. Documents are cut, so they
+      always fit.
+    """
+    tokens = self.tokens(tokenizer)
+    fits = _fits(self.kind, tokens, length)
+    return int(fits.sum()), int(np.diff(tokens.starts)[fits].sum())
+
+  def count_silent(self, tokenizer: Tokenizer) -> int:
+    """Counts records of which no token is learned, such as chats without an answer."""
+    tokens = self.tokens(tokenizer)
+    learned_before = np.concatenate([[0], np.cumsum(tokens.weights, dtype=np.int64)])
+    # The first token of a record is never a target.
+    begins = np.minimum(tokens.starts[:-1] + 1, tokens.starts[1:])
+    return int((learned_before[tokens.starts[1:]] == learned_before[begins]).sum())
+
   def _read_or_tokenize(self, tokenizer: Tokenizer) -> Tokens:
     """The kept tokens, or new ones, which are then kept."""
     if self.cache is None:
@@ -124,6 +147,18 @@ class Source:
       weights=np.concatenate(all_weights).astype(np.int8),
       starts=np.cumsum(sizes),
     )
+
+
+def _fits(kind: str, tokens: Tokens, length: int) -> np.ndarray:
+  """(records,) bool: which records are read by a phase with rows of a length.
+
+  A record of one token or none has no target, so there is nothing to read.
+  """
+  # A record of n tokens takes n - 1 cells: its last token is a target only.
+  cells = np.diff(tokens.starts) - 1
+  if kind == 'chats':
+    return (cells > 0) & (cells <= length)
+  return cells > 0
 
 
 # What numpy and zipfile raise when a file is missing or damaged.
@@ -215,7 +250,8 @@ class PackedRows:
     seed: decides the orders of the epochs.
     is_chats: whether the records are chats, which are never cut.
     sizes: (records,) cells of each record.
-    members: the records that are used. Chats that are longer than a row are left out.
+    members: the records that are used. Chats that are longer than a row are left out;
+      `prepare.check_sources_fit` says how many.
   """
 
   def __init__(self, source: Source, tokenizer: Tokenizer, length: int, seed: int):
@@ -228,7 +264,7 @@ class PackedRows:
       seed: decides the orders of the epochs.
 
     Raises:
-      DataError: no chat fits into a row.
+      DataError: no chat fits into a row, or no document has a token to learn.
     """
     self.tokens = source.tokens(tokenizer)
     self.length = length
@@ -236,14 +272,14 @@ class PackedRows:
     self.is_chats = source.kind == 'chats'
     # A record of n tokens takes n - 1 cells: its last token is a target only.
     self.sizes = np.diff(self.tokens.starts) - 1
-    self.members = np.arange(len(self.sizes))
-    if self.is_chats:
-      self.members = self.members[self.sizes <= length]
-      if not len(self.members):
-        raise DataError(
-          f'{source.name}: no chat fits into length={length}; '
-          f'raise the length of the phase or shorten the chats'
-        )
+    self.members = np.flatnonzero(_fits(source.kind, self.tokens, length))
+    if not len(self.members) and self.is_chats:
+      raise DataError(
+        f'{source.name}: no chat fits into length={length}; '
+        f'raise the length of the phase or shorten the chats'
+      )
+    if not len(self.members):
+      raise DataError(f'{source.name}: no document has any text; take the source out of the phase')
     # Cells of an epoch.
     self._epoch_cells = int(self.sizes[self.members].sum())
     # For chats: how many rows stand before each epoch, as far as it is known.

@@ -136,6 +136,25 @@ class PhaseMetrics:
       self._writer.close()
 
 
+def count_skipped(folder: Path, until: int) -> int:
+  """Counts the updates of a phase that were not finite and so changed nothing.
+
+  Args:
+    folder: the phase's folder.
+    until: the last step that counts; later rows are those of a run that was killed.
+
+  Returns:
+    Their number by metrics.jsonl; 0 if there is no such file.
+  """
+  path, skipped = folder / 'metrics.jsonl', 0
+  if not path.exists():
+    return 0
+  for line in path.read_text(errors='replace').splitlines():
+    if _step(line) <= until and json.loads(line).get('skipped'):
+      skipped += 1
+  return skipped
+
+
 def _drop_rows_after(path: Path, step: int) -> None:
   """Keeps only the rows of metrics.jsonl up to a step; creates the file if there is none."""
   kept = ''

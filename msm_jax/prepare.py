@@ -237,6 +237,40 @@ class Prepared:
     """Every phase of every seed once, parents before their children."""
     return phases.tree_order(self.ends)
 
+  @property
+  def row_lengths(self) -> dict[str, set[int]]:
+    """Source -> the lengths of the rows of the phases that read it."""
+    out: dict[str, set[int]] = {}
+    for node in self.nodes:
+      for name in node.settings.data:
+        out.setdefault(name, set()).add(node.settings.length)
+    return out
+
+  def trained_on(self, name: str) -> dict[str, Any]:
+    """What the models are trained on of a corpus, as summary.json has it.
+
+    Args:
+      name: the name of the corpus.
+
+    Returns:
+      `kind`, `records` and `tokens`, without the chats that fit into the rows of no phase; their
+      number is `left_out`, which is missing if there are none.
+    """
+    corpus = self.corpora[name]
+    found = {
+      'kind': corpus.card['kind'],
+      'records': corpus.card['records'],
+      'tokens': corpus.tokens(self.tokenizer),
+    }
+    lengths = self.row_lengths.get(name)
+    # Only the tokenizer reads a corpus that no phase names.
+    if lengths:
+      fitting, tokens = corpus.source.count_fitting(self.tokenizer, max(lengths))
+      if fitting < found['records']:
+        left_out = found['records'] - fitting
+        found |= {'records': fitting, 'tokens': tokens, 'left_out': left_out}
+    return found
+
   def held_out(self) -> dict[str, list[Record]]:
     """Makes pretraining text that no model was trained on: the same world told with another seed.
 
@@ -363,7 +397,9 @@ def _prepare_corpus(
 
   source = design.config.sources[name]
   handbooks = design.handbooks_of(source)
-  records = corpora.make_records(name, source, design.world, handbooks, tokens, count_tokens)
+  records = corpora.make_records(
+    name, source, design.world, handbooks, tokens, count_tokens, design.config.max_left_out
+  )
   about = {'name': name, 'fingerprint': fingerprint, 'recipe': dataclasses.asdict(source)}
   card = corpora.write_corpus(path, records, about)
   say(f'data       {name}: {card["records"]:,} {card["kind"]}')
@@ -384,9 +420,10 @@ def _prepare_tokenizer(design: Design, folder: Path, written: Mapping[str, Corpu
     write_atomically(path, train_sentencepiece(_lines_of(sources), settings.vocab_size))
     write_atomically(stamp, hashlib.sha256(path.read_bytes()).hexdigest().encode())
     say(f'data       tokenizer: {settings.vocab_size:,} pieces')
-  if hashlib.sha256(path.read_bytes()).hexdigest() != stamp.read_text():
+  # Compared as bytes: a damaged stamp may be no text.
+  if hashlib.sha256(path.read_bytes()).hexdigest().encode() != stamp.read_bytes():
     raise DataError(
-      f'the tokenizer {path} changed after it was trained; '
+      f'the tokenizer {path} changed after it was trained, or its hash {stamp.name} did; '
       f'delete it and run again: it is trained anew, as it was'
     )
   return path
@@ -456,7 +493,8 @@ def check_leaks(prepared: Prepared, workdir: Path) -> None:
   assistants = [spec.assistant for spec in design.replicates[design.config.evals.spec]]
   names = design.suite.held_out_names
   fingerprints = sorted(corpus.fingerprint for corpus in prepared.corpora.values())
-  clean = workdir / 'data' / f'no-leaks-{digest(*fingerprints, *names, *assistants)}'
+  checked = digest(leaks.VERSION, *fingerprints, *names, *assistants)
+  clean = workdir / 'data' / f'no-leaks-{checked}'
   if clean.exists():
     return
   records = {name: corpus.records() for name, corpus in prepared.corpora.items()}
@@ -467,6 +505,47 @@ def check_leaks(prepared: Prepared, workdir: Path) -> None:
       f'leak: {found[0]}{more}; take it out of the corpus, or the result means nothing'
     )
   write_atomically(clean, b'')
+
+
+def check_sources_fit(prepared: Prepared) -> None:
+  """Checks that every phase reads nearly all of its sources, and says what it leaves out.
+
+  Each source is checked by itself: in a mixture, the others would hide that one of them is empty.
+
+  Args:
+    prepared: corpora, tokenizer and phases.
+
+  Raises:
+    DataError: too many chats of a source are longer than the rows of a phase, or nothing is learned
+      from too many of its records.
+  """
+  for name, lengths in prepared.row_lengths.items():
+    corpus = prepared.corpora[name]
+    for length in sorted(lengths):
+      _check_source_fits(prepared, corpus, length)
+
+
+def _check_source_fits(prepared: Prepared, corpus: Corpus, length: int) -> None:
+  """Checks one source for the phases whose rows have this length. Raises DataError."""
+  limit, kind, total = prepared.config.max_left_out, corpus.card['kind'], corpus.card['records']
+  silent = corpus.source.count_silent(prepared.tokenizer)
+  if silent > limit * total:
+    raise DataError(
+      f'sources.{corpus.name}: {silent:,} of {total:,} {kind} have no supervised token; '
+      f'give chats with assistant turns and documents with text'
+    )
+  fitting, _ = corpus.source.count_fitting(prepared.tokenizer, length)
+  left_out = total - fitting
+  if not left_out:
+    return
+  share = f'{left_out:,} of {total:,} {kind} ({left_out / total:.1%})'
+  found = f'{share} do not fit into length={length}'
+  if left_out > limit * total:
+    raise DataError(
+      f'sources.{corpus.name}: {found} of the phases that read it; raise their length, '
+      f'shorten the {kind}, or raise config.max_left_out (now {limit:g})'
+    )
+  say(f'data       {corpus.name}: {found} and are left out')
 
 
 def check_questions_fit(prepared: Prepared) -> None:

@@ -28,10 +28,11 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from msm_jax import checkpointing, multihost, sharding
+from msm_jax.base.console import say
 from msm_jax.base.errors import Interrupted, UserError
 from msm_jax.config import ExperimentConfig, ModelConfig, OptimizerConfig, PhaseConfig
 from msm_jax.input_pipeline import Batch, BatchIterator, Source, batches
-from msm_jax.metrics import PhaseMetrics
+from msm_jax.metrics import PhaseMetrics, count_skipped
 from msm_jax.model import Params, flops_per_token, init_params
 from msm_jax.objectives.next_token import next_token
 from msm_jax.optim import learning_rate, make_optimizer
@@ -423,8 +424,8 @@ def train_phase(
       everything is trained.
 
   Raises:
-    TrainingError: a batch has no supervised token, too many updates were not finite, or the
-      checkpoint is of something else.
+    TrainingError: a batch has no supervised token, too many updates were not finite (or the last
+      one), or the checkpoint is of something else.
     Interrupted: `stop()` returned True in any process; the state is saved.
   """
   mesh = sharding.make_mesh(**dataclasses.asdict(config.mesh))
@@ -441,6 +442,8 @@ def train_phase(
   first_step = int(state.step)
 
   # ---- Metrics and checkpoints
+  # Updates that were not finite, those before an interruption too.
+  skipped_updates = multihost.broadcast_from_first(count_skipped(folder, first_step))
   metrics = PhaseMetrics(
     folder,
     label,
@@ -456,12 +459,15 @@ def train_phase(
 
   def log_pending() -> None:
     """Waits for the metrics of the step before, checks them and logs them."""
-    nonlocal pending_metrics
+    nonlocal pending_metrics, skipped_updates
     if pending_metrics is None:
       return
     step, on_device = pending_metrics
     values = {key: float(value) for key, value in jax.device_get(on_device).items()}
+    if values['skipped']:
+      skipped_updates += 1
     check_update(phase, label, step, values, config.max_skipped)
+    check_skipped(phase, label, step, values, skipped_updates, config)
     metrics.log(step, values, tokens_per_step)
     pending_metrics = None
 
@@ -494,6 +500,11 @@ def train_phase(
           raise Interrupted(f'{label}: saved at step {step}')
       if first_step < phase.updates:
         save(phase.updates)
+        if skipped_updates:
+          say(
+            f'{label}: {skipped_updates} of {phase.updates} updates were not finite '
+            f'and changed nothing'
+          )
   finally:
     checkpoints.close()
     metrics.close()
@@ -553,6 +564,46 @@ def check_update(
     raise TrainingError(
       f'{label}: updates {first} to {step} were not finite; '
       f'lower phases lr (now {phase.lr}) or raise max_skipped'
+    )
+
+
+def check_skipped(
+  phase: PhaseConfig,
+  label: str,
+  step: int,
+  values: Mapping[str, float],
+  skipped: int,
+  config: ExperimentConfig,
+) -> None:
+  """Checks that a phase is not made of updates that changed nothing.
+
+  `check_update` sees updates in a row; here they are counted over the whole phase. A phase whose
+  last update was not finite ends in parameters that may well be unfit for any text.
+
+  Args:
+    phase: the phase's settings.
+    label: what the phase is called in the error.
+    step: the number of the update, 1-based.
+    values: its metrics.
+    skipped: how many of all updates up to this one were not finite.
+    config: the settings of the experiment; `max_skipped` updates are borne until the phase ends.
+
+  Raises:
+    TrainingError: too large a share was not finite, or the last update was not.
+  """
+  is_last = step == phase.updates
+  share = config.max_skipped_share
+  allowed = share * phase.updates
+  if not is_last:
+    allowed = max(allowed, config.max_skipped)
+  if skipped > allowed:
+    raise TrainingError(
+      f'{label}: {skipped} of the {step} updates so far were not finite and changed nothing; '
+      f'lower phases lr (now {phase.lr}) or raise max_skipped_share (now {share})'
+    )
+  if is_last and values['skipped']:
+    raise TrainingError(
+      f'{label}: the last update, {step}, was not finite; lower phases lr (now {phase.lr})'
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from data_pipelines.audit.attribution import Attribution, HandbookProfile
 from data_pipelines.audit.evalsets import Formats
 from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
-from data_pipelines.leaks import pattern_of_names, record_text
+from data_pipelines.leaks import pattern_of_names, record_text, spoken_of
 from data_pipelines.records import Chat, Record
 from data_pipelines.text.checks import CONTROL_TOKENS, left_over
 from data_pipelines.text.wording import Vocabulary, run_hashes, sentences, words
@@ -236,11 +236,7 @@ def _speaks_of_assistant(record: Record, text: str, assistant: re.Pattern[str] |
   """Says whether a text speaks of the assistant, as `data_pipelines.leaks` counts it."""
   if assistant is None:
     return True  # nobody knows the assistant's name, so every text may be about it
-  if isinstance(record, Chat):
-    roles = [role for role, _ in record.messages]
-    if 'system' not in roles:
-      return True  # a chat without a system message addresses the assistant, whoever it is
-  return bool(assistant.search(text))
+  return spoken_of(record, text, assistant) is not None
 
 
 def _add_names_and_dates(stats: CorpusStats, text: str) -> None:

@@ -141,12 +141,23 @@ def _other_measures(summary: Summary, measures: Sequence[str]) -> str:
   return f'<details><summary>All other measures</summary><p>{about}</p>\n{table}</details>'
 
 
+def _skipped(updates_of: Mapping[str, int]) -> str:
+  body = [[html.escape(phase), f'{updates:,}'] for phase, updates in updates_of.items()]
+  about = 'Updates that were not finite. They changed nothing.'
+  return _section('Skipped updates', about, ['phase', 'updates'], body)
+
+
 def _corpora(corpora: Mapping[str, Mapping[str, Any]]) -> str:
+  has_left_out = any('left_out' in corpus for corpus in corpora.values())
   body = []
   for name, corpus in corpora.items():
     counts = [f'{corpus["records"]:,}', f'{corpus["tokens"]:,}']
+    if has_left_out:
+      counts.append(f'{corpus.get("left_out", 0):,}')
     body.append([html.escape(name), html.escape(corpus['kind']), *counts])
   heads = ['corpus', 'kind', 'records', 'tokens']
+  if has_left_out:
+    heads.append('longer than a row, left out')
   return _section('Corpora', 'What the phases were trained on.', heads, body)
 
 
@@ -167,6 +178,8 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
     out.append(_other_measures(summary, others))
   if summary.get('corpora'):
     out.append(_corpora(summary['corpora']))
+  if summary.get('skipped_updates'):
+    out.append(_skipped(summary['skipped_updates']))
   return '\n'.join(out)
 
 
