@@ -43,6 +43,7 @@ FIXED: dict[str, Any] = {
   'bias': 'none',
   'modules_to_save': None,
   'layers_to_transform': None,
+  'layers_pattern': None,
   'rank_pattern': {},
   'alpha_pattern': {},
   'fan_in_fan_out': False,
@@ -52,9 +53,41 @@ FIXED: dict[str, Any] = {
   'target_parameters': None,
   'layer_replication': None,
   'use_qalora': False,
+  'use_bdlora': None,
   'alora_invocation_tokens': None,
+  'arrow_config': None,
+  'corda_config': None,
+  'kasa_config': None,
+  'loftq_config': {},
+  'lora_ga_config': None,
   'megatron_config': None,
+  'monteclora_config': None,
+  'velora_config': None,
 }
+
+# Settings that change nothing in the output of a trained adapter.
+NEUTRAL = frozenset({
+  'auto_mapping',
+  'base_model_name_or_path',
+  'ensure_weight_tying',
+  'eva_config',
+  'inference_mode',
+  'megatron_core',
+  'msm_jax_version',
+  'peft_version',
+  # Counts only with use_qalora.
+  'qalora_group_size',
+  'revision',
+  'runtime_config',
+  'task_type',
+})  # fmt: skip
+
+# Settings that are read: rank, alpha, dropout and targets, and how the matrices began.
+READ = frozenset({'init_lora_weights', 'lora_alpha', 'lora_dropout', 'r', 'target_modules'})
+
+# How the two matrices may have begun. Other ways (pissa, olora, corda, loftq, lora_ga) change the
+# matrix beside them, so that the adapter belongs to another base than the model that it names.
+PLAIN_INITS = (None, True, False, 'gaussian', 'eva', 'orthogonal', 'mica')
 
 
 def read_config(folder: str | Path) -> LoraConfig:
@@ -71,18 +104,38 @@ def read_config(folder: str | Path) -> LoraConfig:
   """
   path = Path(folder) / 'adapter_config.json'
   raw = read_json(path, 'give a folder of PEFT')
-  for key, value in FIXED.items():
-    found = raw.get(key, value)
-    if found and found != value:
-      raise WeightsError(
-        f'{path}: {key}={found!r} is not known here; '
-        'only plain LoRA is (rank, alpha, dropout, target_modules)'
-      )
+  # Without this key, the folder may hold anything.
+  if not raw.get('peft_type'):
+    raise WeightsError(f'{path}: peft_type is missing; give a folder of PEFT')
+  for key, found in raw.items():
+    expected = FIXED.get(key)
+    is_known = key in FIXED or key in NEUTRAL or key in READ
+    # What is empty asks for nothing, even where the setting is not known.
+    if key in NEUTRAL or key in READ or not found or (is_known and found == expected):
+      continue
+    raise WeightsError(
+      f'{path}: {key}={repr(found)[:60]} is not known here; '
+      'only plain LoRA is (rank, alpha, dropout, target_modules)'
+    )
+  init = raw.get('init_lora_weights')
+  if init not in PLAIN_INITS:
+    raise WeightsError(
+      f'{path}: init_lora_weights={repr(init)[:60]} changes the base model, too, and is not known '
+      'here; save the adapter with path_initial_model_for_weight_conversion, as PEFT says'
+    )
   targets = _read_targets(raw.get('target_modules') or (), path)
+  # PEFT's own values, where the file says nothing.
+  rank = raw.get('r', 8)
+  alpha = raw.get('lora_alpha', 8)
+  dropout = raw.get('lora_dropout') or 0.0
+  numbers = {'r': rank, 'lora_alpha': alpha, 'lora_dropout': dropout}
+  for key, value in numbers.items():
+    is_number = type(value) is int or (type(value) is float and key != 'r')
+    if not is_number:
+      raise WeightsError(f'{path}: {key}={repr(value)[:60]} is no number that fits; mend it')
   try:
-    dropout = float(raw.get('lora_dropout') or 0)
-    return LoraConfig(raw['r'], float(raw['lora_alpha']), dropout, targets)
-  except (KeyError, ConfigError) as e:
+    return LoraConfig(rank, float(alpha), float(dropout), targets)
+  except (ConfigError, OverflowError) as e:
     raise WeightsError(f'{path}: {e}; mend it or download it again') from None
 
 
@@ -95,6 +148,9 @@ def _read_targets(modules: Any, path: Path) -> tuple[str, ...]:
         f'{path}: target_modules={modules!r} is a pattern, which is not read here; list the modules'
       )
     modules = tuple(TARGETS)
+  is_list = isinstance(modules, list | tuple)
+  if not is_list or not all(isinstance(module, str) for module in modules):
+    raise WeightsError(f'{path}: target_modules is no list of names; mend it')
   targets = set()
   for module in sorted(modules):
     # A module may be named with its path, such as self_attn.q_proj.
@@ -140,7 +196,7 @@ def load_params(
   Raises:
     WeightsError: the adapter does not fit the model, or changes no output.
   """
-  files = TensorFiles(folder)
+  files = TensorFiles(folder, 'adapter_model.safetensors')
   names = _adapter_names(c)
   expected = {}
   for ours, name in names.items():

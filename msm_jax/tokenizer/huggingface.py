@@ -276,7 +276,7 @@ def _named_tokens(config: dict[str, Any], file: Path) -> dict[str, str]:
     if text is not None:
       tokens[name] = text
     elif value not in (None, '', False):
-      raise DataError(f'{file}: {name}={str(value)[:60]!r} is no text; mend it')
+      raise DataError(f'{file}: {name}={repr(value)[:60]} is no text; mend it')
   return tokens
 
 

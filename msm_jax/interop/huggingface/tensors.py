@@ -13,7 +13,6 @@ Shapes: L layers, D model, F feed-forward, Q all query heads, KV all key/value h
 
 import functools
 import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -26,6 +25,10 @@ from jax.sharding import PartitionSpec as P
 
 from msm_jax.base.errors import WeightsError
 from msm_jax.config import ModelConfig
+from msm_jax.interop.huggingface.config import read_json
+
+# How many rows of two matrices are compared at a time.
+SHARED_ROWS = 8192
 
 # read(name, index) gives a part of one stored tensor.
 ReadTensor = Callable[[str, tuple[slice, ...]], np.ndarray]
@@ -116,14 +119,20 @@ class TensorFiles:
     names: the names of all tensors.
   """
 
-  def __init__(self, folder: str | Path):
+  def __init__(self, folder: str | Path, main_file: str = 'model.safetensors'):
     """Lists the tensors.
 
+    As in `transformers`, the main file goes before an index, and both before other *.safetensors,
+    which may be copies or the files of another program.
+
     Args:
-      folder: a folder with model.safetensors.index.json, or simply with *.safetensors.
+      folder: a folder with the main file, or with its index and the files that the index lists, or
+        simply with *.safetensors.
+      main_file: the name of the file that holds everything, if it is there.
 
     Raises:
-      WeightsError: a file is missing or broken, or there is none.
+      WeightsError: a file is missing or broken, or there is none, or two files hold the same
+        tensor.
     """
     # safetensors belongs to the optional extra `hf`.
     from safetensors import SafetensorError, safe_open
@@ -131,19 +140,29 @@ class TensorFiles:
     self.source = Path(folder)
     self._open = safe_open
     self.paths: dict[str, Path] = {}
-    for path in self._find_files():
+    for path in self._find_files(main_file):
       try:
         with safe_open(path, 'numpy') as f:
-          self.paths |= dict.fromkeys(f.keys(), path)
+          names = list(f.keys())
       except (SafetensorError, OSError) as e:
         raise WeightsError(f'{path} is broken ({e}); download it again') from None
+      for name in names:
+        if name in self.paths:
+          raise WeightsError(
+            f'{self.source}: tensor {name} is in {self.paths[name].name} and in {path.name}; '
+            'move the file away that does not belong to the model'
+          )
+        self.paths[name] = path
     self.names: Collection[str] = self.paths.keys()
 
-  def _find_files(self) -> list[Path]:
-    """The files that the index lists; without an index, all *.safetensors."""
-    index = self.source / 'model.safetensors.index.json'
-    if index.exists():
-      files = sorted(set(json.loads(index.read_text())['weight_map'].values()))
+  def _find_files(self, main_file: str) -> list[Path]:
+    """The main file, or the files that its index lists, or else all *.safetensors."""
+    main = self.source / main_file
+    index = self.source / f'{main_file}.index.json'
+    if main.is_file():
+      paths = [main]
+    elif index.exists():
+      files = self._read_index(index)
       missing = [file for file in files if not (self.source / file).is_file()]
       if missing:
         raise WeightsError(
@@ -159,6 +178,21 @@ class TensorFiles:
         '(convert them with transformers)'
       )
     return paths
+
+  def _read_index(self, index: Path) -> list[str]:
+    """The files that an index lists, in the order of their names."""
+    weight_map = read_json(index, 'download it again').get('weight_map')
+    if not isinstance(weight_map, dict):
+      raise WeightsError(f'{index} has no weight_map of names and files; download it again')
+    files = set()
+    for name, file in weight_map.items():
+      # A name with a folder in it could lead out of the model's folder.
+      if not isinstance(file, str) or Path(file).name != file:
+        raise WeightsError(
+          f'{index}: {repr(file)[:60]}, the file of {name}, is no name of a file; download it again'
+        )
+      files.add(file)
+    return sorted(files)
 
   def shape(self, name: str) -> tuple[int, ...]:
     """The shape of one tensor as it is stored; its content is not read."""
@@ -252,13 +286,33 @@ def check_tensors(tensors: StoredTensors, c: ModelConfig) -> None:
   # Older files store the rotary frequencies too, which are computed here.
   spare = {name for name in tensors.names if not name.endswith('rotary_emb.inv_freq')}
   spare -= expected.keys()
-  if c.tie_embeddings:
+  if c.tie_embeddings and isinstance(tensors, TensorFiles) and 'lm_head.weight' in spare:
     # Some files store the shared matrix twice.
+    _check_shared(tensors, c)
     spare -= {'lm_head.weight'}
   if spare:
     raise WeightsError(
       f'{tensors.source}: tensor {min(spare)} has no place in this model; it cannot be imported '
       f'({len(spare)} such)'
+    )
+
+
+def _check_shared(files: TensorFiles, c: ModelConfig) -> None:
+  """Checks that the output matrix of a model whose config.json says that it is the embedding, and
+  that is stored all the same, is the embedding.
+  """
+  embed, unembed = 'model.embed_tokens.weight', 'lm_head.weight'
+  is_same = files.shape(unembed) == files.shape(embed)
+  # A part at a time, since such a matrix may have gigabytes.
+  for start in range(0, c.vocab_size, SHARED_ROWS):
+    if not is_same:
+      break
+    rows = (slice(start, min(start + SHARED_ROWS, c.vocab_size)), slice(None))
+    is_same = np.array_equal(files.read(unembed, rows), files.read(embed, rows))
+  if not is_same:
+    raise WeightsError(
+      f'{files.source}: {unembed} differs from {embed}, and config.json says that they are one '
+      'matrix; set tie_word_embeddings to false in config.json'
     )
 
 
