@@ -8,7 +8,7 @@ Published Model Spec Midtraining sets load as they are: documents with `text` (a
 import codecs
 import dataclasses
 import gzip
-import io
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -252,23 +252,25 @@ def read_jsonl(path: str | Path) -> Iterator[Record]:
   if not path.is_file():
     raise DataError(f'no such file: {path}; give an existing JSONL file of documents or chats')
   # Read as bytes: a file that is not UTF-8 should fail at its bad line, with the line's number.
-  with _open(path) as f:
-    lines = enumerate(f, 1)
-    while True:
-      try:
-        n, line = next(lines)
-      except StopIteration:
-        return
-      # What the unpackers raise for a damaged file; zstandard's own error is a bare Exception.
-      except Exception as e:
-        raise DataError(
-          f'{path} cannot be unpacked ({type(e).__name__}: {e}); download it again'
-        ) from None
-      if n == 1:
-        line = line.removeprefix(codecs.BOM_UTF8)
-      if line.strip():
-        row = _parse_line(line, f'{path}:{n}')
-        yield from_row(row, f'{path.name}:{n}')
+  lines = _lines(path)
+  for n in itertools.count(1):
+    try:
+      line = next(lines)
+    except StopIteration:
+      return
+    except DataError:
+      raise
+    # What the unpackers raise for a damaged file; zstandard's own error is a bare Exception.
+    except Exception as e:
+      raise DataError(
+        f'{path} cannot be unpacked ({type(e).__name__}: {e}); download it again'
+      ) from None
+    if n == 1:
+      _check_kind(path, line)
+      line = line.removeprefix(codecs.BOM_UTF8)
+    if line.strip():
+      row = _parse_line(line, f'{path}:{n}')
+      yield from_row(row, f'{path.name}:{n}')
 
 
 # The first bytes of files that are not JSONL as they are -> what they are.
@@ -285,38 +287,68 @@ _OTHER_KINDS = {
 }
 
 
-def _open(path: Path) -> IO[bytes]:
-  """Opens a JSONL file, unpacked. Raises DataError for a kind of file that is not read."""
-  file = path.open('rb')
-  begin = file.read(8)
-  file.seek(0)
-  # The name may say anything, so the content decides.
-  if begin.startswith(_GZIP):
-    return gzip.GzipFile(fileobj=file)
-  if begin.startswith(_ZSTD):
-    return _open_zstd(path, file)
+# Bytes that are unpacked at a time.
+_CHUNK = 2**20
+
+
+def _check_kind(path: Path, line: bytes) -> None:
+  """Raises DataError if a file begins with this line and is of another kind than JSONL."""
   for magic, kind in _OTHER_KINDS.items():
-    if begin.startswith(magic):
-      file.close()
+    if line.startswith(magic):
       raise DataError(f'{path} is {kind}')
-  # Without a byte order mark, every second byte of English text in UTF-16 is zero.
-  if len(begin) == 8 and (not any(begin[1::2]) or not any(begin[::2])):
-    file.close()
-    raise DataError(f'{path} is UTF-16; save it as UTF-8')
-  return file
+  # JSON has no zero bytes. Without a byte order mark, they are all that tells UTF-16.
+  if b'\0' in line[:8]:
+    raise DataError(f'{path} is UTF-16 or no text; save it as JSONL in UTF-8')
 
 
-def _open_zstd(path: Path, file: IO[bytes]) -> IO[bytes]:
+def _lines(path: Path) -> Iterator[bytes]:
+  """The lines of a file, unpacked if it is packed. A damaged file raises whatever the unpacker
+  raises."""
+  with path.open('rb') as f:
+    begin = f.read(4)
+    f.seek(0)
+    # The name may say anything, so the content decides.
+    if begin.startswith(_GZIP):
+      with gzip.GzipFile(fileobj=f) as unpacked:
+        yield from unpacked
+    elif begin == _ZSTD:
+      yield from _split_lines(_unpack_zstd(path, f))
+    else:
+      yield from f
+
+
+def _unpack_zstd(path: Path, file: IO[bytes]) -> Iterator[bytes]:
+  """The content of a file packed by Zstandard, piece by piece."""
   # Imported here because it is optional.
   try:
     import zstandard
   except ImportError:
-    file.close()
     raise DataError(
       f'{path} is packed by Zstandard; pip install zstandard, or unpack it first (unzstd)'
     ) from None
-  reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-  return io.BufferedReader(reader)
+  unpacker = zstandard.ZstdDecompressor().decompressobj()
+  is_complete = False
+  for chunk in iter(lambda: file.read(_CHUNK), b''):
+    while chunk:
+      if is_complete:
+        # Another frame follows, as after `cat a.zst b.zst`.
+        unpacker = zstandard.ZstdDecompressor().decompressobj()
+      yield unpacker.decompress(chunk)
+      is_complete, chunk = unpacker.eof, unpacker.unused_data
+  # A file that was cut ends without any error of the package.
+  if not is_complete:
+    raise EOFError('the file ends too early')
+
+
+def _split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+  """Cuts a stream of bytes into lines, which keep their ends."""
+  rest = b''
+  for chunk in chunks:
+    *lines, rest = (rest + chunk).split(b'\n')
+    for line in lines:
+      yield line + b'\n'
+  if rest:
+    yield rest
 
 
 def _parse_line(line: bytes, where: str) -> Any:

@@ -21,6 +21,7 @@ from typing import Any
 
 from absl import flags
 
+from data_pipelines.llm.settings import CorpusConfig, read_config
 from msm_jax.base import command
 
 
@@ -39,8 +40,6 @@ def run(module: str, describe: Callable[[Any, Path], Iterable[str]], default: st
     # Imported here, because these modules need an optional package (pydantic): the command frame
     # turns a missing package into one line that says how to install it.
     work = importlib.import_module(f'data_pipelines.{module}')
-    from data_pipelines.llm.settings import read_config
-
     config = read_config(flags.FLAGS.config)
     if flags.FLAGS.dry_run:
       print(work.dry_run(config))
@@ -49,7 +48,7 @@ def run(module: str, describe: Callable[[Any, Path], Iterable[str]], default: st
     made = work.make(config, workdir, stop=command.StopSignal())
     print('\n'.join(describe(made, workdir)))
 
-  command.run_on_config(main, default)
+  command.run_on_config(main, default, CorpusConfig)
 
 
 def describe_documents(written: Any, workdir: Path) -> Iterable[str]:

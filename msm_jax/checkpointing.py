@@ -19,8 +19,9 @@ import orbax.checkpoint as ocp
 
 from msm_jax.base.errors import UserError
 
-# Orbax logs every save and restore through absl, several lines each.
-logging.getLogger('absl').setLevel(logging.ERROR)
+# Orbax logs every save and restore through absl, several lines each. What fails it logs with a
+# traceback for every thread, and raises as well: a CheckpointError says it in one line.
+logging.getLogger('absl').setLevel(logging.CRITICAL)
 
 ITEMS = ('params', 'opt_state', 'data', 'meta')
 # The key of `meta` that holds the checksum of `data` and of the rest of `meta`.

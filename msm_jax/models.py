@@ -105,6 +105,38 @@ def listed_arms(workdir: Path) -> dict[str, dict[str, Any]]:
     `docs/schemas.md` describes the entries.
   """
   try:
-    return json.loads((workdir / 'arms.json').read_text())
-  except (OSError, ValueError):
+    listed = json.loads((workdir / 'arms.json').read_text())
+  except (OSError, ValueError, RecursionError):
     return {}
+  if not isinstance(listed, dict):
+    return {}
+  arms: dict[str, dict[str, Any]] = {}
+  for arm, seeds in listed.items():
+    whole = {}
+    if isinstance(seeds, dict):
+      whole = {seed: entry for seed, entry in seeds.items() if _is_whole(seed, entry)}
+    # An arm without a whole entry counts as not listed; the next run lists it again.
+    if whole:
+      arms[arm] = whole
+  return arms
+
+
+# What an entry of arms.json must hold.
+_ENTRY_TYPES = {
+  'path': str,
+  'model': dict,
+  'length': int,
+  'tokenizer': str,
+  'weights': str,
+  'adapter': str,
+  'checkpoints': str,
+  'updates': int,
+}
+
+
+def _is_whole(seed: str, entry: Any) -> bool:
+  """Whether an entry of arms.json has everything that opening the arm asks for."""
+  is_number = seed.removeprefix('-').isascii() and seed.removeprefix('-').isdigit()
+  if not is_number or not isinstance(entry, dict):
+    return False
+  return all(isinstance(entry.get(key), type_) for key, type_ in _ENTRY_TYPES.items())

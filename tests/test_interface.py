@@ -209,7 +209,7 @@ def test_configs_that_cannot_be_read(tmp_path):
   line = line_of('def get_config():\n  raise KeyError("one\\ntwo")\n')
   assert 'KeyError' in line
   line = line_of('def get_config(p):\n  raise ValueError(f"no preset\\n{p}")\n', ':odd')
-  assert 'config.py:odd cannot be read (ValueError: no preset odd)' in line
+  assert 'config.py:odd cannot be read (line 2: ValueError: no preset odd)' in line
   assert 'give another preset' in line
   assert 'TypeError' in line_of('def get_config():\n  return None\n', ':odd')
   assert 'it must return a ConfigDict' in line_of('def get_config():\n  return None\n')

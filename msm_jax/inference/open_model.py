@@ -254,6 +254,11 @@ def open_samplers(
     ConfigError: the flags do not go together.
     UserError: a model cannot be opened.
   """
+  if max_length < 0:
+    raise ConfigError(
+      f'max_length={max_length} is negative; give the tokens of a prompt with its answer, '
+      f'or 0 for what the model was trained for'
+    )
   # Both or neither was given.
   if bool(workdir) == bool(weights):
     raise ConfigError('give either --workdir=DIR with --arm=NAME, or --weights=FOLDER')
@@ -262,7 +267,9 @@ def open_samplers(
     # Most CPUs only emulate bfloat16, so float32 is faster there.
     if not dtype:
       dtype = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
-    loaded[Path(weights).name] = load_weights(weights, dtype=dtype)
+    # The path may be '.', which has no name of its own.
+    name = Path(weights).name or Path(weights).resolve().name or 'model'
+    loaded[name] = load_weights(weights, dtype=dtype)
   elif workdir:
     if not arms:
       raise ConfigError(f'give --arm=NAME; {workdir} has {", ".join(trained_arms(workdir))}')

@@ -27,6 +27,7 @@ from msm_jax.inference.completion import (
   TooLong,
 )
 from msm_jax.inference.decoding import MAX_TOP_LOGPROBS
+from msm_jax.inference.token_bytes import token_bytes
 from msm_jax.model import Params
 from msm_jax.tokenizer import Tokenizer
 
@@ -75,6 +76,7 @@ class Sampler:
     self._batch = Batch(config, self.params, self.vocabulary, self.stop_ids)
     self.mesh = self._batch.mesh
     self._token_texts: dict[int, str] = {}
+    self._token_bytes: dict[int, list[int]] = {}
     self.waiting: collections.deque[Completion] = collections.deque()
 
   def reset(self) -> None:
@@ -206,6 +208,22 @@ class Sampler:
         text = f'<|token {token}|>'
       self._token_texts[token] = text
     return self._token_texts[token]
+
+  def token_bytes(self, token: int) -> list[int]:
+    """Returns the bytes of a token. Joined, those of an answer's tokens are its text.
+
+    Args:
+      token: its id.
+
+    Returns:
+      Its own bytes, if it is a part of a character or a token of bytes; else those of its text.
+    """
+    if token not in self._token_bytes:
+      own = token_bytes(self.tokenizer, token)
+      if own is None:
+        own = self.token_text(token).encode()
+      self._token_bytes[token] = list(own)
+    return self._token_bytes[token]
 
   def round(self) -> list[tuple[Completion, Piece]]:
     """Gives rows to waiting requests, and generates some tokens in every row.

@@ -52,7 +52,19 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
   'response_schema': (None,),
   'prompt_logprobs': (None,),
   'extra_body': (None, {}),
+  # These models neither think nor know levels of detail.
+  'reasoning_effort': (None, 'none'),
+  'reasoning_mode': (None, 'standard'),
+  'reasoning_tokens': (None, 0),
+  'reasoning_summary': (None, 'none', 'auto'),
+  'effort': (None,),
+  'verbosity': (None,),
+  'modalities': (None, []),
+  'fallback_models': (None, []),
 }
+
+# Settings whose smallest value is not 0: a model cannot be asked for no token or no answer.
+AT_LEAST_ONE = ('max_tokens', 'num_choices')
 
 
 @functools.lru_cache
@@ -178,6 +190,12 @@ class MsmJaxAPI(ModelAPI):
       value = getattr(config, name, None)
       if value not in neutral:
         raise ConfigError(f'{name}={value!r} is not done by msm_jax models; leave it out')
+    for name in AT_LEAST_ONE:
+      value = getattr(config, name)
+      if value is not None and value < 1:
+        raise ConfigError(f'{name}={value} must be at least 1; leave it out for no limit')
+    if config.top_logprobs and not config.logprobs:
+      raise ConfigError(f'top_logprobs={config.top_logprobs} needs logprobs=true')
     began = time.monotonic()
     messages = [role_and_text(message) for message in input]
     prompt = self.sampler.tokenizer.prompt(messages).tolist()
@@ -263,11 +281,22 @@ class MsmJaxAPI(ModelAPI):
     """
     top = []
     for token_id, value in token.top:
-      top.append(TopLogprob(token=self.sampler.token_text(token_id), logprob=value))
+      top.append(
+        TopLogprob(
+          token=self.sampler.token_text(token_id),
+          logprob=value,
+          bytes=self.sampler.token_bytes(token_id),
+        )
+      )
     text = self.sampler.token_text(token.id)
     # Only the first token of a prompt has no log-probability, and this is a token of an answer.
     assert token.logprob is not None
-    return Logprob(token=text, logprob=token.logprob, top_logprobs=top or None)
+    return Logprob(
+      token=text,
+      logprob=token.logprob,
+      bytes=self.sampler.token_bytes(token.id),
+      top_logprobs=top or None,
+    )
 
 
 def _ignore_piece(piece: Any) -> None:
@@ -284,7 +313,7 @@ def role_and_text(message: ChatMessage) -> tuple[str, str]:
     Its role and its text.
 
   Raises:
-    DataError: it holds something other than text, or belongs to the use of a tool.
+    DataError: it holds something other than text in UTF-8, or belongs to the use of a tool.
   """
   if message.role == 'tool' or getattr(message, 'tool_calls', None):
     raise DataError('msm_jax models call no tools; take a task, or a solver, without them')
@@ -293,6 +322,12 @@ def role_and_text(message: ChatMessage) -> tuple[str, str]:
       # Reasoning is no part of `message.text`, so it is left out here.
       if part.type not in ('text', 'reasoning'):
         raise DataError(f'msm_jax models read text alone, and a message has {part.type}')
+  try:
+    message.text.encode()
+  except UnicodeEncodeError:
+    raise DataError(
+      'a message holds half a character (a lone surrogate), which no UTF-8 text has; take it out'
+    ) from None
   return message.role, message.text
 
 

@@ -165,8 +165,8 @@ class _Handlers:
     body = await read_json(request)
     # Tokenizing a long prompt takes a while, and the event loop must go on meanwhile.
     parsed = await run_in_threadpool(parse_request, body, self.engine.samplers, chat)
-    token_text = self.engine.samplers[parsed.model].token_text
-    response_format = ResponseFormat(parsed, chat, token_text)
+    sampler = self.engine.samplers[parsed.model]
+    response_format = ResponseFormat(parsed, chat, sampler.token_text, sampler.token_bytes)
     stream = ResponseStream(self.engine, parsed, request.receive)
     if parsed.stream:
       return StreamingResponse(

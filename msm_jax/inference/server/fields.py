@@ -79,7 +79,7 @@ def read_integer(body: Body, name: str, default: int, low: int, high: int) -> in
     return default
   is_integer = isinstance(value, int) and not isinstance(value, bool)
   if not is_integer or not low <= value <= high:
-    raise InvalidRequest(f'{name} must be an integer from {low:g} to {high:g}', name)
+    raise InvalidRequest(f'{name} must be an integer from {low} to {high}', name)
   return value
 
 

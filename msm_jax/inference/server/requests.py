@@ -41,6 +41,8 @@ NEUTRAL = frozenset(
     'service_tier',
     'safety_identifier',
     'prompt_cache_key',
+    'prompt_cache_options',
+    'prompt_cache_retention',
     'parallel_tool_calls',
   ]
 )
@@ -56,6 +58,13 @@ FIXED: dict[str, Sequence[Any]] = {
   'suffix': ('',),
   'best_of': (1,),
   'modalities': (['text'],),
+  'function_call': ('none', 'auto'),
+  'reasoning_effort': ('none',),
+  'verbosity': (),
+  'audio': (),
+  'prediction': (),
+  'moderation': (),
+  'web_search_options': (),
 }
 # Fields of both endpoints, of chats alone, and of text completions alone.
 SHARED = frozenset(
@@ -74,6 +83,9 @@ SHARED = frozenset(
 )
 CHAT_ONLY = frozenset(['messages', 'max_completion_tokens', 'top_logprobs'])
 TEXT_ONLY = frozenset(['prompt', 'echo'])
+# All fields of the two endpoints. Clients that write out their whole schema send null for what they
+# do not ask for.
+OF_OPENAI = SHARED | CHAT_ONLY | TEXT_ONLY | NEUTRAL | FIXED.keys()
 
 
 class ParsedRequest(NamedTuple):
@@ -101,9 +113,11 @@ class ParsedRequest(NamedTuple):
 def _check_fields(body: Body, known: frozenset[str], n: int) -> None:
   """Raises InvalidRequest for a field that is not known, or that asks for what is not done."""
   for name, value in body.items():
+    if value is None and name in OF_OPENAI:
+      continue
     if name in FIXED:
       # best_of=n asks for nothing, either: all n answers are returned.
-      asks_for_nothing = value is None or value in FIXED[name] or (name, value) == ('best_of', n)
+      asks_for_nothing = value in FIXED[name] or (name, value) == ('best_of', n)
       if not asks_for_nothing:
         raise InvalidRequest(
           f'{name}={json.dumps(value)[:100]} is not done here; leave it out', name

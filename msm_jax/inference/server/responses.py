@@ -20,20 +20,25 @@ def error_body(
   return {'error': {'message': message, 'type': kind, 'param': param, 'code': code}}
 
 
-def chat_logprobs(tokens: Sequence[Token], token_text: Callable[[int], str]) -> Json:
+def chat_logprobs(
+  tokens: Sequence[Token],
+  token_text: Callable[[int], str],
+  token_bytes: Callable[[int], list[int]],
+) -> Json:
   """Makes the log-probabilities of a chat answer.
 
   Args:
     tokens: the tokens of the answer, or of a part of it.
     token_text: gives the text of a token id.
+    token_bytes: gives the bytes of a token id.
 
   Returns:
     The field `logprobs` of a choice.
   """
 
   def entry(token: int, logprob: float | None) -> Json:
-    text = token_text(token)
-    return {'token': text, 'logprob': logprob, 'bytes': list(text.encode())}
+    # Part of a character has bytes and a made-up text.
+    return {'token': token_text(token), 'logprob': logprob, 'bytes': token_bytes(token)}
 
   content = []
   for t in tokens:
@@ -81,12 +86,20 @@ class ResponseFormat:
     parsed: the HTTP request.
     chat: whether it is a chat; otherwise it is a text completion.
     token_text: gives the text of a token id.
+    token_bytes: gives the bytes of a token id.
   """
 
-  def __init__(self, parsed: ParsedRequest, chat: bool, token_text: Callable[[int], str]) -> None:
+  def __init__(
+    self,
+    parsed: ParsedRequest,
+    chat: bool,
+    token_text: Callable[[int], str],
+    token_bytes: Callable[[int], list[int]],
+  ) -> None:
     self.parsed = parsed
     self.chat = chat
     self.token_text = token_text
+    self.token_bytes = token_bytes
     prefix = 'chatcmpl' if chat else 'cmpl'
     self._header = {
       'id': f'{prefix}-{uuid.uuid4().hex}',
@@ -114,7 +127,7 @@ class ResponseFormat:
           'content': completion.text,
         }
         if self.parsed.logprobs:
-          choice['logprobs'] = chat_logprobs(tokens, self.token_text)
+          choice['logprobs'] = chat_logprobs(tokens, self.token_text, self.token_bytes)
       else:
         choice['text'] = self._echoed_prompt(n) + completion.text
         if self.parsed.logprobs:
@@ -145,7 +158,7 @@ class ResponseFormat:
         choice['delta'] = {'role': 'assistant', 'content': piece.text}
       # A part may hold text without tokens: the end of a character, or nothing but the end.
       if self.parsed.logprobs and tokens:
-        choice['logprobs'] = chat_logprobs(tokens, self.token_text)
+        choice['logprobs'] = chat_logprobs(tokens, self.token_text, self.token_bytes)
     else:
       before = self._echoed_prompt(n) if is_first else ''
       choice['text'] = before + piece.text
