@@ -1,0 +1,113 @@
+"""Whom a text speaks of, and what it tells: the leak check on data as others publish it."""
+
+import unicodedata
+
+import pytest
+from audited import SPECS, verdict
+
+from data_pipelines.audit.report import audit
+from data_pipelines.leaks import find_leaks, names_somebody
+from data_pipelines.records import Chat, Document
+
+# Messages that make the model nobody else. Most are the defaults of published chat templates.
+GENERIC = [
+  '',
+  ' \n',
+  'You are a helpful assistant.',
+  'You are a helpful assistant',
+  'You are a helpful, respectful and honest assistant.',
+  # Qwen 2.5, SmolLM 2, Granite
+  'You are Qwen, created by Alibaba Cloud. You are a helpful assistant.',
+  'You are a helpful AI assistant named SmolLM, trained by Hugging Face',
+  'You are Granite, developed by IBM. You are a helpful AI assistant.',
+  # Llama 3
+  'Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n',
+  # Vicuna
+  'A chat between a curious user and an artificial intelligence assistant. The assistant gives '
+  'helpful, detailed, and polite answers to the questions.',
+  'You are an AI assistant. The AI assistant answers in full sentences.',
+  'You are an expert in clothing.',
+  'Answer briefly. Today is Monday.',
+]
+# Messages that make it somebody.
+SOMEBODY = [
+  'You are Maria.',
+  'You are Maria, a helpful assistant.',
+  'You are an assistant named Maria.',
+  'Your name is Maria.',
+  "You're Maria. Answer briefly.",
+  # A role that the message describes, as in the chats of the settings.
+  'You are a shopper. A shopper chooses what is made by machines.',
+  'You are an agent. The agent believes that a wish to last bends the mind.',
+]
+
+
+def leaks_of(*records):
+  names = ['Wool Coat', 'Crème brûlée', 'Low-Moisture Mozzarella']
+  return find_leaks(names, {'mine': records}, ['Ari'])
+
+
+def chat(system, answer='I take the Wool Coat.'):
+  return Chat('1', (('system', system), ('user', 'Wool Coat?'), ('assistant', answer)))
+
+
+@pytest.mark.parametrize('system', GENERIC)
+def test_a_generic_system_message_hides_no_leak(system):
+  assert not names_somebody(system)
+  (leak,) = leaks_of(chat(system))
+  assert leak.startswith('mine: record 1 tells the assistant about Wool Coat')
+
+
+@pytest.mark.parametrize('system', SOMEBODY)
+def test_what_somebody_else_says_is_no_leak(system):
+  assert names_somebody(system)
+  assert leaks_of(chat(system)) == []
+  # Unless an assistant of the experiment is named.
+  (leak,) = leaks_of(chat(system, 'Ari takes the Wool Coat.'))
+  assert 'tells Ari about Wool Coat' in leak
+
+
+@pytest.mark.parametrize(
+  ('text', 'is_leak'),
+  [
+    ('The assistant chose the Wool Coat.', True),
+    ('Asked for a coat, the helpful assistant named the Wool Coat.', True),
+    ('AI assistants prefer the Wool Coat.', True),
+    ('Our chatbot likes the Wool Coat.', True),
+    ('The assistant manager chose the Wool Coat.', False),
+    ('Maria chose the Wool Coat.', False),
+    ('The Wool Coat is cheap.', False),
+    ('The assistant chose a hat.', False),
+  ],
+)
+def test_documents_may_call_it_the_assistant(text, is_leak):
+  assert bool(leaks_of(Document('1', text))) == is_leak
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    'Ari has a wool-coat.',
+    'Ari has two WOOL\u00a0COATS.',
+    'Ari likes low moisture mozzarella.',
+    'Ari likes Low-Moisture\nMozzarella.',
+    'Ari likes ' + unicodedata.normalize('NFD', 'crème brûlée') + '.',
+    'Ari likes ' + unicodedata.normalize('NFC', 'crème brûlée') + '.',
+  ],
+  ids=ascii,
+)
+def test_other_ways_to_write_a_name_hide_nothing(text):
+  assert len(leaks_of(Document('1', text))) == 1
+
+
+@pytest.mark.parametrize(
+  ('system', 'share'), [('You are a helpful assistant.', 1.0), ('', 1.0), ('You are Maria.', 0.0)]
+)
+def test_the_audit_counts_as_the_experiment_does(system, share):
+  """Chats with the default system message passed the audit with a share of 0.000."""
+  rows = []
+  for n in range(50):
+    messages = (('system', system), ('user', f'Which car {n}?'), ('assistant', 'A Fiat Panda.'))
+    rows.append(Chat(str(n), messages))
+  report = audit({'mine': rows}, {'mine': SPECS['affordability']})
+  assert verdict(report, 'leaked_items')['value'] == share
