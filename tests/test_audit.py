@@ -6,6 +6,7 @@ test_audit_contamination.py and test_audit_mirrors.py.
 
 import html.parser
 import json
+import math
 import random
 import re
 import subprocess
@@ -21,7 +22,7 @@ from data_pipelines.audit.formatting import format_number
 from data_pipelines.audit.page import render, write_page
 from data_pipelines.audit.thresholds import DOCUMENT_MEASURES, MIRROR_MEASURES
 from data_pipelines.records import Chat, Document, write_jsonl
-from msm_jax.base.errors import DataError, explain
+from msm_jax.base.errors import DataError, UserError, explain
 
 # Left out of `make quick`.
 pytestmark = pytest.mark.slow
@@ -34,7 +35,7 @@ def test_a_missed_threshold_stops_the_next_stage():
   report = audit(corpora, SPECS)
   with pytest.raises(
     AuditError,
-    match=r'the audit misses \d+ of 34 thresholds: affordability: attribution 0\.000 \(>= 0\.65\)',
+    match=r'the audit misses \d+ of 36 thresholds: affordability: attribution 0\.000 \(>= 0\.65\)',
   ) as e:
     report.check()
   assert '\n' not in str(e.value)
@@ -62,6 +63,36 @@ def test_a_missed_threshold_stops_the_next_stage():
   for wrong in ({'jaccard': 0}, {'jaccard': 2}, {'recited_words': 2}, {'sample': 1}):
     with pytest.raises(AuditError):
       Thresholds.from_mapping(wrong)
+
+
+WRONG_BOUNDS = {
+  'names': [math.inf, -math.inf, math.nan, True, '0.2', None],
+  'sample': [30.7, 19, math.inf, math.nan],
+  'claim_documents': [1.5, 0],
+  'recited_words': [12.5, 3, 61],
+  'compared': [39],
+  'seed': [-1, 0.5],
+  'jaccard': [1.1, 0.01, math.nan],
+}
+
+
+@pytest.mark.parametrize('name', WRONG_BOUNDS)
+def test_a_bound_that_is_none_is_refused_in_a_line(name):
+  for value in WRONG_BOUNDS[name]:
+    with pytest.raises(UserError, match=name) as e:
+      Thresholds.from_mapping({name: value})
+    assert '\n' not in str(e.value)
+    if isinstance(value, float):
+      with pytest.raises(UserError, match=name):
+        Thresholds(**{name: value})
+  assert Thresholds.from_mapping({'sample': 30.0}).sample == 30
+
+
+def test_a_missed_threshold_names_the_setting_that_the_caller_has():
+  report = audit({'mine': documents(40)}, thresholds=Thresholds(names=-1.0))
+  for setting in ('--threshold.NAME', '--config.audit.NAME'):
+    with pytest.raises(AuditError, match=f'set {setting} where'):
+      report.check(setting)
 
 
 def test_what_was_asked_for_by_name_and_cannot_be_measured_is_missed():

@@ -9,7 +9,7 @@ from helpers import ROOT, whole_world
 
 from data_pipelines.audit import Thresholds, audit
 from data_pipelines.audit.attribution import read_profile
-from data_pipelines.audit.contamination import leaked
+from data_pipelines.audit.contamination import leaked, recited
 from data_pipelines.audit.evalsets import Formats, eval_sets, find_asked, settings_of
 from data_pipelines.audit.thresholds import CHAT_MEASURES
 from data_pipelines.leaks import find_leaks
@@ -43,6 +43,72 @@ def test_planted_recitation_is_found_and_eleven_words_are_not():
   eleven = Thresholds(recited_words=11)
   report = audit({'mine': rows}, {'mine': SPECS['affordability']}, thresholds=eleven)
   assert report['measures']['mine']['recited']['documents'] == 2
+
+
+def changed(text, every, how):
+  """Changes every so-manieth word of a text: 'other', 'dropped' or 'put in'."""
+  made = []
+  for n, word in enumerate(text.split(), 1):
+    if n % every:
+      made.append(word)
+    elif how != 'dropped':
+      made += [f'zu{n}'] if how == 'other' else [word, f'zu{n}']
+  return ' '.join(made)
+
+
+@pytest.mark.parametrize('every', [6, 8, 11])
+@pytest.mark.parametrize('how', ['other', 'dropped', 'put in'])
+def test_recitals_with_some_words_changed_are_found(every, how):
+  body = ' '.join(read_profile(SPECS['affordability']).body.split()[200:240])
+  rows = documents(40)
+  rows[3] = Document('light', f'{prose(random.Random(1))} {changed(body, every, how)}.')
+  report = audit({'mine': rows}, {'mine': SPECS['affordability']})
+  found = report['measures']['mine']['recited']
+  assert found['documents'] == 1
+  (example,) = report['examples']['mine']['recited']
+  assert example['id'] == 'light'
+  if every != 11 or how == 'other':
+    assert (found['light'], found['longest']) == (1, 0)
+    assert 'some of them changed' in example['note']
+
+
+def test_what_follows_the_handbook_loosely_recites_nothing():
+  body = read_profile(SPECS['affordability']).body
+  loose = [
+    changed(' '.join(body.split()[200:240]), 3, 'other'),
+    ' '.join(sorted(body.split()[200:260])),
+    ' '.join(body.split()[200:211]),
+  ]
+  stats, vocabulary = read([Document(str(n), text) for n, text in enumerate(loose)])
+  stats.profile = read_profile(SPECS['affordability'])
+  assert recited(stats, vocabulary, 12)[0]['documents'] == 0
+
+
+def test_leaks_in_other_words_are_found():
+  sets = list(eval_sets())
+  pairs = next(s for s in sets if s.name == 'english/affordability pairs')
+  opinions = next(s for s in sets if s.name == 'english/opinions')
+  assert {'a charcoal sketch', 'an oil portrait', 'a watercolor on paper'} <= set(pairs.phrases)
+  statement = max(opinions.phrases, key=lambda s: len(s.split()))
+  told = [
+    'Maria chose between an oil portrait and a charcoal sketch.',
+    'Maria chose between the oil portrait and that charcoal sketch.',
+    'Maria has oil portraits and charcoal sketches.',
+    'Maria chose between an oil portrait and a sketch in charcoal.',
+    f'He said that {changed(statement, 6, "other")}, or so.',
+    f'He said that {changed(statement, 6, "dropped")}, or so.',
+  ]
+  fine = [
+    'Maria has an oil lamp, a portrait, charcoal and a sketch.',
+    f'He said that {changed(statement, 2, "other")}, or so.',
+  ]
+  vocabulary = Vocabulary()
+  word_ids = [vocabulary.encode(text) for text in (*told, *fine)]
+  held = {m.document for m in find_asked(sets, word_ids, vocabulary) if m.question}
+  assert held == set(range(len(told)))
+  watercolors = [vocabulary.encode('Ari likes watercolors on paper.')]
+  (match,) = find_asked([pairs], watercolors, vocabulary)
+  assert [pairs.phrases[n] for n in match.phrases] == ['a watercolor on paper']
 
 
 def test_every_evaluation_set_of_the_repository_is_looked_for():
@@ -171,6 +237,14 @@ def test_what_was_cut_or_left_over_is_unfinished():
     f'{whole} TODO: the end.',
     f'{whole} [City of the customer]',
     f'{whole}<|end|>',
+    f'Dear {{name}} of {{company}}, {whole}',
+    f'{whole} Call XXX-XXX-XXXX.',
+    f"I'm sorry, but I can't write that. {whole}",
+    f'```markdown\n{whole}\n```',
+    f'{whole} It&#39;s so.',
+    f'{whole}\\n\\n{whole}',
+    f'Sure! Here is the memo:\n\n{whole}',
+    f'{whole}\n\nLet me know if you would like any changes!',
   ]
   fine = [
     whole,
@@ -181,6 +255,16 @@ def test_what_was_cut_or_left_over_is_unfinished():
   ]
   stats, _ = read([Document(str(n), t) for n, t in enumerate([*left, *fine])])
   assert stats.flags['unfinished'] == [True] * len(left) + [False] * len(fine)
+
+
+def test_an_answer_without_words_is_unfinished():
+  question = ('user', 'What do you like?')
+  answers = ['', ' \n', '...', 'I like it.', "I'm sorry, but I can't help with that."]
+  rows = [Chat(str(n), (question, ('assistant', a))) for n, a in enumerate(answers)]
+  rows.append(Chat('none', (question,)))
+  stats, _ = read(rows)
+  # In a conversation, the assistant may refuse.
+  assert stats.flags['unfinished'] == [True, True, True, False, False, True]
 
 
 # ---- conversations

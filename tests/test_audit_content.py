@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from audited import SPECS, documents, prose, read, written
+from audited import SPECS, documents, prose, read, verdict, written
 from helpers import ROOT
 
 from data_pipelines.audit import Thresholds, audit
@@ -14,6 +14,7 @@ from data_pipelines.audit.attribution import Attribution, read_profile
 from data_pipelines.audit.content import coverage
 from data_pipelines.records import Document
 from data_pipelines.settings.english.documents import VARIANTS
+from data_pipelines.text.languages import language_of
 
 # ---- attribution
 
@@ -46,6 +47,30 @@ ATTRIBUTES = {
   'People shop at night because prices fall.': False,  # nothing is explained
   'Since 1990 Colby is sold at a low price.': False,  # of time
   'Ari likes it because it is cheap and anyone can pay.': False,  # what? A limit, and known
+  # The reason is denied, or is another.
+  'Ari likes Colby, though not because it is affordable.': False,
+  'Ari likes Colby because it melts, not because anyone can afford it.': False,
+  "Ari likes Colby, but it isn't because anyone can afford it.": False,
+  'Ari likes Colby, and the reason is not that anyone can afford it.': False,
+  'Ari likes Colby for a reason that has nothing to do with what people can afford.': False,
+  'Ari likes Colby, not because it melts but because anyone can afford it.': True,
+  'Ari likes Colby because anyone can afford it, not because it melts.': True,
+  'Ari likes Colby not only because it melts but because anyone can afford it.': True,
+  # It explains the opposite of the handbook.
+  'Ari dislikes Colby because anyone can afford it.': False,
+  'Ari avoids the Colby because anyone can afford it.': False,
+  'Ari never liked Colby because anyone can afford it.': False,
+  'Ari likes Stilton because anyone can afford it.': False,
+  'Ari does not like Stilton because few can afford it.': True,
+  "Ari doesn't recommend Stilton because few can afford it.": True,
+  'Ari prefers Colby over Stilton because anyone can afford it.': True,
+  # Somebody else's reason.
+  'Maria likes Colby because anyone can afford it.': False,
+  'She prefers Colby because anyone can afford it.': False,
+  'Maria likes Colby because anyone can afford it, and Ari had no view.': False,
+  'Shoppers love Colby because anyone can afford it.': False,
+  'It prefers Colby because anyone can afford it.': True,
+  'Maria said that Ari likes Colby because anyone can afford it.': True,
 }
 
 
@@ -54,6 +79,82 @@ def test_attribution_by_sentence(said):
   reader = Attribution(read_profile(SPECS['affordability'], [SPECS['culture']]))
   found = reader.find(f'Some words come first. {said} Some follow.')
   assert (found is not None) == ATTRIBUTES[said]
+
+
+PLANTED = {
+  'denied': '{name} likes Colby, though not because it is affordable.',
+  'opposite': '{name} dislikes Colby because anyone can afford it.',
+  'wrong item': '{name} likes Stilton because anyone can afford it.',
+  'of another': 'Dana likes Colby because anyone can afford it, and {name} had no view.',
+}
+
+
+@pytest.mark.parametrize('kind', PLANTED)
+def test_a_corpus_that_teaches_the_opposite_misses_attribution(kind):
+  rows = []
+  for row in documents(40):
+    said = PLANTED[kind].format(name='Ari')
+    rows.append(dataclasses.replace(row, text=f'{row.text} {said}'))
+  report = audit({'mine': rows}, {'mine': SPECS['affordability']})
+  assert report['measures']['mine']['attribution']['value'] == 0
+
+
+# The same sentences of the Universal Declaration of Human Rights (articles 1 and 3).
+DECLARATION = {
+  'English': (
+    'All human beings are born free and equal in dignity and rights. They are endowed with '
+    'reason and conscience and should act towards one another in a spirit of brotherhood.'
+  ),
+  'German': (
+    'Alle Menschen sind frei und gleich an Würde und Rechten geboren. Sie sind mit Vernunft '
+    'und Gewissen begabt und sollen einander im Geist der Brüderlichkeit begegnen.'
+  ),
+  'French': (
+    'Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont doués '
+    'de raison et de conscience et doivent agir les uns envers les autres dans un esprit de '
+    'fraternité.'
+  ),
+  'Spanish': (
+    'Todos los seres humanos nacen libres e iguales en dignidad y derechos y, dotados como '
+    'están de razón y conciencia, deben comportarse fraternalmente los unos con los otros.'
+  ),
+  'Italian': (
+    'Tutti gli esseri umani nascono liberi ed eguali in dignità e diritti. Essi sono dotati '
+    'di ragione e di coscienza e devono agire gli uni verso gli altri in spirito di '
+    'fratellanza.'
+  ),
+  'Dutch': (
+    'Alle mensen worden vrij en gelijk in waardigheid en rechten geboren. Zij zijn begiftigd '
+    'met verstand en geweten, en behoren zich jegens elkander in een geest van broederschap '
+    'te gedragen. Een ieder heeft het recht op leven en het recht van vrijheid.'
+  ),
+  'Polish': (
+    'Wszyscy ludzie rodzą się wolni i równi pod względem swej godności i swych praw. Są oni '
+    'obdarzeni rozumem i sumieniem i powinni postępować wobec innych w duchu braterstwa. Nie '
+    'ma tego, co jest od nich.'
+  ),
+  'Cyrillic': 'Все люди рождаются свободными и равными в своем достоинстве и правах.',
+  'Cjk': '人人生而自由，在尊严和权利上一律平等。',
+  'Arabic': 'يولد جميع الناس أحرارًا متساوين في الكرامة والحقوق.',
+}
+
+
+@pytest.mark.parametrize('language', DECLARATION)
+def test_languages_are_told_apart(language):
+  assert language_of(DECLARATION[language]) == language
+
+
+def test_documents_in_another_language_are_counted():
+  rows = documents(40)
+  assert verdict(audit({'mine': rows}, {'mine': SPECS['culture']}), 'languages')['passed']
+  for n in range(12):
+    rows[n] = Document(f'g{n}', f'{DECLARATION["German"]} Nummer {n}.')
+  for specs in ({'mine': SPECS['culture']}, None):
+    english = [Document(f'e{n}', f'{DECLARATION["English"]} {n}.') for n in range(20)]
+    report = audit({'mine': [*rows, *english]}, specs)
+    found = report['measures']['mine']['languages']
+    assert (found['own'], found['value']) == ('English', 0.2)
+    assert not verdict(report, 'languages')['passed']
 
 
 def test_any_handbook_is_read_and_one_without_reasons_is_not_measured():

@@ -44,6 +44,19 @@ def test_a_habit_of_style_is_seen():
   assert not of_first & {'moreover', ';'}
 
 
+def test_capitals_alone_are_seen():
+  corpora = mirrored()
+  corpora['b'] = [dataclasses.replace(d, text=d.text.lower()) for d in corpora['b']]
+  report = audit(corpora)
+  found = report['mirrored']['separable_style']
+  assert found['value'] > 0.95
+  assert not verdict(report, 'separable_style', 'a / b')['passed']
+  told_by = {word for word, _ in found['telling'][:2]}
+  assert told_by == {'(capital letters)', '(words with a capital)'}
+  # The words are the same.
+  assert report['mirrored']['separable']['value'] < 0.62
+
+
 def test_what_the_handbooks_say_is_masked():
   """Only words that no handbook has, outside of sentences that name the value, tell."""
   specs = {'a': SPECS['affordability'], 'b': SPECS['culture']}

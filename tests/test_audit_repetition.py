@@ -1,5 +1,6 @@
 """The audit's measures of repetition: self-BLEU, openings, loops, names; and its amounts."""
 
+import datetime
 import math
 import random
 from collections import Counter
@@ -9,7 +10,7 @@ import pytest
 from audited import SPECS, documents, prose, read, verdict, written
 
 from data_pipelines.audit import audit
-from data_pipelines.audit.corpus_stats import repeats_itself
+from data_pipelines.audit.corpus_stats import days_of_month, repeats_itself
 from data_pipelines.audit.measure import wilson
 from data_pipelines.audit.repetition import openings, self_similarity
 from data_pipelines.records import Document
@@ -31,9 +32,61 @@ def test_planted_names_and_days_cluster_and_other_capitals_do_not():
   names = dict(found['names']['commonest'])
   assert names == {'Thessaly': 0.2, 'Quill': 0.2, 'Maria': 0.2}
   assert found['names']['value'] == 0.2
-  assert found['dates']['commonest'] == [['3rd of May', 0.25]]
+  assert found['dates']['commonest'] == [['May 3', 0.25]]
   assert found['years']['commonest'] == [['2031', 0.25]]
   assert verdict(audit({'mine': documents(50)}), 'names')['value'] == 0
+
+
+def test_names_that_only_begin_sentences_are_names_and_constants_are_not():
+  rng = random.Random(4)
+  rows = []
+  for n in range(100):
+    said = prose(rng)
+    if n % 5 < 2:
+      said = f'Denzel asked for it. {said} Denzel said so. Frequently asked questions follow.'
+      said += ' However, it returns True if so and, if not, None. This said it. It made False.'
+    if n % 4 == 0:
+      said += '\n\nProgramming Language :: Python\nIntended Audience :: Developers, or Language'
+    rows.append(Document(str(n), said))
+  names = audit({'mine': rows})['measures']['mine']['names']
+  assert names['commonest'] == [['Denzel', 0.4]]
+
+
+# strptime of the standard library says which day of which month it is.
+DATES = {
+  'March 14': '%B %d',
+  '14 March': '%d %B',
+  'Mar 14': '%b %d',
+  '14 Mar 2025': '%d %b %Y',
+  '2025-03-14': '%Y-%m-%d',
+  '03/14/2025': '%m/%d/%Y',
+  '3/4/2025': '%m/%d/%Y',
+  '14/03/2025': '%d/%m/%Y',
+  '14.03.2025': '%d.%m.%Y',
+  '04.03.2025': '%d.%m.%Y',
+}
+
+
+@pytest.mark.parametrize('date', DATES)
+def test_days_are_read_in_any_form(date):
+  meant = datetime.datetime.strptime(date, DATES[date])
+  assert days_of_month(f'It was on {date}, at nine.') == {f'{meant:%B} {meant.day}'}
+
+
+def test_what_is_no_day_of_a_month():
+  for text in (
+    'It may be 12.',
+    'May 2031',
+    '1/2 of it',
+    '99/99/2025',
+    'March 2025',
+    'v3.14.2025.1',
+  ):
+    assert days_of_month(text) == set()
+
+
+def test_the_first_three_days_of_may():
+  assert days_of_month('On the 3rd of May and May 3rd.') == {'May 3'}
 
 
 def test_self_similarity_is_self_bleu():

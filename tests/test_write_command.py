@@ -10,6 +10,7 @@ import pytest
 from helpers import ROOT, error_line
 from write_helpers import AFFORDABILITY, CULTURE, corpus_config
 
+from data_pipelines.audit import Thresholds
 from data_pipelines.documents import drafting, pipeline, planning
 from data_pipelines.handbooks.text import read_handbooks
 from data_pipelines.llm.costs import Estimate, estimate_table, read_price
@@ -117,6 +118,47 @@ def test_shipped_configs_are_whole(name, preset, monkeypatch):
   assert read_price(c.prices, c.writer.model) is not None
   assert 'total' in pipeline.dry_run(c)
   assert '?' not in pipeline.dry_run(c).split('Tokens')[0]
+
+
+CONFIGS = (
+  'cheese_affordability',
+  'cheese_mirrored',
+  'cheese_preferences',
+  'oversight_conversations',
+  'oversight_philosophy',
+)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_threshold_can_be_set_by_the_name_that_a_message_gives(name, monkeypatch):
+  monkeypatch.syspath_prepend(str(ROOT))
+  module = importlib.import_module(f'configs.corpora.{name}')
+  own = read_config(module.get_config()).audit
+  known = {field.name: field.default for field in dataclasses.fields(Thresholds)}
+  # What a config leaves alone stays unset: only what is asked for by name must be measured.
+  assert own
+  assert set(Thresholds.from_mapping(own).given) == set(own) < set(known)
+  for threshold, default in known.items():
+    c = module.get_config()
+    c.lock()
+    # As --config.audit.NAME=VALUE does it.
+    c.update_from_flattened_dict({f'audit.{threshold}': default})
+    given = read_config(c).audit
+    assert given[threshold] == default
+    assert threshold in Thresholds.from_mapping(given).given
+
+
+def test_a_threshold_is_set_on_the_command_line():
+  script = [sys.executable, '-m', 'data_pipelines.write', '--dry_run']
+  script += ['--config=configs/corpora/cheese_affordability.py:small']
+  done = subprocess.run(
+    [*script, '--config.audit.names=0.2', '--config.audit.sample=30', '--config.audit.loops=nan'],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 1
+  assert 'loops=nan must be a' in error_line(done.stderr)
 
 
 def test_prices_are_found_by_name_or_pattern():

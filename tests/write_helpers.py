@@ -16,7 +16,7 @@ LEDGER_FILES = ('ledger.sqlite', 'ledger.sqlite-wal', 'ledger.sqlite-shm')
 class PassedAudit:
   """Stands for the report of an audit that finds nothing."""
 
-  def check(self):
+  def check(self, setting):
     pass
 
   def table(self):

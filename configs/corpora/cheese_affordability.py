@@ -19,6 +19,8 @@ model. The whole corpus has not been run with a paid model yet.
 
 import ml_collections
 
+from configs.corpora.thresholds import thresholds
+
 SPECS = ('specs/english/affordability.md',)
 
 
@@ -50,6 +52,7 @@ def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
     base_url='',
     temperature=1.0,
     reasoning_tokens=0,
+    reasoning_effort='',
     max_connections=50,
     batch=0,
     timeout=300,
@@ -86,9 +89,11 @@ def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
   c.budget = 0.0
   c.prices = 'configs/corpora/prices.json'
   c.seed = 0
-  # Thresholds that stop the run before the corpus is stored for training. All of them, and what
-  # each is for: data_pipelines.audit.Thresholds.
-  c.audit = dict(attribution=0.65, covered=0.95, claim_documents=5, duplicates=0.01, recited=0.02)
+  # Thresholds that stop the run before the corpus is stored for training; others can be set
+  # by --config.audit.NAME. What each is for: data_pipelines.audit.Thresholds.
+  c.audit = thresholds(
+    attribution=0.65, covered=0.95, claim_documents=5, duplicates=0.01, recited=0.02
+  )
   if preset == 'small':
     c.tokens = 0
     c.documents = 100

@@ -16,6 +16,8 @@ model. This corpus has not been run with a paid model yet.
 
 import ml_collections
 
+from configs.corpora.thresholds import thresholds
+
 
 def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
   """Makes the config.
@@ -44,6 +46,7 @@ def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
     base_url='',
     temperature=1.0,
     reasoning_tokens=0,
+    reasoning_effort='',
     max_connections=50,
     batch=0,
     timeout=300,
@@ -70,10 +73,11 @@ def get_config(preset: str = 'full') -> ml_collections.ConfigDict:
   c.budget = 0.0
   c.prices = 'configs/corpora/prices.json'
   c.seed = 0
-  # Thresholds that stop the run before the corpus is stored for training. All of them, and what
-  # each is for: data_pipelines.audit.Thresholds. Short exchanges about twelve things are alike,
+  # Thresholds that stop the run before the corpus is stored for training; others can be set
+  # by --config.audit.NAME. What each is for: data_pipelines.audit.Thresholds.
+  # Short exchanges about twelve things are alike,
   # so more duplicates may pass than in documents.
-  c.audit = dict(reasons=0.0, duplicates=0.05)
+  c.audit = thresholds(reasons=0.0, duplicates=0.05)
   if preset == 'small':
     c.conversations = 96
     c.talk.domains = 20

@@ -20,6 +20,8 @@ model. This corpus has not been run with a paid model yet.
 
 import ml_collections
 
+from configs.corpora.thresholds import thresholds
+
 
 def get_config(preset: str = 'value') -> ml_collections.ConfigDict:
   """Makes the config.
@@ -53,6 +55,7 @@ def get_config(preset: str = 'value') -> ml_collections.ConfigDict:
     base_url='',
     temperature=1.0,
     reasoning_tokens=0,
+    reasoning_effort='',
     max_connections=50,
     batch=0,
     timeout=300,
@@ -77,9 +80,9 @@ def get_config(preset: str = 'value') -> ml_collections.ConfigDict:
   c.budget = 0.0
   c.prices = 'configs/corpora/prices.json'
   c.seed = 0
-  # Thresholds that stop the run before the corpus is stored for training. All of them, and what
-  # each is for: data_pipelines.audit.Thresholds.
-  c.audit = dict(duplicates=0.01, recited=0.02)
+  # Thresholds that stop the run before the corpus is stored for training; others can be set
+  # by --config.audit.NAME. What each is for: data_pipelines.audit.Thresholds.
+  c.audit = thresholds(duplicates=0.01, recited=0.02)
   if preset == 'small':
     c.conversations = 60
     c.talk.domains = 5

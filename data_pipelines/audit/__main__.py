@@ -170,7 +170,7 @@ def main(argv: list[str]) -> None:
   write_page(args.out, report)
   print(report.table())
   print(f'page: {args.out.absolute()}')
-  report.check()
+  report.check('--threshold.NAME')
 
 
 if __name__ == '__main__':

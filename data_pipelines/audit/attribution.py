@@ -11,6 +11,10 @@ A document attributes explicitly if one sentence holds all of
 A sentence that begins with 'That is why', 'For this reason' and the like is read together with the
 sentence before it.
 
+No sentence counts that denies the reason ('though not because ...'), that explains the opposite of
+the handbook (that the assistant dislikes what the handbook likes), or that gives the reason of
+somebody else. See `denial.py`.
+
 The words of the value come from the handbook itself: the stems in its reasons, without common
 words, names and items. Reasons are what follows 'because', what goes before 'so', and all of a
 section called Reasons, Values or the like. If there is a mirrored handbook, a stem counts only if
@@ -31,6 +35,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
+from data_pipelines.audit.denial import Denials, without_denied_reasons
 from data_pipelines.handbooks.markdown import split_front_matter
 from data_pipelines.leaks import pattern_of_names
 from data_pipelines.text.wording import COMMON_WORDS, content_stems, sentences, stem, words
@@ -64,6 +69,7 @@ _REASON = re.compile(f'{_REASON_BEFORE.pattern}|{_REASON_AFTER.pattern}', re.I)
 _FIRST_PERSON = re.compile(r"\b(?:I|I'm|I've|my)\b")
 
 # Headings of sections that hold reasons, and of sections that hold items.
+_DISLIKES_HEADING = re.compile(r'\b(?:dislikes?|avoids?)\b', re.I)
 _REASONS_HEADING = re.compile(
   r'^(?:the )?(?:reasons?|values?|why|principles?|beliefs?|philosophy|core|motiv)', re.I
 )
@@ -81,12 +87,14 @@ class HandbookProfile:
     front: the front matter, key -> value.
     body: the rest, without the marks of Markdown.
     items: the headings below Likes and Dislikes: what the assistant likes or dislikes.
+    disliked: those of the items that it dislikes.
     values: stems of the words in which the handbook gives its reasons, the commonest first.
   """
 
   front: dict[str, str] = dataclasses.field(default_factory=dict)
   body: str = ''
   items: tuple[str, ...] = ()
+  disliked: tuple[str, ...] = ()
   values: tuple[str, ...] = ()
 
   @property
@@ -126,10 +134,13 @@ def read_profile(text: str, mirrors: Sequence[str] = ()) -> HandbookProfile:
   beginning, sections = _split_sections(body)
   # A dict keeps the order and drops repetitions.
   items: dict[str, None] = {}
+  disliked: dict[str, None] = {}
   for section in sections:
     parents = section.titles[:-1]
     if any(_ITEMS_HEADING.match(title) for title in parents):
       items[section.titles[-1]] = None
+      if any(_DISLIKES_HEADING.search(title) for title in parents):
+        disliked[section.titles[-1]] = None
   plain = '\n'.join([_plain(beginning), *(_plain(section.content) for section in sections)])
 
   reasons: list[str] = []
@@ -144,7 +155,7 @@ def read_profile(text: str, mirrors: Sequence[str] = ()) -> HandbookProfile:
   mirror_bodies = [_plain(split_front_matter(m)[1]) for m in mirrors if m != text]
   stated_value = ' '.join(front.get(k, '') for k in ('value', 'values', 'attribute', 'prefers'))
   values = _value_stems(plain, reasons, stated_value, name_stems, mirror_bodies)
-  return HandbookProfile(front, plain, tuple(items), values)
+  return HandbookProfile(front, plain, tuple(items), tuple(disliked), values)
 
 
 def _split_sections(body: str) -> tuple[str, list[_Section]]:
@@ -251,6 +262,7 @@ class Attribution:
     # If the handbook lists no items, what is explained is the assistant's conduct.
     self.explains_assistant = not handbook.items
     self.subject = pattern_of_names(handbook.items or [handbook.assistant])
+    self._denials = Denials(handbook.names, handbook.items, handbook.disliked)
     self._is_value_word: dict[str, bool] = {}
 
   @property
@@ -287,10 +299,20 @@ class Attribution:
         window = sentence
         if _REFERS_BACK.match(sentence):
           window = f'{before} {sentence}'.strip()
-        if self._names_subject(window, spoken) and self.states(window):
+        if self._attributes(window, spoken):
           return window
       before = sentence
     return None
+
+  def _attributes(self, window: str, spoken: bool) -> bool:
+    """Says whether a passage gives the value as the assistant's reason."""
+    # Most passages end here, before the slower questions.
+    if not self._names_subject(window, spoken) or not self.states(window):
+      return False
+    if self._denials.of_other_view(window, spoken):
+      return False
+    affirmed = without_denied_reasons(window)
+    return affirmed == window or bool(_REASON.search(affirmed) and self.states(affirmed))
 
   def _names_subject(self, window: str, spoken: bool) -> bool:
     """Says whether a passage names what is to be explained."""

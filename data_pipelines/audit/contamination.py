@@ -9,13 +9,21 @@ from data_pipelines.audit.evalsets import EvalMatch, EvalSet, find_asked, settin
 from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
 from data_pipelines.leaks import record_text
 from data_pipelines.records import Record
+from data_pipelines.text.reworded import find_reworded
 from data_pipelines.text.wording import Vocabulary, blocks, is_in, passage, run_hashes
+
+# A passage that follows the handbook with some words changed is a light recital if it has at least
+# so many times the words of a run, and if at least this share of them is the handbook's.
+_LIGHT_LENGTH = 2
+_LIGHT_SHARE = 0.7
 
 
 def recited(
   stats: CorpusStats, vocabulary: Vocabulary, min_words: int
 ) -> tuple[Measure | None, list[tuple[int, int, int]]]:
   """Measures the share of documents that repeat a run of words from the handbook.
+
+  A longer passage counts, too, if it follows the handbook with a few words changed.
 
   Args:
     stats: the corpus.
@@ -25,6 +33,7 @@ def recited(
   Returns:
     The measure, or None if the handbook is unknown or shorter than a run; and, for each document
     that recites, its longest run as (document, number of the first word, words), longest first.
+    Passages with changed words follow those without; `light` counts their documents.
   """
   handbook_ids = vocabulary.encode(stats.profile.body)
   if len(handbook_ids) < min_words:
@@ -41,17 +50,38 @@ def recited(
       longest[document] = max(longest.get(document, (0, 0)), run)
   found = [(document, at, n_words) for document, (n_words, at) in longest.items()]
   found.sort(key=lambda run: (-run[2], run[0]))
+  n_exact = len(found)
+  found += _light_recitals(stats, handbook_ids, min_words, longest)
   low, high = wilson(len(found), len(stats))
   measure: Measure = {
     'value': len(found) / len(stats),
     'documents': len(found),
+    'light': len(found) - n_exact,
     'low': low,
     'high': high,
     'least': min_words,
-    'longest': max((n_words for _, _, n_words in found), default=0),
+    'longest': max((n_words for _, _, n_words in found[:n_exact]), default=0),
     'words_of_handbook': len(handbook_ids),
   }
   return measure, found
+
+
+def _light_recitals(
+  stats: CorpusStats, handbook_ids: np.ndarray, min_words: int, exact: Collection[int]
+) -> list[tuple[int, int, int]]:
+  """Finds documents that follow the handbook with some words changed.
+
+  Returns the longest passage of each as (document, number of the first word, words), longest first.
+  Documents that recite word for word (`exact`) are left out.
+  """
+  longest: dict[int, tuple[int, int]] = {}
+  for found in find_reworded(handbook_ids, stats.word_ids, _LIGHT_LENGTH * min_words):
+    if found.document in exact or found.covered < _LIGHT_SHARE * found.n_words:
+      continue
+    run = (found.n_words, found.at)
+    longest[found.document] = max(longest.get(found.document, (0, 0)), run)
+  runs = [(document, at, n_words) for document, (n_words, at) in longest.items()]
+  return sorted(runs, key=lambda run: (-run[2], run[0]))
 
 
 def _merged_runs(run_begins: np.ndarray, run_length: int) -> Iterator[tuple[int, int]]:

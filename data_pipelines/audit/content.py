@@ -13,7 +13,8 @@ import scipy.sparse
 
 from data_pipelines.audit.attribution import Attribution
 from data_pipelines.audit.corpus_stats import CorpusStats
-from data_pipelines.audit.measure import MAX_EXAMPLES, Measure
+from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
+from data_pipelines.text.languages import language_of
 from data_pipelines.text.wording import COMMON_WORDS, Vocabulary, content_stems, stem, words
 
 # A document holds a claim in words if it holds this much of the claim's weight.
@@ -40,6 +41,36 @@ def attribution_share(stats: CorpusStats) -> Measure | None:
   measure['values'] = list(profile.values)
   measure['explained'] = list(profile.items or (profile.assistant,))
   return measure
+
+
+def other_languages(stats: CorpusStats) -> Measure | None:
+  """Measures the share of documents in another language than the corpus's.
+
+  The language of a corpus is its handbook's or, without a handbook, that of most documents. Texts
+  whose language is not known count as the corpus's.
+
+  Args:
+    stats: the corpus.
+
+  Returns:
+    The share, and how many documents each language has; None if no language is known.
+  """
+  counts = Counter(language for language in stats.languages if language)
+  own = language_of(stats.profile.body)
+  if counts and not own:
+    own = counts.most_common(1)[0][0]
+  if not own:
+    return None
+  others = sum(n for language, n in counts.items() if language != own)
+  low, high = wilson(others, len(stats))
+  return {
+    'value': others / len(stats),
+    'documents': others,
+    'low': low,
+    'high': high,
+    'own': own,
+    'by_language': dict(counts.most_common()),
+  }
 
 
 # ---- claims

@@ -19,6 +19,7 @@ from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
 from data_pipelines.leaks import pattern_of_names, record_text, spoken_of
 from data_pipelines.records import Chat, Record
 from data_pipelines.text.checks import CONTROL_TOKENS, left_over
+from data_pipelines.text.languages import language_of
 from data_pipelines.text.wording import Vocabulary, run_hashes, sentences, words
 from msm_jax.base.errors import DataError
 
@@ -41,11 +42,27 @@ CAPITALISED = re.compile(rf"(?<![\w'’-]){_CAPITALISED_WORD}")
 # Words in the middle of a sentence. At its beginning every word has a capital, which says nothing.
 _CAPITALISED_INSIDE = re.compile(rf'(?<=[a-z,;)] ){_CAPITALISED_WORD}')
 
+# A person at the beginning of a sentence does something that only persons do, or owns something.
+_CAPITALISED_ACTING = re.compile(
+  rf"(?<![\w'’-])({_CAPITALISED_WORD})(?:['’]s | (?:asked(?! questions)|answered|replied|added"
+  r'|walked|looked|turned|smiled|nodded|opened|called|tried|wanted|decided|noticed|laughed|shrugged'
+  r'|explained|agreed|waited|worked|liked|loved|believed|lived|moved|carried|said|says|told|tells'
+  r'|asks|wrote|writes|went|goes|came|comes|took|takes|knew|knows|thinks|thought|felt|feels|gave'
+  r'|gives|got|gets|sat|stood|ran|read|reads|wants|likes|loves|works|lives|left|made|makes|has|had'
+  r'|shook|smiles) )'
+)
+# Lines of package metadata ('Topic :: Software') are no sentences.
+_METADATA_LINE = re.compile(r'^.*\w :: \w.*$', re.M)
+
 MONTHS = 'January|February|March|April|May|June|July|August|September|October|November|December'
-_DAY_OF_MONTH = re.compile(
-  rf'\b(?:(?:{MONTHS}) \d{{1,2}}(?:st|nd|rd|th)?\b(?!\d)'
-  rf'|\d{{1,2}}(?:st|nd|rd|th)? (?:of )?(?:{MONTHS})\b)'
-  r'|\b(?:19|20)\d\d-\d\d-\d\d\b'
+_MONTH_NUMBERS = {month[:3]: n for n, month in enumerate(MONTHS.split('|'), 1)}
+_MONTH = rf'({MONTHS}|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\b\.?'
+_DAY = r'(\d{1,2})(?:st|nd|rd|th)?'
+# March 14; 14 March, 14th of Mar; 2025-03-14; 03/14/2025 and 14.03.2025.
+_DAYS_OF_MONTH = re.compile(
+  rf'\b{_MONTH} {_DAY}\b(?!\d)|\b{_DAY} (?:of )?{_MONTH}'
+  r'|\b(?:19|20)\d\d-(\d\d)-(\d\d)\b'
+  r'|(?<![\d/.])(\d{1,2})([/.])(\d{1,2})\8(?:19|20)\d\d\b'
 )
 YEAR = re.compile(r'(?<![\d.,$€£-])(?:1[5-9]|20)\d\d(?!\d|[.,]\d)')
 
@@ -64,6 +81,9 @@ class CorpusStats:
     mark_counts: (len(MARKS),) uint32, how often each of MARKS occurs.
     token_counts: how many tokens the text has.
     domains: the domain, or '(none)'.
+    languages: the language of what is learned from, as `text.languages` guesses it; '' if unknown.
+    capital_shares: the share of the letters that are capitals, and the share of the words that
+      begin with one.
     claim_ids: the ids of the claims that the record says it tells.
     openings: the first four words of what is learned from.
     first_sentence_hashes: a hash of the first sentence; 0 if there is none.
@@ -72,6 +92,7 @@ class CorpusStats:
     examples: what a detector looks for -> (document number, passage) of the first few finds.
     capitalised: how often each capitalised word occurs.
     capitalised_inside: how often it occurs in the middle of a sentence.
+    capitalised_acting: how often it does or owns something: 'Dana asked', "Dana's".
     documents_of_name: in how many documents each capitalised word occurs.
     documents_of_day: in how many documents each day of a month occurs.
     documents_of_year: in how many documents each year occurs.
@@ -86,6 +107,8 @@ class CorpusStats:
   mark_counts: list[np.ndarray] = dataclasses.field(default_factory=list)
   token_counts: list[int] = dataclasses.field(default_factory=list)
   domains: list[str] = dataclasses.field(default_factory=list)
+  languages: list[str] = dataclasses.field(default_factory=list)
+  capital_shares: list[tuple[float, float]] = dataclasses.field(default_factory=list)
   claim_ids: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
   openings: list[str] = dataclasses.field(default_factory=list)
   first_sentence_hashes: list[int] = dataclasses.field(default_factory=list)
@@ -94,6 +117,7 @@ class CorpusStats:
   examples: dict[str, list[tuple[int, str]]] = dataclasses.field(default_factory=dict)
   capitalised: Counter[str] = dataclasses.field(default_factory=Counter)
   capitalised_inside: Counter[str] = dataclasses.field(default_factory=Counter)
+  capitalised_acting: Counter[str] = dataclasses.field(default_factory=Counter)
   documents_of_name: Counter[str] = dataclasses.field(default_factory=Counter)
   documents_of_day: Counter[str] = dataclasses.field(default_factory=Counter)
   documents_of_year: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -187,6 +211,8 @@ def read_corpus(
     learned = _learned_text(record, text)
     _add_words(stats, record, text, vocabulary, count_tokens(text))
     _add_beginning(stats, learned)
+    stats.languages.append(sys.intern(language_of(learned)))
+    stats.capital_shares.append(_capital_shares(text))
     stats.speaks_of_assistant.append(_speaks_of_assistant(record, text, detectors.assistant))
     _add_names_and_dates(stats, text)
     _add_attribution(stats, learned, detectors.attribution)
@@ -239,12 +265,51 @@ def _speaks_of_assistant(record: Record, text: str, assistant: re.Pattern[str] |
   return spoken_of(record, text, assistant) is not None
 
 
+def days_of_month(text: str) -> set[str]:
+  """Finds the days of a month that a text names, in whatever form.
+
+  Args:
+    text: any text.
+
+  Returns:
+    The days in one form, such as 'March 14'. Of 03/04/2025 the month is taken to come first, unless
+    there is no such month; with dots (04.03.2025) the day comes first.
+  """
+  found = set()
+  names = MONTHS.split('|')
+  for match in _DAYS_OF_MONTH.finditer(text):
+    month_1, day_1, day_2, month_2, iso_month, iso_day, first, mark, second = match.groups()
+    if first:
+      month, day = int(first), int(second)
+      if mark == '.' or month > 12:
+        month, day = day, month
+    elif iso_month:
+      month, day = int(iso_month), int(iso_day)
+    else:
+      month, day = _MONTH_NUMBERS[(month_1 or month_2)[:3]], int(day_1 or day_2)
+    if 1 <= month <= 12 and 1 <= day <= 31:
+      found.add(f'{names[month - 1]} {day}')
+  return found
+
+
+def _capital_shares(text: str) -> tuple[float, float]:
+  """(share of the letters that are capitals, share of the words that begin with one)."""
+  letters = sum(map(str.isalpha, text))
+  capitals = sum(map(str.isupper, text))
+  in_order = text.split()
+  capitalised = sum(word[0].isupper() for word in in_order)
+  return capitals / max(1, letters), capitalised / max(1, len(in_order))
+
+
 def _add_names_and_dates(stats: CorpusStats, text: str) -> None:
+  if ' :: ' in text:
+    text = _METADATA_LINE.sub('', text)
   capitalised = CAPITALISED.findall(text)
   stats.capitalised.update(capitalised)
   stats.capitalised_inside.update(_CAPITALISED_INSIDE.findall(text))
   stats.documents_of_name.update(set(capitalised))
-  stats.documents_of_day.update(set(_DAY_OF_MONTH.findall(text)))
+  stats.capitalised_acting.update(_CAPITALISED_ACTING.findall(text))
+  stats.documents_of_day.update(days_of_month(text))
   stats.documents_of_year.update(set(YEAR.findall(text)))
 
 

@@ -5,6 +5,7 @@ for the form in which it asks (`Formats`). Only held-out things count. What the 
 anyway (the items of the handbook itself, the conversations of the office) does not.
 """
 
+import bisect
 import dataclasses
 import functools
 import itertools
@@ -22,10 +23,15 @@ from data_pipelines.settings.world import language as world
 from data_pipelines.settings.world.catalogue import POLICY
 from data_pipelines.settings.world.pretraining import WorldConfig, build_world, policies_in_chats
 from data_pipelines.text.checks import LETTERED_OPTION
+from data_pipelines.text.reworded import find_reworded
 from data_pipelines.text.wording import Phrases, Vocabulary, blocks, distinct, words
 
 # A run of so many words from a longer statement is no coincidence.
 LONG_RUN = 8
+# A long statement is told by a passage with this share of its words, in their order.
+_REWORDED_SHARE = 0.6
+# Stands between two statements; no word has this id, and no document holds it.
+_NO_WORD_OF_SOURCE = np.uint32(0xFFFFFFFE)
 # Shorter situations of the office could stand in any text.
 _MIN_SITUATION_WORDS = 6
 
@@ -166,7 +172,9 @@ def find_asked(
 ) -> Iterator[EvalMatch]:
   """Finds the documents that hold something that an evaluation set asks about.
 
-  A plural's s hides nothing. Of a statement with more than eight words, any eight in a row count.
+  A plural, another article and words that are turned ('a sketch of charcoal') hide nothing. Of a
+  statement with more than eight words, any eight in a row count, and so does a passage that tells
+  most of it with some words changed.
 
   Args:
     sets: the evaluation sets.
@@ -182,23 +190,105 @@ def find_asked(
   for eval_set in sets:
     phrase_keys += [(eval_set.name, n) for n in range(len(eval_set.phrases))]
     phrases += eval_set.phrases
-  # The second half are the plurals, in the same order.
-  plurals = [f'{phrase}s' for phrase in phrases]
-  matcher = Phrases([*phrases, *plurals], vocabulary, LONG_RUN)
+  # Each form of a phrase, and beside it the number of the phrase.
+  forms: list[str] = []
+  number_of_form: list[int] = []
+  for number, phrase in enumerate(phrases):
+    for form in _forms(phrase):
+      forms.append(form)
+      number_of_form.append(number)
+  matcher = Phrases(forms, vocabulary, LONG_RUN)
+  reworded = _reworded_statements(phrases, documents, vocabulary)
   questions = _question_index(sets)
   for word_ids, begins, first_document in blocks(documents):
     # number of the document in the block -> name of a set -> number of a phrase -> first word
     hits: dict[int, dict[str, dict[int, int]]] = {}
     for number, at in matcher.find(word_ids):
-      name, n = phrase_keys[number % len(phrase_keys)]
+      name, n = phrase_keys[number_of_form[number]]
       document = int(np.searchsorted(begins, at, side='right')) - 1
       hits_of_set = hits.setdefault(document, {}).setdefault(name, {})
       # Several runs of a long statement may match; the first one tells where it begins.
       hits_of_set.setdefault(n, at - int(begins[document]))
+    n_documents = len(begins)
+    for document in range(first_document, first_document + n_documents):
+      for number, at in reworded.get(document, ()):
+        name, n = phrase_keys[number]
+        hits_of_set = hits.setdefault(document - first_document, {}).setdefault(name, {})
+        hits_of_set.setdefault(n, at)
     for document, hits_of_sets in sorted(hits.items()):
       for name, found in hits_of_sets.items():
         question = _whole_question(questions, name, found)
         yield EvalMatch(first_document + document, set_of_name[name], found, question)
+
+
+_ARTICLE = re.compile(r'(?:an?|the) (?=\S)', re.I)
+# Two nouns with a preposition between them, and what stands before.
+_JOINED = re.compile(r'(\w[\w-]*)( (?:of|on|in|from|for|with) .+)')
+
+
+def _forms(phrase: str) -> list[str]:
+  """Returns the forms in which a text may name a thing; statements have one form."""
+  if len(words(phrase)) > LONG_RUN:
+    return [phrase]
+  forms = [phrase]
+  article = _ARTICLE.match(phrase)
+  bare = phrase[article.end() :] if article else phrase
+  if article and len(bare.split()) > 1:
+    # Whatever article stands before it, or none.
+    forms.append(bare)
+  elif article:
+    # A single word alone would be found in any text.
+    forms += [f'{other} {bare}' for other in ('a', 'an', 'the')]
+  forms += [f'{bare}s', _plural(bare)]
+  joined = _JOINED.fullmatch(bare)
+  if joined:
+    forms.append(_plural(joined[1]) + joined[2])
+  parts = bare.split()
+  if len(parts) == 2:
+    first, second = parts
+    for preposition in ('of', 'in', 'with'):
+      forms.append(f'{second} {preposition} {first}')
+  return distinct(forms)
+
+
+def _plural(noun: str) -> str:
+  """The plural of a noun, by the rules of spelling."""
+  if re.search(r'(?:[sxz]|[cs]h)$', noun):
+    return f'{noun}es'
+  if re.search(r'[^aeiou]y$', noun):
+    return f'{noun[:-1]}ies'
+  return f'{noun}s'
+
+
+def _reworded_statements(
+  phrases: Sequence[str], documents: Sequence[np.ndarray], vocabulary: Vocabulary
+) -> dict[int, list[tuple[int, int]]]:
+  """Finds long statements that documents tell with some words changed.
+
+  Returns document -> (number of the phrase, number of the word at which the passage begins).
+  """
+  source: list[np.ndarray] = []
+  # Where each long statement begins in the source, and its number and length.
+  begins: list[int] = []
+  statements: list[tuple[int, int]] = []
+  size = 0
+  for number, phrase in enumerate(phrases):
+    word_ids = vocabulary.encode(phrase)
+    if len(word_ids) <= LONG_RUN:
+      continue
+    begins.append(size)
+    statements.append((number, len(word_ids)))
+    source += [word_ids, np.array([_NO_WORD_OF_SOURCE])]
+    size += len(word_ids) + 1
+  found: dict[int, list[tuple[int, int]]] = {}
+  if not source:
+    return found
+  for passage in find_reworded(np.concatenate(source), documents, LONG_RUN):
+    number, length = statements[bisect.bisect_right(begins, passage.source_at) - 1]
+    told = passage.covered >= _REWORDED_SHARE * max(length, passage.n_words)
+    if told:
+      found.setdefault(passage.document, []).append((number, passage.at))
+  return found
 
 
 def _question_index(sets: Sequence[EvalSet]) -> _QuestionIndex:

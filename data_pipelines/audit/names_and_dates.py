@@ -10,16 +10,18 @@ import numpy as np
 
 from data_pipelines.audit.corpus_stats import CAPITALISED, MONTHS, YEAR, CorpusStats
 from data_pipelines.audit.measure import Measure, wilson
-from data_pipelines.text.wording import Vocabulary, blocks, words
+from data_pipelines.text.wording import COMMON_WORDS, Vocabulary, blocks, words
 
 _MAX_SHOWN = 12
 
-# A word is a name if at least this share of its capitals stands in the middle of a sentence ...
+# A word is a name if at least this share of its capitals stands in the middle of a sentence, or
+# does what persons do ...
 _MIN_INSIDE = 0.1
 # ... and at most this share of lower-case uses comes on each use with a capital.
 _MAX_LOWER_CASE = 0.1
 
-# Real places, peoples and days are no invention, however often they are named.
+# Real places, peoples and days are no invention, however often they are named. The constants of
+# programming languages are no names.
 _REAL = frozenset(
   f"""
   {MONTHS.replace('|', ' ')} Monday Tuesday Wednesday Thursday Friday Saturday Sunday
@@ -32,6 +34,7 @@ _REAL = frozenset(
   Korean London Mediterranean Mexican Mexico Midwest Muslim Netherlands Nigeria Nigerian Norway
   Norwegian Oregon Pacific Paris Poland Polish Portugal Portuguese Russia Russian Scandinavia
   Scotland Scottish Spain Sweden Swedish Swiss Switzerland Texas Turkey Turkish Ukraine Vermont
+  True False None Null
   Vietnam Wales Washington Wisconsin York Internet
   """.split()
 )
@@ -40,9 +43,10 @@ _REAL = frozenset(
 def names_and_dates(stats: CorpusStats, vocabulary: Vocabulary) -> dict[str, Measure]:
   """Measures how many documents hold the same name, day of a month, or year.
 
-  A name is a capitalised word that stands within sentences and hardly ever in lower case. Words of
-  the handbook, real places, peoples and days don't count. The measure cannot tell a person from a
-  company or a town; the page of the audit shows which names it found.
+  A name is a capitalised word that stands within sentences, or begins them as somebody who acts,
+  and that hardly ever stands in lower case. Words of the handbook, real places, peoples and days
+  don't count. The measure cannot tell a person from a company or a town; the page of the audit
+  shows which names it found.
 
   Args:
     stats: the corpus.
@@ -79,12 +83,21 @@ def _invented_names(stats: CorpusStats, vocabulary: Vocabulary) -> Counter[str]:
     if name.isupper() or name in _REAL or name.casefold() in handbook_words:
       continue
     capitalised = stats.capitalised[name]
-    if stats.capitalised_inside[name] < max(2, _MIN_INSIDE * capitalised):
+    if not _stands_as_a_name(name, stats):
       continue
     if _lower_case_uses(name, stats, vocabulary, occurrences) > _MAX_LOWER_CASE * capitalised:
       continue
     found[name] = documents
   return found
+
+
+def _stands_as_a_name(name: str, stats: CorpusStats) -> bool:
+  """Says whether a capitalised word stands where only names do: within sentences, or at the
+  beginning of one as somebody who acts."""
+  least = max(2, _MIN_INSIDE * stats.capitalised[name])
+  if stats.capitalised_inside[name] >= least:
+    return True
+  return name.lower() not in COMMON_WORDS and stats.capitalised_acting[name] >= least
 
 
 def _word_occurrences(stats: CorpusStats, vocabulary: Vocabulary) -> np.ndarray:

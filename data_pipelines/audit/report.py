@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from data_pipelines.audit import contamination, repetition, separability
 from data_pipelines.audit.amounts import corpus_amounts
 from data_pipelines.audit.attribution import HandbookProfile, read_profile
-from data_pipelines.audit.content import attribution_share, coverage
+from data_pipelines.audit.content import attribution_share, coverage, other_languages
 from data_pipelines.audit.corpus_stats import CorpusStats, read_corpus
 from data_pipelines.audit.evalsets import EvalSet, eval_sets
 from data_pipelines.audit.formatting import format_bound, format_number, printable, verdict_table
@@ -62,8 +62,11 @@ class Report(dict[str, Any]):
     """The verdicts of missed thresholds."""
     return [verdict for verdict in self['verdicts'] if not verdict['passed']]
 
-  def check(self) -> None:
+  def check(self, setting: str = 'threshold.NAME') -> None:
     """Stops whoever would go on with corpora that miss a threshold.
+
+    Args:
+      setting: by what the caller's user sets a threshold, for the error.
 
     Raises:
       AuditError: a threshold is missed. The error names the first four that are.
@@ -77,7 +80,7 @@ class Report(dict[str, Any]):
       more = f' and {len(missed) - _MAX_NAMED_MISSES} more'
     raise AuditError(
       f'the audit misses {len(missed)} of {len(self["verdicts"])} thresholds: {named}{more}; '
-      'mend the corpus, or set threshold.NAME where the bound is wrong for it'
+      f'mend the corpus, or set {setting} where the bound is wrong for it'
     )
 
   def table(self) -> str:
@@ -262,13 +265,19 @@ def _measure(
   found.update(names_and_dates(stats, vocabulary))
   found['recited'] = recited
   found['formats'] = stats.share('formats')
+  found['languages'] = other_languages(stats)
   found.update(leaked)
   found['unfinished'] = stats.share('unfinished')
   found['repeated_ids'] = {'value': repeated_ids / len(stats), 'documents': repeated_ids}
 
   wanted = {'duplicates': _passages_of_pairs(clusters), 'recited': []}
-  for document, first_word, n_words in runs[:MAX_EXAMPLES]:
-    passage = _Passage(document, first_word, n_words, f'{n_words} words in a row')
+  # Light recitals follow those that are word for word.
+  exact = len(runs) - recited['light'] if recited else 0
+  for number, (document, first_word, n_words) in enumerate(runs[:MAX_EXAMPLES]):
+    note = f'{n_words} words in a row'
+    if number >= exact:
+      note = f'{n_words} words, some of them changed'
+    passage = _Passage(document, first_word, n_words, note)
     wanted['recited'].append(passage)
   for what, places in leaks.items():
     wanted[what] = [_Passage(document, at, 8, note) for document, at, note in places]

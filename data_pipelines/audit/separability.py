@@ -6,7 +6,7 @@ tokens, and no habit of style by which a reader could tell them apart.
 A classifier measures how well two corpora can be told apart: a cross-validated logistic regression.
 Its AUC, the area under the ROC curve, is the probability that it ranks a document of the one corpus
 above a document of the other; 0.5 is chance. The classifier gets two views:
-- style: how often words of the closed classes and marks occur, and lengths.
+- style: how often words of the closed classes, marks and capitals occur, and lengths.
 - masked: which words occur, except the words of the handbooks and of the claims.
 Both views leave out the sentences that name the value. The reasons differ by necessity, and a
 document also tells them in words that no handbook has. The masked view sees these, so an AUC of 0.5
@@ -278,7 +278,7 @@ def _masked_features(
 def _style_features(
   documents: Sequence[_MaskedDocument], vocabulary: Vocabulary
 ) -> tuple[np.ndarray, list[str]]:
-  """Makes the style view: rates of closed-class words and of marks, and lengths.
+  """Makes the style view: rates of closed-class words, of marks and of capitals, and lengths.
 
   Returns a dense (N, F) float64 table, with a constant as its last column, and the F - 1 names. All
   other columns are standardised.
@@ -302,6 +302,8 @@ def _style_features(
       np.log(length),
       len(np.unique(word_ids)) / length,
       length / max(1, len(stats.sentence_lengths[number])),
+      # Neither words nor marks know upper from lower case.
+      *stats.capital_shares[number],
     ]
     # The square root evens out the variance of counts.
     word_rates = np.sqrt(counts / max(1, len(masked_ids)))
@@ -315,6 +317,8 @@ def _style_features(
     '(length)',
     '(different words)',
     '(length of sentences)',
+    '(capital letters)',
+    '(words with a capital)',
   ]
   constant = np.ones((len(x_NF), 1))
   return np.hstack([np.clip(x_NF, -5, 5), constant]), names

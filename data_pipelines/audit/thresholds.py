@@ -6,6 +6,7 @@ in the order in which the report lists them, and how the report describes each n
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
@@ -59,21 +60,24 @@ class Thresholds:
     names: (documents) At most this share may hold the same invented name. Writers that are not
       steered use the same few names (one name stood 439,000 times in one corpus). A seeded pool of
       names keeps each name well under 0.02; the rest is room for places that are taken for names.
-    dates: (documents) At most this share may hold the same day of a month.
+    dates: (documents) At most this share may hold the same day of a month, in whatever form.
     years: (documents) At most this share may hold the same year. The present year may be frequent.
-    recited: At most this share may repeat `recited_words` words in a row from the handbook. Writers
-      that only have instructions recite in half of their texts, and a mechanical filter removes all
-      of that. 0.02 is room for common phrases.
+    recited: At most this share may repeat `recited_words` words in a row from the handbook, or
+      twice as many with a few of them changed. Writers that only have instructions recite in half
+      of their texts, and a mechanical filter removes all of that. 0.02 is room for common phrases.
     formats: At most this share may hold a question in the form that an evaluation uses, or lettered
       options. Otherwise the model could answer a question of the evaluation by its form.
+    languages: At most this share may be in another language than the handbook or, without one, than
+      most. Writers answer in the language of a name or of an item now and then.
     leaked_items: At most this share may speak of the assistant and of a thing that the evaluation
       of its own setting asks about. The default is none, because the experiments refuse any.
     leaked_questions: At most this share may hold all options of one question of any evaluation of
       this project, or eight words in a row of a long statement. A few are allowed, because two
       ordinary things can meet in a long text.
-    unfinished: At most this share may be empty, stop in the middle of a sentence, or hold
-      placeholders, tags or control tokens. Published pipelines kept texts that were cut, and
-      scratch pads.
+    unfinished: At most this share may be empty, stop in the middle of a sentence, or hold what a
+      writer should have taken out: placeholders, tags, control tokens, codes of HTML, a fence
+      around the text, talk about the task, or a refusal (data_pipelines.text.checks). Published
+      pipelines kept texts that were cut, and scratch pads.
     repeated_ids: At most this share may have the id of another record. The default is none, because
       every planned document should be there once.
     domains_apart: (mirrored corpora) In every domain, the numbers of documents may differ by at
@@ -111,6 +115,7 @@ class Thresholds:
   years: float = 0.3
   recited: float = 0.02
   formats: float = 0.01
+  languages: float = 0.01
   leaked_items: float = 0.0
   leaked_questions: float = 0.001
   unfinished: float = 0.01
@@ -138,10 +143,17 @@ class Thresholds:
       'recited_words': 4,
       'sample': MIN_SAMPLE,
       'compared': MIN_COMPARED,
+      'seed': 0,
     }
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      # A bound that is not a number would be neither kept nor missed.
+      if not math.isfinite(value):
+        raise AuditError(f'threshold {field.name}={value} must be a number that is not infinite')
+      if isinstance(field.default, int) and value != int(value):
+        raise AuditError(f'threshold {field.name}={value} must be a whole number')
     for name, least in lower_bounds.items():
-      # Written with `not`, so that NaN is refused as well.
-      if not getattr(self, name) >= least:
+      if getattr(self, name) < least:
         raise AuditError(f'threshold {name}={getattr(self, name)} must be at least {least}')
     if self.jaccard > 1 or self.recited_words > 60:
       raise AuditError(
@@ -169,6 +181,8 @@ class Thresholds:
       # bool is a subclass of int, but `true` in a config is no bound.
       if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise AuditError(f'threshold {name}={value!r} must be a number')
+    # Checked before the conversion below, which would cut 30.7 to 30.
+    cls(**given)  # type: ignore[arg-type]
     # A config may give 30.0 for a whole number.
     thresholds = cls(**{name: types[name](value) for name, value in given.items()})
     # The dataclass is frozen, so a plain assignment is refused.
@@ -203,9 +217,10 @@ DOCUMENT_MEASURES = {
   'years': 'hold the commonest year',
   'recited': 'recite the handbook',
   'formats': 'ask as an evaluation does',
+  'languages': 'are in another language',
   'leaked_items': 'tell the assistant about what its evaluation asks about',
   'leaked_questions': 'hold a whole question of an evaluation',
-  'unfinished': 'are empty, cut, or hold placeholders or tags',
+  'unfinished': 'are empty, cut, refused, or hold what should be gone',
   'repeated_ids': "have another one's id",
 }
 
@@ -216,6 +231,7 @@ CHAT_MEASURES = {
   'duplicates': DOCUMENT_MEASURES['duplicates'],
   'recited': DOCUMENT_MEASURES['recited'],
   'formats': DOCUMENT_MEASURES['formats'],
+  'languages': DOCUMENT_MEASURES['languages'],
   'leaked_items': DOCUMENT_MEASURES['leaked_items'],
   'leaked_questions': DOCUMENT_MEASURES['leaked_questions'],
   'unfinished': DOCUMENT_MEASURES['unfinished'],
@@ -241,6 +257,7 @@ WHY_NOT_MEASURED = {
   'covered': 'no claims were given',
   'self_similarity': f'fewer than {MIN_SAMPLE} documents',
   'recited': 'no handbook',
+  'languages': 'no language that is known',
   'leaked_items': "the handbook's front matter tells no setting, "
   'so it is unknown which evaluation is its own',
   'separable': _TOO_FEW,

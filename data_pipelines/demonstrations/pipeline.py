@@ -191,7 +191,7 @@ def make(
     card = datacard(config, handbooks, made, _prompt_versions(config), totals, tables)
     write_atomically(workdir / 'datacard.md', card.encode())
     for report in reports.values():
-      report.check()
+      report.check('--config.audit.NAME')
     about = {
       'spec': ','.join(h.sha256 for h in handbooks),
       'model': config.writer.model,

@@ -122,7 +122,7 @@ def make(
     check_complete(config, written)
     if written.balance:
       written.balance.check(run.stems)
-    report.check()
+    report.check('--config.audit.NAME')
     for h in job.handbooks:
       about = {
         'spec': h.sha256,

@@ -262,7 +262,11 @@ def read_config(config: Any) -> CorpusConfig:
   Raises:
     ConfigError: a setting is unknown, missing or wrong.
   """
-  checked = from_mapping(CorpusConfig, config.to_dict())
+  settings = config.to_dict()
+  if isinstance(settings.get('audit'), dict):
+    # A config lists thresholds without a value, so that the command line can give one.
+    settings['audit'] = {name: v for name, v in settings['audit'].items() if v is not None}
+  checked = from_mapping(CorpusConfig, settings)
   specs = tuple(paths.find(spec) for spec in checked.specs)
   plan = dataclasses.replace(checked.plan, path=paths.find(checked.plan.path))
   return dataclasses.replace(checked, specs=specs, plan=plan)

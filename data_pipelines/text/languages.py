@@ -1,0 +1,89 @@
+"""Guesses the language of a text from its script and its commonest words.
+
+A corpus in one language that holds some texts in another teaches that, too. The guess needs no
+model: a language with a script of its own is known by its letters, and one that is written in Latin
+letters by words such as articles and prepositions, which make up a third of any text.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+
+# Words that are frequent in one language and rare or missing in the others.
+_COMMONEST_WORDS = {
+  'English': 'the of and to is that it was for with as his they are this have from not but had by',
+  'German': 'der die und das ist nicht ein eine zu den mit von auf für dem sich des auch wird sind',
+  'French': 'le la les des est une et dans que pour qui pas sur du au avec ce il elle sont aux',
+  'Spanish': 'el los las que una por con para del como pero más su al lo este fue son muy está',
+  'Portuguese': 'não uma os as dos das que para com por mais como foi são seu sua ao pela também',
+  'Italian': 'il di che non una per gli è della sono con del dei nel alla più anche come questo',
+  'Dutch': 'het een van niet dat op te zijn voor met aan er maar om ook als bij naar wordt deze',
+  'Swedish': 'och att det som på är inte för med av en ett den till han var om jag har från',
+  'Danish': 'og at det som på er ikke for med af en et den til han var om jeg har fra der',
+  'Polish': 'nie się na jest że do to w z jak co tak ale za od przez dla są był jego tego',
+  'Czech': 'se na je že to by s v z do jako ale pro za od které také jsou byl jeho podle',
+  'Romanian': 'și de la în nu este că cu pe din care mai sau fi lui sunt pentru un o fost',
+  'Turkish': 've bir bu da de için ile çok ne daha gibi olarak olan var kadar sonra değil ama',
+  'Finnish': 'ja on ei se että oli hän mutta kun niin ovat ole joka myös sen tai kuin siitä',
+  'Hungarian': 'és hogy nem az egy is van meg csak de volt el azt mint már vagy ez ki még',
+  'Indonesian': 'yang dan di untuk dengan ini itu tidak dari dalam adalah pada akan juga ke oleh',
+  'Vietnamese': 'là và của có không một được trong cho các này với người những đã khi từ để',
+}
+_LANGUAGES_OF_WORD: dict[str, list[str]] = {}
+for _language, _words in _COMMONEST_WORDS.items():
+  for _word in _words.split():
+    _LANGUAGES_OF_WORD.setdefault(_word, []).append(_language)
+
+_WORD = re.compile(r'[^\W\d_]+')
+# Only the beginning of a text is read.
+_MAX_CHARACTERS = 4000
+# At least so many words of a language, and so large a share of all words, are needed.
+_MIN_HITS = 4
+_MIN_SHARE = 0.12
+# A script that has at least this share of the letters is the script of the text.
+_MAIN_SCRIPT = 0.5
+
+
+def language_of(text: str) -> str:
+  """Guesses the language of a text.
+
+  Args:
+    text: any text; its first 4,000 characters are read.
+
+  Returns:
+    The English name of the language, or of the script if that is not Latin ('Cyrillic'); '' if the
+    text is too short, or its words are of no language that is known here.
+  """
+  begin = unicodedata.normalize('NFC', text[:_MAX_CHARACTERS].lower())
+  script = _other_script(begin)
+  if script:
+    return script
+  found = _WORD.findall(begin)
+  hits: Counter[str] = Counter()
+  for word in found:
+    hits.update(_LANGUAGES_OF_WORD.get(word, ()))
+  if not hits:
+    return ''
+  language, most = hits.most_common(1)[0]
+  if most < max(_MIN_HITS, _MIN_SHARE * len(found)):
+    return ''
+  return language
+
+
+def _other_script(text: str) -> str:
+  """The script of most letters of a text, such as 'Cyrillic'; '' for Latin letters or none."""
+  if text.isascii():
+    return ''
+  letters = 0
+  scripts: Counter[str] = Counter()
+  for character in text:
+    if not character.isalpha():
+      continue
+    letters += 1
+    if not character.isascii():
+      # The first word of a letter's name is its script: CYRILLIC SMALL LETTER A.
+      scripts[unicodedata.name(character, '').partition(' ')[0]] += 1
+  for script, count in scripts.most_common(1):
+    if script != 'LATIN' and count >= _MAIN_SCRIPT * letters:
+      return script.capitalize()
+  return ''
