@@ -2,6 +2,7 @@
 without a word."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from data_pipelines import corpora
 from data_pipelines.records import Chat, Document, write_jsonl
 from data_pipelines.sources import SourceConfig
 from msm_jax import config as configs
+from msm_jax import train
 from msm_jax.base import checks
 from msm_jax.base.errors import DataError
 from msm_jax.evals import summary as results
@@ -147,6 +149,32 @@ def test_the_bound_is_a_setting_that_keeps_identities(tmp_path):
   assert 'max_left_out' not in checks.to_json(unset) and 'max_skipped_share' not in checks.to_json(
     unset
   )
+
+
+@pytest.mark.slow
+def test_summary_and_report_say_what_was_left_out_and_skipped(tmp_path, monkeypatch):
+  """A whole run in which one chat of 120 is too long and one update of each phase not finite."""
+  rate = train.learning_rate
+
+  def poisoned(phase, step):
+    found = rate(phase, step)
+    return found * np.float32('inf') if step == 1 else found
+
+  monkeypatch.setattr(train, 'learning_rate', poisoned)
+  chats = [*(talk(n, n % 5) for n in range(119)), talk(119, 400)]
+  made = with_chats(tmp_path, chats, max_skipped_share=0.4)
+  summary = made.run()
+  assert summary['corpora']['chats']['records'] == 119
+  assert summary['corpora']['chats']['left_out'] == 1
+  folders = [node.folder_name for node in made.prepared.nodes]
+  assert summary['skipped_updates'] == dict.fromkeys(folders, 1) and len(folders) == 2
+  assert json.loads((made.outputs / 'summary.json').read_text()) == summary
+  page = (made.outputs / 'report.html').read_text()
+  assert 'longer than a row, left out' in page and 'Skipped updates' in page
+  assert all(folder in page for folder in folders)
+  # Nothing is left to do, and the summary of kept phases says the same.
+  again = with_chats(tmp_path, chats, max_skipped_share=0.4)
+  assert again.run() == summary
 
 
 # ---- Records that teach nothing

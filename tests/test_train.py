@@ -10,9 +10,10 @@ from steps import TINY, assert_trees_equal
 
 from msm_jax import checkpointing, sharding, train
 from msm_jax.base import checks
-from msm_jax.base.errors import ConfigError
+from msm_jax.base.errors import ConfigError, Interrupted
 from msm_jax.config import ExperimentConfig, MeshConfig, PhaseConfig
 from msm_jax.input_pipeline import Source
+from msm_jax.metrics import count_skipped
 
 
 def documents(texts):
@@ -52,10 +53,16 @@ def run_phase(
   stop=lambda: False,
   mesh=None,
   max_skipped=20,
+  max_skipped_share=0.1,
   **settings,
 ):
   """Trains one phase in `folder` and returns its metrics."""
-  c = dataclasses.replace(EXPERIMENT, max_skipped=max_skipped, mesh=MeshConfig(**(mesh or {})))
+  c = dataclasses.replace(
+    EXPERIMENT,
+    max_skipped=max_skipped,
+    max_skipped_share=max_skipped_share,
+    mesh=MeshConfig(**(mesh or {})),
+  )
   phase = PhaseConfig(**dict(PHASE, data={source.name: 1.0}) | settings)
   folder.mkdir(exist_ok=True)
   train.train_phase(
@@ -161,6 +168,73 @@ def test_a_phase_that_learned_nothing_is_no_phase(tmp_path, tokenizer):
   settings = dict(lr=1e39, updates=3, schedule='constant', warmup=0.0)
   with pytest.raises(train.TrainingError, match=r'^this phase: updates 1 to 3 were not finite'):
     run_phase(tmp_path, tokenizer, documents(SENTENCES), **settings)
+
+
+def poison(monkeypatch, *steps):
+  """Makes the learning rate of these updates infinite, so that they change nothing."""
+  rate = train.learning_rate
+
+  def poisoned(phase, step):
+    found = rate(phase, step)
+    return found * np.float32('inf') if step + 1 in steps else found
+
+  monkeypatch.setattr(train, 'learning_rate', poisoned)
+
+
+def test_most_updates_skipped_are_no_phase(tmp_path, tokenizer):
+  """All updates but the first are skipped, and no more in a row than max_skipped bears: such a
+  phase ended in a report."""
+  settings = dict(lr=1e37, updates=20, schedule='constant', warmup=0.0)
+  message = (
+    r'^this phase: 19 of the 20 updates so far were not finite and changed nothing; '
+    r'lower phases lr \(now 1e\+37\) or raise max_skipped_share \(now 0.1\)$'
+  )
+  with pytest.raises(train.TrainingError, match=message):
+    run_phase(tmp_path, tokenizer, documents(SENTENCES), **settings)
+  assert checkpointing.Checkpoints(tmp_path / 'checkpoints').latest() is None
+
+
+def test_scattered_skips_are_counted_together(tmp_path, tokenizer, monkeypatch, capfd):
+  """Never two in a row: a share counts them, a streak does not. Up to the share they are said."""
+  poison(monkeypatch, 3, 5, 8)
+  settings = dict(updates=20)
+  with pytest.raises(train.TrainingError, match=r'^this phase: 3 of the 20 updates so far'):
+    run_phase(tmp_path / 'a', tokenizer, documents(SENTENCES), **settings)
+  settings |= dict(max_skipped_share=0.15)
+  metrics = run_phase(tmp_path / 'b', tokenizer, documents(SENTENCES), **settings)
+  assert [row['step'] for row in metrics if not np.isfinite(row['lr'])] == [3, 5, 8]
+  assert 'this phase: 3 of 20 updates were not finite and changed nothing' in capfd.readouterr().err
+  assert count_skipped(tmp_path / 'b', 20) == 3 and count_skipped(tmp_path / 'b', 7) == 2
+
+
+def test_skips_before_an_interruption_count(tmp_path, tokenizer, monkeypatch):
+  """Two before it and one after it are three."""
+  poison(monkeypatch, 3, 5, 8)
+  stops = iter([False] * 5)
+  settings = dict(updates=20)
+  with pytest.raises(Interrupted):
+    run_phase(tmp_path, tokenizer, documents(SENTENCES), stop=lambda: next(stops, True), **settings)
+  assert checkpointing.Checkpoints(tmp_path / 'checkpoints').latest() == 6
+  with pytest.raises(train.TrainingError, match=r'^this phase: 3 of the 20 updates so far'):
+    run_phase(tmp_path, tokenizer, documents(SENTENCES), **settings)
+
+
+def test_the_last_update_must_be_finite(tmp_path, tokenizer, monkeypatch):
+  poison(monkeypatch, 20)
+  with pytest.raises(
+    train.TrainingError, match=r'the last update, 20, was not finite'
+  ):
+    run_phase(tmp_path, tokenizer, documents(SENTENCES), updates=20)
+
+
+def test_many_scattered_skips_end_a_long_phase_early():
+  """More than both bounds: nothing that comes later can make up for it."""
+  phase = PhaseConfig(**dict(PHASE, data={'documents': 1.0}, updates=1000))
+  c = dataclasses.replace(EXPERIMENT, max_skipped=20, max_skipped_share=0.1)
+  values = {'skipped': 1.0}
+  train.check_skipped(phase, 'p', 300, values, 100, c)
+  with pytest.raises(train.TrainingError, match='101 of the 300 updates so far'):
+    train.check_skipped(phase, 'p', 300, values, 101, c)
 
 
 def test_no_supervised_token(tmp_path, tokenizer):
