@@ -326,6 +326,7 @@ def prepare(design: Design, workdir: Path) -> Prepared:
   if design.weights:
     config = dataclasses.replace(config, model=_model_of_weights(config, design.weights))
     tokenizer = load_tokenizer(design.weights)
+    tokenizer.check_fits(config.model.vocab_size, str(design.weights))
   else:
     tokenizer_path = _prepare_tokenizer(design, folder, written)
     tokenizer = load_tokenizer(tokenizer_path)

@@ -37,29 +37,73 @@ def q4_1(block):
   return [scale * np.float32(x) + minimum for x in nibbles(block[4:])]
 
 
+def fives(high, q):
+  """The 5-bit numbers of 32: 4 bytes of highest bits, bit by bit, then as `nibbles`."""
+  bits = [int(high[n // 8]) >> n % 8 & 1 for n in range(32)]
+  return [int(x) | bit << 4 for x, bit in zip(nibbles(q), bits, strict=True)]
+
+
+def q5_0(block):
+  """32 values: the scale, 4 bytes of highest bits, then 16 bytes."""
+  scale = halves(block[:2])[0]
+  return [scale * (np.float32(x) - 16) for x in fives(block[2:6], block[6:])]
+
+
+def q5_1(block):
+  """32 values: the scale, the minimum, 4 bytes of highest bits, then 16 bytes."""
+  scale, minimum = halves(block[:4])
+  return [scale * np.float32(x) + minimum for x in fives(block[4:8], block[8:])]
+
+
 def q8_0(block):
   """32 values: the scale, then 32 signed bytes."""
   scale = halves(block[:2])[0]
   return [scale * np.float32(x) for x in block[2:].view(np.int8)]
 
 
+def packed_scales(packed, group):
+  """The scale and the minimum of one of 8 groups, from 12 bytes.
+
+  The bytes hold those of the first four groups in their low 6 bits; those of the last four groups
+  are put together from what is left.
+  """
+  packed = [int(x) for x in packed]
+  if group < 4:
+    return packed[group] & 63, packed[group + 4] & 63
+  scale = (packed[group + 4] & 15) | (packed[group - 4] >> 6 << 4)
+  minimum = (packed[group + 4] >> 4) | (packed[group] >> 6 << 4)
+  return scale, minimum
+
+
+def q5_k(block):
+  """256 values in 8 groups, as Q4_K with 32 bytes of highest bits before the 128 bytes.
+
+  Byte k of the highest bits holds those of number k of every group, the first group's lowest.
+  """
+  scale_of_scales, scale_of_minima = halves(block[:4])
+  high, q = block[16:48], block[48:]
+  out = []
+  for group in range(8):
+    scale, minimum = packed_scales(block[4:16], group)
+    first = group // 2 * 32
+    for k in range(32):
+      low_bits = int(q[first + k]) >> (4 if group % 2 else 0) & 15
+      value = low_bits | (int(high[k]) >> group & 1) << 4
+      scaled = scale_of_scales * np.float32(scale) * np.float32(value)
+      out.append(scaled - scale_of_minima * np.float32(minimum))
+  return out
+
+
 def q4_k(block):
   """256 values in 8 groups: two scales of scales, 8 scales and minima of 6 bits each, 128 bytes.
 
-  The 12 bytes of scales and minima hold those of the first four groups in their low 6 bits; those
-  of the last four groups are put together from what is left. Each 32 bytes hold two groups.
+  Each 32 bytes hold two groups.
   """
   scale_of_scales, scale_of_minima = halves(block[:4])
-  packed = [int(x) for x in block[4:16]]
   q = block[16:]
   out = []
   for group in range(8):
-    if group < 4:
-      scale = packed[group] & 63
-      minimum = packed[group + 4] & 63
-    else:
-      scale = (packed[group + 4] & 15) | (packed[group - 4] >> 6 << 4)
-      minimum = (packed[group + 4] >> 4) | (packed[group] >> 6 << 4)
+    scale, minimum = packed_scales(block[4:16], group)
     first = group // 2 * 32
     for x in q[first : first + 32]:
       value = int(x) >> 4 if group % 2 else int(x) & 15
@@ -91,8 +135,11 @@ def q6_k(block):
 BLOCKS = {
   'Q4_0': (18, q4_0),
   'Q4_1': (20, q4_1),
+  'Q5_0': (22, q5_0),
+  'Q5_1': (24, q5_1),
   'Q8_0': (34, q8_0),
   'Q4_K': (144, q4_k),
+  'Q5_K': (176, q5_k),
   'Q6_K': (210, q6_k),
 }
 
@@ -116,20 +163,20 @@ def dequantise(raw, kind):
 def quantise(w, kind, rng):
   """Rows of a type, as the library quantises them.
 
-  The library only reads Q4_K and Q6_K. Their blocks are drawn at random, with scales that make
-  values as large as weights.
+  The library only reads Q4_K, Q5_K and Q6_K. Their blocks are drawn at random, with scales that
+  make values as large as weights.
   """
   if kind == 'F32':
     return w
   if kind == 'F16':
     return w.astype(np.float16)
-  if kind not in ('Q4_K', 'Q6_K'):
+  if not kind.endswith('_K'):
     return gguf.quantize(w, QUANTS[kind])
   size = BLOCKS[kind][0]
   rows, blocks = w.shape[0], w.shape[1] // 256
   raw = rng.integers(0, 256, (rows, blocks, size), np.uint8)
   # Where the fp16 scales of scales are.
-  scales = slice(0, 4) if kind == 'Q4_K' else slice(208, 210)
+  scales = slice(208, 210) if kind == 'Q6_K' else slice(0, 4)
   n_scales = (scales.stop - scales.start) // 2
   drawn = rng.uniform(2e-5, 4e-5, (rows, blocks, n_scales)).astype('<f2')
   raw[..., scales] = drawn.view(np.uint8).reshape(rows, blocks, -1)
@@ -370,6 +417,8 @@ def write_gguf(
     bool: writer.add_bool,
     np.uint32: writer.add_uint32,
     np.float32: writer.add_float32,
+    np.float64: writer.add_float64,
+    np.int32: writer.add_int32,
     list: writer.add_array,
   }
   for key, value in metadata.items():

@@ -1,13 +1,23 @@
 """Chats that are encoded in pieces: the ids are those of `transformers`, whatever a tokenizer does
 at the start of a text, and whichever file says what a control symbol is."""
 
+import io
 import json
+import signal
+import sys
 
 import numpy as np
 import pytest
 
-from msm_jax.base.errors import DataError
-from msm_jax.tokenizer import HuggingFaceTokenizer
+from msm_jax.base.errors import DataError, WeightsError
+from msm_jax.inference.chat_session import ChatSession
+from msm_jax.inference.chat_terminal import run_chat
+from msm_jax.inference.completion import RequestError
+from msm_jax.tokenizer import (
+  HuggingFaceTokenizer,
+  SentencePieceTokenizer,
+  train_sentencepiece,
+)
 
 pytest.importorskip('tokenizers')
 pytest.importorskip('jinja2')
@@ -405,6 +415,53 @@ def test_other_roles(tmp_path):
   judge = theirs(tmp_path / 'm')
   chat = [*ASKED, ('tool', ' 42\n'), ('assistant', 'two')]
   assert tok.render_chat(chat)[0].tolist() == apply(judge, chat)
+
+
+def test_half_of_a_character(tmp_path):
+  """A lone surrogate, which JSON can write, is refused in one line by every tokenizer."""
+  tok = chatml(tmp_path)
+  small = SentencePieceTokenizer(train_sentencepiece(['a few words to learn from'] * 50, 290))
+  for each in (tok, small):
+    for fails in (
+      lambda t: t.encode('x\ud800'),
+      lambda t: t.render_document('\udc80'),
+      lambda t: t.prompt([('user', 'x\ud800')]),
+    ):
+      with pytest.raises(DataError, match='half of a character'):
+        fails(each)
+
+
+def test_a_tokenizer_that_is_larger_than_the_embedding(tmp_path):
+  tok = chatml(tmp_path)
+  tok.check_fits(tok.vocab_size, 'here')
+  with pytest.raises(WeightsError, match='its embedding has 10 rows; they are not of one model'):
+    tok.check_fits(10, 'here')
+
+
+def test_an_error_of_one_turn_does_not_end_a_chat(tmp_path, monkeypatch, capsys):
+  """The template refuses one question; the next one is tried."""
+  refuses = '{% if "bad" in messages[-1].content %}{{ raise_exception("not that") }}{% endif %}'
+  tok = chatml(tmp_path, CHATML + refuses)
+  asked = []
+
+  class Sampler:
+    """Has no model: it tells which questions came through."""
+
+    tokenizer = tok
+
+    def new_completion(self, request):
+      asked.append(request.prompt)
+      raise RequestError('there is no model')
+
+  monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(b'bad\ngood\nbad\n')))
+  handler = signal.getsignal(signal.SIGINT)
+  try:
+    run_chat(ChatSession({'m': Sampler()}, '', 0.0, 1.0, 8))
+  finally:
+    signal.signal(signal.SIGINT, handler)
+  told = capsys.readouterr().err
+  assert told.count('not that') == 2 and told.count('there is no model') == 1
+  assert asked == [tok.prompt([('user', 'good')]).tolist()]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """GGUF files in: what is not understood is refused by name, in one line, and nothing is written."""
 
+import struct
+import time
+
 import numpy as np
 import pytest
 
@@ -100,8 +103,8 @@ REFUSED = {
     'has shape (256, 256)',
   ),
   'a type that is not read': (
-    dict(tensors={'x': 'Q5_0'}),
-    'tensor x is of type Q5_0, which is not read here; known are F32',
+    dict(tensors={'x': 'MXFP4'}),
+    'tensor x is of type MXFP4, which is not read here; known are F32',
   ),
   'another cut of text': (
     dict(more={'tokenizer.ggml.pre': 'tekken'}),
@@ -143,6 +146,48 @@ REFUSED = {
     dict(more={'tokenizer.ggml.add_bos_token': True}, drop=('tokenizer.ggml.bos_token_id',)),
     'that it does not name',
   ),
+  'layers as text': (dict(more={'llama.block_count': 'two'}), "llama.block_count='two'"),
+  'half of a layer': (dict(more={'llama.block_count': F(2)}), 'llama.block_count=2.0'),
+  'layers without end': (dict(more={'llama.block_count': U(2**32 - 1)}), 'than any model has'),
+  'heads as text': (
+    dict(more={'llama.attention.key_length': 'x'}),
+    "llama.attention.key_length='x'",
+  ),
+  'parts as text': (dict(more={'split.count': 'x'}), "split.count='x'"),
+  'a list of architectures': (
+    dict(more={'general.architecture': ['llama']}),
+    "architecture ['llama'] is not known here",
+  ),
+  'epsilon as text': (
+    dict(more={'llama.attention.layer_norm_rms_epsilon': 'x'}),
+    "layer_norm_rms_epsilon='x' is no number",
+  ),
+  'a base that is not finite': (
+    dict(more={'llama.rope.freq_base': F('inf')}),
+    'llama.rope.freq_base=inf is no number',
+  ),
+  'an empty merge': (dict(more={'tokenizer.ggml.merges': ['']}), 'has an empty merge'),
+  'merges of numbers': (
+    dict(more={'tokenizer.ggml.merges': [1, 2]}),
+    'tokenizer.ggml.merges=[1, 2]',
+  ),
+  'an end as text': (
+    dict(more={'tokenizer.ggml.eos_token_id': 'x'}),
+    "tokenizer.ggml.eos_token_id='x'",
+  ),
+  'tokens of numbers': (
+    dict(more={'tokenizer.ggml.tokens': [1, 2]}),
+    'tokenizer.ggml.tokens=[1, 2]',
+  ),
+  'types as text': (dict(more={'tokenizer.ggml.token_type': 'x'}), "token_type='x'"),
+  'a list of cuts': (
+    dict(more={'tokenizer.ggml.pre': ['smollm']}),
+    "tokenizer.ggml.pre=['smollm']",
+  ),
+  'a list of templates': (
+    dict(more={'tokenizer.chat_template': ['x']}),
+    "tokenizer.chat_template=['x'] is no text",
+  ),
   'fewer tokens than rows': (
     dict(tensors={'token_embd.weight': np.zeros((384, 256), F)}, without='token_embd.weight'),
     '400 tokens and an embedding of 384',
@@ -160,6 +205,69 @@ def test_what_is_not_understood_is_refused(tmp_path, vocabulary, what):
   assert says in line and 'm.gguf' in line, line
   assert '\n' not in line and len(line) < 400, line
   assert not (tmp_path / 'new').exists()
+
+
+@pytest.mark.parametrize(
+  ('key', 'value'),
+  [
+    ('sliding_window_pattern', U(0)),
+    ('sliding_window_pattern', 'x'),
+    ('sliding_window_pattern', [True, False]),
+    ('sliding_window', 'x'),
+  ],
+)
+def test_windows_of_gemma_that_make_no_sense(tmp_path, vocabulary, key, value):
+  key = f'gemma3.attention.{key}'
+  write_gguf(tmp_path / 'm.gguf', 'gemma3', vocabulary, more={key: value})
+  with pytest.raises(WeightsError, match=key):
+    ours.convert(tmp_path / 'm.gguf', tmp_path / 'm')
+
+
+def text(value):
+  return struct.pack('<Q', len(value)) + value
+
+
+def header(*values, n_tensors=0, n_keys=1):
+  """The beginning of a GGUF file of version 3 with one key, and then whatever is given."""
+  return b'GGUF' + struct.pack('<IQQ', 3, n_tensors, n_keys) + b''.join(values)
+
+
+NESTED = struct.pack('<IQ', 9, 1) * 5000
+HEADERS = {
+  'an array of 2**62 numbers': header(text(b'a.b'), struct.pack('<IIQ', 9, 0, 2**62)),
+  'an array of 2**62 texts': header(text(b'a.b'), struct.pack('<IIQ', 9, 8, 2**62)),
+  'an array of 2**22 texts': header(text(b'a.b'), struct.pack('<IIQ', 9, 8, 2**22)),
+  'arrays in arrays': header(text(b'a.b'), struct.pack('<I', 9), NESTED),
+  'a text of 2**62 characters': header(struct.pack('<Q', 2**62)),
+  '2**62 keys': header(n_keys=2**62),
+  '2**62 tensors': header(n_tensors=2**62, n_keys=0),
+  'a tensor of 2**31 dimensions': header(
+    text(b'x'), struct.pack('<I', 2**31), n_tensors=1, n_keys=0
+  ),
+  'a tensor of 2**62 rows': header(
+    text(b'x'), struct.pack('<IQIQ', 1, 2**62, 0, 0), bytes(64), n_tensors=1, n_keys=0
+  ),
+  'a value of an unknown type': header(text(b'a.b'), struct.pack('<I', 77)),
+  'a tensor of an unknown type': header(
+    text(b'x'), struct.pack('<IQIQ', 1, 4, 999, 0), bytes(64), n_tensors=1, n_keys=0
+  ),
+  'a key that is not UTF-8': header(text(b'\xff'), struct.pack('<IB', 0, 1)),
+  'an alignment of zero': header(text(b'general.alignment'), struct.pack('<II', 4, 0)),
+  'nothing': b'',
+  'only the magic': b'GGUF',
+}
+
+
+@pytest.mark.parametrize('what', HEADERS)
+def test_lengths_in_a_header_are_not_believed(tmp_path, what):
+  """A short file is refused at once, whatever it says of itself."""
+  path = tmp_path / 'm.gguf'
+  path.write_bytes(HEADERS[what])
+  began = time.monotonic()
+  with pytest.raises(WeightsError, match='no GGUF file, or a part of one') as e:
+    ours.convert(path, tmp_path / 'm')
+  assert time.monotonic() - began < 2
+  assert '\n' not in str(e.value) and not (tmp_path / 'm').exists()
 
 
 def test_the_file_that_was_changed_is_good(tmp_path, vocabulary):

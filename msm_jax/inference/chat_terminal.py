@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
+from msm_jax.base.errors import DataError
 from msm_jax.inference.chat_session import AnswerUpdate, ChatSession, Interrupts
 from msm_jax.inference.completion import RequestError
 
@@ -158,7 +159,9 @@ def _answer(session: ChatSession, question: str, interrupts: Interrupts) -> None
       show_answers(list(session.samplers), session.answers(question, interrupts))
     if interrupts.requested:
       print('(stopped; Ctrl-C once more leaves)')
-  except RequestError as e:
+  # The chat template of a model may refuse what was asked. That ends the question and not the
+  # conversation.
+  except (RequestError, DataError) as e:
     print(f'({e}; /reset forgets the conversation)', file=sys.stderr)
 
 

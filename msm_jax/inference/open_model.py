@@ -135,6 +135,7 @@ def load_arm(
     tokenizer = load_tokenizer(workdir / entry['tokenizer'])
   else:
     tokenizer = load_tokenizer(entry['weights'])
+    tokenizer.check_fits(model.vocab_size, entry['weights'])
   if not model.max_length:
     model = dataclasses.replace(model, max_length=entry['length'])
   return LoadedModel(
@@ -195,10 +196,12 @@ def load_weights(folder: str | Path, mesh: Mesh | None = None, **settings: Any) 
   folder = zoo.locate(str(folder))
   model = huggingface.read_config(folder, **settings)
   huggingface.check_tensors(huggingface.TensorFiles(folder), model)
+  tokenizer = load_tokenizer(folder)
+  tokenizer.check_fits(model.vocab_size, str(folder))
   return LoadedModel(
     model=model,
     params=models.load_weights(folder, model, abstract_params(model, mesh)),
-    tokenizer=load_tokenizer(folder),
+    tokenizer=tokenizer,
     description=f'{folder.name}: {folder}',
     weights=str(folder),
   )

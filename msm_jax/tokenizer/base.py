@@ -10,9 +10,27 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_pipelines.records import Chat, Record
+from msm_jax.base.errors import DataError, WeightsError
 
 # A chat: (role, content) of each message; roles are system, user and assistant.
 Messages = Sequence[tuple[str, str]]
+
+
+def check_characters(text: str) -> None:
+  """Refuses a text that holds half of a character, which no library can encode.
+
+  Args:
+    text: the text. JSON can write such halves (lone surrogates), and so can a broken terminal.
+
+  Raises:
+    DataError: it holds one.
+  """
+  try:
+    text.encode()
+  except UnicodeEncodeError as e:
+    raise DataError(
+      f'the text holds {text[e.start]!r}, half of a character, at place {e.start}; take it out'
+    ) from None
 
 
 class Tokenizer:
@@ -32,8 +50,31 @@ class Tokenizer:
   document_end: list[int]
   stop_ids: tuple[int, ...]
 
+  def check_fits(self, n_rows: int, where: str) -> None:
+    """Checks that a model has a row in its embedding for every id.
+
+    JAX looks up the last row for an id beyond it, so such a model would run and be wrong.
+
+    Args:
+      n_rows: how many rows the embedding has; it may have more than there are ids.
+      where: the folder of the model, for the error message.
+
+    Raises:
+      WeightsError: it has fewer.
+    """
+    if self.vocab_size > n_rows:
+      raise WeightsError(
+        f'{where}: its tokenizer has ids up to {self.vocab_size - 1}, and its embedding has '
+        f'{n_rows} rows; they are not of one model: resize the embedding with transformers, or '
+        'take the tokenizer that belongs to the weights'
+      )
+
   def encode(self, text: str) -> list[int]:
-    """Turns a text into ids. None of them is a control symbol, whatever the text says."""
+    """Turns a text into ids. None of them is a control symbol, whatever the text says.
+
+    Raises:
+      DataError: the text holds half of a character.
+    """
     raise NotImplementedError
 
   def decode(self, ids: Sequence[int]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 
 from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
-from msm_jax.tokenizer.base import Messages, Tokenizer
+from msm_jax.tokenizer.base import Messages, Tokenizer, check_characters
 from msm_jax.tokenizer.chat_template import ChatTemplate, Piece
 
 # What may close a document; the first that a tokenizer has is taken. They come before eos_token,
@@ -187,6 +187,7 @@ class HuggingFaceTokenizer(Tokenizer):
     self.stop_ids = tuple(dict.fromkeys(stop_ids))
 
   def encode(self, text: str) -> list[int]:
+    check_characters(text)
     return self.processor.encode(text, add_special_tokens=False).ids
 
   def decode(self, ids: Sequence[int]) -> str:
@@ -431,6 +432,7 @@ class _PieceEncoder:
 
   def _encode(self, text: str) -> tuple[list[int], list[int]]:
     """The ids of a text, and where each of their tokens begins in it."""
+    check_characters(text)
     encoded = self._processor.encode(text, add_special_tokens=False)
     return encoded.ids, [first for first, _ in encoded.offsets]
 

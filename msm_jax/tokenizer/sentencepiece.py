@@ -12,7 +12,7 @@ import numpy as np
 import sentencepiece
 
 from msm_jax.base.errors import DataError
-from msm_jax.tokenizer.base import Messages, Tokenizer
+from msm_jax.tokenizer.base import Messages, Tokenizer, check_characters
 
 # Ids of the symbols that every trained model has.
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
@@ -104,6 +104,7 @@ class SentencePieceTokenizer(Tokenizer):
     self._space_ids = [self.processor.piece_to_id(f'<0x{b:02X}>') for b in SPACE.encode()]
 
   def encode(self, text: str) -> list[int]:
+    check_characters(text)
     # A text that has SentencePiece's own sign for a space would lose it, so the sign goes through
     # as its bytes.
     parts = text.split(SPACE)

@@ -1,6 +1,7 @@
 """GGUF files (the format of llama.cpp), in: each becomes a folder of Hugging Face with float32
 weights.
 
+  header.py     checks the lengths in a file's header
   reader.py     opens a file: its metadata and its tensors
   config.py     metadata -> ModelConfig
   tensors.py    tensors -> float32, under the names and in the layout of Hugging Face

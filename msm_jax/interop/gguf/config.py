@@ -5,6 +5,7 @@ taken out of a dict one by one, and what is left at the end is refused by name: 
 silently dropped would give a model that runs and is wrong.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,9 @@ SIZES = {
   'attention.head_count': 'n_heads',
 }
 
+# More than any model has. A header may claim any number, and a loop over it must end.
+MAX_LAYERS = 10_000
+
 # Gemma 3 of 27B scales its attention by d_model / n_heads, the smaller ones by head_dim. No file
 # says so; llama.cpp recognises the model by its number of layers.
 GEMMA3_27B_LAYERS = 62
@@ -76,13 +80,19 @@ class _Settings:
       raise self.error(
         f'{key} differs by layer, which is not known here; this model cannot be imported'
       )
-    if value < 1:
-      raise self.error(f'{key}={value} must be at least 1; download it again')
+    if type(value) is not int or value < 1:
+      raise self.error(
+        f'{key}={repr(value)[:60]} must be at least 1, a whole number; download it again'
+      )
     return self.unread.pop(key)
 
   def take_real(self, key: str, default: float) -> float:
     """Takes a real number as it was meant: 1e-05, not the 9.99999974e-06 that it is in 32 bits."""
-    return float(str(np.float32(self.unread.pop(key, default))))
+    value = self.unread.pop(key, default)
+    is_number = type(value) in (int, float)
+    if not is_number or not 0 <= value < math.inf:
+      raise self.error(f'{key}={repr(value)[:60]} is no number that fits; download it again')
+    return float(str(np.float32(value)))
 
   def check_fixed(self) -> None:
     """Takes the keys of FIXED and NEUTRAL, and refuses values that would change the mathematics."""
@@ -108,7 +118,7 @@ class _Settings:
 def _architecture(metadata: Mapping[str, Any], where: str) -> str:
   """The architecture of a file that holds one whole model."""
   arch = metadata.get('general.architecture')
-  if arch not in ARCHITECTURES:
+  if not isinstance(arch, str) or arch not in ARCHITECTURES:
     raise WeightsError(
       f'{where}: architecture {arch!r} is not known here; known are {", ".join(ARCHITECTURES)}'
     )
@@ -118,6 +128,10 @@ def _architecture(metadata: Mapping[str, Any], where: str) -> str:
       f'{where} holds no model but {kind!r} (general.type); give the file of the model itself'
     )
   parts = metadata.get('split.count', 0)
+  if type(parts) is not int:
+    raise WeightsError(
+      f'{where}: split.count={repr(parts)[:60]} is no whole number; download it again'
+    )
   if parts > 1:
     raise WeightsError(
       f'{where} is one of {parts} parts of a model; join them first (llama-gguf-split --merge)'
@@ -173,15 +187,21 @@ def _read_sizes(settings: _Settings) -> dict[str, Any]:
   fields: dict[str, Any] = {}
   for key, field in SIZES.items():
     fields[field] = settings.take_size(key)
+  if fields['n_layers'] > MAX_LAYERS:
+    raise settings.error(
+      f'block_count={fields["n_layers"]} is more than any model has; download it again'
+    )
   fields['n_kv_heads'] = fields['n_heads']
   if 'attention.head_count_kv' in settings:
     fields['n_kv_heads'] = settings.take_size('attention.head_count_kv')
-  head_dim = settings.take('attention.key_length', fields['d_model'] // fields['n_heads'])
+  head_dim = fields['d_model'] // fields['n_heads']
+  if 'attention.key_length' in settings:
+    head_dim = settings.take_size('attention.key_length')
   for key in ('attention.value_length', 'rope.dimension_count'):
     found = settings.take(key, head_dim)
     if found != head_dim:
       raise settings.error(
-        f'{key}={found} and heads of {head_dim} are not known here together; '
+        f'{key}={repr(found)[:60]} and heads of {head_dim} are not known here together; '
         'this model cannot be imported'
       )
   fields['head_dim'] = head_dim
@@ -228,11 +248,11 @@ def _llama3_scaling(factors: np.ndarray, head_dim: int, theta: float) -> RopeSca
   Returns:
     The settings; None if no settings of Llama 3 have this effect.
   """
-  scaling = RopeScaling('llama3', float(factors.max()))
   plain = rope_frequencies(head_dim, theta)
-  stretched = rope_frequencies(head_dim, theta, scaling)
-  if factors.shape != plain.shape:
+  if factors.shape != plain.shape or not (factors > 0).all() or not np.isfinite(factors).all():
     return None
+  scaling = RopeScaling('llama3', float(factors.max()))
+  stretched = rope_frequencies(head_dim, theta, scaling)
   if not np.allclose(plain / factors, stretched, rtol=1e-5, atol=0):
     return None
   return scaling
@@ -242,8 +262,18 @@ def _read_gemma3(settings: _Settings, fields: Mapping[str, Any]) -> dict[str, An
   """What only Gemma 3 has: layers with a window, scaled embeddings, capped logits."""
   n_layers, d_model = fields['n_layers'], fields['d_model']
   window = settings.take('attention.sliding_window', 0)
+  if type(window) is not int or window < 0:
+    raise settings.error(
+      f'attention.sliding_window={repr(window)[:60]} is no whole number; download it again'
+    )
   # Either a list with an entry per layer, or n: every n-th layer sees the whole text.
   pattern = settings.take('attention.sliding_window_pattern', 6)
+  is_list = isinstance(pattern, list) and len(pattern) == n_layers
+  if not is_list and (type(pattern) is not int or pattern < 1):
+    raise settings.error(
+      f'attention.sliding_window_pattern={repr(pattern)[:60]} is neither a number of at least 1 '
+      f'nor a list of {n_layers} entries; download it again'
+    )
   if isinstance(pattern, list):
     local_layers = tuple(bool(is_local) for is_local in pattern)
   else:

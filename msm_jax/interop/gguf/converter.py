@@ -24,7 +24,19 @@ from msm_jax.interop.huggingface.tensors import check_tensors
 
 # The quantisations that are read: those that the tests compare with a second reading of their
 # layout.
-TYPES = ('F32', 'F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q4_K', 'Q6_K')
+TYPES = (
+  'F32',
+  'F16',
+  'BF16',
+  'Q8_0',
+  'Q4_0',
+  'Q4_1',
+  'Q5_0',
+  'Q5_1',
+  'Q4_K',
+  'Q5_K',
+  'Q6_K',
+)
 
 
 def _ignore_progress(done: int, total: int) -> None:
@@ -88,6 +100,10 @@ def convert(
   config['_name_or_path'] = metadata.get('general.name', '')
   config['msm_jax_version'] = VERSION
   template = metadata.get('tokenizer.chat_template')
+  if template is not None and not isinstance(template, str):
+    raise WeightsError(
+      f'{where}: tokenizer.chat_template={repr(template)[:60]} is no text; download it again'
+    )
   with new_folder(Path(folder)) as new:
     write_tensors(new, read_all(), shard_bytes)
     write_json(new / 'config.json', config)

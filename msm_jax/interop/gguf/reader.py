@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from msm_jax.base.errors import WeightsError
+from msm_jax.interop.gguf.header import check_header, is_swapped
 
 
 def open_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -26,22 +27,23 @@ def open_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
   if not path.is_file():
     raise WeightsError(f'{path} is no file; give a GGUF file')
   try:
+    if is_swapped(path):
+      raise WeightsError(
+        f'{path} is of the other byte order; take a file made for this kind of machine'
+      )
+    check_header(path)
     reader = gguf.GGUFReader(path)
     metadata = {name: field.contents() for name, field in reader.fields.items()}
-    byte_order = reader.byte_order
     tensors = {tensor.name: tensor for tensor in reader.tensors}
   except OSError as e:
-    raise WeightsError(f'cannot read {path} ({e.strerror})') from None
+    raise WeightsError(f'cannot read {path} ({e.strerror}); check its name and rights') from None
   # These are what the reader raises on files that are damaged or of another kind.
-  except (ValueError, IndexError, KeyError, TypeError, OverflowError) as e:
+  except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
+    if isinstance(e, WeightsError):
+      raise
     raise WeightsError(
       f'{path} is no GGUF file, or a part of one ({e}); download it again'
     ) from None
-  # 'I' means the order of this machine.
-  if byte_order != 'I':
-    raise WeightsError(
-      f'{path} is of the other byte order; take a file made for this kind of machine'
-    )
   return metadata, tensors
 
 

@@ -127,6 +127,7 @@ def read_vocabulary(metadata: Mapping[str, Any], where: str) -> Vocabulary:
   pre: Any = settings.get('pre')
   _check_kind(kind, pre, settings, where)
 
+  _check_types(settings, where)
   tokens: list[str] = settings.get('tokens') or []
   if not tokens or len(set(tokens)) < len(tokens):
     raise WeightsError(
@@ -136,7 +137,7 @@ def read_vocabulary(metadata: Mapping[str, Any], where: str) -> Vocabulary:
   scores: list[float] = settings.get('scores') or []
   merges = None
   if 'merges' in settings:
-    merges = [_split_merge(merge) for merge in settings['merges']]
+    merges = [_split_merge(merge, where) for merge in settings['merges']]
   lacks_order = merges is None and len(scores) != len(tokens)
   if len(types) != len(tokens) or lacks_order:
     raise WeightsError(
@@ -201,7 +202,7 @@ def _check_kind(kind: Any, pre: Any, settings: Mapping[str, Any], where: str) ->
       f'{where}: a tokenizer of kind {kind!r} is not known here; '
       'known are gpt2 (byte-level BPE) and llama (SentencePiece)'
     )
-  if kind == 'gpt2' and pre not in SPLITS:
+  if kind == 'gpt2' and (not isinstance(pre, str) or pre not in SPLITS):
     raise WeightsError(
       f'{where}: tokenizer.ggml.pre={pre!r} is not known here; known are {", ".join(SPLITS)}'
     )
@@ -212,8 +213,34 @@ def _check_kind(kind: Any, pre: Any, settings: Mapping[str, Any], where: str) ->
     )
 
 
-def _split_merge(merge: str) -> tuple[str, str]:
+def _check_types(settings: Mapping[str, Any], where: str) -> None:
+  """Refuses values of another type than the one that their key must have."""
+  list_types: dict[str, tuple[type, ...]] = {
+    'tokens': (str,),
+    'merges': (str,),
+    'token_type': (int,),
+    'scores': (float, int),
+  }
+  for key, value in settings.items():
+    is_good = True
+    if key in list_types:
+      is_list = isinstance(value, list)
+      is_good = is_list and all(type(entry) in list_types[key] for entry in value)
+    elif key.endswith('_token_id'):
+      is_good = type(value) is int
+    elif key in ('add_bos_token', 'add_eos_token', 'add_space_prefix'):
+      is_good = type(value) in (bool, int)
+    if not is_good:
+      raise WeightsError(
+        f'{where}: tokenizer.ggml.{key}={repr(value)[:60]} is not of the type that it must have; '
+        'download it again'
+      )
+
+
+def _split_merge(merge: str, where: str) -> tuple[str, str]:
   """The two tokens of a merge, 'LEFT RIGHT'."""
+  if not merge:
+    raise WeightsError(f'{where}: its tokenizer has an empty merge; download it again')
   # A token may be a space but is never empty, so the separator is not the first character.
   left, _, right = merge[1:].partition(' ')
   return merge[0] + left, right

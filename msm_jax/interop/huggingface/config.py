@@ -133,6 +133,9 @@ SIZES = {
   'rms_norm_eps': 'norm_eps',
 }
 
+# More than any model has. A file may claim any number, and a loop over it must end.
+MAX_LAYERS = 10_000
+
 # Kind of rotary scaling -> the settings that it must have, in the order of RopeScaling's fields.
 ROPE_SETTINGS: dict[str, tuple[str, ...]] = {
   'default': (),
@@ -343,6 +346,11 @@ def _read_sizes(unread: dict[str, Any], model_type: str, where: str) -> dict[str
     if key not in unread and key not in defaults:
       raise WeightsError(f'{where}: {key} is missing; download it again')
     fields[field] = _integer(unread.pop(key, defaults.get(key)), key, where)
+  if fields['n_layers'] > MAX_LAYERS:
+    raise WeightsError(
+      f'{where}: num_hidden_layers={fields["n_layers"]} is more than any model has; '
+      'download it again'
+    )
   n_kv_heads = unread.pop('num_key_value_heads', defaults.get('num_key_value_heads'))
   fields['n_kv_heads'] = fields['n_heads']
   if n_kv_heads is not None:
