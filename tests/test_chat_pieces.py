@@ -410,6 +410,31 @@ def test_reasoning_of_earlier_answers(tmp_path):
   assert controls(tok, tok.prompt(nasty)) == controls(tok, tok.prompt(answered))
 
 
+def test_messages_that_a_template_leaves_out(tmp_path):
+  """Only the last two messages are shown, or no system message: to ask so is fine."""
+  for number, (old, new) in enumerate(
+    (
+      ('for m in messages', 'for m in messages[-2:]'),
+      ('for m in messages', 'for m in messages if m.role != "system"'),
+      ('{{ m.content }}', '{{ m.content if loop.last or m.role == "user" else "" }}'),
+    )
+  ):
+    tok = chatml(tmp_path / str(number), CHATML.replace(old, new))
+    judge = theirs(tmp_path / str(number) / 'm')
+    chat = [('system', 'You are Ari.'), *CHAT, ('user', 'why?')]
+    assert tok.prompt(chat).tolist() == apply(judge, chat, add_generation_prompt=True)
+    with pytest.raises(DataError, match='changes or leaves out'):
+      tok.render_chat([*chat, ('assistant', 'two')])
+  # A message that stands twice cannot be divided.
+  with pytest.raises(DataError, match='changes or leaves out'):
+    chatml(tmp_path / 'twice', CHATML.replace('{{ m.content }}', '{{ m.content + m.content }}'))
+
+
+def test_punctuation_that_a_file_calls_a_symbol(tmp_path):
+  tok = chatml(tmp_path, pad_token='!')
+  assert '!' not in tok.control_ids and tok.decode(tok.encode('no! no!!')) == 'no! no!!'
+
+
 def test_other_roles(tmp_path):
   tok = chatml(tmp_path)
   judge = theirs(tmp_path / 'm')

@@ -198,15 +198,15 @@ class ChatTemplate:
     marks = [f'{digest}n{n}e' for n in range(len(messages))]
     marked = [(role, mark) for (role, _), mark in zip(messages, marks, strict=True)]
     with_marks = self.render(marked, add_prompt)
-    between = _divide(with_marks, digest, len(messages))
-    if between is None:
-      # For example a template that shows only the last messages.
-      raise self._changes(messages[-1][1] if messages else '')
+    between, missing = _divide(with_marks, digest, len(messages))
+    # For example a template that shows only the last messages.
+    if missing and not add_prompt:
+      raise self._changes(contents[missing[0]])
     said = _find_contents(rendered, between, contents)
     if said is None:
       changed = []
       for n in range(len(messages)):
-        changed.append(self._as_rendered(messages, marked, n, between, add_prompt))
+        changed.append(self._as_rendered(messages, marked, n, between, missing, add_prompt))
       together = _join(between, [text for text, _ in changed])
       if not add_prompt or together != rendered:
         guilty = [n for n, (_, is_changed) in enumerate(changed) if is_changed]
@@ -223,7 +223,9 @@ class ChatTemplate:
       pieces.append(Piece(with_marks[position:start], None, False))
       pieces.append(Piece(with_marks[start:end], n, False))
       pieces.append(Piece(text, n, True))
-      position = end + len(marks[n])
+      position = end
+      if n not in missing:
+        position += len(marks[n])
     pieces.append(Piece(between[-1], None, False))
     return pieces
 
@@ -234,7 +236,13 @@ class ChatTemplate:
     )
 
   def _as_rendered(
-    self, messages: Messages, marked: Messages, n: int, between: Sequence[str], add_prompt: bool
+    self,
+    messages: Messages,
+    marked: Messages,
+    n: int,
+    between: Sequence[str],
+    missing: Sequence[int],
+    add_prompt: bool,
   ) -> tuple[str, bool]:
     """Finds what the template makes of one message, by rendering it among marks.
 
@@ -243,6 +251,7 @@ class ChatTemplate:
       marked: the chat, with a mark in the place of each message.
       n: the number of the message.
       between: what the template writes around the marks.
+      missing: the numbers of the messages whose marks it leaves out.
       add_prompt: as for `split`.
 
     Returns:
@@ -255,9 +264,11 @@ class ChatTemplate:
     found = _find_contents(rendered, between, contents)
     if found is not None:
       return found[n], False
-    marks = [mark for _, mark in marked]
-    before = _join(between[: n + 1], marks[:n])
-    after = _join(between[n + 1 :], marks[n + 1 :])
+    others = [mark for _, mark in marked]
+    for left_out in missing:
+      others[left_out] = ''
+    before = _join(between[: n + 1], others[:n])
+    after = _join(between[n + 1 :], others[n + 1 :])
     is_inside = rendered.startswith(before) and rendered.endswith(after)
     if is_inside and len(before) + len(after) <= len(rendered):
       return rendered[len(before) : len(rendered) - len(after)], True
@@ -289,7 +300,7 @@ def _one_line(error: Exception) -> str:
   return ' '.join(str(error).split())[:200]
 
 
-def _divide(with_marks: str, digest: str, n_messages: int) -> list[str] | None:
+def _divide(with_marks: str, digest: str, n_messages: int) -> tuple[list[str], list[int]]:
   """Divides a chat that was rendered with marks.
 
   Args:
@@ -298,13 +309,28 @@ def _divide(with_marks: str, digest: str, n_messages: int) -> list[str] | None:
     n_messages: how many messages there are.
 
   Returns:
-    What the template wrote before, between and after the marks; None if a mark is missing, is there
-    twice, or is not in its place.
+    What the template wrote before, between and after the messages; and the numbers of the messages
+    that it left out, which count as empty. A mark that stands twice stays in the text.
   """
-  parts = re.split(f'{digest}n([0-9]+)e', with_marks)
-  if parts[1::2] != [str(n) for n in range(n_messages)]:
-    return None
-  return parts[::2]
+  between: list[str] = []
+  missing: list[int] = []
+  # Where the text begins that no message has yet.
+  position = 0
+  for mark in re.finditer(f'{digest}n([0-9]+)e', with_marks):
+    number = int(mark[1])
+    if number < len(between):
+      continue
+    between.append(with_marks[position : mark.start()])
+    position = mark.end()
+    # Messages that were passed over have nothing between them.
+    while len(between) <= number:
+      missing.append(len(between) - 1)
+      between.append('')
+  between.append(with_marks[position:])
+  while len(between) <= n_messages:
+    missing.append(len(between) - 1)
+    between.append('')
+  return between, missing
 
 
 def _join(between: Sequence[str], said: Sequence[str]) -> str:

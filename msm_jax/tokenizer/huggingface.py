@@ -126,21 +126,17 @@ class HuggingFaceTokenizer(Tokenizer):
       # Files also name tokens that the vocabulary lacks and nothing uses. Those that something uses
       # get new ids, as `transformers` gives them.
       is_used = name in self._probe_texts or name == self._special_tokens.get('eos_token')
-      if is_used or self._decoder.token_to_id(name) is not None:
+      is_there = self._decoder.token_to_id(name) is not None
+      if _looks_like_a_symbol(name) and (is_used or is_there):
         more.append(name)
     return [name for name in dict.fromkeys(more) if name not in special]
 
   def _is_marker(self, name: str) -> bool:
-    """Whether an added token is one of the template's markers, such as <|im_start|> or <think>.
-
-    Words, digits and runs of white space are none, even where a template has them.
-    """
-    if not self.chat_template.template:
+    """Whether an added token is one of the template's markers, such as <|im_start|> or <think>."""
+    template = self.chat_template.template
+    if not template or not _looks_like_a_symbol(name):
       return False
-    is_enclosed = not (name[0].isalnum() or name[-1].isalnum())
-    if not is_enclosed or not any(c.isalnum() for c in name):
-      return False
-    return name in self.chat_template.template or name in self._probe_texts
+    return name in template or name in self._probe_texts
 
   @functools.cached_property
   def _probe_texts(self) -> str:
@@ -257,6 +253,16 @@ def _read_json(path: Path) -> dict[str, Any]:
   if not isinstance(raw, dict):
     raise DataError(f'{path} holds no JSON object; download it again')
   return raw
+
+
+def _looks_like_a_symbol(name: str) -> bool:
+  """Whether a token can be a control symbol: letters or digits between other characters.
+
+  Words, punctuation and runs of white space are none, even where a template has them. Some files
+  name '!' as their pad_token, which must stay a character that people can write.
+  """
+  is_enclosed = not (name[0].isalnum() or name[-1].isalnum())
+  return is_enclosed and any(c.isalnum() for c in name)
 
 
 def _text_of(token: Any) -> str | None:
