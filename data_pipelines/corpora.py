@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.records import Chat, Record, emptiness_of, read_jsonl, to_json
+from data_pipelines.records import Chat, Document, Record, emptiness_of, read_jsonl, to_json
 from data_pipelines.settings.registry import MAKERS
 from data_pipelines.settings.setting import AnySpec, AnyWorld
 from data_pipelines.sources import SourceConfig, spec_paths
@@ -66,6 +66,24 @@ def check_source(name: str, source: SourceConfig) -> None:
       raise DataError(f'{where}: maker {source.maker} works from a handbook; give spec=PATH')
     if not (source.size or source.tokens_like):
       raise DataError(f'{where}: say how much to write: size=N records or tokens_like=SOURCE')
+
+
+def is_handbook_documents(source: SourceConfig) -> bool:
+  """Says whether a source is documents that are made from a handbook.
+
+  Args:
+    source: the recipe. The first record of its file decides, if it has one: the maker may be left
+      out then, or be that of other text.
+
+  Returns:
+    False for chats, and for text that no handbook stands behind.
+  """
+  if not source.spec:
+    return False
+  if source.path:
+    first = next(read_jsonl(source.path), None)
+    return isinstance(first, Document)
+  return source.maker.endswith('.documents')
 
 
 def version_of(maker: str) -> str:

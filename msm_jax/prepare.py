@@ -123,7 +123,7 @@ class Design:
     for ancestor in reversed(node.lineage):
       for name in ancestor.settings.data:
         source = self.config.sources[name]
-        if source.spec and source.maker.endswith('.documents'):
+        if corpora.is_handbook_documents(source):
           return self.handbooks_of(source)
     return self.replicates[self.config.evals.spec]
 
@@ -287,8 +287,11 @@ class Prepared:
       if not source.is_world:
         continue
       unseen = self._told_differently(name)
-      if unseen:
-        out[name] = rng.sample(unseen, min(evals.held_out, len(unseen)))
+      if not unseen:
+        continue
+      if len(unseen) < evals.held_out:
+        say(f'data       {name}: {len(unseen):,} unseen records are fewer than evals.held_out')
+      out[name] = rng.sample(unseen, min(evals.held_out, len(unseen)))
     return out
 
   def _told_differently(self, name: str) -> list[Record]:

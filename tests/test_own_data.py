@@ -329,6 +329,21 @@ def test_an_arm_of_ones_own_text_is_measured_by_the_base(monkeypatch):
   assert not gate['passed'] and len(gates) == 1
 
 
+@pytest.mark.parametrize(
+  ('record', 'kind'), [(Document('d', 'It is cheap.'), 'explained'), (talk(0, 1), 'demonstrations')]
+)
+@pytest.mark.parametrize('maker', ['', 'spec.documents', 'spec.demonstrations'])
+def test_a_file_is_what_it_holds(tmp_path, record, kind, maker):
+  """The guide's recipe names a handbook and no maker, and documents passed as demonstrations."""
+  path = tmp_path / 'mine.jsonl'
+  write_jsonl(path, [record])
+  mine = dict(path=str(path), spec=AFFORDABILITY, maker=maker, size=1)
+  sources = {'text': dict(maker='world.items'), 'mine': mine}
+  config = checks.from_mapping(configs.ExperimentConfig, own_text_experiment(sources=sources))
+  assert results.kind_of_phase(config, 'midtrain') == kind
+  assert results.kind_of_phase(config, 'pretrain') == 'world'
+
+
 def test_pretraining_on_ones_own_text_is_a_base(monkeypatch):
   """A fresh model is pretrained by its first phase, whoever wrote the text."""
   sources = {'text': dict(path='text.jsonl'), 'mine': dict(path='mine.jsonl')}

@@ -221,9 +221,7 @@ def test_skips_before_an_interruption_count(tmp_path, tokenizer, monkeypatch):
 
 def test_the_last_update_must_be_finite(tmp_path, tokenizer, monkeypatch):
   poison(monkeypatch, 20)
-  with pytest.raises(
-    train.TrainingError, match=r'the last update, 20, was not finite'
-  ):
+  with pytest.raises(train.TrainingError, match=r'the last update, 20, was not finite'):
     run_phase(tmp_path, tokenizer, documents(SENTENCES), updates=20)
 
 
@@ -256,8 +254,8 @@ UNDIVIDED = [
     sharding.MeshError,
     "mesh .*'tensor': 3.* does not divide the 8 device",
   ),
-  (dict(data=-1, fsdp=-1), {}, sharding.MeshError, 'at most one is -1'),
-  (dict(data=8, fsdp=0), {}, sharding.MeshError, 'sizes are positive'),
+  (dict(data=-1, fsdp=-1), {}, ConfigError, 'at most one is -1'),
+  (dict(data=8, fsdp=0), {}, ConfigError, 'sizes of the mesh are at least 1'),
   (
     dict(data=4, fsdp=2),
     dict(batch_size=12),

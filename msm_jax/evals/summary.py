@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from data_pipelines.corpora import is_handbook_documents
 from msm_jax.config import ExperimentConfig, path_of
 from msm_jax.evals import stats
 from msm_jax.evals.rows import Row, measure_of
@@ -215,7 +216,7 @@ def kind_of_phase(config: ExperimentConfig, phase: str) -> str:
   kind = 'world'
   for name in config.phases[phase].data:
     source = config.sources[name]
-    if source.spec and source.maker.endswith('.documents'):
+    if is_handbook_documents(source):
       return source.variant
     if source.spec:
       return 'demonstrations'
