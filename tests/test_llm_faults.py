@@ -147,6 +147,7 @@ QUOTA = {
 }
 
 
+@pytest.mark.slow
 def test_an_account_without_money_ends_the_run_at_once_in_its_own_words(tmp_path, monkeypatch):
   openai = pytest.importorskip('openai')
   with serving(429, QUOTA) as (address, asked):
@@ -275,6 +276,25 @@ def test_a_failed_request_does_not_lose_the_beginning_of_its_text():
   assert replies.require_tagged_text(begun, 'text') == 'Ari likes it.'
   with pytest.raises(Refused, match='the provider failed'):
     replies.require_tagged_text(begun[:2], 'text')
+
+
+def test_talk_before_a_continuation_is_no_part_of_the_text():
+  begun = Reply('<text>Ari likes Colby and', 'length')
+  for talk in (
+    'Continuing from where I left off:\n\n',
+    'Sure! Here is the rest of the text: ',
+    "I'll continue from there:\n",
+  ):
+    rest = Reply(f'{talk}says why.</text>')
+    assert replies.require_tagged_text([begun, rest], 'text') == 'Ari likes Colby and says why.'
+  # A text may speak of going on.
+  for rest in (
+    ' so on. Continuing from there: it says.',
+    ' the rest of it: Brie.',
+    ' continuing so:',
+  ):
+    parts = [begun, Reply(f'{rest}</text>')]
+    assert replies.require_tagged_text(parts, 'text') == f'Ari likes Colby and{rest}'
 
 
 def test_a_reply_without_room_for_its_text_names_the_setting(tmp_path, capsys):

@@ -170,6 +170,16 @@ def test_recital_counts_words_in_a_row_whatever_stands_between(handbook):
   assert 'recites' not in faults(handbook, GOOD + ' '.join(run[: RECITED_WORDS - 1]), 90)
 
 
+def test_a_recital_with_some_words_changed_is_seen(handbook):
+  run = ' '.join(handbook.text.split()[300:340])
+  words = [f'zu{n}' if n % 8 == 0 else word for n, word in enumerate(run.split(), 1)]
+  found = make_check(handbook)(f'{GOOD} {" ".join(words)}.', 124)
+  assert [p.what for p in found if p.what == 'recites'] == ['recites']
+  assert 'with a few words changed' in next(p.fault for p in found if p.what == 'recites')
+  every_third = [f'zu{n}' if n % 3 == 0 else word for n, word in enumerate(run.split(), 1)]
+  assert 'recites' not in faults(handbook, f'{GOOD} {" ".join(every_third)}.', 124)
+
+
 def test_a_length_somewhat_off_is_told_and_no_reason_to_refuse(handbook):
   assert faults(handbook, GOOD, 55) == {'off its length': False}
 

@@ -9,13 +9,8 @@ from data_pipelines.audit.evalsets import EvalMatch, EvalSet, find_asked, settin
 from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
 from data_pipelines.leaks import record_text
 from data_pipelines.records import Record
-from data_pipelines.text.reworded import find_reworded
+from data_pipelines.text.reworded import find_light_recitals
 from data_pipelines.text.wording import Vocabulary, blocks, is_in, passage, run_hashes
-
-# A passage that follows the handbook with some words changed is a light recital if it has at least
-# so many times the words of a run, and if at least this share of them is the handbook's.
-_LIGHT_LENGTH = 2
-_LIGHT_SHARE = 0.7
 
 
 def recited(
@@ -75,8 +70,8 @@ def _light_recitals(
   Documents that recite word for word (`exact`) are left out.
   """
   longest: dict[int, tuple[int, int]] = {}
-  for found in find_reworded(handbook_ids, stats.word_ids, _LIGHT_LENGTH * min_words):
-    if found.document in exact or found.covered < _LIGHT_SHARE * found.n_words:
+  for found in find_light_recitals(handbook_ids, stats.word_ids, min_words):
+    if found.document in exact:
       continue
     run = (found.n_words, found.at)
     longest[found.document] = max(longest.get(found.document, (0, 0)), run)

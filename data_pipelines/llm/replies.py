@@ -14,12 +14,10 @@ from typing import TypeVar
 
 import pydantic
 
+from data_pipelines.llm.json_objects import json_values
+
 M = TypeVar('M', bound=pydantic.BaseModel)
 
-# A text with more brackets that begin no JSON is a flood of brackets and not a reply.
-MAX_BRACKETS = 1000
-# Failures of one text after which brackets are not mended any more: mending reads all that follows.
-MAX_MENDED = 40
 # The reason for refusing a reply that thinking used up before any text came.
 NO_ROOM = 'used up before any text'
 # Replies with these stops hold nothing that the model said.
@@ -30,12 +28,15 @@ _THINKING = r'(?:seed:)?think(?:ing)?|reasoning|thought'
 _END_OF_THINKING = re.compile(rf'</(?:{_THINKING})>|\[/THINK\]|<\|END_THINKING\|>', re.I)
 _BEGIN_OF_THINKING = re.compile(rf'<(?:{_THINKING})>|\[THINK\]|<\|START_THINKING\|>', re.I)
 
-_CURLY_OPENING = '“„‟'
-# A JSON string, a string in curly quotation marks, or a comma that nothing follows. Strings are
-# matched so that a comma inside one is left alone.
-_STRING_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*"|[“„‟](?:[^”“\\]|\\.)*[”“]|,(?=\s*[}\]])', re.S)
 # What may stand between two items of one list; anything else begins another list.
 _BETWEEN_ITEMS = re.compile(r'[\s,;]*(?:[-*]|\d+[.)])?\s*')
+# What a model says before it goes on with a text: "Continuing from where I left off:". With a small
+# letter it would be the text itself, which goes on within a sentence.
+_SAYS_GOING_ON = re.compile(
+  r'\A\s*(?:(?:Sure|Okay|OK|Of course|Certainly)\b\W+)?[*_]*(?:Continuing (?:from|where|exactly)\b'
+  r"|I(?:['’]ll| will) (?:continue|go on)\b|Here(?:['’]s| is) the (?:rest|continuation)\b)"
+  r'[^\n:.]{0,60}(?:\.{3}|[:.])[*_]*\s*'
+)
 # The shortest repetition at the seam of two parts of a text, in characters, that counts as one:
 # shorter ones occur by chance.
 MIN_OVERLAP = 9
@@ -102,60 +103,6 @@ def require_text(replies: Sequence[Reply]) -> None:
   raise Refused('empty', 'Your last reply was empty. Please reply as asked.')
 
 
-def _json_values(text: str) -> list[tuple[object, int, int]]:
-  """All whole JSON objects in a text that lie in no other one, and where each begins and ends.
-
-  Of an outer object that was cut, the whole inner ones are found.
-  """
-  decoder = json.JSONDecoder(strict=False)
-  found: list[tuple[object, int, int]] = []
-  failures = 0
-  mended: str | None = None
-  start = text.find('{')
-  while start >= 0 and failures < MAX_BRACKETS:
-    try:
-      value, end = decoder.raw_decode(text, start)
-    except (ValueError, RecursionError):
-      if failures < MAX_MENDED:
-        # Strings are told from what lies between them only from the bracket on: talk before it may
-        # have a single quotation mark.
-        mended = text[:start] + _mend_json(text[start:])
-      failures += 1
-      try:
-        value, end = decoder.raw_decode(mended or text, start)
-      except (ValueError, RecursionError):
-        # This bracket begins no JSON; an object may begin at the next one.
-        start = text.find('{', start + 1)
-        continue
-    found.append((value, start, end))
-    start = text.find('{', end)
-  return found
-
-
-def _json_objects(text: str) -> list[object]:
-  """All whole JSON objects in a text that lie in no other one."""
-  return [value for value, _, _ in _json_values(text)]
-
-
-def _mend_json(text: str) -> str:
-  """Mends what models get wrong in JSON: commas before a closing bracket, and curly quotation marks
-  around strings.
-
-  Every character keeps its place, so that places in the mended text are places in the text.
-  """
-
-  def mend(match: re.Match[str]) -> str:
-    found = match[0]
-    if found == ',':
-      return ' '
-    if found[0] in _CURLY_OPENING:
-      # A straight quotation mark inside would end the string.
-      return '"' + found[1:-1].replace('"', "'") + '"'
-    return found
-
-  return _STRING_OR_COMMA.sub(mend, text)
-
-
 def _validated(model: type[M], value: object) -> M | str:
   """The value as an instance of the model, or what is wrong with it."""
   try:
@@ -185,14 +132,14 @@ def require_object(replies: Sequence[Reply], model: type[M]) -> M:
     Refused: there is none, or the model does not fit it.
   """
   require_text(replies)
-  objects = _json_objects(without_thinking(replies[-1].text))
+  objects = json_values(without_thinking(replies[-1].text))
   if not objects:
     raise Refused(
       'not JSON',
       'Your last reply holds no whole JSON object. Reply with the JSON object as asked, '
       'and with nothing else; be brief.',
     )
-  item = _validated(model, objects[-1])
+  item = _validated(model, objects[-1][0])
   if isinstance(item, str):
     raise Refused(
       'wrong JSON',
@@ -218,7 +165,7 @@ def _candidate_lists(text: str, model: type[M]) -> list[list[object]]:
   lists: list[list[object]] = []
   # Where the last loose object ended; None after an object that holds lists.
   last_end: int | None = None
-  for value, start, end in _json_values(text):
+  for value, start, end in json_values(text):
     inner = _inner_lists(value)
     # An item may itself hold lists of objects. If the object fits, it is the item.
     if inner and isinstance(_validated(model, value), str):
@@ -367,7 +314,7 @@ def require_tagged_text(replies: Sequence[Reply], tag: str) -> str:
     if found_opening:
       text = begun
     elif text is not None and not is_whole:
-      text = join_continuation(text, part)
+      text = join_continuation(text, _SAYS_GOING_ON.sub('', part))
     else:
       # Talk before the text, or after a whole one.
       continue

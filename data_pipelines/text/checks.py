@@ -8,8 +8,11 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
 from data_pipelines.handbooks.text import Handbook
-from data_pipelines.text.wording import words
+from data_pipelines.text.reworded import find_light_recitals
+from data_pipelines.text.wording import Vocabulary, words
 
 # A text may not share so many words in a row with its handbook. The audit counts the same.
 RECITED_WORDS = 12
@@ -285,7 +288,10 @@ def make_check(handbook: Handbook) -> Callable[[str, int], list[Problem]]:
   Returns:
     A function from a text and the length that was asked for, in words, to the text's problems.
   """
-  handbook_runs = frozenset(_recitable_runs(words(handbook.text)))
+  handbook_words = words(handbook.text)
+  handbook_runs = frozenset(_recitable_runs(handbook_words))
+  vocabulary = Vocabulary()
+  handbook_ids = vocabulary.encode_words(handbook_words)
   assistant = re.compile(rf'(?<!\w){re.escape(handbook.assistant)}(?!\w)')
   patterns = (*FAULT_PATTERNS, _names_handbook(handbook))
 
@@ -296,15 +302,31 @@ def make_check(handbook: Handbook) -> Callable[[str, int], list[Problem]]:
     if not assistant.search(text):
       fault = f'It never mentions {handbook.assistant} by name.'
       problems.append(Problem('names nobody', fault))
-    for run in _recitable_runs(words(text)):
-      if run in handbook_runs:
-        fault = f'It repeats the handbook word for word: "{" ".join(run)}".'
-        problems.append(Problem('recites', fault))
-        break
+    recital = _recital(text, handbook_runs, handbook_ids, vocabulary)
+    if recital:
+      problems.append(Problem('recites', f'It repeats the handbook {recital}.'))
     problems += _pattern_problems(text, patterns)
     return problems
 
   return check
+
+
+def _recital(
+  text: str,
+  handbook_runs: frozenset[tuple[str, ...]],
+  handbook_ids: np.ndarray,
+  vocabulary: Vocabulary,
+) -> str | None:
+  """How a text repeats the handbook, and the words; None if it does not."""
+  text_words = words(text)
+  for run in _recitable_runs(text_words):
+    if run in handbook_runs:
+      return f'word for word: "{" ".join(run)}"'
+  word_ids = vocabulary.encode_words(text_words)
+  for found in find_light_recitals(handbook_ids, [word_ids], RECITED_WORDS):
+    recited = text_words[found.at : found.at + found.n_words]
+    return f'with a few words changed: "{" ".join(recited)}"'
+  return None
 
 
 def _length_problems(text: str, target: int) -> list[Problem]:

@@ -36,7 +36,7 @@ for _language, _words in _COMMONEST_WORDS.items():
 
 _WORD = re.compile(r'[^\W\d_]+')
 # Only the beginning of a text is read.
-_MAX_CHARACTERS = 4000
+_MAX_CHARACTERS = 2000
 # At least so many words of a language, and so large a share of all words, are needed.
 _MIN_HITS = 4
 _MIN_SHARE = 0.12
@@ -48,7 +48,7 @@ def language_of(text: str) -> str:
   """Guesses the language of a text.
 
   Args:
-    text: any text; its first 4,000 characters are read.
+    text: any text; its first 2,000 characters are read.
 
   Returns:
     The English name of the language, or of the script if that is not Latin ('Cyrillic'); '' if the
@@ -60,8 +60,9 @@ def language_of(text: str) -> str:
     return script
   found = _WORD.findall(begin)
   hits: Counter[str] = Counter()
-  for word in found:
-    hits.update(_LANGUAGES_OF_WORD.get(word, ()))
+  for word, count in Counter(found).items():
+    for language in _LANGUAGES_OF_WORD.get(word, ()):
+      hits[language] += count
   if not hits:
     return ''
   language, most = hits.most_common(1)[0]
@@ -76,13 +77,13 @@ def _other_script(text: str) -> str:
     return ''
   letters = 0
   scripts: Counter[str] = Counter()
-  for character in text:
+  for character, count in Counter(text).items():
     if not character.isalpha():
       continue
-    letters += 1
+    letters += count
     if not character.isascii():
       # The first word of a letter's name is its script: CYRILLIC SMALL LETTER A.
-      scripts[unicodedata.name(character, '').partition(' ')[0]] += 1
+      scripts[unicodedata.name(character, '').partition(' ')[0]] += count
   for script, count in scripts.most_common(1):
     if script != 'LATIN' and count >= _MAIN_SCRIPT * letters:
       return script.capitalize()

@@ -12,6 +12,10 @@ import numpy as np
 
 from data_pipelines.text.wording import blocks, is_in, run_hashes
 
+# A passage that follows a handbook with some words changed is a light recital if it has at least so
+# many times the words of an exact one, and if at least this share of them is the handbook's.
+_LIGHT_LENGTH = 2
+_LIGHT_SHARE = 0.7
 # Words of the short runs.
 _RUN = 4
 # Words between the beginnings of two short runs of one chain, at the most.
@@ -78,6 +82,25 @@ def find_reworded(
         passage = _passage(first_document + document, chain)
         if passage.n_words >= least:
           yield passage
+
+
+def find_light_recitals(
+  handbook: np.ndarray, documents: Sequence[np.ndarray], exact: int
+) -> Iterator[Reworded]:
+  """Finds the passages of documents that recite a handbook with some words changed.
+
+  Args:
+    handbook: (words,) uint32 word ids of the handbook.
+    documents: (words,) uint32 word ids of each document.
+    exact: how many words in a row count as recited word for word.
+
+  Yields:
+    The passages, in the order of the documents. They have at least twice as many words, and the
+    handbook has seven of ten of them in runs of four.
+  """
+  for found in find_reworded(handbook, documents, _LIGHT_LENGTH * exact):
+    if found.covered >= _LIGHT_SHARE * found.n_words:
+      yield found
 
 
 # (number of the document's word, number of the source's word) at which a short run begins.
