@@ -75,11 +75,14 @@ def within(where: str, settings: Any, **bounds: tuple[float, float]) -> None:
     value = getattr(settings, key)
     # `low <= nan` is False, so this refuses NaN as well. Integers of any size can be compared with
     # infinity; math.isfinite fails for the largest.
-    if low <= value <= high and abs(value) != math.inf:
+    is_too_large = isinstance(value, int) and not _LOWEST_INT <= value <= _HIGHEST_INT
+    if low <= value <= high and abs(value) != math.inf and not is_too_large:
       continue
     span = f'from {low:g} to {high:g}'
     if high == math.inf:
       span = f'at least {low:g}'
+    if is_too_large:
+      span = 'a number of at most 64 bits'
     raise ConfigError(f'{where}{key}={shown(value)} must be {span}')
 
 

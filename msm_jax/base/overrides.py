@@ -52,10 +52,7 @@ def override(config: ConfigDict, key: str, value: Any, schema: Any = None) -> No
         group[part] = ConfigDict()
       child = group[part]
     if not isinstance(child, ConfigDict):
-      raise ConfigError(
-        f'the config has no {key!r}: {".".join(parents[: n + 1])} is a value and no group of '
-        f'settings; give --config.{".".join(parents[: n + 1])}=VALUE'
-      )
+      raise _not_a_group(key, '.'.join(parents[: n + 1]))
     group, group_type = child, wanted
   wanted = _type_of(group, group_type, last, '.'.join(parents), is_group=False)
   if _is_group(wanted) and value is not None and not isinstance(value, Mapping | ConfigDict):
@@ -87,9 +84,11 @@ def from_text(config: ConfigDict, key: str, text: str, schema: Any = None) -> An
   for n, part in enumerate(parents):
     group_type = _type_of(group, group_type, part, '.'.join(parents[:n]), is_group=True)
     group = group.get(part)
-    if not isinstance(group, ConfigDict):
-      # `override` says what is wrong with a group that is a value.
+    if group is None:
+      # The config file leaves the whole group out.
       group = ConfigDict()
+    if not isinstance(group, ConfigDict):
+      raise _not_a_group(key, '.'.join(parents[: n + 1]))
   wanted = _type_of(group, group_type, last, '.'.join(parents), is_group=False)
   try:
     return _parse(wanted, text)
@@ -132,6 +131,13 @@ def _type_of(group: Any, group_type: Any, part: str, where: str, is_group: bool)
 def _unknown(part: str, where: str, known: Any) -> str:
   place = f'config.{where}' if where else 'the config'
   return f'{place} has no setting {part!r}{hint_for(part, known)}'
+
+
+def _not_a_group(key: str, where: str) -> ConfigError:
+  return ConfigError(
+    f'the config has no {key!r}: {where} is a value and no group of settings; '
+    f'give --config.{where}=VALUE'
+  )
 
 
 def _without_none(wanted: Any) -> tuple[Any, bool]:
@@ -221,7 +227,13 @@ def _assign(config: ConfigDict, group: ConfigDict, key: str, last: str, value: A
     if isinstance(held, FieldReference) and _home_of(config, held) != key:
       # Setting it would change every place that refers to it.
       del group[last]
-    group[last] = value
+    try:
+      group[last] = value
+    except OverflowError:
+      # ConfigDict makes a float of an integer where a float was. The check of the whole config
+      # refuses such integers by name.
+      del group[last]
+      group[last] = value
 
 
 def _home_of(config: ConfigDict, reference: FieldReference) -> str:

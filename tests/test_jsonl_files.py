@@ -1,0 +1,66 @@
+"""JSONL as it is published: with a byte order mark, packed, or something else under that name."""
+
+import gzip
+import json
+
+import pytest
+
+from data_pipelines.records import Document, read_jsonl
+from msm_jax.base import paths
+from msm_jax.base.errors import DataError
+
+TEXTS = [f'Gruyère number {n}.' for n in range(200)]
+LINES = ''.join(json.dumps({'text': text}, ensure_ascii=False) + '\n' for text in TEXTS).encode()
+BOM = b'\xef\xbb\xbf'
+
+
+def texts_of(path, content):
+  path.write_bytes(content)
+  return [record.text for record in read_jsonl(path) if isinstance(record, Document)]
+
+
+def test_byte_order_marks_and_gzip(tmp_path):
+  """Whatever the name says: the content decides."""
+  path = tmp_path / 'a.jsonl'
+  assert texts_of(path, BOM + LINES) == TEXTS
+  assert texts_of(path, gzip.compress(LINES)) == TEXTS
+  assert texts_of(path, gzip.compress(BOM + LINES)) == TEXTS
+  # As `cat a.gz b.gz` makes them.
+  assert texts_of(path, gzip.compress(LINES) + gzip.compress(LINES)) == TEXTS + TEXTS
+
+
+def test_zstandard(tmp_path):
+  zstandard = pytest.importorskip('zstandard')
+  path = tmp_path / 'a.jsonl.zst'
+  packed = zstandard.compress(LINES)
+  assert texts_of(path, packed) == TEXTS
+  assert texts_of(path, packed + packed) == TEXTS + TEXTS
+  # The package ends a cut file without an error: half of a corpus would be taken for all of it.
+  with pytest.raises(DataError, match='ends too early'):
+    texts_of(path, packed[:-5])
+
+
+OTHERS = {
+  'parquet': (b'PAR1' + b'\0' * 40, 'is Parquet'),
+  'utf-16': (LINES.decode().encode('utf-16'), 'is UTF-16; save it as UTF-8'),
+  'utf-16 without a mark': (LINES.decode().encode('utf-16-le'), 'is UTF-16'),
+  'bzip2': (b'BZh91AY&SY', 'bunzip2'),
+  'zip': (b'PK\x03\x04', 'zip archive'),
+  'cut gzip': (gzip.compress(LINES)[:-20], 'cannot be unpacked'),
+}
+
+
+@pytest.mark.parametrize('what', OTHERS)
+def test_other_kinds_are_refused_by_name(what, tmp_path):
+  content, words = OTHERS[what]
+  with pytest.raises(DataError, match=words):
+    texts_of(tmp_path / 'a.jsonl', content)
+
+
+def test_a_path_may_have_commas(tmp_path):
+  """`spec` is a list of handbooks; `path` is one file."""
+  import ml_collections
+
+  path = str(tmp_path / 'a, b' / 'docs, all.jsonl')
+  config = ml_collections.ConfigDict({'sources': {'docs': {'path': path}}})
+  assert paths.resolve_paths(config)['sources']['docs']['path'] == path

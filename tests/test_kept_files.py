@@ -1,0 +1,200 @@
+"""What a run keeps to avoid doing work again is the file that was written, or it counts as none."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from refused import ends
+
+from data_pipelines import corpora
+from data_pipelines.records import Document
+from msm_jax import checkpointing
+from msm_jax.base import files
+from msm_jax.base.errors import DataError, WorkdirError
+from msm_jax.checkpointing import CheckpointError, Checkpoints
+from msm_jax.models import listed_arms
+from msm_jax.prepare import Prepared
+
+ROWS = [{'item': 'a', 'score': 0.25}, {'item': 'b', 'score': 0.5}, {'item': 'c', 'score': 0.75}]
+
+
+def damages(content: bytes) -> dict[str, bytes]:
+  """Changed files that JSON parsers take, beside others."""
+  lines = content.splitlines(keepends=True)
+  return {
+    'one line less': b''.join(lines[:-1]),
+    'one line alone': lines[0],
+    'one digit': content.replace(b'0.25', b'0.75'),
+    'a number': b'3\n',
+    'a line twice': content + lines[-1],
+    'half of it': content[: len(content) // 2],
+    'nothing': b'',
+  }
+
+
+def test_rows_are_those_that_were_written(tmp_path):
+  """A cut or changed file would give other results under a plausible report."""
+  path = tmp_path / 'evals-1.jsonl'
+  content = ''.join(json.dumps(row) + '\n' for row in ROWS).encode()
+  files.write_with_checksum(path, content)
+  assert files.read_json_lines(path) == ROWS and path.read_bytes() == content
+  for what, damaged in damages(content).items():
+    assert damaged != content
+    path.write_bytes(damaged)
+    assert files.read_json_lines(path) == [], what
+  path.write_bytes(content)
+  path.with_name('evals-1.jsonl.sha256').unlink()
+  assert files.read_json_lines(path) == []
+
+
+@pytest.fixture
+def saved(tmp_path):
+  """(folder, abstract arguments, what was saved)."""
+  params = {'w': jnp.arange(6.0).reshape(2, 3)}
+  optimizer = {'step': jnp.int32(1)}
+  data, meta = {'next_index': 14, 'stop': 20}, {'tokenizer': 'x', 'step': 1}
+  checkpoints = Checkpoints(tmp_path / 'checkpoints')
+  checkpoints.save(1, params, optimizer, data, meta)
+  checkpoints.close()
+  layout = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  abstract = []
+  for tree in (params, optimizer):
+    abstract.append(checkpointing.abstract(tree, jax.tree.map(lambda _: layout, tree)))
+  return tmp_path / 'checkpoints', abstract, (params, data, meta)
+
+
+def restore(folder, abstract):
+  checkpoints = Checkpoints(folder)
+  try:
+    return checkpoints.restore(1, *abstract)
+  finally:
+    checkpoints.close()
+
+
+def test_the_place_in_the_data_is_the_one_that_was_saved(saved):
+  """One digit less, and a phase would go on with other batches and other losses."""
+  folder, abstract, (params, data, meta) = saved
+  found = restore(folder, abstract)
+  np.testing.assert_array_equal(found[0]['w'], params['w'])
+  assert found[2:] == (data, meta)
+  changed = 0
+  for path in folder.glob('1/*/metadata'):
+    before = path.read_text()
+    for old, new in (('14', '13'), ('next_index', 'next_indfx'), ('"step"', '"stfp"')):
+      if old in before and path.parent.name in ('data', 'meta'):
+        path.write_text(before.replace(old, new))
+        with pytest.raises(CheckpointError, match='delete that folder and run again'):
+          restore(folder, abstract)
+        path.write_text(before)
+        changed += 1
+  assert changed == 3
+  restore(folder, abstract)
+
+
+def test_a_name_that_looks_like_a_number_is_no_checkpoint(saved):
+  folder, _, _ = saved
+  (folder / '²').mkdir()
+  (folder / '7').write_text('a file')
+  assert Checkpoints(folder).latest() == 1
+
+
+def test_how_a_corpus_is_read_is_protected_as_its_data_are(tmp_path):
+  """dataset_info.json says how many records there are: with another number, fewer are read."""
+  folder = tmp_path / 'docs-1'
+  records = [Document(str(n), f'Text {n}.') for n in range(30)]
+  card = corpora.write_corpus(folder, records, {'name': 'docs'})
+  assert corpora.read_card(folder) == card
+  (info,) = folder.rglob('dataset_info.json')
+  before = info.read_text()
+  assert '"30"' in before
+  info.write_text(before.replace('"30"', '"20"'))
+  with pytest.raises(DataError, match=r'changed after it was written'):
+    corpora.read_card(folder)
+  info.write_text(before)
+  for old, new in (('"records": 30', '"records": 20'), ('"kind": "doc', '"kind": "chats')):
+    text = (folder / 'card.json').read_text()
+    assert old in text
+    (folder / 'card.json').write_text(text.replace(old, new))
+    with pytest.raises(DataError, match='is damaged; delete'):
+      corpora.read_card(folder)
+    (folder / 'card.json').write_text(text)
+  assert corpora.read_card(folder) == card
+
+
+BAD_LISTS = [
+  'null',
+  '[]',
+  '3',
+  '{"base": 3}',
+  '{"base": {"0": 1}}',
+  '{"base": {"x": {}}}',
+  '[' * 99999,
+]
+
+
+@pytest.mark.parametrize('content', BAD_LISTS, ids=range(len(BAD_LISTS)))
+def test_a_list_of_arms_that_is_none(content, tmp_path):
+  (tmp_path / 'arms.json').write_text(content)
+  assert listed_arms(tmp_path) == {}
+
+
+@pytest.mark.slow
+def test_a_finished_run_writes_no_text_again(tiny_workdir, tmp_path, monkeypatch):
+  """Held-out text is written only where something is left to evaluate."""
+  folder = tmp_path / 'copy'
+  shutil.copytree(tiny_workdir.parent, folder)
+  before = json.loads((folder / 'run' / 'summary.json').read_text())
+  asked = []
+  held_out = Prepared.held_out
+  monkeypatch.setattr(Prepared, 'held_out', lambda self: asked.append(1) or held_out(self))
+  tiny.experiment(folder).run()
+  assert not asked
+  # Two of the three models are asked again, and the text is written once.
+  for path in sorted((folder / 'run').glob('phases/*/evals-*.jsonl'))[:2]:
+    path.write_text('')
+  summary = tiny.experiment(folder).run()
+  assert len(asked) == 1
+  assert json.loads(json.dumps(summary))['arms'] == before['arms']
+
+
+@pytest.mark.slow
+def test_something_else_in_the_place_of_a_file(tiny_workdir, tmp_path):
+  """A folder where a file goes, and a file where a folder goes: one line that names it."""
+  folder = tmp_path / 'copy'
+  shutil.copytree(tiny_workdir.parent, folder)
+  (folder / 'run' / 'results.jsonl').unlink()
+  (folder / 'run' / 'results.jsonl').mkdir()
+  ends(lambda: tiny.experiment(folder).run(), 'results.jsonl', 'move it away')
+  (folder / 'run' / 'results.jsonl').rmdir()
+  shutil.rmtree(folder / 'run' / 'data')
+  (folder / 'run' / 'data').write_text('a file')
+  ends(lambda: tiny.experiment(folder).run(), 'data', 'move it away')
+
+
+@pytest.mark.parametrize('name', ['run [v1]', 'a\\b', '[', 'below [x]/run'])
+def test_a_workdir_whose_checkpoints_could_not_be_read_is_refused(name, tmp_path):
+  """Orbax takes the path for a pattern: the first phase was trained to its end and then lost."""
+  from msm_jax import multihost
+
+  refused = pytest.raises(WorkdirError, match='choose another --workdir')
+  with refused, multihost.locked(tmp_path / name):
+    pass
+  assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('name', ['run (v1)', 'r*n', 'ü ?', "it's %{x}~"])
+def test_a_workdir_with_another_odd_name_works(name, saved, tmp_path):
+  """The independent judge is Orbax: what it saved there, it reads again."""
+  from msm_jax import multihost
+
+  _, abstract, (params, data, meta) = saved
+  with multihost.locked(tmp_path / name):
+    checkpoints = Checkpoints(tmp_path / name / 'checkpoints')
+    checkpoints.save(1, params, {'step': jnp.int32(1)}, data, meta)
+    checkpoints.close()
+    found = restore(tmp_path / name / 'checkpoints', abstract)
+  np.testing.assert_array_equal(found[0]['w'], params['w'])

@@ -1,0 +1,140 @@
+"""Changing single settings: on the command line and in the points of a sweep."""
+
+import dataclasses
+
+import ml_collections
+import pytest
+
+from msm_jax import sweep
+from msm_jax.base import checks, config_files, paths
+from msm_jax.base.errors import ConfigError
+from msm_jax.base.overrides import from_text, override
+from msm_jax.config import ExperimentConfig
+
+CULTURE = 'specs/cheese_culture.md'
+
+
+def changed(changes: dict[str, str], config: str = 'configs/msm.py') -> ExperimentConfig:
+  """Applies overrides as the command line does, and checks the whole config."""
+  c = config_files.read_config(config)
+  for key, text in changes.items():
+    override(c, key, from_text(c, key, text, ExperimentConfig), ExperimentConfig)
+  return checks.from_mapping(ExperimentConfig, paths.resolve_paths(c))
+
+
+# Settings that configs/msm.py does not name -> (text, value).
+NOT_NAMED = {
+  'model.dtype': ('bfloat16', 'bfloat16'),
+  'model.remat': ('block', 'block'),
+  'model.scan_layers': ('true', True),
+  'loss_chunk': ('64', 64),
+  'max_skipped': ('3', 3),
+  'optimizer.clip': ('0.5', 0.5),
+  'world.fickle': ('1', 1),
+  'gates.recall': ('0.5', 0.5),
+  'phases.read.checkpoint_every': ('7', 7),
+  'phases.read.schedule': ('linear', 'linear'),
+  'phases.read.micro_batches': ('2', 2),
+  'phases.read.length': ('96', 96),
+}
+
+
+@pytest.mark.parametrize('key', NOT_NAMED)
+def test_a_setting_that_the_config_file_does_not_name(key):
+  """Whatever the dataclasses have can be set; nothing else of the experiment changes."""
+  text, value = NOT_NAMED[key]
+  expected = dataclasses.asdict(changed({}))
+  *parents, last = key.split('.')
+  group = expected
+  for part in parents:
+    group = group[part]
+  group[last] = value
+  assert dataclasses.asdict(changed({key: text})) == expected
+
+
+def test_numbers_take_the_type_of_the_setting_and_not_of_the_example():
+  """The file writes `facts=4`, and a share may be 4.5. 2e3 is a whole number."""
+  c = changed(
+    {'phases.read.data.facts': '4.5', 'phases.read.updates': '2e3', 'phases.read.lr': '1'}
+  )
+  assert c.phases['read'].data['facts'] == 4.5
+  assert c.phases['read'].updates == 2000 and type(c.phases['read'].updates) is int
+  assert c.phases['read'].lr == 1.0 and type(c.phases['read'].lr) is float
+  with pytest.raises(ConfigError, match=r"phases\.read\.updates='1\.5' must be int"):
+    changed({'phases.read.updates': '1.5'})
+
+
+def test_tuples_and_groups_that_are_none():
+  c = changed({'seeds': '(0, 1)', 'assistants': 'Oska,Lumen', 'evals.rival': ''})
+  assert c.seeds == (0, 1) and c.assistants == ('Oska', 'Lumen') and c.evals.rival == ''
+  settings = config_files.read_config('configs/msm.py')
+  override(settings, 'model.lora.rank', 8, ExperimentConfig)
+  assert settings.model.lora.to_dict() == {'rank': 8}
+
+
+SLIPS = {
+  'phases.raed.lr': "did you mean 'read'",
+  'sources.fatcs.size': "did you mean 'facts'",
+  'phases.read.learning': 'config.phases.read has no setting',
+  'phases.read': 'must be a group of settings',
+  'name.x': 'is a value and no group',
+  'phases..lr': 'names no setting',
+}
+
+
+@pytest.mark.parametrize('key', SLIPS)
+def test_a_slip_makes_no_new_phase_and_no_new_setting(key):
+  with pytest.raises(ConfigError, match=SLIPS[key]):
+    changed({key: '1'})
+
+
+def test_one_override_changes_one_place():
+  """Only the setting that the others refer to reaches them: `--config.spec`."""
+  before = changed({})
+  one = changed({'evals.spec': CULTURE})
+  assert one.evals.spec.endswith(CULTURE)
+  assert one.sources == before.sources and one.spec == before.spec
+  other = changed({'sources.spec_documents.spec': CULTURE})
+  assert other.evals == before.evals
+  assert other.sources['demonstrations'] == before.sources['demonstrations']
+  every = changed({'spec': CULTURE})
+  assert every.evals.spec == every.sources['demonstrations'].spec == every.spec
+  assert every.spec.endswith(CULTURE)
+
+
+@pytest.mark.parametrize('key', ['spec', 'evals.spec', 'sources.demonstrations.spec'])
+def test_a_key_means_the_same_in_a_sweep_and_on_the_command_line(key):
+  settings = config_files.read_config('configs/msm.py')
+  made = sweep.overridden(settings, {key: CULTURE})
+  swept = checks.from_mapping(ExperimentConfig, paths.resolve_paths(made))
+  assert swept == changed({key: CULTURE})
+
+
+BAD_POINTS = {
+  'no list': 3,
+  'no point': [],
+  'a number': [1],
+  'a number as a key': [{3: 1}],
+}
+
+
+@pytest.mark.parametrize('what', BAD_POINTS)
+def test_points_of_the_wrong_type(what):
+  with pytest.raises(ConfigError, match='points'):
+    sweep.check_points(BAD_POINTS[what])
+
+
+def test_points_may_be_what_config_dicts_make_of_them():
+  made = ml_collections.ConfigDict({'points': [{'seeds': (1,)}, {'label': 'x'}]})
+  assert sweep.check_points(made.points) == [{'seeds': (1,)}, {'label': 'x'}]
+
+
+@pytest.mark.parametrize('text', ['nan', 'inf', '-inf', '1e999', '9' * 400, '9' * 5000])
+@pytest.mark.parametrize(
+  'key', ['gates.recall', 'phases.read.lr', 'model.norm_offset', 'world.seed']
+)
+def test_no_number_and_enormous_numbers(key, text):
+  """Every comparison with NaN is False: such a gate would never miss."""
+  with pytest.raises(ConfigError) as caught:
+    changed({key: text})
+  assert key.rpartition('.')[2] in str(caught.value) and len(str(caught.value)) < 300
