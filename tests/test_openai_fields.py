@@ -1,0 +1,170 @@
+"""What clients send and read: the fields of OpenAI's schema, and the bytes of tokens."""
+
+import json
+import typing
+
+import pytest
+from serving import CHAT_BODY, make_sampler
+
+from msm_jax.base.errors import ConfigError
+from msm_jax.inference.open_model import open_samplers
+from msm_jax.inference.server.fields import InvalidRequest
+from msm_jax.inference.server.requests import parse_request
+from msm_jax.inference.token_bytes import token_bytes
+
+# Left out of `make quick`: the workdir of the fixture is trained first.
+pytestmark = pytest.mark.slow
+
+# Three and four bytes a character, so that tokens are parts of characters.
+TEXT = 'Käse: 🧀 日本 e\u0301!'
+
+
+@pytest.fixture(scope='module')
+def samplers(tiny_workdir):
+  return {'base': make_sampler(tiny_workdir, 'base')}
+
+
+def test_null_asks_for_nothing(samplers):
+  """The judge is the client's own list of fields."""
+  pytest.importorskip('openai')
+  from openai.types import completion_create_params as text
+  from openai.types.chat import completion_create_params as chat
+
+  bodies = {
+    True: (chat.CompletionCreateParamsBase, CHAT_BODY),
+    False: (text.CompletionCreateParamsBase, {'model': 'base', 'prompt': 'Hi'}),
+  }
+  for is_chat, (schema, body) in bodies.items():
+    fields = typing.get_type_hints(schema)
+    assert len(fields) > 15
+    nulls = dict.fromkeys(set(fields) - set(body))
+    plain = parse_request(body | {'seed': 1}, samplers, is_chat)
+    parsed = parse_request(body | nulls | {'seed': 1}, samplers, is_chat)
+    assert [str(r) for r in parsed.requests] == [str(r) for r in plain.requests]
+
+
+ASKS = {
+  'reasoning_effort': 'high',
+  'verbosity': 'low',
+  'audio': {'voice': 'x', 'format': 'wav'},
+  'prediction': {'type': 'content', 'content': 'x'},
+  'web_search_options': {},
+  'function_call': {'name': 'f'},
+}
+
+
+@pytest.mark.parametrize('name', ASKS)
+def test_what_is_not_done_is_refused_by_name(name, samplers):
+  with pytest.raises(InvalidRequest, match=f'{name}=.* is not done here; leave it out'):
+    parse_request(CHAT_BODY | {name: ASKS[name]}, samplers, True)
+
+
+def test_bounds_are_told_as_whole_numbers(samplers):
+  with pytest.raises(InvalidRequest, match='from 1 to 9223372036854775807'):
+    parse_request(CHAT_BODY | {'max_tokens': 0}, samplers, True)
+
+
+def test_bytes_of_tokens_of_sentencepiece(samplers):
+  """Joined, they are the text: the definition of the field in OpenAI's schema."""
+  sampler = samplers['base']
+  ids = sampler.tokenizer.encode(TEXT)
+  assert b''.join(bytes(sampler.token_bytes(i)) for i in ids) == TEXT.encode()
+  parts = [token_bytes(sampler.tokenizer, i) for i in ids]
+  assert any(part is not None and len(part) == 1 and part[0] >= 0x80 for part in parts)
+
+
+@pytest.mark.parametrize('kind', ['byte level', 'byte fallback'])
+def test_bytes_of_tokens_equal_those_of_tokenizers(kind, tmp_path):
+  """The judge is the decoder of the package, which is given every prefix of the ids."""
+  tokenizers = pytest.importorskip('tokenizers')
+  pytest.importorskip('jinja2')
+  from msm_jax.tokenizer import load_tokenizer
+
+  trainer = dict(vocab_size=400, special_tokens=['<s>'], show_progress=False)
+  if kind == 'byte level':
+    made = tokenizers.Tokenizer(tokenizers.models.BPE())
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    made.train_from_iterator(
+      ['some text'], tokenizers.trainers.BpeTrainer(initial_alphabet=alphabet, **trainer)
+    )
+  else:
+    vocabulary = {'<s>': 0}
+    for name in [f'<0x{b:02X}>' for b in range(256)] + [*'Käse:!▁']:
+      vocabulary.setdefault(name, len(vocabulary))
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, [], byte_fallback=True))
+    made.normalizer = tokenizers.normalizers.Replace(' ', '▁')
+    made.decoder = tokenizers.decoders.Sequence(
+      [
+        tokenizers.decoders.Replace('▁', ' '),
+        tokenizers.decoders.ByteFallback(),
+        tokenizers.decoders.Fuse(),
+      ]
+    )
+    made.add_special_tokens(['<s>'])
+  made.save(str(tmp_path / 'tokenizer.json'))
+  (tmp_path / 'tokenizer_config.json').write_text(json.dumps({'bos_token': '<s>'}))
+  ours = load_tokenizer(tmp_path)
+  ids = made.encode(TEXT, add_special_tokens=False).ids
+  pieces = []
+  for i in ids:
+    own = token_bytes(ours, i)
+    pieces.append(made.decode([i]).encode() if own is None else own)
+  assert b''.join(pieces) == TEXT.encode() == made.decode(ids).encode()
+  assert any(len(piece) == 1 and piece[0] >= 0x80 for piece in pieces)
+  assert token_bytes(ours, made.token_to_id('<s>')) is None
+
+
+def test_a_folder_without_a_name_has_one(texts, tmp_path, monkeypatch):
+  """`serve --weights=.`"""
+  pytest.importorskip('tokenizers')
+  pytest.importorskip('safetensors')
+  import tiny
+
+  monkeypatch.chdir(tiny.weights(tmp_path / 'little', texts[:50]))
+  samplers, _ = open_samplers(None, [], 0, '.')
+  assert list(samplers) == ['little']
+
+
+def test_a_negative_length_is_refused(tiny_workdir):
+  with pytest.raises(ConfigError, match='max_length=-5 is negative'):
+    open_samplers(str(tiny_workdir), ['base'], 0, None, max_length=-5)
+
+
+# Settings of Inspect that would be ignored otherwise -> a value that asks for something.
+OF_INSPECT = {
+  'reasoning_effort': 'high',
+  'effort': 'high',
+  'verbosity': 'low',
+  'reasoning_tokens': 100,
+  'max_tokens': 0,
+  'num_choices': 0,
+  'top_logprobs': 2,
+}
+
+
+@pytest.mark.parametrize('name', OF_INSPECT)
+def test_inspect_is_told_what_is_not_done(name, tiny_workdir):
+  pytest.importorskip('inspect_ai')
+  import asyncio
+
+  from inspect_ai.model import ChatMessageUser, GenerateConfig
+
+  from msm_jax.interop.inspect_provider import MsmJaxAPI
+
+  api = MsmJaxAPI(f'{tiny_workdir}:base')
+  config = GenerateConfig(**{name: OF_INSPECT[name]})
+  with pytest.raises(ConfigError, match=name):
+    asyncio.run(api.generate([ChatMessageUser(content='Hi')], [], 'auto', config))
+
+
+def test_inspect_messages_of_half_a_character():
+  pytest.importorskip('inspect_ai')
+  from inspect_ai.model import ChatMessageUser
+
+  from msm_jax.base.errors import DataError
+  from msm_jax.interop.inspect_provider import role_and_text
+
+  with pytest.raises(DataError, match='surrogate'):
+    role_and_text(ChatMessageUser(content='x\ud800'))
