@@ -212,6 +212,12 @@ def is_hopeless(error: BaseException) -> bool:
 
   So it is with a wrong key, an unknown model, a missing package, an account without money or a
   request that the provider refuses as such.
+
+  Args:
+    error: what the provider raised.
+
+  Returns:
+    Whether it is of these kinds.
   """
   if type(error).__name__ in ('PrerequisiteError', 'ModuleNotFoundError'):
     return True
@@ -230,6 +236,9 @@ def refuses_content(error: BaseException, has_answered: bool) -> bool:
     error: what the provider raised.
     has_answered: whether the model has answered other requests. If it has not, the settings may be
       wrong, unless the error itself names a filter.
+
+  Returns:
+    Whether the run can go on without this request.
   """
   if getattr(error, 'status_code', None) not in _CONTENT_STATUSES:
     return False
