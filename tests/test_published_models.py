@@ -270,6 +270,23 @@ def test_a_tensor_in_two_files(tmp_path):
     huggingface.TensorFiles(tmp_path)
 
 
+def test_types_of_quantised_weights(tmp_path):
+  """Weights in 8 bits, without a config that says so."""
+  torch = pytest.importorskip('torch')
+  from safetensors.torch import load_file as load_torch
+  from safetensors.torch import save_file as save_torch
+
+  make.write_folder(tmp_path, 'llama2')
+  path = tmp_path / 'model.safetensors'
+  name = 'model.layers.0.mlp.up_proj.weight'
+  tensors = load_torch(path)
+  c = huggingface.read_config(tmp_path)
+  for dtype in (torch.float8_e4m3fn, torch.int8):
+    save_torch(tensors | {name: tensors[name].to(dtype)}, path, metadata={'format': 'pt'})
+    with pytest.raises(WeightsError, match=f'{name} is stored as'):
+      huggingface.check_tensors(huggingface.TensorFiles(tmp_path), c)
+
+
 @pytest.mark.parametrize(
   ('content', 'says'),
   [

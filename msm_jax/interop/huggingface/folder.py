@@ -189,7 +189,7 @@ def export(
   original = read_json(source / 'config.json', remedy)
   # New versions of transformers call it dtype.
   dtype = dtype or original.get('torch_dtype') or original.get('dtype') or 'float32'
-  if dtype not in DTYPES:
+  if not isinstance(dtype, str) or dtype not in DTYPES:
     raise WeightsError(f'dtype={dtype!r} must be one of {", ".join(DTYPES)}')
   tokens: dict[str, Any] = {}
   for key in ('bos_token_id', 'eos_token_id', 'pad_token_id'):

@@ -27,6 +27,9 @@ from msm_jax.base.errors import WeightsError
 from msm_jax.config import ModelConfig
 from msm_jax.interop.huggingface.config import read_json
 
+# The types of stored weights, by the names of safetensors. Quantised weights have others.
+STORED_DTYPES = ('F64', 'F32', 'F16', 'BF16')
+
 # How many rows of two matrices are compared at a time.
 SHARED_ROWS = 8192
 
@@ -195,9 +198,19 @@ class TensorFiles:
     return sorted(files)
 
   def shape(self, name: str) -> tuple[int, ...]:
-    """The shape of one tensor as it is stored; its content is not read."""
+    """The shape of one tensor as it is stored; its content is not read.
+
+    Raises:
+      WeightsError: it is stored in a type that is not read.
+    """
     with self._open(self.paths[name], 'numpy') as f:
-      return tuple(f.get_slice(name).get_shape())
+      stored = f.get_slice(name)
+      if stored.get_dtype() not in STORED_DTYPES:
+        raise WeightsError(
+          f'{self.paths[name]}: tensor {name} is stored as {stored.get_dtype()}, which is not read '
+          f'here; known are {", ".join(STORED_DTYPES)}: convert it with transformers'
+        )
+      return tuple(stored.get_shape())
 
   def read(self, name: str, index: tuple[slice, ...]) -> np.ndarray:
     """Reads a part of one tensor, in the type in which it is stored."""
