@@ -218,6 +218,12 @@ MALFORMED = {
     dict(layer_types=['sliding_attention'] * 4, use_sliding_window=True, sliding_window=None),
     'sliding_window=None',
   ),
+  'a huge size': (dict(hidden_size=2**70), 'hidden_size=1180'),
+  'a window as text': (dict(sliding_window=''), "sliding_window=''"),
+  'a window in a Llama': (
+    dict(use_sliding_window=True, sliding_window=4, layer_types=['sliding_attention'] * 4),
+    'no Llama has layers with a window',
+  ),
   'a negative window': (dict(sliding_window=-4), 'sliding_window=-4'),
 }
 

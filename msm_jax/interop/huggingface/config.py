@@ -276,7 +276,7 @@ def config_from_json(raw: Mapping[str, Any], where: str, **overrides: Any) -> Mo
   uses_window = unread.pop('use_sliding_window', model_type == 'gemma3_text')
   if window is not None:
     # Without a window, some files have 0 here.
-    window = window and _integer(window, 'sliding_window', where)
+    window = _integer(window, 'sliding_window', where, least=0)
   if not layer_types:
     has_window = bool(uses_window and window)
     layer_types = _default_layer_types(raw, model_type, fields['n_layers'], has_window, where)
@@ -294,6 +294,11 @@ def config_from_json(raw: Mapping[str, Any], where: str, **overrides: Any) -> Mo
     if not window:
       raise WeightsError(
         f'{where}: layer_types has layers with a window, and sliding_window={window!r}; mend it'
+      )
+    if model_type == 'llama':
+      # transformers gives no Llama a window, whatever its config.json says.
+      raise WeightsError(
+        f'{where}: no Llama has layers with a window; take layer_types and use_sliding_window out'
       )
     fields['local_layers'] = tuple(kind == SLIDING for kind in layer_types)
     fields['local_window'] = window
@@ -375,11 +380,11 @@ def _mapping(value: Any, key: str, where: str) -> dict[str, Any]:
   return dict(value)
 
 
-def _integer(value: Any, key: str, where: str) -> int:
-  """A setting that is a whole number of at least 1."""
-  if type(value) is not int or value < 1:
+def _integer(value: Any, key: str, where: str, least: int = 1) -> int:
+  """A setting that is a whole number of at least `least`, and no larger than any size is."""
+  if type(value) is not int or not least <= value < 2**31:
     raise WeightsError(
-      f'{where}: {key}={repr(value)[:60]} must be a whole number, at least 1; '
+      f'{where}: {key}={repr(value)[:60]} must be a whole number, at least {least}; '
       'mend it or download it again'
     )
   return value
@@ -481,7 +486,7 @@ def _default_layer_types(
     if n_full is None:
       n_full = DEFAULTS[model_type].get('max_window_layers', 0)
     # 0 is allowed: every layer has the window then.
-    n_full = n_full and _integer(n_full, 'max_window_layers', where)
+    n_full = _integer(n_full, 'max_window_layers', where, least=0)
     is_full = [layer < n_full for layer in range(n_layers)]
   else:
     return []
