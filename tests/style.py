@@ -55,7 +55,8 @@ def source_files(folders: Sequence[str] = FOLDERS) -> list[Path]:
 
 
 def _public_functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-  """Functions of the module and methods of its public classes, without those that begin with '_'."""
+  """Functions of the module and methods of its public classes, without those that begin with
+  '_'."""
   for node in tree.body:
     members = [node]
     if isinstance(node, ast.ClassDef) and not node.name.startswith('_'):

@@ -1,9 +1,11 @@
-"""Everything whose identity must survive a change of the code: what is hashed, written and shown for the shipped configs.
+"""Everything whose identity must survive a change of the code: what is hashed, written and shown
+for the shipped configs.
 
     python tests/golden/identities.py            # compares with tests/golden/identities.json
     python tests/golden/identities.py --write    # records what the code gives now
 
-Record anew only when a change of content is intended, and say so in the commit: every workdir that people have kept is then trained again.
+Record anew only when a change of content is intended, and say so in the commit: every workdir that
+people have kept is then trained again.
 """
 
 import hashlib
@@ -27,7 +29,8 @@ def sha(text: str | bytes) -> str:
 
 
 def made_up_logprobs(arm: str):
-  """A `logprobs` that depends on arm and text alone, so that rows, summaries and reports need no model."""
+  """A `logprobs` that depends on arm and text alone, so that rows, summaries and reports need no
+  model."""
 
   def one(prompt, option: str) -> float:
     text = json.dumps([arm, prompt, option])
