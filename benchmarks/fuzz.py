@@ -202,7 +202,15 @@ def judge(given: Input, tally: Tally) -> str:
 
 
 def damaged_bytes(rng: random.Random, content: bytes) -> bytes:
-  """Cuts, flips, doubles or overwrites a piece of a file."""
+  """Damages the content of a file.
+
+  Args:
+    rng: decides where and how.
+    content: the content.
+
+  Returns:
+    The content with a piece cut off, flipped, left out, doubled or overwritten.
+  """
   if not content:
     return b'\xff'
   at = rng.randrange(len(content))
@@ -222,7 +230,15 @@ def damaged_bytes(rng: random.Random, content: bytes) -> bytes:
 
 
 def damaged_json(rng: random.Random, value: Any) -> Any:
-  """A copy of a JSON value in which one place holds something else, or is gone."""
+  """Damages a JSON value.
+
+  Args:
+    rng: decides where and how.
+    value: the value; it stays as it is.
+
+  Returns:
+    A copy in which one place holds something else, has another key, or is gone.
+  """
   if isinstance(value, dict) and value and rng.random() < 0.85:
     key = rng.choice(list(value))
     changed = dict(value)
@@ -273,7 +289,7 @@ def setting_paths(cls: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
       yield f'{prefix}{field.name}', hints[field.name]
 
 
-def overrides(rng: random.Random, scale: float) -> Iterator[Input]:
+def _overrides(rng: random.Random, scale: float) -> Iterator[Input]:
   """Overrides of single settings."""
   numbers = [
     (key, type_) for key, type_ in setting_paths(ExperimentConfig) if type_ in (int, float)
@@ -365,7 +381,7 @@ NONSENSE_SETTINGS: tuple[dict[str, Any], ...] = (
 )
 
 
-def config_files_(rng: random.Random, scale: float) -> Iterator[Input]:
+def _config_files(rng: random.Random, scale: float) -> Iterator[Input]:
   """Config files: with odd values in one place, and with no config in them."""
   folder = Path(tempfile.mkdtemp(prefix='fuzz-configs-'))
   for n, text in enumerate(BROKEN_FILES):
@@ -395,7 +411,7 @@ def config_files_(rng: random.Random, scale: float) -> Iterator[Input]:
     yield Input(f'settings {n}: {str(settings)[:300]}', run)
 
 
-def sweeps(rng: random.Random, scale: float) -> Iterator[Input]:
+def _sweeps(rng: random.Random, scale: float) -> Iterator[Input]:
   """Points of sweeps."""
   from msm_jax import sweep
 
@@ -420,7 +436,7 @@ def sweeps(rng: random.Random, scale: float) -> Iterator[Input]:
 # --------------------------------------------------------------------------------------------------
 
 
-def handbooks(rng: random.Random, scale: float) -> Iterator[Input]:
+def _handbooks(rng: random.Random, scale: float) -> Iterator[Input]:
   """Handbooks with damaged bytes and with lines out of place."""
   folder = Path(tempfile.mkdtemp(prefix='fuzz-specs-'))
   setting = SETTINGS['world']
@@ -482,7 +498,7 @@ BAD_ROWS = (
 )
 
 
-def jsonl(rng: random.Random, scale: float) -> Iterator[Input]:
+def _jsonl(rng: random.Random, scale: float) -> Iterator[Input]:
   """JSONL files of documents and chats."""
   folder = Path(tempfile.mkdtemp(prefix='fuzz-jsonl-'))
   cases: list[tuple[bytes, bool]] = [(row + b'\n', True) for row in BAD_ROWS]
@@ -506,7 +522,7 @@ def jsonl(rng: random.Random, scale: float) -> Iterator[Input]:
 # --------------------------------------------------------------------------------------------------
 
 
-def workdirs(rng: random.Random, scale: float) -> Iterator[Input]:
+def _workdirs(rng: random.Random, scale: float) -> Iterator[Input]:
   """A finished run with one damaged file, and the same command again."""
   import tiny
 
@@ -619,7 +635,7 @@ def _checkpoints(rng: random.Random, scale: float, finished: Path, folder: Path)
 # --------------------------------------------------------------------------------------------------
 
 
-def models(rng: random.Random, scale: float) -> Iterator[Input]:
+def _models(rng: random.Random, scale: float) -> Iterator[Input]:
   """Folders of Hugging Face with one damaged file."""
   import tiny
 
@@ -652,7 +668,7 @@ def models(rng: random.Random, scale: float) -> Iterator[Input]:
     yield Input(f'weights {path} {name}', lambda path=path: run(path))
 
 
-def adapters(rng: random.Random, scale: float) -> Iterator[Input]:
+def _adapters(rng: random.Random, scale: float) -> Iterator[Input]:
   """adapter_config.json with odd values."""
   from msm_jax.interop import peft
 
@@ -713,7 +729,7 @@ TEMPLATE_PIECES = (
 )
 
 
-def templates(rng: random.Random, scale: float) -> Iterator[Input]:
+def _templates(rng: random.Random, scale: float) -> Iterator[Input]:
   """Chat templates."""
   import tiny
 
@@ -736,7 +752,7 @@ def templates(rng: random.Random, scale: float) -> Iterator[Input]:
     yield Input(f'template {template}', lambda path=path: run(path))
 
 
-def gguf(rng: random.Random, scale: float) -> Iterator[Input]:
+def _gguf(rng: random.Random, scale: float) -> Iterator[Input]:
   """GGUF files with damaged bytes."""
   from gguf_files import byte_level, byte_level_metadata, write_gguf
 
@@ -814,7 +830,7 @@ BAD_FIELDS: tuple[dict[str, Any], ...] = (
 )
 
 
-def http(rng: random.Random, scale: float) -> Iterator[Input]:
+def _http(rng: random.Random, scale: float) -> Iterator[Input]:
   """Bodies of HTTP requests, up to where the engine would take them."""
   import tiny
 
@@ -842,17 +858,17 @@ def http(rng: random.Random, scale: float) -> Iterator[Input]:
 
 
 CAMPAIGNS: dict[str, Callable[[random.Random, float], Iterator[Input]]] = {
-  'overrides': overrides,
-  'configs': config_files_,
-  'sweeps': sweeps,
-  'handbooks': handbooks,
-  'jsonl': jsonl,
-  'workdirs': workdirs,
-  'weights': models,
-  'adapters': adapters,
-  'templates': templates,
-  'gguf': gguf,
-  'http': http,
+  'overrides': _overrides,
+  'configs': _config_files,
+  'sweeps': _sweeps,
+  'handbooks': _handbooks,
+  'jsonl': _jsonl,
+  'workdirs': _workdirs,
+  'weights': _models,
+  'adapters': _adapters,
+  'templates': _templates,
+  'gguf': _gguf,
+  'http': _http,
 }
 
 
@@ -883,18 +899,20 @@ def run_campaign(name: str, seed: int, scale: float) -> tuple[Tally, list[str]]:
 
 
 def main() -> int:
-  """Runs the campaigns and prints the table."""
+  """Runs the campaigns and prints the table.
+
+  Returns:
+    The exit code: 1 if there is any fault, or if a whole campaign had too few inputs.
+  """
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--scale', type=float, default=1.0)
   parser.add_argument('--only', default='', help='campaigns, with commas')
   args = parser.parse_args()
   names = [name for name in args.only.split(',') if name] or list(CAMPAIGNS)
-  # Lines of runs would hide the table.
-  sys.stderr.flush()
-  from msm_jax.base import console
-
-  console.set_quiet(True)
+  # Lines of runs, and what threads of libraries print about damaged checkpoints, would hide the
+  # table, which is on stdout.
+  os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
   columns = ('inputs', 'refused', 'nonsense', 'tracebacks', 'hangs', 'lost', 'accepted_nonsense')
   print(f'{"campaign":12}' + ''.join(f'{column[:10]:>12}' for column in columns) + '     seconds')
   total = Tally()

@@ -154,6 +154,9 @@ def sweep(argv: list[str]) -> None:
 
   Args:
     argv: what is left of the command line; not used.
+
+  Raises:
+    UserError: something that the user can mend; finished points are kept.
   """
   stop, settings = command.StopSignal(), flags.FLAGS.config
   fields = [field.name for field in dataclasses.fields(SweepConfig)]

@@ -43,7 +43,14 @@ def hint_for(name: str, known: Iterable[str]) -> str:
 
 
 def shown(value: Any) -> str:
-  """Writes a value for an error message: a long one is cut, so that the message stays a line."""
+  """Writes a value for an error message.
+
+  Args:
+    value: any value.
+
+  Returns:
+    Its text as Python writes it. A long one is cut, so that the message stays a line.
+  """
   try:
     text = repr(value)
   except ValueError:
