@@ -33,6 +33,11 @@ class Piece(NamedTuple):
   is_content: bool
 
 
+# The largest text or list that a template may make by repeating one, and the largest exponent.
+MAX_PRODUCT = 10_000_000
+MAX_POWER = 1000
+
+
 def _make_environment() -> Any:
   """The Jinja environment of templates: the same filters, functions and tags as in `transformers`.
 
@@ -65,6 +70,21 @@ def _make_environment() -> Any:
   def raise_exception(message: str) -> None:
     raise TemplateError(message)
 
+  class Environment(ImmutableSandboxedEnvironment):
+    """The sandbox bounds loops; this bounds products too, which could fill the memory."""
+
+    intercepted_binops = frozenset({'*', '**'})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+      if operator == '*':
+        for value, times in ((left, right), (right, left)):
+          is_repeated = isinstance(value, str | list | tuple) and isinstance(times, int)
+          if is_repeated and len(value) * times > MAX_PRODUCT:
+            raise TemplateError(f'a product of more than {MAX_PRODUCT} characters or items')
+      elif isinstance(right, int) and right > MAX_POWER:
+        raise TemplateError(f'a power of more than {MAX_POWER}')
+      return super().call_binop(context, operator, left, right)
+
   def to_json(
     value: Any,
     ensure_ascii: bool = False,
@@ -81,7 +101,7 @@ def _make_environment() -> Any:
       sort_keys=sort_keys,
     )
 
-  environment = ImmutableSandboxedEnvironment(
+  environment = Environment(
     trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
   )
   environment.filters['tojson'] = to_json

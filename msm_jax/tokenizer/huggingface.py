@@ -269,9 +269,14 @@ def _text_of(token: Any) -> str | None:
   """The text of a token in tokenizer_config.json: a text, or an object that holds it."""
   if isinstance(token, dict):
     token = token.get('content')
-  if isinstance(token, str) and token:
-    return token
-  return None
+  if not isinstance(token, str) or not token:
+    return None
+  try:
+    token.encode()
+  except UnicodeEncodeError:
+    # JSON may escape half of a surrogate pair, which no token can be.
+    return None
+  return token
 
 
 def _named_tokens(config: dict[str, Any], file: Path) -> dict[str, str]:

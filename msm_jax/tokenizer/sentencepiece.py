@@ -104,6 +104,17 @@ class SentencePieceTokenizer(Tokenizer):
     self._space_ids = [self.processor.piece_to_id(f'<0x{b:02X}>') for b in SPACE.encode()]
 
   def encode(self, text: str) -> list[int]:
+    """See the base class.
+
+    Args:
+      text: the text.
+
+    Returns:
+      Its ids.
+
+    Raises:
+      DataError: the text holds half of a character.
+    """
     check_characters(text)
     # A text that has SentencePiece's own sign for a space would lose it, so the sign goes through
     # as its bytes.

@@ -198,7 +198,13 @@ class TensorFiles:
     return sorted(files)
 
   def shape(self, name: str) -> tuple[int, ...]:
-    """The shape of one tensor as it is stored; its content is not read.
+    """Reads the shape of one tensor as it is stored; its content is not read.
+
+    Args:
+      name: the tensor's name.
+
+    Returns:
+      Its shape.
 
     Raises:
       WeightsError: it is stored in a type that is not read.
