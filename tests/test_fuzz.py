@@ -27,7 +27,9 @@ def test_malformed_input(campaign, fuzz):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('campaign', ['handbooks', 'adapters', 'http', 'gguf'])
+@pytest.mark.parametrize(
+  'campaign', ['handbooks', 'adapters', 'http', 'gguf', 'templates', 'weights']
+)
 def test_malformed_files_and_requests(campaign, fuzz):
   for package in ('safetensors', 'tokenizers', 'jinja2', 'gguf'):
     pytest.importorskip(package)
