@@ -7,6 +7,7 @@ the checkpoint before.
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import logging
@@ -18,6 +19,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from msm_jax.base.errors import UserError
+from msm_jax.base.files import write_atomically
 
 # Orbax logs every save and restore through absl, several lines each. What fails it logs with a
 # traceback for every thread, and raises as well: a CheckpointError says it in one line.
@@ -26,6 +28,9 @@ logging.getLogger('absl').setLevel(logging.CRITICAL)
 ITEMS = ('params', 'opt_state', 'data', 'meta')
 # The key of `meta` that holds the checksum of `data` and of the rest of `meta`.
 CHECKSUM = 'sha256'
+# Checkpoints of more bytes than this get no hash of their files: reading them again would take
+# minutes on a slow disk.
+MAX_HASHED = 2 * 2**30
 
 
 class CheckpointError(UserError, RuntimeError):
@@ -35,6 +40,18 @@ class CheckpointError(UserError, RuntimeError):
 def _checksum(data: dict[str, Any], meta: dict[str, Any]) -> str:
   """The checksum of the items of a checkpoint that are JSON."""
   return hashlib.sha256(json.dumps([data, meta], sort_keys=True).encode()).hexdigest()
+
+
+def _hash_of_files(folder: Path) -> str:
+  """The hash of all files of a checkpoint and their names; '' if it is gone or too large."""
+  files = sorted(path for path in folder.rglob('*') if path.is_file())
+  if not files or sum(path.stat().st_size for path in files) > MAX_HASHED:
+    return ''
+  digest = hashlib.sha256()
+  for path in files:
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest.update(f'{path.relative_to(folder)} {content}\n'.encode())
+  return digest.hexdigest()
 
 
 def abstract(tree: Any, shardings: Any) -> Any:
@@ -71,6 +88,8 @@ class Checkpoints:
       max_to_keep=keep, enable_async_checkpointing=True, create=False
     )
     self._manager: ocp.CheckpointManager | None = None
+    # The steps that this object has saved and not hashed yet.
+    self._unhashed: set[int] = set()
 
   @property
   def manager(self) -> ocp.CheckpointManager:
@@ -109,6 +128,9 @@ class Checkpoints:
     """
     # Orbax checks the arrays that it reads, and no JSON.
     meta = {**meta, CHECKSUM: _checksum(data, meta)}
+    # A step that was deleted and is trained anew has other files.
+    self._hash_path(step).unlink(missing_ok=True)
+    self._unhashed.add(step)
     with self._write_errors(f'checkpoint {self.folder / str(step)}'):
       self.manager.save(
         step,
@@ -126,6 +148,36 @@ class Checkpoints:
     """Waits until everything is on disk; raises CheckpointError if it cannot be written."""
     with self._write_errors(f'checkpoint in {self.folder}'):
       self.manager.wait_until_finished()
+      self._write_hashes()
+
+  def _hash_path(self, step: int) -> Path:
+    return self.folder.with_name(f'{self.folder.name}-{step}.sha256')
+
+  def _write_hashes(self) -> None:
+    """Writes the hash of each saved step that is still there. Process 0 writes for all."""
+    if jax.process_index() == 0:
+      for step in self._unhashed:
+        digest = _hash_of_files(self.folder / str(step))
+        if digest:
+          write_atomically(self._hash_path(step), f'{digest}\n'.encode())
+      for path in self.folder.parent.glob(f'{glob.escape(self.folder.name)}-*.sha256'):
+        step_name = path.stem.removeprefix(f'{self.folder.name}-')
+        if not (self.folder / step_name).is_dir():
+          path.unlink(missing_ok=True)
+    self._unhashed.clear()
+
+  def _check_hash(self, step: int) -> None:
+    """Raises ValueError if the files of a step are not those that were saved.
+
+    The arrays have no checksums that tensorstore would check: a flipped bit would be other weights.
+    A run that was killed leaves a step without a hash, which is read as it is.
+    """
+    path = self._hash_path(step)
+    if not path.is_file():
+      return
+    digest = _hash_of_files(self.folder / str(step))
+    if digest and path.read_bytes().strip() != digest.encode():
+      raise ValueError(f'its files are not those that {path.name} says were saved')
 
   def restore(
     self, step: int, params: Any, opt_state: Any
@@ -145,6 +197,7 @@ class Checkpoints:
       CheckpointError: it cannot be read.
     """
     with self._read_errors(step):
+      self._check_hash(step)
       items = self.manager.restore(
         step,
         args=ocp.args.Composite(
@@ -173,6 +226,7 @@ class Checkpoints:
       CheckpointError: they cannot be read.
     """
     with self._read_errors(step):
+      self._check_hash(step)
       args = ocp.args.Composite(params=ocp.args.StandardRestore(params))
       return self.manager.restore(step, args=args)['params']
 

@@ -198,3 +198,23 @@ def test_a_workdir_with_another_odd_name_works(name, saved, tmp_path):
     checkpoints.close()
     found = restore(tmp_path / name / 'checkpoints', abstract)
   np.testing.assert_array_equal(found[0]['w'], params['w'])
+
+
+def test_arrays_are_those_that_were_saved(saved):
+  """One bit of the data: other weights, which every child of the phase would be trained from."""
+  folder, abstract, (params, *_) = saved
+  for path in sorted(folder.glob('1/*/**/d/*')):
+    before = path.read_bytes()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    with pytest.raises(CheckpointError, match='delete that folder and run again'):
+      restore(folder, abstract)
+    with pytest.raises(CheckpointError, match='delete that folder and run again'):
+      Checkpoints(folder).restore_params(1, abstract[0])
+    path.write_bytes(before)
+  np.testing.assert_array_equal(restore(folder, abstract)[0]['w'], params['w'])
+  # Retrained after the folder was deleted: the old hash does not count.
+  shutil.rmtree(folder / '1')
+  checkpoints = Checkpoints(folder)
+  checkpoints.save(1, {'w': params['w'] + 1}, {'step': jnp.int32(1)}, {}, {})
+  checkpoints.close()
+  np.testing.assert_array_equal(restore(folder, abstract)[0]['w'], params['w'] + 1)
