@@ -887,12 +887,17 @@ def run_campaign(name: str, seed: int, scale: float) -> tuple[Tally, list[str]]:
   began = time.monotonic()
   rng = random.Random(f'{seed} {name}')
   before = signal.signal(signal.SIGALRM, _time_is_up)
+  usual_folder = tempfile.tempdir
   try:
-    for given in CAMPAIGNS[name](rng, scale):
-      fault = judge(given, tally)
-      if fault:
-        faults.append(f'{name}: {given.name}\n{fault}')
+    # Whatever the campaign writes is deleted at its end.
+    with tempfile.TemporaryDirectory(prefix='fuzz-') as folder:
+      tempfile.tempdir = folder
+      for given in CAMPAIGNS[name](rng, scale):
+        fault = judge(given, tally)
+        if fault:
+          faults.append(f'{name}: {given.name}\n{fault}')
   finally:
+    tempfile.tempdir = usual_folder
     signal.signal(signal.SIGALRM, before)
   tally.seconds = time.monotonic() - began
   return tally, faults
