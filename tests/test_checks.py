@@ -37,8 +37,15 @@ def test_a_field_that_is_added_later_keeps_identities():
   assert json.loads(to_json(set_inside))['inner']['objective'] == 'dpo'
 
 
+# Fields that ExperimentConfig got after its identities were recorded.
+ADDED = ('max_left_out', 'max_skipped_share')
+
+
 @pytest.mark.parametrize('module', [msm, cheese, oversight])
 def test_the_json_of_a_config_is_that_of_its_dataclasses(module):
-  """`dataclasses.asdict` is the independent judge, as long as no field was added later."""
+  """`dataclasses.asdict` is the independent judge, but for the fields that were added later."""
   config = from_mapping(ExperimentConfig, resolve_paths(module.get_config()))
-  assert to_json(config) == json.dumps(dataclasses.asdict(config), sort_keys=True)
+  wanted = dataclasses.asdict(config)
+  for name in ADDED:
+    del wanted[name]
+  assert to_json(config) == json.dumps(wanted, sort_keys=True)
