@@ -7,13 +7,13 @@ that changed.
 
 import functools
 import html
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from msm_jax.base.files import write_atomically
 from msm_jax.base.html import HEAD, STYLE
 from msm_jax.report import figures, numbers
 from msm_jax.report.layout import ReportLayout
@@ -214,13 +214,6 @@ def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str
   return '\n'.join(out)
 
 
-def write_atomically(path: Path, page: str) -> None:
-  """Writes a page; one that stood there stays until the new one is complete."""
-  temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
-  temporary.write_text(page, encoding='utf-8')
-  os.replace(temporary, path)
-
-
 def rows_by_measure(rows: Iterable[Mapping[str, Any]]) -> RowsByMeasure:
   """Groups rows of results.jsonl: (arm, 'evaluator/what/tier') -> rows."""
   out: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
@@ -267,4 +260,4 @@ def write_report(
 {texts}<footer><p>Experiment {name}, seeds {seed_list}. {_FOOTER}</p></footer>
 </body></html>
 """
-  write_atomically(path, page)
+  write_atomically(path, page.encode())

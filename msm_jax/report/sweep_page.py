@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msm_jax.base.files import write_atomically
 from msm_jax.base.html import HEAD, STYLE
 from msm_jax.report import figures
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import point_label, show
-from msm_jax.report.page import write_atomically
 from msm_jax.report.terminal import aligned
 
 SweepRows = Sequence[Mapping[str, Any]]
@@ -179,5 +179,5 @@ def write_sweep(path: Path, name: str, about: str, rows: SweepRows, layout: Repo
 <code>points/</code>.</p></footer>
 </body></html>
 """
-  write_atomically(path, page)
+  write_atomically(path, page.encode())
   return path
