@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from msm_jax.base.checks import to_json
 from msm_jax.config import ExperimentConfig, PhaseConfig, path_of
+from msm_jax.input_pipeline import DATA_ORDER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +94,9 @@ def _child(
   data = []
   for name, share in sorted(settings.data.items()):
     data.append(f'{name} {fingerprints[name]} {share}')
+  # Imported content reads no data, so the order of the data is no part of its identity.
+  if data:
+    data.append(f'order {DATA_ORDER}')
   # How often a phase saves and when it refuses to start change no result. Imported content counts
   # by itself, wherever it lies.
   without_neutral = dataclasses.replace(

@@ -231,6 +231,59 @@ def test_seeds_give_other_orders(tokenizer):
   assert (first(0) != first(1)).mean() > 0.3
 
 
+class Numbering:
+  """A tokenizer whose first token is the number of the record, and the others are zeros."""
+
+  fingerprint = 'numbering'
+  FIRST = 10
+
+  def render(self, record):
+    size = len(record.text)
+    ids = np.zeros(size, np.int32)
+    ids[0] = self.FIRST + int(record.id)
+    return ids, np.ones(size, np.int8)
+
+
+def order_by_epoch(sizes, replayed, seed):
+  """The numbers of the records as a mixture begins them, one list an epoch; and the replayed rows.
+
+  `sizes` are the records' own; the mixture replays the records `replayed` in every other row.
+  """
+  records = [Document(str(n), 'x' * size) for n, size in enumerate(sizes)]
+  corpora_of_phase = [(source(replayed, 'replayed'), 1.0), (source(records, 'own'), 1.0)]
+  # Two epochs and a bit.
+  n_batches = 5 * sum(sizes) // (4 * LENGTH)
+  rows = first_rows(corpora_of_phase, Numbering(), n_batches, seed=seed)['tokens']
+  is_replay = (rows >= 10_000).any(axis=1)
+  begun = rows[~is_replay]
+  begun = begun[begun >= Numbering.FIRST] - Numbering.FIRST
+  n = len(sizes)
+  return [begun[:n].tolist(), begun[n : 2 * n].tolist()], rows[is_replay]
+
+
+@pytest.mark.parametrize('seed', [0, 7])
+@pytest.mark.parametrize('missing', [0, 1, 48])
+def test_mirrored_corpora_are_read_in_one_order(missing, seed):
+  """Of two mirrored corpora one is cut short, and its records have other lengths: in every epoch
+  the records that both have come in one order, and the replayed rows are the same."""
+  rng = np.random.default_rng(1)
+  whole = rng.integers(5, 90, 300)
+  cut = (whole + rng.integers(-3, 3, 300))[: 300 - missing]
+  # Records as long as a row, so that every row of them shows a number.
+  replayed = [Document(str(20_000 + n), 'x' * LENGTH) for n in range(40)]
+  of_whole, replay_of_whole = order_by_epoch(whole, replayed, seed)
+  of_cut, replay_of_cut = order_by_epoch(cut, replayed, seed)
+  for epoch in (0, 1):
+    common = [n for n in of_whole[epoch] if n < len(cut)]
+    assert common == of_cut[epoch]
+    assert sorted(common) == list(range(len(cut))), 'every record once'
+    assert common != sorted(common)
+  assert of_cut[0] != of_cut[1], 'each epoch has an order of its own'
+  rows = min(len(replay_of_whole), len(replay_of_cut))
+  assert rows > 100
+  np.testing.assert_array_equal(replay_of_whole[:rows], replay_of_cut[:rows])
+
+
 # ---- Resume
 
 

@@ -367,6 +367,25 @@ def test_identities(files, changes, changed):
   assert tuple(n for n in ALL if found[n] != before[n]) == changed
 
 
+def test_another_order_of_data_is_another_phase(files, monkeypatch):
+  """The rule that orders the records is part of the identity of what reads data, and of no other:
+  imported weights read none."""
+  c = settings(files, arms=dict(imported='start', tuned='start > tune'))
+  c['phases']['start'] = dict(weights='model')
+  c['tokenizer'] = {}
+  config = from_mapping(ExperimentConfig, c)
+
+  def names():
+    ends = plan(config, dict(documents='a', chats='b'), 't', dict(start='content'))
+    return [node.folder_name for node in tree_order(ends)]
+
+  before = names()
+  monkeypatch.setattr('msm_jax.phases.DATA_ORDER', 'another rule')
+  after = names()
+  assert after[0] == before[0] and after[0].startswith('start-')
+  assert after[1] != before[1] and after[1].startswith('tune-')
+
+
 # ---- Meshes
 
 
