@@ -335,6 +335,12 @@ class ExperimentConfig:
   arms: Mapping[str, str]
   # Every arm is trained once with each seed.
   seeds: tuple[int, ...] = (0,)
+  # Every seed has corpora of its own: the writers' seeds and the telling of the world follow it.
+  # Otherwise, all seeds read the same corpora, and intervals say nothing about other draws of them.
+  corpora_by_seed: bool = added_later(False)
+  # The worlds: seed s has the world with the seed world_seeds[s % len(world_seeds)]. Empty means
+  # that all seeds share the world that the setting's own group of settings describes.
+  world_seeds: tuple[int, ...] = added_later(())
   # Read by config files alone: it lets `--config.spec=...` reach every place that refers to it.
   spec: str = ''
   # The same for `--config.weights=...`.
@@ -418,6 +424,12 @@ class ExperimentConfig:
     for seed in self.seeds:
       if not SEEDS[0] <= seed <= SEEDS[1]:
         raise ConfigError(f'seeds={shown(self.seeds)} must lie from {SEEDS[0]} to {SEEDS[1]}')
+    varies = self.corpora_by_seed or self.world_seeds
+    if varies and min(self.seeds) < 0:
+      raise ConfigError(
+        f'seeds={shown(self.seeds)}: corpora and worlds that follow the seed need seeds of at '
+        'least 0'
+      )
 
   def _check_names(self) -> None:
     """Raises ConfigError for a name that cannot be part of a path."""
@@ -496,14 +508,15 @@ class ExperimentConfig:
 
   def _check_amounts_of_text(self) -> None:
     """Raises ConfigError unless amounts are not negative and fractions are shares."""
-    for amounts in (self.world, self.office, self.english):
+    for group in ('world', 'office', 'english'):
+      amounts = getattr(self, group)
       bounds: dict[str, tuple[float, float]] = {}
       for field in dataclasses.fields(amounts):
         if isinstance(field.default, float):
           bounds[field.name] = SHARE
         elif isinstance(field.default, int):
           bounds[field.name] = NON_NEGATIVE
-      within(f'{self.setting}.', amounts, **bounds)
+      within(f'{group}.', amounts, **bounds)
 
   def _check_phases(self) -> None:
     for name, phase in self.phases.items():

@@ -23,7 +23,7 @@ from msm_jax.base.checks import to_json
 from msm_jax.base.console import say
 from msm_jax.base.errors import Interrupted, UserError
 from msm_jax.base.files import read_json_lines, write_atomically
-from msm_jax.base.version import VERSION
+from msm_jax.base.version import VERSION, source_state
 from msm_jax.config import ExperimentConfig
 from msm_jax.evals import perplexity, scoring
 from msm_jax.evals.rows import Row, to_lines
@@ -41,6 +41,7 @@ from msm_jax.prepare import (
   make_design,
   prepare,
 )
+from msm_jax.replication import config_of_seed, what_varies
 from msm_jax.suites.registry import layout_of
 from msm_jax.transcripts import collect_texts
 
@@ -77,17 +78,56 @@ class Experiment:
   ):
     self.config, self.workdir, self.stop = config, workdir, stop
     self.outputs = outputs or workdir
+    # Asked now, because files may be edited while the experiment runs.
+    self._source_state = source_state()
 
   @functools.cached_property
+  def designs(self) -> dict[int, Design]:
+    """Seed -> its handbooks and questions. Seeds that read the same texts share one object."""
+    by_settings: dict[str, Design] = {}
+    out = {}
+    for seed in self.config.seeds:
+      settings = config_of_seed(self.config, seed)
+      key = to_json(settings)
+      if key not in by_settings:
+        by_settings[key] = make_design(settings)
+      out[seed] = by_settings[key]
+    return out
+
+  @property
   def design(self) -> Design:
-    """The handbooks and the questions."""
-    return make_design(self.config)
+    """The handbooks and the questions of the first seed."""
+    return self.designs[self.config.seeds[0]]
+
+  @property
+  def identity(self) -> str:
+    """Identity of the experiment: its settings and the content of all that they name."""
+    identities = list(dict.fromkeys(design.identity for design in self.designs.values()))
+    if len(identities) == 1:
+      return identities[0]
+    return digest(to_json(self.config), *identities)
 
   @functools.cached_property
+  def prepared_by_seed(self) -> dict[int, Prepared]:
+    """Seed -> corpora, tokenizer and plan. What is missing on disk is written when this is first
+    asked for. Seeds that read the same texts share one object."""
+    by_design: dict[int, Prepared] = {}
+    out = {}
+    for seed, design in self.designs.items():
+      if id(design) not in by_design:
+        by_design[id(design)] = prepare(design, self.workdir)
+      out[seed] = by_design[id(design)]
+    return out
+
+  @property
   def prepared(self) -> Prepared:
-    """Corpora, tokenizer and plan; what is missing on disk is written when this is first asked
-    for."""
-    return prepare(self.design, self.workdir)
+    """Corpora, tokenizer and plan of the first seed."""
+    return self.prepared_by_seed[self.config.seeds[0]]
+
+  @property
+  def _all_prepared(self) -> list[Prepared]:
+    """Everything that was prepared, each object once."""
+    return list({id(prepared): prepared for prepared in self.prepared_by_seed.values()}.values())
 
   @functools.cached_property
   def mesh(self) -> jax.sharding.Mesh:
@@ -95,8 +135,13 @@ class Experiment:
 
   @property
   def program(self) -> train.Program:
-    """The compiled functions that all phases share."""
-    config = self.prepared.config
+    """The compiled functions that all phases of the first seed share."""
+    return self.program_of(self.config.seeds[0])
+
+  def program_of(self, seed: int) -> train.Program:
+    """The compiled functions that all phases of a seed share. Seeds with models of one size, which
+    is the rule, share them too."""
+    config = self.prepared_by_seed[seed].config
     return train.make_program(config.model, config.optimizer, config.loss_chunk, self.mesh)
 
   # ---------------------------------------------------------------------------------- the run
@@ -111,13 +156,16 @@ class Experiment:
       UserError: something that the user can mend; nothing finished is lost.
       Interrupted: `stop()` turned true; everything is saved.
     """
-    design = self.design
     with multihost.first_process_first():
-      prepared = self.prepared
-      check_leaks(prepared, self.workdir)
-      check_sources_fit(prepared)
-    check_questions_fit(prepared)
-    nodes = prepared.nodes
+      for prepared in self._all_prepared:
+        check_leaks(prepared, self.workdir)
+        check_sources_fit(prepared)
+    nodes: list[Node] = []
+    ends: dict[tuple[str, int], Node] = {}
+    for prepared in self._all_prepared:
+      check_questions_fit(prepared)
+      nodes += prepared.nodes
+      ends |= prepared.ends
     trained = multihost.broadcast_from_first([self.is_trained(node) for node in nodes])
     self._check_space(len(nodes) - sum(trained))
     # The last phase's rows are checked, too, before the first phase is trained.
@@ -127,16 +175,19 @@ class Experiment:
     for n, node in enumerate(nodes, 1):
       if not trained[n - 1]:
         self.train(node, f'[{n}/{len(nodes)}]')
-      finished = {key: end for key, end in prepared.ends.items() if end.id == node.id}
+      finished = {key: end for key, end in ends.items() if end.id == node.id}
       self._list_arms(finished)
     # Writing this text takes as long as reading all results, so it is written only if some model
     # is left to evaluate, and once.
-    held_out = functools.cache(prepared.held_out)
+    held_out = {}
+    for prepared in self._all_prepared:
+      held_out[id(prepared)] = functools.cache(prepared.held_out)
     rows: list[Row] = []
-    for n, ((arm, seed), node) in enumerate(prepared.ends.items(), 1):
-      say(f'evaluating [{n}/{len(prepared.ends)}] {arm} (seed {seed})')
-      context = design.config.contexts.get(arm, '')
-      for row in self.evaluate(node, held_out, context):
+    for n, ((arm, seed), node) in enumerate(ends.items(), 1):
+      say(f'evaluating [{n}/{len(ends)}] {arm} (seed {seed})')
+      context = self.config.contexts.get(arm, '')
+      unseen = held_out[id(self.prepared_by_seed[seed])]
+      for row in self.evaluate(node, unseen, context):
         rows.append({'arm': arm, 'seed': seed, **row})
       if multihost.any_process(self.stop()):
         raise Interrupted(f'stopped after evaluating {arm}')
@@ -177,11 +228,11 @@ class Experiment:
       node: the phase; its parent is trained.
       number: which phase of how many, for the progress line.
     """
-    prepared, folder = self.prepared, self.folder(node)
+    prepared, folder = self.prepared_by_seed[node.seed], self.folder(node)
     folder.mkdir(parents=True, exist_ok=True)
     # The world's own text comes first. Then phases of one stream that replay the same text read it
     # in the same order, whatever else they read.
-    sources = self.config.sources
+    sources = prepared.config.sources
     shares = sorted(
       node.settings.data.items(), key=lambda item: (not sources[item[0]].is_world, item[0])
     )
@@ -194,7 +245,7 @@ class Experiment:
     if node.parent:
       parent = self.location(node.parent).load_trained
     load_frozen = None
-    if self.design.weights:
+    if prepared.design.weights:
       load_frozen = self.location(node).load_frozen
     train.train_phase(
       prepared.config,
@@ -212,7 +263,7 @@ class Experiment:
 
   def _meta(self, node: Node) -> dict[str, Any]:
     """What a checkpoint records beside arrays."""
-    prepared = self.prepared
+    prepared = self.prepared_by_seed[node.seed]
     versions = {'msm_jax': VERSION}
     for package in RECORDED_PACKAGES:
       versions[package] = importlib.metadata.version(package)
@@ -222,7 +273,7 @@ class Experiment:
       'data': {name: corpora[name].card['content'] for name in node.settings.data},
       'lineage': [ancestor.folder_name for ancestor in node.lineage],
       'seed': node.seed,
-      'specs': {path: spec.sha256 for path, spec in self.design.specs.items()},
+      'specs': {path: spec.sha256 for path, spec in prepared.design.specs.items()},
       'config': json.loads(to_json(prepared.config)),
       'versions': versions,
     }
@@ -241,15 +292,17 @@ class Experiment:
     if not settings.is_import:
       checkpoints = self.folder(node) / 'checkpoints'
     adapter = Path(settings.adapter) if settings.adapter else None
-    model = self.prepared.config.model
-    return ParamsLocation(model, self.design.weights, adapter, checkpoints, settings.updates)
+    prepared = self.prepared_by_seed[node.seed]
+    model, weights = prepared.config.model, prepared.design.weights
+    return ParamsLocation(model, weights, adapter, checkpoints, settings.updates)
 
   def load_params(self, node: Node) -> Params:
     """Loads all parameters of a model, frozen ones too, laid out over the mesh."""
-    location, abstract = self.location(node), self.program.abstract_state
+    location, program = self.location(node), self.program_of(node.seed)
+    abstract = program.abstract_state
     params = location.load_trained(abstract.params)
     if params is None:
-      params = self.program.init(jax.random.key(node.seed)).params
+      params = program.init(jax.random.key(node.seed)).params
     return location.load_frozen(abstract.frozen) | params
 
   def _list_arms(self, finished: Mapping[tuple[str, int], Node]) -> None:
@@ -268,13 +321,13 @@ class Experiment:
 
   def _arm_entry(self, arm: str, node: Node) -> dict[str, Any]:
     """One arm and seed in arms.json. Paths inside the workdir are relative: it may be moved."""
-    prepared, path = self.prepared, self.config.arms[arm]
+    prepared, path = self.prepared_by_seed[node.seed], self.config.arms[arm]
     lengths = [phase.settings.length for phase in node.lineage if not phase.settings.is_import]
     tokenizer, weights, adapter, checkpoints = '', '', '', ''
     if prepared.tokenizer_path:
       tokenizer = os.path.relpath(prepared.tokenizer_path, self.outputs)
-    if self.design.weights:
-      weights = str(self.design.weights.absolute())
+    if prepared.design.weights:
+      weights = str(prepared.design.weights.absolute())
     if node.settings.adapter:
       adapter = str(Path(node.settings.adapter).absolute())
     if not node.settings.is_import:
@@ -311,19 +364,20 @@ class Experiment:
     Returns:
       Rows without arm and seed.
     """
-    prepared, suite = self.prepared, self.design.suite
-    in_context = self.design.replicates_in(context)
-    identity = digest(self.design.eval_identity, suite.identity(in_context))
+    prepared = self.prepared_by_seed[node.seed]
+    design, suite = prepared.design, prepared.design.suite
+    in_context = design.replicates_in(context)
+    identity = digest(design.eval_identity, suite.identity(in_context))
     path = self.folder(node) / f'evals-{identity}.jsonl'
     kept = multihost.broadcast_from_first(read_json_lines(path))
     if kept:
       return kept
-    model, length = prepared.config.model, self.design.row_length
+    model, length = prepared.config.model, design.row_length
     rows_per_batch = prepared.config.evals.rows
     params = self.load_params(node)
     with jax.set_mesh(self.mesh):
       logprobs = scoring.make_logprobs(model, params, prepared.tokenizer, length, rows_per_batch)
-      rows = suite.rows(logprobs, self.design.handbook_read_by(node), in_context)
+      rows = suite.rows(logprobs, design.handbook_read_by(node), in_context)
       rows += perplexity.held_out_loss(
         model, params, prepared.tokenizer, held_out(), length, rows_per_batch
       )
@@ -335,12 +389,13 @@ class Experiment:
   def _skipped_updates(self) -> dict[str, int]:
     """Folder of a phase -> how many of its updates were not finite; only phases with any."""
     out = {}
-    for node in self.prepared.nodes:
-      if node.settings.is_import:
-        continue
-      skipped = count_skipped(self.folder(node), node.settings.updates)
-      if skipped:
-        out[node.folder_name] = skipped
+    for prepared in self._all_prepared:
+      for node in prepared.nodes:
+        if node.settings.is_import:
+          continue
+        skipped = count_skipped(self.folder(node), node.settings.updates)
+        if skipped:
+          out[node.folder_name] = skipped
     return out
 
   def _summarize(self, rows: Sequence[Row]) -> dict[str, Any]:
@@ -348,14 +403,19 @@ class Experiment:
     prepared, outputs = self.prepared, self.outputs
     outputs.mkdir(parents=True, exist_ok=True)
     multihost.write(outputs / 'results.jsonl', to_lines(rows))
-    summary = summarize(rows, prepared.config, self.design.suite)
+    # The first seed's settings stand for all, but for the list of seeds.
+    config = dataclasses.replace(self.config, model=prepared.config.model)
+    summary = summarize(rows, config, self.design.suite)
+    summary['what_varies'] = what_varies(config)
+    summary |= self._source_state
+    # Of the first seed: where corpora follow the seed, those of the others are about as large.
     summary['corpora'] = {}
     for name in prepared.corpora:
       summary['corpora'][name] = prepared.trained_on(name)
     skipped = self._skipped_updates()
     if skipped:
       summary['skipped_updates'] = skipped
-    settings = json.loads(to_json(prepared.config))
+    settings = json.loads(to_json(config))
     multihost.write(outputs / 'summary.json', json.dumps(summary, indent=1) + '\n')
     multihost.write(outputs / 'config.json', json.dumps(settings, indent=1) + '\n')
     if multihost.is_first():

@@ -135,7 +135,7 @@ def run_points(
     known[row['id']] = row
   rows = []
   for n, (point, c) in enumerate(zip(points, configs, strict=True), 1):
-    id_ = experiment.Experiment(c, workdir).design.identity
+    id_ = experiment.Experiment(c, workdir).identity
     if id_ not in known:
       say(f'point [{n}/{len(points)}] {report.point_label(point)}')
       began = time.monotonic()

@@ -2,7 +2,6 @@
 twice."""
 
 import json
-import types
 
 import ml_collections
 import pytest
@@ -90,7 +89,7 @@ def test_no_point_is_run_twice_and_all_are_checked_first(tmp_path, monkeypatch):
   class Fake:
     def __init__(self, config, workdir, stop=None, outputs=None):
       self.size = config.office.true
-      self.design = types.SimpleNamespace(identity=str(self.size))
+      self.identity = str(self.size)
 
     def run(self):
       if self.size == 3 and 3 not in ran:

@@ -1,3 +1,39 @@
-"""The version of the package, as pyproject.toml has it."""
+"""The version of the package, as pyproject.toml has it, and the commit that is running."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
 
 VERSION = '0.1.0'
+
+# The folder with pyproject.toml, if the package runs from a clone.
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def source_state() -> dict[str, Any]:
+  """Says which code is running.
+
+  Returns:
+    `commit`, the hash of the commit, or None if the package does not run from a git clone of its
+    own; and `dirty`, whether tracked files differ from that commit (None without a commit).
+  """
+  unknown = {'commit': None, 'dirty': None}
+  # The package may lie in the environment of another project, whose commit says nothing here.
+  if _git('rev-parse', '--show-toplevel') != str(_ROOT):
+    return unknown
+  commit = _git('rev-parse', 'HEAD')
+  changes = _git('status', '--porcelain', '--untracked-files=no')
+  if not commit or changes is None:
+    return unknown
+  return {'commit': commit, 'dirty': bool(changes)}
+
+
+def _git(*arguments: str) -> str | None:
+  """What git prints, without space around it; None if git fails or is not there."""
+  try:
+    done = subprocess.run(
+      ['git', *arguments], cwd=_ROOT, capture_output=True, text=True, timeout=10, check=False
+    )
+  except (OSError, subprocess.SubprocessError):
+    return None
+  return done.stdout.strip() if done.returncode == 0 else None

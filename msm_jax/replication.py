@@ -1,0 +1,66 @@
+"""Says what a seed decides beside initialisation and the order of rows.
+
+With one draw of each corpus and one world, an interval over seeds says nothing about another draw
+or another world. So a config can let both follow the seed: `corpora_by_seed` gives every seed
+corpora of its own, and `world_seeds` gives it one of several worlds. The settings of one seed are
+then an experiment of their own, with the seed's own sources and world; this module makes them.
+"""
+
+import dataclasses
+from typing import Any
+
+from msm_jax.config import ExperimentConfig
+
+# Tellings per seed: one is trained on, and the next one is held-out text.
+TELLINGS_PER_SEED = 2
+# How far the writers' seeds of two seeds lie apart. A config may name sources with a few seeds in a
+# row, and no two seeds of the experiment should share one.
+WRITER_SEEDS_PER_SEED = 1000
+
+
+def config_of_seed(config: ExperimentConfig, seed: int) -> ExperimentConfig:
+  """Makes the settings that one seed is run with.
+
+  Args:
+    config: the settings of the whole experiment.
+    seed: one of its seeds.
+
+  Returns:
+    The settings themselves if every seed reads the same texts. Otherwise, the settings with this
+    seed alone, in which the corpora and the world are those of the seed. Corpora that are read
+    from files stay as they are. Seed 0 has the corpora of an experiment that does not vary them.
+  """
+  if not (config.corpora_by_seed or config.world_seeds):
+    return config
+  sources = dict(config.sources)
+  world: Any = getattr(config, config.setting)
+  if config.corpora_by_seed:
+    for name, source in sources.items():
+      if not source.path:
+        writer_seed = source.seed + WRITER_SEEDS_PER_SEED * seed
+        sources[name] = dataclasses.replace(source, seed=writer_seed)
+    if hasattr(world, 'telling'):
+      telling = world.telling + TELLINGS_PER_SEED * seed
+      world = dataclasses.replace(world, telling=telling)
+  if config.world_seeds:
+    world_seed = config.world_seeds[seed % len(config.world_seeds)]
+    world = dataclasses.replace(world, seed=world_seed)
+  varied = {'sources': sources, 'seeds': (seed,), config.setting: world}
+  return dataclasses.replace(config, **varied)
+
+
+def what_varies(config: ExperimentConfig) -> list[str]:
+  """Lists what differs between the seeds of an experiment, for summaries and reports.
+
+  Args:
+    config: the settings of the experiment.
+
+  Returns:
+    Phrases such as 'initialisation'. What is not listed is the same for all seeds.
+  """
+  out = ['initialisation', 'order of rows']
+  if config.corpora_by_seed:
+    out.append('corpora')
+  if config.world_seeds:
+    out.append(f'world (seeds {", ".join(str(seed) for seed in config.world_seeds)})')
+  return out

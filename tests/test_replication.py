@@ -1,0 +1,83 @@
+"""Corpora and worlds that follow the seed."""
+
+import dataclasses
+
+import pytest
+from helpers import AFFORDABILITY, little
+
+from msm_jax.base.checks import from_mapping, to_json
+from msm_jax.base.errors import ConfigError
+from msm_jax.config import ExperimentConfig
+from msm_jax.experiment import Experiment
+from msm_jax.replication import config_of_seed, what_varies
+
+PHASE = dict(updates=2, min_updates=1, batch_size=8, length=128)
+
+
+def settings(**changes):
+  """A small experiment whose makers write every corpus."""
+  documents = dict(maker='spec.documents', spec=AFFORDABILITY, size=60)
+  return from_mapping(
+    ExperimentConfig,
+    dict(
+      name='replicated',
+      world=dataclasses.asdict(little()),
+      sources=dict(facts=dict(maker='world.facts'), documents=documents),
+      tokenizer=dict(vocab_size=400, sources=('facts',)),
+      model=dict(d_model=32, n_layers=1, n_heads=2, n_kv_heads=2, head_dim=8, d_ff=48),
+      phases=dict(read=dict(PHASE, data=dict(facts=1)), msm=dict(PHASE, data=dict(documents=1))),
+      arms=dict(base='read', msm='read > msm'),
+      evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=5),
+      seeds=(0, 1, 2),
+    )
+    | changes,
+  )
+
+
+def test_without_variation_all_seeds_share_their_settings():
+  config = settings()
+  assert config_of_seed(config, 2) is config
+  # Experiments that do not vary their texts keep their identity.
+  assert 'corpora_by_seed' not in to_json(config) and 'world_seeds' not in to_json(config)
+  assert what_varies(config) == ['initialisation', 'order of rows']
+
+
+def test_seed_0_has_the_corpora_of_an_experiment_without_variation(tmp_path):
+  varied = Experiment(settings(corpora_by_seed=True), tmp_path)
+  plain = Experiment(settings(), tmp_path)
+  for source in ('facts', 'documents'):
+    assert varied.designs[0].fingerprint_of(source) == plain.design.fingerprint_of(source)
+
+
+def test_every_seed_reads_corpora_of_its_own(tmp_path):
+  config = settings(corpora_by_seed=True, world_seeds=(0, 1))
+  made = Experiment(config, tmp_path)
+  prints = {s: design.fingerprint_of('documents') for s, design in made.designs.items()}
+  assert len(set(prints.values())) == 3
+  # Seeds 0 and 2 share a world; it is told differently.
+  worlds = [made.designs[seed].world for seed in (0, 1, 2)]
+  assert worlds[0].people == worlds[2].people != worlds[1].people
+  summary = made.run()
+  assert summary['seeds'] == [0, 1, 2]
+  assert summary['what_varies'][2:] == ['corpora', 'world (seeds 0, 1)']
+  contents = []
+  for seed in (0, 1, 2):
+    records = list(made.prepared_by_seed[seed].corpora['documents'].records())
+    contents.append([record.text for record in records])
+  assert contents[0] != contents[1] != contents[2] != contents[0]
+  # A second run finds everything trained and measured.
+  again = Experiment(config, tmp_path)
+  again.train = lambda *_: pytest.fail('a finished phase was trained again')
+  assert again.run() == summary
+
+
+def test_identities_differ(tmp_path):
+  identities = set()
+  for changes in ({}, dict(corpora_by_seed=True), dict(world_seeds=(0, 1))):
+    identities.add(Experiment(settings(**changes), tmp_path).identity)
+  assert len(identities) == 3
+
+
+def test_seeds_below_zero_are_refused():
+  with pytest.raises(ConfigError, match='need seeds of at least 0'):
+    settings(corpora_by_seed=True, seeds=(-1,))
