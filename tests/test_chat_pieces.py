@@ -352,6 +352,47 @@ def test_all_ends_of_an_answer(tmp_path):
     HuggingFaceTokenizer(folder)
 
 
+def rewrite(folder, file, **changes):
+  """Changes entries of a JSON file."""
+  path = folder / file
+  content = json.loads(path.read_text()) if path.exists() else {}
+  path.write_text(json.dumps(content | changes))
+
+
+@pytest.mark.parametrize(
+  'change',
+  [
+    # What each changes: the token that closes documents; the markers; nothing that is used today;
+    # the ends of answers; the template; the vocabulary.
+    lambda m: rewrite(m, 'tokenizer_config.json', eos_token='<s>'),
+    lambda m: rewrite(m, 'tokenizer_config.json', additional_special_tokens=['<|more|>']),
+    lambda m: rewrite(m, 'tokenizer_config.json', add_bos_token=True),
+    lambda m: rewrite(m, 'generation_config.json', eos_token_id=[1, 2]),
+    lambda m: (m / 'chat_template.jinja').write_text(CHATML + '\n'),
+    lambda m: make_tokenizer(added=['<|more|>']).save(str(m / 'tokenizer.json')),
+  ],
+)
+def test_every_file_is_part_of_the_identity(tmp_path, change):
+  special = ('<s>', '</s>', '<|im_start|>', '<|im_end|>')
+  folder = write_folder(tmp_path, make_tokenizer(special=special), CHATML)
+  before = HuggingFaceTokenizer(folder).fingerprint
+  assert len(before) == 16
+  change(folder)
+  assert HuggingFaceTokenizer(folder).fingerprint != before
+
+
+def test_the_same_in_another_form_is_the_same(tmp_path):
+  """Older folders keep the template in tokenizer_config.json; the order of entries is no matter."""
+  made = make_tokenizer(special=('<s>', '</s>', '<|im_start|>', '<|im_end|>'))
+  new = write_folder(tmp_path / 'new', made, CHATML)
+  old = write_folder(tmp_path / 'old', made, '', chat_template=CHATML)
+  (old / 'chat_template.jinja').unlink()
+  config = json.loads((old / 'tokenizer_config.json').read_text())
+  config = dict(reversed(config.items()))
+  (old / 'tokenizer_config.json').write_text(json.dumps(config, indent=4))
+  assert HuggingFaceTokenizer(new).fingerprint == HuggingFaceTokenizer(old).fingerprint
+
+
 TRIMMING = {
   'chatml': CHATML,
   'gemma': (

@@ -87,7 +87,6 @@ class HuggingFaceTokenizer(Tokenizer):
     self._special_tokens = _named_tokens(config, config_file)
     template = _read_template(self.folder, config)
     self.chat_template = ChatTemplate(template, self._special_tokens, self.folder)
-    self.fingerprint = hashlib.sha256(content + (template or '').encode()).hexdigest()[:16]
     try:
       self._decoder = _load_processor(content)
     # tokenizers raises bare Exceptions.
@@ -110,6 +109,7 @@ class HuggingFaceTokenizer(Tokenizer):
     self._piece_encoder = _PieceEncoder(self.processor)
     self.turn_end = self._find_turn_end()
     self._set_edges(around_text)
+    self.fingerprint = _fingerprint(content, template, config, self.stop_ids)
 
   def _more_controls(self, listed: Sequence[str]) -> list[str]:
     """The control symbols that tokenizer.json does not call special.
@@ -253,6 +253,29 @@ def _read_json(path: Path) -> dict[str, Any]:
   if not isinstance(raw, dict):
     raise DataError(f'{path} holds no JSON object; download it again')
   return raw
+
+
+def _fingerprint(
+  content: bytes, template: str | None, config: Mapping[str, Any], stop_ids: Sequence[int]
+) -> str:
+  """Identifies everything in a folder that decides which ids a text gets and where answers end.
+
+  Args:
+    content: of tokenizer.json.
+    template: the chat template.
+    config: what tokenizer_config.json holds. It names special tokens, among other things.
+    stop_ids: what ends an answer. generation_config.json may list some of them.
+
+  Returns:
+    16 hexadecimal digits.
+  """
+  # The template may also stand in a file of its own, so it counts by itself.
+  settings = {key: value for key, value in config.items() if key != 'chat_template'}
+  # Sorted, so that a file which says the same in another order is the same.
+  rest = json.dumps([template, settings, list(stop_ids)], sort_keys=True)
+  digest = hashlib.sha256(hashlib.sha256(content).digest())
+  digest.update(rest.encode())
+  return digest.hexdigest()[:16]
 
 
 def _looks_like_a_symbol(name: str) -> bool:
