@@ -41,6 +41,8 @@ BAD = {
   'no key heads': (dict(model=dict(n_kv_heads=0)), 'model.n_kv_heads=0', 'must be at least 1'),
   'no rows to score': (dict(evals=dict(rows=0)), 'evals.rows=0', 'must be at least 1'),
   'less than no people': (dict(world=dict(fickle=-1)), 'world.fickle=-1', 'must be at least 0'),
+  # The experiment is of the world, and the error is in another group.
+  'less than no agents': (dict(office=dict(timid=-1)), 'office.timid=-1', 'must be at least 0'),
   'a chunk that does not divide': (dict(loss_chunk=7), 'loss_chunk=7', 'must divide'),
   'a tokenizer that counts its own text': (
     dict(sources={'docs': dict(maker='world.items', tokens_like='docs')}),
