@@ -10,6 +10,8 @@
 PYTHON ?= python3
 CONFIG ?= configs/msm.py
 ARGS ?=
+# The tests of one file run in one process, and this many files run at a time.
+WORKERS ?= 2
 export JAX_PLATFORMS ?= cpu
 
 PIP = .venv/bin/python -m pip install -q --disable-pip-version-check
@@ -20,10 +22,10 @@ run: .venv/ready
 	.venv/bin/python -m msm_jax.main --config=$(CONFIG) $(ARGS)
 
 test: .venv/ready lint types
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 quick: .venv/ready
-	.venv/bin/python -m pytest -m 'not slow'
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile -m 'not slow'
 
 lint: .venv/ready
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .
