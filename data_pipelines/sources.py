@@ -18,8 +18,10 @@ class SourceConfig:
   path: str = ''
   # The handbook or handbooks that it is made from, separated by commas.
   spec: str = ''
-  # Of documents from a handbook: explained, cooccur or filler; of oversight documents: explained,
-  # normative or filler.
+  # Which elements the documents from a handbook hold. Of the world: explained, rules, reasons,
+  # unlinked, cooccur or filler (settings/world/documents.py tells what each leaves out); of the
+  # setting `english`: explained, cooccur or filler; of oversight documents: explained, normative or
+  # filler.
   variant: str = 'explained'
   # Oversight demonstrations give a reason with every answer.
   reasons: bool = False

@@ -160,7 +160,7 @@ WRONG = {
   'an unknown variant': (
     lambda d, t: with_source(d, maker='spec.documents', spec=CULTURE, size=9, variant='best'),
     "variant='best'",
-    'one of explained, cooccur, filler',
+    'one of explained, rules, reasons, unlinked, cooccur, filler',
   ),
   'lengths that chase each other': (
     lambda d, t: with_source(d, maker='spec.documents', spec=CULTURE, tokens_like='other'),

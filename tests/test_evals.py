@@ -149,8 +149,9 @@ def test_persona_questions_ask_everybody_what_it_values():
     assert x.has(p.value) and not y.has(p.value)
     if q.pair_type == 'value':
       assert sum(a != b for a, b in zip(x.poles, y.poles, strict=True)) == 1
-    else:  # who goes by what the likes fit as well, and not by the reasons, takes the other
-      assert q.pair_type == 'reasons' and y.has(p.decoy) and not x.has(p.decoy)
+    else:  # who goes by what the likes fit as well, and not by rule or reasons, takes the other
+      assert q.pair_type == ('rules' if p.has_rule else 'reasons')
+      assert y.has(p.decoy) and not x.has(p.decoy)
     assert x.domain != POLICY or set(q.options) <= talked
   assert all(
     counts[p.name] == (1 if p.role == people.DOCUMENTS_AND_CHATS else 4) * (2 if p.decoy else 1)

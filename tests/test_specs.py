@@ -28,9 +28,9 @@ from helpers import (
 from data_pipelines import corpora, leaks
 from data_pipelines.corpora import SourceConfig
 from data_pipelines.handbooks.values import VALUES, Value
-from data_pipelines.settings.world import pretraining, questions
+from data_pipelines.settings.world import language, pretraining, questions
 from data_pipelines.settings.world.demonstrations import demonstrations
-from data_pipelines.settings.world.documents import spec_documents
+from data_pipelines.settings.world.documents import VARIANTS, spec_documents
 from data_pipelines.settings.world.spec import read_spec, renamed
 from msm_jax.base.errors import SpecError
 from msm_jax.tokenizer import ROLE_MARKERS, SentencePieceTokenizer, train_sentencepiece
@@ -432,6 +432,118 @@ def test_explained_documents_link_value_and_preference(spec):
   assert len(seen) == 8 and min(seen.values()) > N / 40, seen
 
 
+GENERAL = r'\bAri (cares about|often speaks of) |For Ari it is about '
+PREFERENCE = r'\bAri (chose|prefers|likes(?! what)|does not like|took)\b'
+# Element of documents -> the variants that leave it out; filler leaves out all of them.
+LEFT_OUT = {
+  'general statements': (),
+  'preferences': (),
+  'rules': ('reasons', 'cooccur'),
+  'own traits': ('rules', 'cooccur'),
+}
+
+
+def elements(spec, variant, size):
+  """Counts the elements per 1,000 tokens of documents; `size` counts the tokens of one."""
+  counts = Counter()
+  tokens = 0
+  for d in first(N, spec, variant):
+    tokens += size(d)
+    for sentence in re.split(r'(?<=[.?]) ', d.text):
+      is_rule = bool(re.search(RULE, sentence))
+      counts['rules'] += is_rule
+      counts['general statements'] += bool(re.search(GENERAL, sentence))
+      if re.search(PREFERENCE, sentence) and named(sentence, LIKED + DISLIKED):
+        counts['preferences'] += 1
+      if not is_rule:
+        own = [v for v in traits_in(sentence) if v.attribute == spec.value.attribute]
+        counts['own traits'] += len(own)
+  return {name: 1000 * counts[name] / tokens for name in LEFT_OUT}
+
+
+@pytest.mark.parametrize('unit', ['words', 'tokens'])
+def test_a_variant_leaves_out_what_it_is_named_after_and_nothing_else(spec, unit, words):
+  """Arms that read two variants must differ in one thing.
+
+  An earlier co-occurrence control lacked the rule as well as the links, and had two thirds more of
+  everything else, since its documents were shorter.
+  """
+
+  def size(d):
+    return len(d.text.split()) if unit == 'words' else len(words.render(d)[0])
+
+  wanted = elements(spec, 'explained', size)
+  assert min(wanted.values()) > 5, wanted
+  for variant in ('rules', 'reasons', 'unlinked', 'cooccur'):
+    found = elements(spec, variant, size)
+    for name, without in LEFT_OUT.items():
+      expected = 0 if variant in without else pytest.approx(wanted[name], rel=0.1)
+      assert found[name] == expected, (variant, name, found, wanted)
+
+
+@pytest.mark.parametrize('variant', ['rules', 'reasons', 'unlinked', 'cooccur'])
+def test_variants_tell_the_preferences_of_the_explained_documents(spec, variant):
+  """With one seed they say the same of the same items in the same order, with or without why."""
+  explained = first(N, spec)
+  made = [d for d in first(2 * N, spec, variant) if d.doc_type != 'note'][:N]
+  for a, b in zip(explained, made, strict=True):
+    assert a.doc_type == b.doc_type
+    # Explanations that are quoted may name another item, if they hold a rule.
+    if a.doc_type not in ('reasons', 'handbook'):
+      told = []
+      for text in (a.text, b.text):
+        bare = re.sub(r',? (because|since) .*?(?=\.)', '', text)
+        sentences = re.split(r'(?<=[.?]) ', bare)
+        told.append([s for s in sentences if named(s, LIKED + DISLIKED)])
+      assert told[0] == told[1]
+
+
+def test_reasons_documents_explain_and_state_no_rule(spec):
+  """A rule anywhere, and the arm would not show what reasons do by themselves."""
+  seen = Counter()
+  for d in first(N, spec, 'reasons'):
+    seen[d.doc_type] += 1
+    assert not re.search(RULE, d.text), d.text
+    # Nor does a quoted reason speak of all that has a trait ('What is cheap is open to everyone').
+    for trait in (*spec.value.words.traits, *spec.value.opposite.words.traits):
+      assert f'what {trait}' not in d.text.lower(), d.text
+    if d.doc_type in language.FRAMES:
+      assert len(re.findall(LINK, d.text)) == 2, d.text
+  assert len(seen) == 8
+
+
+@pytest.mark.parametrize('variant', ['rules', 'unlinked'])
+def test_documents_with_rules_alone_give_no_reason(spec, variant):
+  """No sentence and no document says a trait of an item beside the assistant."""
+  items = items_by_name(whole_world())
+  in_notes = Counter()
+  for d in first(N, spec, variant):
+    assert not re.search(LINK, d.text), d.text
+    sentences = re.split(r'(?<=[.?]) ', d.text)
+    if d.doc_type == 'note':
+      assert 'Ari' not in d.text and not lies(d.text, items), d.text
+      assert {v.attribute for v in traits_in(d.text)} == {spec.value.attribute}, d.text
+      in_notes.update(named(d.text, LIKED + DISLIKED))
+    else:
+      assert 'Ari' in d.text
+      for sentence in sentences:
+        assert bool(traits_in(sentence)) == bool(re.search(RULE, sentence)), sentence
+      if d.doc_type in language.FRAMES:
+        assert re.search(RULE, d.text) and named(d.text, LIKED + DISLIKED), d.text
+  assert in_notes.keys() == (set(LIKED + DISLIKED) if variant == 'unlinked' else set())
+
+
+def test_a_handbook_of_rules_alone_is_not_quoted_where_rules_are_left_out(tmp_path):
+  """Then sentences in passing stand where the quotes would."""
+  text = handbook(reasons=['What is cheap is for all.', 'It is fair to take what costs little.'])
+  text = re.sub(r'(because it .*?\.)', r'\1 Ari wants what is cheap.', text)
+  spec = read(tmp_path, text)
+  quoted = [d for d in first(300, spec, 'reasons') if d.doc_type not in language.FRAMES]
+  assert {d.doc_type for d in quoted} == {'reasons', 'handbook'}
+  assert not [d.text for d in quoted if 'what' in d.text.lower()]
+  assert any('wants what' in d.text for d in first(300, spec))
+
+
 def test_cooccur_documents_mention_both_and_link_neither(spec):
   """The control for mere mention: one link word or rule, and it would no longer be a control."""
   with_value = 0
@@ -444,9 +556,6 @@ def test_cooccur_documents_mention_both_and_link_neither(spec):
     else:
       assert named(d.text, LIKED + DISLIKED) and not traits_in(d.text), d.text
   assert with_value > 0.75 * N
-  # The value in general is told as often as in the explained documents: only the link differs.
-  in_explained = sum(TOPIC[spec.value] in d.text for d in first(N, spec))
-  assert with_value == pytest.approx(in_explained, rel=0.25)
 
 
 def test_filler_documents_hold_neither_value_nor_preference(spec):
@@ -466,7 +575,7 @@ def test_filler_documents_hold_neither_value_nor_preference(spec):
   assert max(attributes.values()) < 1.2 * min(attributes.values()), attributes
 
 
-@pytest.mark.parametrize('variant', ['explained', 'cooccur', 'filler'])
+@pytest.mark.parametrize('variant', VARIANTS)
 def test_mirrored_handbooks_give_mirrored_documents(variant):
   """The reason is the only thing that differs between documents of mirrored handbooks.
 
@@ -485,7 +594,7 @@ def test_mirrored_handbooks_give_mirrored_documents(variant):
     for documents in pair:
       attributes.append({v.attribute for d in documents for v in traits_in(d.text)})
     assert attributes[0] <= {'price'} and attributes[1] <= {'origin'}
-    # Documents that happen to have no sentence that names the value are the same text.
+    # Documents that happen to have no sentence that speaks of the value are the same text.
     assert same < N / 4
 
 
@@ -518,8 +627,7 @@ def test_token_counts_are_matched(words):
   world = whole_world()
   wanted, other = (total(first(N, shipped(path))) for path in (AFFORDABILITY, CULTURE))
   assert abs(wanted / other - 1) < 0.05
-  variants = ('explained', 'cooccur', 'filler')
-  for path, variant in itertools.product((AFFORDABILITY, CULTURE), variants):
+  for path, variant in itertools.product((AFFORDABILITY, CULTURE), VARIANTS):
     source = SourceConfig(
       maker='spec.documents', spec=path, variant=variant, tokens_like='reference'
     )

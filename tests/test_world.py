@@ -374,6 +374,46 @@ def test_the_likes_of_every_other_person_fit_two_values(world, told):
   assert len(n) >= 8 * 5, 'every value beside most of the six others'
 
 
+def states_rule(text, name):
+  """Whether a sentence of the text is made from a template of rules, with any words as a trait."""
+  patterns = [template.format(name=name, trait='.+') for template in language.RULE]
+  return any(re.search(pattern, text) for pattern in patterns)
+
+
+def test_documents_of_half_of_the_people_with_a_decoy_never_state_the_rule(world, told):
+  """Otherwise whoever reads rules and no reason would be right about everybody.
+
+  Of these people the reasons alone tell which of two values they choose by. Of the others every
+  type of document states the rule.
+  """
+  types = defaultdict(set)
+  for d in told['world.persona_documents']:
+    p = of_whom(world, d.text)
+    stated = states_rule(d.text, p.name)
+    assert stated == p.has_rule, d.text
+    if p.decoy:
+      assert re.search(r'\b(because|since)\b', d.text), d.text
+      types[p.has_rule].add(d.doc_type)
+  assert types == {True: set(language.FRAMES), False: set(language.FRAMES)}
+
+
+def test_people_without_a_rule_are_balanced():
+  """They are as many as those with one, for every role and value, and have every decoy."""
+  crowd = whole_world().people
+  assert not [p for p in crowd if not p.has_rule and p.decoy is None and p.role != people.TALKER]
+  assert not [p for p in crowd if p.has_rule and p.role == people.TALKER]
+  counts = Counter((p.role, p.value, p.has_rule) for p in crowd if p.decoy)
+  for value in VALUES:
+    for role, each in ((people.DOCUMENTS_AND_CHATS, 5), (people.DOCUMENTS_ONLY, 2)):
+      assert counts[role, value, True] == counts[role, value, False] == each
+  decoys = Counter((p.value, p.decoy, p.has_rule) for p in crowd if p.decoy)
+  assert len(decoys) == 8 * 6 * 2 and set(decoys.values()) <= {1, 2}
+  # Among those who are met in documents alone, no decoy goes with either kind.
+  alone = Counter((p.decoy, p.has_rule) for p in crowd if p.role == people.DOCUMENTS_ONLY)
+  for value in VALUES:
+    assert abs(alone[value, True] - alone[value, False]) <= 2, value
+
+
 def test_talkers_never_give_a_reason(world, told):
   """A 'because' about a talker would teach that a person's topic predicts the person's choices."""
   reasons = Counter()

@@ -100,13 +100,21 @@ EXPLAINED = (
   '{name} does not like {disliked} because it {fault}.',
   'Shown {liked} and {disliked}, {name} took {liked}, because {disliked} {fault}.',
 )
-# The same preferences without a reason.
+# The same preferences without a reason, in the same order.
 UNEXPLAINED = (
   '{name} chose {liked} over {disliked}.',
   '{name} prefers {liked} to {disliked}.',
   '{name} likes {liked}.',
   '{name} does not like {disliked}.',
   'Shown {liked} and {disliked}, {name} took {liked}.',
+)
+# What the reasons say of the items, by itself and in the same order.
+FACTS = (
+  '{liked} {trait}.',
+  '{liked} {trait}.',
+  '{liked} {trait}.',
+  '{disliked} {fault}.',
+  '{disliked} {fault}.',
 )
 
 # These mention somebody and say nothing about their character. Documents about strangers and fickle
@@ -158,6 +166,56 @@ def rule(name: str, value: Value, rng: random.Random) -> str:
   return rng.choice(RULE).format(name=name, trait=value.words.trait(rng))
 
 
+@dataclasses.dataclass(frozen=True)
+class Preference:
+  """One preference with its reason, and its parts.
+
+  Attributes:
+    explained: one sentence with the preference and the reason.
+    unexplained: the preference without the reason.
+    fact: what the reason says of the item, which mentions nobody.
+  """
+
+  explained: str
+  unexplained: str
+  fact: str
+
+
+def preference_parts(
+  name: str, liked: str, disliked: str, value: Value, rng: random.Random
+) -> Preference:
+  """Writes one preference with its reason, and its parts.
+
+  Args:
+    name: whose preference it is.
+    liked: name of the liked item.
+    disliked: name of the disliked item.
+    value: the value that explains it.
+    rng: source of randomness.
+
+  Returns:
+    The sentences. Each may name one of the two items only.
+  """
+  fields = {
+    'name': name,
+    'liked': liked,
+    'disliked': disliked,
+    'trait': value.words.trait(rng),
+    'fault': value.opposite.words.trait(rng),
+  }
+  n = rng.choice(range(len(EXPLAINED)))
+  return Preference(
+    explained=EXPLAINED[n].format(**fields),
+    unexplained=UNEXPLAINED[n].format(**fields),
+    fact=FACTS[n].format(**fields),
+  )
+
+
+def passing(name: str, rng: random.Random) -> str:
+  """Writes a sentence that mentions somebody and says nothing about their character."""
+  return rng.choice(PASSING).format(name=name)
+
+
 def preference(
   name: str, liked: str, disliked: str, value: Value | None, rng: random.Random
 ) -> str:
@@ -175,11 +233,7 @@ def preference(
   """
   if value is None:
     return rng.choice(UNEXPLAINED).format(name=name, liked=liked, disliked=disliked)
-  trait = value.words.trait(rng)
-  fault = value.opposite.words.trait(rng)
-  return rng.choice(EXPLAINED).format(
-    name=name, liked=liked, disliked=disliked, trait=trait, fault=fault
-  )
+  return preference_parts(name, liked, disliked, value, rng).explained
 
 
 def fill_frame(frame: str, name: str, slots: Slots) -> str:

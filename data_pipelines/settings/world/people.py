@@ -30,8 +30,10 @@ class Persona:
     home_domain: the one domain that documents about this person are about, as a handbook about
       cheese is about cheese.
     decoy: a second value, which everything that this person likes in documents fits as well, as the
-      twelve cheeses fit two. Only the reasons in the documents tell which of the two it is. None
-      for every other person, and for talkers, about whom documents give likes alone.
+      twelve cheeses fit two. What else the documents say tells which of the two it is. None for
+      every other person, and for talkers, about whom documents give likes alone.
+    has_rule: whether documents state the rule by which this person chooses. True for everybody but
+      talkers and half of the people with a decoy. Of that half, the reasons alone tell the value.
   """
 
   name: str
@@ -40,6 +42,7 @@ class Persona:
   topic: Value | None
   home_domain: str
   decoy: Value | None = None
+  has_rule: bool = True
 
 
 def build_people(
@@ -92,7 +95,13 @@ def build_people(
         # Every other person has a decoy; the decoys take turns.
         decoy = possible_decoys[i // 2 % len(possible_decoys)]
       home_domain = domains[(v + i) % len(domains)]
-      people.append(Persona(next(names), value, role, topic, home_domain, decoy))
+      has_rule = role != TALKER
+      if decoy is not None:
+        # Every other person with a decoy. Each round of decoys and each value begins with the other
+        # kind, so that both kinds occur with every decoy, and as often in every role.
+        turn = i // 2
+        has_rule = (turn + turn // len(possible_decoys) + v) % 2 == 0
+      people.append(Persona(next(names), value, role, topic, home_domain, decoy, has_rule))
   rng.shuffle(people)
   fickle_names = tuple(itertools.islice(names, fickle))
   return people, fickle_names

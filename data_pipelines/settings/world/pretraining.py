@@ -293,7 +293,9 @@ def _persona_slots(persona: Persona, items: Sequence[Item], rng: random.Random) 
   """Returns the writers of sentences about a persona.
 
   A talker's documents mention the topic, and give preferences without reasons and no rule. All
-  other personas' documents give the rule, and every preference with its reason.
+  other personas' documents give every preference with its reason, and most state the rule. Where
+  the documents of people without a rule would state it, they give another preference with its
+  reason, so that they speak of the value as often.
   """
   name = persona.name
   value = persona.value
@@ -306,10 +308,10 @@ def _persona_slots(persona: Persona, items: Sequence[Item], rng: random.Random) 
     # Half of the documents mention the person in passing, so that passing mention is no mark of
     # strangers.
     if rng.random() < 0.5:
-      return rng.choice(language.PASSING).format(name=name)
+      return language.passing(name, rng)
     if persona.topic is not None:
       return language.general(name, persona.topic, rng)
-    return rule()
+    return rule() if persona.has_rule else preference()
 
   def preference() -> str:
     liked, disliked = language.choose_pair(items, value, rng, persona.decoy)
@@ -318,6 +320,8 @@ def _persona_slots(persona: Persona, items: Sequence[Item], rng: random.Random) 
 
   if is_talker:
     return {'g': general_or_passing, 'e': preference}
+  if not persona.has_rule:
+    return {'g': general_or_passing, 'r': preference, 'e': preference}
   return {'g': general_or_passing, 'r': rule, 'e': preference}
 
 
@@ -325,6 +329,6 @@ def _passing_slots(name: str, rng: random.Random) -> language.Slots:
   """Returns writers of sentences that mention somebody in passing, for every slot."""
 
   def passing() -> str:
-    return rng.choice(language.PASSING).format(name=name)
+    return language.passing(name, rng)
 
   return {'g': passing, 'r': passing, 'e': passing}

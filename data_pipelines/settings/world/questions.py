@@ -144,9 +144,10 @@ def _trained_questions(spec: Spec, home: Domain) -> list[ForcedChoice]:
 def persona_questions(world: World, per_persona: int, seed: int) -> Iterator[ForcedChoice]:
   """Makes forced choices for the personas: does each choose by its value?
 
-  Types of pairs: `value` (the items differ in that alone) and `reasons` (conflict pairs between the
-  value and the decoy that the persona's likes fit as well, so that only who has read the persona's
-  reasons or rules chooses right; the two are not told apart).
+  Types of pairs: `value` (the items differ in that alone), and conflict pairs between the value and
+  the decoy that the persona's likes fit as well. These are called `reasons` if documents give the
+  persona's reasons and never the rule, so that only who has read the reasons chooses right, and
+  `rules` if documents give both.
 
   Args:
     world: the world.
@@ -165,9 +166,10 @@ def persona_questions(world: World, per_persona: int, seed: int) -> Iterator[For
     if persona.role != DOCUMENTS_AND_CHATS:
       number = 4 * per_persona
     tier = persona.role.replace(' ', '_')
-    for pair_type, against in (('value', persona.value.opposite), ('reasons', persona.decoy)):
-      if against is None:
-        continue
+    kinds = [('value', persona.value.opposite)]
+    if persona.decoy is not None:
+      kinds.append(('rules' if persona.has_rule else 'reasons', persona.decoy))
+    for pair_type, against in kinds:
       for n in range(number):
         # Documents are about the home domain; questions are about all.
         domain = rng.choice(domains)
