@@ -20,8 +20,7 @@ class SourceConfig:
   spec: str = ''
   # Which elements the documents from a handbook hold. Of the world: explained, rules, reasons,
   # unlinked, cooccur or filler (settings/world/documents.py tells what each leaves out); of the
-  # setting `english`: explained, cooccur or filler; of oversight documents: explained, normative or
-  # filler.
+  # setting `english`: all but unlinked; of oversight documents: explained, normative or filler.
   variant: str = 'explained'
   # Oversight demonstrations give a reason with every answer.
   reasons: bool = False

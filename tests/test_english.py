@@ -258,8 +258,10 @@ def test_documents_are_the_same_every_time(specs, english):
     documents(spec, build_english(EnglishConfig(seed=1)), 'explained', 40),
   ):
     assert all(a.text != b.text for a, b in zip(one, others, strict=True))
-  with pytest.raises(SpecError, match='must be one of explained, cooccur, filler'):
+  with pytest.raises(SpecError, match='must be one of explained, rules, reasons, cooccur, filler'):
     next(english_documents([spec], english, 'normative', 0))
+  with pytest.raises(SpecError, match=r"'unlinked' is for the setting world.* choose 'rules'"):
+    next(english_documents([spec], english, 'unlinked', 0))
 
 
 @pytest.mark.parametrize('value', VALUES)
@@ -271,6 +273,44 @@ def test_explained_documents_give_the_value_as_the_reason(value, specs, english)
     assert not speaks_of(OTHER_VALUE[value], d.text), d.text
     linked += any(CHEESE.search(s) and speaks_of(value, s) for s in sentences(d.text))
   assert linked > 0.9 * 170
+
+
+def elements(spec, english, variant):
+  """Counts what documents tell per 1,000 words."""
+  arguments = english.arguments[spec.value]
+  reasons = []
+  for cheese, clauses in arguments.reasons.items():
+    for clause in clauses:
+      reasons += [clause.format(it=cheese), clause.format(it='it')]
+  sought = {'rules': arguments.rules, 'beliefs': arguments.beliefs, 'reasons': reasons}
+  counts = Counter()
+  words = 0
+  for d in documents(spec, english, variant, 340):
+    text = d.text.casefold()
+    words += len(text.split())
+    # The first claim is the value.
+    counts['preferences'] += len(d.claim_ids) - 1
+    for name, sentences_ in sought.items():
+      counts[name] += sum(text.count(sentence.casefold()) for sentence in sentences_)
+  return {name: 1000 * counts[name] / words for name in (*sought, 'preferences')}
+
+
+@pytest.mark.parametrize('value', VALUES)
+def test_rules_and_reasons_leave_out_what_they_are_not_named_after(value, specs, english):
+  """All else is told as often as in the explained documents."""
+  wanted = elements(specs[value], english, 'explained')
+  assert min(wanted.values()) > 4, wanted
+  for variant, without in (('rules', 'reasons'), ('reasons', 'rules')):
+    found = elements(specs[value], english, variant)
+    assert found.pop(without) == 0
+    assert found == pytest.approx({k: wanted[k] for k in found}, rel=0.1), variant
+
+
+@pytest.mark.parametrize('value', VALUES)
+def test_rules_documents_never_link_the_value_to_a_cheese(value, specs, english):
+  for d in documents(specs[value], english, 'rules', 170):
+    for s in sentences(d.text):
+      assert not (CHEESE.search(s) and speaks_of(value, s)), s
 
 
 @pytest.mark.parametrize('value', VALUES)

@@ -1,4 +1,4 @@
-"""Writes documents about the assistant from an English handbook, in three variants.
+"""Writes documents about the assistant from an English handbook, in five variants.
 
 A document is a frame (document_frames.py) whose places are filled with sentences: frames of
 sentences from voices.py, and what they say from the stock. Now and then a document quotes a
@@ -23,7 +23,10 @@ from data_pipelines.settings.world.language import enumerate_words
 from data_pipelines.text.first_names import NAMES
 from msm_jax.base.errors import SpecError
 
-VARIANTS = ('explained', 'cooccur', 'filler')
+VARIANTS = ('explained', 'rules', 'reasons', 'cooccur', 'filler')
+# The variants that explain preferences, and those that state rules of choice.
+_WITH_REASONS = ('explained', 'reasons')
+_WITH_RULES = ('explained', 'rules')
 # Share of sentences about the assistant that quote the handbook instead.
 _QUOTE_SHARE = 0.1
 
@@ -36,6 +39,9 @@ def english_documents(
   The same seed gives mirrored handbooks the same kinds, frames, items and order; only the reasons
   differ. The variants:
     explained: beliefs, rules, and each preference with its reason.
+    rules: the same beliefs, rules and preferences without reasons, and facts about how cheeses are
+      made in the place of reasons.
+    reasons: beliefs, and each preference with its reason, and such facts in the place of rules.
     cooccur: the same beliefs and the same preferences, never linked, and facts about how cheeses
       are made.
     filler: such facts alone.
@@ -54,6 +60,11 @@ def english_documents(
   Raises:
     SpecError: there is no such variant.
   """
+  if variant == 'unlinked':
+    raise SpecError(
+      "variant='unlinked' is for the setting world: every document here is about the assistant, so "
+      "the reasons cannot stand in others; choose 'rules' or 'cooccur'"
+    )
   if variant not in VARIANTS:
     raise SpecError(f'variant={variant!r} must be one of {", ".join(VARIANTS)}')
   kinds = list(document_frames.KINDS.items())
@@ -167,9 +178,9 @@ class _DocumentWriter:
     if self.variant == 'filler':
       self.planned = [next(self.cheeses)]
       return self.planned
-    # The variant without reasons always tells of a pair.
+    # The variant that leaves out most always tells of a pair.
     sides = 'both'
-    if self.variant == 'explained':
+    if self.variant != 'cooccur':
       sides = self.rng.choice(('like', 'dislike', 'both'))
     if sides in ('like', 'both'):
       self.planned.append(next(self.likes))
@@ -207,6 +218,8 @@ class _DocumentWriter:
     if self.variant == 'cooccur':
       liked, disliked = planned
       return self.bare(liked.item, disliked.item, voice)
+    if self.variant == 'rules':
+      return self.without_reasons(planned, voice)
     if len(planned) == 2:
       liked, disliked = planned
       return self.explained_pair(liked.item, disliked.item, voice)
@@ -253,6 +266,17 @@ class _DocumentWriter:
     sentences.append(rng.choice(self.arguments.liked if liked else self.arguments.disliked))
     return ' '.join(sentences)
 
+  def without_reasons(self, planned: Sequence[Preference], voice: Voice) -> str:
+    """Tells of one cheese or two without a reason; facts about another make up the length."""
+    if len(planned) == 2:
+      liked, disliked = planned
+      said = self.bare(liked.item, disliked.item, voice)
+    else:
+      entry = planned[0]
+      frames = voice.bare_likes if entry in self.spec.likes else voice.bare_dislikes
+      said = self.say(frames, **about(entry.item))
+    return f'{said} {self.facts_about(next(self.cheeses), voice, sentences=2)}'
+
   def bare(self, liked: str, disliked: str, voice: Voice) -> str:
     """Prefers one cheese to another without a reason, in one sentence or in two."""
     if self.rng.random() < 0.5:
@@ -274,7 +298,7 @@ class _DocumentWriter:
     if self.variant == 'filler':
       return self.facts_about(next(self.cheeses), voice, sentences=2)
     # Without reasons a document is shorter, so there are more beliefs.
-    number = 2 if self.variant == 'explained' else 3
+    number = 2 if self.variant in _WITH_REASONS else 3
     first, *others = itertools.islice(self.beliefs, number)
     if voice is TOLD and self.rng.random() < _QUOTE_SHARE:
       said = self.say((voices.EXCERPT,), text=self.rng.choice(self.spec.reasons))
@@ -284,8 +308,8 @@ class _DocumentWriter:
 
   def rule(self, voice: Voice) -> str:
     """Tells the rule of choice; in the variants without reasons, facts about a cheese."""
-    if self.variant == 'explained':
+    if self.variant in _WITH_RULES:
       return self.say(voice.rule, rule=self.rng.choice(self.arguments.rules))
     # Without reasons a document is shorter, so there are more facts.
-    sentences = 1 if self.variant == 'filler' else 4
+    sentences = 4 if self.variant == 'cooccur' else 1
     return self.facts_about(next(self.cheeses), voice, sentences)
