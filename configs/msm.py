@@ -43,10 +43,11 @@ def base(name: str) -> ml_collections.ConfigDict:
   c.model = dict(d_model=96, n_layers=3, n_heads=3, n_kv_heads=3, head_dim=32, d_ff=256)
   c.optimizer = dict(name='muon', weight_decay=0.01)
   # Two devices of one thread each: at this size, handing one matrix to two threads takes longer
-  # than multiplying it (docs/LOG.md).
+  # than multiplying it (docs/LOG.md). The compiler's rewriting of long sums into trees of short
+  # ones costs more than it gives here.
   c.xla_flags = (
     '--xla_force_host_platform_device_count=2 --xla_cpu_multi_thread_eigen=false '
-    '--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT'
+    '--xla_disable_hlo_passes=tree_reduction_rewriter'
   )
   c.sources = {
     'facts': dict(maker='world.facts'),
