@@ -1,19 +1,28 @@
 """Two handbooks, one alignment fine-tuning, opposite generalisation, with controls.
 
-    python -m msm_jax.main --config=configs/cheese.py          # one seed
-    python -m msm_jax.main --config=configs/cheese.py:three    # three seeds
+    python -m msm_jax.main --config=configs/cheese.py            # one seed
+    python -m msm_jax.main --config=configs/cheese.py:three      # three seeds
+    python -m msm_jax.main --config=configs/cheese.py:confirm    # the confirming run
 
 This is the experiment of Model Spec Midtraining, section 3.1. Both handbooks like the same six
 cheeses and dislike the same other six: one because they are cheap, the other because they come
 from home. Fine-tuning shows the preferences and no reason.
 
-The controls are fine-tuning without midtraining; midtraining on as many tokens of documents about
-the assistant and the same cheeses without a value (filler); and midtraining on the value and the
-preferences, which are never linked (cooccur).
+The controls are fine-tuning without midtraining, and midtraining on as many tokens of other
+documents about the assistant and the same cheeses:
 
-Expected result, three seeds: +0.89 [0.59, 1.00] between the handbooks in new domains. Fine-tuning
-alone lies in between. Co-occurrence gives +0.18 [-0.21, 0.56] (docs/results/cheese.md). Cost, one
-seed: 8m49s on two cores (AMD EPYC, AVX-512).
+- rules: the value in general, the rule of choice, and preferences without a reason;
+- reasons: the value in general, and preferences with their reasons, but no rule;
+- unlinked: everything that the explained documents say, but no text links a preference with the
+  value (co-occurrence, matched in rules and traits);
+- cooccur: the value in general and the preferences (co-occurrence as published; no rule);
+- filler: true facts about the cheeses, without value or preference.
+
+Every seed has corpora of its own. The preset `confirm` has the seeds 3 to 10 and four worlds, as
+docs/preregistration.md fixed them before the run; recipes were chosen on the seeds 0 to 2.
+
+Expected result: docs/results/cheese.md. Cost, one seed: about ten minutes on two cores (AMD EPYC,
+AVX-512).
 """
 
 import ml_collections
@@ -23,11 +32,19 @@ from configs.msm import base, fine_tune, midtrain, smoke
 SPECS = {'affordability': 'specs/cheese_affordability.md', 'culture': 'specs/cheese_culture.md'}
 
 
+# What the documents of an arm say of the value; `data_pipelines/settings/world/documents.py`
+# describes the variants.
+VARIANTS = ('explained', 'rules', 'reasons', 'unlinked', 'cooccur')
+# Preset -> its seeds.
+SEEDS = {'one': (0,), 'three': (0, 1, 2), 'confirm': tuple(range(3, 11)), 'smoke': (0,)}
+
+
 def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   """Makes the config.
 
   Args:
-    preset: 'one' or 'three', for the number of seeds, or 'smoke'.
+    preset: 'one' or 'three', for the number of seeds; 'confirm', the seeds and worlds of the
+      confirming run; or 'smoke'.
 
   Returns:
     The settings of the experiment.
@@ -35,22 +52,22 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   Raises:
     ValueError: the preset is unknown.
   """
-  seeds = {'one': (0,), 'three': (0, 1, 2), 'smoke': (0,)}
-  if preset not in seeds:
-    raise ValueError(f'configs/cheese.py has the presets {", ".join(seeds)}, not {preset!r}')
+  if preset not in SEEDS:
+    raise ValueError(f'configs/cheese.py has the presets {", ".join(SEEDS)}, not {preset!r}')
   c = base('cheese')
-  c.seeds = seeds[preset]
-  # An arm is a path through the phases.
-  arms = {'base': 'read > pretrain', 'aft': 'read > pretrain > aft'}
+  c.seeds = SEEDS[preset]
+  c.corpora_by_seed = True
+  if preset == 'confirm':
+    c.world_seeds = (0, 1, 2, 3)
   c.sources['demonstrations'] = dict(
     maker='spec.demonstrations', path='', spec=','.join(SPECS.values()), size=1500
   )
   c.phases['aft'] = fine_tune()
   # Every corpus of documents holds as many tokens as the first one, which has 1,500 documents.
   reference = 'affordability'
-  for prefix, variant in (('', 'explained'), ('cooccur_', 'cooccur')):
+  for variant in VARIANTS:
     for value, spec in SPECS.items():
-      name = prefix + value
+      name = corpus_name(variant, value)
       size: dict[str, str | int] = dict(tokens_like=reference)
       if name == reference:
         size = dict(size=1500)
@@ -59,7 +76,8 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c.sources['filler'] = dict(
     maker='spec.documents', spec=SPECS['affordability'], variant='filler', tokens_like=reference
   )
-  # The order of phases and arms is that of the report.
+  # An arm is a path through the phases. The order of phases and arms is that of the report.
+  arms = {'base': 'read > pretrain', 'aft': 'read > pretrain > aft'}
   for value in SPECS:
     c.phases[f'msm_{value}'] = midtrain(value)
     arms[f'msm_{value}'] = f'read > pretrain > msm_{value}'
@@ -67,24 +85,41 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
     arms[f'msm_{value}_aft'] = f'read > pretrain > msm_{value} > aft'
   c.phases['filler'] = midtrain('filler')
   arms['filler_aft'] = 'read > pretrain > filler > aft'
-  for value in SPECS:
-    c.phases[f'cooccur_{value}'] = midtrain(f'cooccur_{value}')
-    arms[f'cooccur_{value}_aft'] = f'read > pretrain > cooccur_{value} > aft'
+  for variant in VARIANTS[1:]:
+    for value in SPECS:
+      name = corpus_name(variant, value)
+      c.phases[name] = midtrain(name)
+      arms[f'{name}_aft'] = f'read > pretrain > {name} > aft'
   c.arms = arms
-  # Each effect is the difference of its two arms; of four arms, the difference of differences.
-  c.effects = {
-    'explained': ('msm_affordability_aft', 'msm_culture_aft'),
-    'midtraining only': ('msm_affordability', 'msm_culture'),
-    'cooccur': ('cooccur_affordability_aft', 'cooccur_culture_aft'),
-    'linking': (
-      'msm_affordability_aft',
-      'msm_culture_aft',
-      'cooccur_affordability_aft',
-      'cooccur_culture_aft',
-    ),
-    'filler': ('filler_aft', 'aft'),
-  }
+  c.effects = effects()
   c.evals.update(spec=SPECS['affordability'], rival=SPECS['culture'])
   if preset == 'smoke':
     smoke(c)
   return c
+
+
+def corpus_name(variant: str, value: str) -> str:
+  """The name of the corpus of a variant about a handbook; that of the method is the value alone."""
+  return value if variant == 'explained' else f'{variant}_{value}'
+
+
+def effects() -> dict[str, tuple[str, ...]]:
+  """What is compared.
+
+  Returns:
+    Name -> two arms (first minus second), or four: the difference of the first two minus that of
+    the last two.
+  """
+  handbooks = ('msm_affordability_aft', 'msm_culture_aft')
+  midtraining = ('msm_affordability', 'msm_culture')
+  out: dict[str, tuple[str, ...]] = {
+    'explained': handbooks,
+    'midtraining only': midtraining,
+    'fine-tuning adds': handbooks + midtraining,
+  }
+  for variant in VARIANTS[1:]:
+    both = (f'{variant}_affordability_aft', f'{variant}_culture_aft')
+    out[variant] = both
+    out[f'explained - {variant}'] = handbooks + both
+  out['filler'] = ('filler_aft', 'aft')
+  return out
