@@ -276,6 +276,9 @@ class Prepared:
 
     Returns:
       source -> records; nothing where a text can be told in one way only.
+
+    Raises:
+      DataError: no record of a source has a token that perplexity measures.
     """
     evals = self.config.evals
     if not evals.held_out:
@@ -292,7 +295,22 @@ class Prepared:
       if len(unseen) < evals.held_out:
         say(f'data       {name}: {len(unseen):,} unseen records are fewer than evals.held_out')
       out[name] = rng.sample(unseen, min(evals.held_out, len(unseen)))
+      self._check_heard(name, out[name])
     return out
+
+  def _check_heard(self, name: str, records: Sequence[Record]) -> None:
+    """Says how many held-out records have nothing to measure; raises DataError if none has."""
+    length = self.design.row_length
+    silent = perplexity.count_silent(records, self.tokenizer, length)
+    if not silent:
+      return
+    what = f'{name}: {silent} of {len(records)} held-out records have no answer in their first'
+    if silent == len(records):
+      raise DataError(
+        f'{what} {length} tokens, so there is no perplexity; raise the length of a phase, or set '
+        'evals.held_out=0'
+      )
+    say(f'data       {what} {length} tokens; perplexity leaves them out')
 
   def _told_differently(self, name: str) -> list[Record]:
     world = self.design.world

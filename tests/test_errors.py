@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import (
   AFFORDABILITY,
@@ -32,6 +33,7 @@ from data_pipelines.settings.world import pretraining
 from msm_jax import config as configs
 from msm_jax import experiment
 from msm_jax.base import checks, files
+from msm_jax.base.errors import DataError
 
 
 @pytest.fixture(scope='module')
@@ -234,6 +236,33 @@ def test_more_held_out_text_than_there_is(documents, tmp_path):
   assert {
     r.text for r in e.prepared.held_out()['facts']
   } == second - first  # what was trained on is not held out
+
+
+def test_held_out_chats_whose_answers_are_cut_off(documents, tmp_path, monkeypatch, capsys):
+  """Perplexity leaves them out, which is said; where it would leave out all, it is refused."""
+  sources = {'docs': dict(path=documents), 'chats': dict(maker='world.persona_chats')}
+  config = settings(
+    documents,
+    sources=sources,
+    tokenizer=dict(vocab_size=400, sources=tuple(sources)),
+    evals=dict(spec=AFFORDABILITY, held_out=50),
+  )
+  e = experiment.Experiment(checks.from_mapping(configs.ExperimentConfig, config), tmp_path)
+  chats = e.prepared.held_out()['chats']
+  assert 'perplexity leaves them out' not in capsys.readouterr().err
+  # How many cells stand before the first answer of each chat.
+  weights = [e.prepared.tokenizer.render(chat)[1] for chat in chats]
+  before_answer = sorted(int(np.flatnonzero(w)[0]) - 1 for w in weights)
+  middle = before_answer[len(chats) // 2]
+  monkeypatch.setattr(type(e.design), 'row_length', middle)
+  silent = sum(n >= middle for n in before_answer)
+  assert 0 < silent < len(chats)
+  e.prepared.held_out()
+  said = f'chats: {silent} of {len(chats)} held-out records have no answer in their first {middle}'
+  assert said in capsys.readouterr().err
+  monkeypatch.setattr(type(e.design), 'row_length', 1)
+  with pytest.raises(DataError, match=r'raise the length of a phase, or set evals\.held_out=0'):
+    e.prepared.held_out()
 
 
 # ---- what lies on disk

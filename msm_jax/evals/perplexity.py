@@ -4,6 +4,8 @@ else."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from data_pipelines.records import Record
 from msm_jax.config import ModelConfig
 from msm_jax.evals.rows import Row
@@ -35,11 +37,11 @@ def held_out_loss(
 
   Returns:
     Rows `perplexity/nats_per_token/<corpus>`: nats per supervised token, one row per record that
-    has such a token.
+    has such a token. `count_silent` says how many have none.
   """
   out: list[Row] = []
   for corpus, records in held_out.items():
-    examples = [to_triples(*tokenizer.render(record))[:length] for record in records]
+    examples = [_triples_of(record, tokenizer, length) for record in records]
     scores = score_triples(model, params, examples, length, rows)
     for record, example, score in zip(records, examples, scores, strict=True):
       tokens = int(example[:, 2].sum())
@@ -57,3 +59,29 @@ def held_out_loss(
         }
       )
   return out
+
+
+def count_silent(records: Sequence[Record], tokenizer: Tokenizer, length: int) -> int:
+  """Counts held-out records that are not measured, because no token of them is supervised.
+
+  Such a record is a chat without an answer, or one whose first answer comes after the cut.
+
+  Args:
+    records: the records.
+    tokenizer: the model's tokenizer.
+    length: tokens of a row; longer records are cut.
+
+  Returns:
+    How many they are.
+  """
+  silent = 0
+  for record in records:
+    weights = _triples_of(record, tokenizer, length)[:, 2]
+    if not weights.any():
+      silent += 1
+  return silent
+
+
+def _triples_of(record: Record, tokenizer: Tokenizer, length: int) -> np.ndarray:
+  """The tokens of a record with targets and weights, cut to a row."""
+  return to_triples(*tokenizer.render(record))[:length]
