@@ -3,6 +3,7 @@
 # make quick    the fast tests
 # make test     lint, types and all tests
 # make docs     the documentation site, in site/
+# make tables   fills in the tables of README.md and docs/ from docs/results/data
 # make parity   adds transformers, peft and other peers; the tests then compare with them, live
 # make bench    the training step beside PyTorch
 # The environment is made first, once, in .venv.
@@ -16,7 +17,7 @@ export JAX_PLATFORMS ?= cpu
 
 PIP = .venv/bin/python -m pip install -q --disable-pip-version-check
 
-.PHONY: run test quick lint types docs bench parity clean
+.PHONY: run test quick lint types docs tables bench parity clean
 
 run: .venv/ready
 	.venv/bin/python -m msm_jax.main --config=$(CONFIG) $(ARGS)
@@ -36,6 +37,9 @@ types: .venv/ready
 docs: .venv/ready
 	$(PIP) -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict -q
+
+tables: .venv/ready
+	.venv/bin/python docs/tables.py
 
 parity: .venv/ready
 	$(PIP) 'torch==2.13.0'

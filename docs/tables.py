@@ -1,0 +1,543 @@
+"""Stores the results of finished runs, and fills in the tables of the documentation from them.
+
+    python docs/tables.py store WORKDIR NAME --command 'make run CONFIG=...'
+    python docs/tables.py              # fills in every table of every page (make tables)
+    python docs/tables.py --check      # changes nothing; says what differs, exit code 1
+
+`store` copies the summary of a finished run to docs/results/data/NAME.json, with its settings, the
+commit, the command and the date. Rows of single items stay in the workdir.
+
+A page has blocks that this script fills in. A block begins with a comment and ends with another:
+
+    <!-- table: cheese_confirm arms columns=preferences/conflict/* -->
+    <!-- end -->
+
+The first word is the stored file, the second the kind of block (`KINDS` lists them), and options
+follow. While a file is not stored, its blocks say that it was not run yet.
+
+Numbers in running text are checked as well: a mean with an interval, '+0.89 [0.59, 1.00]', or with
+a range, '0.93 {0.83..0.99}', must occur in a stored file that the page names. A page names files by
+its blocks and by comments such as `<!-- results: cheese_confirm placebo -->`. Old numbers that no
+stored file holds stand between `<!-- not stored: why -->` and `<!-- end not stored -->`.
+"""
+
+import dataclasses
+import datetime
+import fnmatch
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msm_jax.base.command import Parser, run_command
+from msm_jax.base.errors import UserError
+from msm_jax.base.files import write_atomically
+from msm_jax.report.numbers import bound, contrast
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / 'docs' / 'results' / 'data'
+NOT_RUN_YET = '*Not run yet.*'
+
+BLOCK = re.compile(r'(<!-- table: (.*?) -->\n)(.*?)(<!-- end -->)', re.DOTALL)
+NAMED = re.compile(r'<!-- results: (.*?) -->')
+NOT_STORED = re.compile(r'<!-- not stored: .*?<!-- end not stored -->', re.DOTALL)
+# A mean with an interval or with a range.
+_NUMBER = r'[+-]?\d+(?:\.\d+)?'
+FIGURE = re.compile(rf'{_NUMBER} (?:\[{_NUMBER}, {_NUMBER}\]|\{{{_NUMBER}\.\.{_NUMBER}\}})')
+
+# A stored file, as it was read.
+Stored = Mapping[str, Any]
+
+
+class TableError(UserError, ValueError):
+  """A page or a stored file that no table can be made from."""
+
+
+# --------------------------------------------------------------------------------------------------
+# Stored files
+# --------------------------------------------------------------------------------------------------
+
+
+def store(workdir: Path, name: str, command: str) -> Path:
+  """Stores the results of a finished run.
+
+  Args:
+    workdir: its folder.
+    name: the name of the stored file, without '.json'.
+    command: the command that made the run, as somebody else would type it.
+
+  Returns:
+    The path of the stored file.
+
+  Raises:
+    TableError: the run has no results, or its summary does not say at which commit it was made.
+  """
+  summary = _read_json(workdir / 'summary.json')
+  if not summary.get('commit'):
+    raise TableError(
+      f'{workdir / "summary.json"} names no commit, so nobody could repeat it; run the same '
+      'command again in a checkout with git'
+    )
+  # Imported late: the questions of all settings take a second to import, and only `store` needs
+  # them. The layout is stored too, so that old tables stay as they are when a layout changes.
+  from msm_jax.suites.registry import layout_of
+
+  layout = layout_of(summary)
+  finished = datetime.datetime.fromtimestamp(
+    (workdir / 'summary.json').stat().st_mtime, datetime.UTC
+  )
+  stored: dict[str, Any] = {
+    'command': command,
+    'commit': summary['commit'],
+    'dirty': bool(summary.get('dirty', False)),
+    'date': finished.date().isoformat(),
+    'layout': {
+      'main': layout.main,
+      'share': layout.share,
+      'columns': list(layout.columns),
+      'effects': list(layout.effects),
+      'controls': list(layout.controls),
+    },
+    'summary': summary,
+    'config': _read_json(workdir / 'config.json'),
+  }
+  # What `python -m msm_jax.placebo` found in the rows, if it was run.
+  if (workdir / 'placebo.json').exists():
+    stored['placebo'] = _read_json(workdir / 'placebo.json')
+  path = DATA / f'{name}.json'
+  path.parent.mkdir(parents=True, exist_ok=True)
+  write_atomically(path, (dumped(stored) + '\n').encode())
+  return path
+
+
+def _read_json(path: Path) -> Any:
+  try:
+    return json.loads(path.read_text())
+  except OSError as e:
+    raise TableError(f'{path} cannot be read ({e.strerror}); run the experiment to its end') from e
+  except ValueError as e:
+    raise TableError(f'{path} is no JSON ({e}); run the same command again') from e
+
+
+def dumped(value: Any, indent: int = 0) -> str:
+  """JSON with one line for every dict that holds no other dict, so that changes are easy to read.
+
+  Args:
+    value: what JSON can hold.
+    indent: spaces before the lines inside.
+
+  Returns:
+    The text.
+  """
+  is_nested = isinstance(value, dict) and any(isinstance(v, dict) for v in value.values())
+  if not is_nested:
+    return json.dumps(value, ensure_ascii=False)
+  inside = ' ' * (indent + 1)
+  lines = [f'{inside}{json.dumps(key)}: {dumped(v, indent + 1)}' for key, v in value.items()]
+  return '{\n' + ',\n'.join(lines) + '\n' + ' ' * indent + '}'
+
+
+def load(name: str) -> Stored | None:
+  """Reads a stored file.
+
+  Args:
+    name: its name, without '.json'.
+
+  Returns:
+    Its contents, or None if there is no such file yet.
+  """
+  path = DATA / f'{name}.json'
+  return _read_json(path) if path.exists() else None
+
+
+# --------------------------------------------------------------------------------------------------
+# Numbers
+# --------------------------------------------------------------------------------------------------
+
+
+def written(number: Mapping[str, Any] | None, digits: int = 2, sign: str = '') -> str:
+  """Writes a number of a summary.
+
+  Args:
+    number: mean, low, high, lowest, highest; None where nothing was measured.
+    digits: digits after the point.
+    sign: '+' writes the sign of positive numbers too.
+
+  Returns:
+    '0.93 [0.88, 0.97]' with an interval; '0.93 {0.83..0.99}' with the range over seeds or names
+    where there is no interval; '-' for what was not measured.
+  """
+  if not number:
+    return '-'
+  if number.get('low') is not None:
+    return _in_form('{} [{}, {}]', number, ('mean', 'low', 'high'), digits, sign)
+  return with_range(number, digits, sign)
+
+
+def with_range(number: Mapping[str, Any], digits: int = 2, sign: str = '') -> str:
+  """Writes a number with its range over seeds or names, also if it has an interval."""
+  if number.get('lowest') is None:
+    return _in_form('{}', number, ('mean',), digits, sign)
+  return _in_form('{} {{{}..{}}}', number, ('mean', 'lowest', 'highest'), digits, sign)
+
+
+def _in_form(
+  form: str, number: Mapping[str, Any], keys: Sequence[str], digits: int, sign: str
+) -> str:
+  # 'z' turns '-0.00' into '0.00'.
+  return form.format(*(format(number[key], f'{sign}z.{digits}f') for key in keys))
+
+
+def numbers_in(value: Any) -> Iterator[Mapping[str, Any]]:
+  """Finds every measured number in a stored file, wherever it stands."""
+  if isinstance(value, list):
+    for part in value:
+      yield from numbers_in(part)
+  elif isinstance(value, dict):
+    if isinstance(value.get('mean'), int | float):
+      yield value
+    for part in value.values():
+      yield from numbers_in(part)
+
+
+def figures_of(stored: Stored) -> set[str]:
+  """Every way in which a page may write the numbers of a stored file, with 0 to 3 digits."""
+  out = set()
+  for number in numbers_in(stored):
+    for digits in range(4):
+      for sign in ('', '+'):
+        out.add(written(number, digits, sign))
+        out.add(with_range(number, digits, sign))
+  return out
+
+
+# --------------------------------------------------------------------------------------------------
+# Blocks of a page
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+  """What the comment at the beginning of a block asks for."""
+
+  # The stored file.
+  name: str
+  # What is shown of it: a key of KINDS.
+  kind: str
+  # Options such as columns=..., and labels of a row such as aft='fine-tuning alone'.
+  options: Mapping[str, str]
+
+  def patterns(self, option: str, default: Sequence[str]) -> list[str]:
+    """The patterns of an option, which are separated by commas."""
+    given = self.options.get(option, '')
+    return given.split(',') if given else list(default)
+
+
+def parsed(text: str) -> Block:
+  """Reads the comment at the beginning of a block.
+
+  Args:
+    text: what follows 'table:'.
+
+  Returns:
+    The block.
+
+  Raises:
+    TableError: there is no such kind, or a word is no option.
+  """
+  name, kind, *words = shlex.split(text)
+  if kind not in KINDS:
+    raise TableError(f'table: {text}: {kind!r} is none of {", ".join(KINDS)}')
+  options = {}
+  for word in words:
+    key, equals, value = word.partition('=')
+    if not equals:
+      raise TableError(f'table: {text}: {word!r} is no option; write key=value')
+    options[key] = value
+  return Block(name, kind, options)
+
+
+def matching(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
+  """Finds what patterns stand for.
+
+  Args:
+    patterns: names, or patterns with '*'.
+    names: what there is.
+
+  Returns:
+    The names that match, in the order of the patterns, each once.
+
+  Raises:
+    TableError: a name that is no pattern does not exist. A column must not vanish unnoticed.
+  """
+  out: list[str] = []
+  for pattern in patterns:
+    found = fnmatch.filter(names, pattern)
+    if not found and '*' not in pattern:
+      raise TableError(f'{pattern!r} is none of {", ".join(names)}')
+    out += [name for name in found if name not in out]
+  return out
+
+
+def heading(measure: str) -> str:
+  """The heading of a measure's column."""
+  evaluator, *rest = measure.split('/')
+  words = ', '.join(rest).replace('_', ' ')
+  if evaluator == 'margin':
+    return f'margin (nats): {words}'
+  if evaluator in ('preferences', 'conduct'):
+    return words
+  return f'{evaluator}: {words}'
+
+
+def markdown_table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+  """A table in Markdown: names to the left, numbers to the right."""
+  rules = ['---', *(['--:'] * (len(heads) - 1))]
+  return '\n'.join(f'| {" | ".join(cells)} |' for cells in (heads, rules, *body))
+
+
+def _measures_of(entries: Mapping[str, Any]) -> list[str]:
+  """Every measure that some arm or effect has, sorted."""
+  found: set[str] = set()
+  for measures in entries.values():
+    found.update(name for name, value in measures.items() if isinstance(value, dict))
+  return sorted(found)
+
+
+def _chosen(block: Block, stored: Stored, entries: Mapping[str, Any], default: str) -> tuple:
+  """(rows, columns) of a table of arms or effects."""
+  columns = block.patterns('columns', stored['layout'][default])
+  rows = block.patterns('rows', ['*'])
+  return matching(rows, list(entries)), matching(columns, _measures_of(entries))
+
+
+def arms_table(block: Block, stored: Stored) -> str:
+  """One row per arm. Options: columns, rows (patterns, separated by commas)."""
+  arms = stored['summary']['arms']
+  rows, columns = _chosen(block, stored, arms, 'columns')
+  body = [[arm, *(written(arms[arm].get(c)) for c in columns)] for arm in rows]
+  return markdown_table(['arm', *map(heading, columns)], body)
+
+
+def effects_table(block: Block, stored: Stored) -> str:
+  """One row per effect, with the arms that it compares. Options as for arms; contrast=no."""
+  effects = stored['summary']['effects']
+  rows, columns = _chosen(block, stored, effects, 'effects')
+  with_contrast = block.options.get('contrast') != 'no'
+  body = []
+  for name in rows:
+    cells = [name]
+    if with_contrast:
+      cells.append(contrast(effects[name]['arms'], '-'))
+    body.append([*cells, *(written(effects[name].get(c), sign='+') for c in columns)])
+  heads = ['effect', 'contrast'] if with_contrast else ['effect']
+  return markdown_table([*heads, *map(heading, columns)], body)
+
+
+def seeds_table(block: Block, stored: Stored) -> str:
+  """One measure of every seed. Options: measure; of=effects; rows."""
+  summary = stored['summary']
+  kind = block.options.get('of', 'arms')
+  measure = block.options.get('measure', stored['layout']['main'])
+  sign = '+' if kind == 'effects' else ''
+  body = []
+  for name in matching(block.patterns('rows', ['*']), list(summary[kind])):
+    number = summary[kind][name].get(measure)
+    if number and len(number['each']) == len(summary['seeds']):
+      body.append([name, *(f'{mean:{sign}z.2f}' for mean in number['each'])])
+  heads = [heading(measure), *(f'seed {seed}' for seed in summary['seeds'])]
+  return markdown_table(heads, body)
+
+
+def gates_table(block: Block, stored: Stored) -> str:
+  """Every gate with its bound."""
+  del block
+  body = []
+  for name, gate in stored['summary']['gates'].items():
+    value = f'{gate["value"]:.3f}'
+    if gate.get('se') is not None:
+      value += f' ± {gate["se"]:.3f}'
+    rows = f'{gate["n"]:,}' if gate.get('n') else ''
+    passed = 'passed' if gate['passed'] else '**missed**'
+    body.append([name, value, rows, bound(gate, '≥', '≤'), passed])
+  return markdown_table(['gate', 'value', 'rows', 'bound', ''], body)
+
+
+def origin(block: Block, stored: Stored) -> str:
+  """The sentence that says where the numbers come from."""
+  del block
+  seeds = stored['summary']['seeds']
+  noun = 'seed' if len(seeds) == 1 else 'seeds'
+  changed = ', with changes that were not committed' if stored['dirty'] else ''
+  listed = ', '.join(map(str, seeds))
+  return (
+    f'Made by `{stored["command"]}` at commit {stored["commit"][:7]}{changed} '
+    f'on {stored["date"]}; {noun} {listed}.'
+  )
+
+
+def row(block: Block, stored: Stored) -> str:
+  """One measure of a few arms and effects side by side. Options: measure; then NAME='heading'."""
+  summary = stored['summary']
+  measure = block.options.get('measure', stored['layout']['main'])
+  heads, cells = [], []
+  for name, label in block.options.items():
+    if name == 'measure':
+      continue
+    is_effect = name in summary['effects']
+    found = summary['effects' if is_effect else 'arms'].get(name)
+    if found is None:
+      raise TableError(f'{block.name}.json has neither an arm nor an effect {name!r}')
+    heads.append(label)
+    cells.append(written(found.get(measure), sign='+' if is_effect else ''))
+  return markdown_table(heads, [cells])
+
+
+def terminal(block: Block, stored: Stored) -> str:
+  """The text that the run printed. Options: columns, effects (patterns)."""
+  # Imported late, as in `store`.
+  from msm_jax.report import table
+  from msm_jax.suites.registry import layout_of
+
+  summary = stored['summary']
+  layout = layout_of(summary)
+  layout = dataclasses.replace(
+    layout,
+    columns=matching(block.patterns('columns', layout.columns), layout.columns),
+    effects=tuple(matching(block.patterns('effects', layout.effects), layout.effects)),
+  )
+  return f'```\n{table(summary, layout).rstrip()}\n```'
+
+
+def placebo(block: Block, stored: Stored) -> str:
+  """The verdict on pairs of arms that differ in nothing that matters, measure by measure."""
+  del block
+  body = []
+  for measure, found in stored['placebo']['measures'].items():
+    one_seed = '-'
+    if found['one_seed_pairs']:
+      one_seed = f'{found["one_seed_exclude_zero"]} of {found["one_seed_pairs"]}'
+    cells = [heading(measure), str(found['pairs']), str(found['exclude_zero'])]
+    body.append([*cells, f'{found["share"]:.1%}', f'{found["rms"]:.2f}', one_seed])
+  heads = ['measure', 'intervals', 'exclude 0', 'share', 'root mean square']
+  return markdown_table([*heads, 'one seed: range over names excludes 0'], body)
+
+
+KINDS: dict[str, Callable[[Block, Stored], str]] = {
+  'arms': arms_table,
+  'effects': effects_table,
+  'seeds': seeds_table,
+  'gates': gates_table,
+  'origin': origin,
+  'row': row,
+  'terminal': terminal,
+  'placebo': placebo,
+}
+
+
+# --------------------------------------------------------------------------------------------------
+# Pages
+# --------------------------------------------------------------------------------------------------
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+  """Every page whose numbers must come from stored files. The log keeps the history as it was."""
+  found = [root / 'README.md', *sorted((root / 'docs').rglob('*.md'))]
+  return [page for page in found if page != root / 'docs' / 'LOG.md']
+
+
+def filled(text: str) -> str:
+  """Fills in the blocks of a page.
+
+  Args:
+    text: the page.
+
+  Returns:
+    The page with every block as the stored files have it.
+
+  Raises:
+    TableError: a block asks for something that there is not.
+  """
+
+  def fill(match: re.Match) -> str:
+    block = parsed(match[2])
+    stored = load(block.name)
+    content = NOT_RUN_YET if stored is None else KINDS[block.kind](block, stored)
+    return f'{match[1]}\n{content}\n\n{match[4]}'
+
+  return BLOCK.sub(fill, text)
+
+
+def names_in(text: str) -> list[str]:
+  """The stored files that a page names, in its blocks and in comments."""
+  named = [match[2].split()[0] for match in BLOCK.finditer(text)]
+  for match in NAMED.finditer(text):
+    named += match[1].split()
+  return list(dict.fromkeys(named))
+
+
+def unsupported(text: str) -> list[str]:
+  """The figures of a page that no stored file has.
+
+  Args:
+    text: the page.
+
+  Returns:
+    Figures such as '+0.89 [0.59, 1.00]' that occur in no stored file that the page names, without
+    those in sections that are marked as not stored.
+  """
+  allowed: set[str] = set()
+  for name in names_in(text):
+    stored = load(name)
+    if stored is not None:
+      allowed |= figures_of(stored)
+  # Lines are wrapped inside figures, and a mean may be bold.
+  plain = re.sub(r'\s+', ' ', NOT_STORED.sub('', text).replace('*', ''))
+  return [figure for figure in FIGURE.findall(plain) if figure not in allowed]
+
+
+def update(check: bool) -> int:
+  """Fills in all pages, or says what differs.
+
+  Args:
+    check: change nothing.
+
+  Returns:
+    The exit code: 1 if a page differs, or has a figure that no stored file has.
+  """
+  failed = False
+  for page in pages():
+    text = page.read_text()
+    made = filled(text)
+    where = page.relative_to(ROOT)
+    if made != text:
+      failed = failed or check
+      print(f'{where}: {"tables differ from the stored results" if check else "tables written"}')
+      if not check:
+        write_atomically(page, made.encode())
+    for figure in unsupported(made):
+      failed = True
+      print(f'{where}: {figure} occurs in no stored result that the page names')
+  return int(failed)
+
+
+def main(arguments: list[str]) -> int:
+  """Runs the command line; returns the exit code."""
+  parser = Parser(prog='python docs/tables.py', description=__doc__.splitlines()[0])
+  parser.add_argument('--check', action='store_true', help='change nothing, say what differs')
+  commands = parser.add_subparsers(dest='task')
+  storing = commands.add_parser('store', help='store the results of a finished run')
+  storing.add_argument('workdir', type=Path)
+  storing.add_argument('name')
+  storing.add_argument('--command', required=True, help='the command that made the run')
+  flags = parser.parse_args(arguments)
+  if flags.task == 'store':
+    print(f'stored in {store(flags.workdir, flags.name, flags.command)}')
+    return 0
+  return update(flags.check)
+
+
+if __name__ == '__main__':
+  run_command(main)

@@ -1,0 +1,251 @@
+"""The numbers of the documentation come from stored results (docs/tables.py)."""
+
+import importlib.util
+import json
+import sys
+from types import ModuleType
+
+import pytest
+from helpers import ROOT
+
+
+@pytest.fixture(scope='module')
+def tables() -> ModuleType:
+  """The script docs/tables.py, which is no module of a package."""
+  spec = importlib.util.spec_from_file_location('docs_tables', ROOT / 'docs' / 'tables.py')
+  assert spec and spec.loader
+  module = importlib.util.module_from_spec(spec)
+  # Dataclasses look their module up by its name.
+  sys.modules['docs_tables'] = module
+  spec.loader.exec_module(module)
+  return module
+
+
+MARGIN = 'margin/conflict/new_domains'
+SHARE = 'preferences/conflict/new_domains'
+
+
+def number(mean, low=None, high=None, lowest=None, highest=None, each=()):
+  return {
+    'mean': mean,
+    'low': low,
+    'high': high,
+    'lowest': lowest,
+    'highest': highest,
+    'runs': len(each),
+    'items': 4,
+    'each': list(each),
+    'seeds': len(each),
+  }
+
+
+STORED = {
+  'command': 'make run CONFIG=configs/cheese.py:confirm',
+  'commit': '0123456789abcdef',
+  'dirty': False,
+  'date': '2026-11-29',
+  'layout': {
+    'main': SHARE,
+    'share': 'conflict: share choosing cheap',
+    'columns': [SHARE],
+    'effects': [MARGIN, SHARE],
+    'controls': [],
+  },
+  'summary': {
+    'seeds': [3, 4, 10],
+    'arms': {
+      'aft': {SHARE: number(0.5, None, None, 0.25, 0.75, (0.25, 0.5, 0.75))},
+      'msm_aft': {
+        SHARE: number(0.93, None, None, 0.83, 0.99, (0.83, 0.97, 0.99)),
+        MARGIN: number(5.2, 3.1, 7.3, 4.0, 6.0, (4.0, 5.6, 6.0)),
+      },
+    },
+    'effects': {
+      'midtraining': {
+        'arms': ['msm_aft', 'aft'],
+        SHARE: number(0.43, None, None, 0.24, 0.58, (0.58, 0.47, 0.24)),
+        MARGIN: number(-0.001, -1.0, 1.0, -0.5, 0.5, (-0.5, 0.0, 0.5)),
+      }
+    },
+    'gates': {
+      'base: document-only personas': {
+        'value': 0.953,
+        'floor': 0.9,
+        'passed': True,
+        'n': 256,
+        'se': 0.0132,
+      },
+      'facts: perplexity': {'value': 1.3, 'ceiling': 1.25, 'passed': False},
+    },
+  },
+  'placebo': {
+    'measures': {
+      MARGIN: {
+        'pairs': 40,
+        'exclude_zero': 2,
+        'share': 0.05,
+        'rms': 0.4,
+        'one_seed_pairs': 120,
+        'one_seed_exclude_zero': 50,
+      }
+    }
+  },
+}
+
+
+@pytest.fixture
+def stored(tables, tmp_path, monkeypatch):
+  """A stored file `mine` in a folder of its own."""
+  monkeypatch.setattr(tables, 'DATA', tmp_path)
+  (tmp_path / 'mine.json').write_text(tables.dumped(STORED))
+  return STORED
+
+
+def block(tables, asked):
+  page = f'Before.\n\n<!-- table: {asked} -->\n<!-- end -->\n'
+  return tables.filled(page).split('-->\n', 1)[1].rsplit('<!-- end', 1)[0].strip()
+
+
+def test_the_tables_of_all_pages_are_those_that_the_script_makes(tables):
+  """After `make tables` this passes; CI fails where a table was edited by hand."""
+  for page in tables.pages():
+    text = page.read_text()
+    assert tables.filled(text) == text, f'{page}: run `make tables`'
+
+
+def test_every_figure_of_a_page_occurs_in_a_stored_result(tables):
+  for page in tables.pages():
+    assert not tables.unsupported(page.read_text()), page
+
+
+def test_few_pages_have_numbers_that_no_stored_file_holds(tables):
+  """These hold an audit of a corpus, a smoke test, and earlier designs until the log has them."""
+  exempt = {str(p.relative_to(ROOT)) for p in tables.pages() if '<!-- not stored' in p.read_text()}
+  assert exempt <= {
+    'docs/results/cheese.md',
+    'docs/results/oversight.md',
+    'docs/results/corpora.md',
+    'docs/tutorial.md',
+  }
+
+
+def test_stored_files_say_where_they_come_from(tables):
+  for path in sorted(tables.DATA.glob('*.json')):
+    found = json.loads(path.read_text())
+    missing = {'command', 'commit', 'dirty', 'date', 'config', 'summary', 'layout'} - set(found)
+    assert not missing, f'{path} lacks {missing}'
+
+
+def test_numbers_have_an_interval_or_a_range(tables):
+  arm = STORED['summary']['arms']['msm_aft']
+  assert tables.written(arm[MARGIN]) == '5.20 [3.10, 7.30]'
+  assert tables.written(arm[SHARE]) == '0.93 {0.83..0.99}'
+  assert tables.written(arm[SHARE], sign='+') == '+0.93 {+0.83..+0.99}'
+  assert tables.written(number(-0.001)) == '0.00'
+  assert tables.written(None) == '-'
+
+
+def test_blocks_are_filled_in(tables, stored):
+  assert block(tables, 'mine arms') == (
+    '| arm | conflict, new domains |\n'
+    '| --- | --: |\n'
+    '| aft | 0.50 {0.25..0.75} |\n'
+    '| msm_aft | 0.93 {0.83..0.99} |'
+  )
+  assert block(tables, f'mine arms rows=msm* columns={MARGIN}').endswith('| 5.20 [3.10, 7.30] |')
+  assert block(tables, 'mine effects').splitlines()[2] == (
+    '| midtraining | msm_aft - aft | +0.00 [-1.00, +1.00] | +0.43 {+0.24..+0.58} |'
+  )
+  assert block(tables, 'mine effects contrast=no').startswith('| effect | margin (nats): ')
+  assert block(tables, 'mine seeds').splitlines()[0] == (
+    '| conflict, new domains | seed 3 | seed 4 | seed 10 |'
+  )
+  assert block(tables, 'mine gates').splitlines()[2:] == [
+    '| base: document-only personas | 0.953 ± 0.013 | 256 | ≥ 0.9 | passed |',
+    '| facts: perplexity | 1.300 |  | ≤ 1.25 | **missed** |',
+  ]
+  assert block(tables, 'mine origin') == (
+    'Made by `make run CONFIG=configs/cheese.py:confirm` at commit 0123456 on 2026-11-29; '
+    'seeds 3, 4, 10.'
+  )
+  assert block(tables, "mine row aft='no handbook' midtraining=difference").splitlines() == [
+    '| no handbook | difference |',
+    '| --- | --: |',
+    '| 0.50 {0.25..0.75} | +0.43 {+0.24..+0.58} |',
+  ]
+  assert '| 40 | 2 | 5.0% | 0.40 | 50 of 120 |' in block(tables, 'mine placebo')
+
+
+def test_what_is_not_stored_yet_says_so(tables, stored):
+  assert block(tables, 'other arms') == '*Not run yet.*'
+
+
+@pytest.mark.parametrize(
+  'asked, message',
+  [
+    ('mine curves', 'is none of arms'),
+    ('mine arms columns', 'write key=value'),
+    ('mine arms columns=preferences/conflict/lost', 'is none of'),
+    ("mine row lost='x'", 'neither an arm nor an effect'),
+  ],
+)
+def test_a_block_that_asks_for_what_there_is_not_is_refused(tables, stored, asked, message):
+  with pytest.raises(tables.TableError, match=message):
+    block(tables, asked)
+
+
+@pytest.mark.parametrize(
+  'figure',
+  [
+    '5.2 [3.1, 7.3]',
+    '+5.2 [+3.1,\n+7.3]',
+    '**0.93** {0.83..0.99}',
+    '5 [3, 7]',
+    '0.430 {0.240..0.580}',
+  ],
+)
+def test_figures_of_stored_files_may_stand_in_text(tables, stored, figure):
+  assert not tables.unsupported(f'<!-- results: mine -->\nIt is {figure} here.')
+
+
+def test_other_figures_are_found(tables, stored):
+  page = 'It is 0.94 {0.83..0.99}, 5.2 [3.1,\n7.4] and +0.89 [+0.59, +1.00].'
+  found = ['0.94 {0.83..0.99}', '5.2 [3.1, 7.4]', '+0.89 [+0.59, +1.00]']
+  assert tables.unsupported(f'<!-- results: mine -->\n{page}') == found
+  # A page that names no file has no figures.
+  assert tables.unsupported('5.2 [3.1, 7.3]') == ['5.2 [3.1, 7.3]']
+  marked = f'<!-- not stored: old -->\n{page}\n<!-- end not stored -->'
+  assert tables.unsupported(marked) == []
+
+
+def test_a_run_is_stored_with_its_commit_and_settings(tables, tmp_path, monkeypatch):
+  monkeypatch.setattr(tables, 'DATA', tmp_path / 'data')
+  summary = {
+    **STORED['summary'],
+    'setting': 'english',
+    'value': 'price:cheap',
+    'rival': 'origin:home',
+  }
+  summary |= {'name': 'mine', 'assistant': 'Ari', 'commit': 'abc', 'dirty': True}
+  (tmp_path / 'config.json').write_text('{"name": "mine"}')
+  (tmp_path / 'summary.json').write_text(json.dumps({**summary, 'commit': ''}))
+  with pytest.raises(tables.TableError, match='names no commit'):
+    tables.store(tmp_path, 'kept', 'make run')
+  (tmp_path / 'summary.json').write_text(json.dumps(summary))
+  tables.store(tmp_path, 'kept', 'make run')
+  found = tables.load('kept')
+  assert found['summary'] == summary and found['config'] == {'name': 'mine'}
+  assert (found['command'], found['commit'], found['dirty']) == ('make run', 'abc', True)
+  assert 'with changes that were not committed' in block(tables, 'kept origin')
+
+
+def test_the_check_fails_where_a_page_differs(tables, stored, tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(tables, 'ROOT', tmp_path)
+  page = tmp_path / 'README.md'
+  page.write_text('<!-- table: mine arms -->\nedited by hand\n<!-- end -->\n')
+  monkeypatch.setattr(tables, 'pages', lambda: [page])
+  assert tables.update(check=True) == 1
+  assert 'edited by hand' in page.read_text()
+  assert tables.update(check=False) == 0
+  assert tables.update(check=True) == 0
+  assert capsys.readouterr().out.count('README.md') == 2
