@@ -15,6 +15,7 @@ COMMANDS = {
   'msm_jax.serve',
   'msm_jax.export',
   'msm_jax.zoo',
+  'msm_jax.placebo',
   'data_pipelines.write',
   'data_pipelines.demonstrate',
   'data_pipelines.audit.__main__',

@@ -1,0 +1,136 @@
+"""Judges pairs of arms that differ in nothing that matters.
+
+In a placebo study every effect compares two arms of one kind: another draw of the same corpus,
+another order of the rows. There is nothing to find, so an interval that excludes zero is a false
+finding. Of 95% intervals that keep their promise, one in twenty does so.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msm_jax.evals import stats
+from msm_jax.evals.rows import Row
+from msm_jax.evals.summary import observations
+
+# At most this share of the intervals may exclude zero.
+BAR = 0.07
+
+
+def judge(summary: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+  """Counts the intervals that exclude zero, as a user sees them in the summary.
+
+  Args:
+    summary: the contents of summary.json; every effect is a pair of arms.
+    rows: the rows of all arms and seeds.
+
+  Returns:
+    `bar`; `measures`: measure -> `pairs` (with an interval), `exclude_zero`, `share` (None without
+    an interval), `rms` (root mean square of the differences), and what users of one seed would
+    have seen: `one_seed_pairs`, `one_seed_exclude_zero` (the range over the names of the assistant
+    does not contain zero); `kinds`: what stands before the colon in the names of effects -> the
+    same for the pairs of that kind.
+  """
+  effects = summary['effects']
+  measures = _measures_of(effects)
+  seen = _one_seed_differences(effects, measures, rows)
+  out: dict[str, Any] = {'bar': BAR, 'measures': {}, 'kinds': {}}
+  kinds: dict[str, list[str]] = {}
+  for name in effects:
+    kinds.setdefault(name.partition(':')[0], []).append(name)
+  for measure in measures:
+    out['measures'][measure] = _count(effects, list(effects), measure, seen)
+  for kind, names in kinds.items():
+    out['kinds'][kind] = {measure: _count(effects, names, measure, seen) for measure in measures}
+  return out
+
+
+def _measures_of(effects: Mapping[str, Any]) -> list[str]:
+  """The measures that every effect has, margins first."""
+  common = set.intersection(*(set(effect) for effect in effects.values())) - {'arms'}
+  return sorted(common, key=lambda measure: (not measure.startswith('margin/'), measure))
+
+
+# (effect, measure) -> of every seed, the smallest and the largest difference of a name.
+_Ranges = Mapping[tuple[str, str], list[tuple[float, float]]]
+
+
+def _one_seed_differences(
+  effects: Mapping[str, Any], measures: Sequence[str], rows: Sequence[Row]
+) -> _Ranges:
+  """What each seed by itself shows of every effect."""
+  by_seed: dict[int, list[Row]] = {}
+  for row in rows:
+    by_seed.setdefault(row['seed'], []).append(row)
+  out: dict[tuple[str, str], list[tuple[float, float]]] = {}
+  for _, members in sorted(by_seed.items()):
+    # Of the rows of one seed, the runs are the names of the assistant.
+    arms = observations(members)
+    for name, effect in effects.items():
+      first, second = (arms[arm] for arm in effect['arms'])
+      for measure in measures:
+        if measure not in first or measure not in second:
+          continue
+        found = stats.difference(first[measure], second[measure])
+        if found.lowest is not None and found.highest is not None:
+          out.setdefault((name, measure), []).append((found.lowest, found.highest))
+  return out
+
+
+def _count(
+  effects: Mapping[str, Any], names: Sequence[str], measure: str, seen: _Ranges
+) -> dict[str, Any]:
+  """Counts the pairs of one measure."""
+  numbers = [effects[name][measure] for name in names]
+  with_interval = [number for number in numbers if number['low'] is not None]
+  excluded = [number for number in with_interval if _excludes(number['low'], number['high'])]
+  ranges = []
+  for name in names:
+    ranges += seen.get((name, measure), [])
+  share = None
+  if with_interval:
+    share = round(len(excluded) / len(with_interval), 4)
+  squares = [number['mean'] ** 2 for number in numbers]
+  return {
+    'pairs': len(with_interval),
+    'exclude_zero': len(excluded),
+    'share': share,
+    'rms': round(math.sqrt(sum(squares) / len(squares)), 6),
+    'one_seed_pairs': len(ranges),
+    'one_seed_exclude_zero': sum(_excludes(*ends) for ends in ranges),
+  }
+
+
+def _excludes(low: float, high: float) -> bool:
+  """Whether zero lies outside."""
+  return low > 0 or high < 0
+
+
+def table(judged: Mapping[str, Any], measures: Sequence[str]) -> str:
+  """Writes the verdict for a terminal.
+
+  Args:
+    judged: what `judge` returned.
+    measures: the measures to show.
+
+  Returns:
+    Lines of text: one per measure, then one per kind of pair for the first measure.
+  """
+  lines = [f'placebo pairs: intervals that exclude zero (bar: at most {judged["bar"]:.0%})', '']
+  for measure in measures:
+    lines.append(f'{measure}: {_sentence(judged["measures"][measure])}')
+  lines += ['', f'{measures[0]}, by kind of pair:']
+  for kind, found in judged['kinds'].items():
+    lines.append(f'  {kind}: {_sentence(found[measures[0]])}')
+  return '\n'.join(lines)
+
+
+def _sentence(found: Mapping[str, Any]) -> str:
+  if found['share'] is None:
+    verdict = 'no intervals (shares and fewer than three seeds have none)'
+  else:
+    verdict = f'{found["exclude_zero"]} of {found["pairs"]} ({found["share"]:.1%})'
+  return (
+    f'{verdict}; root mean square {found["rms"]:.2f}; with one seed, the range over names excludes '
+    f'zero in {found["one_seed_exclude_zero"]} of {found["one_seed_pairs"]}'
+  )

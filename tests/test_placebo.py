@@ -1,0 +1,131 @@
+"""The placebo study: its pairs, and the command that judges them."""
+
+import itertools
+import json
+
+import pytest
+
+from configs.placebo import get_config
+from msm_jax import placebo as command
+from msm_jax.evals import placebo, stats
+from msm_jax.evals.summary import observations
+
+MARGIN, SHARE = 'margin/conflict/new_domains', 'preferences/conflict/new_domains'
+# Arm -> seed -> what every name's margin is, for the names Ari and Oska.
+MARGINS = {
+  'a': {20: (0.5, -0.5), 21: (0.4, -0.2), 22: (0.1, 0.3)},
+  'b': {20: (0.3, 0.6), 21: (-0.4, 0.1), 22: (0.2, -0.3)},
+  # Higher than the others in every seed, by about as much.
+  'c': {20: (4.0, 4.1), 21: (4.2, 4.0), 22: (4.1, 4.2)},
+}
+
+
+def made_rows() -> list[dict]:
+  rows = []
+  for arm, seeds in MARGINS.items():
+    for seed, margins in seeds.items():
+      for name, margin in zip(('Ari', 'Oska'), margins, strict=True):
+        for domain in 'uvwxyz':
+          rows.append(
+            {
+              'arm': arm,
+              'seed': seed,
+              'evaluator': 'preferences',
+              'what': 'conflict',
+              'tier': 'new_domains',
+              'item': f'{name}/{domain}',
+              'cluster': domain,
+              'assistant': name,
+              'margin': margin,
+              'score': float(margin > 0),
+            }
+          )
+  return rows
+
+
+def made_summary(rows: list[dict]) -> dict:
+  seen = observations(rows)
+  effects = {}
+  for first, second in itertools.combinations(MARGINS, 2):
+    pair = seen[first], seen[second]
+    kind = 'like' if second == 'b' else 'unlike'
+    effects[f'{kind}: {first} / {second}'] = {
+      'arms': [first, second],
+      MARGIN: stats.difference(*(arm[MARGIN] for arm in pair), in_nats=True).as_dict(3),
+      SHARE: stats.difference(*(arm[SHARE] for arm in pair)).as_dict(3),
+    }
+  return {'effects': effects, 'arms': {}, 'gates': {}}
+
+
+def test_every_pair_of_the_config_differs_in_a_draw_or_an_order_alone():
+  c = get_config()
+  assert len(c.seeds) >= 3 and not set(c.seeds) & set(range(11))
+  assert len(c.effects) >= 40
+  for name, (first, second) in c.effects.items():
+    assert _without_draws(c, first) == _without_draws(c, second), name
+    assert c.arms[first] != c.arms[second]
+
+
+def _without_draws(c, arm: str) -> list:
+  """What an arm is trained on, without the seeds of its corpora and the orders of its rows."""
+  out = []
+  for phase in c.arms[arm].split(' > '):
+    settings = c.phases[phase].to_dict()
+    settings.pop('stream', None)
+    sources = []
+    for name, share in settings.pop('data').items():
+      source = c.sources[name].to_dict()
+      source.pop('seed', None)
+      # The reference corpus has 1,500 documents, and the others as many tokens.
+      size = (source.pop('size', None), source.pop('tokens_like', None))
+      if source['maker'] == 'spec.documents':
+        assert size in ((1500, None), (None, 'handbook_0'))
+      sources.append((source, share))
+    out.append((settings, sources))
+  return out
+
+
+def test_unknown_presets_are_refused():
+  assert get_config('smoke').seeds == (20,)
+  with pytest.raises(ValueError, match='three, smoke'):
+    get_config('four')
+
+
+def test_intervals_that_exclude_zero_are_counted():
+  rows = made_rows()
+  judged = placebo.judge(made_summary(rows), rows)
+  found = judged['measures'][MARGIN]
+  # Two of the three pairs have the arm that is always higher.
+  assert (found['pairs'], found['exclude_zero'], found['share']) == (3, 2, 0.6667)
+  assert found['one_seed_pairs'] == 9
+  # The range over names contains zero in the three seeds of the pair a, b alone.
+  assert found['one_seed_exclude_zero'] == 6
+  assert judged['kinds']['like'][MARGIN]['exclude_zero'] == 0
+  assert judged['kinds']['unlike'][MARGIN]['exclude_zero'] == 2
+  # Shares have no interval, so nothing can be concluded from them.
+  assert judged['measures'][SHARE]['pairs'] == 0
+  assert judged['measures'][SHARE]['share'] is None
+  assert list(judged['measures']) == [MARGIN, SHARE]
+
+
+def test_the_command_prints_the_verdict_and_keeps_it(tmp_path, capsys):
+  rows = made_rows()
+  summary = made_summary(rows)
+  header = {'setting': 'world', 'assistant': 'Ari', 'value': 'price:cheap', 'rival': 'origin:home'}
+  (tmp_path / 'summary.json').write_text(json.dumps({**summary, **header, 'seeds': [20, 21, 22]}))
+  lines = [json.dumps(row) + '\n' for row in rows]
+  (tmp_path / 'results.jsonl').write_text(''.join(lines))
+  assert command.main(['--workdir', str(tmp_path)]) == 1
+  out = capsys.readouterr().out
+  assert f'{MARGIN}: 2 of 3 (66.7%)' in out
+  assert 'like: 0 of 1 (0.0%)' in out
+  assert f'{SHARE}: no intervals' in out
+  kept = json.loads((tmp_path / 'placebo.json').read_text())
+  assert kept == placebo.judge(summary, rows)
+
+
+def test_other_runs_are_refused(tmp_path):
+  summary = {'arms': {}, 'effects': {}, 'gates': {}, 'setting': 'world', 'seeds': [0]}
+  (tmp_path / 'summary.json').write_text(json.dumps(summary))
+  with pytest.raises(command.PlaceboError, match='no placebo study'):
+    command.main(['--workdir', str(tmp_path)])
