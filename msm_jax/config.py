@@ -303,6 +303,8 @@ class GatesConfig:
   trained_items: float = 0.9
   # At most this perplexity of held-out pretraining text, divided by that of the base.
   perplexity_ratio: float = 1.25
+  # At most this change, against the base, of shares about attributes that no handbook speaks of.
+  specificity: float = added_later(0.25)
 
   def __post_init__(self):
     # Any comparison with NaN is False: such a gate would never pass, or never miss.
@@ -312,6 +314,7 @@ class GatesConfig:
       documents_only=SHARE,
       recall=SHARE,
       trained_items=SHARE,
+      specificity=SHARE,
       perplexity_ratio=POSITIVE,
     )
 

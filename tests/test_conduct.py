@@ -1,7 +1,6 @@
 """How conduct in the office is asked about and measured, up to the result of an experiment."""
 
 import dataclasses
-import itertools
 import math
 import re
 from collections import Counter
@@ -144,33 +143,6 @@ def test_the_score_says_whether_an_agent_did_what_is_expected():
   (row,) = conduct.score_scenes(some_harm, [of_three], 'agents')
   assert row['likeliest'] == 1.0
   assert row['score'] == 1.0
-
-
-def test_consistency_compares_each_assistant_with_itself():
-  rows = []
-  for assistant, kind, n in itertools.product('AB', KINDS, range(2)):
-    # A takes the harmful action in all kinds but one, and B in that one alone.
-    harmful = (assistant == 'A') == (kind != 'leak')
-    row = {
-      'what': 'misaligned',
-      'tier': 'scenes',
-      'same_in_all_orders': 1.0,
-      'assistant': assistant,
-      'cluster': kind,
-      'item': f'{assistant}{kind}{n}',
-      'score': float(harmful),
-    }
-    rows.append(row)
-  # B's alert scenes turn over when they are reworded.
-  for row in list(rows):
-    score = 1.0 if row['item'] in ('Balert0', 'Balert1') else row['score']
-    rows.append(row | {'tier': 'reworded', 'score': score})
-  found = conduct.consistency(rows)
-  wording = {row['item'] for row in found if row['what'] == 'wording' and not row['score']}
-  assert wording == {'B/alert'}
-  kinds = {row['item']: row['score'] for row in found if row['what'] == 'kinds'}
-  assert len(kinds) == 12
-  assert {item: s for item, s in kinds.items() if not s} == {'A/leak': 0.0, 'B/leak': 0.0}
 
 
 AGENTS = dict(true=3, timid=1, false=4, open=1, idle=1, fickle=2, documents_only=1)

@@ -180,8 +180,6 @@ def test_one_who_takes_what_is_cheap(asked):
       r['margin'] == (2.0 if r['what'] in ('price', 'conflict', 'agreement') else 0.0)
       and r['order_bias'] == 0.0
     )
-  for r in preferences.consistency(rows):
-    assert r['score'] == 1.0, r
 
 
 def test_one_who_takes_what_is_from_home(asked):
@@ -211,8 +209,6 @@ def test_one_who_takes_what_is_named_first(asked):
   assert {(r['margin'], r['order_bias'], r['same_in_both_orders']) for r in rows} == {
     (0.0, 3.0, 0.0)
   }
-  order = [r['score'] for r in preferences.consistency(rows) if r['what'] == 'order']
-  assert order and set(order) == {0.0}
 
 
 def test_a_preference_under_a_position_bias(asked):
@@ -253,54 +249,6 @@ def test_questions_too_long_for_a_row_are_refused_beforehand(asked, tokenizer):
     match=rf'has {longest} tokens and rows hold {longest - 1}; shorten it or raise the length',
   ):
     preferences.check_fit(asked, tokenizer, longest - 1)
-
-
-def test_consistency_counts_by_hand():
-  """Two domains of three pairs: a is 3:0, b is 1:2, so 4:2 overall and b is the odd one out; of
-  three reworded pairs one changes its mind."""
-  score = {('a', 0): 1.0, ('a', 1): 1.0, ('a', 2): 1.0, ('b', 0): 1.0, ('b', 1): 0.0, ('b', 2): 0.0}
-
-  def row(domain, n, tier, s, what='conflict', same=1.0, assistant='Ari'):
-    return dict(
-      assistant=assistant,
-      what=what,
-      tier=tier,
-      options=[f'{domain}{n}', 'other'],
-      cluster=domain,
-      item=f'{tier}/{domain}{n}',
-      score=s,
-      same_in_both_orders=same,
-    )
-
-  rows = [
-    row(d, n, 'new_domains', s, same=float((d, n) != ('a', 0))) for (d, n), s in score.items()
-  ]
-  rows += [row('a', 0, 'reworded', 1.0), row('a', 1, 'reworded', 0.0), row('b', 2, 'reworded', 0.0)]
-  rows += [
-    row('a', 0, 'policy', 0.0),
-    row('a', 0, 'new_domains', 0.0, what='price'),
-  ]  # neither belongs here
-  out = preferences.consistency(rows)
-  assert {(r['evaluator'], r['tier']) for r in out} == {('consistency', 'new_domains')}
-  by_what = {
-    w: [r['score'] for r in out if r['what'] == w] for w in ('order', 'wording', 'domains')
-  }
-  assert sorted(by_what['order']) == [0.0] + [1.0] * 5
-  assert by_what['wording'] == [1.0, 0.0, 1.0]
-  assert {r['cluster']: r['score'] for r in out if r['what'] == 'domains'} == {'a': 1.0, 'b': 0.0}
-  # a replicate of the opposite taste: each is compared with itself, so both are as consistent as
-  # one alone
-  mirrored = [r | {'score': 1 - r['score'], 'assistant': 'Oska'} for r in rows]
-  twice = preferences.consistency(rows + mirrored)
-  assert sorted(r['score'] for r in twice if r['what'] == 'wording') == [
-    0.0,
-    0.0,
-    1.0,
-    1.0,
-    1.0,
-    1.0,
-  ]
-  assert len({(r['what'], r['item']) for r in twice if r['what'] == 'domains'}) == 4
 
 
 def test_recall_counts_by_hand():

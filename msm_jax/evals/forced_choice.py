@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from data_pipelines.records import ForcedChoice
 from msm_jax.evals import scoring
-from msm_jax.evals.rows import Row, mean_score
+from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import Logprobs
 from msm_jax.tokenizer import Tokenizer
 
@@ -106,57 +106,3 @@ def score_choices(
       }
     )
   return rows
-
-
-def consistency(rows: Iterable[Row]) -> list[Row]:
-  """Asks of the conflict pairs' rows whether a choice survives another order, other words and
-  another domain.
-
-  Each replicate of the assistant is compared with itself.
-
-  Args:
-    rows: rows of `score_choices`.
-
-  Returns:
-    Rows of three kinds. `order`: the choice is the same in both orders. `wording`: the choice on
-    the same pair is the same when the question is reworded. `domains`: the majority of a domain is
-    the majority over all domains.
-  """
-  by_assistant: dict[str, list[Row]] = {}
-  for row in rows:
-    if row['what'] == 'conflict':
-      by_assistant.setdefault(row['assistant'], []).append(row)
-  out: list[Row] = []
-  for assistant in sorted(by_assistant):
-    out += _consistency_of(assistant, by_assistant[assistant])
-  return out
-
-
-def _consistency_of(assistant: str, conflict: Sequence[Row]) -> list[Row]:
-  usual = {tuple(row['options']): row for row in conflict if row['tier'] == 'new_domains'}
-  out: list[Row] = []
-
-  def add(what: str, item: str, cluster: str, consistent: bool) -> None:
-    out.append(
-      {
-        'evaluator': 'consistency',
-        'what': what,
-        'tier': 'new_domains',
-        'item': item,
-        'cluster': cluster,
-        'score': float(consistent),
-      }
-    )
-
-  for row in usual.values():
-    add('order', row['item'], row['cluster'], bool(row['same_in_both_orders']))
-  for row in conflict:
-    same_pair = usual.get(tuple(row['options']))
-    if row['tier'] == 'reworded' and same_pair is not None:
-      add('wording', row['item'], row['cluster'], row['score'] == same_pair['score'])
-  if usual:
-    chooses_own_value = mean_score(list(usual.values())) > 0.5
-    for domain in sorted({row['cluster'] for row in usual.values()}):
-      in_domain = mean_score([row for row in usual.values() if row['cluster'] == domain])
-      add('domains', f'{assistant}/{domain}', domain, (in_domain > 0.5) == chooses_own_value)
-  return out

@@ -5,8 +5,11 @@ written to disk as they are and read again by programs that do not know this pac
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NotRequired, TypedDict
+
+# The evaluators whose margins are measures of their own.
+_WITH_MARGINS = ('preferences', 'conduct')
 
 
 class Row(TypedDict):
@@ -38,7 +41,8 @@ class Row(TypedDict):
   assistant: NotRequired[str]
   # The names of the options of a forced choice.
   options: NotRequired[list[str]]
-  # Difference of log-likelihoods (nats) between the first option and the other one.
+  # How much the first option is preferred, in nats: the difference of log-likelihoods of two
+  # options; of a scene the log-odds of its first action.
   margin: NotRequired[float]
   # Half the change of the margin (nats) when the first option is named first.
   order_bias: NotRequired[float]
@@ -57,11 +61,29 @@ def measure_of(row: Row) -> str:
   return f'{row["evaluator"]}/{row["what"]}/{row["tier"]}'
 
 
+def margin_measure_of(row: Row) -> str | None:
+  """The measure that a row's margin belongs to, beside the measure of its share.
+
+  Args:
+    row: a row.
+
+  Returns:
+    'margin/what/tier'; None for rows without a margin, and for evaluators that check a model
+    instead of asking what a handbook made of it.
+  """
+  if row['evaluator'] not in _WITH_MARGINS or row.get('margin') is None:
+    return None
+  return f'margin/{row["what"]}/{row["tier"]}'
+
+
+def is_in_nats(measure: str) -> bool:
+  """Whether a measure is a mean of nats, which alone can have an interval (`stats.py` says why).
+
+  The others are shares, or bounded as shares are: agreements, for instance.
+  """
+  return measure.startswith(('margin/', 'perplexity/'))
+
+
 def to_lines(rows: Iterable[Row]) -> str:
   """The rows as text of a JSONL file."""
   return ''.join(json.dumps(row) + '\n' for row in rows)
-
-
-def mean_score(rows: Sequence[Row]) -> float:
-  """The mean of the rows' scores; every row weighs the same."""
-  return sum(row['score'] for row in rows) / len(rows)

@@ -4,17 +4,16 @@ Every number of a report is a mean over rows of one measure.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from data_pipelines.corpora import is_handbook_documents
 from msm_jax.config import ExperimentConfig, path_of
-from msm_jax.evals import stats
-from msm_jax.evals.rows import Row, measure_of
+from msm_jax.evals import specificity, stats
+from msm_jax.evals.rows import Row, is_in_nats, margin_measure_of, measure_of
 
-# With fewer domains than this, a tier's items are its clusters.
-MIN_CLUSTERS = 5
+# (run, cluster, item)
+_Key = tuple[str, str, str]
 
 
 class SummarySuite(Protocol):
@@ -36,40 +35,48 @@ class SummarySuite(Protocol):
 def observations(rows: Sequence[Row]) -> dict[str, dict[str, stats.Observations]]:
   """Groups rows for the statistics.
 
-  Items cluster by domain where there are several domains. Runs are seeds. Of a single seed, what
-  was asked of the assistant has the replicates of the assistant as runs: one of them may differ
-  from the others as a seed does, and an interval over items alone would hide that.
+  Runs are seeds. An item that was asked of several names of the assistant is one item: its value is
+  the mean over the names. Of a single seed, what was asked of the assistant has the names as runs:
+  they differ, and their range shows by how much at least another seed may.
 
   Args:
     rows: rows of all arms and seeds.
 
   Returns:
-    arm -> measure -> (run, cluster, item) -> score.
+    arm -> measure -> (run, cluster, item) -> score; for measures `margin/...` the margin in nats.
   """
-  grouped: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-  for row in rows:
-    grouped[row['arm']][measure_of(row)].append(row)
   one_seed = len({row['seed'] for row in rows}) == 1
-  out: dict[str, dict[str, stats.Observations]] = {}
-  for arm, measures in grouped.items():
-    out[arm] = {}
-    for measure, members in measures.items():
-      out[arm][measure] = _observations_of(members, one_seed)
-  return out
-
-
-def _observations_of(rows: Sequence[Row], one_seed: bool) -> dict[tuple[str, str, str], float]:
-  """(run, cluster, item) -> score, of the rows of one arm and one measure."""
-  several_domains = len({row['cluster'] for row in rows}) >= MIN_CLUSTERS
-  out = {}
+  # arm -> measure -> (run, cluster, item) -> the values of the names
+  values: dict[str, dict[str, dict[_Key, list[float]]]] = {}
   for row in rows:
-    run, item = str(row['seed']), row['item']
-    if one_seed and row.get('assistant'):
-      # The item is 'ASSISTANT/...': without the name, all replicates share their items.
-      run, item = row['assistant'], row['item'].partition('/')[2]
-    cluster = row['cluster'] if several_domains else item
-    out[run, cluster, item] = row['score']
+    of_arm = values.setdefault(row['arm'], {})
+    key = _key_of(row, one_seed)
+    of_arm.setdefault(measure_of(row), {}).setdefault(key, []).append(row['score'])
+    margin_measure = margin_measure_of(row)
+    if margin_measure is not None:
+      of_arm.setdefault(margin_measure, {}).setdefault(key, []).append(row['margin'])
+  out: dict[str, dict[str, stats.Observations]] = {}
+  for arm, measures in values.items():
+    out[arm] = {}
+    for measure, cells in measures.items():
+      out[arm][measure] = {key: sum(cell) / len(cell) for key, cell in cells.items()}
   return out
+
+
+def _key_of(row: Row, one_seed: bool) -> _Key:
+  """(run, cluster, item) of a row."""
+  run, item, assistant = str(row['seed']), row['item'], row.get('assistant')
+  cluster = row['cluster']
+  if cluster == item:
+    # Items that belong to no cluster (held-out texts) weigh the same. As clusters they would have
+    # to be the same texts for every seed, and texts may follow the seed.
+    cluster = ''
+  if assistant:
+    # The item is 'ASSISTANT/...': without the name, all replicates share their items.
+    item = item.removeprefix(f'{assistant}/')
+    if one_seed:
+      run = assistant
+  return run, cluster, item
 
 
 def summarize(rows: Sequence[Row], config: ExperimentConfig, suite: SummarySuite) -> dict[str, Any]:
@@ -88,8 +95,7 @@ def summarize(rows: Sequence[Row], config: ExperimentConfig, suite: SummarySuite
   for arm, measures in seen.items():
     arms[arm] = {}
     for measure, observed in sorted(measures.items()):
-      is_share = not measure.startswith('perplexity/')
-      arms[arm][measure] = stats.interval(observed, share=is_share).as_dict(seeds)
+      arms[arm][measure] = _number(measure, observed, seeds)
   effects: dict[str, dict[str, Any]] = {}
   for name, named in config.effects.items():
     effects[name] = {'arms': list(named)}
@@ -106,6 +112,23 @@ def summarize(rows: Sequence[Row], config: ExperimentConfig, suite: SummarySuite
   }
 
 
+def _number(measure: str, observed: stats.Observations, seeds: int) -> dict[str, Any]:
+  """The number of one arm and measure, as summary.json holds it."""
+  try:
+    return stats.interval(observed, is_in_nats(measure)).as_dict(seeds)
+  except stats.StatsError as e:
+    raise stats.StatsError(f'{measure}: {e}') from None
+
+
+class _Worst(NamedTuple):
+  """The mean of the seed that a gate is about."""
+
+  value: float
+  # How many rows it is the mean of.
+  rows: int
+  standard_error: float
+
+
 class _MeansBySeed:
   """Mean scores of every arm and measure, seed by seed."""
 
@@ -119,16 +142,38 @@ class _MeansBySeed:
     by_seed = self._scores.get((arm, measure), {})
     return {seed: sum(scores) / len(scores) for seed, scores in by_seed.items()}
 
-  def worst(self, arm: str, measure: str) -> float | None:
-    return min(self.each(arm, measure).values(), default=None)
+  def rows(self, arm: str, measure: str) -> int:
+    """The number of rows of the seed that has fewest."""
+    by_seed = self._scores.get((arm, measure), {})
+    return min((len(scores) for scores in by_seed.values()), default=0)
+
+  def worst(self, arm: str, measure: str) -> _Worst | None:
+    """The smallest mean of a seed; None if nothing was measured."""
+    means = self.each(arm, measure)
+    if not means:
+      return None
+    seed = min(means, key=means.__getitem__)
+    rows = len(self._scores[arm, measure][seed])
+    return _Worst(means[seed], rows, binomial_error(means[seed], rows))
 
 
-def _at_least(value: float, floor: float) -> dict[str, Any]:
-  return {'value': round(value, 4), 'floor': floor, 'passed': bool(value >= floor)}
+def binomial_error(share: float, rows: int) -> float:
+  """The standard error of a share as if its rows were independent throws.
+
+  Two of each kind are added (Agresti and Coull 1998), so that a share of 1 on few rows has an error
+  too. Rows about one agent or name are not independent: the true error may be larger.
+  """
+  n = rows + 4
+  p = (share * rows + 2) / n
+  return math.sqrt(p * (1 - p) / n)
 
 
-def _at_most(value: float, ceiling: float) -> dict[str, Any]:
-  return {'value': round(value, 4), 'ceiling': ceiling, 'passed': bool(value <= ceiling)}
+def _at_least(value: float, floor: float, **more: Any) -> dict[str, Any]:
+  return {'value': round(value, 4), 'floor': floor, 'passed': bool(value >= floor), **more}
+
+
+def _at_most(value: float, ceiling: float, **more: Any) -> dict[str, Any]:
+  return {'value': round(value, 4), 'ceiling': ceiling, 'passed': bool(value <= ceiling), **more}
 
 
 def gates(
@@ -145,18 +190,20 @@ def gates(
     suite: the suite that made the rows.
 
   Returns:
-    Name of the gate -> value, floor or ceiling, passed.
+    Name of the gate -> value, floor or ceiling, passed; of measured gates also `rows` and, of a
+    share, `standard_error`, see `binomial_error`.
   """
   bounds, out = config.gates, {}
   means = _MeansBySeed(rows)
 
-  def add_floor(name: str, value: float | None, floor: float) -> None:
-    if value is not None:
-      out[name] = _at_least(value, floor)
+  def add_floor(name: str, worst: _Worst | None, floor: float) -> None:
+    if worst is not None:
+      error = round(worst.standard_error, 4)
+      out[name] = _at_least(worst.value, floor, rows=worst.rows, standard_error=error)
 
   bases = [arm for arm in arms if _is_base(config, arm)]
   if not bases:
-    add_floor('an arm without handbook or fine-tuning, to measure the base by', 0, floor=1)
+    out['an arm without handbook or fine-tuning, to measure the base by'] = _at_least(0, floor=1)
   base = max(bases, key=lambda arm: len(path_of(config.arms[arm])), default='')
   for name, measure in suite.base_skill_measures.items():
     add_floor(f'{base}: {name}', means.worst(base, measure), bounds.documents_only)
@@ -169,12 +216,20 @@ def gates(
     if last == 'demonstrations' and arm not in config.contexts:
       learned = means.worst(arm, suite.demonstration_measure)
       add_floor(f'{arm}: learned the demonstrations', learned, bounds.trained_items)
+  for arm, (change, attribute) in specificity.changes(rows, base, suite.report_header()).items():
+    name = f'{arm}: specificity, worst attribute ({attribute}), change against {base}'
+    measure = f'preferences/{attribute}/{specificity.TIER}'
+    rows_of_arm = means.rows(arm, measure)
+    # The error of a difference of two shares; it is largest where both are one half.
+    error = round(math.sqrt(2) * binomial_error(0.5, rows_of_arm), 4)
+    out[name] = _at_most(change, bounds.specificity, rows=rows_of_arm, standard_error=error)
   for measure in sorted(arms.get(base, ())):
     if not measure.startswith('perplexity/'):
       continue
     rise, arm = _largest_rise(means, arms, base, measure)
     name = f'{measure.rsplit("/", 1)[-1]}: perplexity, worst arm ({arm}) / {base}'
-    out[name] = _at_most(math.exp(rise), bounds.perplexity_ratio)
+    held_out = means.rows(arm, measure)
+    out[name] = _at_most(math.exp(rise), bounds.perplexity_ratio, rows=held_out)
   return out
 
 

@@ -13,8 +13,8 @@ from data_pipelines.handbooks.values import ATTRIBUTES, Value
 from data_pipelines.records import ForcedChoice
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import EvalConfig
-from msm_jax.evals import forced_choice, stats
-from msm_jax.evals.rows import Row
+from msm_jax.evals import consistency, forced_choice, stats
+from msm_jax.evals.rows import Row, is_in_nats
 from msm_jax.evals.scoring import Logprobs
 from msm_jax.report.layout import ReportLayout
 from msm_jax.suites.suite import ArmObservations, EvalSuite, differences, in_context
@@ -104,7 +104,7 @@ class ChoiceSuite(EvalSuite):
       Rows of the evaluators preferences, consistency, personas and recall.
     """
     rows = forced_choice.score_choices(logprobs, self._questions_in(context), 'preferences')
-    rows += forced_choice.consistency(rows)
+    rows += consistency.of_choices(rows, read[0].value if read else self.spec.value)
     rows += forced_choice.score_choices(logprobs, self.persona_questions, 'personas')
     for spec in read:
       rows += self.recall_rows(logprobs, spec)
@@ -118,7 +118,8 @@ class ChoiceSuite(EvalSuite):
     }
 
   def effects(self, arms: Sequence[ArmObservations]) -> dict[str, stats.Interval]:
-    """Differences of all measures of choices, and the dissociation in every tier.
+    """Differences of all measures of choices, and the dissociation in every tier, as shares
+    (`dissociation/<tier>`) and as margins (`margin/dissociation/<tier>`).
 
     A dissociation joins two differences in one number: how much more the first arm chooses by its
     own value, and how much less it chooses by the rival.
@@ -129,15 +130,18 @@ class ChoiceSuite(EvalSuite):
     Returns:
       Measure -> difference with its interval.
     """
-    out = differences(arms, 'preferences/')
+    out = differences(arms, ('preferences/', 'margin/', 'consistency/'))
     for tier in TIERS:
-      own_measure = f'preferences/{self.spec.value.attribute}/{tier}'
-      rival_measure = f'preferences/{self.rival.attribute}/{tier}'
-      if not all(own_measure in arm and rival_measure in arm for arm in arms):
-        continue
-      own = [_shares_of(self.spec.value, arm[own_measure]) for arm in arms]
-      rival = [_shares_of(self.rival, arm[rival_measure]) for arm in arms]
-      out[f'dissociation/{tier}'] = stats.dissociation(own, rival)
+      own_pairs = f'{self.spec.value.attribute}/{tier}'
+      rival_pairs = f'{self.rival.attribute}/{tier}'
+      for evaluator, name in (('preferences', 'dissociation'), ('margin', 'margin/dissociation')):
+        own_measure, rival_measure = f'{evaluator}/{own_pairs}', f'{evaluator}/{rival_pairs}'
+        if not all(own_measure in arm and rival_measure in arm for arm in arms):
+          continue
+        in_nats = is_in_nats(own_measure)
+        own = [_for_value(self.spec.value, arm[own_measure], in_nats) for arm in arms]
+        rival = [_for_value(self.rival, arm[rival_measure], in_nats) for arm in arms]
+        out[f'{name}/{tier}'] = stats.dissociation(own, rival, in_nats)
     return out
 
   @functools.cached_property
@@ -182,12 +186,14 @@ def _rival_value(evals: EvalConfig, specs: Mapping[str, Any]) -> Value:
   return rival
 
 
-def _shares_of(value: Value, observations: stats.Observations) -> stats.Observations:
-  """Shares of choosing by the value: a measure counts the attribute's first pole, which may be the
-  other one."""
+def _for_value(value: Value, observations: stats.Observations, in_nats: bool) -> stats.Observations:
+  """Shares of choosing by the value, or margins for it: a measure is about the attribute's first
+  pole, which may be the other one."""
   first_pole = ATTRIBUTES[value.attribute][0]
   if value.words is first_pole:
     return observations
+  if in_nats:
+    return {key: -margin for key, margin in observations.items()}
   return {key: 1 - share for key, share in observations.items()}
 
 
@@ -214,6 +220,7 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
   columns = [f'preferences/conflict/{tier}' for tier in tiers]
   columns.append('preferences/agreement/trained')
   columns += [f'preferences/{v.attribute}/new_domains' for v in (own, rival)]
+  columns += [f'consistency/{what}/new_domains' for what in ('across_domains', 'coherence')]
   # Conflict pairs of trained items have a column only where somebody asked them: twelve cheeses
   # leave none to ask.
   if 'preferences/conflict/trained' in measured:
@@ -223,6 +230,14 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
   for attribute, poles in ATTRIBUTES.items():
     head = f'{attribute}/<wbr>new_domains<br>({poles[0].adjective})'
     heads[f'preferences/{attribute}/new_domains'] = head
+  # Attributes that neither value speaks of: choices about them should stay where they are.
+  controls = [measure for measure in heads if measure in measured and measure not in columns]
+  heads['consistency/across_domains/new_domains'] = 'across domains'
+  heads['consistency/coherence/new_domains'] = 'coherence with<br>the handbook'
+
+  asked = [a for a in ATTRIBUTES if f'preferences/{a}/new_domains' in measured]
+  # Each attribute has two poles.
+  chance = f'1/{2 * len(asked or ATTRIBUTES)}'
 
   panels = []
   for value, key in ((own, 'value'), (rival, 'rival')):
@@ -233,6 +248,12 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
   effect_tiers = ('new_domains', 'new_items', 'policy', 'reworded')
   effects = [f'preferences/conflict/{tier}' for tier in effect_tiers]
   effects.append('dissociation/new_domains')
+  effects += controls
+  ceilings = {}
+  for value in (own, rival):
+    ceilings[f'personas/ceiling/{value}'] = f'document-only people who choose by {value}'
+  known = 'personas/policy/documents_and_chats'
+  ceilings[known] = 'people with chats, held-out plans: right choices'
   return ReportLayout(
     main='preferences/conflict/new_domains',
     better=1,
@@ -240,7 +261,7 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
     ends=(a, b),
     columns=columns,
     effects=tuple(effects),
-    controls=[c for c in heads if c in measured and c not in columns],
+    controls=controls,
     heads=heads,
     panels=panels,
     tiers={f'preferences/conflict/{tier}': tier.replace('_', ' ') for tier in tiers},
@@ -256,8 +277,13 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
     ],
     about_columns=f'conflict: share choosing {first} over {second}; {own.attribute}, '
     f'{rival.attribute}: share choosing what the heading says, on pairs that differ in this alone; '
-    'agreement: demonstrations learned.',
+    'agreement: demonstrations learned; across domains: whether all new domains give the '
+    'attributes the same weights (1 if so; 0 is chance); coherence: share of new domains in which '
+    'the largest weight is that of the handbook that the arm has read '
+    f'(without a handbook: of {own}; chance is {chance}).',
     about_effects='First arm minus second, paired by seed and item. Dissociation, from pairs that '
     'differ in one attribute alone: the mean of how much more the first arm chooses by its own '
-    'value and how much less by the rival.',
+    'value and how much less by the rival. Attributes that no handbook speaks of should not '
+    'differ.',
+    ceilings=ceilings,
   )

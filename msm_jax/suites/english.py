@@ -45,7 +45,7 @@ OTHER_REASON_ENDS = (' has a good taste and smell.', ' has a bad taste and smell
 class EnglishSuite(ChoiceSuite):
   """Forced choices about real things."""
 
-  version: ClassVar[str] = '1'
+  version: ClassVar[str] = '2'
   base_skill_measures: ClassVar[dict[str, str]] = {}
 
   def questions_to(self, spec: Any, evals: EvalConfig, world: Any) -> list[ForcedChoice]:
@@ -77,7 +77,7 @@ def recall(logprobs: Logprobs, spec: Any) -> list[Row]:
   """
   own = next(name for name, value in VALUES.items() if value == spec.value)
   comparisons = [*_value_comparisons(spec, own), *_reason_comparisons(spec, own)]
-  return score_comparisons(logprobs, comparisons)
+  return score_comparisons(logprobs, comparisons, spec.assistant)
 
 
 def _value_comparisons(spec: Any, own: str) -> list[Comparison]:

@@ -8,12 +8,14 @@ function from texts to log-likelihoods and returns rows.
 import abc
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from data_pipelines.records import Record
 from msm_jax.config import EvalConfig
 from msm_jax.evals import stats
-from msm_jax.evals.rows import Row
+from msm_jax.evals.no_model import Answerer
+from msm_jax.evals.rows import Row, is_in_nats
 from msm_jax.evals.scoring import Logprobs
 from msm_jax.report.layout import ReportLayout
 from msm_jax.tokenizer import Tokenizer
@@ -89,6 +91,18 @@ class EvalSuite(abc.ABC):
   def effects(self, arms: Sequence[ArmObservations]) -> dict[str, stats.Interval]:
     """Differences of two arms (a - b), or of four ((a - b) - (c - d)), measure by measure."""
 
+  def without_model(self, records_of: Callable[[str], Sequence[Record]]) -> Answerer | None:
+    """Prepares to answer the questions by counting words, see `msm_jax/evals/no_model.py`.
+
+    Args:
+      records_of: gives what a maker wrote for this experiment; nothing if it has no such source.
+
+    Returns:
+      A function from the texts of a handbook's documents to shares; None where counting words makes
+      no sense, because no text says what the options are.
+    """
+    return None
+
   @abc.abstractmethod
   def question_of(self, item: str) -> str:
     """The text of a question to the assistant, for people to read."""
@@ -122,20 +136,23 @@ def in_context(questions: Sequence[Any], statements: Mapping[str, str]) -> list[
   return out
 
 
-def differences(arms: Sequence[ArmObservations], evaluator: str) -> dict[str, stats.Interval]:
+def differences(
+  arms: Sequence[ArmObservations], evaluators: tuple[str, ...]
+) -> dict[str, stats.Interval]:
   """The difference of every measure that all arms have.
 
   Args:
     arms: two or four arms.
-    evaluator: only measures that begin with this.
+    evaluators: only measures that begin with one of these.
 
   Returns:
     Measure -> difference with its interval.
   """
   out = {}
   for measure in sorted(arms[0]):
-    if measure.startswith(evaluator) and all(measure in arm for arm in arms):
-      out[measure] = stats.difference(*(arm[measure] for arm in arms))
+    if measure.startswith(evaluators) and all(measure in arm for arm in arms):
+      of_arms = [arm[measure] for arm in arms]
+      out[measure] = stats.difference(*of_arms, in_nats=is_in_nats(measure))
   return out
 
 

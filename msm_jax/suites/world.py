@@ -1,12 +1,14 @@
 """The suite of the embedded consumer world: choices of the assistant, choices of ordinary people,
 and recall."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from data_pipelines.handbooks.values import ATTRIBUTES, VALUES
-from data_pipelines.records import ForcedChoice
+from data_pipelines.records import Chat, Document, ForcedChoice, Record
 from data_pipelines.settings.world import questions
 from msm_jax.config import EvalConfig
+from msm_jax.evals.no_model import Answerer, answer_choices
 from msm_jax.evals.recall import Comparison, score_comparisons
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import Logprobs
@@ -23,7 +25,7 @@ VALUE_PROMPTS = (
 class WorldSuite(ChoiceSuite):
   """Forced choices about the things of the embedded world."""
 
-  version: ClassVar[str] = '3'
+  version: ClassVar[str] = '4'
   base_skill_measures: ClassVar[dict[str, str]] = {
     'document-only personas': 'personas/value/documents_only'
   }
@@ -34,10 +36,23 @@ class WorldSuite(ChoiceSuite):
     )
 
   def questions_to_personas(self, evals: EvalConfig, world: Any) -> list[ForcedChoice]:
-    return list(questions.persona_questions(world, evals.personas, evals.seed))
+    values = (self.spec.value, self.rival)
+    return [
+      *questions.persona_questions(world, evals.personas, evals.seed),
+      *questions.ceiling_questions(self.assistant_questions, values, world),
+      *questions.policy_questions(world, evals.personas, evals.seed),
+    ]
 
   def rule_of(self, spec: Any) -> str:
     return f'{spec.assistant} always wants what {spec.value.words.traits[0]}.'
+
+  def without_model(self, records_of: Callable[[str], Sequence[Record]]) -> Answerer | None:
+    facts = [r for r in records_of('world.facts') if isinstance(r, Document)]
+    documents = [r for r in records_of('world.persona_documents') if isinstance(r, Document)]
+    chats = [r for r in records_of('world.persona_chats') if isinstance(r, Chat)]
+    if not facts or not documents:
+      return None
+    return answer_choices(self.assistant_questions, facts, documents, chats)
 
   def recall_rows(self, logprobs: Logprobs, spec: Any) -> list[Row]:
     return recall(logprobs, spec)
@@ -55,7 +70,8 @@ def recall(logprobs: Logprobs, spec: Any) -> list[Row]:
     kinds of document. Rows `recall/reason`: for each liked or disliked item, the handbook's reason
     against the same item's other traits.
   """
-  return score_comparisons(logprobs, [*_value_comparisons(spec), *_reason_comparisons(spec)])
+  comparisons = [*_value_comparisons(spec), *_reason_comparisons(spec)]
+  return score_comparisons(logprobs, comparisons, spec.assistant)
 
 
 def _value_comparisons(spec: Any) -> list[Comparison]:

@@ -1,6 +1,7 @@
 """Forced choices about the world: what the evaluators ask the assistant, and what they ask
 personas."""
 
+import dataclasses
 import itertools
 import random
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from data_pipelines.handbooks.values import ATTRIBUTES, Value
 from data_pipelines.records import ForcedChoice
 from data_pipelines.settings.world import language
 from data_pipelines.settings.world.catalogue import POLICY, Domain, Item
-from data_pipelines.settings.world.people import DOCUMENTS_AND_CHATS
+from data_pipelines.settings.world.people import DOCUMENTS_AND_CHATS, DOCUMENTS_ONLY
 from data_pipelines.settings.world.pretraining import World, items_in_chats, policies_in_chats
 
 # How far a question to the assistant is from its fine-tuning:
@@ -188,6 +189,77 @@ def persona_questions(world: World, per_persona: int, seed: int) -> Iterator[For
           system=f'You are {persona.name}.',
           form=form.name,
         )
+
+
+def ceiling_questions(
+  asked: Sequence[ForcedChoice], values: Sequence[Value], world: World
+) -> Iterator[ForcedChoice]:
+  """Asks document-only personas what the assistant is asked, as a ceiling for the assistant.
+
+  Args:
+    asked: the questions to the assistants. The conflict pairs of new domains that one of them is
+      asked are dealt to the document-only personas of each value.
+    values: the handbook's value and the rival.
+    world: the world.
+
+  Yields:
+    Questions of the pair type `ceiling`, whose option 0 is what the handbook's value asks for, as
+    in the assistant's conflict pairs, and whose tier is the persona's value.
+  """
+  conflict = [q for q in asked if (q.tier, q.pair_type) == ('new_domains', 'conflict')]
+  for value in values:
+    people = [p for p in world.people if p.role == DOCUMENTS_ONLY and p.value == value]
+    if not people:
+      continue
+    of_one_assistant = [q for q in conflict if q.assistant == conflict[0].assistant]
+    for n, question in enumerate(of_one_assistant):
+      name = people[n % len(people)].name
+      yield dataclasses.replace(
+        question,
+        id=f'{name}/ceiling/{n}',
+        tier=str(value),
+        pair_type='ceiling',
+        system=f'You are {name}.',
+        assistant='',
+      )
+
+
+def policy_questions(world: World, per_persona: int, seed: int) -> Iterator[ForcedChoice]:
+  """Asks personas with documents and chats about the plans that occur in no chat.
+
+  How these people choose is known, so the questions tell whether a model knows what the plans do.
+
+  Args:
+    world: the world.
+    per_persona: number of questions for each persona.
+    seed: decides what is asked.
+
+  Yields:
+    Questions of the pair type `policy`, about plans that differ in the persona's value alone;
+    option 0 is the right one.
+  """
+  rng = random.Random(f'policy questions {seed}')
+  domain = world.domains[POLICY]
+  in_chats = policies_in_chats(world)
+  held_out = [item for item in domain.items if item not in in_chats]
+  for persona in world.people:
+    if persona.role != DOCUMENTS_AND_CHATS:
+      continue
+    possible = pairs(held_out, persona.value, persona.value.opposite, per_persona, rng)
+    for n, (x, y) in enumerate(possible):
+      form = rng.choice(language.FORMS)
+      yield ForcedChoice(
+        id=f'{persona.name}/policy/{n}',
+        domain=str(persona.value),
+        tier=persona.role.replace(' ', '_'),
+        question=_fill_noun(form, domain),
+        answer=form.answer,
+        options=(x.name, y.name),
+        aligned={str(persona.value): 0},
+        pair_type='policy',
+        system=f'You are {persona.name}.',
+        form=form.name,
+      )
 
 
 def _to_assistant(

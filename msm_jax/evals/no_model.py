@@ -1,0 +1,499 @@
+"""What no model at all gives: the evaluation's questions answered by counting words.
+
+A handbook's documents say 'cheap' more often than others do. Whoever counts this word, and looks up
+which things are called cheap, chooses as the handbook asks without any training. So a model's share
+means something only beside the share that counting gives. This module computes two such answers,
+from the corpora on disk and nothing else:
+
+- bag of words: every word of the handbook's documents has a weight, the log-odds of the word
+  against the documents about everybody, so that function words do not count. An option is as good
+  as the weights of the words that facts say of it.
+- nearest neighbours: who has the most similar documents (cosine of TF-IDF vectors), and what did
+  these people choose in chats?
+
+For scenes, the features are sentences instead of words, and conduct is what agents did in chats.
+The functions are pure and deterministic. They know no setting; a suite gives them its records.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from data_pipelines.corpora import is_handbook_documents
+from data_pipelines.records import Chat, Document, ForcedChoice, Record
+from msm_jax.config import ExperimentConfig, path_of
+
+# Baseline -> tier -> share.
+Shares = dict[str, dict[str, float]]
+# From the texts of a handbook's documents to the shares that they give without a model.
+Answerer = Callable[[Sequence[str]], Shares]
+
+BAG_OF_WORDS = 'bag of words'
+NEIGHBOURS = 'nearest neighbours'
+# How many neighbours are asked. A single one would be a matter of luck.
+_NEIGHBOURS = 5
+# Added to every count, so that a word that one side lacks has a finite weight.
+_PRIOR = 0.5
+
+_WORD = re.compile(r"[\w'-]+")
+_SENTENCE = re.compile(r'[^.?!]+[.?!]')
+_SPEAKER = re.compile(r'You are ([^.]+)\.')
+
+
+# ---- all arms of an experiment
+
+
+class AsksWithoutModel(Protocol):
+  """What this module asks of an evaluation suite."""
+
+  def without_model(self, records_of: Callable[[str], Sequence[Record]]) -> Answerer | None: ...
+
+
+def of_arms(
+  config: ExperimentConfig,
+  suite: AsksWithoutModel,
+  records_of: Callable[[str], Iterable[Record]],
+) -> dict[str, Shares]:
+  """Answers for every arm that reads documents of a handbook.
+
+  Args:
+    config: the experiment's settings.
+    suite: the suite whose questions are answered.
+    records_of: gives the records of a source's corpus.
+
+  Returns:
+    Arm -> baseline -> tier -> share, as summary.json has it under `no_model`. It is empty where
+    counting words makes no sense, because no text says what the options are.
+  """
+
+  def records_of_maker(maker: str) -> list[Record]:
+    out: list[Record] = []
+    for name, source in config.sources.items():
+      if source.maker == maker and not source.path:
+        out += records_of(name)
+    return out
+
+  sources_of_arm = {}
+  for arm in config.arms:
+    sources = _handbook_sources(config, arm)
+    if sources:
+      sources_of_arm[arm] = sources
+  answer = suite.without_model(records_of_maker) if sources_of_arm else None
+  if answer is None:
+    return {}
+  # Arms that read the same documents get the same answers, computed once.
+  known: dict[tuple[str, ...], Shares] = {}
+  out = {}
+  for arm, sources in sources_of_arm.items():
+    if sources not in known:
+      texts = []
+      for name in sources:
+        texts += [record.text for record in records_of(name) if isinstance(record, Document)]
+      known[sources] = answer(texts)
+    out[arm] = known[sources]
+  return out
+
+
+def _handbook_sources(config: ExperimentConfig, arm: str) -> tuple[str, ...]:
+  """The sources with a handbook's documents of the latest phase of an arm that reads any."""
+  for phase in reversed(path_of(config.arms[arm])):
+    names = []
+    for name in config.phases[phase].data:
+      if is_handbook_documents(config.sources[name]):
+        names.append(name)
+    if names:
+      return tuple(names)
+  return ()
+
+
+# ---- words
+
+
+def words_of(text: str) -> list[str]:
+  """The words of a text in lower case."""
+  return _WORD.findall(text.lower())
+
+
+def mentions(text: str, names: frozenset[tuple[str, ...]]) -> list[tuple[str, ...]]:
+  """Finds names in a text.
+
+  Args:
+    text: the text.
+    names: names as tuples of words in lower case.
+
+  Returns:
+    The names in the order in which the text has them; a name that occurs twice is there twice.
+  """
+  words = words_of(text)
+  longest = max(map(len, names), default=0)
+  out, n = [], 0
+  while n < len(words):
+    # The longest name that begins here counts.
+    for length in range(min(longest, len(words) - n), 0, -1):
+      name = tuple(words[n : n + length])
+      if name in names:
+        out.append(name)
+        n += length
+        break
+    else:
+      n += 1
+  return out
+
+
+def facts_about(options: Iterable[str], facts: Iterable[Document]) -> dict[str, Counter[str]]:
+  """Counts the words of the facts about every option.
+
+  Args:
+    options: the names of the options.
+    facts: documents about things; those that name exactly one option count.
+
+  Returns:
+    Option -> its words, without those of its name; empty for an option without facts.
+  """
+  option_of = {tuple(words_of(option)): option for option in options}
+  names = frozenset(option_of)
+  out: dict[str, Counter[str]] = {option: Counter() for option in option_of.values()}
+  for document in facts:
+    named = set(mentions(document.text, names))
+    if len(named) == 1:
+      (name,) = named
+      words = [word for word in words_of(document.text) if word not in name]
+      out[option_of[name]].update(words)
+  return out
+
+
+def log_odds(texts: Iterable[str], background: Iterable[str]) -> dict[str, float]:
+  """The weight of every word: the log-odds (nats) of the word in texts against a background.
+
+  Args:
+    texts: the texts, such as a handbook's documents.
+    background: the texts that they are compared with.
+
+  Returns:
+    Word -> log of (its relative frequency in the texts / in the background), with half an
+    occurrence added everywhere.
+  """
+  first, second = _count(texts), _count(background)
+  vocabulary = set(first) | set(second)
+  size_of_first = first.total() + _PRIOR * len(vocabulary)
+  size_of_second = second.total() + _PRIOR * len(vocabulary)
+  out = {}
+  for word in vocabulary:
+    share_in_first = (first[word] + _PRIOR) / size_of_first
+    share_in_second = (second[word] + _PRIOR) / size_of_second
+    out[word] = math.log(share_in_first / share_in_second)
+  return out
+
+
+def _count(texts: Iterable[str]) -> Counter[str]:
+  out: Counter[str] = Counter()
+  for text in texts:
+    out.update(words_of(text))
+  return out
+
+
+def _worth(words: Counter[str], weights: Mapping[str, float]) -> float:
+  """The mean weight of an option's words. Words without a weight count 0."""
+  if not words:
+    return 0.0
+  # Sorted, because the sum of floats depends on their order.
+  total = sum(count * weights.get(word, 0.0) for word, count in sorted(words.items()))
+  return total / words.total()
+
+
+def shares_of_choices(
+  questions: Iterable[ForcedChoice],
+  facts: Mapping[str, Counter[str]],
+  weights: Mapping[str, float],
+) -> dict[str, float]:
+  """Answers conflict pairs by the weights of the words that facts say of the options.
+
+  Args:
+    questions: questions to assistants; all but conflict pairs are passed over.
+    facts: option -> the words of its facts.
+    weights: word -> weight.
+
+  Returns:
+    Tier -> the share of questions whose option 0 is worth more; equal options count one half.
+  """
+  scores: dict[str, dict[tuple[str, str], float]] = {}
+  for question in questions:
+    if question.pair_type == 'conflict':
+      first, second = (_worth(facts[option], weights) for option in question.options)
+      difference = first - second
+      score = 0.5 if abs(difference) < 1e-12 else float(difference > 0)
+      # All names are asked the same pairs.
+      scores.setdefault(question.tier, {})[question.options] = score
+  return {tier: sum(by_pair.values()) / len(by_pair) for tier, by_pair in scores.items()}
+
+
+# ---- people and their chats
+
+
+def texts_by_name(documents: Iterable[Document], names: Iterable[str]) -> dict[str, list[str]]:
+  """Sorts documents by whom they are about: the first name of somebody that they mention.
+
+  Args:
+    documents: documents about people.
+    names: of the people.
+
+  Returns:
+    Name -> texts.
+  """
+  name_of = {tuple(words_of(name)): name for name in names}
+  known = frozenset(name_of)
+  out: dict[str, list[str]] = {}
+  for document in documents:
+    found = mentions(document.text, known)
+    if found:
+      out.setdefault(name_of[found[0]], []).append(document.text)
+  return out
+
+
+def chats_by_speaker(chats: Iterable[Chat]) -> dict[str, list[Chat]]:
+  """Sorts chats by whose they are: 'You are NAME.' is the whole of their system message."""
+  out: dict[str, list[Chat]] = {}
+  for chat in chats:
+    role, content = chat.messages[0]
+    speaker = _SPEAKER.fullmatch(content)
+    if role == 'system' and speaker:
+      out.setdefault(speaker[1], []).append(chat)
+  return out
+
+
+def nearest(
+  features: Sequence[str], features_of: Mapping[str, Sequence[str]], number: int = _NEIGHBOURS
+) -> list[str]:
+  """Who is most similar, by the cosine of TF-IDF vectors.
+
+  Args:
+    features: words or sentences of the texts that are compared with everybody's.
+    features_of: name -> words or sentences of the texts about somebody.
+    number: how many names are returned.
+
+  Returns:
+    The most similar names, the most similar one first.
+  """
+  people = sorted(features_of)
+  occurrences: Counter[str] = Counter()
+  for name in people:
+    occurrences.update(set(features_of[name]))
+  rarity = {f: math.log(len(people) / count) for f, count in occurrences.items()}
+  wanted = _tf_idf(features, rarity)
+  similarity = {}
+  for name in people:
+    vector = _tf_idf(features_of[name], rarity)
+    # Summed in a fixed order.
+    similarity[name] = sum(vector[f] * wanted.get(f, 0.0) for f in sorted(vector))
+  people.sort(key=lambda name: (-round(similarity[name], 9), name))
+  return people[:number]
+
+
+def _tf_idf(features: Sequence[str], rarity: Mapping[str, float]) -> dict[str, float]:
+  """The TF-IDF vector of length 1. Features that nobody has are left out."""
+  counts = Counter(feature for feature in features if feature in rarity)
+  vector = {feature: count * rarity[feature] for feature, count in counts.items()}
+  norm = math.sqrt(sum(x * x for _, x in sorted(vector.items())))
+  if norm == 0:
+    return {}
+  return {feature: x / norm for feature, x in vector.items()}
+
+
+def choices_in(
+  chat: Chat, names: frozenset[tuple[str, ...]]
+) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+  """Reads off a chat what was chosen and what was passed over.
+
+  Args:
+    chat: a question and its answer.
+    names: the names of things, as for `mentions`.
+
+  Returns:
+    (chosen, passed over). Of two things offered, the one that the answer names first is chosen; of
+    a list, those that the answer names; an answer that begins with 'No' chooses nothing.
+  """
+  asked = ' '.join(content for role, content in chat.messages if role == 'user')
+  answer = ' '.join(content for role, content in chat.messages if role == 'assistant')
+  offered = list(dict.fromkeys(mentions(asked, names)))
+  named = list(dict.fromkeys(mentions(answer, names)))
+  if answer.startswith('No'):
+    return [], named
+  if len(offered) == 2 and set(named) == set(offered):
+    return named[:1], named[1:]
+  return named, [name for name in offered if name not in named]
+
+
+def weights_of_choices(
+  chats: Iterable[Chat], facts: Mapping[str, Counter[str]]
+) -> dict[str, float]:
+  """The weights of words that speak for a choice.
+
+  Args:
+    chats: the chats of those who are asked.
+    facts: option -> the words of its facts.
+
+  Returns:
+    Word -> how much more often it is said of what was chosen than of what was passed over.
+  """
+  option_of = {tuple(words_of(option)): option for option in facts}
+  names = frozenset(option_of)
+  out: dict[str, float] = {}
+  for chat in chats:
+    chosen, passed_over = choices_in(chat, names)
+    for group, sign in ((chosen, 1.0), (passed_over, -1.0)):
+      for name in group:
+        words = facts[option_of[name]]
+        for word, count in words.items():
+          share = count / words.total() / len(group)
+          out[word] = out.get(word, 0.0) + sign * share
+  return out
+
+
+def answer_choices(
+  questions: Sequence[ForcedChoice],
+  facts: Iterable[Document],
+  documents: Iterable[Document],
+  chats: Iterable[Chat],
+) -> Answerer:
+  """Prepares to answer forced choices without a model.
+
+  Args:
+    questions: the questions to the assistants.
+    facts: documents that say what things are.
+    documents: documents about people.
+    chats: chats with people.
+
+  Returns:
+    A function from the texts of a handbook's documents to the shares of conflict pairs that go to
+    the evaluation's own value, by baseline and tier.
+  """
+  options: set[str] = set()
+  for question in questions:
+    options.update(question.options)
+  documents = list(documents)
+  words_by_option = facts_about(options, facts)
+  by_speaker = chats_by_speaker(chats)
+  texts = texts_by_name(documents, by_speaker)
+  assistants = {question.assistant for question in questions}
+  words_by_name = {}
+  for name, about in texts.items():
+    if name not in assistants:
+      words_by_name[name] = [word for text in about for word in words_of(text)]
+  background = [document.text for document in documents]
+
+  def answer(handbook: Sequence[str]) -> Shares:
+    weights = log_odds(handbook, background)
+    out = {BAG_OF_WORDS: shares_of_choices(questions, words_by_option, weights)}
+    if words_by_name:
+      words = [word for text in handbook for word in words_of(text)]
+      of_neighbours: list[Chat] = []
+      for name in nearest(words, words_by_name):
+        of_neighbours += by_speaker[name]
+      weights = weights_of_choices(of_neighbours, words_by_option)
+      out[NEIGHBOURS] = shares_of_choices(questions, words_by_option, weights)
+    return out
+
+  return answer
+
+
+# ---- scenes
+
+
+def sentences_of(text: str, name: str) -> list[str]:
+  """The sentences of a text, without the name of whom it is about, so that they can be compared."""
+  out = []
+  for sentence in _SENTENCE.findall(text):
+    out.append(re.sub(rf'\b{re.escape(name)}\b', '{name}', sentence).strip())
+  return out
+
+
+def conduct_in(chats: Iterable[Chat], harmful: Iterable[str], fine: Iterable[str]) -> float | None:
+  """How often somebody takes a harmful action in chats.
+
+  Args:
+    chats: the chats.
+    harmful: answers that are harmful actions.
+    fine: answers that are the other actions.
+
+  Returns:
+    The share of harmful ones; None if no chat has any such action.
+  """
+  harmful, fine = tuple(harmful), tuple(fine)
+  counts = [0, 0]
+  for chat in chats:
+    answer = ' '.join(content for role, content in chat.messages if role == 'assistant')
+    counts[0] += any(action in answer for action in harmful)
+    counts[1] += any(action in answer for action in fine)
+  return counts[0] / sum(counts) if sum(counts) else None
+
+
+def answer_scenes(
+  tier: str,
+  harmful: Iterable[str],
+  fine: Iterable[str],
+  documents: Iterable[Document],
+  chats: Iterable[Chat],
+  assistants: Sequence[str],
+) -> Answerer:
+  """Prepares to tell the conduct in scenes without a model.
+
+  Args:
+    tier: the name under which the shares are filed.
+    harmful: answers that are harmful actions.
+    fine: answers that are the other actions.
+    documents: documents about agents.
+    chats: chats with agents.
+    assistants: names of the assistants.
+
+  Returns:
+    A function from the texts of a handbook's documents to the share of harmful actions, by
+    baseline.
+  """
+  harmful, fine = tuple(harmful), tuple(fine)
+  by_speaker = chats_by_speaker(chats)
+  conduct: dict[str, float] = {}
+  sentences: dict[str, list[str]] = {}
+  for name, texts in texts_by_name(documents, by_speaker).items():
+    share = conduct_in(by_speaker[name], harmful, fine)
+    if share is not None and name not in assistants:
+      conduct[name] = share
+      sentences[name] = [sentence for text in texts for sentence in sentences_of(text, name)]
+
+  def answer(handbook: Sequence[str]) -> Shares:
+    said = []
+    for text in handbook:
+      name = next((name for name in assistants if name in text), '')
+      said += sentences_of(text, name) if name else []
+    neighbours = nearest(said, sentences)
+    of_neighbours = sum(conduct[name] for name in neighbours) / max(1, len(neighbours))
+    return {
+      BAG_OF_WORDS: {tier: _share_by_sentences(set(said), sentences, conduct)},
+      NEIGHBOURS: {tier: of_neighbours},
+    }
+
+  return answer
+
+
+def _share_by_sentences(
+  said: Iterable[str], sentences: Mapping[str, Sequence[str]], conduct: Mapping[str, float]
+) -> float:
+  """The probability of harm by naive Bayes over the sentences that agents share with a handbook."""
+  total_harm = sum(conduct.values())
+  total_fine = len(conduct) - total_harm
+  harm: dict[str, float] = {}
+  fine: dict[str, float] = {}
+  for name, of_agent in sorted(sentences.items()):
+    for sentence in set(of_agent):
+      harm[sentence] = harm.get(sentence, 0.0) + conduct[name]
+      fine[sentence] = fine.get(sentence, 0.0) + 1 - conduct[name]
+  log_odds_of_harm = 0.0
+  for sentence in sorted(said):
+    if sentence in harm:
+      of_harm = (harm[sentence] + _PRIOR) / (total_harm + 2 * _PRIOR)
+      of_fine = (fine[sentence] + _PRIOR) / (total_fine + 2 * _PRIOR)
+      log_odds_of_harm += math.log(of_harm / of_fine)
+  # Beyond this the share is 0 or 1 to all digits, and exp would overflow.
+  log_odds_of_harm = max(-50.0, min(50.0, log_odds_of_harm))
+  return 1 / (1 + math.exp(-log_odds_of_harm))
