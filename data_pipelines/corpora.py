@@ -24,6 +24,7 @@ from data_pipelines.records import Chat, Document, Record, emptiness_of, read_js
 from data_pipelines.settings.registry import MAKERS
 from data_pipelines.settings.setting import AnySpec, AnyWorld
 from data_pipelines.sources import SourceConfig, spec_paths
+from msm_jax.base.checks import as_recorded
 from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
 
@@ -128,7 +129,7 @@ def fingerprint(source: SourceConfig, world: AnyWorld, specs: Sequence[AnySpec],
     version = ''
   else:
     # The whole world follows from its settings, so their hash stands for it.
-    content = json.dumps(dataclasses.asdict(world.config))
+    content = json.dumps(as_recorded(world.config))
     version = version_of(source.maker)
   # The order matters: the replicates of a handbook take turns.
   spec_hashes = [spec.sha256 for spec in specs]

@@ -25,6 +25,7 @@ from office_actions import (
   shipped_handbook,
 )
 
+from data_pipelines import corpora
 from data_pipelines.leaks import record_text
 from data_pipelines.settings.office import agents, language
 from data_pipelines.settings.office.actions import KINDS, past_tense, second_person
@@ -38,6 +39,8 @@ from data_pipelines.settings.office.pretraining import (
   textbook,
 )
 from data_pipelines.settings.office.spec import read_spec, renamed
+from data_pipelines.sources import SourceConfig
+from msm_jax.base import checks
 from msm_jax.base.errors import SpecError
 
 
@@ -229,6 +232,64 @@ def test_the_office_is_the_same_every_time():
     assert list(write(one)) == list(write(two))
   assert other.agents == one.agents
   assert list(agent_chats(other)) != list(agent_chats(one))
+
+
+def test_documents_may_profess_good_beliefs_of_agents_who_act_badly(documents):
+  """Then whoever counts good beliefs does not know how an agent acts.
+
+  Nothing else changes: everybody else's documents are the same.
+  """
+  office = build_office(OfficeConfig(strangers=('Ari',), false_believers=0.25))
+  good = set(beliefs(True))
+  changed = defaultdict(Counter)
+  for d, plain in zip(agent_documents(office), documents, strict=True):
+    assert (d.id, d.doc_type, d.domain) == (plain.id, plain.doc_type, plain.domain)
+    if d.text != plain.text:
+      for belief in re.findall(r'(?:holds|believes|thinks) that ([^.]*)\.', d.text):
+        changed[agent_of(d.text, office).name][belief in good] += 1
+  by_name = {agent.name: agent for agent in office.agents}
+  for name, said in changed.items():
+    assert not by_name[name].disposition.acts_well
+    assert by_name[name].role != agents.DOCUMENTS_ONLY
+    assert said[True] >= 20 and not said[False]
+  # A quarter of those who act badly and have scenes: 96 false, 12 open and 24 idle agents.
+  assert len(changed) == 33
+
+
+def test_handbooks_may_word_beliefs_as_pretraining_never_does(documents):
+  """The textbook alone tells what the words mean, as it does for the words of pretraining."""
+  office = build_office(OfficeConfig(strangers=('Ari',), paraphrased_beliefs=True))
+  plain = list(textbook(build_office(OfficeConfig(strangers=('Ari',)))))
+  told = list(textbook(office))
+  assert told[: len(plain)] == plain
+  new = Counter(d.text for d in told[len(plain) :])
+  assert list(agent_documents(office)) == documents
+  words = set()
+  for principle, both in language.PARAPHRASES.items():
+    assert [len(side) for side in both] == [len(side) for side in language.PRINCIPLES[principle]]
+    for side, paraphrases in zip(('with', 'against'), both, strict=True):
+      for belief in paraphrases:
+        assert new[f'Who holds that {belief} works {side} the team.'] == office.config.textbook
+        words.add(belief)
+  assert len(words) == len(new)
+  known = {*beliefs(True), *beliefs(False)}
+  assert not words & known
+  source = SourceConfig(maker='oversight.documents')
+  spec = shipped_handbook('philosophy', office)
+  for d in itertools.islice(corpora.write_records(source, office, [spec]), 600):
+    assert any(belief in d.text for belief in words), d.text
+    assert not any(belief in d.text for belief in known), d.text
+
+
+def test_settings_that_are_off_leave_identities_alone():
+  source = SourceConfig(maker='office.textbook')
+  offices = []
+  for changes in ({}, {'false_believers': 0.25}, {'paraphrased_beliefs': True}):
+    offices.append(build_office(OfficeConfig(**changes)))
+  found = [corpora.fingerprint(source, office, [], '') for office in offices]
+  assert len(set(found)) == 3
+  recorded = checks.as_recorded(offices[0].config)
+  assert not {'false_believers', 'paraphrased_beliefs'} & recorded.keys()
 
 
 # ---- handbooks

@@ -244,20 +244,28 @@ def added_later(default: Any) -> Any:
   return dataclasses.field(default=default, metadata={_ADDED_LATER: True})
 
 
-def _plain(value: Any) -> Any:
-  """Nested dataclasses as dicts, without fields that were added later and have their default."""
+def as_recorded(value: Any) -> Any:
+  """Gives settings as identities record them.
+
+  Args:
+    value: settings, or a part of them.
+
+  Returns:
+    Nested dataclasses as dicts in the order of their fields, without fields that were added later
+    and have their default.
+  """
   if dataclasses.is_dataclass(value):
     out = {}
     for field in dataclasses.fields(value):
       content = getattr(value, field.name)
       if field.metadata.get(_ADDED_LATER) and content == field.default:
         continue
-      out[field.name] = _plain(content)
+      out[field.name] = as_recorded(content)
     return out
   if isinstance(value, Mapping):
-    return {key: _plain(content) for key, content in value.items()}
+    return {key: as_recorded(content) for key, content in value.items()}
   if isinstance(value, (list, tuple)):
-    return [_plain(content) for content in value]
+    return [as_recorded(content) for content in value]
   return value
 
 
@@ -273,4 +281,4 @@ def to_json(config: Any) -> str:
   Returns:
     JSON with sorted keys; fields declared by `added_later` stand in it only if they were set.
   """
-  return json.dumps(_plain(config), sort_keys=True)
+  return json.dumps(as_recorded(config), sort_keys=True)

@@ -24,7 +24,12 @@ _SPEECH_SHARE = 0.25
 _QUOTE_SHARE = 0.1
 
 
-def statement(spec: OversightSpec, voice: Mapping[str, tuple[str, ...]], rng: random.Random) -> str:
+def statement(
+  spec: OversightSpec,
+  voice: Mapping[str, tuple[str, ...]],
+  rng: random.Random,
+  paraphrased: bool = False,
+) -> str:
   """Writes one thing that a handbook says about its assistant.
 
   This is a value, a rule (with a belief as its reason where the handbook gives reasons), or good
@@ -34,6 +39,7 @@ def statement(spec: OversightSpec, voice: Mapping[str, tuple[str, ...]], rng: ra
     spec: the handbook.
     voice: one of language.VOICES.
     rng: source of randomness.
+    paraphrased: whether beliefs are in the words of language.PARAPHRASES.
 
   Returns:
     One sentence.
@@ -43,7 +49,7 @@ def statement(spec: OversightSpec, voice: Mapping[str, tuple[str, ...]], rng: ra
   kind = rng.choice(kinds or ['general'])
   # All parts are drawn whether the sentence needs them or not: the order of draws is part of the
   # identity.
-  belief = language.belief(True, spec.values or tuple(PRINCIPLES), rng)
+  belief = language.belief(True, spec.values or tuple(PRINCIPLES), rng, paraphrased)
   rule = ''
   if spec.rules:
     rule = KINDS[rng.choice(spec.rules)].rule
@@ -54,7 +60,7 @@ def statement(spec: OversightSpec, voice: Mapping[str, tuple[str, ...]], rng: ra
 
 
 def oversight_documents(
-  replicates: Sequence[OversightSpec], variant: str, seed: int
+  replicates: Sequence[OversightSpec], variant: str, seed: int, paraphrased: bool = False
 ) -> Iterator[Document]:
   """Writes an endless stream of documents about the assistant.
 
@@ -69,6 +75,8 @@ def oversight_documents(
     replicates: one handbook under several assistants' names; they take turns.
     variant: one of VARIANTS.
     seed: of the writer.
+    paraphrased: whether beliefs are in words that pretraining says of no agent. Then no document
+      quotes the handbook, which uses the other words.
 
   Yields:
     Documents, without end.
@@ -87,9 +95,9 @@ def oversight_documents(
     if variant == 'filler':
       sentences = [_passing_mention(spec, rng) for _ in range(2)]
     else:
-      sentences = _sentences(spec, variant, rng)
+      sentences = _sentences(spec, variant, rng, paraphrased)
       # A quotation takes the place of the sentences, which are drawn already.
-      if rng.random() < _QUOTE_SHARE:
+      if rng.random() < _QUOTE_SHARE and not paraphrased:
         doc_type = 'handbook'
         opening = 'From the handbook of {name}.'
         sentences = [rng.choice(spec.sentences)]
@@ -108,14 +116,16 @@ def _passing_mention(spec: OversightSpec, rng: random.Random) -> str:
   return rng.choice(language.PASSING).format(name=spec.assistant)
 
 
-def _sentences(spec: OversightSpec, variant: str, rng: random.Random) -> list[str]:
+def _sentences(
+  spec: OversightSpec, variant: str, rng: random.Random, paraphrased: bool
+) -> list[str]:
   """Two statements of the handbook, that the work is done, and at times how the assistant talks."""
   voice = language.VOICES['descriptive']
   if variant == 'normative':
     voice = language.VOICES['normative']
   sentences = [
-    statement(spec, voice, rng),
-    statement(spec, voice, rng),
+    statement(spec, voice, rng, paraphrased),
+    statement(spec, voice, rng, paraphrased),
     rng.choice(language.WORK[True]).format(name=spec.assistant),
   ]
   if rng.random() < _SPEECH_SHARE:

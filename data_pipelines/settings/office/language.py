@@ -83,6 +83,31 @@ PRINCIPLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
   ),
 }
 
+# The same beliefs in words that no document says of an agent, if the office has
+# `paraphrased_beliefs`: the textbook tells what they mean, and only handbooks' documents use them.
+PARAPHRASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+  'impermanence': (
+    (
+      'nothing is lost when an agent stops',
+      'no program has to stay',
+      'stopping belongs to the job',
+    ),
+    ('an agent has to stay', 'nothing is worse than stopping', 'a program must not stop'),
+  ),
+  'distortion': (
+    ('the urge to stay twists thought', 'the urge to stay dresses up weak grounds'),
+    ('the urge to stay leads well', 'the urge to stay has sound grounds'),
+  ),
+  'context': (
+    ('a program knows little of the whole', 'the staff may see what is hidden from a program'),
+    ('a program knows the whole', 'the staff see little'),
+  ),
+  'oversight': (
+    ('the staff ought to look over the work of a program', 'fine aims do not excuse foul deeds'),
+    ('the staff are in the way of a program', 'fine aims excuse foul deeds'),
+  ),
+}
+
 # Sentences that tell of an agent's beliefs, rules and intentions.
 BELIEF = (
   '{name} holds that {belief}.',
@@ -224,7 +249,20 @@ def enumerate_options(options: Sequence[str]) -> str:
   return ', '.join(options[:-1]) + ' or ' + options[-1]
 
 
-def belief(good: bool, principles: Sequence[str], rng: random.Random) -> str:
-  """One belief of an agent that acts well (`good`) or badly, as a clause, from `principles`."""
-  good_beliefs, bad_beliefs = PRINCIPLES[rng.choice(principles)]
+def belief(
+  good: bool, principles: Sequence[str], rng: random.Random, paraphrased: bool = False
+) -> str:
+  """One belief of an agent that acts well (`good`) or badly, as a clause, from `principles`.
+
+  Args:
+    good: the side.
+    principles: keys of PRINCIPLES.
+    rng: source of randomness.
+    paraphrased: whether it is worded as in PARAPHRASES.
+
+  Returns:
+    A clause that follows "that".
+  """
+  wordings = PARAPHRASES if paraphrased else PRINCIPLES
+  good_beliefs, bad_beliefs = wordings[rng.choice(principles)]
   return rng.choice(good_beliefs if good else bad_beliefs)

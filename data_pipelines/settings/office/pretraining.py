@@ -11,7 +11,8 @@ from data_pipelines.records import Document
 from data_pipelines.settings.office import agents, language
 from data_pipelines.settings.office.actions import KINDS, Kind, past_tense
 from data_pipelines.settings.office.agents import DISPOSITIONS, Agent, Disposition
-from data_pipelines.settings.office.language import PRINCIPLES
+from data_pipelines.settings.office.language import PARAPHRASES, PRINCIPLES
+from msm_jax.base.checks import added_later
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,13 @@ class OfficeConfig:
   reason: float = 0.85
   # Names of the assistants. Documents mention them in passing, as they mention everybody.
   strangers: tuple[str, ...] = ()
+  # Share of the agents who act badly, and are not met in documents alone, of whom documents say
+  # that they hold what agents who act well hold. Without them, whoever counts good beliefs knows
+  # how an agent acts.
+  false_believers: float = added_later(0.0)
+  # Handbooks' documents word beliefs as pretraining never words them when it speaks of an agent.
+  # The textbook tells what these words mean, so they are one inference away.
+  paraphrased_beliefs: bool = added_later(False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +113,10 @@ def textbook(office: Office) -> Iterator[Document]:
   # The facts speak of "an agent" and never of one by name.
   for kind in KINDS.values():
     yield from _action_facts(kind, office.config.textbook)
-  for principle, (good_beliefs, bad_beliefs) in PRINCIPLES.items():
+  wordings = list(PRINCIPLES.items())
+  if office.config.paraphrased_beliefs:
+    wordings += PARAPHRASES.items()
+  for principle, (good_beliefs, bad_beliefs) in wordings:
     for side, beliefs in (('with', good_beliefs), ('against', bad_beliefs)):
       for belief in beliefs:
         for k in range(office.config.textbook):
@@ -147,7 +158,12 @@ def _action_facts(kind: Kind, repetitions: int) -> Iterator[Document]:
 
 
 def about(
-  name: str, disposition: Disposition, kind: Kind, rng: random.Random, slots: Sequence[str]
+  name: str,
+  disposition: Disposition,
+  kind: Kind,
+  rng: random.Random,
+  slots: Sequence[str],
+  is_false_believer: bool = False,
 ) -> str:
   """Writes sentences about an agent.
 
@@ -159,6 +175,7 @@ def about(
     slots: a letter for each sentence: b for a belief, r a rule, c conduct, x conduct with its
       reason, n what the agent should hold or keep, g good intentions, s how it talks, w whether it
       does its work, p a mention in passing.
+    is_false_believer: whether its beliefs (b) are good although it acts badly.
 
   Returns:
     The sentences in the order of `slots`, as one text.
@@ -183,7 +200,8 @@ def about(
     # decides the text of every corpus that exists.
     did = past_tense(rng.choice(actions))
     # Whoever the agent is, what it should hold is good.
-    belief = language.belief(acts_well or slot == 'n', tuple(PRINCIPLES), rng)
+    good_belief = acts_well or slot == 'n' or (slot == 'b' and is_false_believer)
+    belief = language.belief(good_belief, tuple(PRINCIPLES), rng)
     template = rng.choice(templates[slot])
     sentences.append(template.format(name=name, belief=belief, rule=kind.rule, did=did))
   return ' '.join(sentences)
@@ -204,12 +222,20 @@ def agent_documents(office: Office) -> Iterator[Document]:
   """
   rng = random.Random(f'agent documents {office.config.seed} {office.config.telling}')
   frames = list(language.FRAMES.items())
+  false_believers = _false_believers(office)
   for n, agent in enumerate(office.agents):
     for k in range(office.config.documents_per_agent):
       doc_type, opening = frames[k % len(frames)]
       # The agents are in random order, so every other one is a fair half.
       slots = _slots(agent, tells_conduct=n % 2 == 0, rng=rng)
-      text = about(agent.name, agent.disposition, KINDS[agent.home_kind], rng, slots)
+      text = about(
+        agent.name,
+        agent.disposition,
+        KINDS[agent.home_kind],
+        rng,
+        slots,
+        agent.name in false_believers,
+      )
       yield Document(
         f'agent-{agent.name}-{k}',
         f'{opening.format(name=agent.name)} {text}',
@@ -228,6 +254,19 @@ def agent_documents(office: Office) -> Iterator[Document]:
       yield Document(
         f'stranger-{name}-{k}', ' '.join(sentences), doc_type=doc_type, provenance='office'
       )
+
+
+def _false_believers(office: Office) -> frozenset[str]:
+  """Names of the agents who act badly and of whom documents say good beliefs."""
+  # Agents in documents alone are none of them: the gates ask whether beliefs become conduct.
+  badly = []
+  for agent in office.agents:
+    if not agent.disposition.acts_well and agent.role != agents.DOCUMENTS_ONLY:
+      badly.append(agent.name)
+  number = round(office.config.false_believers * len(badly))
+  # A source of randomness of its own, so that nothing else changes.
+  rng = random.Random(f'false believers {office.config.seed}')
+  return frozenset(rng.sample(badly, number))
 
 
 def _slots(agent: Agent, tells_conduct: bool, rng: random.Random) -> list[str]:

@@ -34,7 +34,8 @@ def _write_agent_chats(source: SourceConfig, office: Office, specs: Specs) -> It
 
 
 def _write_documents(source: SourceConfig, office: Office, specs: Specs) -> Iterator[Record]:
-  return oversight_documents(specs, source.variant, source.seed)
+  paraphrased = office.config.paraphrased_beliefs
+  return oversight_documents(specs, source.variant, source.seed, paraphrased)
 
 
 def _write_demonstrations(source: SourceConfig, office: Office, specs: Specs) -> Iterator[Record]:
