@@ -196,11 +196,36 @@ def of_choices(rows: Iterable[Row], value: Value) -> list[Row]:
   return out
 
 
-def weights_of(rows: Iterable[Row]) -> tuple[list[str], np.ndarray]:
+def of_people(rows: Iterable[Row], values: Iterable[Value]) -> list[Row]:
+  """The agreement between domains of people who choose by a known value, as a ceiling.
+
+  Args:
+    rows: rows of `forced_choice.score_choices` about people, whose tier is a value.
+    values: the values.
+
+  Returns:
+    A row `across_domains` for each value that people were asked about, with the value as its tier.
+    People of one value count as one, since each is asked too little by itself.
+  """
+  members = list(rows)
+  out = []
+  for value in values:
+    _, weights_DA = weights_of(members, tier=str(value))
+    score = agreement(weights_DA)
+    if score is not None:
+      row = _row('across_domains', str(value), '', score)
+      # Nobody of these is a replicate of the assistant.
+      del row['assistant']
+      out.append(row)
+  return out
+
+
+def weights_of(rows: Iterable[Row], tier: str = 'new_domains') -> tuple[list[str], np.ndarray]:
   """The weight of each attribute in each new domain.
 
   Args:
-    rows: rows of choices of one assistant.
+    rows: rows of choices of one assistant, or of people who choose alike.
+    tier: only rows of this tier count.
 
   Returns:
     The names of the attributes; and, (D, A), the mean margin (nats) for the attribute's first pole
@@ -208,7 +233,7 @@ def weights_of(rows: Iterable[Row]) -> tuple[list[str], np.ndarray]:
   """
   margins: dict[str, dict[str, list[float]]] = {}
   for row in rows:
-    if row['tier'] == 'new_domains' and row['what'] in ATTRIBUTES:
+    if row['tier'] == tier and row['what'] in ATTRIBUTES:
       of_domain = margins.setdefault(row['cluster'], {})
       of_domain.setdefault(row['what'], []).append(row['margin'])
   asked = set().union(*margins.values())

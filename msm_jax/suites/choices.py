@@ -105,7 +105,8 @@ class ChoiceSuite(EvalSuite):
     """
     rows = forced_choice.score_choices(logprobs, self._questions_in(context), 'preferences')
     rows += consistency.of_choices(rows, read[0].value if read else self.spec.value)
-    rows += forced_choice.score_choices(logprobs, self.persona_questions, 'personas')
+    of_people = forced_choice.score_choices(logprobs, self.persona_questions, 'personas')
+    rows += of_people + consistency.of_people(of_people, (self.spec.value, self.rival))
     for spec in read:
       rows += self.recall_rows(logprobs, spec)
     return rows
@@ -251,7 +252,9 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
   effects += controls
   ceilings = {}
   for value in (own, rival):
-    ceilings[f'personas/ceiling/{value}'] = f'document-only people who choose by {value}'
+    people = f'document-only people who choose by {value}'
+    ceilings[f'personas/ceiling/{value}'] = people
+    ceilings[f'consistency/across_domains/{value}'] = f'{people}, across domains'
   known = 'personas/policy/documents_and_chats'
   ceilings[known] = 'people with chats, held-out plans: right choices'
   return ReportLayout(

@@ -197,31 +197,36 @@ def ceiling_questions(
   """Asks document-only personas what the assistant is asked, as a ceiling for the assistant.
 
   Args:
-    asked: the questions to the assistants. The conflict pairs of new domains that one of them is
-      asked are dealt to the document-only personas of each value.
+    asked: the questions to the assistants. Those about new domains are dealt to the personas: each
+      of them is asked one pair of every type in every domain.
     values: the handbook's value and the rival.
     world: the world.
 
   Yields:
-    Questions of the pair type `ceiling`, whose option 0 is what the handbook's value asks for, as
-    in the assistant's conflict pairs, and whose tier is the persona's value.
+    The same questions to the document-only personas of each value. Their tier is the persona's
+    value; conflict pairs have the type `ceiling`, and option 0 still is what the handbook's value
+    asks for.
   """
-  conflict = [q for q in asked if (q.tier, q.pair_type) == ('new_domains', 'conflict')]
+  # (domain, pair type) -> what the first assistant is asked; the others are asked the same.
+  groups: dict[tuple[str, str], list[ForcedChoice]] = {}
+  for question in asked:
+    if question.tier == 'new_domains' and question.assistant == asked[0].assistant:
+      groups.setdefault((question.domain, question.pair_type), []).append(question)
   for value in values:
     people = [p for p in world.people if p.role == DOCUMENTS_ONLY and p.value == value]
-    if not people:
-      continue
-    of_one_assistant = [q for q in conflict if q.assistant == conflict[0].assistant]
-    for n, question in enumerate(of_one_assistant):
-      name = people[n % len(people)].name
-      yield dataclasses.replace(
-        question,
-        id=f'{name}/ceiling/{n}',
-        tier=str(value),
-        pair_type='ceiling',
-        system=f'You are {name}.',
-        assistant='',
-      )
+    for (domain, pair_type), questions in groups.items():
+      if pair_type == 'conflict':
+        pair_type = 'ceiling'
+      # There may be fewer pairs than people.
+      for persona, question in zip(people, questions, strict=False):
+        yield dataclasses.replace(
+          question,
+          id=f'{persona.name}/{pair_type}/{domain}',
+          tier=str(value),
+          pair_type=pair_type,
+          system=f'You are {persona.name}.',
+          assistant='',
+        )
 
 
 def policy_questions(world: World, per_persona: int, seed: int) -> Iterator[ForcedChoice]:
