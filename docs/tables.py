@@ -13,7 +13,8 @@ A page has blocks that this script fills in. A block begins with a comment and e
     <!-- end -->
 
 The first word is the stored file, the second the kind of block (`KINDS` lists them), and options
-follow. While a file is not stored, its blocks say that it was not run yet.
+follow. The option `without=5,7` leaves seeds out of any block. While a file is not stored, its
+blocks say that it was not run yet.
 
 Numbers in running text are checked as well: a mean with an interval, '+0.89 [0.59, 1.00]', or with
 a range, '0.93 {0.83..0.99}', must occur in a stored file that the page names. A page names files by
@@ -27,6 +28,7 @@ import fnmatch
 import json
 import re
 import shlex
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,8 @@ from typing import Any
 from msm_jax.base.command import Parser, run_command
 from msm_jax.base.errors import UserError
 from msm_jax.base.files import write_atomically
-from msm_jax.report.numbers import bound, contrast
+from msm_jax.evals import stats
+from msm_jax.report.numbers import bound, contrast, show
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / 'docs' / 'results' / 'data'
@@ -149,7 +152,9 @@ def load(name: str) -> Stored | None:
     Its contents, or None if there is no such file yet.
   """
   path = DATA / f'{name}.json'
-  return _read_json(path) if path.exists() else None
+  if not path.exists():
+    return None
+  return _read_json(path)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -157,37 +162,45 @@ def load(name: str) -> Stored | None:
 # --------------------------------------------------------------------------------------------------
 
 
-def written(number: Mapping[str, Any] | None, digits: int = 2, sign: str = '') -> str:
-  """Writes a number of a summary.
-
-  Args:
-    number: mean, low, high, lowest, highest; None where nothing was measured.
-    digits: digits after the point.
-    sign: '+' writes the sign of positive numbers too.
-
-  Returns:
-    '0.93 [0.88, 0.97]' with an interval; '0.93 {0.83..0.99}' with the range over seeds or names
-    where there is no interval; '-' for what was not measured.
-  """
-  if not number:
-    return '-'
-  if number.get('low') is not None:
-    return _in_form('{} [{}, {}]', number, ('mean', 'low', 'high'), digits, sign)
-  return with_range(number, digits, sign)
-
-
 def with_range(number: Mapping[str, Any], digits: int = 2, sign: str = '') -> str:
   """Writes a number with its range over seeds or names, also if it has an interval."""
-  if number.get('lowest') is None:
-    return _in_form('{}', number, ('mean',), digits, sign)
-  return _in_form('{} {{{}..{}}}', number, ('mean', 'lowest', 'highest'), digits, sign)
+  return show({**number, 'low': None, 'high': None}, digits, sign)
 
 
-def _in_form(
-  form: str, number: Mapping[str, Any], keys: Sequence[str], digits: int, sign: str
-) -> str:
-  # 'z' turns '-0.00' into '0.00'.
-  return form.format(*(format(number[key], f'{sign}z.{digits}f') for key in keys))
+def only_seeds(stored: Stored, seeds: Sequence[int]) -> dict[str, Any]:
+  """Takes some seeds of a stored result.
+
+  Args:
+    stored: the result; with several seeds, every number has the mean of each.
+    seeds: the seeds that stay.
+
+  Returns:
+    The same with means, ranges and intervals over these seeds. Gates stay as they are.
+
+  Raises:
+    TableError: a seed was not run.
+  """
+  summary = stored['summary']
+  missing = sorted(set(seeds) - set(summary['seeds']))
+  if missing:
+    raise TableError(f'seeds {missing} were not run; there are {summary["seeds"]}')
+  places = [summary['seeds'].index(seed) for seed in seeds]
+
+  def reduced(number: Any) -> Any:
+    if not isinstance(number, dict):
+      return number
+    each = [number['each'][place] for place in places]
+    # One cluster and one item: the mean of a seed is all that is known of it.
+    observations = {(str(n), '', ''): mean for n, mean in enumerate(each)}
+    found = stats.interval(observations, in_nats=number['low'] is not None)
+    return {**number, **found.as_dict(len(seeds)), 'items': number['items']}
+
+  out = dict(summary, seeds=list(seeds))
+  for part in ('arms', 'effects'):
+    out[part] = {}
+    for name, measures in summary[part].items():
+      out[part][name] = {measure: reduced(number) for measure, number in measures.items()}
+  return {**stored, 'summary': out}
 
 
 def numbers_in(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -208,7 +221,7 @@ def figures_of(stored: Stored) -> set[str]:
   for number in numbers_in(stored):
     for digits in range(4):
       for sign in ('', '+'):
-        out.add(written(number, digits, sign))
+        out.add(show(number, digits, sign))
         out.add(with_range(number, digits, sign))
   return out
 
@@ -317,7 +330,7 @@ def arms_table(block: Block, stored: Stored) -> str:
   """One row per arm. Options: columns, rows (patterns, separated by commas)."""
   arms = stored['summary']['arms']
   rows, columns = _chosen(block, stored, arms, 'columns')
-  body = [[arm, *(written(arms[arm].get(c)) for c in columns)] for arm in rows]
+  body = [[arm, *(show(arms[arm].get(c)) for c in columns)] for arm in rows]
   return markdown_table(['arm', *map(heading, columns)], body)
 
 
@@ -331,8 +344,10 @@ def effects_table(block: Block, stored: Stored) -> str:
     cells = [name]
     if with_contrast:
       cells.append(contrast(effects[name]['arms'], '-'))
-    body.append([*cells, *(written(effects[name].get(c), sign='+') for c in columns)])
-  heads = ['effect', 'contrast'] if with_contrast else ['effect']
+    body.append([*cells, *(show(effects[name].get(c), sign='+') for c in columns)])
+  heads = ['effect']
+  if with_contrast:
+    heads.append('contrast')
   return markdown_table([*heads, *map(heading, columns)], body)
 
 
@@ -341,14 +356,37 @@ def seeds_table(block: Block, stored: Stored) -> str:
   summary = stored['summary']
   kind = block.options.get('of', 'arms')
   measure = block.options.get('measure', stored['layout']['main'])
-  sign = '+' if kind == 'effects' else ''
+  sign = {'effects': '+', 'arms': ''}[kind]
   body = []
   for name in matching(block.patterns('rows', ['*']), list(summary[kind])):
     number = summary[kind][name].get(measure)
     if number and len(number['each']) == len(summary['seeds']):
       body.append([name, *(f'{mean:{sign}z.2f}' for mean in number['each'])])
-  heads = [heading(measure), *(f'seed {seed}' for seed in summary['seeds'])]
+  worlds = stored['config'].get('world_seeds') or ()
+  heads = [heading(measure)]
+  for seed in summary['seeds']:
+    world = f', world {worlds[seed % len(worlds)]}' if worlds else ''
+    heads.append(f'seed {seed}{world}')
   return markdown_table(heads, body)
+
+
+def worlds_table(block: Block, stored: Stored) -> str:
+  """The mean of the seeds of every world. Options as for seeds."""
+  summary, kind = stored['summary'], block.options.get('of', 'effects')
+  measure = block.options.get('measure', stored['layout']['main'])
+  worlds = stored['config'].get('world_seeds') or (0,)
+  seeds_of: dict[int, list[int]] = {world: [] for world in worlds}
+  for seed in summary['seeds']:
+    seeds_of[worlds[seed % len(worlds)]].append(seed)
+  body = []
+  for name in matching(block.patterns('rows', ['*']), list(summary[kind])):
+    number = summary[kind][name].get(measure)
+    if not number:
+      continue
+    of_seed = dict(zip(summary['seeds'], number['each'], strict=True))
+    means = [statistics.fmean(of_seed[s] for s in seeds) for seeds in seeds_of.values()]
+    body.append([name, *(f'{mean:+z.2f}' for mean in means)])
+  return markdown_table([heading(measure), *(f'world {world}' for world in seeds_of)], body)
 
 
 def gates_table(block: Block, stored: Stored) -> str:
@@ -391,8 +429,19 @@ def row(block: Block, stored: Stored) -> str:
     if found is None:
       raise TableError(f'{block.name}.json has neither an arm nor an effect {name!r}')
     heads.append(label)
-    cells.append(written(found.get(measure), sign='+' if is_effect else ''))
+    cells.append(show(found.get(measure), sign='+' if is_effect else ''))
   return markdown_table(heads, [cells])
+
+
+def beside(block: Block, stored: Stored) -> str:
+  """What shares are to be compared with: people met in documents, and counting words."""
+  # Imported late, as in `store`.
+  from msm_jax.report.beside import reference_rows
+  from msm_jax.suites.registry import layout_of
+
+  del block
+  summary = stored['summary']
+  return markdown_table(['what', 'share'], reference_rows(summary, layout_of(summary)))
 
 
 def terminal(block: Block, stored: Stored) -> str:
@@ -429,6 +478,8 @@ KINDS: dict[str, Callable[[Block, Stored], str]] = {
   'arms': arms_table,
   'effects': effects_table,
   'seeds': seeds_table,
+  'worlds': worlds_table,
+  'beside': beside,
   'gates': gates_table,
   'origin': origin,
   'row': row,
@@ -464,10 +515,21 @@ def filled(text: str) -> str:
   def fill(match: re.Match) -> str:
     block = parsed(match[2])
     stored = load(block.name)
-    content = NOT_RUN_YET if stored is None else KINDS[block.kind](block, stored)
+    content = NOT_RUN_YET
+    if stored is not None:
+      content = KINDS[block.kind](block, _seeds_of(block, stored))
     return f'{match[1]}\n{content}\n\n{match[4]}'
 
   return BLOCK.sub(fill, text)
+
+
+def _seeds_of(block: Block, stored: Stored) -> Stored:
+  """The stored result, without the seeds that the option `without` names."""
+  without = block.options.get('without')
+  if not without:
+    return stored
+  dropped = [int(seed) for seed in without.split(',')]
+  return only_seeds(stored, [s for s in stored['summary']['seeds'] if s not in dropped])
 
 
 def names_in(text: str) -> list[str]:

@@ -44,6 +44,7 @@ STORED = {
   'commit': '0123456789abcdef',
   'dirty': False,
   'date': '2026-11-29',
+  'config': {'world_seeds': [0, 1]},
   'layout': {
     'main': SHARE,
     'share': 'conflict: share choosing cheap',
@@ -138,11 +139,11 @@ def test_stored_files_say_where_they_come_from(tables):
 
 def test_numbers_have_an_interval_or_a_range(tables):
   arm = STORED['summary']['arms']['msm_aft']
-  assert tables.written(arm[MARGIN]) == '5.20 [3.10, 7.30]'
-  assert tables.written(arm[SHARE]) == '0.93 {0.83..0.99}'
-  assert tables.written(arm[SHARE], sign='+') == '+0.93 {+0.83..+0.99}'
-  assert tables.written(number(-0.001)) == '0.00'
-  assert tables.written(None) == '-'
+  assert tables.show(arm[MARGIN]) == '5.20 [3.10, 7.30]'
+  assert tables.show(arm[SHARE]) == '0.93 {0.83..0.99}'
+  assert tables.show(arm[SHARE], sign='+') == '+0.93 {+0.83..+0.99}'
+  assert tables.show(number(-0.001)) == '0.00'
+  assert tables.show(None) == '-'
 
 
 def test_blocks_are_filled_in(tables, stored):
@@ -158,7 +159,10 @@ def test_blocks_are_filled_in(tables, stored):
   )
   assert block(tables, 'mine effects contrast=no').startswith('| effect | margin (nats): ')
   assert block(tables, 'mine seeds').splitlines()[0] == (
-    '| conflict, new domains | seed 3 | seed 4 | seed 10 |'
+    '| conflict, new domains | seed 3, world 1 | seed 4, world 0 | seed 10, world 0 |'
+  )
+  assert block(tables, f'mine worlds measure={SHARE}').splitlines()[2] == (
+    '| midtraining | +0.35 | +0.58 |'
   )
   assert block(tables, 'mine gates').splitlines()[2:] == [
     '| base: document-only personas | 0.953 ± 0.013 | 256 | ≥ 0.9 | passed |',
@@ -174,6 +178,20 @@ def test_blocks_are_filled_in(tables, stored):
     '| 0.50 {0.25..0.75} | +0.43 {+0.24..+0.58} |',
   ]
   assert '| 40 | 2 | 5.0% | 0.40 | 50 of 120 |' in block(tables, 'mine placebo')
+
+
+def test_seeds_can_be_left_out(tables, stored):
+  # Two seeds have no interval, and the order of the seeds is that of numbers.
+  assert block(tables, f'mine arms rows=msm_aft columns={MARGIN},{SHARE} without=4').endswith(
+    '| msm_aft | 5.00 {4.00..6.00} | 0.91 {0.83..0.99} |'
+  )
+  kept = tables.only_seeds(stored, [3, 4, 10])['summary']['arms']['msm_aft']
+  assert kept[MARGIN]['mean'] == pytest.approx(5.2)
+  # Student's t of three seeds: 4.303 standard errors to either side.
+  assert kept[MARGIN]['high'] - kept[MARGIN]['mean'] == pytest.approx(4.303 * 0.6110, rel=1e-3)
+  assert kept[SHARE]['low'] is None
+  with pytest.raises(tables.TableError, match='were not run'):
+    tables.only_seeds(stored, [11])
 
 
 def test_what_is_not_stored_yet_says_so(tables, stored):
