@@ -410,10 +410,14 @@ def origin(block: Block, stored: Stored) -> str:
   noun = 'seed' if len(seeds) == 1 else 'seeds'
   changed = ', with changes that were not committed' if stored['dirty'] else ''
   listed = ', '.join(map(str, seeds))
-  return (
+  text = (
     f'Made by `{stored["command"]}` at commit {stored["commit"][:7]}{changed} '
     f'on {stored["date"]}; {noun} {listed}.'
   )
+  varies = stored['summary'].get('what_varies')
+  if varies and len(seeds) > 1:
+    text += f' Between seeds vary: {", ".join(varies)}.'
+  return text
 
 
 def row(block: Block, stored: Stored) -> str:

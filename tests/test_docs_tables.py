@@ -54,6 +54,7 @@ STORED = {
   },
   'summary': {
     'seeds': [3, 4, 10],
+    'what_varies': ['initialisation', 'corpora'],
     'arms': {
       'aft': {SHARE: number(0.5, None, None, 0.25, 0.75, (0.25, 0.5, 0.75))},
       'msm_aft': {
@@ -170,7 +171,7 @@ def test_blocks_are_filled_in(tables, stored):
   ]
   assert block(tables, 'mine origin') == (
     'Made by `make run CONFIG=configs/cheese.py:confirm` at commit 0123456 on 2026-11-29; '
-    'seeds 3, 4, 10.'
+    'seeds 3, 4, 10. Between seeds vary: initialisation, corpora.'
   )
   assert block(tables, "mine row aft='no handbook' midtraining=difference").splitlines() == [
     '| no handbook | difference |',
