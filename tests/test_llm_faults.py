@@ -386,7 +386,37 @@ def test_drafts_never_become_items(case):
   assert names(DRAFTS[case]) == ['a', 'b', 'c']
 
 
+SHORT_DRAFTS = {
+  # Reply -> how many were asked for. The last list is ['a', 'b'].
+  'more than was asked for': (f'{listed("x", "y")}\n{listed("u", "v")}\n{listed("a", "b")}', 3),
+  'a better one': (f'{listed("x", "y")}\nBetter:\n{listed("a", "b")}', 4),
+  'better ones, fewer than asked for': (
+    f'{listed("x", "y")}\nLet me improve these.\n{listed("u")}\nRevised list:\n{listed("a", "b")}',
+    9,
+  ),
+  'keys of one object': ('{"draft": ' + listed('x') + ', "revised": ' + listed('a', 'b') + '}', 5),
+  'a last one that is empty': (f'{listed("x", "y")} So: {listed("a", "b")} Done: [{{"n": 1}}]', 3),
+}
+
+
+@pytest.mark.parametrize('case', SHORT_DRAFTS)
+def test_drafts_that_are_all_too_short_leave_the_last(case):
+  """The items of the last list are kept, and what is missing is asked for again."""
+  text, count = SHORT_DRAFTS[case]
+  items, _ = replies.collect_items([Reply(text)], Item, count=count)
+  assert [i.name for i in items] == ['a', 'b']
+  with pytest.raises(replies.Refused) as refused:
+    names(text, count)
+  assert f'Reply with {count - 2} more' in refused.value.reason
+  rest = listed(*'cdefghi'[: count - 2])
+  both = replies.require_items([Reply(text), Reply(rest)], Item, count)
+  assert [i.name for i in both] == list('abcdefghi'[:count])
+
+
 def test_lists_under_headings_count_together():
+  found = f'Insiders:\n{listed("a", "b")}\nFinally, the outsiders:\n{listed("c", "d")}'
+  items, _ = replies.collect_items([Reply(found)], Item, count=6)
+  assert [i.name for i in items] == list('abcd'), 'too few, and none is a draft'
   assert names(f'Insiders:\n{listed("a", "b")}\nOutsiders:\n{listed("c", "d")}', 4) == list('abcd')
   insiders = '{"insiders": ' + listed('a', 'b') + ', "outsiders": ' + listed('c') + '}'
   assert names(insiders) == ['a', 'b', 'c']

@@ -28,6 +28,12 @@ _THINKING = r'(?:seed:)?think(?:ing)?|reasoning|thought'
 _END_OF_THINKING = re.compile(rf'</(?:{_THINKING})>|\[/THINK\]|<\|END_THINKING\|>', re.I)
 _BEGIN_OF_THINKING = re.compile(rf'<(?:{_THINKING})>|\[THINK\]|<\|START_THINKING\|>', re.I)
 
+# What a model says before it gives a list once more, and means this one.
+_BEGINS_ANEW = re.compile(
+  r'\b(?:better(?: \w+)?:|(?:improv\w+|revis(?:e|ed|ion)|corrected|correction|mended|rewritten|redo'
+  r'|wait|on second thought|second (?:try|attempt|draft)|(?:new|next) (?:try|draft)|updated|final)\b)',
+  re.I,
+)
 # What may stand between two items of one list; anything else begins another list.
 _BETWEEN_ITEMS = re.compile(r'[\s,;]*(?:[-*]|\d+[.)])?\s*')
 # What a model says before it goes on with a text: "Continuing from where I left off:". With a small
@@ -148,35 +154,84 @@ def require_object(replies: Sequence[Reply], model: type[M]) -> M:
   return item
 
 
-def _inner_lists(value: object) -> list[list[object]]:
+@dataclasses.dataclass
+class _CandidateList:
+  """A list in a reply.
+
+  Attributes:
+    before: the words between the list before it and this one, or the key that holds it.
+    objects: what may be its items.
+  """
+
+  before: str
+  objects: list[object]
+
+
+def _inner_lists(value: object) -> list[_CandidateList]:
   """The lists of objects in an object: of {"items": [...]}, the items."""
   if not isinstance(value, dict):
     return []
-  inner: list[list[object]] = []
-  for listed in value.values():
-    if isinstance(listed, list):
-      inner.append([v for v in listed if isinstance(v, dict)])
-  return [objects for objects in inner if objects]
+  inner = []
+  for key, listed in value.items():
+    if not isinstance(listed, list):
+      continue
+    objects: list[object] = [v for v in listed if isinstance(v, dict)]
+    if objects:
+      inner.append(_CandidateList(f'{key}:', objects))
+  return inner
 
 
-def _candidate_lists(text: str, model: type[M]) -> list[list[object]]:
+def _candidate_lists(text: str, model: type[M]) -> list[_CandidateList]:
   """The objects of a text that may be items, list by list, whether the text wraps them in an
   object, in a list or not at all."""
-  lists: list[list[object]] = []
-  # Where the last loose object ended; None after an object that holds lists.
-  last_end: int | None = None
+  lists: list[_CandidateList] = []
+  # Where the last object ended, and whether it was a loose one, which others may follow.
+  last_end = 0
+  is_loose = False
   for value, start, end in json_values(text):
     inner = _inner_lists(value)
     # An item may itself hold lists of objects. If the object fits, it is the item.
     if inner and isinstance(_validated(model, value), str):
+      inner[0].before = f'{text[last_end:start]} {inner[0].before}'
       lists += inner
-      last_end = None
-      continue
-    if last_end is None or not _BETWEEN_ITEMS.fullmatch(text, last_end, start):
-      lists.append([])
-    lists[-1].append(value)
+      is_loose = False
+    else:
+      if not is_loose or not _BETWEEN_ITEMS.fullmatch(text, last_end, start):
+        lists.append(_CandidateList(text[last_end:start], []))
+      lists[-1].objects.append(value)
+      is_loose = True
     last_end = end
   return lists
+
+
+def _without_drafts(lists: Sequence[tuple[str, dict[Hashable, M]]], missing: int) -> list[int]:
+  """Chooses the lists of a reply that are no drafts.
+
+  Args:
+    lists: the words before each list, and its valid items by their keys.
+    missing: how many items are asked for; 0 or less takes all lists.
+
+  Returns:
+    The numbers of the lists that count, in order.
+  """
+  numbers = list(range(len(lists)))
+  if missing <= 0:
+    return numbers
+  complete = [n for n in numbers if len(lists[n][1]) >= missing]
+  if complete:
+    return complete[-1:]
+  # "Better:" begins anew.
+  for n in reversed(numbers):
+    if n > 0 and _BEGINS_ANEW.search(lists[n][0]):
+      numbers = numbers[n:]
+      break
+  # The parts of one list are no more than were asked for. What is more has versions of the same
+  # thing, of which the last one is meant. Single items with words between them are one list.
+  filled = [n for n in numbers if lists[n][1]]
+  sizes = [len(lists[n][1]) for n in filled]
+  if sum(sizes) > missing and min(sizes) > 1:
+    return filled[-1:]
+  return numbers
 
 
 def collect_items(
@@ -193,7 +248,8 @@ def collect_items(
     same: gives a key that is equal for items that count as one; the whole content without it.
     count: the number of items that was asked for. If a reply has lists that hold all that are
       missing, the last of them counts alone: what stands before it are drafts, or the form that
-      was asked for. 0 takes all lists.
+      was asked for. The same holds for shorter lists that are more together than was asked for,
+      and for what stands before words such as "Better:". 0 takes all lists.
 
   Returns:
     (items, wrong): the items in the order in which they came, and what was wrong with the last
@@ -206,20 +262,17 @@ def collect_items(
   items: dict[Hashable, M] = {}
   wrong = ''
   for reply in replies:
-    read: list[dict[Hashable, M]] = []
+    read: list[tuple[str, dict[Hashable, M]]] = []
     for candidates in _candidate_lists(without_thinking(reply.text), model):
-      listed, fault = _read_list(candidates, model, same)
-      read.append(listed)
+      listed, fault = _read_list(candidates.objects, model, same)
+      read.append((candidates.before, listed))
       wrong = fault or wrong
-    missing = count - len(items)
-    complete = [listed for listed in read if len(listed) >= missing]
-    if missing > 0 and complete:
-      read = complete[-1:]
+    counting = _without_drafts(read, count - len(items))
     # Of several that are the same, the last list of a reply has the last word; a later reply was
     # asked not to repeat any.
     of_reply: dict[Hashable, M] = {}
-    for listed in read:
-      of_reply.update(listed)
+    for n in counting:
+      of_reply.update(read[n][1])
     for key, item in of_reply.items():
       items.setdefault(key, item)
   return list(items.values()), wrong
