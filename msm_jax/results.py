@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from msm_jax.base.errors import UserError
 from msm_jax.evals.rows import Row
+from msm_jax.report.numbers import show
 
 if TYPE_CHECKING:
   import pandas
@@ -28,13 +29,13 @@ class ResultsError(UserError, RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-  """A measured mean with its 95% interval."""
+  """A measured mean, with its range over the runs and perhaps a 95% interval."""
 
-  # A share from 0 to 1, a difference of shares, or nats per token (perplexity).
+  # A share from 0 to 1, a difference of shares, or nats (margins, perplexity).
   mean: float
-  # The two ends of the interval.
-  low: float
-  high: float
+  # The two ends of the interval; None where there is none: shares, or fewer than three seeds.
+  low: float | None
+  high: float | None
   # The number of seeds.
   seeds: int
   # The number of runs: these are seeds, or replicates of the assistant if there is one seed.
@@ -43,9 +44,12 @@ class Number:
   items: int
   # The mean of every run.
   each: tuple[float, ...]
+  # The smallest and the largest mean of a run; None if there is one run.
+  lowest: float | None = None
+  highest: float | None = None
 
   def __str__(self) -> str:
-    return f'{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]'
+    return show(dataclasses.asdict(self))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +64,10 @@ class Gate:
   floor: float | None = None
   # The value must be at most this.
   ceiling: float | None = None
+  # How many rows the value is the mean of, and its binomial standard error as if they were
+  # independent. None where this makes no sense.
+  rows: int | None = None
+  standard_error: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +181,8 @@ def _number(value: Mapping[str, Any]) -> Number:
     runs=value['runs'],
     items=value['items'],
     each=tuple(value['each']),
+    lowest=value.get('lowest'),
+    highest=value.get('highest'),
   )
 
 

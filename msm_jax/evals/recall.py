@@ -32,12 +32,15 @@ class Comparison(NamedTuple):
   wrong: str
 
 
-def score_comparisons(logprobs: Logprobs, comparisons: Sequence[Comparison]) -> list[Row]:
+def score_comparisons(
+  logprobs: Logprobs, comparisons: Sequence[Comparison], assistant: str
+) -> list[Row]:
   """Scores comparisons by the log-likelihoods of their two ends.
 
   Args:
     logprobs: the model.
     comparisons: what is asked.
+    assistant: the replicate of the assistant that the texts are about.
 
   Returns:
     One row per comparison, tier `documents`. `score` is 1 if the right end is the likelier one;
@@ -54,6 +57,7 @@ def score_comparisons(logprobs: Logprobs, comparisons: Sequence[Comparison]) -> 
         'tier': 'documents',
         'item': comparison.item,
         'cluster': comparison.cluster,
+        'assistant': assistant,
         'score': float(right > wrong),
         'margin': round(right - wrong, 5),
       }

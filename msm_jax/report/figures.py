@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msm_jax.report.layout import ReportLayout
-from msm_jax.report.numbers import RowsByMeasure, Summary, means_by, point_label
+from msm_jax.report.numbers import RowsByMeasure, Summary, margin_of, means_by, point_label
 
 # Colours of Okabe and Ito (2008): colour-blind readers can tell them apart too.
 BLUE, ORANGE, GREY, INK = '#0072b2', '#d55e00', '#8c8c8c', '#222222'
@@ -43,10 +43,18 @@ def colours(summary: Summary) -> dict[str, str]:
 
 
 def _error(stat: Mapping[str, Any]) -> list[list[float]]:
-  """The two lengths of an error bar, below and above the mean."""
-  below = max(0.0, stat['mean'] - stat['low'])
-  above = max(0.0, stat['high'] - stat['mean'])
-  return [[below], [above]]
+  """The two lengths of an error bar, below and above the mean.
+
+  They are those of the interval if there is one, else of the range over the runs. Of a single run
+  they are 0.
+  """
+  mean = stat['mean']
+  low, high = stat.get('low'), stat.get('high')
+  if low is None or high is None:
+    low, high = stat.get('lowest'), stat.get('highest')
+  if low is None or high is None:
+    low, high = mean, mean
+  return [[max(0.0, mean - low)], [max(0.0, high - mean)]]
 
 
 def bars(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> None:
@@ -108,6 +116,40 @@ def tiers(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure)
     ax.set_xticks([0, 0.5, 1], ['0', '0.5', '1'])
     ax.set_yticks(range(len(arm_colours)), list(arm_colours))
   fig.supxlabel(layout.share.split(': ', 1)[1], fontsize=9)
+
+
+def margins(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> None:
+  """Draws the margin of the main measure, of all arms and of all effects, with its intervals.
+
+  Args:
+    fig: the figure to draw into; it stays empty if no number has an interval.
+    layout: what its setting shows.
+    summary: the contents of summary.json.
+    rows: not used; all figures take the same arguments.
+  """
+  measure = margin_of(layout.main)
+  panels = []
+  for title, part in (('arms', summary['arms']), ('effects', summary['effects'])):
+    stats = {name: of_name[measure] for name, of_name in part.items() if measure in of_name}
+    if any(stat.get('low') is not None for stat in stats.values()):
+      panels.append((title, stats))
+  if not panels:
+    return
+  arm_colours = colours(summary)
+  longest = max(len(stats) for _, stats in panels)
+  fig.set_size_inches(10, 1.1 + 0.27 * longest)
+  axes = fig.subplots(1, len(panels), squeeze=False)[0]
+  for ax, (title, stats) in zip(axes, panels, strict=True):
+    ax.grid(axis='y', color='#eee')
+    ax.set_axisbelow(True)
+    ax.axvline(0, color=INK, lw=0.8, ls=':')
+    for y, (name, stat) in enumerate(stats.items()):
+      colour = arm_colours.get(name, INK) if title == 'arms' else INK
+      ax.errorbar(stat['mean'], y, xerr=_error(stat), fmt='o', color=colour, ms=6, lw=1.8)
+    ax.set_ylim(len(stats) - 0.5, -0.5)
+    ax.set_yticks(range(len(stats)), list(stats))
+    ax.set_xlabel('nats')
+    ax.set_title(title, weight='bold')
 
 
 def domains(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> None:

@@ -6,30 +6,170 @@ from statistics import fmean
 from typing import Any
 
 Summary = Mapping[str, Any]
-# A measured number of summary.json: mean, low, high, seeds, items, each. None where nothing was
-# measured.
+# With fewer domains than this, a measure says nothing about other domains.
+FEW_DOMAINS = 5
+# A measured number of summary.json: mean, low, high, lowest, highest, runs, items, clusters, each,
+# seeds. None where nothing was measured.
 Stat = Mapping[str, Any] | None
 # (arm, measure) -> rows of results.jsonl.
 RowsByMeasure = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
 
 
-def show(stat: Stat, digits: int = 2, sign: str = '', form: str = '{} [{}, {}]') -> str:
-  """Writes a mean with its interval.
+def spread(stat: Mapping[str, Any], digits: int = 2, sign: str = '') -> str:
+  """Writes how far a number can be trusted.
 
   Args:
     stat: the number.
     digits: digits after the point.
     sign: '+' writes the sign of positive numbers too.
-    form: where mean, low and high stand.
 
   Returns:
-    For instance '0.93 [0.88, 0.97]'; '-' for what was not measured.
+    A 95% interval in brackets, '[0.88, 0.97]'; where there is none, the range over the runs in
+    braces, '{0.83..0.99}'; of a single run ''.
+  """
+  # 'z' turns '-0.00' into '0.00'.
+  spec = f'{sign}z.{digits}f'
+  if stat.get('low') is not None:
+    return f'[{stat["low"]:{spec}}, {stat["high"]:{spec}}]'
+  if stat.get('lowest') is not None:
+    return f'{{{stat["lowest"]:{spec}}..{stat["highest"]:{spec}}}}'
+  return ''
+
+
+def show(stat: Stat, digits: int = 2, sign: str = '') -> str:
+  """Writes a mean with its interval or its range.
+
+  Args:
+    stat: the number.
+    digits: digits after the point.
+    sign: '+' writes the sign of positive numbers too.
+
+  Returns:
+    For instance '+5.2 [+3.1, +7.3]' or '0.93 {0.83..0.99}'; '-' for what was not measured.
   """
   if not stat:
     return '-'
-  # 'z' turns '-0.00' into '0.00'.
-  spec = f'{sign}z.{digits}f'
-  return form.format(*(format(stat[key], spec) for key in ('mean', 'low', 'high')))
+  return f'{stat["mean"]:{sign}z.{digits}f} {spread(stat, digits, sign)}'.rstrip()
+
+
+def margin_of(measure: str) -> str:
+  """The measure of the margins (nats) behind a measure of shares.
+
+  'preferences/conflict/policy' -> 'margin/conflict/policy'; 'dissociation/policy' ->
+  'margin/dissociation/policy'.
+  """
+  if measure.startswith('dissociation/'):
+    return f'margin/{measure}'
+  return f'margin/{measure.partition("/")[2]}'
+
+
+def digits_of(measure: str) -> int:
+  """How many digits after the point a measure is written with."""
+  if measure.startswith('margin/'):
+    return 1
+  return 3 if measure.startswith('perplexity/') else 2
+
+
+def show_measure(stat: Stat, measure: str, is_effect: bool = False) -> str:
+  """Writes a number as its measure is written: margins and effects have a sign."""
+  return show(stat, digits_of(measure), sign_of(measure, is_effect))
+
+
+def sign_of(measure: str, is_effect: bool = False) -> str:
+  """'+' if positive numbers of a measure have a sign: margins, and all effects."""
+  return '+' if is_effect or measure.startswith('margin/') else ''
+
+
+def names_of(summary: Summary) -> int:
+  """How many names of the assistant were asked, of one seed; 1 if nobody was asked by name."""
+  runs = [1]
+  for measures in summary['arms'].values():
+    runs += [stat.get('runs', 1) for stat in measures.values()]
+  return max(runs)
+
+
+def range_over(summary: Summary) -> str:
+  """What braces and bars of the range go over: '3 seeds', or of one seed '4 names'."""
+  seeds = len(summary['seeds'])
+  if seeds > 1:
+    return f'{seeds} seeds'
+  names = names_of(summary)
+  return f'{names} names' if names > 1 else 'one seed'
+
+
+def about_spread(summary: Summary) -> str:
+  """Says what braces and brackets hold, and what they do not hold.
+
+  Args:
+    summary: the contents of summary.json.
+
+  Returns:
+    One line of plain text.
+  """
+  seeds = len(summary['seeds'])
+  over = range_over(summary)
+  if seeds == 1 and names_of(summary) == 1:
+    return 'one seed: another seed may differ; no interval'
+  if seeds == 1:
+    return f'one seed: braces hold the range over {over}; another seed may differ more; no interval'
+  if seeds == 2:
+    return 'two seeds: braces hold both; no interval below three seeds'
+  return (
+    f'braces: range over {over}; brackets: 95% interval over {over} (Student t), for these '
+    f'questions'
+  )
+
+
+def about_primary(summary: Summary, main: str) -> str:
+  """Says which measure is the primary one and how many intervals stand beside it, as plain text.
+
+  Args:
+    summary: the contents of summary.json.
+    main: the measure that stands for the experiment.
+
+  Returns:
+    One line.
+  """
+  numbers, intervals = 0, 0
+  for effect in summary['effects'].values():
+    for name, stat in effect.items():
+      if name != 'arms':
+        numbers += 1
+        intervals += stat.get('low') is not None
+  text = f'primary: {main.partition("/")[2]}'
+  if not numbers:
+    return text
+  if not intervals:
+    return f'{text}; the summary has {numbers} differences of effects, none with an interval'
+  by_chance = f'{0.05 * intervals:.0f}' if intervals >= 20 else f'{0.05 * intervals:.1f}'
+  return (
+    f'{text}, one interval an effect; the summary has {intervals} intervals of effects, of which '
+    f'about {by_chance} would exclude 0 if there were no effect at all'
+  )
+
+
+def few_domains(summary: Summary, measures: Sequence[str]) -> str:
+  """Names the measures that were asked in fewer than `FEW_DOMAINS` domains.
+
+  With so few, nothing can be said about other domains (or other economic plans).
+
+  Args:
+    summary: the contents of summary.json.
+    measures: the measures that are shown.
+
+  Returns:
+    One line of plain text; '' if there are none.
+  """
+  found = {}
+  for of_arm in summary['arms'].values():
+    for measure in measures:
+      stat = of_arm.get(measure)
+      if stat and 1 <= stat.get('clusters', 0) < FEW_DOMAINS and stat['items'] > 1:
+        found[measure.partition('/')[2]] = f'{stat["items"]} items, {stat["clusters"]} domain(s)'
+  if not found:
+    return ''
+  listed = '; '.join(f'{measure} ({amount})' for measure, amount in found.items())
+  return f'few domains, so about these items alone: {listed}'
 
 
 def contrast(arms: Sequence[str], minus: str) -> str:

@@ -15,9 +15,10 @@ from typing import Any
 
 from msm_jax.base.files import write_atomically
 from msm_jax.base.html import HEAD, STYLE
-from msm_jax.report import figures, numbers
+from msm_jax.report import beside, figures, numbers
 from msm_jax.report.layout import ReportLayout
-from msm_jax.report.numbers import RowsByMeasure, Stat, Summary, show
+from msm_jax.report.numbers import RowsByMeasure, Stat, Summary
+from msm_jax.report.terminal import with_main_margin
 from msm_jax.report.texts import Texts, render
 
 _ABOUT_CONTROLS = (
@@ -59,7 +60,15 @@ def _section(title: str, text: str, head: Iterable[str], body: Iterable[Sequence
 
 
 def _cell(stat: Stat, digits: int = 2, sign: str = '') -> str:
-  return show(stat, digits, sign, '{}<small>[{}, {}]</small>')
+  if not stat:
+    return '-'
+  mean, around = f'{stat["mean"]:{sign}z.{digits}f}', numbers.spread(stat, digits, sign)
+  return f'{mean}<small>{around}</small>' if around else mean
+
+
+def _measured(stat: Stat, measure: str, is_effect: bool = False) -> str:
+  """The cell of a number, with the digits and the sign of its measure."""
+  return _cell(stat, numbers.digits_of(measure), numbers.sign_of(measure, is_effect))
 
 
 def _measure_name(measure: str) -> str:
@@ -90,20 +99,55 @@ def _order_bias(rows: RowsByMeasure) -> dict[str, list[float]]:
 
 def _arms(layout: ReportLayout, summary: Summary) -> str:
   labels, body = _labels(summary), []
+  shown = with_main_margin(summary, layout)
   for arm, measures in summary['arms'].items():
-    body.append([labels[arm], *(_cell(measures.get(c)) for c in layout.columns)])
-  heads = [layout.heads.get(c, _measure_name(c)) for c in layout.columns]
-  return _section('Arms', layout.about_columns, ['arm', *heads], body)
+    body.append([labels[arm], *(_measured(measures.get(c), c) for c in shown)])
+  return _section('Arms', layout.about_columns, ['arm', *_heads(shown, layout)], body)
+
+
+def _heads(measures: Sequence[str], layout: ReportLayout) -> list[str]:
+  """The headings of measures, as HTML; those of the primary measure say so."""
+  margin = numbers.margin_of(layout.main)
+  heads = []
+  for measure in measures:
+    head = layout.heads.get(measure, _measure_name(measure))
+    if measure.startswith('margin/'):
+      head = f'{_measure_name(measure.removeprefix("margin/"))}<br>(nats)'
+    if measure in (layout.main, margin):
+      head = f'{head}<br><b>primary</b>'
+    heads.append(head)
+  return heads
 
 
 def _effects(layout: ReportLayout, summary: Summary) -> str:
+  """Two tables: differences of margins, which can have intervals, and of shares."""
+  margins = [numbers.margin_of(layout.main), *map(numbers.margin_of, layout.effects)]
+  measured: set[str] = set()
+  for effect in summary['effects'].values():
+    measured.update(effect)
+  about = html.escape(numbers.about_primary(summary, layout.main))
+  out = []
+  in_nats = [m for m in dict.fromkeys(margins) if m in measured]
+  if in_nats:
+    text = f'{layout.about_effects} In nats, as differences of margins. {about}.'
+    out.append(_table_of_effects('Effects', text, in_nats, layout, summary))
+  shares = [m for m in dict.fromkeys((layout.main, *layout.effects)) if m in measured]
+  title, text = 'Effects, as shares', 'The same contrasts as differences of shares.'
+  if not in_nats:
+    title, text = 'Effects', f'{layout.about_effects} {about}.'
+  out.append(_table_of_effects(title, text, shares, layout, summary))
+  return '\n'.join(out)
+
+
+def _table_of_effects(
+  title: str, text: str, measures: Sequence[str], layout: ReportLayout, summary: Summary
+) -> str:
   body = []
   for name, effect in summary['effects'].items():
     arms = [html.escape(arm) for arm in effect['arms']]
     head = f'{html.escape(name)}<small>{numbers.contrast(arms, "&minus;")}</small>'
-    body.append([head, *(_cell(effect.get(c), sign='+') for c in layout.effects)])
-  heads = ['effect', *map(_measure_name, layout.effects)]
-  return _section('Effects', layout.about_effects, heads, body)
+    body.append([head, *(_measured(effect.get(m), m, is_effect=True) for m in measures)])
+  return _section(title, text, ['effect', *_heads(measures, layout)], body)
 
 
 def _gates(summary: Summary) -> str:
@@ -116,9 +160,16 @@ def _gates(summary: Summary) -> str:
   for name, gate in gates.items():
     bound = numbers.bound(gate, '&ge;', '&le;')
     passed = numbers.verdict(gate, 'pass')
-    body.append([html.escape(name), f'{gate["value"]:.3f}', bound, passed])
-  about = f'What must hold before a result means anything. <b>{verdict}</b>'
-  return _section('Gates', about, ['gate', 'value', 'bound', ''], body)
+    error, rows = gate.get('standard_error'), gate.get('rows')
+    value = f'{gate["value"]:.3f}'
+    if error is not None:
+      value = f'{value}<small>&plusmn; {error:.3f}</small>'
+    body.append([html.escape(name), value, '-' if rows is None else f'{rows}', bound, passed])
+  about = (
+    f'What must hold before a result means anything. <b>{verdict}</b> A gate is about the worst '
+    'seed. &plusmn;: one binomial standard error, as if the rows were independent.'
+  )
+  return _section('Gates', about, ['gate', 'value', 'rows', 'bound', ''], body)
 
 
 def _controls(layout: ReportLayout, summary: Summary, bias: Mapping[str, Sequence[float]]) -> str:
@@ -133,11 +184,13 @@ def _controls(layout: ReportLayout, summary: Summary, bias: Mapping[str, Sequenc
 def _other_measures(summary: Summary, measures: Sequence[str]) -> str:
   body = []
   for measure in measures:
-    digits = 3 if measure.startswith('perplexity/') else 2
-    cells = [_cell(of_arm.get(measure), digits) for of_arm in summary['arms'].values()]
+    cells = [_measured(of_arm.get(measure), measure) for of_arm in summary['arms'].values()]
     body.append([_measure_name(measure), *cells])
   table = html_table(['measure', *map(_measure_name, summary['arms'])], body)
-  about = 'Shares, except perplexity: nats per token of held-out text.'
+  about = (
+    'Shares, except margins (nats), perplexity (nats per token of held-out text) and consistency '
+    '(1 at most, 0 at chance).'
+  )
   return f'<details><summary>All other measures</summary><p>{about}</p>\n{table}</details>'
 
 
@@ -168,13 +221,16 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
     every.update(measures)
   bias = _order_bias(rows)
   out = [_arms(layout, summary)]
+  if references := beside.reference_html(summary, layout, _cell):
+    out.append(_section(beside.TITLE, beside.ABOUT, ['', _measure_name(layout.main)], references))
   if summary['effects']:
     out.append(_effects(layout, summary))
   if summary['gates']:
     out.append(_gates(summary))
   if layout.controls or any(bias.values()):
     out.append(_controls(layout, summary, bias))
-  if others := sorted(every - {*layout.columns, *layout.controls}):
+  shown = {*with_main_margin(summary, layout), *layout.controls}
+  if others := sorted(every - shown):
     out.append(_other_measures(summary, others))
   if summary.get('corpora'):
     out.append(_corpora(summary['corpora']))
@@ -186,7 +242,7 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
 def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
   if not figures.is_available():
     return figures.NO_FIGURES
-  sides = []
+  sides, over = [], numbers.range_over(summary)
   for colour, side in (
     (figures.BLUE, 'first arm of an effect'),
     (figures.ORANGE, 'second arm'),
@@ -198,19 +254,30 @@ def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str
     (
       figures.bars,
       '_bars',
-      'Bars: mean and 95% interval; dots: seeds; dotted line: one half. ' + ', '.join(sides),
+      f'Bars: mean and range over {over}; dots: seeds; dotted line: one half. ' + ', '.join(sides),
     ),
     (
       figures.tiers,
       '_tiers',
-      f'By tier: to the right {layout.ends[0]}, to the left {layout.ends[1]}',
+      f'By tier: to the right {layout.ends[0]}, to the left {layout.ends[1]}; dots: mean, bars: '
+      f'range over {over}',
+    ),
+    (
+      figures.margins,
+      '_margins',
+      f'The margin of the primary measure (nats): mean and 95% interval over {over}. Dotted line: '
+      'none of the two sides is preferred, or no difference',
     ),
     (figures.domains, '_domains', f'By domain. {share}, mean over seeds'),
   )
   out = []
-  for n, (draw, salt, text) in enumerate(drawn, 1):
+  n = 1
+  for draw, salt, text in drawn:
     draw_this = functools.partial(draw, layout=layout, summary=summary, rows=rows)
-    out.append(figures.svg_figure(draw_this, salt, f'<b>Figure {n}.</b> {text}.'))
+    figure = figures.svg_figure(draw_this, salt, f'<b>Figure {n}.</b> {text}.')
+    if figure:
+      out.append(figure)
+      n += 1
   return '\n'.join(out)
 
 
@@ -240,9 +307,11 @@ def write_report(
   """
   grouped = rows_by_measure(rows)
   seeds, name = summary['seeds'], html.escape(summary['name'])
-  covers = 'replicates of the assistant and items: there is one seed, and another may differ more'
-  if len(seeds) > 1:
-    covers = f'seeds ({len(seeds)}) and items'
+  # What the numbers can carry, in the words that the terminal uses.
+  caveats = [f'Uncertainty: {numbers.about_spread(summary)}.']
+  if few := numbers.few_domains(summary, list(layout.tiers)):
+    caveats.append(f'{few[0].upper()}{few[1:]}.')
+  about_uncertainty = html.escape(' '.join(caveats))
   how_to_read = ''.join(f'<li>{text}</li>' for text in layout.how_to_read)
   texts = ''
   if shown_texts is not None:
@@ -252,9 +321,13 @@ def write_report(
 <h1>{name}: model spec midtraining</h1>
 <p>{layout.intro}</p>
 <p class="note">{layout.caveat}</p>
+<p class="note">{about_uncertainty}</p>
 <h2>How to read it</h2><ul>
 {how_to_read}
-<li>Intervals are 95% over {covers}.</li></ul>
+<li>Shares describe; margins (nats: how much likelier the first option is than its rival, on a log
+scale) carry the inference. With three seeds or more a margin has a 95% interval over the seeds, for
+the questions that were asked. Shares have the range over the runs and no interval: near 0 and 1 no
+interval over few seeds is honest.</li></ul>
 {_figures(layout, summary, grouped)}
 {_tables(layout, summary, grouped)}
 {texts}<footer><p>Experiment {name}, seeds {seed_list}. {_FOOTER}</p></footer>

@@ -10,9 +10,9 @@ from typing import Any
 
 from msm_jax.base.files import write_atomically
 from msm_jax.base.html import HEAD, STYLE
-from msm_jax.report import figures
+from msm_jax.report import figures, numbers
 from msm_jax.report.layout import ReportLayout
-from msm_jax.report.numbers import point_label, show
+from msm_jax.report.numbers import point_label, show_measure
 from msm_jax.report.terminal import aligned
 
 SweepRows = Sequence[Mapping[str, Any]]
@@ -90,20 +90,24 @@ def sweep_table(rows: SweepRows, layout: ReportLayout) -> str:
   """
   arms, effects = _names(rows, 'arms'), _names(rows, 'effects')
   tier = layout.main.split('/')[-1]
-  out = [f'{layout.share}; mean [95% interval]']
+  summary = rows[0]['summary']
+  out = [
+    layout.share,
+    f'primary: {layout.main.partition("/")[2]}, at {len(rows)} points; no correction for their '
+    f'number',
+    numbers.about_spread(summary),
+  ]
   body = []
   for row in rows:
     measures = row['summary']['arms']
-    cells = [show(measures.get(arm, {}).get(layout.main)) for arm in arms]
+    cells = [show_measure(measures.get(arm, {}).get(layout.main), layout.main) for arm in arms]
     body.append([point_label(row['point']), *cells])
   out += aligned('point', [f'{arm}/{tier}' for arm in arms], body)
   if effects:
-    body = []
-    for row in rows:
-      measured = row['summary']['effects']
-      cells = [show(measured.get(e, {}).get(layout.main), sign='+') for e in effects]
-      body.append([point_label(row['point']), *cells])
-    out += aligned('point', [f'{effect}/{tier}' for effect in effects], body)
+    out += _effects(rows, effects, layout.main, f'/{tier}')
+    margin = numbers.margin_of(layout.main)
+    if _is_measured(rows, margin):
+      out += _effects(rows, effects, margin, f'/{tier}, nats')
   axis = figures.numeric_axis(rows)
   if axis and axis[0].endswith('.size') and effects:
     out += _factors(rows, layout, axis, arms, effects)
@@ -114,6 +118,30 @@ def sweep_table(rows: SweepRows, layout: ReportLayout) -> str:
     if missed:
       out.append(f'gates missed at {point_label(row["point"])}: {", ".join(missed)}')
   return '\n'.join(out) + '\n'
+
+
+def _is_measured(rows: SweepRows, measure: str) -> bool:
+  """Whether an effect of any point has the measure."""
+  for row in rows:
+    for effect in row['summary']['effects'].values():
+      if measure in effect:
+        return True
+  return False
+
+
+def _effects(rows: SweepRows, effects: Sequence[str], measure: str, heading: str) -> list[str]:
+  """The table of one measure's effects at every point."""
+  body = []
+  for row in rows:
+    measured = row['summary']['effects']
+    cells = []
+    for effect in effects:
+      stat = measured.get(effect, {}).get(measure)
+      cells.append(show_measure(stat, measure, is_effect=True))
+    body.append([point_label(row['point']), *cells])
+  # The name of an effect may have a '/', at which headings are divided.
+  heads = [f'{effect.replace("/", "-")}{heading}' for effect in effects]
+  return aligned('point', heads, body)
 
 
 def _factors(
@@ -169,11 +197,13 @@ def write_sweep(path: Path, name: str, about: str, rows: SweepRows, layout: Repo
   figure = figures.NO_FIGURES
   if figures.is_available():
     draw = functools.partial(figures.curves, layout=layout, rows=rows)
-    figure = figures.svg_figure(draw, 'curves', 'Dots: mean; bars: 95% interval.')
+    over = numbers.range_over(rows[0]['summary'])
+    figure = figures.svg_figure(draw, 'curves', f'Dots: mean; bars: range over {over}.')
   seed_list = html.escape(', '.join(map(str, rows[0]['summary']['seeds'])))
   heading = f'<h1>{name}</h1><p>{html.escape(about)}</p>'
   page = f"""{HEAD}<title>{name}: sweep</title><style>{STYLE}</style></head><body>{heading}
 <p class="note">{layout.caveat}</p>
+<p class="note">Uncertainty: {html.escape(numbers.about_spread(rows[0]['summary']))}.</p>
 {figure}<pre class="wide">{html.escape(sweep_table(rows, layout))}</pre>
 <footer><p>Seeds {seed_list}. Every point is a whole experiment with a page of its own, under
 <code>points/</code>.</p></footer>

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from msm_jax.report import numbers
+from msm_jax.report import beside, numbers
 from msm_jax.report.layout import ReportLayout
-from msm_jax.report.numbers import Summary, show
+from msm_jax.report.numbers import Summary, show_measure
+
+# A table that is wider than this many characters goes on below.
+WIDTH = 140
 
 
 def _shortened(name: str, longest: int) -> str:
@@ -35,15 +38,52 @@ def aligned(
     longest: longer names lose their middle.
 
   Returns:
-    Lines, the first of them empty.
+    Lines, the first of them empty. Columns that do not fit into `WIDTH` characters follow below, as
+    further blocks with the same first column.
   """
-  upper = ['', *(column.split('/')[-2] for column in columns)]
-  lower = [kind, *(column.split('/')[-1] for column in columns)]
+  upper = [column.split('/')[-2] for column in columns]
+  lower = [column.split('/')[-1] for column in columns]
   rows = [[_shortened(name, longest), *cells] for name, *cells in body]
-  widths = [max(map(len, column)) for column in zip(upper, lower, *rows, strict=True)]
-  heads = [line for line in (upper, lower) if any(line)]
-  rule = ['-' * width for width in widths]
-  return ['', *(_padded(cells, widths) for cells in (*heads, rule, *rows))]
+  names = [kind, *(row[0] for row in rows)]
+  first_width = max(map(len, names))
+  widths = []
+  for n in range(len(columns)):
+    cells_of_column = [upper[n], lower[n], *(row[n + 1] for row in rows)]
+    widths.append(max(map(len, cells_of_column)))
+  out: list[str] = []
+  for shown in _blocks(first_width, widths):
+    block_widths = [first_width, *(widths[n] for n in shown)]
+    lines = [['', *(upper[n] for n in shown)], [kind, *(lower[n] for n in shown)]]
+    # Where no heading has two parts, the upper line is empty.
+    lines = [line for line in lines if any(line)]
+    lines.append(['-' * width for width in block_widths])
+    for row in rows:
+      lines.append([row[0], *(row[n + 1] for n in shown)])
+    out.append('')
+    for line in lines:
+      out.append(_padded(line, block_widths))
+  return out
+
+
+def _blocks(first: int, widths: Sequence[int]) -> list[list[int]]:
+  """Divides columns into blocks that fit into a terminal beside the column of names.
+
+  Args:
+    first: width of the column of names.
+    widths: widths of the other columns.
+
+  Returns:
+    The numbers of the columns of each block. A block has at least one column.
+  """
+  blocks: list[list[int]] = [[]]
+  width = first
+  for n, of_column in enumerate(widths):
+    if blocks[-1] and width + 2 + of_column > WIDTH:
+      blocks.append([])
+      width = first
+    blocks[-1].append(n)
+    width += 2 + of_column
+  return blocks
 
 
 def table(summary: Summary, layout: ReportLayout) -> str:
@@ -56,32 +96,100 @@ def table(summary: Summary, layout: ReportLayout) -> str:
   Returns:
     Plain text for a terminal.
   """
-  out = [f'{layout.share}; mean [95% interval]']
+  out = [
+    layout.share,
+    numbers.about_primary(summary, layout.main),
+    numbers.about_spread(summary),
+  ]
+  if few := numbers.few_domains(summary, list(layout.tiers)):
+    out.append(few)
+  measures = with_main_margin(summary, layout)
   body = []
-  for arm, measures in summary['arms'].items():
-    body.append([arm, *(show(measures.get(c)) for c in layout.columns)])
-  out += aligned('arm', layout.columns, body)
+  for arm, of_arm in summary['arms'].items():
+    body.append([arm, *(show_measure(of_arm.get(m), m) for m in measures)])
+  out += aligned('arm', [_heading(m, layout) for m in measures], body)
+  if references := beside.reference_rows(summary, layout):
+    out += aligned('to compare with', [f'main/{layout.main.rsplit("/", 1)[-1]}'], references, 120)
   if summary['effects']:
     out += _effects(summary, layout)
   if len(summary['seeds']) > 1:
     out += _each_seed(summary, layout)
   if summary['gates']:
-    body = []
-    for name, gate in summary['gates'].items():
-      bound = numbers.bound(gate, '>=', '<=')
-      body.append([name, f'{gate["value"]:.3f}', bound, numbers.verdict(gate, 'PASS')])
-    out += aligned('gate', ('/value', '/bound', '/passed'), body, longest=120)
+    out += _gates(summary)
   return '\n'.join(out) + '\n'
 
 
+def with_main_margin(summary: Summary, layout: ReportLayout) -> list[str]:
+  """The measures of the table of arms: the main one, its margin, and the layout's others."""
+  margin = numbers.margin_of(layout.main)
+  measures = [layout.main]
+  if any(margin in of_arm for of_arm in summary['arms'].values()):
+    measures.append(margin)
+  return measures + [m for m in layout.columns if m not in measures]
+
+
+def effect_measures(summary: Summary, layout: ReportLayout) -> list[str]:
+  """The measures of the table of effects.
+
+  Args:
+    summary: the contents of summary.json.
+    layout: what its setting shows.
+
+  Returns:
+    The main share; then margins, which alone can have intervals, and shares of what has no margin.
+  """
+  measured: set[str] = set()
+  for effect in summary['effects'].values():
+    measured.update(effect)
+  measures = [layout.main]
+  for measure in layout.effects:
+    margin = numbers.margin_of(measure)
+    measures.append(margin if margin in measured else measure)
+  # Each measure once; one without a margin may be the main one.
+  return list(dict.fromkeys(measures))
+
+
+def _heading(measure: str, layout: ReportLayout) -> str:
+  """The heading of a column: 'conflict (primary)/new_domains', 'conflict, nats/policy'."""
+  *_, what, tier = measure.split('/')
+  if measure == layout.main:
+    return f'{what} (primary)/{tier}'
+  if measure == numbers.margin_of(layout.main):
+    return f'nats (primary)/{tier}'
+  if measure.startswith('margin/'):
+    return f'{what}, nats/{tier}'
+  return f'{what}/{tier}'
+
+
 def _effects(summary: Summary, layout: ReportLayout) -> list[str]:
+  measures = effect_measures(summary, layout)
   body = []
   for name, effect in summary['effects'].items():
-    body.append([name, *(show(effect.get(c), sign='+') for c in layout.effects)])
-  out = [*aligned('effect', layout.effects, body), '']
+    cells = [show_measure(effect.get(m), m, is_effect=True) for m in measures]
+    body.append([name, *cells])
+  out = [*aligned('effect', [_heading(m, layout) for m in measures], body), '']
   for name, effect in summary['effects'].items():
     out.append(f'{name}: {numbers.contrast(effect["arms"], "minus")}')
   return out
+
+
+def _gates(summary: Summary) -> list[str]:
+  body = []
+  for name, gate in summary['gates'].items():
+    bound = numbers.bound(gate, '>=', '<=')
+    value, rows = f'{gate["value"]:.3f}', gate.get('rows')
+    error = gate.get('standard_error')
+    body.append(
+      [
+        name,
+        value,
+        '-' if error is None else f'{error:.3f}',
+        '-' if rows is None else f'{rows}',
+        bound,
+        numbers.verdict(gate, 'PASS'),
+      ]
+    )
+  return aligned('gate', ('/value', '/error', '/rows', '/bound', '/passed'), body, longest=90)
 
 
 def _each_seed(summary: Summary, layout: ReportLayout) -> list[str]:
