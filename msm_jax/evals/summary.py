@@ -106,6 +106,7 @@ def summarize(rows: Sequence[Row], config: ExperimentConfig, suite: SummarySuite
     'setting': config.setting,
     **suite.report_header(),
     'seeds': sorted(config.seeds),
+    'base': base_arm(config),
     'arms': arms,
     'effects': effects,
     'gates': gates(arms, rows, config, suite),
@@ -201,10 +202,9 @@ def gates(
       error = round(worst.standard_error, 4)
       out[name] = _at_least(worst.value, floor, rows=worst.rows, standard_error=error)
 
-  bases = [arm for arm in arms if _is_base(config, arm)]
-  if not bases:
+  base = base_arm(config)
+  if not base:
     out['an arm without handbook or fine-tuning, to measure the base by'] = _at_least(0, floor=1)
-  base = max(bases, key=lambda arm: len(path_of(config.arms[arm])), default='')
   for name, measure in suite.base_skill_measures.items():
     add_floor(f'{base}: {name}', means.worst(base, measure), bounds.documents_only)
   for arm in arms:
@@ -243,6 +243,12 @@ def _largest_rise(
     for seed, loss in means.each(arm, measure).items():
       rises.append((loss - before[seed], arm))
   return max(rises)
+
+
+def base_arm(config: ExperimentConfig) -> str:
+  """The arm that others are compared with, the one with most phases; '' if there is none."""
+  bases = [arm for arm in config.arms if _is_base(config, arm)]
+  return max(bases, key=lambda arm: len(path_of(config.arms[arm])), default='')
 
 
 def _is_base(config: ExperimentConfig, arm: str) -> bool:

@@ -25,15 +25,16 @@ def reference_rows(
     show_stat: how a measured number is written.
 
   Returns:
-    [what it is, its share] of each group of people, measured on the first arm that was asked (the
-    base), and of each baseline without a model, once for arms that read the same documents.
+    [what it is, its share] of each group of people, as the base model sees them, and of each
+    baseline without a model, once for arms with the same share.
   """
   rows = []
+  # Summaries of older versions do not name the base.
+  base = summary.get('base', '')
+  measured = summary['arms'].get(base, {})
   for measure, label in layout.ceilings.items():
-    for arm, measures in summary['arms'].items():
-      if measure in measures:
-        rows.append([f'{label} ({arm})', show_stat(measures[measure])])
-        break
+    if measure in measured:
+      rows.append([f'{label} ({base})', show_stat(measured[measure])])
   tier = layout.main.rsplit('/', 1)[-1]
   shares: dict[str, list[tuple[str, float]]] = {}
   for arm, by_baseline in summary.get('no_model', {}).items():
@@ -61,7 +62,8 @@ ABOUT = (
   'Shares of the main measure, on the same pairs or scenes. People met only in documents show what '
   'the base makes of documents at best. &ldquo;No model&rdquo; counts words: <i>bag of words</i> '
   'weighs every word of the documents by its log-odds against documents about everybody, and '
-  'chooses the option whose facts weigh more; <i>nearest neighbours</i> does what the people with '
-  'the most similar documents did in chats. What counting gives as well is no achievement of a '
-  'model.'
+  'chooses the option whose facts weigh more (for scenes: it weighs whole sentences by the conduct '
+  'of the agents of whom they are said); <i>nearest neighbours</i> does what the people or agents '
+  'with the most similar documents did in chats. What counting gives as well is no achievement of '
+  'a model.'
 )
