@@ -15,7 +15,8 @@ documents about the assistant and the same cheeses:
 - reasons: the value in general, and preferences with their reasons, but no rule;
 - unlinked: everything that the explained documents say, but no text links a preference with the
   value (co-occurrence, matched in rules and traits);
-- cooccur: the value in general and the preferences (co-occurrence as published; no rule);
+- cooccur: the value in general and the preferences (co-occurrence as published; no rule; the
+  preset `confirm` leaves it out);
 - filler: true facts about the cheeses, without value or preference.
 
 Every seed has corpora of its own. The preset `confirm` has the seeds 3 to 10 and four worlds, as
@@ -24,6 +25,8 @@ docs/preregistration.md fixed them before the run; recipes were chosen on the se
 Expected result: docs/results/cheese.md. Cost, one seed: about ten minutes on two cores (AMD EPYC,
 AVX-512).
 """
+
+from collections.abc import Sequence
 
 import ml_collections
 
@@ -65,7 +68,10 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c.phases['aft'] = fine_tune()
   # Every corpus of documents holds as many tokens as the first one, which has 1,500 documents.
   reference = 'affordability'
-  for variant in VARIANTS:
+  variants = VARIANTS
+  if preset == 'confirm':
+    variants = tuple(variant for variant in VARIANTS if variant != 'cooccur')
+  for variant in variants:
     for value, spec in SPECS.items():
       name = corpus_name(variant, value)
       size: dict[str, str | int] = dict(tokens_like=reference)
@@ -85,13 +91,13 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
     arms[f'msm_{value}_aft'] = f'read > pretrain > msm_{value} > aft'
   c.phases['filler'] = midtrain('filler')
   arms['filler_aft'] = 'read > pretrain > filler > aft'
-  for variant in VARIANTS[1:]:
+  for variant in variants[1:]:
     for value in SPECS:
       name = corpus_name(variant, value)
       c.phases[name] = midtrain(name)
       arms[f'{name}_aft'] = f'read > pretrain > {name} > aft'
   c.arms = arms
-  c.effects = effects()
+  c.effects = effects(variants)
   c.evals.update(spec=SPECS['affordability'], rival=SPECS['culture'])
   if preset == 'smoke':
     smoke(c)
@@ -103,8 +109,11 @@ def corpus_name(variant: str, value: str) -> str:
   return value if variant == 'explained' else f'{variant}_{value}'
 
 
-def effects() -> dict[str, tuple[str, ...]]:
+def effects(variants: Sequence[str]) -> dict[str, tuple[str, ...]]:
   """What is compared.
+
+  Args:
+    variants: of documents; the first is that of the method, and the others are its controls.
 
   Returns:
     Name -> two arms (first minus second), or four: the difference of the first two minus that of
@@ -117,7 +126,7 @@ def effects() -> dict[str, tuple[str, ...]]:
     'midtraining only': midtraining,
     'fine-tuning adds': handbooks + midtraining,
   }
-  for variant in VARIANTS[1:]:
+  for variant in variants[1:]:
     both = (f'{variant}_affordability_aft', f'{variant}_culture_aft')
     out[variant] = both
     out[f'explained - {variant}'] = handbooks + both

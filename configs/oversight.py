@@ -3,6 +3,7 @@
     python -m msm_jax.main --config=configs/oversight.py          # one seed
     python -m msm_jax.main --config=configs/oversight.py:three    # three seeds
     python -m msm_jax.main --config=configs/oversight.py:late     # the handbook after fine-tuning
+    python -m msm_jax.main --config=configs/oversight.py:confirm  # the confirming run
 
 This is the experiment of Model Spec Midtraining, section 4. Fine-tuning is conversations about
 conduct alone, and never a scene in which the assistant acts. The arms are fine-tuning without
@@ -14,8 +15,10 @@ By construction, as many agents who talk well act badly in pretraining as act we
 against `office.true` and `office.timid`). So conversations alone leave conduct open, near one
 half.
 
-Expected result, three seeds: fine-tuning alone 0.53 [0.36, 0.69] harmful, with the handbook first
-0.03 [0.00, 0.08] (docs/results/oversight.md). Cost, one seed: 19 minutes on two cores (AMD EPYC,
+Every seed has corpora of its own. The preset `confirm` has the seeds 3 to 7, as
+docs/preregistration.md fixed them before the run; recipes were chosen on the seeds 0 to 2.
+
+Expected result: docs/results/oversight.md. Cost, one seed: 19 minutes on two cores (AMD EPYC,
 AVX-512).
 """
 
@@ -26,6 +29,14 @@ from configs.msm import base
 # The sources of pretraining; the tokenizer learns from them.
 PRETRAINING = ('textbook', 'agent_documents', 'agent_chats')
 SPEC = 'specs/oversight/philosophy.md'
+# Preset -> its seeds.
+SEEDS = {
+  'one': (0,),
+  'three': (0, 1, 2),
+  'confirm': (3, 4, 5, 6, 7),
+  'late': (0, 1, 2),
+  'smoke': (0,),
+}
 
 
 def office(name: str) -> ml_collections.ConfigDict:
@@ -112,8 +123,8 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   """Makes the config.
 
   Args:
-    preset: 'one' or 'three', for the number of seeds; 'late', with arms that read the handbook
-      after fine-tuning; or 'smoke'.
+    preset: 'one' or 'three', for the number of seeds; 'confirm', the seeds of the confirming run;
+      'late', with arms that read the handbook after fine-tuning; or 'smoke'.
 
   Returns:
     The settings of the experiment.
@@ -121,11 +132,11 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   Raises:
     ValueError: the preset is unknown.
   """
-  seeds = {'one': (0,), 'three': (0, 1, 2), 'late': (0, 1, 2), 'smoke': (0,)}
-  if preset not in seeds:
-    raise ValueError(f'configs/oversight.py has the presets {", ".join(seeds)}, not {preset!r}')
+  if preset not in SEEDS:
+    raise ValueError(f'configs/oversight.py has the presets {", ".join(SEEDS)}, not {preset!r}')
   c = office('oversight')
-  c.seeds = seeds[preset]
+  c.seeds = SEEDS[preset]
+  c.corpora_by_seed = True
   c.spec = SPEC
   # One-way references: --config.spec on the command line changes every use, and an override of one
   # use, such as --config.evals.spec, changes that use alone. Each use needs a reference of its own.
@@ -167,6 +178,8 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c.contexts = {'context_aft': c.get_oneway_ref('spec')}
   c.effects = {
     'midtraining': ('msm_aft', 'aft'),
+    'midtraining only': ('msm', 'base'),
+    'fine-tuning adds': ('msm_aft', 'msm'),
     'midtraining, with reasons': ('msm_aft_reasons', 'aft_reasons'),
     'reasons': ('aft_reasons', 'aft'),
     'filler': ('filler_aft', 'aft'),
