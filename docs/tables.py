@@ -37,7 +37,7 @@ from msm_jax.base.command import Parser, run_command
 from msm_jax.base.errors import UserError
 from msm_jax.base.files import write_atomically
 from msm_jax.evals import stats
-from msm_jax.report.numbers import bound, contrast, show
+from msm_jax.report.numbers import bound, contrast, margin_of, show
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / 'docs' / 'results' / 'data'
@@ -395,9 +395,9 @@ def gates_table(block: Block, stored: Stored) -> str:
   body = []
   for name, gate in stored['summary']['gates'].items():
     value = f'{gate["value"]:.3f}'
-    if gate.get('se') is not None:
-      value += f' ± {gate["se"]:.3f}'
-    rows = f'{gate["n"]:,}' if gate.get('n') else ''
+    if gate.get('standard_error') is not None:
+      value += f' ± {gate["standard_error"]:.3f}'
+    rows = str(gate.get('rows', ''))
     passed = 'passed' if gate['passed'] else '**missed**'
     body.append([name, value, rows, bound(gate, '≥', '≤'), passed])
   return markdown_table(['gate', 'value', 'rows', 'bound', ''], body)
@@ -467,13 +467,18 @@ def terminal(block: Block, stored: Stored) -> str:
 def placebo(block: Block, stored: Stored) -> str:
   """The verdict on pairs of arms that differ in nothing that matters, measure by measure."""
   del block
+  judged = stored['placebo']['measures']
+  margins = [margin_of(measure) for measure in stored['layout']['effects']]
   body = []
-  for measure, found in stored['placebo']['measures'].items():
-    one_seed = '-'
+  for measure in matching(margins, list(judged)):
+    found = judged[measure]
+    share, one_seed = '-', '-'
+    if found['share'] is not None:
+      share = f'{found["share"]:.1%}'
     if found['one_seed_pairs']:
       one_seed = f'{found["one_seed_exclude_zero"]} of {found["one_seed_pairs"]}'
     cells = [heading(measure), str(found['pairs']), str(found['exclude_zero'])]
-    body.append([*cells, f'{found["share"]:.1%}', f'{found["rms"]:.2f}', one_seed])
+    body.append([*cells, share, f'{found["rms"]:.2f}', one_seed])
   heads = ['measure', 'intervals', 'exclude 0', 'share', 'root mean square']
   return markdown_table([*heads, 'one seed: range over names excludes 0'], body)
 

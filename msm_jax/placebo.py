@@ -17,6 +17,7 @@ from msm_jax.base.errors import UserError
 from msm_jax.base.files import write_atomically
 from msm_jax.evals import placebo
 from msm_jax.evals.rows import Row
+from msm_jax.report.numbers import margin_of
 from msm_jax.results import ResultRow, load_results
 from msm_jax.suites.registry import layout_of
 
@@ -58,13 +59,14 @@ def main(arguments: list[str]) -> int:
     )
   judged = placebo.judge(summary, [_plain(row) for row in results.rows])
   write_atomically(workdir / 'placebo.json', (json.dumps(judged, indent=1) + '\n').encode())
-  share_measure = layout_of(summary).main
-  margin = f'margin/{share_measure.partition("/")[2]}'
+  layout = layout_of(summary)
+  margin = margin_of(layout.main)
   if margin not in judged['measures']:
     raise PlaceboError(f'the effects of {workdir} have no {margin}; run the same command again')
-  others = [measure for measure in judged['measures'] if measure.startswith('margin/')]
+  margins = [margin_of(measure) for measure in layout.effects]
   # As dict keys, measures keep their order and stand there once.
-  print(placebo.table(judged, list(dict.fromkeys([margin, *others, share_measure]))))
+  shown = dict.fromkeys([margin, *margins, layout.main])
+  print(placebo.table(judged, [measure for measure in shown if measure in judged['measures']]))
   found = judged['measures'][margin]['share']
   return int(found is not None and found > judged['bar'])
 

@@ -49,7 +49,7 @@ STORED = {
     'main': SHARE,
     'share': 'conflict: share choosing cheap',
     'columns': [SHARE],
-    'effects': [MARGIN, SHARE],
+    'effects': [SHARE],
     'controls': [],
   },
   'summary': {
@@ -74,8 +74,8 @@ STORED = {
         'value': 0.953,
         'floor': 0.9,
         'passed': True,
-        'n': 256,
-        'se': 0.0132,
+        'rows': 256,
+        'standard_error': 0.0132,
       },
       'facts: perplexity': {'value': 1.3, 'ceiling': 1.25, 'passed': False},
     },
@@ -155,10 +155,10 @@ def test_blocks_are_filled_in(tables, stored):
     '| msm_aft | 0.93 {0.83..0.99} |'
   )
   assert block(tables, f'mine arms rows=msm* columns={MARGIN}').endswith('| 5.20 [3.10, 7.30] |')
-  assert block(tables, 'mine effects').splitlines()[2] == (
+  assert block(tables, f'mine effects columns={MARGIN},{SHARE}').splitlines()[2] == (
     '| midtraining | msm_aft - aft | +0.00 [-1.00, +1.00] | +0.43 {+0.24..+0.58} |'
   )
-  assert block(tables, 'mine effects contrast=no').startswith('| effect | margin (nats): ')
+  assert block(tables, 'mine effects contrast=no').startswith('| effect | conflict, new domains |')
   assert block(tables, 'mine seeds').splitlines()[0] == (
     '| conflict, new domains | seed 3, world 1 | seed 4, world 0 | seed 10, world 0 |'
   )
