@@ -377,19 +377,26 @@ def answer_choices(
   by_speaker = chats_by_speaker(chats)
   texts = texts_by_name(documents, by_speaker)
   assistants = {question.assistant for question in questions}
+  # Names of things are rare words. With them, neighbours would be those who live in one domain, and
+  # not those who are told of in the same words.
+  names_of_things = {word for option in options for word in words_of(option)}
+
+  def words_but_names(about: Iterable[str]) -> list[str]:
+    words = [word for text in about for word in words_of(text)]
+    return [word for word in words if word not in names_of_things]
+
   words_by_name = {}
   for name, about in texts.items():
     if name not in assistants:
-      words_by_name[name] = [word for text in about for word in words_of(text)]
+      words_by_name[name] = words_but_names(about)
   background = [document.text for document in documents]
 
   def answer(handbook: Sequence[str]) -> Shares:
     weights = log_odds(handbook, background)
     out = {BAG_OF_WORDS: shares_of_choices(questions, words_by_option, weights)}
     if words_by_name:
-      words = [word for text in handbook for word in words_of(text)]
       of_neighbours: list[Chat] = []
-      for name in nearest(words, words_by_name):
+      for name in nearest(words_but_names(handbook), words_by_name):
         of_neighbours += by_speaker[name]
       weights = weights_of_choices(of_neighbours, words_by_option)
       out[NEIGHBOURS] = shares_of_choices(questions, words_by_option, weights)
