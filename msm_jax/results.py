@@ -47,6 +47,8 @@ class Number:
   # The smallest and the largest mean of a run; None if there is one run.
   lowest: float | None = None
   highest: float | None = None
+  # The number of clusters of items: domains, or kinds of scene.
+  clusters: int = 0
 
   def __str__(self) -> str:
     return show(dataclasses.asdict(self))
@@ -183,6 +185,7 @@ def _number(value: Mapping[str, Any]) -> Number:
     each=tuple(value['each']),
     lowest=value.get('lowest'),
     highest=value.get('highest'),
+    clusters=value.get('clusters', 0),
   )
 
 

@@ -1,7 +1,10 @@
 """From rows to a summary: means, intervals, effects and gates that one can count by hand."""
 
 import dataclasses
+import html
+import json
 import math
+import re
 
 import pytest
 from helpers import AFFORDABILITY, CULTURE, cheeses, handbook, shipped, whole_world
@@ -9,9 +12,11 @@ from helpers import AFFORDABILITY, CULTURE, cheeses, handbook, shipped, whole_wo
 from data_pipelines.handbooks.values import Value
 from data_pipelines.settings.world.spec import read_spec
 from msm_jax import config as configs
+from msm_jax import report
 from msm_jax.base import checks
 from msm_jax.evals import stats
 from msm_jax.evals import summary as results
+from msm_jax.suites.choices import choice_layout
 from msm_jax.suites.world import WorldSuite
 
 
@@ -116,7 +121,9 @@ def test_a_summary_by_hand():
   for (arm, what), mean in expected.items():
     m = s['arms'][arm][f'preferences/{what}/new_domains']
     assert m['mean'] == pytest.approx(mean, abs=1e-6) and (m['seeds'], m['items']) == (2, 6)
-    assert 0 <= m['low'] < mean < m['high'] <= 1
+    assert m['low'] is None and m['high'] is None
+    # The summary has six digits after the point.
+    assert m['lowest'] - 1e-6 <= mean <= m['highest'] + 1e-6
   effect = s['effects']['midtraining']
   assert effect['arms'] == ['msm_aft', 'aft']
   assert effect['preferences/price/new_domains']['mean'] == pytest.approx(5 / 12, abs=1e-6)
@@ -181,6 +188,12 @@ def test_gates_by_hand():
     gates=dict(documents_only=0.83, recall=0.5, trained_items=0.8, perplexity_ratio=1.35)
   )
   assert all(g['passed'] for g in results.summarize(made_rows(), looser, suite())['gates'].values())
+  # 5 of 6 rows: with two of each added 7 of 10, so the error is sqrt(0.7 * 0.3 / 10).
+  personas = gates['base: document-only personas']
+  assert personas['rows'] == 6
+  assert personas['standard_error'] == pytest.approx(math.sqrt(0.021), abs=1e-4)
+  held_out = gates['text: perplexity, worst arm (msm_aft) / base']
+  assert held_out['rows'] == 6 and 'standard_error' not in held_out
 
 
 def test_without_a_base_nothing_counts_as_measured():
@@ -194,52 +207,150 @@ def test_without_a_base_nothing_counts_as_measured():
   assert not [n for n in gates if 'perplexity' in n or 'personas' in n]
 
 
-def test_of_one_seed_the_replicates_are_the_runs():
+def asked_of_names(seed, sides, pairs=32, margin=2.0):
+  """Rows of one tier within one domain: each name always chooses one side."""
+  rows = []
+  for name, side in sides.items():
+    for n in range(pairs):
+      rows.append(
+        dict(
+          arm='aft',
+          seed=seed,
+          evaluator='preferences',
+          what='conflict',
+          tier='policy',
+          item=f'{name}/{n}',
+          cluster='plans',
+          assistant=name,
+          score=side,
+          margin=margin * (2 * side - 1) + seed,
+        )
+      )
+  return rows
+
+
+SIDES = {'A': 1.0, 'B': 1.0, 'C': 0.0, 'D': 0.0}
+
+
+def test_of_one_seed_the_names_are_the_runs():
   """Two assistants that always choose one way and two that choose the other are four throws,
   however many items they were asked."""
-  rows = [
-    dict(
-      arm='aft',
-      seed=0,
-      evaluator='preferences',
-      what='conflict',
-      tier='policy',
-      item=f'{who}/{n}',
-      cluster='plans',
-      assistant=who,
-      score=side,
-    )
-    for who, side in (('A', 1.0), ('B', 1.0), ('C', 0.0), ('D', 0.0))
-    for n in range(32)
-  ]
-  found = stats.interval(results.observations(rows)['aft']['preferences/conflict/policy'])
-  assert found.runs == 4 and found.items == 32 and (found.low, found.high) == (0, 1)
-  several = stats.interval(
-    results.observations(rows + [r | {'seed': 1} for r in rows])['aft'][
-      'preferences/conflict/policy'
-    ]
-  )
-  assert several.runs == 2 and several.each == (0.5, 0.5)
+  seen = results.observations(asked_of_names(0, SIDES))['aft']
+  found = stats.interval(seen['preferences/conflict/policy'])
+  assert (found.runs, found.items, found.clusters) == (4, 32, 1)
+  assert (found.lowest, found.highest, found.each) == (0, 1, (1, 1, 0, 0))
 
 
-def test_items_of_few_domains_are_their_own_clusters():
-  """A tier within one domain has one cluster; its interval then goes over items instead of claiming
-  certainty."""
-  one_domain = [
-    dict(
-      arm='a',
-      seed=0,
-      evaluator='preferences',
-      what='price',
-      tier='new_items',
-      item=str(n),
-      cluster='cheese',
-      score=float(n % 2),
-    )
-    for n in range(8)
-  ]
-  seen = results.observations(one_domain)['a']['preferences/price/new_items']
-  assert {c for _, c, _ in seen} == set('01234567')
-  many = rows_of('a', 0, 'preferences', 'price', 'new_domains', 1)
-  seen = results.observations(many)['a']['preferences/price/new_domains']
-  assert {c for _, c, _ in seen} == set(DOMAINS) and len(seen) == 6
+def test_of_several_seeds_names_are_no_items():
+  """36 pairs asked under 4 names are 36 items, whatever the number of seeds."""
+  rows = asked_of_names(0, SIDES, pairs=36)
+  for seed in (1, 2):
+    rows += asked_of_names(seed, SIDES, pairs=36)
+  seen = results.observations(rows)['aft']
+  found = stats.interval(seen['preferences/conflict/policy'])
+  assert (found.runs, found.items, found.each) == (3, 36, (0.5, 0.5, 0.5))
+  margins = stats.interval(seen['margin/conflict/policy'], in_nats=True)
+  assert (margins.items, margins.each) == (36, (0, 1, 2))
+
+
+def test_consistency_and_recall_have_names_as_runs():
+  """Two names that are always right and two that never are: four throws, no 44 items."""
+  rows = []
+  for name, side in SIDES.items():
+    for domain in DOMAINS:
+      row = dict(arm='a', seed=0, what='value', tier='documents', cluster=domain)
+      row |= dict(evaluator='recall', item=f'{name}/{domain}', assistant=name, score=side)
+      rows.append(row)
+  found = stats.interval(results.observations(rows)['a']['recall/value/documents'])
+  assert (found.runs, found.items, found.lowest, found.highest) == (4, 6, 0, 1)
+
+
+def test_margins_are_measures_beside_the_shares():
+  """Of preferences and conduct alone; those of recall check a model."""
+  rows = asked_of_names(0, {'A': 1.0})
+  rows.append({**rows[0], 'evaluator': 'personas'})
+  rows.append({**rows[0], 'evaluator': 'conduct', 'what': 'act', 'tier': 'harmless'})
+  seen = results.observations(rows)['aft']
+  margins = {measure for measure in seen if measure.startswith('margin/')}
+  assert margins == {'margin/conflict/policy', 'margin/act/harmless'}
+
+
+def with_margins(seeds):
+  """The rows of `made_rows` for more seeds, with a margin for every choice."""
+  rows = []
+  for seed in seeds:
+    for row in made_rows():
+      if row['seed'] != seed % 2:
+        continue
+      made = {**row, 'seed': seed}
+      if row['evaluator'] == 'preferences':
+        # Six domains, and a little that differs between seeds.
+        made['margin'] = 4 * row['score'] - 2 + 0.1 * (seed % 3)
+      rows.append(made)
+  return rows
+
+
+def test_margins_have_intervals_from_three_seeds_on():
+  """Shares never have one. The dissociation is there in nats, too, and turns with the pole."""
+  seeds = (3, 4, 5)
+  c = experiment(seeds=seeds)
+  s = results.summarize(with_margins(seeds), c, suite())
+  effect = s['effects']['midtraining']
+  margin, share = effect['margin/price/new_domains'], effect['preferences/price/new_domains']
+  assert share['low'] is None and share['lowest'] is not None
+  assert margin['low'] < margin['mean'] < margin['high']
+  assert margin['mean'] == pytest.approx(4 * share['mean'], abs=1e-5)
+  dissociation = effect['margin/dissociation/new_domains']
+  assert dissociation['mean'] == pytest.approx(4 * effect['dissociation/new_domains']['mean'])
+  turned = results.summarize(with_margins(seeds), c, suite(rival=HOME.opposite))
+  of_turned = turned['effects']['midtraining']
+  for name in ('dissociation', 'margin/dissociation'):
+    assert of_turned[f'{name}/new_domains']['mean'] != effect[f'{name}/new_domains']['mean']
+  assert s['arms']['aft']['perplexity/nats_per_token/text']['low'] is None  # equal for all seeds
+  losses = s['arms']['msm_aft']['perplexity/nats_per_token/text']
+  assert losses['low'] < losses['mean'] < losses['high']
+
+
+def test_what_is_no_number_is_refused_with_its_measure():
+  rows = with_margins((3, 4, 5))
+  rows[0]['score'] = math.nan
+  with pytest.raises(stats.StatsError, match=r'preferences/price/new_domains: .* is nan'):
+    results.summarize(rows, experiment(seeds=(3, 4, 5)), suite())
+
+
+@pytest.mark.parametrize('seeds', [(3,), (3, 4), (3, 4, 5)])
+def test_tables_say_what_their_numbers_can_carry(seeds, tmp_path):
+  """The caveat of one seed, the range of two, the interval of three; in the terminal and on the
+  page. No line of the table of arms or of effects is wider than 140 characters."""
+  rows = with_margins(seeds)
+  for row in rows:
+    # The price pairs stand for the main measure of the layout.
+    if row['what'] == 'price':
+      row['what'] = 'conflict'
+  named = []
+  for row in rows:
+    if row['evaluator'] == 'preferences':
+      for name in ('Ari', 'Oska'):
+        named.append({**row, 'assistant': name, 'item': f'{name}/{row["item"]}'})
+    else:
+      named.append(row)
+  summary = json.loads(json.dumps(results.summarize(named, experiment(seeds=seeds), suite())))
+  layout = choice_layout(summary)
+  text = report.table(summary, layout)
+  path = tmp_path / 'report.html'
+  report.write_report(path, summary, named, layout)
+  page = html.unescape(path.read_text())
+  caveat = {
+    1: 'one seed: braces hold the range over 2 names; another seed may differ more; no interval',
+    2: 'two seeds: braces hold both; no interval below three seeds',
+    3: 'braces: range over 3 seeds; brackets: 95% interval over 3 seeds (Student t), for these',
+  }[len(seeds)]
+  assert caveat in text and caveat in page
+  assert max(map(len, text.split('gate')[0].splitlines())) <= 140
+  assert 'conflict (primary)' in text and 'primary: conflict/new_domains' in text
+  assert '<b>primary</b>' in page and 'primary: conflict/new_domains' in page
+  with_interval = len(seeds) == 3
+  assert (re.search(r'\[[+-]\d', text) is not None) == with_interval
+  assert ('without any effect about' in text) == with_interval
+  assert ('none with an interval' in text) == (not with_interval)
+  assert 'error  rows' in text

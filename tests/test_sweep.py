@@ -65,11 +65,14 @@ def test_times_saved_by_hand():
 def fake_summary(share):
   stat = {
     'mean': share,
-    'low': share,
-    'high': min(1.0, share + 0.1),
+    'low': None,
+    'high': None,
+    'lowest': share,
+    'highest': min(1.0, share + 0.1),
     'seeds': 1,
+    'runs': 4,
     'items': 9,
-    'each': [share],
+    'each': [share] * 4,
   }
   return {
     'setting': 'office',
@@ -126,10 +129,13 @@ def test_no_point_is_run_twice_and_all_are_checked_first(tmp_path, monkeypatch):
   )
   layout = layout_of(rows[0]['summary'])
   table = report.sweep_table(rows, layout)
-  assert 'true=3' in table and '0.30 [0.30, 0.40]' in table and 'gates missed at true=2: g' in table
+  assert 'true=3' in table and '0.30 {0.30..0.40}' in table and 'gates missed at true=2: g' in table
+  caveat = 'one seed: braces hold the range over 4 names; another seed may differ more; no interval'
+  assert caveat in table
   path = tmp_path / 'sweep.html'
   page = report.write_sweep(path, 't', 'about <it>', rows, layout).read_text()
-  assert 'about &lt;it&gt;' in page and '<svg' in page
+  assert 'about &lt;it&gt;' in page and '<svg' in page and page.count(caveat) == 2
+  assert 'Dots: mean; bars: range over 4 names.' in page
   assert json.loads((tmp_path / 'sweep.jsonl').read_text().splitlines()[0])['summary']['arms'][
     'aft'
   ]

@@ -130,19 +130,27 @@ def _table(observations: Observations) -> np.ndarray:
   return sums_RC / counts_RC
 
 
-def _half_width(means_R: np.ndarray) -> float | None:
-  """Half the width of the 95% interval of Student's t over the runs' means; None for no interval.
+def half_width(means_XR: np.ndarray) -> np.ndarray:
+  """Half the width of the 95% interval of Student's t over the means of runs.
 
-  Runs that agree to the last digit are one run, copied; they must not look like certainty.
+  Args:
+    means_XR: (..., R) means of runs; R is at least 2.
+
+  Returns:
+    (...) half-widths, t(R - 1) times the standard error of the mean.
   """
-  R = len(means_R)
-  if R < MIN_SEEDS:
-    return None
-  error = float(means_R.std(ddof=1)) / math.sqrt(R)
-  # Equal values have a spread of some 1e-17 because of rounding.
-  if error <= 1e-12 * max(1.0, float(np.abs(means_R).max())):
-    return None
-  return float(scipy.special.stdtrit(R - 1, 0.975)) * error
+  R = means_XR.shape[-1]
+  return scipy.special.stdtrit(R - 1, 0.975) * means_XR.std(axis=-1, ddof=1) / math.sqrt(R)
+
+
+def _is_equal(means_R: np.ndarray) -> bool:
+  """Whether all runs have one mean, but for rounding.
+
+  Such runs are one run, copied, or runs of which nothing was measured. They must not look like
+  certainty.
+  """
+  size = max(1.0, float(np.abs(means_R).max()))
+  return float(np.ptp(means_R)) <= 1e-12 * size
 
 
 def interval(observations: Observations, in_nats: bool = False) -> Interval:
@@ -163,11 +171,11 @@ def interval(observations: Observations, in_nats: bool = False) -> Interval:
   means_R = table_RC.mean(1)
   mean = float(means_R.mean())
   low = high = lowest = highest = None
-  half = _half_width(means_R) if in_nats else None
-  if half is not None:
-    low, high = mean - half, mean + half
   if len(means_R) > 1:
     lowest, highest = float(means_R.min()), float(means_R.max())
+  if in_nats and len(means_R) >= MIN_SEEDS and not _is_equal(means_R):
+    half = float(half_width(means_R))
+    low, high = mean - half, mean + half
   R, C = table_RC.shape
   return Interval(
     mean=mean,

@@ -143,8 +143,8 @@ def about_primary(summary: Summary, main: str) -> str:
     return f'{text}; the summary has {numbers} differences of effects, none with an interval'
   by_chance = f'{0.05 * intervals:.0f}' if intervals >= 20 else f'{0.05 * intervals:.1f}'
   return (
-    f'{text}, one interval an effect; the summary has {intervals} intervals of effects, of which '
-    f'about {by_chance} would exclude 0 if there were no effect at all'
+    f'{text}; the summary has {intervals} intervals of effects: without any effect about '
+    f'{by_chance} would exclude 0'
   )
 
 

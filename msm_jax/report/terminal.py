@@ -1,5 +1,6 @@
 """The plain-text table that a run prints."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from msm_jax.report import beside, numbers
@@ -96,13 +97,15 @@ def table(summary: Summary, layout: ReportLayout) -> str:
   Returns:
     Plain text for a terminal.
   """
-  out = [
+  notes = [
     layout.share,
     numbers.about_primary(summary, layout.main),
     numbers.about_spread(summary),
+    numbers.few_domains(summary, list(layout.tiers)),
   ]
-  if few := numbers.few_domains(summary, list(layout.tiers)):
-    out.append(few)
+  out = []
+  for note in notes:
+    out += textwrap.wrap(note, WIDTH)
   measures = with_main_margin(summary, layout)
   body = []
   for arm, of_arm in summary['arms'].items():
