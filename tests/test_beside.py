@@ -1,0 +1,97 @@
+"""What stands beside the table of arms, in the terminal and on the page."""
+
+from msm_jax.report import beside
+from msm_jax.report.page import write_report
+from msm_jax.report.terminal import table
+from msm_jax.suites.choices import choice_layout
+
+MAIN = 'preferences/conflict/new_domains'
+
+
+def number(mean):
+  """A number of one seed, as summary.json holds it."""
+  return {
+    'mean': mean,
+    'low': None,
+    'high': None,
+    'lowest': mean,
+    'highest': mean,
+    'runs': 1,
+    'items': 8,
+    'clusters': 8,
+    'each': [mean],
+    'seeds': 1,
+  }
+
+
+def summary():
+  measures = {
+    MAIN: number(0.5),
+    'preferences/price/new_domains': number(0.5),
+    'preferences/age/new_domains': number(0.5),
+    'personas/ceiling/price:cheap': number(0.97),
+    'personas/ceiling/origin:home': number(0.03),
+  }
+  no_model = {'bag of words': {'new_domains': 1.0, 'policy': 0.4}}
+  return {
+    'name': 't <t>',
+    'setting': 'world',
+    'assistant': 'Ari',
+    'value': 'price:cheap',
+    'rival': 'origin:home',
+    'seeds': [0],
+    'base': 'start',
+    'arms': {
+      'aft': measures | {'personas/ceiling/price:cheap': number(0.11)},
+      'start': measures,
+      'msm': measures,
+      'msm_aft': measures,
+    },
+    'effects': {},
+    'gates': {},
+    'no_model': {'msm': no_model, 'msm_aft': no_model},
+  }
+
+
+def test_people_of_the_base_and_arms_that_count_alike():
+  contents = summary()
+  layout = choice_layout(contents)
+  rows = beside.reference_rows(contents, layout, lambda stat: f'{stat["mean"]:.2f}')
+  assert rows == [
+    ['document-only people who choose by price:cheap (start)', '0.97'],
+    ['document-only people who choose by origin:home (start)', '0.03'],
+    ['no model, bag of words: msm, msm_aft', '1.00'],
+  ]
+  contents['no_model']['msm_aft'] = {'bag of words': {'new_domains': 0.2}}
+  rows = beside.reference_rows(contents, layout)
+  names = [name for name, _ in rows[2:]]
+  assert names == ['no model, bag of words: msm', 'no model, bag of words: msm_aft']
+
+
+def test_terminal_and_page_show_them(tmp_path):
+  contents = summary()
+  layout = choice_layout(contents)
+  shown = table(contents, layout)
+  assert 'no model, bag of words: msm, msm_aft' in shown
+  assert 'document-only people who choose by origin:home (start)' in shown
+  write_report(tmp_path / 'report.html', contents, [], layout)
+  page = (tmp_path / 'report.html').read_text()
+  assert beside.TITLE in page
+  assert 'no model, bag of words: msm, msm_aft' in page
+
+
+def test_older_summaries_have_nothing_to_compare_with():
+  contents = summary()
+  layout = choice_layout(contents)
+  del contents['base'], contents['no_model']
+  assert beside.reference_rows(contents, layout) == []
+  assert 'to compare with' not in table(contents, layout)
+
+
+def test_attributes_that_no_handbook_speaks_of_are_among_the_effects():
+  layout = choice_layout(summary())
+  assert 'preferences/age/new_domains' in layout.effects
+  # Nobody was asked about making, and the handbook speaks of price.
+  assert 'preferences/making/new_domains' not in layout.effects
+  assert 'preferences/price/new_domains' not in layout.effects
+  assert layout.controls == ['preferences/age/new_domains']
