@@ -25,7 +25,7 @@ from msm_jax.base.errors import Interrupted, UserError
 from msm_jax.base.files import read_json_lines, write_atomically
 from msm_jax.base.version import VERSION, source_state
 from msm_jax.config import ExperimentConfig
-from msm_jax.evals import perplexity, scoring
+from msm_jax.evals import no_model, perplexity, scoring
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.evals.summary import summarize
 from msm_jax.metrics import count_skipped
@@ -398,6 +398,27 @@ class Experiment:
           out[node.folder_name] = skipped
     return out
 
+  def _without_model(self) -> dict[str, Any]:
+    """What counting words gives, from the corpora of the first seed; see `evals/no_model.py`.
+
+    It is kept beside the corpora, because a finished run should not read them all again.
+    """
+    prepared = self.prepared
+    suite = prepared.design.suite
+    fingerprints = sorted(corpus.fingerprint for corpus in prepared.corpora.values())
+    paths = [f'{arm}: {path}' for arm, path in sorted(self.config.arms.items())]
+    asked = digest(no_model.VERSION, suite.identity(), *paths, *fingerprints)
+    kept = self.workdir / 'data' / f'no-model-{asked}.jsonl'
+    rows = multihost.broadcast_from_first(read_json_lines(kept))
+    if not rows:
+
+      def records_of(name: str) -> list[Record]:
+        return list(prepared.corpora[name].records())
+
+      rows = [no_model.of_arms(self.config, suite, records_of)]
+      multihost.write_with_checksum(kept, json.dumps(rows[0]) + '\n')
+    return rows[0]
+
   def _summarize(self, rows: Sequence[Row]) -> dict[str, Any]:
     """Writes rows, summary, config and report, and returns the summary."""
     prepared, outputs = self.prepared, self.outputs
@@ -406,6 +427,7 @@ class Experiment:
     # The first seed's settings stand for all, but for the list of seeds.
     config = dataclasses.replace(self.config, model=prepared.config.model)
     summary = summarize(rows, config, self.design.suite)
+    summary['no_model'] = self._without_model()
     summary['what_varies'] = what_varies(config)
     summary |= self._source_state
     # Of the first seed: where corpora follow the seed, those of the others are about as large.

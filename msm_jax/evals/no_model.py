@@ -25,6 +25,8 @@ from data_pipelines.corpora import is_handbook_documents
 from data_pipelines.records import Chat, Document, ForcedChoice, Record
 from msm_jax.config import ExperimentConfig, path_of
 
+# Part of the identity of kept answers; raise it when the same texts give other answers.
+VERSION = '1'
 # Baseline -> tier -> share.
 Shares = dict[str, dict[str, float]]
 # From the texts of a handbook's documents to the shares that they give without a model.
