@@ -266,7 +266,7 @@ def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str
       figures.margins,
       '_margins',
       f'The margin of the primary measure (nats): mean and 95% interval over {over}. Dotted line: '
-      'none of the two sides is preferred, or no difference',
+      '0 nats',
     ),
     (figures.domains, '_domains', f'By domain. {share}, mean over seeds'),
   )
