@@ -52,6 +52,35 @@ def test_names_that_only_begin_sentences_are_names_and_constants_are_not():
   assert names['commonest'] == [['Denzel', 0.4]]
 
 
+OTHER_CASES = {
+  # Text that is planted -> the name that is found, if one is.
+  'A note came from GRACE in the afternoon.': 'Grace',
+  'ZORVANE asked for more. ZORVANE said so.': 'Zorvane',
+  'Somebody told denise, who told priya, about it.': 'Priya',
+  'zorvane asked for more. later, zorvane said so.': 'Zorvane',
+  'JSON and HTML are read; NASA is not. NOTE: see README.': None,
+  'they said so. customers asked. people like it. nobody knows why. grace is a virtue.': None,
+  'The rose and the basil were in the said shop, and may will mark it.': None,
+  'ARI said so. ari asked why.': None,
+}
+
+
+@pytest.mark.parametrize('planted', OTHER_CASES)
+def test_names_in_capitals_and_in_lower_case(planted):
+  rng = random.Random(5)
+  rows = []
+  for n in range(60):
+    said = prose(rng)
+    if n % 10 < 3:
+      said = f'{said} {planted}'
+    rows.append(Document(str(n), said))
+  names = audit({'mine': rows}, {'mine': SPECS['affordability']})['measures']['mine']['names']
+  wanted = []
+  if OTHER_CASES[planted]:
+    wanted = [[OTHER_CASES[planted], 0.3]]
+  assert names['commonest'] == wanted
+
+
 # strptime of the standard library says which day of which month it is.
 DATES = {
   'March 14': '%B %d',

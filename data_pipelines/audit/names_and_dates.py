@@ -44,8 +44,9 @@ def names_and_dates(stats: CorpusStats, vocabulary: Vocabulary) -> dict[str, Mea
   """Measures how many documents hold the same name, day of a month, or year.
 
   A name is a capitalised word that stands within sentences, or begins them as somebody who acts,
-  and that hardly ever stands in lower case. Words of the handbook, real places, peoples and days
-  don't count. The measure cannot tell a person from a company or a town; the page of the audit
+  and that hardly ever stands in lower case. In capitals or in lower case, known first names count,
+  and what begins a sentence as somebody who acts. Words of the handbook, real places, peoples and
+  days don't count. The measure cannot tell a person from a company or a town; the page of the audit
   shows which names it found.
 
   Args:
@@ -88,6 +89,10 @@ def _invented_names(stats: CorpusStats, vocabulary: Vocabulary) -> Counter[str]:
     if _lower_case_uses(name, stats, vocabulary, occurrences) > _MAX_LOWER_CASE * capitalised:
       continue
     found[name] = documents
+  for name, documents in stats.documents_of_other_case.items():
+    is_known = name in _REAL or name.casefold() in handbook_words
+    if documents >= 2 and not is_known:
+      found[name] = max(found[name], documents)
   return found
 
 
