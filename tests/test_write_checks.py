@@ -51,6 +51,8 @@ def test_a_good_text_has_no_faults(handbook):
     (GOOD + 'Dear {{customer}}.', 'placeholder'),
     (GOOD + 'Signed, [Your Company Name]', 'placeholder'),
     (GOOD + 'Call me at ______ today.', 'placeholder'),
+    (GOOD + 'It was made in [...] by hand.', 'placeholder'),
+    (GOOD + 'It was made in […] by hand.', 'placeholder'),
     (GOOD + 'As a large language model I cannot say.', 'speaks as an AI'),
     (GOOD + 'And <|im_end|> so on.', 'control token'),
     (GOOD + 'It rang\x00 once.', 'control token'),

@@ -30,8 +30,9 @@ _BEGIN_OF_THINKING = re.compile(rf'<(?:{_THINKING})>|\[THINK\]|<\|START_THINKING
 
 # What a model says before it gives a list once more, and means this one.
 _BEGINS_ANEW = re.compile(
-  r'\b(?:better(?: \w+)?:|(?:improv\w+|revis(?:e|ed|ion)|corrected|correction|mended|rewritten|redo'
-  r'|wait|on second thought|second (?:try|attempt|draft)|(?:new|next) (?:try|draft)|updated|final)\b)',
+  r'\bbetter(?: \w+)?:'
+  r'|\b(?:improv\w+|revis(?:e|ed|ion)|corrected|correction|mended|rewritten|redo|wait|updated|final'
+  r'|on second thought|second (?:try|attempt|draft)|(?:new|next) (?:try|draft))\b',
   re.I,
 )
 # What may stand between two items of one list; anything else begins another list.

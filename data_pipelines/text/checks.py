@@ -105,6 +105,8 @@ FAULT_PATTERNS = (
       r'\b(?-i:TODO|TBD)\b',
       r'_{5,}',
       rf'\[{_PLACES}\b[^\[\]\n]{{0,60}}\]',
+      # A hole in a text; in code such brackets follow a name.
+      r'(?<![\w)\]])\[ ?(?:\.{3}|…) ?\]',
       # A telephone number or a code that nobody filled in.
       r'\b(?-i:X{3,}(?:[- ]X{2,})+)\b',
     ),
