@@ -68,7 +68,7 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c.phases['aft'] = fine_tune()
   # Every corpus of documents holds as many tokens as the first one, which has 1,500 documents.
   reference = 'affordability'
-  variants = VARIANTS
+  variants: tuple[str, ...] = VARIANTS
   if preset == 'confirm':
     variants = tuple(variant for variant in VARIANTS if variant != 'cooccur')
   for variant in variants:
