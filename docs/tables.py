@@ -37,7 +37,16 @@ from msm_jax.base.command import Parser, run_command
 from msm_jax.base.errors import UserError
 from msm_jax.base.files import write_atomically
 from msm_jax.evals import stats
-from msm_jax.report.numbers import bound, contrast, margin_of, show
+from msm_jax.report.numbers import (
+  about_spread,
+  bound,
+  contrast,
+  digits_of,
+  margin_of,
+  show,
+  show_measure,
+  sign_of,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / 'docs' / 'results' / 'data'
@@ -330,7 +339,7 @@ def arms_table(block: Block, stored: Stored) -> str:
   """One row per arm. Options: columns, rows (patterns, separated by commas)."""
   arms = stored['summary']['arms']
   rows, columns = _chosen(block, stored, arms, 'columns')
-  body = [[arm, *(show(arms[arm].get(c)) for c in columns)] for arm in rows]
+  body = [[arm, *(show_measure(arms[arm].get(c), c) for c in columns)] for arm in rows]
   return markdown_table(['arm', *map(heading, columns)], body)
 
 
@@ -344,7 +353,7 @@ def effects_table(block: Block, stored: Stored) -> str:
     cells = [name]
     if with_contrast:
       cells.append(contrast(effects[name]['arms'], '-'))
-    body.append([*cells, *(show(effects[name].get(c), sign='+') for c in columns)])
+    body.append([*cells, *(show_measure(effects[name].get(c), c, is_effect=True) for c in columns)])
   heads = ['effect']
   if with_contrast:
     heads.append('contrast')
@@ -356,12 +365,12 @@ def seeds_table(block: Block, stored: Stored) -> str:
   summary = stored['summary']
   kind = block.options.get('of', 'arms')
   measure = block.options.get('measure', stored['layout']['main'])
-  sign = {'effects': '+', 'arms': ''}[kind]
+  spec = f'{sign_of(measure, kind == "effects")}z.{digits_of(measure)}f'
   body = []
   for name in matching(block.patterns('rows', ['*']), list(summary[kind])):
     number = summary[kind][name].get(measure)
     if number and len(number['each']) == len(summary['seeds']):
-      body.append([name, *(f'{mean:{sign}z.2f}' for mean in number['each'])])
+      body.append([name, *(format(mean, spec) for mean in number['each'])])
   worlds = stored['config'].get('world_seeds') or ()
   heads = [heading(measure)]
   for seed in summary['seeds']:
@@ -374,6 +383,7 @@ def worlds_table(block: Block, stored: Stored) -> str:
   """The mean of the seeds of every world. Options as for seeds."""
   summary, kind = stored['summary'], block.options.get('of', 'effects')
   measure = block.options.get('measure', stored['layout']['main'])
+  spec = f'{sign_of(measure, kind == "effects")}z.{digits_of(measure)}f'
   worlds = stored['config'].get('world_seeds') or (0,)
   seeds_of: dict[int, list[int]] = {world: [] for world in worlds}
   for seed in summary['seeds']:
@@ -385,7 +395,7 @@ def worlds_table(block: Block, stored: Stored) -> str:
       continue
     of_seed = dict(zip(summary['seeds'], number['each'], strict=True))
     means = [statistics.fmean(of_seed[s] for s in seeds) for seeds in seeds_of.values()]
-    body.append([name, *(f'{mean:+z.2f}' for mean in means)])
+    body.append([name, *(format(mean, spec) for mean in means)])
   return markdown_table([heading(measure), *(f'world {world}' for world in seeds_of)], body)
 
 
@@ -417,7 +427,8 @@ def origin(block: Block, stored: Stored) -> str:
   varies = stored['summary'].get('what_varies')
   if varies and len(seeds) > 1:
     text += f' Between seeds vary: {", ".join(varies)}.'
-  return text
+  spread = about_spread(stored['summary'])
+  return f'{text} {spread[0].upper()}{spread[1:]}.'
 
 
 def row(block: Block, stored: Stored) -> str:
@@ -433,7 +444,7 @@ def row(block: Block, stored: Stored) -> str:
     if found is None:
       raise TableError(f'{block.name}.json has neither an arm nor an effect {name!r}')
     heads.append(label)
-    cells.append(show(found.get(measure), sign='+' if is_effect else ''))
+    cells.append(show_measure(found.get(measure), measure, is_effect))
   return markdown_table(heads, [cells])
 
 

@@ -154,9 +154,9 @@ def test_blocks_are_filled_in(tables, stored):
     '| aft | 0.50 {0.25..0.75} |\n'
     '| msm_aft | 0.93 {0.83..0.99} |'
   )
-  assert block(tables, f'mine arms rows=msm* columns={MARGIN}').endswith('| 5.20 [3.10, 7.30] |')
+  assert block(tables, f'mine arms rows=msm* columns={MARGIN}').endswith('| +5.2 [+3.1, +7.3] |')
   assert block(tables, f'mine effects columns={MARGIN},{SHARE}').splitlines()[2] == (
-    '| midtraining | msm_aft - aft | +0.00 [-1.00, +1.00] | +0.43 {+0.24..+0.58} |'
+    '| midtraining | msm_aft - aft | +0.0 [-1.0, +1.0] | +0.43 {+0.24..+0.58} |'
   )
   assert block(tables, 'mine effects contrast=no').startswith('| effect | conflict, new domains |')
   assert block(tables, 'mine seeds').splitlines()[0] == (
@@ -171,7 +171,8 @@ def test_blocks_are_filled_in(tables, stored):
   ]
   assert block(tables, 'mine origin') == (
     'Made by `make run CONFIG=configs/cheese.py:confirm` at commit 0123456 on 2026-11-29; '
-    'seeds 3, 4, 10. Between seeds vary: initialisation, corpora.'
+    'seeds 3, 4, 10. Between seeds vary: initialisation, corpora. Braces: range over 3 seeds; '
+    'brackets: 95% interval over 3 seeds (Student t), for these questions.'
   )
   assert block(tables, "mine row aft='no handbook' midtraining=difference").splitlines() == [
     '| no handbook | difference |',
@@ -184,7 +185,7 @@ def test_blocks_are_filled_in(tables, stored):
 def test_seeds_can_be_left_out(tables, stored):
   # Two seeds have no interval, and the order of the seeds is that of numbers.
   assert block(tables, f'mine arms rows=msm_aft columns={MARGIN},{SHARE} without=4').endswith(
-    '| msm_aft | 5.00 {4.00..6.00} | 0.91 {0.83..0.99} |'
+    '| msm_aft | +5.0 {+4.0..+6.0} | 0.91 {0.83..0.99} |'
   )
   kept = tables.only_seeds(stored, [3, 4, 10])['summary']['arms']['msm_aft']
   assert kept[MARGIN]['mean'] == pytest.approx(5.2)
