@@ -6,7 +6,7 @@ domain adds within a seed, and noise of items. A score is 1 where the margin is 
 
 The truth is what `msm_jax/evals/stats.py` says that it estimates: the mean over many more seeds, on
 these questions. Each cell has 4,000 experiments, so an estimated coverage of 0.95 has a standard
-error of 0.0034; the bar of 0.93 to 0.98 is 5.8 of these below, which chance does not reach in 54
+error of 0.0034; the bar of 0.93 to 0.98 is 5.8 of these below, which chance does not reach in 63
 cells. Shapes: N experiments, S seeds, A names, D domains.
 """
 
