@@ -109,7 +109,7 @@ def _orthogonalize_all(leaves: list[jax.Array]) -> list[jax.Array]:
     padding = -ends[-1] % sharding.batch_parts()
     stack_NIO = jnp.concatenate([wide[i] for i in members])
     stack_NIO = jnp.pad(stack_NIO, ((0, padding), (0, 0), (0, 0)))
-    stack_NIO = orthogonalize(sharding.constrain(stack_NIO, 'batch', None, None))
+    stack_NIO = sharding.divided_over_devices(orthogonalize, stack_NIO)
     parts = jnp.split(stack_NIO[: ends[-1]], ends[:-1])
     for i, x_LIO in zip(members, parts, strict=True):
       was_turned = wide[i] is not leaves[i]

@@ -3,16 +3,18 @@
 The mesh has the axes `data` (rows of a batch), `fsdp` (rows of a batch, and parameters too, which
 are gathered when they are needed) and `tensor` (each matrix product is divided). `RULES` says which
 dimension of which parameter lies on which axis. XLA derives everything else and adds the
-communication, so no other file speaks of devices.
+communication, so no other file speaks of devices. There is one exception: where every device has
+all parameters, `sums_over_rows` adds the gradients of all devices up itself, at once.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -97,9 +99,11 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
       dimension that is not divided.
 
   Returns:
-    The same values. Without a mesh in force, nothing is done.
+    The same values. Without a mesh in force, nothing is done, and neither where each device works
+    on rows of its own (see `sums_over_rows`).
   """
-  if jax.sharding.get_abstract_mesh().empty:
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty or mesh.are_all_axes_manual:
     return x
   spec: list[str | tuple[str, ...] | None] = []
   for axis in axes:
@@ -124,6 +128,65 @@ def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
   """The layout of arrays whose dimension number `axis` counts rows, divided over the devices."""
   undivided = [None] * axis
   return NamedSharding(mesh, P(*undivided, BATCH))
+
+
+def divides_rows_alone() -> bool:
+  """Whether the mesh in force has several devices, and every one of them has all parameters."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return not mesh.empty and 1 < mesh.size == mesh.shape['data']
+
+
+def sums_over_rows(
+  f: Callable[..., Any], params: Any, batch: dict[str, jax.Array], chunk: int
+) -> Any:
+  """Computes sums over the rows of a batch, each device those of its own rows where it can.
+
+  XLA would add up the parts of the devices array by array, and each exchange makes all devices wait
+  for the slowest. Here there is one exchange, of one array that holds all sums. It needs devices
+  that have all parameters; on any other mesh XLA finds out what to exchange.
+
+  Args:
+    f: (params, batch, chunk) -> a tree of arrays, each a sum over the rows of the batch.
+    params: a tree of arrays.
+    batch: (A, B, T) arrays, with the rows B divided over the devices.
+    chunk: how many tokens of all rows `f` takes at a time; each device takes its part of them.
+
+  Returns:
+    The sums over all rows.
+  """
+  if not divides_rows_alone():
+    return f(params, batch, chunk)
+  # What divides the tokens of all devices, divides those of one device when it is cut like this.
+  own_chunk = chunk // math.gcd(chunk, batch_parts())
+
+  def of_own_rows(params: Any, batch: dict[str, jax.Array]) -> Any:
+    flat, unflatten = ravel_pytree(f(params, batch, own_chunk))
+    return unflatten(jax.lax.psum(flat, BATCH))
+
+  # Without `check_vma=False`, JAX would add gradients up inside of `f`, array by array.
+  on_all_devices = jax.shard_map(
+    of_own_rows, in_specs=(P(), P(None, BATCH)), out_specs=P(), check_vma=False
+  )
+  return on_all_devices(params, batch)
+
+
+def divided_over_devices(f: Callable[[jax.Array], jax.Array], x_N: jax.Array) -> jax.Array:
+  """Computes f(x), each device for its part of the first axis, which `f` must not mix.
+
+  Args:
+    f: an array to an array of the same shape.
+    x_N: the array; `batch_parts` divides the length of its first axis.
+
+  Returns:
+    The values of f(x).
+  """
+  others = [None] * (x_N.ndim - 1)
+  if not divides_rows_alone():
+    return f(constrain(x_N, 'batch', *others))
+  # The devices have all of x and need all of f(x). Unless this is said, XLA divides what comes
+  # before and after as well, and exchanges every array of it.
+  y_N = f(constrain(constrain(x_N, None, *others), 'batch', *others))
+  return constrain(y_N, None, *others)
 
 
 def local_rows(mesh: Mesh, micro_batches: int, rows: int) -> np.ndarray:

@@ -5,7 +5,8 @@ There is one step and one loop for all of them.
 
 1. `TrainState` holds what changes while a phase trains.
 2. `train_step` is a pure function from a state, a batch and a learning rate to the next state and
-   its metrics. The objective (objectives/next_token.py) gives sums, which are divided once.
+   its metrics. The objective (objectives/next_token.py) gives sums, which `summed_gradients` adds
+   up and the step divides once.
 3. `make_program` compiles the step for a model, an optimizer and a mesh of devices. The learning
    rate is an argument of the step, so one program serves every phase of an experiment.
 4. `train_phase` finds out where the phase starts (its own checkpoint, its parent, imported weights
@@ -137,28 +138,15 @@ def train_step(
   if model.lora and model.lora.dropout:
     dropout_key = jax.random.fold_in(jax.random.key(state.seed), state.step)
 
-  # 1. Sums and gradients, micro-batch by micro-batch.
-  def sums_and_grads(micro_batch, index):
-    key = None
-    if dropout_key is not None:
-      key = jax.random.fold_in(dropout_key, index)
-    objective = functools.partial(next_token, model, loss_chunk)
-    with_grads = jax.value_and_grad(objective, has_aux=True)
-    return with_grads(state.params, micro_batch, state.frozen, key)
-
-  def accumulate(totals, part):
-    (loss, (weight, correct)), grads = sums_and_grads(*part)
-    return jax.tree.map(jnp.add, totals, (loss, weight, correct, grads)), None
-
-  micro_batches = batch['tokens'].shape[0]
-  if micro_batches == 1:
-    only_one = jax.tree.map(lambda x: x[0], batch)
-    (loss, (weight, correct)), grads = sums_and_grads(only_one, 0)
+  # 1. Sums and gradients over all rows.
+  summed = functools.partial(summed_gradients, model, dropout_key)
+  all_params = (state.params, state.frozen)
+  if dropout_key is None:
+    totals = sharding.sums_over_rows(summed, all_params, batch, loss_chunk)
   else:
-    zero = jnp.float32(0)
-    zeros = (zero, zero, zero, jax.tree.map(jnp.zeros_like, state.params))
-    parts = (batch, jnp.arange(micro_batches))
-    (loss, weight, correct, grads), _ = jax.lax.scan(accumulate, zeros, parts)
+    # The masks of all rows are drawn together, so that they do not depend on the devices.
+    totals = summed(all_params, batch, loss_chunk)
+  loss, weight, correct, grads = totals
 
   # 2. One division. A batch without any weight has zero gradients; the loop refuses it.
   per_token = 1 / jnp.maximum(weight, 1)
@@ -188,6 +176,49 @@ def train_step(
     state, step=state.step + 1, params=params, opt_state=opt_state, skipped=skipped
   )
   return state, metrics
+
+
+def summed_gradients(
+  model: ModelConfig,
+  dropout_key: jax.Array | None,
+  all_params: tuple[Params, Params],
+  batch: dict[str, jax.Array],
+  loss_chunk: int,
+) -> tuple[jax.Array, jax.Array, jax.Array, Params]:
+  """Adds up the sums and gradients of the objective, micro-batch by micro-batch.
+
+  Args:
+    model: the model's settings.
+    dropout_key: a random key for the dropout of adapters; None means no dropout.
+    all_params: the trained parameters and the frozen ones.
+    batch: (A, B, T) arrays; see `objectives.next_token.next_token`.
+    loss_chunk: for how many tokens at a time logits exist; 0 means for all at once.
+
+  Returns:
+    (loss sum, sum of weights, weighted number of correct tokens, gradients of the loss sum by the
+    trained parameters).
+  """
+  params, frozen = all_params
+  objective = functools.partial(next_token, model, loss_chunk)
+  with_grads = jax.value_and_grad(objective, has_aux=True)
+
+  def of_micro_batch(micro_batch, index):
+    key = None
+    if dropout_key is not None:
+      key = jax.random.fold_in(dropout_key, index)
+    (loss, (weight, correct)), grads = with_grads(params, micro_batch, frozen, key)
+    return loss, weight, correct, grads
+
+  def accumulate(totals, part):
+    return jax.tree.map(jnp.add, totals, of_micro_batch(*part)), None
+
+  micro_batches = batch['tokens'].shape[0]
+  if micro_batches == 1:
+    return of_micro_batch(jax.tree.map(lambda x: x[0], batch), 0)
+  zero = jnp.float32(0)
+  zeros = (zero, zero, zero, jax.tree.map(jnp.zeros_like, params))
+  totals, _ = jax.lax.scan(accumulate, zeros, (batch, jnp.arange(micro_batches)))
+  return totals
 
 
 def _rate_index(path: tuple[Any, ...]) -> int:

@@ -1,6 +1,7 @@
 """One update: on any mesh, in any number of micro-batches, and when it is not finite."""
 
 import contextlib
+import dataclasses
 import functools
 import math
 
@@ -19,34 +20,47 @@ from steps import (
 )
 
 from msm_jax import sharding, train
-from msm_jax.config import OptimizerConfig
+from msm_jax.config import LoraConfig, OptimizerConfig
+from msm_jax.model import init_params
 from msm_jax.optim import make_optimizer
 
 # A large eps makes Adam's first updates proportional to the gradient. With a small one they are its
 # sign, and rounding decides the sign of a zero.
 LINEAR_ADAM = OptimizerConfig(eps=1e-2)
-MESHES = {'data': dict(data=8), 'fsdp': dict(data=1, fsdp=8), 'all': dict(data=2, fsdp=2, tensor=2)}
+MESHES = {
+  'data': dict(data=8),
+  'pair': dict(data=2),
+  'fsdp': dict(data=1, fsdp=8),
+  'all': dict(data=2, fsdp=2, tensor=2),
+}
+ADAPTED = dataclasses.replace(TINY, lora=LoraConfig(rank=4, alpha=4.0))
+DROPPED = dataclasses.replace(TINY, lora=LoraConfig(rank=4, alpha=4.0, dropout=0.5))
 
 
 @functools.cache
-def two_updates(name, A=1, optimizer=LINEAR_ADAM):
+def two_updates(name, A=1, optimizer=LINEAR_ADAM, model=TINY, chunk=0):
   """(metrics of two updates, parameters after them): on one device without any mesh, or on a mesh
-  of 8."""
+  of 8, or of 2."""
   batches = []
   for seed in (1, 2):
     batch = make_batch(seed=seed)
     batches.append({key: x.reshape(A, -1, x.shape[-1]) for key, x in batch.items()})
+  _, frozen = train.split_trainable(model, init_params(model, jax.random.key(1)))
   if name == 'no mesh':
     # The program serves for its initial state only.
-    program = train.make_program(TINY, optimizer, 0, one_device())
+    program = train.make_program(model, optimizer, chunk, one_device())
     initial = jax.device_get(program.init(jax.random.key(0)))
     state = jax.device_put(initial, jax.devices()[0])
-    step = jax.jit(functools.partial(train.train_step, TINY, make_optimizer(optimizer), 0))
+    state = dataclasses.replace(state, frozen=frozen)
+    step = jax.jit(functools.partial(train.train_step, model, make_optimizer(optimizer), chunk))
     context = contextlib.nullcontext()
   else:
-    mesh = sharding.make_mesh(**MESHES[name])
-    program = train.make_program(TINY, optimizer, 0, mesh)
+    devices = jax.devices()[: math.prod(MESHES[name].values())]
+    mesh = sharding.make_mesh(**MESHES[name], devices=devices)
+    program = train.make_program(model, optimizer, chunk, mesh)
+    layout = jax.tree.map(lambda x: x.sharding, program.abstract_state.frozen)
     state = program.init(jax.random.key(0))
+    state = dataclasses.replace(state, frozen=jax.device_put(frozen, layout))
     step = program.step
     context = jax.set_mesh(mesh)
     batches = [train.to_device(rows_of(batch), A, mesh) for batch in batches]
@@ -72,9 +86,31 @@ def test_meshes_agree(mesh):
     assert np.abs(a - b).max() > 1e-4, 'nothing was learned'
 
 
-@pytest.mark.parametrize('name', ['no mesh', 'all'])
+@pytest.mark.parametrize('mesh', ['data', 'pair'])
+@pytest.mark.parametrize(
+  'settings',
+  [
+    dict(optimizer=OptimizerConfig(name='muon', eps=1e-2)),
+    dict(model=ADAPTED),
+    dict(model=DROPPED),
+    dict(chunk=32),
+    dict(chunk=4),
+  ],
+  ids=['muon', 'adapters', 'dropout', 'chunks', 'small chunks'],
+)
+def test_devices_that_divide_rows_alone_agree(mesh, settings):
+  """They add gradients up themselves. The masks of dropout are those of one device, and a chunk of
+  fewer tokens than there are devices is one token of each."""
+  wanted, params = two_updates('no mesh', **settings)
+  found, sharded_params = two_updates(mesh, **settings)
+  assert_trees_close(found, wanted, rtol=1e-5)
+  # Muon turns a rounding error of small singular values into a larger one.
+  assert_trees_close(sharded_params, params, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize('name', ['no mesh', 'pair', 'all'])
 def test_accumulation_equals_the_big_batch(name):
-  """2 micro-batches (4 without a mesh) of different weight make the update of 8 rows: a mean of
+  """2 micro-batches (4 on fewer devices) of different weight make the update of 8 rows: a mean of
   means would not."""
   A = 2 if name == 'all' else 4
   weights = make_batch(A, 8 // A, seed=1)['weights'].sum((1, 2))
@@ -82,17 +118,21 @@ def test_accumulation_equals_the_big_batch(name):
   assert_trees_close(two_updates(name, A), two_updates(name), rtol=1e-5, atol=2e-6)
 
 
-def test_a_chunk_of_the_loss_takes_from_every_device():
-  """Data parallel devices exchange gradients and nothing else. Cut into consecutive tokens, a chunk
-  lay on one device: XLA gathered all hidden states and every device computed the whole loss."""
+@pytest.mark.parametrize(('optimizer', 'gathers'), [('adamw', 0), ('muon', 3)])
+def test_devices_that_divide_rows_alone_exchange_once(optimizer, gathers):
+  """All gradients and sums go in one exchange, since each makes all devices wait; Muon has one more
+  for each shape of matrices. A chunk of the loss takes from every device: cut into consecutive
+  tokens, it lay on one device, XLA gathered all hidden states and every device computed the whole
+  loss."""
   mesh = sharding.make_mesh(data=8)
-  program = train.make_program(TINY, OptimizerConfig(), 64, mesh)
+  program = train.make_program(TINY, OptimizerConfig(name=optimizer), 64, mesh)
   with jax.set_mesh(mesh):
     batch = train.to_device(rows_of(make_batch(B=16)), 1, mesh)
     lowered = program.step.lower(program.abstract_state, batch, jnp.zeros(2))
     compiled = lowered.compile().as_text()
-  assert ' all-reduce(' in compiled
-  for exchange in ('all-gather', 'all-to-all', 'collective-permute'):
+  assert compiled.count(' all-reduce(') == 1
+  assert compiled.count(' all-gather(') == gathers
+  for exchange in ('all-to-all', 'collective-permute'):
     assert f' {exchange}(' not in compiled, exchange
 
 
