@@ -11,6 +11,7 @@ import glob
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,31 @@ from msm_jax.base.files import write_atomically
 # Orbax logs every save and restore through absl, several lines each. What fails it logs with a
 # traceback for every thread, and raises as well: a CheckpointError says it in one line.
 logging.getLogger('absl').setLevel(logging.CRITICAL)
+
+
+def _ignore_late_writes() -> None:
+  """Keeps a failed save from printing a traceback for every array that was still to be written.
+
+  When one array cannot be written, Orbax ends its event loop. The threads of tensorstore that write
+  the others find it closed, and nobody is there to catch that. What went wrong is raised by Orbax,
+  in `save` or `wait`.
+  """
+  before = sys.unraisablehook
+
+  def show(unraisable: Any) -> None:
+    is_late = unraisable.exc_type is RuntimeError and unraisable.object is None
+    if is_late and str(unraisable.exc_value) == 'Event loop is closed':
+      return
+    before(unraisable)
+
+  sys.unraisablehook = show
+  # asyncio logs what happened to the other arrays, with a traceback for each.
+  logging.getLogger('asyncio').addFilter(
+    lambda record: 'coro=<async_serialize' not in record.getMessage()
+  )
+
+
+_ignore_late_writes()
 
 ITEMS = ('params', 'opt_state', 'data', 'meta')
 # The key of `meta` that holds the checksum of `data` and of the rest of `meta`.

@@ -436,6 +436,47 @@ def test_a_disk_that_is_full_while_data_are_written(leave, documents, small_disk
   assert len(e.prepared.corpora['other'].rows) == e.prepared.corpora['other'].card['records'] > 300
 
 
+SAVES = """
+import sys
+from pathlib import Path
+
+from msm_jax.base import command
+
+
+def save(argv):
+  # As in the programs, JAX and Orbax are imported late.
+  import jax.numpy as jnp
+
+  from msm_jax import checkpointing
+
+  checkpoints = checkpointing.Checkpoints(Path(argv[0]))
+  for step in range(1, 4):
+    # Many arrays: each is written by itself.
+    arrays = {f'a{n}': jnp.arange(20_000.0) * step + n for n in range(12)}
+    checkpoints.save(step, arrays, {'b': arrays}, {}, {})
+  checkpoints.wait()
+
+
+command.run_command(save)
+"""
+
+
+@pytest.mark.parametrize('size', ['60k', '100k', '1m'])
+def test_a_disk_that_fills_up_in_a_save_is_one_line(size, tmp_path):
+  """Orbax writes arrays in threads, and each of them fails."""
+  with mounted(tmp_path / 'disk', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs'):
+    done = subprocess.run(
+      [sys.executable, '-c', SAVES, str(tmp_path / 'disk' / 'checkpoints')],
+      env=os.environ | {'PYTHONPATH': str(ROOT)},
+      capture_output=True,
+      text=True,
+    )
+  assert done.returncode == 1
+  assert done.stderr.startswith('error: cannot write checkpoint'), done.stderr
+  assert done.stderr.count('\n') == 1, done.stderr
+  assert 'free some space' in done.stderr
+
+
 def test_a_disk_that_cannot_hold_the_checkpoints(documents, small_disk):
   """Refused before an hour of training, not after."""
   config = settings(documents, seeds=(5,))
