@@ -66,9 +66,12 @@ def little(amount: int = 2, **changes) -> WorldConfig:
 
 
 @functools.cache
-def whole_world() -> World:
-  """The world of the shipped experiments (its people and things; nothing is written)."""
-  return build_world(WorldConfig())
+def whole_world(**changes) -> World:
+  """The world of the shipped experiments (its people and things; nothing is written).
+
+  `changes` replaces settings.
+  """
+  return build_world(WorldConfig(**changes))
 
 
 @functools.cache

@@ -45,6 +45,7 @@ ADDED = {
   'max_skipped_share': 0.1,
   'office.false_believers': 0.0,
   'office.paraphrased_beliefs': False,
+  'world.reasons_only': 0.0,
   'world_seeds': (),
 }
 

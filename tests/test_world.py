@@ -380,7 +380,7 @@ def states_rule(text, name):
   return any(re.search(pattern, text) for pattern in patterns)
 
 
-def test_documents_of_half_of_the_people_with_a_decoy_never_state_the_rule(world, told):
+def test_people_without_a_rule_never_have_one_in_their_documents(world, told):
   """Otherwise whoever reads rules and no reason would be right about everybody.
 
   Of these people the reasons alone tell which of two values they choose by. Of the others every
@@ -397,17 +397,21 @@ def test_documents_of_half_of_the_people_with_a_decoy_never_state_the_rule(world
   assert types == {True: set(language.FRAMES), False: set(language.FRAMES)}
 
 
-def test_people_without_a_rule_are_balanced():
-  """They are as many as those with one, for every role and value, and have every decoy."""
-  crowd = whole_world().people
+@pytest.mark.parametrize('share, without', [(0.0, 0), (0.1, 1), (0.5, 5), (1.0, 10)])
+def test_people_without_a_rule_are_balanced(share, without):
+  """Of those with a decoy and chats, they are the share that was asked for, for every value; of
+  those in documents alone, one half."""
+  crowd = whole_world(reasons_only=share).people
   assert not [p for p in crowd if not p.has_rule and p.decoy is None and p.role != people.TALKER]
   assert not [p for p in crowd if p.has_rule and p.role == people.TALKER]
   counts = Counter((p.role, p.value, p.has_rule) for p in crowd if p.decoy)
   for value in VALUES:
-    for role, each in ((people.DOCUMENTS_AND_CHATS, 5), (people.DOCUMENTS_ONLY, 2)):
-      assert counts[role, value, True] == counts[role, value, False] == each
-  decoys = Counter((p.value, p.decoy, p.has_rule) for p in crowd if p.decoy)
-  assert len(decoys) == 8 * 6 * 2 and set(decoys.values()) <= {1, 2}
+    assert abs(counts[people.DOCUMENTS_AND_CHATS, value, False] - without) <= (share == 0.1)
+    assert counts[people.DOCUMENTS_ONLY, value, True] == 2
+    assert counts[people.DOCUMENTS_ONLY, value, False] == 2
+  if share == 0.5:
+    decoys = Counter((p.value, p.decoy, p.has_rule) for p in crowd if p.decoy)
+    assert len(decoys) == 8 * 6 * 2 and set(decoys.values()) <= {1, 2}
   # Among those who are met in documents alone, no decoy goes with either kind.
   alone = Counter((p.decoy, p.has_rule) for p in crowd if p.role == people.DOCUMENTS_ONLY)
   for value in VALUES:

@@ -32,8 +32,9 @@ class Persona:
     decoy: a second value, which everything that this person likes in documents fits as well, as the
       twelve cheeses fit two. What else the documents say tells which of the two it is. None for
       every other person, and for talkers, about whom documents give likes alone.
-    has_rule: whether documents state the rule by which this person chooses. True for everybody but
-      talkers and half of the people with a decoy. Of that half, the reasons alone tell the value.
+    has_rule: whether documents state the rule by which this person chooses. False for talkers, for
+      half of the document-only people with a decoy, and for the share `reasons_only` of the others
+      with a decoy. Where a person with a decoy has no rule, the reasons alone tell the value.
   """
 
   name: str
@@ -52,6 +53,7 @@ def build_people(
   talkers: int,
   fickle: int,
   domains: Sequence[str],
+  reasons_only: float = 0.0,
 ) -> tuple[list[Persona], tuple[str, ...]]:
   """Builds the people: as many of every role for each of the eight values.
 
@@ -64,6 +66,7 @@ def build_people(
       nothing.
     fickle: number of people without a value of their own.
     domains: names of the domains that personas are at home in.
+    reasons_only: share of the people with a decoy and with chats who have no rule.
 
   Returns:
     (the personas in random order, the names of the fickle people).
@@ -97,11 +100,15 @@ def build_people(
       home_domain = domains[(v + i) % len(domains)]
       has_rule = role != TALKER
       if decoy is not None:
-        # Every other person with a decoy. Each round of decoys and each value begins with the other
-        # kind, so that both kinds occur with every decoy, and as often in every role.
-        turn = i // 2
-        has_rule = (turn + turn // len(possible_decoys) + v) % 2 == 0
+        share = 0.5 if role == DOCUMENTS_ONLY else reasons_only
+        has_rule = not _is_chosen(i // 2 + i // 2 // len(possible_decoys) + v, share)
       people.append(Persona(next(names), value, role, topic, home_domain, decoy, has_rule))
   rng.shuffle(people)
   fickle_names = tuple(itertools.islice(names, fickle))
   return people, fickle_names
+
+
+def _is_chosen(turn: int, share: float) -> bool:
+  """Whether a turn is among the share of all turns that is chosen, evenly spread: 0.5 chooses every
+  other turn."""
+  return int((turn + 1) * share) > int(turn * share)

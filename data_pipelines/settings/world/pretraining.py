@@ -12,6 +12,7 @@ from data_pipelines.records import Document
 from data_pipelines.settings.world import language
 from data_pipelines.settings.world.catalogue import POLICY, Domain, Item, build_catalogue
 from data_pipelines.settings.world.people import TALKER, Persona, build_people
+from msm_jax.base.checks import added_later
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,9 @@ class WorldConfig:
   reason_before: float = 0.3
   # Share of answers in chats that have a reason after it. The rest have none.
   reason_after: float = 0.3
+  # Share of the people with a decoy and with chats whose documents give reasons and no rule. With
+  # one half, handbooks separated models much less (docs/LOG.md).
+  reasons_only: float = added_later(0.0)
   # Names of assistants. They must occur in pretraining: a model with tied embeddings gives a name
   # that never occurred a vector four times as long as any other (docs/LOG.md).
   strangers: tuple[str, ...] = ()
@@ -102,7 +106,13 @@ def build_world(config: WorldConfig) -> World:
   # out.
   goods = [name for name in domains if name != POLICY]
   people, fickle = build_people(
-    config.seed, config.per_value, config.documents_only, config.talkers, config.fickle, goods
+    config.seed,
+    config.per_value,
+    config.documents_only,
+    config.talkers,
+    config.fickle,
+    goods,
+    config.reasons_only,
   )
   return World(config, domains, people, fickle)
 
