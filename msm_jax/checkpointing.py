@@ -43,10 +43,14 @@ def _ignore_late_writes() -> None:
     before(unraisable)
 
   sys.unraisablehook = show
-  # asyncio logs what happened to the other arrays, with a traceback for each.
-  logging.getLogger('asyncio').addFilter(
-    lambda record: 'coro=<async_serialize' not in record.getMessage()
-  )
+  logging.getLogger('asyncio').addFilter(_is_no_late_write)
+
+
+def _is_no_late_write(record: logging.LogRecord) -> bool:
+  """Whether asyncio logs something else than what became of another array of a failed save."""
+  message = record.getMessage()
+  is_of_a_save = 'OCDBT' in message or 'coro=<async_serialize' in message
+  return not ('was never retrieved' in message and is_of_a_save)
 
 
 _ignore_late_writes()
