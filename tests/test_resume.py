@@ -11,12 +11,12 @@ import sys
 import types
 
 import jax
+import killed
 import numpy as np
 import pytest
-from helpers import AFFORDABILITY, Run, little, small_corpora, tree, write_config, writers
+from helpers import AFFORDABILITY, little, small_corpora, tree, write_config
+from prefork import Prefork
 
-from data_pipelines.records import Chat, Document, write_jsonl
-from data_pipelines.settings.world.pretraining import build_world
 from msm_jax import checkpointing, sharding, train
 from msm_jax.base.checks import from_mapping
 from msm_jax.base.files import locked
@@ -524,22 +524,24 @@ def test_killed_at_many_moments(tmp_path):
   in a phase; a corpus deleted in between.
 
   The same command goes on each time, trains nothing twice, and ends with the files of a run that
-  nobody disturbed.
+  nobody disturbed. benchmarks/kill.py does the same at random moments, a hundred times.
   """
-  records = [r for rs in writers(build_world(little(chats_per_persona=4))).values() for r in rs]
-  write_jsonl(tmp_path / 'documents.jsonl', [r for r in records if isinstance(r, Document)])
-  write_jsonl(tmp_path / 'chats.jsonl', [r for r in records if isinstance(r, Chat)])
   c = settings(
     tmp_path,
+    sources=dict(documents=dict(maker='world.items'), chats=dict(maker='world.persona_chats')),
+    world=dataclasses.asdict(little(chats_per_persona=2)),
+    model=dict(d_model=16, n_layers=1, n_heads=2, n_kv_heads=1, head_dim=8, d_ff=24),
     phases=dict(
-      read=dict(updates=60, checkpoint_every=20, length=128),
-      midtrain=dict(length=128),
-      tune=dict(length=128),
+      read=dict(updates=60, checkpoint_every=20, length=128, batch_size=2),
+      midtrain=dict(length=128, batch_size=2),
+      tune=dict(length=128, batch_size=2),
     ),
   )
   c['tokenizer']['vocab_size'] = 400
+  c['evals']['held_out'] = 8
   write_config(tmp_path / 'config.py', c)
   folder = tmp_path / 'w'
+  flags = os.environ['XLA_FLAGS'].replace('device_count=8', 'device_count=1')
 
   def seen(pattern):
     """A condition that is true once a file matches the pattern."""
@@ -548,50 +550,64 @@ def test_killed_at_many_moments(tmp_path):
   def kept():
     return {path: hash_ for path, hash_ in tree(folder).items() if 'checkpoints/' in path}
 
-  assert Run(folder).when(seen('data/*.writing-*'), signal.SIGKILL) == -signal.SIGKILL
-  assert not (folder / 'phases').exists()
+  with Prefork() as server:
 
-  assert Run(folder).when(seen('phases/*/checkpoints/*tmp*/*'), signal.SIGKILL) == -signal.SIGKILL
-  assert not list(folder.glob('phases/*/checkpoints/20/params')), (
-    'it came too late to fall into the first save'
-  )
+    def start(workdir=folder):
+      arguments = [f'--config={tmp_path / "config.py"}', f'--workdir={workdir}']
+      return server.start('msm_jax.main', arguments, tmp_path / 'log.txt', XLA_FLAGS=flags)
 
-  run = Run(folder)
-  assert run.when(seen('phases/*/checkpoints/20/params'), signal.SIGTERM) == 128 + signal.SIGTERM
-  last = run.log.read_text().splitlines()[-1]
-  saved = max(int(p.name) for p in folder.glob('phases/read-*/checkpoints/*'))
-  assert 20 <= saved < 60
-  assert f'saved at step {saved}' in last
-  assert 'run the same command to go on' in last
+    def finished(workdir=folder):
+      """What a run prints that should succeed."""
+      run = start(workdir)
+      assert run.wait(200) == 0, run.said()
+      return run.said()
 
-  shutil.rmtree(next(folder.glob('data/documents-*')))
+    assert start().when(seen('data/*.writing-*'), signal.SIGKILL) == -signal.SIGKILL
+    assert not (folder / 'phases').exists()
 
-  def second_phase_began():
-    return len(list(folder.glob('phases/*'))) == 2
+    in_first_save = seen('phases/*/checkpoints/*tmp*/*')
+    assert start().when(in_first_save, signal.SIGKILL) == -signal.SIGKILL
+    assert not list(folder.glob('phases/*/checkpoints/20/params')), (
+      'it came too late to fall into the first save'
+    )
 
-  assert Run(folder).when(second_phase_began, signal.SIGKILL) == -signal.SIGKILL
-  assert list(folder.glob('phases/read-*/checkpoints/60/params'))
-  first_phase = {p: v for p, v in kept().items() if '/read-' in p}
+    run = start()
+    ended = run.when(seen('phases/*/checkpoints/20/params'), signal.SIGTERM)
+    assert ended == 128 + signal.SIGTERM
+    last = run.said().splitlines()[-1]
+    saved = max(int(p.name) for p in folder.glob('phases/read-*/checkpoints/*'))
+    assert 20 <= saved < 60
+    assert f'saved at step {saved}' in last
+    assert 'run the same command to go on' in last
 
-  run = Run(folder)
+    shutil.rmtree(next(folder.glob('data/documents-*')))
 
-  def second_evaluation_began():
-    return 'evaluating [2/3]' in run.log.read_text()
+    def second_phase_began():
+      return len(list(folder.glob('phases/*'))) == 2
 
-  assert run.when(second_evaluation_began, signal.SIGKILL) == -signal.SIGKILL
-  assert len(list(folder.glob('phases/*/evals-*.jsonl'))) <= 2
-  assert not (folder / 'results.jsonl').exists()
-  trained = kept()
-  assert first_phase.items() <= trained.items()
+    assert start().when(second_phase_began, signal.SIGKILL) == -signal.SIGKILL
+    assert list(folder.glob('phases/read-*/checkpoints/60/params'))
+    first_phase = {p: v for p, v in kept().items() if '/read-' in p}
 
-  assert 'step ' not in Run(folder).finished(), 'trained something again'
-  assert kept() == trained
-  done = tree(folder)
-  assert 'step ' not in Run(folder).finished()
-  assert tree(folder) == done, 'a finished experiment is left as it is'
+    run = start()
 
-  other = tmp_path / 'undisturbed'
-  assert 'step 60/60' in Run(other).finished()
-  for file in ('results.jsonl', 'summary.json', 'config.json'):
-    assert (folder / file).read_text() == (other / file).read_text(), file
-  assert_same_run(prepared(c, folder), prepared(c, other))
+    def second_evaluation_began():
+      return 'evaluating [2/3]' in run.said()
+
+    assert run.when(second_evaluation_began, signal.SIGKILL) == -signal.SIGKILL
+    assert len(list(folder.glob('phases/*/evals-*.jsonl'))) <= 2
+    assert not (folder / 'results.jsonl').exists()
+    trained = kept()
+    assert first_phase.items() <= trained.items()
+
+    assert 'step ' not in finished(), 'trained something again'
+    assert kept() == trained
+    done = tree(folder)
+    assert 'step ' not in finished()
+    assert tree(folder) == done, 'a finished experiment is left as it is'
+
+    other = tmp_path / 'undisturbed'
+    assert 'step 60/60' in finished(other)
+    wanted = killed.outcome(server, other)
+    assert len(wanted) > 100
+    assert killed.differences(killed.outcome(server, folder), wanted) == []
