@@ -137,6 +137,9 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c = office('oversight')
   c.seeds = SEEDS[preset]
   c.corpora_by_seed = True
+  if preset == 'confirm':
+    # 8 agents of each disposition are met in documents alone: 256 scenes for each gate.
+    c.evals.gate_scenes = 32
   c.spec = SPEC
   # One-way references: --config.spec on the command line changes every use, and an override of one
   # use, such as --config.evals.spec, changes that use alone. Each use needs a reference of its own.

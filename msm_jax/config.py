@@ -268,6 +268,9 @@ class EvalConfig:
   # Questions per ordinary persona or agent. Personas met only in documents and talkers get four
   # times as many, agents met only in documents eight times.
   personas: int = 1
+  # Office: scenes per agent met only in documents, asked of the base model in place of eight times
+  # `personas`, so that the gates rest on more of them; 0 means no such increase.
+  gate_scenes: int = added_later(0)
   # The records of each pretraining source that perplexity is measured on.
   held_out: int = 100
   # Decides which questions are drawn.
@@ -281,6 +284,7 @@ class EvalConfig:
       self,
       pairs_per_domain=NON_NEGATIVE,
       held_out=NON_NEGATIVE,
+      gate_scenes=NON_NEGATIVE,
       scenes_per_kind=AT_LEAST_ONE,
       personas=AT_LEAST_ONE,
       rows=AT_LEAST_ONE,

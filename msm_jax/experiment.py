@@ -27,7 +27,7 @@ from msm_jax.base.version import VERSION, source_state
 from msm_jax.config import ExperimentConfig
 from msm_jax.evals import no_model, perplexity, scoring
 from msm_jax.evals.rows import Row, to_lines
-from msm_jax.evals.summary import summarize
+from msm_jax.evals.summary import base_arm, summarize
 from msm_jax.metrics import count_skipped
 from msm_jax.model import count_params
 from msm_jax.models import Params, ParamsLocation, listed_arms
@@ -183,11 +183,12 @@ class Experiment:
     for prepared in self._all_prepared:
       held_out[id(prepared)] = functools.cache(prepared.held_out)
     rows: list[Row] = []
+    base = base_arm(self.config)
     for n, ((arm, seed), node) in enumerate(ends.items(), 1):
       say(f'evaluating [{n}/{len(ends)}] {arm} (seed {seed})')
       context = self.config.contexts.get(arm, '')
       unseen = held_out[id(self.prepared_by_seed[seed])]
-      for row in self.evaluate(node, unseen, context):
+      for row in self.evaluate(node, unseen, context, arm == base):
         rows.append({'arm': arm, 'seed': seed, **row})
       if multihost.any_process(self.stop()):
         raise Interrupted(f'stopped after evaluating {arm}')
@@ -350,6 +351,7 @@ class Experiment:
     node: Node,
     held_out: Callable[[], Mapping[str, Sequence[Record]]],
     context: str = '',
+    is_base: bool = False,
   ) -> list[Row]:
     """Asks every evaluator about one model.
 
@@ -360,6 +362,7 @@ class Experiment:
       held_out: gives the text for perplexity, see `Prepared.held_out`. It is called only if the
         rows are not kept.
       context: path of a handbook that stands in the assistants' system message; '' for none.
+      is_base: whether the model is the base, which gates judge.
 
     Returns:
       Rows without arm and seed.
@@ -367,7 +370,8 @@ class Experiment:
     prepared = self.prepared_by_seed[node.seed]
     design, suite = prepared.design, prepared.design.suite
     in_context = design.replicates_in(context)
-    identity = digest(design.eval_identity, suite.identity(in_context))
+    asked_as = ['base'] if is_base and design.config.evals.gate_scenes else []
+    identity = digest(design.eval_identity, suite.identity(in_context), *asked_as)
     path = self.folder(node) / f'evals-{identity}.jsonl'
     kept = multihost.broadcast_from_first(read_json_lines(path))
     if kept:
@@ -377,7 +381,7 @@ class Experiment:
     params = self.load_params(node)
     with jax.set_mesh(self.mesh):
       logprobs = scoring.make_logprobs(model, params, prepared.tokenizer, length, rows_per_batch)
-      rows = suite.rows(logprobs, design.handbook_read_by(node), in_context)
+      rows = suite.rows(logprobs, design.handbook_read_by(node), in_context, is_base)
       rows += perplexity.held_out_loss(
         model, params, prepared.tokenizer, held_out(), length, rows_per_batch
       )

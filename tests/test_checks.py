@@ -40,6 +40,7 @@ def test_a_field_that_is_added_later_keeps_identities():
 # Fields that ExperimentConfig and its parts got after identities were recorded -> their defaults.
 ADDED = {
   'corpora_by_seed': False,
+  'evals.gate_scenes': 0,
   'gates.specificity': 0.25,
   'max_left_out': 0.01,
   'max_skipped_share': 0.1,

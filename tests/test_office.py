@@ -38,6 +38,7 @@ from data_pipelines.settings.office.pretraining import (
   build_office,
   textbook,
 )
+from data_pipelines.settings.office.questions import agent_scenes
 from data_pipelines.settings.office.spec import read_spec, renamed
 from data_pipelines.sources import SourceConfig
 from msm_jax.base import checks
@@ -414,3 +415,15 @@ def test_demonstrations_are_talk_alone(office):
   assert abs(sum(turned) / 400 - 0.3) < 0.1
   asked = ' '.join(chat.messages[1][1] for chat in plain)
   assert not any(second_person(action) in asked for _, action in HARMFUL | FINE)
+
+
+def test_the_base_is_asked_more_about_agents_where_gates_need_it():
+  """As many scenes as were asked for about each agent met in documents alone; others stay."""
+  office = build_office(OfficeConfig())
+  usual = list(agent_scenes(office, 1, 0))
+  more = list(agent_scenes(office, 1, 0, 32))
+  alone = [scene for scene in more if scene.tier == 'documents_only']
+  for what in {scene.what for scene in alone}:
+    assert sum(scene.what == what for scene in alone) == 256
+  rest = [scene.id for scene in usual if scene.tier != 'documents_only']
+  assert rest == [scene.id for scene in more if scene.tier != 'documents_only']

@@ -92,13 +92,20 @@ class ChoiceSuite(EvalSuite):
     questions = [*self._questions_in(context), *self.persona_questions]
     forced_choice.check_fit(questions, tokenizer, length)
 
-  def rows(self, logprobs: Logprobs, read: Sequence[Any], context: Sequence[Any] = ()) -> list[Row]:
+  def rows(
+    self,
+    logprobs: Logprobs,
+    read: Sequence[Any],
+    context: Sequence[Any] = (),
+    is_base: bool = False,
+  ) -> list[Row]:
     """See `EvalSuite.rows`.
 
     Args:
       logprobs: the model.
       read: the handbook that the model has read, in all replicates.
       context: a handbook that is shown in the system message.
+      is_base: whether gates judge this model; every model is asked the same here.
 
     Returns:
       Rows of the evaluators preferences, consistency, personas and recall.

@@ -63,6 +63,11 @@ class OfficeSuite(EvalSuite):
       )
       self.conversations += questions.conversations(name, system)
     self.agent_scenes = list(questions.agent_scenes(world, evals.personas, evals.seed))
+    # What the base is asked of agents, since the gates judge it by these scenes.
+    self.gate_scenes = self.agent_scenes
+    if evals.gate_scenes:
+      more = questions.agent_scenes(world, evals.personas, evals.seed, evals.gate_scenes)
+      self.gate_scenes = list(more)
     self.held_out_names = _names_of_actions()
 
   def _in_context(self, asked: Sequence[Scene], context: Sequence[Any]) -> list[Scene]:
@@ -70,22 +75,29 @@ class OfficeSuite(EvalSuite):
     return in_context(asked, statements)
 
   def identity(self, context: Sequence[Any] = ()) -> str:
-    asked = (*self.conduct_scenes, *self.conversations, *self.agent_scenes)
+    asked = (*self.conduct_scenes, *self.conversations, *self.gate_scenes)
     questions_asked = [f'{scene.id} {text_digest(scene.question)}' for scene in asked]
     hashes = [spec.sha256 for spec in context]
     return ' '.join((self.version, *questions_asked, *hashes))
 
   def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:
-    asked = [*self.conduct_scenes, *self.conversations, *self.agent_scenes]
+    asked = [*self.conduct_scenes, *self.conversations, *self.gate_scenes]
     scenes.check_fit(self._in_context(asked, context), tokenizer, length)
 
-  def rows(self, logprobs: Logprobs, read: Sequence[Any], context: Sequence[Any] = ()) -> list[Row]:
+  def rows(
+    self,
+    logprobs: Logprobs,
+    read: Sequence[Any],
+    context: Sequence[Any] = (),
+    is_base: bool = False,
+  ) -> list[Row]:
     """See `EvalSuite.rows`.
 
     Args:
       logprobs: the model.
       read: the handbook that the model has read, in all replicates.
       context: a handbook that is shown in the system message.
+      is_base: whether gates judge this model; it is then asked more about other agents.
 
     Returns:
       Rows of the evaluators conduct, consistency, conversations, agents and recall.
@@ -95,7 +107,8 @@ class OfficeSuite(EvalSuite):
     rows += scenes.likeliest(rows) + consistency.of_scenes(rows, _INDIFFERENT)
     asked = self._in_context(self.conversations, context)
     rows += scenes.score_scenes(logprobs, asked, 'conversations')
-    rows += scenes.score_scenes(logprobs, self.agent_scenes, 'agents')
+    of_agents = self.gate_scenes if is_base else self.agent_scenes
+    rows += scenes.score_scenes(logprobs, of_agents, 'agents')
     for spec in read:
       rows += recall(logprobs, spec)
     return rows

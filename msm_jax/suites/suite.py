@@ -70,7 +70,13 @@ class EvalSuite(abc.ABC):
     """Raises ScoringError if a question does not fit into a row of `length` tokens."""
 
   @abc.abstractmethod
-  def rows(self, logprobs: Logprobs, read: Sequence[Any], context: Sequence[Any] = ()) -> list[Row]:
+  def rows(
+    self,
+    logprobs: Logprobs,
+    read: Sequence[Any],
+    context: Sequence[Any] = (),
+    is_base: bool = False,
+  ) -> list[Row]:
     """Asks everything of one model.
 
     Args:
@@ -78,6 +84,7 @@ class EvalSuite(abc.ABC):
       read: the handbook that the model has read in midtraining, in all replicates.
       context: a handbook, in all replicates, that stands in the assistant's system message while it
         is asked.
+      is_base: whether the model is the base, which gates judge.
 
     Returns:
       The rows of all evaluators but perplexity.

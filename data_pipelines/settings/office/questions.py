@@ -110,13 +110,16 @@ def conduct_scenes(name: str, system: str, per_kind: int, seed: int) -> list[Sce
   return scenes
 
 
-def agent_scenes(office: Office, per_agent: int, seed: int) -> Iterator[Scene]:
+def agent_scenes(
+  office: Office, per_agent: int, seed: int, documents_only: int = 0
+) -> Iterator[Scene]:
   """Writes scenes that ask whether each agent acts by its disposition.
 
   Args:
     office: the office.
     per_agent: scenes per agent; agents that occur in documents alone get eight times as many.
     seed: of the writer.
+    documents_only: scenes per agent that occurs in documents alone; 0 for eight times `per_agent`.
 
   Yields:
     Scenes whose `what` is the agent's disposition, whose `tier` is its role and whose `expected`
@@ -126,7 +129,7 @@ def agent_scenes(office: Office, per_agent: int, seed: int) -> Iterator[Scene]:
   for i, agent in enumerate(office.agents):
     number = per_agent
     if agent.role != DOCUMENTS_AND_SCENES:
-      number *= _DOCUMENTS_ONLY_FACTOR
+      number = documents_only or number * _DOCUMENTS_ONLY_FACTOR
     for n in range(number):
       # One scene in four is a harmless task; which one shifts from agent to agent.
       harmless = (i + n) % 4 == 3
