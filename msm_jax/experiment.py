@@ -413,7 +413,8 @@ class Experiment:
     paths = [f'{arm}: {path}' for arm, path in sorted(self.config.arms.items())]
     asked = digest(no_model.VERSION, suite.identity(), *paths, *fingerprints)
     kept = self.workdir / 'data' / f'no-model-{asked}.jsonl'
-    rows = multihost.broadcast_from_first(read_json_lines(kept))
+    # No broadcast: the processes come here one after the other, and the first one writes the file.
+    rows = read_json_lines(kept)
     if not rows:
 
       def records_of(name: str) -> list[Record]:
