@@ -1,6 +1,7 @@
 """Log-likelihoods of texts given prompts: the one thing that evaluators ask of a model.
 
-Shapes: B rows, T tokens of a row, D width of the model, V entries of the vocabulary.
+Shapes: B rows, T tokens of a row, D width of the model, V entries of the vocabulary; N parts of a
+batch, one for each device, C = B T / N tokens of a part, S = M T scored ones among them.
 """
 
 import functools
@@ -63,42 +64,43 @@ def token_logprobs(
   model: ModelConfig,
   params: Any,
   tokens_BT: jax.Array,
-  targets_BT: jax.Array,
   segment_ids_BT: jax.Array,
   positions_BT: jax.Array,
+  scored_NMT: jax.Array,
+  targets_NMT: jax.Array,
 ) -> jax.Array:
-  """Computes the log-likelihood of every target.
+  """Computes the log-likelihoods of the scored targets; no other token gets logits.
 
   Args:
     model: the model's settings.
     params: its parameters, frozen ones too.
-    tokens_BT: int32 token ids.
-    targets_BT: int32 id of the token that follows each token.
+    tokens_BT: int32 token ids. The rows are N equal parts, one for each device.
     segment_ids_BT: int32; tokens see tokens of their own segment alone; 0 is padding.
     positions_BT: int32 position of each token in its segment.
+    scored_NMT: int32; which tokens of a part are scored, counted through its rows.
+    targets_NMT: int32 id of the token that follows each scored token.
 
   Returns:
-    (B, T) float32 log-likelihoods in nats.
+    (N, M, T) float32 log-likelihoods in nats.
   """
   x_BTD = forward(model, params, tokens_BT, positions_BT, segment_ids_BT)
+  N, M, T = scored_NMT.shape
+  x_NCD = x_BTD.reshape(N, -1, x_BTD.shape[-1])
+  x_NSD = jnp.take_along_axis(x_NCD, scored_NMT.reshape(N, -1, 1), axis=1)
+  x_NMTD = x_NSD.reshape(N, M, T, -1)
 
-  def of_rows(part: tuple[jax.Array, jax.Array]) -> jax.Array:
-    x_BTD, targets_BT = part
-    logits_BTV = logits(model, params, x_BTD)
-    target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
-    return target_BT - jax.nn.logsumexp(logits_BTV, axis=-1)
+  def of_tokens(part: tuple[jax.Array, jax.Array]) -> jax.Array:
+    x, targets = part
+    all_logits = logits(model, params, x)
+    of_targets = jnp.take_along_axis(all_logits, targets[..., None], axis=-1)[..., 0]
+    return of_targets - jax.nn.logsumexp(all_logits, axis=-1)
 
-  B, T = tokens_BT.shape
-  if B * T * model.vocab_size <= MAX_LOGITS:
-    return of_rows((x_BTD, targets_BT))
-  # The logits of all rows would not fit into memory: one row of every device at a time.
-  n = sharding.batch_parts()
-
-  def one_row_of_each_device(a: jax.Array) -> jax.Array:
-    return jnp.swapaxes(a.reshape(n, B // n, *a.shape[1:]), 0, 1)
-
-  parts = jax.tree.map(one_row_of_each_device, (x_BTD, targets_BT))
-  return jnp.swapaxes(jax.lax.map(of_rows, parts), 0, 1).reshape(B, T)
+  if N * M * T * model.vocab_size <= MAX_LOGITS:
+    return of_tokens((x_NMTD, targets_NMT))
+  # The logits of all would not fit into memory: T tokens of every device at a time.
+  x_MNTD = jnp.swapaxes(x_NMTD, 0, 1)
+  targets_MNT = jnp.swapaxes(targets_NMT, 0, 1)
+  return jnp.swapaxes(jax.lax.map(of_tokens, (x_MNTD, targets_MNT)), 0, 1)
 
 
 def _fill_rows(lengths: Sequence[int], length: int) -> list[list[int]]:
@@ -115,6 +117,28 @@ def _fill_rows(lengths: Sequence[int], length: int) -> list[list[int]]:
     rows[-1].append(int(n))
     room -= lengths[n]
   return rows
+
+
+def _scored_rows(
+  examples: Sequence[np.ndarray],
+  packed: Sequence[Sequence[int]],
+  length: int,
+  rows: int,
+  parts: int,
+) -> int:
+  """Counts the rows that the scored tokens of one device would fill, at most in any batch.
+
+  Each number is a program of its own, so only quarters of the rows of a device are returned.
+  """
+  scored = np.array([np.count_nonzero(example[:, 2]) for example in examples], int)
+  in_row = [int(scored[members].sum()) for members in packed]
+  of_part = rows // parts
+  # Batches are whole numbers of parts, so parts may be counted through all of them.
+  most = 0
+  for start in range(0, len(in_row), of_part):
+    most = max(most, sum(in_row[start : start + of_part]))
+  quarters = max(1, -(-4 * most // (of_part * length)))
+  return -(-quarters * of_part // 4)
 
 
 def score_triples(
@@ -142,12 +166,14 @@ def score_triples(
       f'shorten it or raise the length of the last phase'
     )
   layout = getattr(jax.tree.leaves(params)[0], 'sharding', None)
+  parts = 1
   if isinstance(layout, NamedSharding) and isinstance(layout.mesh, Mesh):
     # Rows are divided over all devices, as in training.
     parts = sharding.batch_parts(layout.mesh)
     layout, rows = sharding.batch_sharding(layout.mesh), -(-rows // parts) * parts
   scores = np.zeros(len(examples))
   packed = _fill_rows([len(e) for e in examples], length)
+  scored_rows = _scored_rows(examples, packed, length, rows, parts)
   for start in range(0, len(packed), rows):
     x_BT3 = np.zeros((rows, length, 3), np.int32)
     segments_BT = np.zeros((rows, length), np.int32)
@@ -163,10 +189,19 @@ def score_triples(
         positions_BT[b, begin:end] = np.arange(end - begin)
         places.append((n, b, begin, end))
         begin = end
+    weights_NC = x_BT3[..., 2].reshape(parts, -1)
+    # Scored tokens first, in their order; what follows them fills the arrays up.
+    scored_NS = np.argsort(weights_NC == 0, axis=1, kind='stable')[:, : scored_rows * length]
+    targets_NS = np.take_along_axis(x_BT3[..., 1].reshape(parts, -1), scored_NS, axis=1)
+    scored_NMT = scored_NS.astype(np.int32).reshape(parts, scored_rows, length)
+    targets_NMT = targets_NS.reshape(scored_NMT.shape)
     arrays = []
-    for host_array in (x_BT3[..., 0], x_BT3[..., 1], segments_BT, positions_BT):
+    for host_array in (x_BT3[..., 0], segments_BT, positions_BT, scored_NMT, targets_NMT):
       arrays.append(multihost.place_replicated(host_array, layout))
-    logprobs_BT = multihost.gather_to_host(token_logprobs(model, params, *arrays)) * x_BT3[..., 2]
+    logprobs_NMT = multihost.gather_to_host(token_logprobs(model, params, *arrays))
+    logprobs_NC = np.zeros(weights_NC.shape, np.float32)
+    np.put_along_axis(logprobs_NC, scored_NS, logprobs_NMT.reshape(scored_NS.shape), axis=1)
+    logprobs_BT = (logprobs_NC * weights_NC).reshape(rows, length)
     for n, b, begin, end in places:
       scores[n] = logprobs_BT[b, begin:end].sum()
   if not np.isfinite(scores).all():

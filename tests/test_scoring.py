@@ -1,0 +1,82 @@
+"""Scoring gives logits to scored tokens alone, and the log-likelihoods stay those of whole rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from steps import TINY
+
+from msm_jax import sharding
+from msm_jax.evals import scoring
+from msm_jax.model import forward, init_params, logits
+
+MESHES = {'no mesh': None, 'data': dict(data=8), 'all': dict(data=2, fsdp=2, tensor=2)}
+
+
+def make_examples(scored, count=30, longest=14, seed=0):
+  """(n, 3) arrays of token, target and weight; the last `scored` tokens of each have a weight."""
+  rng = np.random.default_rng(seed)
+  examples = []
+  for _ in range(count):
+    n = rng.integers(4, longest + 1)
+    weights = np.where(np.arange(n) >= n - scored, rng.integers(1, 3, n), 0)
+    examples.append(np.stack([*rng.integers(0, 64, (2, n)), weights], axis=1).astype(np.int32))
+  return examples
+
+
+def score_alone(params, example):
+  """The score of one example: every token of its own row gets logits."""
+  tokens, targets, weights = example.T
+  positions = jnp.arange(len(tokens))[None]
+  hidden = forward(TINY, params, tokens[None], positions, jnp.ones_like(positions))
+  of_all = jax.nn.log_softmax(logits(TINY, params, hidden)[0], axis=-1)
+  return (np.asarray(of_all)[np.arange(len(tokens)), targets] * weights).sum()
+
+
+@pytest.mark.parametrize('mesh', MESHES)
+@pytest.mark.parametrize('scored', [1, 3, 14])
+def test_scores_are_those_of_whole_rows(mesh, scored):
+  """One in ten, a third or all tokens are scored; 3 rows of 16 are fewer than the batch has."""
+  params = init_params(TINY, jax.random.key(0))
+  examples = make_examples(scored)
+  wanted = [score_alone(params, example) for example in examples]
+  if MESHES[mesh]:
+    params = jax.device_put(params, sharding.shardings(params, sharding.make_mesh(**MESHES[mesh])))
+  found = scoring.score_triples(TINY, params, examples, length=16, rows=16)
+  np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_logits_that_do_not_fit_are_made_in_pieces(monkeypatch):
+  """The pieces give what all at once gives."""
+  params = init_params(TINY, jax.random.key(0))
+  examples = make_examples(5)
+  at_once = scoring.score_triples(TINY, params, examples, length=16, rows=16)
+  monkeypatch.setattr(scoring, 'MAX_LOGITS', 16 * TINY.vocab_size)
+  # The limit is read while the program is made.
+  scoring.token_logprobs.clear_cache()
+  in_pieces = scoring.score_triples(TINY, params, examples, length=16, rows=16)
+  scoring.token_logprobs.clear_cache()
+  np.testing.assert_allclose(in_pieces, at_once, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(('scored', 'rows'), [(0, 4), (1, 4), (3, 4), (4, 4), (8, 8), (16, 16)])
+def test_few_tokens_take_few_rows_of_logits(scored, rows):
+  """A batch has 16 rows of 16 tokens; logits are made for quarters of it."""
+  examples = [np.array([[1, 2, int(n >= 16 - scored)] for n in range(16)])] * 40
+  packed = [[n] for n in range(40)]
+  assert scoring._scored_rows(examples, packed, 16, 16, 1) == rows
+  # A device has two rows; as quarters of them would not be whole, it takes one or both.
+  assert scoring._scored_rows(examples, packed, 16, 16, 8) == (1 if scored <= 8 else 2)
+
+
+def test_devices_score_their_own_rows():
+  """Taking the scored tokens out moves nothing from device to device."""
+  mesh = sharding.make_mesh(data=8)
+  params = init_params(TINY, jax.random.key(0))
+  params = jax.device_put(params, sharding.shardings(params, mesh))
+  rows = jax.device_put(np.zeros((16, 16), np.int32), sharding.batch_sharding(mesh))
+  scored = jax.device_put(np.zeros((8, 1, 16), np.int32), sharding.batch_sharding(mesh))
+  lowered = scoring.token_logprobs.lower(TINY, params, rows, rows, rows, scored, scored)
+  compiled = lowered.compile().as_text()
+  for exchange in ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute'):
+    assert f' {exchange}(' not in compiled, exchange
