@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -142,8 +141,8 @@ def sums_over_rows(
   """Computes sums over the rows of a batch, each device those of its own rows where it can.
 
   XLA would add up the parts of the devices array by array, and each exchange makes all devices wait
-  for the slowest. Here there is one exchange, of one array that holds all sums. It needs devices
-  that have all parameters; on any other mesh XLA finds out what to exchange.
+  for the slowest. Here there is one exchange of all sums. It needs devices that have all
+  parameters; on any other mesh XLA finds out what to exchange.
 
   Args:
     f: (params, batch, chunk) -> a tree of arrays, each a sum over the rows of the batch.
@@ -160,8 +159,8 @@ def sums_over_rows(
   own_chunk = chunk // math.gcd(chunk, batch_parts())
 
   def of_own_rows(params: Any, batch: dict[str, jax.Array]) -> Any:
-    flat, unflatten = ravel_pytree(f(params, batch, own_chunk))
-    return unflatten(jax.lax.psum(flat, BATCH))
+    # XLA makes one exchange of sums that are not used before all of them are there.
+    return jax.lax.psum(f(params, batch, own_chunk), BATCH)
 
   # Without `check_vma=False`, JAX would add gradients up inside of `f`, array by array.
   on_all_devices = jax.shard_map(
