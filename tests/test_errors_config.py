@@ -3,12 +3,16 @@
 Errors that only a run can find are in test_errors.py.
 """
 
+import os
+
 import pytest
-from helpers import AFFORDABILITY
+from helpers import AFFORDABILITY, ROOT
 from refused import ends, settings
 
 from msm_jax import config as configs
-from msm_jax.base import checks
+from msm_jax.base import checks, command
+from msm_jax.base.config_files import read_config
+from msm_jax.base.errors import ConfigError
 
 # What is wrong -> (changed settings, cause and remedy that the error names).
 BAD = {
@@ -116,3 +120,18 @@ def test_a_wrong_setting_is_named_before_any_work(what, tmp_path):
     cause,
     mend,
   )
+
+
+@pytest.mark.parametrize('flags', ['--xla_cpu_use_fusion_emitter=false', '--xla_nonsense'])
+def test_flags_that_the_compiler_does_not_have(flags):
+  """XLA itself would end the process with a dump of all its flags."""
+  name = flags.partition('=')[0]
+  with pytest.raises(ConfigError, match=f'the compiler of this jaxlib has no flag {name};'):
+    command.set_xla_flags({'xla_flags': f'--xla_cpu_use_fusion_emitters=false {flags}'})
+
+
+@pytest.mark.parametrize('config', ['msm.py', 'cheese.py', 'oversight.py', 'smollm2.py'])
+def test_shipped_flags_exist(config, monkeypatch):
+  monkeypatch.setenv('XLA_FLAGS', '--set_by_hand')
+  command.set_xla_flags(read_config(str(ROOT / 'configs' / config)))
+  assert os.environ['XLA_FLAGS'].endswith('--set_by_hand')
