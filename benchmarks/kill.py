@@ -181,7 +181,7 @@ def stage_of(said: str, workdir: Path, began: float) -> str:
   stage = 'start'
   if '\ndata  ' in said:
     stage = 'corpora and tokenizer'
-  for match in re.finditer(r'\] (\w+) \(seed|evaluating \[', said):
+  for match in re.finditer(r'^\[\d+/\d+\] (\w+) \(seed|^evaluating \[', said, re.M):
     stage = 'evaluation'
     if match[1]:
       stage = match[1]
