@@ -20,7 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from msm_jax.attention import attention, cache_bias, segment_bias
+from msm_jax.attention import (
+  Mask,
+  attention,
+  cache_mask,
+  choose_implementation,
+  packed_mask,
+  select_mask,
+)
 from msm_jax.config import PROJECTIONS, ModelConfig, RopeScaling
 from msm_jax.sharding import constrain
 
@@ -152,11 +159,11 @@ class AttentionInputs(NamedTuple):
 
   Attributes:
     tables: the tables of `rope`.
-    bias_BTS: which token may look at which; see `attention.segment_bias`.
+    mask: which token may look at which.
   """
 
   tables: tuple[jax.Array, jax.Array]
-  bias_BTS: jax.Array
+  mask: Mask
 
 
 def block(
@@ -175,7 +182,7 @@ def block(
     c: the model's settings.
     p: the parameters of this layer, sliced from the stacked ones.
     x_BTD: the residual stream.
-    attention_inputs: rotary tables and bias of this layer.
+    attention_inputs: rotary tables and mask of this layer.
     cache: keys and values of all layers, so that they can be written in place; None in training.
     layer: the number of this layer, 0-based.
     positions_BT: the position of each token in its text; used with a cache only.
@@ -208,7 +215,7 @@ def block(
     cache = cache[0].at[at].set(k_BTGK), cache[1].at[at].set(v_BTGK)
     k_BSGK = cache[0][layer].swapaxes(1, 2)
     v_BSGK = cache[1][layer].swapaxes(1, 2)
-  a_BTHK = attention(q_BTHK, k_BSGK, v_BSGK, attention_inputs.bias_BTS, c.query_scale)
+  a_BTHK = attention(q_BTHK, k_BSGK, v_BSGK, attention_inputs.mask, c.query_scale)
   a_BTD = project(c, p, 'wo', a_BTHK.reshape(B, T, -1), key)
   if c.post_norms:
     a_BTD = norm(a_BTD, 'post_attention_norm')
@@ -324,15 +331,21 @@ class Decoder(nn.Module):
     for name, w in self.block_params().items():
       blocks[name] = w if name.endswith('norm') else w.astype(dtype)
 
+    # Tokens that continue a cache are few: their attention is that of XLA.
+    if cache is None:
+      B, T = tokens_BT.shape
+      heads = (c.n_heads, c.n_kv_heads, c.head_dim)
+      implementation = choose_implementation(c.attention, dtype, B, T, *heads)
+
     # Positions. There are at most two kinds of layers: global ones, which see the whole text, and
     # local ones, which see a window. What a kind needs is made once and shared by its layers.
     def attention_inputs(theta: float, scaling: RopeScaling | None, window: int) -> AttentionInputs:
       tables = rope_tables(positions_BT, rope_frequencies(c.head_dim, theta, scaling))
       if cache is None:
-        bias_BTS = segment_bias(segment_ids_BT, window)
+        mask = packed_mask(segment_ids_BT, window, implementation)
       else:
-        bias_BTS = cache_bias(positions_BT, cache[0].shape[3], window)
-      return AttentionInputs(tables, bias_BTS)
+        mask = cache_mask(positions_BT, cache[0].shape[3], window)
+      return AttentionInputs(tables, mask)
 
     is_local = c.local_layers or (False,) * c.n_layers
     of_global = of_local = None
@@ -347,7 +360,11 @@ class Decoder(nn.Module):
       def select(x_global: jax.Array, x_local: jax.Array) -> jax.Array:
         return jnp.where(layer_is_local, x_local, x_global)
 
-      return jax.tree.map(select, of_global, of_local)
+      assert of_global is not None and of_local is not None
+      return AttentionInputs(
+        jax.tree.map(select, of_global.tables, of_local.tables),
+        select_mask(layer_is_local, of_global.mask, of_local.mask),
+      )
 
     def run_layer(x_BTD, p, kind, cache, n, key):
       # Inside the rematerialised function, so that what is selected is not kept for every layer.
@@ -405,6 +422,8 @@ def init_params(c: ModelConfig, key: jax.Array) -> Params:
     Name -> fp32 array; parameters of the blocks are stacked, (L, ...).
   """
   one_token = jnp.ones((1, 1), jnp.int32)
+  # No kernel takes a row of one token.
+  c = dataclasses.replace(c, attention='xla')
   return Decoder(c).init(key, one_token, one_token, one_token)['params']
 
 

@@ -11,6 +11,7 @@ from msm_jax.base.checks import (
   MIN_POSITIVE,
   NON_NEGATIVE,
   SHARE,
+  added_later,
   one_of,
   within,
 )
@@ -145,6 +146,9 @@ class ModelConfig:
   # What is computed again in the backward pass to save memory: 'none', 'dots' (everything but
   # matrix products) or 'block' (everything).
   remat: str = 'none'
+  # What computes the attention of whole rows: 'xla', 'splash' (TPU), 'cudnn' (NVIDIA GPU, bf16) or
+  # 'auto', which takes the kernel of the device where it fits and 'xla' elsewhere.
+  attention: str = added_later('auto')
 
   def __post_init__(self):
     within(
@@ -177,6 +181,7 @@ class ModelConfig:
     one_of('model.activation', self.activation, ('silu', 'gelu'))
     one_of('model.remat', self.remat, ('none', 'dots', 'block'))
     one_of('model.dtype', self.dtype, ('float32', 'bfloat16'))
+    one_of('model.attention', self.attention, ('auto', 'xla', 'splash', 'cudnn'))
 
   def _check_heads(self) -> None:
     """Raises ConfigError unless heads can be grouped and rotated."""

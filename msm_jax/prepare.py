@@ -34,7 +34,7 @@ from msm_jax.tokenizer import Tokenizer, load_tokenizer, train_sentencepiece
 # The width of the unembedding is a multiple of this, which fills the registers of all devices.
 VOCAB_MULTIPLE = 128
 # The settings of a model that imported weights leave open.
-OPEN_WITH_WEIGHTS = ('dtype', 'scan_layers', 'remat', 'lora')
+OPEN_WITH_WEIGHTS = ('dtype', 'scan_layers', 'remat', 'lora', 'attention')
 
 
 class LeakError(UserError, RuntimeError):

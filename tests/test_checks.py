@@ -44,6 +44,7 @@ ADDED = {
   'gates.specificity': 0.25,
   'max_left_out': 0.01,
   'max_skipped_share': 0.1,
+  'model.attention': 'auto',
   'office.false_believers': 0.0,
   'office.paraphrased_beliefs': False,
   'world.reasons_only': 0.0,

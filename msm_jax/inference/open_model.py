@@ -122,6 +122,8 @@ def load_arm(
   workdir = Path(workdir)
   entry: ArmEntry = listed_arms(workdir)[arm][str(seed)]
   model = checks.from_mapping(ModelConfig, entry['model'], 'model')
+  # The kernels of the devices that trained it may not run on these.
+  model = dataclasses.replace(model, attention='auto')
   if model.lora and not (entry['adapter'] or entry['checkpoints']):
     # Adapters that nothing has trained yet are zero: the model is the same without them.
     model = dataclasses.replace(model, lora=None)
