@@ -13,6 +13,7 @@ K head size, k = K / 2, F feed-forward, V vocabulary, L layers.
 """
 
 import dataclasses
+import itertools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -237,6 +238,59 @@ def block(
 # --------------------------------------------------------------------------------------------------
 
 
+class LayerRun(NamedTuple):
+  """Neighbouring layers that all have adapters, or that all have none.
+
+  Attributes:
+    start: the number of the first layer.
+    stop: the number of the last layer, plus one.
+    stacked: the parameters that are stacked over these layers.
+    ends_backward_pass: whether nothing below these layers is trained.
+  """
+
+  start: int
+  stop: int
+  stacked: Params
+  ends_backward_pass: bool
+
+
+def layer_runs(c: ModelConfig, blocks: Params) -> tuple[list[LayerRun], Params]:
+  """Divides the layers into runs, so that layers below all adapters keep nothing for gradients.
+
+  Args:
+    c: the model's settings.
+    blocks: the parameters of all blocks, stacked.
+
+  Returns:
+    The runs from the lowest layer to the highest, and the parameters that each layer takes by its
+    own number from the stack of all layers. These are frozen: cutting their stacks into runs would
+    copy them.
+  """
+  adapted = c.adapted_layers
+  if c.lora is None or len(adapted) == c.n_layers:
+    return [LayerRun(0, c.n_layers, blocks, False)], {}
+  adapters, weights = {}, {}
+  for name, w in blocks.items():
+    if name.endswith(('_a', '_b')):
+      adapters[name] = w
+    else:
+      weights[name] = w
+  runs: list[LayerRun] = []
+  # The layers of `adapters` that earlier runs have taken.
+  taken = 0
+  for has_adapters, numbers in itertools.groupby(range(c.n_layers), adapted.__contains__):
+    first, *others = numbers
+    stop = first + len(others) + 1
+    stacked = {}
+    is_lowest = has_adapters and taken == 0
+    if has_adapters:
+      until = taken + stop - first
+      stacked = {name: x[taken:until] for name, x in adapters.items()}
+      taken = until
+    runs.append(LayerRun(first, stop, stacked, is_lowest))
+  return runs, weights
+
+
 class Decoder(nn.Module):
   """Declares the parameters and runs the layers; see `forward` and `extend`.
 
@@ -250,7 +304,7 @@ class Decoder(nn.Module):
     """Declares the parameters of all blocks.
 
     Returns:
-      Name -> fp32 array, stacked over the layers.
+      Name -> fp32 array, stacked over the layers; those of adapters over the layers with adapters.
     """
     c = self.config
     D, L, F = c.d_model, c.n_layers, c.d_ff
@@ -286,10 +340,11 @@ class Decoder(nn.Module):
       # As PEFT starts them: a is uniform within fan_in ** -0.5, and b is zero, so that an adapter
       # changes nothing at first.
       uniform = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform', batch_axis=0)
+      A = len(c.adapted_layers)
       for name in c.lora.targets:
         _, (_, fan_in, fan_out) = shapes[name]
-        shapes[f'{name}_a'] = (uniform, (L, fan_in, c.lora.rank))
-        shapes[f'{name}_b'] = (zeros, (L, c.lora.rank, fan_out))
+        shapes[f'{name}_a'] = (uniform, (A, fan_in, c.lora.rank))
+        shapes[f'{name}_b'] = (zeros, (A, c.lora.rank, fan_out))
     params = {}
     for name, (initializer, shape) in shapes.items():
       params[name] = self.param(name, initializer, shape, jnp.float32)
@@ -366,10 +421,14 @@ class Decoder(nn.Module):
         select_mask(layer_is_local, of_global.mask, of_local.mask),
       )
 
+    runs, weights = layer_runs(c, blocks)
+
     def run_layer(x_BTD, p, kind, cache, n, key):
       # Inside the rematerialised function, so that what is selected is not kept for every layer.
       if not isinstance(kind, AttentionInputs):
         kind = select_for_layer(kind)
+      own = {name: jax.lax.dynamic_index_in_dim(w, n, 0, False) for name, w in weights.items()}
+      p = own | p
       return block(c, p, x_BTD, kind, cache, n, positions_BT, key)
 
     if c.remat != 'none':
@@ -384,21 +443,29 @@ class Decoder(nn.Module):
     keys = None
     if key is not None:
       keys = jax.random.split(key, c.n_layers)
-    if c.scan_layers:
-      has_both_kinds = of_global is not None and of_local is not None
-      only_kind = of_local if is_local[0] else of_global
+    has_both_kinds = of_global is not None and of_local is not None
+    only_kind = of_local if is_local[0] else of_global
 
-      def scanned(carry, xs):
-        x_BTD, cache = carry
-        p, layer_is_local, n, key = xs
-        kind = layer_is_local if has_both_kinds else only_kind
-        return run_layer(x_BTD, p, kind, cache, n, key), None
+    def scanned(carry, xs):
+      x_BTD, cache = carry
+      p, layer_is_local, n, key = xs
+      kind = layer_is_local if has_both_kinds else only_kind
+      return run_layer(x_BTD, p, kind, cache, n, key), None
 
-      by_layer = (blocks, jnp.array(is_local), jnp.arange(c.n_layers), keys)
-      (x_BTD, cache), _ = jax.lax.scan(scanned, (x_BTD, cache), by_layer)
-    else:
-      for n in range(c.n_layers):
-        p, layer_key = jax.tree.map(lambda w, n=n: w[n], (blocks, keys))
+    for run in runs:
+      if run.ends_backward_pass:
+        # Nothing below is trained.
+        x_BTD = jax.lax.stop_gradient(x_BTD)
+      run_keys = None
+      if keys is not None:
+        run_keys = keys[run.start : run.stop]
+      if c.scan_layers:
+        run_is_local = jnp.array(is_local[run.start : run.stop])
+        by_layer = (run.stacked, run_is_local, jnp.arange(run.start, run.stop), run_keys)
+        (x_BTD, cache), _ = jax.lax.scan(scanned, (x_BTD, cache), by_layer)
+        continue
+      for n in range(run.start, run.stop):
+        p, layer_key = jax.tree.map(lambda w, i=n - run.start: w[i], (run.stacked, run_keys))
         kind = of_local if is_local[n] else of_global
         x_BTD, cache = run_layer(x_BTD, p, kind, cache, n, layer_key)
 
@@ -419,7 +486,8 @@ def init_params(c: ModelConfig, key: jax.Array) -> Params:
     key: a random key.
 
   Returns:
-    Name -> fp32 array; parameters of the blocks are stacked, (L, ...).
+    Name -> fp32 array; parameters of the blocks are stacked, (L, ...), and those of adapters over
+    the layers with adapters.
   """
   one_token = jnp.ones((1, 1), jnp.int32)
   # No kernel takes a row of one token.
@@ -516,15 +584,18 @@ def adapted(c: ModelConfig, params: Params, name: str, layer: int) -> np.ndarray
     The parameter without its layer axis: as it is stored, or in fp32 if an adapter was added.
   """
 
-  def on_host(stacked_name: str) -> np.ndarray:
-    return np.asarray(jax.device_get(params[stacked_name][layer]))
+  def on_host(stacked_name: str, place: int) -> np.ndarray:
+    return np.asarray(jax.device_get(params[stacked_name][place]))
 
-  w = on_host(name)
+  w = on_host(name, layer)
   if f'{name}_a' not in params:
     return w
   assert c.lora is not None, 'there are adapters, and model.lora does not describe them'
-  a = on_host(f'{name}_a').astype(np.float32)
-  b = on_host(f'{name}_b').astype(np.float32)
+  if layer not in c.adapted_layers:
+    return w
+  place = c.adapted_layers.index(layer)
+  a = on_host(f'{name}_a', place).astype(np.float32)
+  b = on_host(f'{name}_b', place).astype(np.float32)
   return w.astype(np.float32) + a @ b * (c.lora.alpha / c.lora.rank)
 
 

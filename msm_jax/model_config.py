@@ -13,6 +13,7 @@ from msm_jax.base.checks import (
   SHARE,
   added_later,
   one_of,
+  shown,
   within,
 )
 from msm_jax.base.errors import ConfigError
@@ -72,6 +73,9 @@ class LoraConfig:
   dropout: float = 0.0
   # Which projections have an adapter; names from PROJECTIONS.
   targets: tuple[str, ...] = PROJECTIONS
+  # The layers with adapters, 0-based and ascending; empty means all. The backward pass ends at the
+  # lowest of them, so adapters in the upper layers alone are cheaper to train.
+  layers: tuple[int, ...] = added_later(())
 
   def __post_init__(self):
     within('model.lora.', self, rank=AT_LEAST_ONE, alpha=POSITIVE, dropout=SHARE)
@@ -81,6 +85,11 @@ class LoraConfig:
       )
     for target in self.targets:
       one_of('model.lora.targets', target, PROJECTIONS)
+    is_ascending = list(self.layers) == sorted(set(self.layers))
+    if not is_ascending or (self.layers and self.layers[0] < 0):
+      raise ConfigError(
+        f'model.lora.layers={shown(self.layers)} must be numbers of layers from 0, ascending'
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +191,26 @@ class ModelConfig:
     one_of('model.remat', self.remat, ('none', 'dots', 'block'))
     one_of('model.dtype', self.dtype, ('float32', 'bfloat16'))
     one_of('model.attention', self.attention, ('auto', 'xla', 'splash', 'cudnn'))
+
+  @property
+  def adapted_layers(self) -> tuple[int, ...]:
+    """The layers with adapters, ascending; none without `lora`.
+
+    Raises:
+      ConfigError: `lora.layers` names a layer that the model does not have. This is not known
+        earlier: the number of layers may come with imported weights.
+    """
+    if self.lora is None:
+      return ()
+    if not self.lora.layers:
+      return tuple(range(self.n_layers))
+    highest = self.lora.layers[-1]
+    if highest >= self.n_layers:
+      raise ConfigError(
+        f'model.lora.layers names layer {highest}, and the model has the layers 0 to '
+        f'{self.n_layers - 1}; name some of these'
+      )
+    return self.lora.layers
 
   def _check_heads(self) -> None:
     """Raises ConfigError unless heads can be grouped and rotated."""

@@ -488,6 +488,8 @@ def _model_of_weights(config: ExperimentConfig, folder: Path) -> ModelConfig:
       _check_adapter(name, phase.adapter, config.model)
   model = huggingface.read_config(folder, **ours)
   huggingface.check_tensors(huggingface.TensorFiles(folder), model)
+  # Raises ConfigError for adapters in layers that these weights do not have.
+  _ = model.adapted_layers
   return model
 
 

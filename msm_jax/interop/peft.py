@@ -1,8 +1,8 @@
 """Low-rank adapters in the format of Hugging Face's PEFT, in and out.
 
 A folder of PEFT holds adapter_config.json and adapter_model.safetensors. PEFT's lora_A is (rank,
-in) and its lora_B is (out, rank); our matrices `a` and `b` are their transposes, stacked over
-layers: (L, in, rank) and (L, rank, out).
+in) and its lora_B is (out, rank); our matrices `a` and `b` are their transposes, stacked over the
+layers with adapters: (A, in, rank) and (A, rank, out).
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,6 @@ FIXED: dict[str, Any] = {
   'use_dora': False,
   'bias': 'none',
   'modules_to_save': None,
-  'layers_to_transform': None,
   'layers_pattern': None,
   'rank_pattern': {},
   'alpha_pattern': {},
@@ -82,8 +81,15 @@ NEUTRAL = frozenset({
   'task_type',
 })  # fmt: skip
 
-# Settings that are read: rank, alpha, dropout and targets, and how the matrices began.
-READ = frozenset({'init_lora_weights', 'lora_alpha', 'lora_dropout', 'r', 'target_modules'})
+# Settings that are read: rank, alpha, dropout, targets and layers, and how the matrices began.
+READ = frozenset({
+  'init_lora_weights',
+  'layers_to_transform',
+  'lora_alpha',
+  'lora_dropout',
+  'r',
+  'target_modules',
+})  # fmt: skip
 
 # How the two matrices may have begun. Other ways (pissa, olora, corda, loftq, lora_ga) change the
 # matrix beside them, so that the adapter belongs to another base than the model that it names.
@@ -97,7 +103,7 @@ def read_config(folder: str | Path) -> LoraConfig:
     folder: a folder of PEFT.
 
   Returns:
-    Its rank, alpha, dropout and targets.
+    Its rank, alpha, dropout, targets and layers.
 
   Raises:
     WeightsError: it is an adapter of another kind; the message names the setting that makes it one.
@@ -115,7 +121,7 @@ def read_config(folder: str | Path) -> LoraConfig:
       continue
     raise WeightsError(
       f'{path}: {key}={repr(found)[:60]} is not known here; '
-      'only plain LoRA is (rank, alpha, dropout, target_modules)'
+      'only plain LoRA is (rank, alpha, dropout, target_modules, layers_to_transform)'
     )
   init = raw.get('init_lora_weights')
   if init not in PLAIN_INITS:
@@ -124,6 +130,7 @@ def read_config(folder: str | Path) -> LoraConfig:
       'here; save the adapter with path_initial_model_for_weight_conversion, as PEFT says'
     )
   targets = _read_targets(raw.get('target_modules') or (), path)
+  layers = _read_layers(raw.get('layers_to_transform'), path)
   # PEFT's own values, where the file says nothing.
   rank = raw.get('r', 8)
   alpha = raw.get('lora_alpha', 8)
@@ -134,7 +141,7 @@ def read_config(folder: str | Path) -> LoraConfig:
     if not is_number:
       raise WeightsError(f'{path}: {key}={repr(value)[:60]} is no number that fits; mend it')
   try:
-    return LoraConfig(rank, float(alpha), float(dropout), targets)
+    return LoraConfig(rank, float(alpha), float(dropout), targets, layers)
   except (ConfigError, OverflowError) as e:
     raise WeightsError(f'{path}: {e}; mend it or download it again') from None
 
@@ -161,6 +168,17 @@ def _read_targets(modules: Any, path: Path) -> tuple[str, ...]:
       )
     targets.add(TARGETS[name])
   return tuple(ours for ours in TARGETS.values() if ours in targets)
+
+
+def _read_layers(layers: Any, path: Path) -> tuple[int, ...]:
+  """The layers that an adapter's layers_to_transform names, ascending; empty means all."""
+  if layers is None:
+    return ()
+  if type(layers) is int:
+    layers = [layers]
+  if not isinstance(layers, list) or not all(type(layer) is int for layer in layers):
+    raise WeightsError(f'{path}: layers_to_transform is no list of numbers; mend it')
+  return tuple(sorted(set(layers)))
 
 
 def _lora(c: ModelConfig) -> LoraConfig:
@@ -200,7 +218,7 @@ def load_params(
   names = _adapter_names(c)
   expected = {}
   for ours, name in names.items():
-    for layer in range(c.n_layers):
+    for layer in c.adapted_layers:
       # The shape without its first axis, in reverse: a file holds the transpose of one layer.
       expected[name.format(layer)] = abstract_params[ours].shape[:0:-1]
   differing = sorted(set(expected) ^ set(files.names))
@@ -218,7 +236,9 @@ def load_params(
       )
   params = {}
   for ours, name in names.items():
-    params[ours] = load_stacked(files.read, abstract_params[ours], name, is_transposed=True)
+    params[ours] = load_stacked(
+      files.read, abstract_params[ours], name, is_transposed=True, layers=c.adapted_layers
+    )
   check_effect(params, str(folder))
   return params
 
@@ -272,10 +292,12 @@ def export(folder: str | Path, c: ModelConfig, params: Mapping[str, jax.Array], 
     'bias': 'none',
     'inference_mode': True,
   }
+  if lora.layers:
+    settings['layers_to_transform'] = list(lora.layers)
   tensors = {}
   for ours, name in _adapter_names(c).items():
-    for layer in range(c.n_layers):
-      x = np.asarray(jax.device_get(params[ours][layer]))
+    for place, layer in enumerate(c.adapted_layers):
+      x = np.asarray(jax.device_get(params[ours][place]))
       tensors[name.format(layer)] = np.ascontiguousarray(x.T)
   with new_folder(Path(folder)) as new:
     save_file(tensors, new / 'adapter_model.safetensors', metadata={'format': 'pt'})

@@ -13,7 +13,7 @@ Shapes: L layers, D model, F feed-forward, Q all query heads, KV all key/value h
 
 import functools
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -361,7 +361,11 @@ def load_params(
 
 
 def load_stacked(
-  read: ReadTensor, abstract: jax.ShapeDtypeStruct, name: str, is_transposed: bool
+  read: ReadTensor,
+  abstract: jax.ShapeDtypeStruct,
+  name: str,
+  is_transposed: bool,
+  layers: Sequence[int] = (),
 ) -> jax.Array:
   """Reads one of our parameters from its layers' tensors.
 
@@ -370,6 +374,7 @@ def load_stacked(
     abstract: shape, dtype and sharding of the parameter; (L, ...) if `name` has a '{}'.
     name: the tensor's name, with '{}' for the layer's number if every layer has one.
     is_transposed: whether the file holds (out, in) where the parameter is (in, out).
+    layers: the layers that are stacked; empty means all.
 
   Returns:
     The parameter, as `abstract` says.
@@ -387,12 +392,12 @@ def load_stacked(
 
   # The stack is donated, so that it is filled in place and exists once.
   @functools.partial(jax.jit, donate_argnums=0, out_shardings=sharding)
-  def put(stack: jax.Array, x: jax.Array, layer: int) -> jax.Array:
-    return jax.lax.dynamic_update_index_in_dim(stack, x, layer, 0)
+  def put(stack: jax.Array, x: jax.Array, place: int) -> jax.Array:
+    return jax.lax.dynamic_update_index_in_dim(stack, x, place, 0)
 
   stack = empty_stack()
-  for layer in range(abstract.shape[0]):
-    stack = put(stack, _load_one(read, one_layer, name.format(layer), is_transposed), layer)
+  for place, layer in enumerate(layers or range(abstract.shape[0])):
+    stack = put(stack, _load_one(read, one_layer, name.format(layer), is_transposed), place)
     # JAX returns before the copy is done. Without this, layers that were read ahead would pile up
     # in memory.
     stack.block_until_ready()
