@@ -36,46 +36,12 @@ import jax
 from jax.experimental import topologies
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from sizes import MODELS
 
 from msm_jax import model as models
 from msm_jax import sharding, train
-from msm_jax.config import ModelConfig, OptimizerConfig
+from msm_jax.config import OptimizerConfig
 
-MODELS = {
-  'smollm2-135m': ModelConfig(
-    d_model=576,
-    n_layers=30,
-    n_heads=9,
-    n_kv_heads=3,
-    head_dim=64,
-    d_ff=1536,
-    vocab_size=49_152,
-    rope_theta=1e5,
-  ),
-  'llama-3.1-8b': ModelConfig(
-    d_model=4096,
-    n_layers=32,
-    n_heads=32,
-    n_kv_heads=8,
-    head_dim=128,
-    d_ff=14_336,
-    vocab_size=128_256,
-    rope_theta=5e5,
-    tie_embeddings=False,
-  ),
-  'qwen3-32b': ModelConfig(
-    d_model=5120,
-    n_layers=64,
-    n_heads=64,
-    n_kv_heads=8,
-    head_dim=128,
-    d_ff=25_600,
-    vocab_size=151_936,
-    rope_theta=1e6,
-    tie_embeddings=False,
-    qk_norm=True,
-  ),
-}
 MEMORY = {'v4': 32, 'v5e': 16, 'v5p': 95, 'v6e': 32}  # GiB of a chip
 # model, topology, length, rows per chip, tensor
 CASES: tuple[tuple[str, str, int, int, int], ...] = (
