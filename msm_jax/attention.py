@@ -19,7 +19,7 @@ heads that share a key/value head, X = R T, K head size. A trailing 1 is an axis
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -387,7 +387,12 @@ def _splash_kernel(
 
 
 def _dot_product(
-  q_BTHK, k_BTGK, v_BTGK, allowed_BTS: jax.Array, scale: float, implementation: str
+  q_BTHK,
+  k_BTGK,
+  v_BTGK,
+  allowed_BTS: jax.Array,
+  scale: float,
+  implementation: Literal['xla', 'cudnn'],
 ) -> jax.Array:
   """JAX's own attention, with the arguments that cuDNN's kernel honours.
 
