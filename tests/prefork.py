@@ -79,7 +79,8 @@ class Forked:
     return self.wait()
 
   def said(self) -> str:
-    return self.log.read_text()
+    # A process that is killed at once has not opened its log.
+    return self.log.read_text() if self.log.exists() else ''
 
 
 class Prefork:
