@@ -119,6 +119,18 @@ def test_kernels_run_on_the_rows_and_heads_of_each_device():
   assert_close(as_fp32(found), as_fp32(wanted), 1e-5)
   assert found[0].sharding.spec[:3] == (('data', 'fsdp'), None, 'tensor')
 
+  # Where each device works on rows of its own already, nothing is left to divide.
+  rows = jax.P(sharding.BATCH)
+  with jax.set_mesh(sharding.make_mesh(data=4, fsdp=1, tensor=1, devices=jax.devices()[:4])):
+    own = jax.shard_map(
+      functools.partial(attend.__wrapped__, 'splash', 0),
+      in_specs=(rows,) * 5,
+      out_specs=rows,
+      check_vma=False,
+    )
+    found = jax.jit(own)(*inputs)
+  assert_close(as_fp32(found), as_fp32(wanted), 1e-5)
+
 
 LOCAL = ModelConfig(
   d_model=32,
