@@ -31,6 +31,7 @@ _BITS = {
 _ARRAY = re.compile(r'\b([a-z]\w*)\[([\d,]*)\](\{[^}]*\})?')
 _IN_VMEM = re.compile(r'S\([1-9]\d*\)')
 _HEADER = re.compile(r'(ENTRY )?%?([\w.\-]+) (\(.*\) -> .*)?\{$')
+_END = re.compile(r'\}(, execution_thread="\w+")?$')
 _INSTRUCTION = re.compile(r'\s+(?:ROOT )?%?([\w.\-]+) = (.*)$')
 # The exchanges between chips, without the suffixes -start and -done of their asynchronous forms.
 COLLECTIVES = (
@@ -100,25 +101,33 @@ def parse(text: str) -> Program:
   Raises:
     ValueError: the text has no entry computation.
   """
-  computations: dict[str, dict[str, Operation]] = {}
+  texts: dict[str, list[str]] = {}
   entry = ''
-  current: dict[str, Operation] | None = None
+  current: list[str] | None = None
   for line in text.splitlines():
     if current is None:
       header = _HEADER.match(line)
       if header:
-        current = computations.setdefault(header[2], {})
+        current = texts.setdefault(header[2], [])
         if header[1]:
           entry = header[2]
-    elif line.startswith('}'):
+    elif _END.match(line):
       current = None
-    else:
-      instruction = _INSTRUCTION.match(line)
-      if instruction:
-        operation = _read_operation(instruction[1], instruction[2])
-        current[operation.name] = operation
+    elif line.startswith('  '):
+      current.append(line)
+    elif current:
+      # The attributes of kernels hold line breaks, and what follows may even begin with a brace.
+      current[-1] += line
   if not entry:
     raise ValueError('no entry computation: this is not the text of a compiled program')
+  computations = {}
+  for name, lines in texts.items():
+    operations = {}
+    for line in lines:
+      instruction = _INSTRUCTION.match(line)
+      if instruction:
+        operations[instruction[1]] = _read_operation(instruction[1], instruction[2])
+    computations[name] = operations
   return Program(computations, entry)
 
 

@@ -551,7 +551,7 @@ def table(kept: Mapping[str, Mapping[str, Any]]) -> str:
     if case.name not in kept:
       continue
     result = kept[case.name]
-    versions.add((result['commit'][:7], result['jax'], result['libtpu']))
+    versions.add(((result['commit'] or 'unknown')[:7], result['jax'], result['libtpu']))
     tokens = f'{case.rows} x {case.length:,}'
     if 'seconds' not in result:
       cells = [case.name, case.topology, tokens, '**does not fit**', *[''] * 6]

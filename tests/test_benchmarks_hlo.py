@@ -100,6 +100,9 @@ FileNames
   %product.4 = bf16[256,32]{1,0:T(8,128)(2,1)} fusion(%x.4, %async-collective-done.1), kind=kOutput, calls=%fused_product, backend_config={"window_config":{"estimated_cycles":"1000"}}
   %start.4 = (s32[]{:T(128)}, bf16[256,64]{1,0:T(8,128)(2,1)}) tuple(%n.4, %x.4)
   %while.4 = (s32[]{:T(128)}, bf16[256,64]{1,0:T(8,128)(2,1)}) while(%start.4), condition=%inner_condition, body=%inner_body
+  %splash_mha_fwd.1 = (f32[256,128]{1,0:T(8,128)}, bf16[4,256,64]{2,1,0:T(8,128)(2,1)S(1)}) custom-call(%x.4), custom_call_target="tpu_custom_call", frontend_attributes={kernel_metadata={
+"xprof_metadata":"{\\"block_q\\": 256, \\"use_fused_bwd_kernel\\": true}"
+}}, metadata={op_name="jit(train_step)/splash_mha_fwd_segmented_residuals/pallas_call" stack_frame_id=208}
   %stack.5 = f32[30,64,32]{2,1,0:T(8,128)} fusion(%stack.4, %layer, %n.4), kind=kLoop, calls=%fused_update, backend_config={"window_config":{"estimated_cycles":"20"}}
   ROOT %tuple.4 = (s32[]{:T(128)}, f32[30,64,32]{2,1,0:T(8,128)}, bf16[256,64]{1,0:T(8,128)(2,1)}) tuple(%n.4, %stack.5, %x.4)
 }
@@ -134,6 +137,11 @@ def test_parse(program):
   # Types of tuples, with comments and with layouts in parentheses.
   state = program.computations['outer_body']['state.4']
   assert [array.shape for array in hlo.arrays_of(state.type)] == [(), (30, 64, 32), (256, 64)]
+  # The attributes of a kernel take several lines, one of which begins with a brace.
+  kernel = program.computations['outer_body']['splash_mha_fwd.1']
+  assert 'block_q' in kernel.attributes
+  assert kernel.attributes.endswith('pallas_call" stack_frame_id=208}')
+  assert 'tuple.4' in program.computations['outer_body']
   with pytest.raises(ValueError, match='no entry'):
     hlo.parse('HloModule empty')
 
