@@ -1,0 +1,308 @@
+"""The pure parts of `benchmarks/roofline.py`, `benchmarks/gpu.py` and `benchmarks/sizes.py`."""
+
+import dataclasses
+import itertools
+import json
+import sys
+
+import numpy as np
+import pytest
+from helpers import ROOT
+
+sys.path.append(str(ROOT / 'benchmarks'))
+
+import gpu
+import hlo
+import roofline
+import sizes
+
+from msm_jax.config import LoraConfig
+from msm_jax.model import flops_per_token
+
+V5E = roofline.CHIPS['v5e']
+V5P = roofline.CHIPS['v5p']
+ALL_OF_4X4 = [(x, y, 0) for x in range(4) for y in range(4)]
+
+
+def test_sizes_are_those_of_the_published_models():
+  """Parameters as published: 134.5 million, 1.24, 8.03 and 32.8 billion."""
+  expected = {
+    'smollm2-135m': 134.5e6,
+    'llama-3.2-1b': 1.236e9,
+    'llama-3.1-8b': 8.03e9,
+    'qwen3-32b': 32.76e9,
+  }
+  for name, model in sizes.MODELS.items():
+    # 6 FLOPs for each parameter in a matrix; an embedding apart from the unembedding has none.
+    parameters = flops_per_token(model, 0) / 6
+    if not model.tie_embeddings:
+      parameters += model.vocab_size * model.d_model
+    assert parameters == pytest.approx(expected[name], rel=2e-3)
+
+
+def test_flops_with_adapters():
+  model = sizes.MODELS['smollm2-135m']
+  assert sizes.training_flops(model, 1024) == flops_per_token(model, 1024)
+  adapted = dataclasses.replace(model, lora=LoraConfig(rank=64))
+  # 134.5 million in matrices and 19.5 million in adapters of rank 64, and attention besides.
+  attention = 6 * 30 * 576 * 1024
+  expected = 4 * 134.48e6 + 6 * 19.54e6 + attention
+  assert sizes.training_flops(adapted, 1024) == pytest.approx(expected, rel=1e-3)
+  # Below the upper ten layers there is no backward pass: 2 FLOPs for each parameter.
+  upper = dataclasses.replace(model, lora=LoraConfig(rank=64, layers=tuple(range(20, 30))))
+  in_layer = (134.48e6 - 49_152 * 576) / 30
+  expected = 4 * 134.48e6 - 20 * 2 * in_layer + 2 * 19.54e6 + attention * (1 - 20 / 30 * 4 / 6)
+  assert sizes.training_flops(upper, 1024) == pytest.approx(expected, rel=1e-3)
+
+
+# --------------------------------------------------------------------------------------------------
+# roofline.py
+# --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+  ('chip', 'shape', 'group', 'links'),
+  [
+    # The corner of a grid without rings hears from two neighbours.
+    (V5E, (4, 4), ALL_OF_4X4, 2),
+    # One column of it: one line.
+    (V5E, (4, 4), [(0, y, 0) for y in range(4)], 1),
+    # Rings in three dimensions.
+    (V5P, (4, 4, 4), [(x, y, z) for x, y, _ in ALL_OF_4X4 for z in range(4)], 6),
+    # Half a ring is a line.
+    (V5P, (4, 4, 4), [(0, 0, 0), (0, 0, 1)], 1),
+    (V5E, (2, 2), [(0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0)], 2),
+  ],
+)
+def test_links(chip, shape, group, links):
+  assert roofline.links_of(chip, shape, group) == links
+
+
+# A loop of three layers: 1.5 million cycles and an asynchronous gather of 100 MB in each, and a
+# synchronous all-reduce after it.
+STEP = """%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %sum = f32[] add(%a, %b)
+}
+
+%product (x: bf16[64,64]) -> bf16[64,64] {
+  %x = bf16[64,64]{1,0} parameter(0)
+  ROOT %out = bf16[64,64]{1,0} convolution(%x, %x), dim_labels=bf_io->bf
+}
+
+%body (state: (bf16[64,64], bf16[50000000])) -> (bf16[64,64], bf16[50000000]) {
+  %state = (bf16[64,64]{1,0}, bf16[50000000]{0}) parameter(0)
+  %x.1 = bf16[64,64]{1,0} get-tuple-element(%state), index=0
+  %shard = bf16[50000000]{0} get-tuple-element(%state), index=1
+  %start = (bf16[50000000]{0}, bf16[100000000]{0}) all-gather-start(%shard), replica_groups={{0,1}}, dimensions={0}
+  %busy = bf16[64,64]{1,0} fusion(%x.1), kind=kOutput, calls=%product, backend_config={"estimated_cycles":"1500000"}
+  %done = bf16[100000000]{0} all-gather-done(%start)
+  ROOT %next = (bf16[64,64]{1,0}, bf16[50000000]{0}) tuple(%busy, %shard)
+}
+
+%condition (state: (bf16[64,64], bf16[50000000])) -> pred[] {
+  %state.1 = (bf16[64,64]{1,0}, bf16[50000000]{0}) parameter(0)
+  ROOT %true = pred[] constant(true)
+}
+
+ENTRY %main (x: bf16[64,64], w: bf16[50000000]) -> bf16[64,64] {
+  %x.2 = bf16[64,64]{1,0} parameter(0)
+  %w = bf16[50000000]{0} parameter(1)
+  %start.1 = (bf16[64,64]{1,0}, bf16[50000000]{0}) tuple(%x.2, %w)
+  %loop = (bf16[64,64]{1,0}, bf16[50000000]{0}) while(%start.1), condition=%condition, body=%body, backend_config={"known_trip_count":{"n":"3"}}
+  %x.3 = bf16[64,64]{1,0} get-tuple-element(%loop), index=0
+  %reduced = bf16[50000000]{0} all-reduce(%w), replica_groups={{0,1}}, to_apply=%add
+  %kernel = bf16[64,64]{1,0} custom-call(%x.3), custom_call_target="tpu_custom_call", metadata={op_name="jit(step)/splash_mha_fwd_segmented_residuals"}
+  ROOT %result = bf16[64,64]{1,0} copy(%kernel)
+}
+"""  # noqa: E501
+CASE = roofline.Case('toy', 'smollm2-135m', 'v5e:2x1', length=1024, rows=2)
+
+
+def test_estimate():
+  model = roofline.model_of(CASE)
+  found = roofline.estimate(hlo.parse(STEP), CASE, model, [(0, 0, 0), (1, 0, 0)])
+  # Two products of the forward kernel: 2 x 2 FLOPs x half of T^2 pairs x 576 columns x two rows.
+  in_kernel = 2 * 2 * 2 * 1024**2 / 2 * 576
+  kernel_seconds = in_kernel / (0.4 * 197e12)
+  assert found['flops'] == 3 * 2 * 64**3 + in_kernel
+  assert found['kernel_seconds'] == pytest.approx(kernel_seconds)
+  # A million cycles and a half are a millisecond.
+  assert found['computing_seconds'] == pytest.approx(3e-3 + kernel_seconds)
+  # 100 MB over one link of 50 GB/s take 2 ms, of which the layer hides one. The all-reduce brings
+  # 100 MB once more, and hides nothing.
+  assert found['exchanging_seconds'] == pytest.approx(3 * 2e-3 + 2e-3)
+  assert found['hidden_seconds'] == pytest.approx(3e-3)
+  assert found['seconds'] == pytest.approx(3 * 2e-3 + 2e-3 + kernel_seconds)
+  gather = found['exchanges']['all-gather']
+  assert (gather['count'], gather['count_in_loops'], gather['bytes']) == (3, 3, 300_000_000)
+  reduced = found['exchanges']['all-reduce']
+  assert (reduced['count'], reduced['count_in_loops'], reduced['bytes']) == (1, 0, 100_000_000)
+  assert found['unknown_loops'] == []
+  rate, mfu = roofline.rates(CASE, model, found['seconds'])
+  assert rate == pytest.approx(2 * 1024 / found['seconds'])
+  assert mfu == pytest.approx(rate * flops_per_token(model, 1024) / 197e12)
+
+
+def test_one_matrix_product_checks_the_clock():
+  """The text has 2 x 64^3 FLOPs: at the peak of v5e they take 2.66 ns, or four cycles."""
+  entry = 'ENTRY %main (y: bf16[64,64]) -> bf16[64,64] {\n  %y = bf16[64,64]{1,0} parameter(0)\n'
+  product = STEP[STEP.index('%product') : STEP.index('%body')]
+  call = '  ROOT %f = bf16[64,64]{1,0} fusion(%y), calls=%product, backend_config='
+
+  def share(cycles):
+    config = json.dumps({'estimated_cycles': str(cycles)}, separators=(',', ':'))
+    return roofline.matmul_share(f'{product}{entry}{call}{config}\n}}\n', V5E)
+
+  assert share(5) == pytest.approx(2 * 64**3 / 197e12 / (5 / 1.5e9))
+  for wrong in (2, 50):
+    with pytest.raises(ValueError, match='clock'):
+      share(wrong)
+
+
+def result(name, **changes):
+  """What is kept of a case."""
+  case = next(case for case in roofline.CASES if case.name == name)
+  return dataclasses.asdict(case) | {
+    'commit': '0123456789',
+    'jax': '0.10.2',
+    'libtpu': '0.0.42.1',
+    'fits': True,
+    'peak_gib': 10.344,
+    'computing_seconds': 1.2384,
+    'exchanging_seconds': 0.5,
+    'seconds': 1.3,
+    'tokens_per_second': 1575.4,
+    'mfu': 0.3729,
+    'matmul_share': 0.876,
+    'exchanges': {'all-gather': {'bytes': 3.2 * 2**30, 'count': 1234}},
+    **changes,
+  }
+
+
+def test_lines_and_table(tmp_path):
+  file = tmp_path / 'tpu.jsonl'
+  assert roofline.table(roofline.read_lines(file)) == '*Not run yet.*\n'
+  roofline.keep_line(file, result('8b-full-v5e-8192'))
+  roofline.keep_line(file, result('8b-full-v5e-2048', mfu=0.1))
+  # A newer result takes the place of the older one.
+  roofline.keep_line(file, result('8b-full-v5e-2048'))
+  too_large = {'name': '8b-full-v5e-8192', 'fits': False, 'message': 'Used 21.66G of 15.75G hbm'}
+  roofline.keep_line(file, result('8b-full-v5e-8192') | too_large)
+  kept = roofline.read_lines(file)
+  assert list(kept) == ['8b-full-v5e-2048', '8b-full-v5e-8192']
+  page = 'before\n<!-- roofline -->\nold\n<!-- end roofline -->\nafter\n'
+  made = roofline.with_table(page, roofline.table(kept))
+  assert (
+    '| 8b-full-v5e-2048 | v5e:4x4 | 1 x 2,048 | 10.34 of 16 | 1,238 | 500 | 1,300 | 1,575 '
+    '| 37.3% (88%) | all-gather 3.2 (1,234) |\n'
+  ) in made
+  assert '10.34 of 16 **does not fit**' in made
+  assert 'Made at 0123456 with JAX 0.10.2 and libtpu 0.0.42.1.' in made
+  assert made.startswith('before\n<!-- roofline -->\n| case')
+  assert made.endswith('<!-- end roofline -->\nafter\n')
+  assert 'old' not in made
+  assert roofline.with_table(made, roofline.table(kept)) == made
+  with pytest.raises(ValueError, match='no block'):
+    roofline.with_table('a page', 'a table')
+
+
+def test_the_page_is_as_the_kept_lines_say():
+  page = roofline.PAGE.read_text()
+  assert roofline.with_table(page, roofline.table(roofline.read_lines(roofline.RESULTS))) == page
+
+
+def test_cases_have_names_of_their_own():
+  for cases in (roofline.CASES, gpu.CASES):
+    names = [case.name for case in cases]
+    assert len(set(names)) == len(names)
+
+
+# --------------------------------------------------------------------------------------------------
+# gpu.py
+# --------------------------------------------------------------------------------------------------
+
+
+def test_children_run_one_program():
+  groups = []
+  remaining = list(gpu.CASES)
+  while remaining:
+    group = gpu.next_group(remaining)
+    groups.append(group)
+    remaining = remaining[len(group) :]
+  for group, following in itertools.pairwise(groups):
+    assert len({case.program.startswith('pytorch') for case in group}) == 1
+    assert group[0].program != following[0].program
+  assert [case for group in groups for case in group] == list(gpu.CASES)
+
+
+def test_batches():
+  packed = gpu.make_batch(3, 1024, 500, packed=True)
+  for segments, positions in zip(packed['segment_ids'], packed['positions'], strict=True):
+    starts = np.flatnonzero(positions == 0)
+    assert starts[0] == 0
+    assert list(segments[starts]) == list(range(1, len(starts) + 1))
+    # Positions count up within a text, and the last text may be cut.
+    assert (np.diff(positions)[np.diff(segments) == 0] == 1).all()
+    lengths = np.diff(starts)
+    assert ((lengths >= 200) & (lengths <= 800)).all()
+  whole = gpu.make_batch(3, 1024, 500, packed=False)
+  assert (whole['segment_ids'] == 1).all()
+  assert (whole['positions'] == np.arange(1024)).all()
+  assert (whole['tokens'] == packed['tokens']).all()
+
+
+def test_what_the_parent_adds():
+  ours = gpu.FULL_135M
+  theirs = gpu.variant(ours, program='pytorch')
+  before = {'matmul': {'flops_per_s': 8e14}}
+  line = {'case': ours.name, 'tok_s': 4e5, 'flops_per_s': 4e14, 'losses': [10.0, 9.0]}
+  before[ours.name] = gpu.complete(line, ours, before)
+  assert before[ours.name]['mfu'] == 0.5
+  assert before[ours.name]['anchor'] == 390_000
+  line = {'case': theirs.name, 'tok_s': 2e5, 'flops_per_s': 2e14, 'losses': [10.0, 9.05]}
+  done = gpu.complete(line | {'same_weights': True}, theirs, before)
+  assert (done['ours_to_theirs'], done['same_losses']) == (2.0, True)
+  far_off = gpu.complete(line | {'same_weights': True, 'losses': [10.0, 8.0]}, theirs, before)
+  assert not far_off['same_losses']
+  failed = {'case': theirs.name, 'error': 'out of memory'}
+  assert gpu.complete(failed, theirs, before) == failed
+  json.dumps(done)
+
+
+def test_no_case_begins_that_cannot_end(capsys):
+  gpu.child(gpu.CASES[:1], deadline=0.0, smoke=True)
+  assert gpu.run_all(gpu.CASES[1:2], budget=10, smoke=True) == 0
+  lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+  assert [line['case'] for line in lines] == ['matmul', 'parity']
+  assert all(line['left_out'] == 'no time left' for line in lines)
+
+
+def test_a_crash_costs_one_case(tmp_path, monkeypatch, capsys):
+  """The child ends after the first of its cases; the next child goes on after the second."""
+  script = tmp_path / 'child.py'
+  script.write_text(
+    'import json, sys\n'
+    'names = sys.argv[sys.argv.index("--only") + 1 :]\n'
+    'print("a warning")\n'
+    'print(json.dumps({"case": names[0]}), flush=True)\n'
+    'if "matmul" in names:\n'
+    '  sys.exit(3)\n'
+  )
+  monkeypatch.setattr(gpu, '__file__', str(script))
+  cases = [gpu.Case(name, 'decode') for name in ('matmul', 'crashes', 'last')]
+  assert gpu.run_all(cases, budget=540, smoke=False) == 1
+  first, second, third = map(json.loads, capsys.readouterr().out.splitlines())
+  assert first == {'case': 'matmul'}
+  assert second == {'case': 'crashes', 'error': 'its process ended with exit code 3'}
+  assert third == {'case': 'last'}
+
+
+def test_toys_differ():
+  small = gpu.toys(gpu.CASES)
+  assert {case.kind for case in small} == set(gpu.KINDS)
+  assert {case.program for case in small} == {case.program for case in gpu.CASES}
+  assert {bool(case.rank) for case in small} == {False, True}
+  assert max(case.length for case in small) == 64
+  assert len(small) < len(gpu.CASES)
