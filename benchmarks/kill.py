@@ -21,6 +21,7 @@ missed.
 import argparse
 import collections
 import dataclasses
+import fnmatch
 import os
 import random
 import re
@@ -176,7 +177,7 @@ def stage_of(said: str, workdir: Path, began: float) -> str:
   Returns:
     The name of the stage.
   """
-  last_rows = max(workdir.rglob('results.jsonl'), key=_time_of, default=None)
+  last_rows = max(found_in(workdir, 'results.jsonl'), key=_time_of, default=None)
   is_late = 'point [2/2]' in said
   stage = 'start'
   if '\ndata  ' in said:
@@ -190,6 +191,24 @@ def stage_of(said: str, workdir: Path, began: float) -> str:
   if is_late:
     stage = f'point 2: {stage}'
   return stage
+
+
+def found_in(folder: Path, *patterns: str) -> list[Path]:
+  """Finds files and folders by their names while a run writes and renames them.
+
+  Args:
+    folder: where to look; also in the folders below it.
+    patterns: of the names.
+
+  Returns:
+    Their paths. What vanishes meanwhile is left out; `Path.rglob` would raise an error.
+  """
+  out = []
+  for parent, folders, files in os.walk(folder):
+    for name in (*folders, *files):
+      if any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
+        out.append(Path(parent) / name)
+  return out
 
 
 def _time_of(path: Path) -> float:
@@ -220,7 +239,7 @@ def wait_for(programs: list[Forked], seconds: float, aim: str, workdir: Path, be
     if any(program.poll() is not None for program in programs):
       return False
     if aim == 'results':
-      is_reached = any(_time_of(p) >= began for p in workdir.rglob('results.jsonl'))
+      is_reached = any(_time_of(p) >= began for p in found_in(workdir, 'results.jsonl'))
     else:
       is_reached = bool(aim) and aim in programs[0].said()
     if is_reached:
@@ -309,7 +328,7 @@ class Campaign:
       return False
     stage = stage_of(programs[0].said(), workdir, began)
     self.kills[kind.name, stage] += 1
-    half_written = [*workdir.rglob('*.writing-*'), *workdir.rglob('*orbax-checkpoint-tmp')]
+    half_written = found_in(workdir, '*.writing-*', '*orbax-checkpoint-tmp')
     self.torn += bool(half_written)
     print(f'{self.total:4d}  {kind.name:10}  {stage}', flush=True)
     return True
