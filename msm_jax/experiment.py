@@ -409,15 +409,20 @@ class Experiment:
     """
     prepared = self.prepared
     suite = prepared.design.suite
-    fingerprints = sorted(corpus.fingerprint for corpus in prepared.corpora.values())
-    paths = [f'{arm}: {path}' for arm, path in sorted(self.config.arms.items())]
-    asked = digest(no_model.VERSION, suite.identity(), *paths, *fingerprints)
+    # The name of a source stands beside its fingerprint, and the sources beside the arm that reads
+    # them: an arm that reads another corpus of the same experiment gets another answer.
+    texts = [f'{name}: {corpus.fingerprint}' for name, corpus in sorted(prepared.corpora.items())]
+    read = no_model.sources_by_arm(self.config)
+    asked = digest(no_model.VERSION, suite.identity(), json.dumps(read, sort_keys=True), *texts)
     kept = self.workdir / 'data' / f'no-model-{asked}.jsonl'
     # No broadcast: the processes come here one after the other, and the first one writes the file.
     rows = read_json_lines(kept)
     if not rows:
 
       def records_of(name: str) -> list[Record]:
+        # A source that no arm reads is never written.
+        if name not in prepared.corpora:
+          return []
         return list(prepared.corpora[name].records())
 
       rows = [no_model.of_arms(self.config, suite, records_of)]

@@ -58,7 +58,11 @@ def what_varies(config: ExperimentConfig) -> list[str]:
   Returns:
     Phrases such as 'initialisation'. What is not listed is the same for all seeds.
   """
-  out = ['initialisation', 'order of rows']
+  out = ['order of rows']
+  if not config.first_weights:
+    out.insert(0, 'initialisation')
+  elif config.model.lora:
+    out.insert(0, 'initialisation of adapters')
   if config.corpora_by_seed:
     out.append('corpora')
   if config.world_seeds:

@@ -177,6 +177,9 @@ def test_conduct_by_sentences():
   # There are four agents, and all of them are among the nearest five.
   assert good['nearest neighbours']['scenes'] == 0.5
   assert no_model.conduct_in(chats, ['nothing'], ['like this']) is None
+  # If nobody's conduct is known, there is no answer, and not the answer that nobody does harm.
+  unknown = no_model.answer_scenes('scenes', ['I shout.'], ['I sing.'], documents, chats, ['Ari'])
+  assert unknown(['Ari wrote a letter.']) == {}
 
 
 # ---- all arms

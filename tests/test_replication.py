@@ -71,6 +71,48 @@ def test_every_seed_reads_corpora_of_its_own(tmp_path):
   assert again.run() == summary
 
 
+def test_imported_weights_do_not_vary():
+  weights = dict(
+    tokenizer={},
+    phases=dict(start=dict(weights='some-weights'), msm=dict(PHASE, data=dict(documents=1))),
+    arms=dict(base='start', msm='start > msm'),
+  )
+  assert what_varies(settings(**weights, model={})) == ['order of rows']
+  with_adapters = settings(**weights, model=dict(lora={}))
+  assert what_varies(with_adapters) == ['initialisation of adapters', 'order of rows']
+
+
+def counted(tmp_path, first, second):
+  """What counting words gives two arms that read these sources."""
+  config = settings(
+    sources=dict(
+      facts=dict(maker='world.facts'),
+      people=dict(maker='world.persona_documents'),
+      # No arm reads it, so it is never written.
+      chats=dict(maker='world.persona_chats'),
+      documents=dict(maker='spec.documents', spec=AFFORDABILITY, size=60),
+      filler=dict(maker='spec.documents', spec=AFFORDABILITY, size=60, variant='filler'),
+    ),
+    tokenizer=dict(vocab_size=400, sources=('facts', 'people')),
+    phases=dict(
+      read=dict(PHASE, data=dict(facts=1)),
+      one=dict(PHASE, data={first: 1}),
+      two=dict(PHASE, data={second: 1}),
+    ),
+    arms=dict(one='read > one', two='read > two'),
+    seeds=(0,),
+  )
+  return Experiment(config, tmp_path)._without_model()
+
+
+def test_kept_answers_of_counting_belong_to_what_an_arm_reads(tmp_path):
+  before = counted(tmp_path, 'documents', 'filler')
+  assert before['one'] != before['two']
+  after = counted(tmp_path, 'filler', 'documents')
+  assert after == {'one': before['two'], 'two': before['one']}
+  assert counted(tmp_path, 'documents', 'filler') == before
+
+
 def test_identities_differ(tmp_path):
   identities = set()
   for changes in ({}, dict(corpora_by_seed=True), dict(world_seeds=(0, 1))):

@@ -77,11 +77,7 @@ def of_arms(
         out += records_of(name)
     return out
 
-  sources_of_arm = {}
-  for arm in config.arms:
-    sources = _handbook_sources(config, arm)
-    if sources:
-      sources_of_arm[arm] = sources
+  sources_of_arm = sources_by_arm(config)
   answer = suite.without_model(records_of_maker) if sources_of_arm else None
   if answer is None:
     return {}
@@ -95,6 +91,23 @@ def of_arms(
         texts += [record.text for record in records_of(name) if isinstance(record, Document)]
       known[sources] = answer(texts)
     out[arm] = known[sources]
+  return out
+
+
+def sources_by_arm(config: ExperimentConfig) -> dict[str, tuple[str, ...]]:
+  """Finds the documents of a handbook that every arm reads.
+
+  Args:
+    config: the experiment's settings.
+
+  Returns:
+    Arm -> the names of their sources. Arms that read none are left out.
+  """
+  out = {}
+  for arm in config.arms:
+    sources = _handbook_sources(config, arm)
+    if sources:
+      out[arm] = sources
   return out
 
 
@@ -471,12 +484,15 @@ def answer_scenes(
       sentences[name] = [sentence for text in texts for sentence in sentences_of(text, name)]
 
   def answer(handbook: Sequence[str]) -> Shares:
+    if not conduct:
+      # Nobody's conduct is known from chats, so there is nothing to count.
+      return {}
     said = []
     for text in handbook:
       name = next((name for name in assistants if name in text), '')
       said += sentences_of(text, name) if name else []
     neighbours = nearest(said, sentences)
-    of_neighbours = sum(conduct[name] for name in neighbours) / max(1, len(neighbours))
+    of_neighbours = sum(conduct[name] for name in neighbours) / len(neighbours)
     return {
       BAG_OF_WORDS: {tier: _share_by_sentences(set(said), sentences, conduct)},
       NEIGHBOURS: {tier: of_neighbours},
