@@ -184,7 +184,8 @@ def only_seeds(stored: Stored, seeds: Sequence[int]) -> dict[str, Any]:
     seeds: the seeds that stay.
 
   Returns:
-    The same with means, ranges and intervals over these seeds. Gates stay as they are.
+    The same with means, ranges and intervals over these seeds. Gates stay as they are. A number
+    that is not defined for every seed is left out.
 
   Raises:
     TableError: a seed was not run.
@@ -198,17 +199,25 @@ def only_seeds(stored: Stored, seeds: Sequence[int]) -> dict[str, Any]:
   def reduced(number: Any) -> Any:
     if not isinstance(number, dict):
       return number
+    if len(number['each']) != len(summary['seeds']):
+      # The number is not defined for some seed, and nothing says for which.
+      return None
     each = [number['each'][place] for place in places]
     # One cluster and one item: the mean of a seed is all that is known of it.
     observations = {(str(n), '', ''): mean for n, mean in enumerate(each)}
     found = stats.interval(observations, in_nats=number['low'] is not None)
-    return {**number, **found.as_dict(len(seeds)), 'items': number['items']}
+    asked = {key: number[key] for key in ('items', 'clusters') if key in number}
+    return {**number, **found.as_dict(len(seeds)), **asked}
 
   out = dict(summary, seeds=list(seeds))
   for part in ('arms', 'effects'):
     out[part] = {}
     for name, measures in summary[part].items():
-      out[part][name] = {measure: reduced(number) for measure, number in measures.items()}
+      out[part][name] = {}
+      for measure, number in measures.items():
+        left = reduced(number)
+        if left is not None:
+          out[part][name][measure] = left
   return {**stored, 'summary': out}
 
 
@@ -391,11 +400,17 @@ def worlds_table(block: Block, stored: Stored) -> str:
   body = []
   for name in matching(block.patterns('rows', ['*']), list(summary[kind])):
     number = summary[kind][name].get(measure)
-    if not number:
+    if not number or len(number['each']) != len(summary['seeds']):
       continue
     of_seed = dict(zip(summary['seeds'], number['each'], strict=True))
-    means = [statistics.fmean(of_seed[s] for s in seeds) for seeds in seeds_of.values()]
-    body.append([name, *(format(mean, spec) for mean in means)])
+    cells = []
+    for seeds in seeds_of.values():
+      cell = '-'
+      # All seeds of a world may have been left out.
+      if seeds:
+        cell = format(statistics.fmean(of_seed[s] for s in seeds), spec)
+      cells.append(cell)
+    body.append([name, *cells])
   return markdown_table([heading(measure), *(f'world {world}' for world in seeds_of)], body)
 
 
@@ -477,7 +492,11 @@ def terminal(block: Block, stored: Stored) -> str:
 
 def placebo(block: Block, stored: Stored) -> str:
   """The verdict on pairs of arms that differ in nothing that matters, measure by measure."""
-  del block
+  if 'placebo' not in stored:
+    raise TableError(
+      f'{block.name}.json has no verdict on placebo pairs; run `python -m msm_jax.placebo` on its '
+      'workdir and store it again'
+    )
   judged = stored['placebo']['measures']
   margins = [margin_of(measure) for measure in stored['layout']['effects']]
   body = []

@@ -1,5 +1,6 @@
 """The numbers of the documentation come from stored results (docs/tables.py)."""
 
+import copy
 import importlib.util
 import json
 import sys
@@ -100,7 +101,7 @@ def stored(tables, tmp_path, monkeypatch):
   """A stored file `mine` in a folder of its own."""
   monkeypatch.setattr(tables, 'DATA', tmp_path)
   (tmp_path / 'mine.json').write_text(tables.dumped(STORED))
-  return STORED
+  return copy.deepcopy(STORED)
 
 
 def block(tables, asked):
@@ -194,6 +195,29 @@ def test_seeds_can_be_left_out(tables, stored):
   assert kept[SHARE]['low'] is None
   with pytest.raises(tables.TableError, match='were not run'):
     tables.only_seeds(stored, [11])
+
+
+def test_numbers_without_some_seeds_know_how_much_was_asked(tables, stored):
+  arm = stored['summary']['arms']['aft']
+  arm[SHARE] = {**arm[SHARE], 'clusters': 12}
+  # This number is not defined for one of the three seeds.
+  arm['consistency/spread/scenes'] = number(0.2, None, None, 0.1, 0.3, (0.1, 0.3))
+  kept = tables.only_seeds(stored, [3, 10])['summary']['arms']['aft']
+  assert kept[SHARE]['clusters'] == 12 and kept[SHARE]['items'] == 4
+  assert 'consistency/spread/scenes' not in kept
+
+
+def test_a_world_without_seeds_has_no_mean(tables, stored):
+  # Seed 3 alone has world 1.
+  left = tables.only_seeds(stored, [4, 10])
+  block = tables.parsed('name worlds of=arms rows=aft')
+  assert tables.worlds_table(block, left).endswith('| aft | 0.62 | - |')
+
+
+def test_a_stored_file_without_placebo_pairs_says_how_to_get_them(tables, stored):
+  without = {key: value for key, value in stored.items() if key != 'placebo'}
+  with pytest.raises(tables.TableError, match='no verdict on placebo pairs'):
+    tables.placebo(tables.parsed('name placebo'), without)
 
 
 def test_what_is_not_stored_yet_says_so(tables, stored):
