@@ -44,6 +44,8 @@ from helpers import AFFORDABILITY, little, write_config
 from prefork import Forked, Prefork
 
 MIN_KILLS = 100
+# The names of the kinds of runs; `kinds` makes them.
+KINDS = ('experiment', 'sweep', 'pod')
 # How often a run is killed before it is left to its end.
 KILLS_PER_RUN = 6
 # A share of the moments is aimed at stages that are short.
@@ -396,6 +398,8 @@ def main() -> int:
   parser.add_argument('--only', default='', help='kinds of runs, with commas between them')
   arguments = parser.parse_args()
   only = [name for name in arguments.only.split(',') if name]
+  if unknown := sorted(set(only) - set(KINDS)):
+    parser.error(f'--only: {", ".join(unknown)}: the kinds are {", ".join(KINDS)}')
   at = Path(tempfile.mkdtemp(prefix='msm_jax-kills-'))
   made = campaign(arguments.kills, arguments.seed, only, at)
   print(f'\n{made.table()}')
