@@ -169,7 +169,7 @@ def kinds(at: Path) -> list[Kind]:
 
 
 def stage_of(said: str, workdir: Path, began: float) -> str:
-  """Where a run was when it was killed.
+  """Finds out where a run was when it was killed.
 
   Args:
     said: its output.
@@ -363,7 +363,7 @@ class Campaign:
 
 
 def campaign(kills: int, seed: int, only: list[str], at: Path) -> Campaign:
-  """Kills so many runs.
+  """Kills runs until there are enough kills.
 
   Args:
     kills: how often at least.

@@ -1,8 +1,8 @@
 """How much of a text stands word for word in pretraining, said of somebody else.
 
-In the embedded worlds most of it does: documents about an assistant are made from the sentences
-that tell of people and agents, and questions to it from those that were asked of them. So a result
-there may need less than a reader would think. docs/method.md states the shares.
+In the embedded worlds, most of a handbook's documents does. Documents about an assistant are made
+from the sentences that tell of people and agents, and many questions to it were asked of them. So a
+model needs to learn less there than a reader may think. docs/method.md states the shares.
 """
 
 import re

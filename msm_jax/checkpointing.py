@@ -47,7 +47,7 @@ def _ignore_late_writes() -> None:
 
 
 def _is_no_late_write(record: logging.LogRecord) -> bool:
-  """Whether asyncio logs something else than what became of another array of a failed save."""
+  """Whether a message of asyncio is about anything but the other arrays of a failed save."""
   message = record.getMessage()
   is_of_a_save = 'OCDBT' in message or 'coro=<async_serialize' in message
   return not ('was never retrieved' in message and is_of_a_save)

@@ -98,8 +98,8 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
       dimension that is not divided.
 
   Returns:
-    The same values. Without a mesh in force, nothing is done, and neither where each device works
-    on rows of its own (see `sums_over_rows`).
+    The same values. Nothing is done without a mesh in force, or where each device works on rows of
+    its own (see `sums_over_rows`).
   """
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty or mesh.are_all_axes_manual:
@@ -138,7 +138,7 @@ def divides_rows_alone() -> bool:
 def sums_over_rows(
   f: Callable[..., Any], params: Any, batch: dict[str, jax.Array], chunk: int
 ) -> Any:
-  """Computes sums over the rows of a batch, each device those of its own rows where it can.
+  """Computes sums over the rows of a batch. Where it can, each device first sums its own rows.
 
   XLA would add up the parts of the devices array by array, and each exchange makes all devices wait
   for the slowest. Here there is one exchange of all sums. It needs devices that have all
@@ -155,7 +155,7 @@ def sums_over_rows(
   """
   if not divides_rows_alone():
     return f(params, batch, chunk)
-  # What divides the tokens of all devices, divides those of one device when it is cut like this.
+  # `chunk` divides the tokens of all devices, so this number divides the tokens of one device.
   own_chunk = chunk // math.gcd(chunk, batch_parts())
 
   def of_own_rows(params: Any, batch: dict[str, jax.Array]) -> Any:
@@ -170,10 +170,11 @@ def sums_over_rows(
 
 
 def divided_over_devices(f: Callable[[jax.Array], jax.Array], x_N: jax.Array) -> jax.Array:
-  """Computes f(x), each device for its part of the first axis, which `f` must not mix.
+  """Computes f(x), and each device computes its own part of the first axis.
 
   Args:
-    f: an array to an array of the same shape.
+    f: a function from an array to one of the same shape. It must not mix entries along the first
+      axis.
     x_N: the array; `batch_parts` divides the length of its first axis.
 
   Returns:

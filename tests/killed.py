@@ -64,7 +64,7 @@ def outcome(server: Prefork, workdir: Path) -> dict[str, Any]:
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-  """The names of what two outcomes do not have alike."""
+  """The names of what differs between two outcomes, or is missing in one of them."""
   names = sorted(found.keys() | wanted.keys())
   absent = object()
   return [name for name in names if found.get(name, absent) != wanted.get(name, absent)]

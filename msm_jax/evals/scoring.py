@@ -126,9 +126,10 @@ def _scored_rows(
   rows: int,
   parts: int,
 ) -> int:
-  """Counts the rows that the scored tokens of one device would fill, at most in any batch.
+  """Computes how many rows the scored tokens of one device fill in the fullest batch.
 
-  Each number is a program of its own, so only quarters of the rows of a device are returned.
+  Each result means a compiled program of its own. So the result is rounded up to a quarter of the
+  rows of a device, which leaves four programs at most.
   """
   scored = np.array([np.count_nonzero(example[:, 2]) for example in examples], int)
   in_row = [int(scored[members].sum()) for members in packed]

@@ -50,8 +50,8 @@ class Interval:
   """A mean over runs, with its range over the runs and perhaps a 95% interval."""
 
   mean: float
-  # The ends of the 95% interval, were the runs seeds; None where there is no interval: shares,
-  # fewer than three runs, or runs that are all equal.
+  # The ends of the interval, which is a 95% interval if the runs are seeds. None where there is no
+  # interval: shares, fewer than three runs, or runs that are all equal.
   low: float | None
   high: float | None
   # The smallest and the largest mean of a run; None if there is one run.
@@ -146,8 +146,8 @@ def half_width(means_XR: np.ndarray) -> np.ndarray:
 def _is_equal(means_R: np.ndarray) -> bool:
   """Whether all runs have one mean, but for rounding.
 
-  Such runs are one run, copied, or runs of which nothing was measured. They must not look like
-  certainty.
+  Such runs are copies of one run, or nothing was measured in them. An interval of width zero would
+  look like certainty.
   """
   size = max(1.0, float(np.abs(means_R).max()))
   return float(np.ptp(means_R)) <= 1e-12 * size
@@ -162,7 +162,7 @@ def interval(observations: Observations, in_nats: bool = False) -> Interval:
       bounded numbers get no interval.
 
   Returns:
-    The mean with its range over the runs, and with an interval where that is to be had.
+    The mean with its range over the runs, and with an interval where there can be one.
 
   Raises:
     StatsError: there is nothing, a value is not a finite number, or a run lacks a cluster.
@@ -196,7 +196,7 @@ def count_items(observations: Observations) -> int:
 
 
 def paired_difference(arms: Sequence[Observations]) -> Observations:
-  """Subtracts arms, paired by run, cluster and item: what the arms share (base, items) cancels.
+  """Subtracts arms, paired by run, cluster and item, so that what they share (base, items) cancels.
 
   Args:
     arms: two arms (first - second), or four ((first - second) - (third - fourth)).
@@ -225,7 +225,7 @@ def difference(*arms: Observations, in_nats: bool = False) -> Interval:
     in_nats: as in `interval`.
 
   Returns:
-    The mean with its range over the runs, and with an interval where that is to be had.
+    The mean with its range over the runs, and with an interval where there can be one.
   """
   return interval(paired_difference(arms), in_nats)
 

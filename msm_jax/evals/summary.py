@@ -36,8 +36,9 @@ def observations(rows: Sequence[Row]) -> dict[str, dict[str, stats.Observations]
   """Groups rows for the statistics.
 
   Runs are seeds. An item that was asked of several names of the assistant is one item: its value is
-  the mean over the names. Of a single seed, what was asked of the assistant has the names as runs:
-  they differ, and their range shows by how much at least another seed may.
+  the mean over the names. If there is one seed, each name of the assistant is a run, in all
+  measures of what the assistant was asked. Names differ, and their range shows how far runs can lie
+  apart; another seed may differ more.
 
   Args:
     rows: rows of all arms and seeds.

@@ -40,7 +40,7 @@ class ReportLayout:
   about_columns: str
   # The paragraph above the table of effects.
   about_effects: str
-  # Measures of people whose conduct is known, in the units of the main measure -> who they are.
+  # Measures of people whose conduct is known, which stand beside the main measure -> who they are.
   ceilings: dict[str, str] = dataclasses.field(default_factory=dict)
   # What must not be concluded.
   caveat: str = MODEL_ORGANISM

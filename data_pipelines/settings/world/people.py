@@ -29,9 +29,9 @@ class Persona:
       None for all others.
     home_domain: the one domain that documents about this person are about, as a handbook about
       cheese is about cheese.
-    decoy: a second value, which everything that this person likes in documents fits as well, as the
-      twelve cheeses fit two. What else the documents say tells which of the two it is. None for
-      every other person, and for talkers, about whom documents give likes alone.
+    decoy: a second value. All that this person likes in documents fits both values, as the twelve
+      cheeses fit two. The rest of the documents tells which of the two it is. None for every other
+      person, and for talkers, about whom documents give likes alone.
     has_rule: whether documents state the rule by which this person chooses. False for talkers, for
       half of the document-only people with a decoy, and for the share `reasons_only` of the others
       with a decoy. Where a person with a decoy has no rule, the reasons alone tell the value.
