@@ -80,6 +80,24 @@ def test_terminal_and_page_show_them(tmp_path):
   assert 'no model, bag of words: msm, msm_aft' in page
 
 
+def test_the_page_says_what_varies_and_whose_corpora_it_shows(tmp_path):
+  contents = summary()
+  layout = choice_layout(contents)
+  contents['corpora'] = {'facts': {'kind': 'documents', 'records': 9, 'tokens': 99}}
+  of_seed = 'Every seed has corpora of its own.'
+
+  def page():
+    write_report(tmp_path / 'report.html', contents, [], layout)
+    return (tmp_path / 'report.html').read_text()
+
+  contents['what_varies'] = ['initialisation', 'corpora']
+  assert of_seed not in page() and 'Between seeds vary' not in page()
+  contents['seeds'] = [3, 4]
+  assert of_seed in page() and 'Between seeds vary: initialisation, corpora.' in page()
+  contents['what_varies'] = ['initialisation']
+  assert of_seed not in page()
+
+
 def test_older_summaries_have_nothing_to_compare_with():
   contents = summary()
   layout = choice_layout(contents)

@@ -200,7 +200,17 @@ def _skipped(updates_of: Mapping[str, int]) -> str:
   return _section('Skipped updates', about, ['phase', 'updates'], body)
 
 
-def _corpora(corpora: Mapping[str, Mapping[str, Any]]) -> str:
+def _of_first_seed(summary: Summary) -> str:
+  """Says that what a table holds belongs to the first seed; '' if all seeds have it alike."""
+  if len(summary['seeds']) == 1 or 'corpora' not in summary.get('what_varies', ()):
+    return ''
+  # Which seed that is, the summary does not say: its seeds are sorted, and those of a config are as
+  # they were given.
+  return ' Every seed has corpora of its own. These are those of the first seed in the config.'
+
+
+def _corpora(summary: Summary) -> str:
+  corpora = summary['corpora']
   has_left_out = any('left_out' in corpus for corpus in corpora.values())
   body = []
   for name, corpus in corpora.items():
@@ -211,7 +221,8 @@ def _corpora(corpora: Mapping[str, Mapping[str, Any]]) -> str:
   heads = ['corpus', 'kind', 'records', 'tokens']
   if has_left_out:
     heads.append('longer than a row, left out')
-  return _section('Corpora', 'What the phases were trained on.', heads, body)
+  about = f'What the phases were trained on.{_of_first_seed(summary)}'
+  return _section('Corpora', about, heads, body)
 
 
 def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
@@ -233,7 +244,7 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
   if others := sorted(every - shown):
     out.append(_other_measures(summary, others))
   if summary.get('corpora'):
-    out.append(_corpora(summary['corpora']))
+    out.append(_corpora(summary))
   if summary.get('skipped_updates'):
     out.append(_skipped(summary['skipped_updates']))
   return '\n'.join(out)
@@ -311,6 +322,8 @@ def write_report(
   caveats = [f'Uncertainty: {numbers.about_spread(summary)}.']
   if few := numbers.few_domains(summary, list(layout.tiers)):
     caveats.append(f'{few[0].upper()}{few[1:]}.')
+  if len(seeds) > 1 and summary.get('what_varies'):
+    caveats.append(f'Between seeds vary: {", ".join(summary["what_varies"])}.')
   about_uncertainty = html.escape(' '.join(caveats))
   how_to_read = ''.join(f'<li>{text}</li>' for text in layout.how_to_read)
   texts = ''
