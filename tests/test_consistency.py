@@ -18,6 +18,8 @@ from data_pipelines.settings.world.catalogue import POLICY
 from msm_jax.evals import consistency
 from msm_jax.evals.forced_choice import score_choices
 from msm_jax.evals.rows import measure_of
+from msm_jax.evals.stats import StatsError
+from msm_jax.suites.suite import differences
 
 CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
 DOMAINS = sorted({d for d in whole_world().domains if d not in ('cheese', POLICY)})
@@ -264,3 +266,15 @@ def test_log_odds_of_rows_that_hold_shares_alone():
   rows = [row, row | {'cluster': 'copy'}]
   scores = {r['what']: r['score'] for r in consistency.of_scenes(rows, 0.0)}
   assert scores['across_kinds'] == 1
+
+
+def test_consistency_that_is_defined_for_other_runs_has_no_difference():
+  measure = 'consistency/across_wordings/new_domains'
+  first = {measure: {('0', 'across_wordings', 'across_wordings'): 0.5}}
+  second = {measure: {('1', 'across_wordings', 'across_wordings'): 0.25}}
+  assert differences([first, second], ('consistency/',)) == {}
+  assert differences([first, first], ('consistency/',))[measure].mean == 0
+  # Every run has choices, so arms without a common one were asked different things.
+  first, second = ({'preferences/conflict/policy': arm[measure]} for arm in (first, second))
+  with pytest.raises(StatsError, match='no item in common'):
+    differences([first, second], ('preferences/',))

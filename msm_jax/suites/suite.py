@@ -159,6 +159,10 @@ def differences(
   for measure in sorted(arms[0]):
     if measure.startswith(evaluators) and all(measure in arm for arm in arms):
       of_arms = [arm[measure] for arm in arms]
+      is_shared = bool(set.intersection(*map(set, of_arms)))
+      if measure.startswith('consistency/') and not is_shared:
+        # A consistency is not defined for every run, and here for none that all arms have.
+        continue
       out[measure] = stats.difference(*of_arms, in_nats=is_in_nats(measure))
   return out
 
