@@ -233,7 +233,10 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
   bias = _order_bias(rows)
   out = [_arms(layout, summary)]
   if references := beside.reference_html(summary, layout, _cell):
-    out.append(_section(beside.TITLE, beside.ABOUT, ['', _measure_name(layout.main)], references))
+    about = beside.ABOUT
+    if _of_first_seed(summary):
+      about += ' Words are counted in the corpora of the first seed in the config.'
+    out.append(_section(beside.TITLE, about, ['', _measure_name(layout.main)], references))
   if summary['effects']:
     out.append(_effects(layout, summary))
   if summary['gates']:
