@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ROOT, Run, small_corpora, write_config
+from helpers import ROOT, small_corpora, write_config
+from prefork import Prefork
 from test_resume import settings
 
 from msm_jax.base import files
@@ -22,43 +23,59 @@ from msm_jax.base import files
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope='module', autouse=True)
+def server():
+  """Starts the processes of all pods, without importing JAX for each of them."""
+  with Prefork() as made:
+    Pod.server = made
+    yield
+
+
 class Pod:
   """One run in several processes that share four devices.
 
   Attributes:
+    server: starts the processes.
     runs: the processes.
   """
+
+  server: Prefork
 
   def __init__(self, folder: Path, processes: int, folder_of_others: Path | None = None):
     """Starts them; `folder_of_others` is another workdir for all but the first."""
     with socket.socket() as s:
       s.bind(('127.0.0.1', 0))
       port = s.getsockname()[1]
+    flags = os.environ['XLA_FLAGS'].replace('device_count=8', f'device_count={4 // processes}')
     self.runs = []
     for n in range(processes):
       workdir = folder
       if folder_of_others and n > 0:
         workdir = folder_of_others
-      env = {}
+      env = {'XLA_FLAGS': flags}
       if processes > 1:
         env['MSM_JAX_DISTRIBUTED'] = f'127.0.0.1:{port},{processes},{n}'
-      log = f'stderr-{folder.name}-{n}.txt'
-      self.runs.append(Run(workdir, 4 // processes, log, **env))
+      log = workdir.parent / f'said-{folder.name}-{n}.txt'
+      arguments = [f'--config={workdir.parent / "config.py"}', f'--workdir={workdir}']
+      self.runs.append(self.server.start('msm_jax.main', arguments, log, **env))
 
   def wait(self) -> list[int]:
     try:
-      return [r.process.wait(150) for r in self.runs]
+      return [run.wait(150) for run in self.runs]
     finally:
-      for r in self.runs:
-        r.process.kill()
+      self.kill()
+
+  def kill(self) -> None:
+    for run in self.runs:
+      run.send(signal.SIGKILL)
 
   def said(self) -> list[str]:
-    return [r.log.read_text() for r in self.runs]
+    return [run.said() for run in self.runs]
 
   def until(self, path: Path, pattern: str) -> None:
     began = time.monotonic()
     while next(path.glob(pattern), None) is None:
-      assert all(r.process.poll() is None for r in self.runs), self.said()
+      assert all(run.poll() is None for run in self.runs), self.said()
       assert time.monotonic() - began < 100, self.said()
       time.sleep(0.005)
 
@@ -129,12 +146,11 @@ def test_killed_and_stopped_they_go_on_together(folder, two):
   whole, w = folder / 'two', folder / 'killed'
   pod = Pod(w, 2)
   pod.until(w, 'phases/*/checkpoints/8/params')
-  for r in pod.runs:
-    r.process.kill()
+  pod.kill()
   pod.wait()
   pod = Pod(w, 2)
   pod.until(w, 'phases/*/checkpoints/24/params')
-  pod.runs[1].process.send_signal(signal.SIGTERM)
+  pod.runs[1].send(signal.SIGTERM)
   assert pod.wait() == [128 + signal.SIGTERM] * 2, pod.said()
   assert 'saved at step' in pod.said()[0]
   shutil.copytree(w, folder / 'fewer')

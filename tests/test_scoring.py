@@ -1,7 +1,6 @@
 """Scoring gives logits to scored tokens alone, and the log-likelihoods stay those of whole rows."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from steps import TINY
@@ -24,13 +23,21 @@ def make_examples(scored, count=30, longest=14, seed=0):
   return examples
 
 
-def score_alone(params, example):
-  """The score of one example: every token of its own row gets logits."""
-  tokens, targets, weights = example.T
-  positions = jnp.arange(len(tokens))[None]
-  hidden = forward(TINY, params, tokens[None], positions, jnp.ones_like(positions))
-  of_all = jax.nn.log_softmax(logits(TINY, params, hidden)[0], axis=-1)
-  return (np.asarray(of_all)[np.arange(len(tokens)), targets] * weights).sum()
+def scores_alone(params, examples, longest=14):
+  """The score of each example in a row of its own, in which every token gets logits."""
+  tokens = np.zeros((len(examples), longest), np.int32)
+  own = np.zeros_like(tokens)
+  for row, example in enumerate(examples):
+    tokens[row, : len(example)] = example[:, 0]
+    own[row, : len(example)] = 1
+  positions = np.tile(np.arange(longest, dtype=np.int32), (len(examples), 1))
+  hidden = jax.jit(forward, static_argnums=0)(TINY, params, tokens, positions, own)
+  of_all = np.asarray(jax.nn.log_softmax(logits(TINY, params, hidden), axis=-1))
+  out = []
+  for of_row, example in zip(of_all, examples, strict=True):
+    _, targets, weights = example.T
+    out.append((of_row[np.arange(len(example)), targets] * weights).sum())
+  return out
 
 
 @pytest.mark.parametrize('mesh', MESHES)
@@ -39,7 +46,7 @@ def test_scores_are_those_of_whole_rows(mesh, scored):
   """One in ten, a third or all tokens are scored; 3 rows of 16 are fewer than the batch has."""
   params = init_params(TINY, jax.random.key(0))
   examples = make_examples(scored)
-  wanted = [score_alone(params, example) for example in examples]
+  wanted = scores_alone(params, examples)
   if MESHES[mesh]:
     params = jax.device_put(params, sharding.shardings(params, sharding.make_mesh(**MESHES[mesh])))
   found = scoring.score_triples(TINY, params, examples, length=16, rows=16)
