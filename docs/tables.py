@@ -4,6 +4,9 @@
     python docs/tables.py              # fills in every table of every page (make tables)
     python docs/tables.py --check      # changes nothing; says what differs, exit code 1
 
+Figures are drawn from stored files, too, but not checked: another version of matplotlib draws other
+bytes.
+
 `store` copies the summary of a finished run to docs/results/data/NAME.json, with its settings, the
 commit, the command and the date. Rows of single items stay in the workdir.
 
@@ -37,6 +40,7 @@ from msm_jax.base.command import Parser, run_command
 from msm_jax.base.errors import UserError
 from msm_jax.base.files import write_atomically
 from msm_jax.evals import stats
+from msm_jax.report import figures
 from msm_jax.report.numbers import (
   about_spread,
   bound,
@@ -58,6 +62,12 @@ NOT_STORED = re.compile(r'<!-- not stored: .*?<!-- end not stored -->', re.DOTAL
 # A mean with an interval or with a range.
 _NUMBER = r'[+-]?\d+(?:\.\d+)?'
 FIGURE = re.compile(rf'{_NUMBER} (?:\[{_NUMBER}, {_NUMBER}\]|\{{{_NUMBER}\.\.{_NUMBER}\}})')
+
+# Figure in docs/results -> the stored file that it is drawn from, and the function that draws it.
+FIGURES = {
+  'cheese_tiers.svg': ('cheese_confirm', figures.tiers),
+  'cheese_margins.svg': ('cheese_confirm', figures.margins),
+}
 
 # A stored file, as it was read.
 Stored = Mapping[str, Any]
@@ -624,6 +634,31 @@ def update(check: bool) -> int:
   return int(failed)
 
 
+def draw_figures() -> None:
+  """Draws the figures of the pages from the stored files; those that are not stored are left."""
+  # Imported late, as in `store`.
+  from msm_jax.suites.registry import layout_of
+
+  for file, (name, draw) in FIGURES.items():
+    stored = load(name)
+    if stored is None:
+      continue
+    summary = stored['summary']
+    layout = layout_of(summary)
+
+    def draw_into(
+      fig: Any,
+      draw: Any = draw,
+      layout: Any = layout,
+      summary: Any = summary,
+    ) -> None:
+      draw(fig, layout, summary, {})
+
+    html = figures.svg_figure(draw_into, salt=file, caption='')
+    svg = html[html.index('<svg') : html.index('</svg>') + len('</svg>')]
+    write_atomically(DATA.parent / file, f'{svg}\n'.encode())
+
+
 def main(arguments: list[str]) -> int:
   """Runs the command line; returns the exit code."""
   parser = Parser(prog='python docs/tables.py', description=__doc__.splitlines()[0])
@@ -637,6 +672,8 @@ def main(arguments: list[str]) -> int:
   if flags.task == 'store':
     print(f'stored in {store(flags.workdir, flags.name, flags.command)}')
     return 0
+  if not flags.check:
+    draw_figures()
   return update(flags.check)
 
 
