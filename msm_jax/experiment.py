@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import importlib.metadata
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,19 +17,19 @@ from typing import Any
 import jax
 
 from data_pipelines.records import Record
-from msm_jax import checkpointing, multihost, report, sharding, train
+from msm_jax import checkpointing, multihost, outputs, sharding, train
 from msm_jax.base.checks import to_json
 from msm_jax.base.console import say
 from msm_jax.base.errors import Interrupted, UserError
-from msm_jax.base.files import read_json_lines, write_atomically
+from msm_jax.base.files import read_json_lines
 from msm_jax.base.version import VERSION, source_state
 from msm_jax.config import ExperimentConfig
-from msm_jax.evals import no_model, perplexity, scoring
+from msm_jax.evals import perplexity, scoring
 from msm_jax.evals.rows import Row, to_lines
-from msm_jax.evals.summary import base_arm, summarize
+from msm_jax.evals.summary import base_arm
 from msm_jax.metrics import count_skipped
 from msm_jax.model import count_params
-from msm_jax.models import Params, ParamsLocation, listed_arms
+from msm_jax.models import Params, ParamsLocation
 from msm_jax.phases import Node, digest
 from msm_jax.prepare import (
   Design,
@@ -42,8 +41,6 @@ from msm_jax.prepare import (
   prepare,
 )
 from msm_jax.replication import config_of_seed, what_varies
-from msm_jax.suites.registry import layout_of
-from msm_jax.transcripts import collect_texts
 
 # Packages whose versions a checkpoint records.
 RECORDED_PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain')
@@ -176,7 +173,7 @@ class Experiment:
       if not trained[n - 1]:
         self.train(node, f'[{n}/{len(nodes)}]')
       finished = {key: end for key, end in ends.items() if end.id == node.id}
-      self._list_arms(finished)
+      self.list_arms(finished)
     # Writing this text takes as long as reading all results, so it is written only if some model
     # is left to evaluate, and once.
     held_out = {}
@@ -306,43 +303,19 @@ class Experiment:
       params = program.init(jax.random.key(node.seed)).params
     return location.load_frozen(abstract.frozen) | params
 
-  def _list_arms(self, finished: Mapping[tuple[str, int], Node]) -> None:
-    """Writes into arms.json what `open_arm` must know of arms that are trained to their end."""
-    if not multihost.is_first():
-      return
-    # What is listed from earlier runs stays.
-    listed = listed_arms(self.outputs)
-    before = json.dumps(listed)
-    for (arm, seed), node in finished.items():
-      listed.setdefault(arm, {})[str(seed)] = self._arm_entry(arm, node)
-    if json.dumps(listed) != before:
-      self.outputs.mkdir(parents=True, exist_ok=True)
-      content = json.dumps(listed, indent=1) + '\n'
-      write_atomically(self.outputs / 'arms.json', content.encode())
+  def list_arms(self, finished: Mapping[tuple[str, int], Node]) -> None:
+    """Lists arms in arms.json, from which `open_arm` opens them.
 
-  def _arm_entry(self, arm: str, node: Node) -> dict[str, Any]:
-    """One arm and seed in arms.json. Paths inside the workdir are relative: it may be moved."""
-    prepared, path = self.prepared_by_seed[node.seed], self.config.arms[arm]
-    lengths = [phase.settings.length for phase in node.lineage if not phase.settings.is_import]
-    tokenizer, weights, adapter, checkpoints = '', '', '', ''
-    if prepared.tokenizer_path:
-      tokenizer = os.path.relpath(prepared.tokenizer_path, self.outputs)
-    if prepared.design.weights:
-      weights = str(prepared.design.weights.absolute())
-    if node.settings.adapter:
-      adapter = str(Path(node.settings.adapter).absolute())
-    if not node.settings.is_import:
-      checkpoints = os.path.relpath(self.folder(node) / 'checkpoints', self.outputs)
-    return {
-      'path': path,
-      'model': json.loads(to_json(prepared.config.model)),
-      'length': max(lengths, default=0),
-      'tokenizer': tokenizer,
-      'weights': weights,
-      'adapter': adapter,
-      'checkpoints': checkpoints,
-      'updates': node.settings.updates,
-    }
+    Args:
+      finished: (arm, seed) -> the last phase of its path, which is trained to its end.
+    """
+    entries = {}
+    for (arm, seed), node in finished.items():
+      prepared = self.prepared_by_seed[seed]
+      entries[arm, seed] = outputs.arm_entry(
+        prepared, self.config.arms[arm], node, self.folder(node), self.outputs
+      )
+    outputs.list_arms(self.outputs, entries)
 
   # ------------------------------------------------------------------------------- evaluation
 
@@ -402,56 +375,12 @@ class Experiment:
           out[node.folder_name] = skipped
     return out
 
-  def _without_model(self) -> dict[str, Any]:
-    """What counting words gives, from the corpora of the first seed; see `evals/no_model.py`.
-
-    It is kept beside the corpora, because a finished run should not read them all again.
-    """
-    prepared = self.prepared
-    suite = prepared.design.suite
-    # The name of a source stands beside its fingerprint, and the sources beside the arm that reads
-    # them: an arm that reads another corpus of the same experiment gets another answer.
-    texts = [f'{name}: {corpus.fingerprint}' for name, corpus in sorted(prepared.corpora.items())]
-    read = no_model.sources_by_arm(self.config)
-    asked = digest(no_model.VERSION, suite.identity(), json.dumps(read, sort_keys=True), *texts)
-    kept = self.workdir / 'data' / f'no-model-{asked}.jsonl'
-    # No broadcast: the processes come here one after the other, and the first one writes the file.
-    rows = read_json_lines(kept)
-    if not rows:
-
-      def records_of(name: str) -> list[Record]:
-        # A source that no arm reads is never written.
-        if name not in prepared.corpora:
-          return []
-        return list(prepared.corpora[name].records())
-
-      rows = [no_model.of_arms(self.config, suite, records_of)]
-      multihost.write_with_checksum(kept, json.dumps(rows[0]) + '\n')
-    return rows[0]
-
   def _summarize(self, rows: Sequence[Row]) -> dict[str, Any]:
     """Writes rows, summary, config and report, and returns the summary."""
-    prepared, outputs = self.prepared, self.outputs
-    outputs.mkdir(parents=True, exist_ok=True)
-    multihost.write(outputs / 'results.jsonl', to_lines(rows))
     # The first seed's settings stand for all, but for the list of seeds.
-    config = dataclasses.replace(self.config, model=prepared.config.model)
-    summary = summarize(rows, config, self.design.suite)
-    summary['no_model'] = self._without_model()
-    summary['what_varies'] = what_varies(config)
-    summary |= self._source_state
-    # Of the first seed: where corpora follow the seed, those of the others are about as large.
-    summary['corpora'] = {}
-    for name in prepared.corpora:
-      summary['corpora'][name] = prepared.trained_on(name)
+    config = dataclasses.replace(self.config, model=self.prepared.config.model)
+    about = {'what_varies': what_varies(config), **self._source_state}
     skipped = self._skipped_updates()
     if skipped:
-      summary['skipped_updates'] = skipped
-    settings = json.loads(to_json(config))
-    multihost.write(outputs / 'summary.json', json.dumps(summary, indent=1) + '\n')
-    multihost.write(outputs / 'config.json', json.dumps(settings, indent=1) + '\n')
-    if multihost.is_first():
-      layout = layout_of(summary)
-      texts = collect_texts(prepared, rows, layout.main)
-      report.write_report(outputs / 'report.html', summary, rows, layout, texts)
-    return summary
+      about['skipped_updates'] = skipped
+    return outputs.write_results(config, self.prepared, rows, about, self.workdir, self.outputs)

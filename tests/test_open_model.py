@@ -171,7 +171,7 @@ def test_arms_over_weights(folder, tmp_path):
   e = tiny.experiment(tmp_path, **changes)
   ends = e.prepared.ends
   e.train(ends['tuned', 0], 'test')
-  e._list_arms(ends)
+  e.list_arms(ends)
   base = load_arm(e.workdir, 'base')
   tuned = load_arm(e.workdir, 'tuned')
   plain = load_weights(folder)

@@ -9,6 +9,7 @@ from msm_jax.base.checks import from_mapping, to_json
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import ExperimentConfig
 from msm_jax.experiment import Experiment
+from msm_jax.outputs import without_model
 from msm_jax.replication import config_of_seed, what_varies
 
 PHASE = dict(updates=2, min_updates=1, batch_size=8, length=128)
@@ -102,7 +103,7 @@ def counted(tmp_path, first, second):
     arms=dict(one='read > one', two='read > two'),
     seeds=(0,),
   )
-  return Experiment(config, tmp_path)._without_model()
+  return without_model(config, Experiment(config, tmp_path).prepared, tmp_path)
 
 
 def test_kept_answers_of_counting_belong_to_what_an_arm_reads(tmp_path):

@@ -1,0 +1,160 @@
+"""Writes what an experiment leaves behind: arms.json, rows, summary, settings and report.
+
+`docs/schemas.md` describes the files.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_pipelines.records import Record
+from msm_jax import multihost, report
+from msm_jax.base.checks import to_json
+from msm_jax.base.files import read_json_lines, write_atomically
+from msm_jax.config import ExperimentConfig
+from msm_jax.evals import no_model
+from msm_jax.evals.rows import Row, to_lines
+from msm_jax.evals.summary import summarize
+from msm_jax.models import listed_arms
+from msm_jax.phases import Node, digest
+from msm_jax.prepare import Prepared
+from msm_jax.suites.registry import layout_of
+from msm_jax.transcripts import collect_texts
+
+# ------------------------------------------------------------------------------------ arms.json
+
+
+def arm_entry(
+  prepared: Prepared, path: str, node: Node, folder: Path, outputs: Path
+) -> dict[str, Any]:
+  """Says what `open_arm` must know of one arm and seed.
+
+  Args:
+    prepared: corpora, tokenizer and plan of the seed.
+    path: the arm's path of phases, as the config has it.
+    node: the last phase of the path.
+    folder: where this phase keeps its checkpoints.
+    outputs: where arms.json lies. Paths inside the workdir are relative to it, since the workdir
+      may be moved.
+
+  Returns:
+    The arm's entry in arms.json.
+  """
+  lengths = [phase.settings.length for phase in node.lineage if not phase.settings.is_import]
+  tokenizer, weights, adapter, checkpoints = '', '', '', ''
+  if prepared.tokenizer_path:
+    tokenizer = os.path.relpath(prepared.tokenizer_path, outputs)
+  if prepared.design.weights:
+    weights = str(prepared.design.weights.absolute())
+  if node.settings.adapter:
+    adapter = str(Path(node.settings.adapter).absolute())
+  if not node.settings.is_import:
+    checkpoints = os.path.relpath(folder / 'checkpoints', outputs)
+  return {
+    'path': path,
+    'model': json.loads(to_json(prepared.config.model)),
+    'length': max(lengths, default=0),
+    'tokenizer': tokenizer,
+    'weights': weights,
+    'adapter': adapter,
+    'checkpoints': checkpoints,
+    'updates': node.settings.updates,
+  }
+
+
+def list_arms(outputs: Path, entries: Mapping[tuple[str, int], dict[str, Any]]) -> None:
+  """Writes arms that are trained to their end into arms.json.
+
+  Args:
+    outputs: where arms.json lies. What is listed there from earlier runs stays.
+    entries: (arm, seed) -> its entry.
+  """
+  if not multihost.is_first():
+    return
+  listed = listed_arms(outputs)
+  before = json.dumps(listed)
+  for (arm, seed), entry in entries.items():
+    listed.setdefault(arm, {})[str(seed)] = entry
+  if json.dumps(listed) != before:
+    outputs.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(listed, indent=1) + '\n'
+    write_atomically(outputs / 'arms.json', content.encode())
+
+
+# -------------------------------------------------------------------------------------- results
+
+
+def write_results(
+  config: ExperimentConfig,
+  prepared: Prepared,
+  rows: Sequence[Row],
+  about: Mapping[str, Any],
+  workdir: Path,
+  outputs: Path,
+) -> dict[str, Any]:
+  """Writes rows, summary, settings and report.
+
+  Args:
+    config: the settings of the experiment, with all its seeds.
+    prepared: corpora and questions of the first seed. Where corpora follow the seed, those of the
+      others are about as large.
+    rows: of all arms and seeds.
+    about: what else the summary says: what varies, which commit ran, and so on.
+    workdir: where data/ lies.
+    outputs: where the files go.
+
+  Returns:
+    The contents of summary.json.
+  """
+  outputs.mkdir(parents=True, exist_ok=True)
+  multihost.write(outputs / 'results.jsonl', to_lines(rows))
+  summary = summarize(rows, config, prepared.design.suite)
+  summary['no_model'] = without_model(config, prepared, workdir)
+  summary |= about
+  summary['corpora'] = {}
+  for name in prepared.corpora:
+    summary['corpora'][name] = prepared.trained_on(name)
+  settings = json.loads(to_json(config))
+  multihost.write(outputs / 'summary.json', json.dumps(summary, indent=1) + '\n')
+  multihost.write(outputs / 'config.json', json.dumps(settings, indent=1) + '\n')
+  if multihost.is_first():
+    layout = layout_of(summary)
+    texts = collect_texts(prepared, rows, layout.main)
+    report.write_report(outputs / 'report.html', summary, rows, layout, texts)
+  return summary
+
+
+def without_model(config: ExperimentConfig, prepared: Prepared, workdir: Path) -> dict[str, Any]:
+  """Answers the questions by counting words; see `evals/no_model.py`.
+
+  Args:
+    config: the settings of the experiment.
+    prepared: corpora and questions of the first seed.
+    workdir: where data/ lies. The answers are kept there, because a finished run should not read
+      all corpora again.
+
+  Returns:
+    Arm -> baseline -> tier -> share.
+  """
+  suite = prepared.design.suite
+  # The name of a source stands beside its fingerprint, and the sources beside the arm that reads
+  # them: an arm that reads another corpus of the same experiment gets another answer.
+  texts = [f'{name}: {corpus.fingerprint}' for name, corpus in sorted(prepared.corpora.items())]
+  read = no_model.sources_by_arm(config)
+  asked = digest(no_model.VERSION, suite.identity(), json.dumps(read, sort_keys=True), *texts)
+  kept = workdir / 'data' / f'no-model-{asked}.jsonl'
+  # No broadcast: the processes come here one after the other, and the first one writes the file.
+  answers = read_json_lines(kept)
+  if not answers:
+
+    def records_of(name: str) -> list[Record]:
+      # A source that no arm reads is never written.
+      if name not in prepared.corpora:
+        return []
+      return list(prepared.corpora[name].records())
+
+    answers = [no_model.of_arms(config, suite, records_of)]
+    multihost.write_with_checksum(kept, json.dumps(answers[0]) + '\n')
+  return answers[0]
