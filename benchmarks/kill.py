@@ -321,9 +321,10 @@ class Campaign:
       # What runs beside it is ended by whoever runs the pod, soon or late.
       if kind.processes > 1:
         time.sleep(self._rng.uniform(0, 0.5))
-    for program in programs:
-      program.send(signal.SIGKILL)
-    codes = [program.wait() for program in programs]
+      for program in programs:
+        program.send(signal.SIGKILL)
+    # Where one process came to its end before the moment of the kill, so do the others.
+    codes = [program.wait(MAX_SECONDS) for program in programs]
     if not is_killed:
       if any(codes):
         self._note_failure(kind, programs)
