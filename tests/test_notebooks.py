@@ -159,7 +159,7 @@ def test_your_handbook_and_its_results(tmp_path):
   for gate in summary['gates']:
     assert gate in printed
   mean = summary['arms']['msm_aft']['preferences/conflict/new_domains']['mean']
-  assert f'mean {mean:.3f}' in printed
+  assert f'mean and range: {mean:.2f}' in printed
   opened, pivot, page = shown
   assert opened.startswith('Results(')
   assert 'msm_aft' in pivot
