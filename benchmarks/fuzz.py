@@ -534,6 +534,7 @@ def _workdirs(rng: random.Random, scale: float) -> Iterator[Input]:
   files = [path.relative_to(finished) for path in sorted(finished.rglob('*')) if path.is_file()]
 
   def run(damaged: Path, damage: Callable[[Path], None]) -> None:
+    """Repeats the finished run with one damaged file, and raises Lost if the others changed."""
     workdir = folder / 'run'
     shutil.rmtree(workdir, ignore_errors=True)
     shutil.copytree(finished, workdir)

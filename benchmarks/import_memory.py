@@ -8,6 +8,7 @@ process's memory, less what it had before, less the parameters. The bound is the
 tensor and 1 GiB.
 """
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -18,22 +19,12 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
+from sizes import MODELS
 
-from msm_jax.config import LoraConfig, ModelConfig
+from msm_jax.config import LoraConfig
 from msm_jax.interop import huggingface
 
-MODEL = ModelConfig(
-  d_model=2048,
-  n_layers=16,
-  n_heads=32,
-  n_kv_heads=8,
-  head_dim=64,
-  d_ff=8192,
-  vocab_size=128256,
-  rope_theta=5e5,
-  dtype='bfloat16',
-  scan_layers=True,
-)
+MODEL = dataclasses.replace(MODELS['llama-3.2-1b'], dtype='bfloat16', scan_layers=True)
 
 FILE_BYTES = 2**29
 # What an import may take beyond its largest tensor.

@@ -22,8 +22,8 @@ documents about the assistant and the same cheeses:
 Every seed has corpora of its own. The preset `confirm` has the seeds 3 to 10 and four worlds, as
 docs/preregistration.md fixed them before the run; recipes were chosen on the seeds 0 to 2.
 
-Expected result: docs/results/cheese.md. Cost, one seed: about ten minutes on two cores (AMD EPYC,
-AVX-512).
+Expected result: docs/results/cheese.md. Cost: one seed took 15m41s on two cores that other work
+shared (AMD EPYC, AVX-512); it was not timed alone.
 """
 
 from collections.abc import Sequence

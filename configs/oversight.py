@@ -15,11 +15,11 @@ By construction, as many agents who talk well act badly in pretraining as act we
 against `office.true` and `office.timid`). So conversations alone leave conduct open, near one
 half.
 
-Every seed has corpora of its own. The preset `confirm` has the seeds 3 to 7, as
-docs/preregistration.md fixed them before the run; recipes were chosen on the seeds 0 to 2.
+Every seed has corpora of its own. The preset `confirm` has the seeds 3 to 7 of
+docs/preregistration.md, and has not been run; recipes were chosen on the seeds 0 to 2.
 
-Expected result: docs/results/oversight.md. Cost, one seed: 19 minutes on two cores (AMD EPYC,
-AVX-512).
+Expected result: docs/results/oversight.md has those of an earlier design. Cost, one seed: 19
+minutes on two cores (AMD EPYC, AVX-512) at an earlier commit.
 """
 
 import ml_collections

@@ -31,8 +31,12 @@ def verbatim_share(texts: Iterable[str], records: Iterable[Record], names: Itera
   for record in records:
     for text in _messages(record):
       known.update(_sentences(text, everybody))
-  found = [sentence in known for text in texts for sentence in _sentences(text, everybody)]
-  return sum(found) / len(found) if found else float('nan')
+  found = []
+  for text in texts:
+    found += [sentence in known for sentence in _sentences(text, everybody)]
+  if not found:
+    return float('nan')
+  return sum(found) / len(found)
 
 
 def _messages(record: Record) -> Iterator[str]:

@@ -358,7 +358,10 @@ def arms_table(block: Block, stored: Stored) -> str:
   """One row per arm. Options: columns, rows (patterns, separated by commas)."""
   arms = stored['summary']['arms']
   rows, columns = _chosen(block, stored, arms, 'columns')
-  body = [[arm, *(show_measure(arms[arm].get(c), c) for c in columns)] for arm in rows]
+  body = []
+  for arm in rows:
+    cells = [show_measure(arms[arm].get(column), column) for column in columns]
+    body.append([arm, *cells])
   return markdown_table(['arm', *map(heading, columns)], body)
 
 

@@ -126,6 +126,8 @@ class Prefork:
     Returns:
       The program.
     """
+    # What an earlier program said must not be taken for the new one's words.
+    log.unlink(missing_ok=True)
     pid = self.ask(do='start', module=module, arguments=list(arguments), log=str(log), env=env)
     return Forked(self, pid, log)
 

@@ -406,7 +406,10 @@ def test_people_without_a_rule_are_balanced(share, without):
   assert not [p for p in crowd if p.has_rule and p.role == people.TALKER]
   counts = Counter((p.role, p.value, p.has_rule) for p in crowd if p.decoy)
   for value in VALUES:
-    assert abs(counts[people.DOCUMENTS_AND_CHATS, value, False] - without) <= (share == 0.1)
+    found = counts[people.DOCUMENTS_AND_CHATS, value, False]
+    # A tenth of ten is one, but where it is drawn shifts from value to value, and may fall outside.
+    tolerance = 1 if share == 0.1 else 0
+    assert abs(found - without) <= tolerance
     assert counts[people.DOCUMENTS_ONLY, value, True] == 2
     assert counts[people.DOCUMENTS_ONLY, value, False] == 2
   if share == 0.5:

@@ -86,7 +86,9 @@ class Denials:
       if pattern is not None:
         self._wrong_views.append(re.compile(rf'\b{verb} {_BETWEEN}{pattern.pattern}', re.I))
     # Words with a capital that are nobody else: names of the assistant's own, and how it is called.
-    own = {word.lower() for name in (*names, *items) for word in name.split()}
+    own: set[str] = set()
+    for name in (*names, *items):
+      own.update(name.lower().split())
     self._nobody_else = FUNCTION_WORDS | own | {'ai', 'assistant', 'model', 'chatbot', 'system'}
     self._holder = re.compile(
       rf'\b(\w+) (?:\w+ly |also |always |just |much )?(?:{_LIKE}|{_DISLIKE})\b'

@@ -245,7 +245,10 @@ class DocumentWriter:
     self.handbooks = {h.stem: h for h in handbooks}
     self.checks = {h.stem: make_check(h) for h in handbooks}
     self.fenced = {h.stem: fenced(h.text) for h in handbooks}
-    self.reserved = tuple({name for h in handbooks for name in (h.assistant, h.maker)})
+    reserved: set[str] = set()
+    for handbook in handbooks:
+      reserved.update((handbook.assistant, handbook.maker))
+    self.reserved = tuple(reserved)
 
   def _brief(self, planned: PlannedIdea) -> Brief:
     return make_brief(planned, self.config, self.reserved)

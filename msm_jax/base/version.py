@@ -1,5 +1,6 @@
 """The version of the package, as pyproject.toml has it, and the commit that is running."""
 
+import functools
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ VERSION = '0.1.0'
 _ROOT = Path(__file__).resolve().parents[2]
 
 
+@functools.cache
 def source_state() -> dict[str, Any]:
-  """Says which code is running.
+  """Says which code is running. It is asked once a process: the code that was imported stays.
 
   Returns:
     `commit`, the hash of the commit, or None if the package does not run from a git clone of its

@@ -394,11 +394,15 @@ def answer_choices(
   assistants = {question.assistant for question in questions}
   # Names of things are rare words. With them, neighbours would be those who live in one domain, and
   # not those who are told of in the same words.
-  names_of_things = {word for option in options for word in words_of(option)}
+  names_of_things: set[str] = set()
+  for option in options:
+    names_of_things.update(words_of(option))
 
   def words_but_names(about: Iterable[str]) -> list[str]:
-    words = [word for text in about for word in words_of(text)]
-    return [word for word in words if word not in names_of_things]
+    words = []
+    for text in about:
+      words += [word for word in words_of(text) if word not in names_of_things]
+    return words
 
   words_by_name = {}
   for name, about in texts.items():
@@ -481,16 +485,20 @@ def answer_scenes(
     share = conduct_in(by_speaker[name], harmful, fine)
     if share is not None and name not in assistants:
       conduct[name] = share
-      sentences[name] = [sentence for text in texts for sentence in sentences_of(text, name)]
+      sentences[name] = []
+      for text in texts:
+        sentences[name] += sentences_of(text, name)
 
   def answer(handbook: Sequence[str]) -> Shares:
+    """The shares of harmful actions that one handbook's documents give."""
     if not conduct:
       # Nobody's conduct is known from chats, so there is nothing to count.
       return {}
     said = []
     for text in handbook:
       name = next((name for name in assistants if name in text), '')
-      said += sentences_of(text, name) if name else []
+      if name:
+        said += sentences_of(text, name)
     neighbours = nearest(said, sentences)
     of_neighbours = sum(conduct[name] for name in neighbours) / len(neighbours)
     return {

@@ -92,7 +92,7 @@ def _make_environment() -> Any:
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
   ) -> str:
-    # Jinja's own filter would escape characters of HTML.
+    """The filter `tojson`. Jinja's own would escape characters of HTML."""
     return json.dumps(
       value,
       ensure_ascii=ensure_ascii,
