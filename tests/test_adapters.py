@@ -57,6 +57,7 @@ def test_other_layers_have_none():
   assert jax.tree.map(jnp.shape, shapes_of(everywhere)) == jax.tree.map(jnp.shape, shapes_of(FOUR))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('layers', 'changes'),
   [
@@ -92,6 +93,7 @@ def count_matrix_products(jaxpr):
   return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('scan', [False, True])
 def test_the_backward_pass_ends_at_the_lowest_of_them(scan):
   """Each layer that it leaves out saves the same matrix products, and layers below keep nothing."""
@@ -120,6 +122,7 @@ def test_the_backward_pass_ends_at_the_lowest_of_them(scan):
     assert sum(e.params['reverse'] for e in loops) == 1
 
 
+@pytest.mark.slow
 def test_from_a_cache_and_merged():
   """Token by token, and added to the matrices of their layers, they compute the same."""
   c = on_layers((1, 3))

@@ -145,6 +145,7 @@ LOCAL = ModelConfig(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('scan', [False, True])
 def test_a_model_with_local_layers(monkeypatch, scan):
   """In a scan, what kind a layer is becomes known on the device, and each kind has its kernel."""

@@ -1,5 +1,7 @@
 """What stands beside the table of arms, in the terminal and on the page."""
 
+import pytest
+
 from msm_jax.report import beside
 from msm_jax.report.page import write_report
 from msm_jax.report.terminal import table
@@ -80,6 +82,7 @@ def test_terminal_and_page_show_them(tmp_path):
   assert 'no model, bag of words: msm, msm_aft' in page
 
 
+@pytest.mark.slow
 def test_the_page_says_what_varies_and_whose_corpora_it_shows(tmp_path):
   contents = summary()
   layout = choice_layout(contents)

@@ -424,6 +424,7 @@ def test_trained_items_are_no_leak_and_every_held_out_tier_is_watched(asked):
   assert not leaks_in(trained_questions, 'Ari likes Gouda.')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['msm', 'cheese'])
 def test_the_shipped_experiments_are_clean(name, asked):
   """The corpora of the shipped configs, in smaller amounts, tell nothing that the evaluation

@@ -130,6 +130,7 @@ def test_estimates_are_what_a_run_takes(tmp_path):
     assert abs(provider.calls - calls) <= 2 + 0.1 * calls
 
 
+@pytest.mark.slow
 def test_the_program_says_what_it_would_do():
   command = [
     sys.executable,

@@ -8,7 +8,7 @@ import sys
 import jax.numpy as jnp
 import pytest
 from helpers import ROOT, run_main, small_corpora, write_config
-from test_multihost import Pod
+from test_multihost import Pod, server  # noqa: F401 - pods need the fixture
 from test_resume import settings
 
 from msm_jax.base.command import StopSignal

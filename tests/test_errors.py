@@ -91,6 +91,7 @@ def test_a_broken_config_file_is_one_line(tmp_path):
   assert code != 0 and 'mine.py' in error_line(stderr)
 
 
+@pytest.mark.slow
 def test_a_missing_handbook_is_one_line(tmp_path):
   """The whole way through main: one line on stderr, exit code 1."""
   code, stderr = run_main('--config.spec=specs/mine.md', f'--workdir={tmp_path}/run')
@@ -100,6 +101,7 @@ def test_a_missing_handbook_is_one_line(tmp_path):
   ), line
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_workdir(workdir):
   """Two writers would mix their rows; the second is told to wait or go elsewhere, and the first
   notices nothing."""
@@ -324,6 +326,7 @@ def test_data_without_a_supervised_token_is_refused(documents, workdir, tmp_path
     )
 
 
+@pytest.mark.slow
 def test_chats_that_fit_into_no_row_are_refused(documents, tmp_path):
   """A row of 32 tokens and chats of a hundred: all are left out, and a pipeline that looks for
   one that fits looks for ever."""
@@ -461,6 +464,7 @@ command.run_command(save)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', ['60k', '100k', '1m'])
 def test_a_disk_that_fills_up_in_a_save_is_one_line(size, tmp_path):
   """Orbax writes arrays in threads, and each of them fails."""
@@ -486,6 +490,7 @@ def test_a_disk_that_cannot_hold_the_checkpoints(documents, small_disk):
   assert not [p for p in (small_disk / 'phases').iterdir() if '-s5-' in p.name]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_training(documents, small_disk, monkeypatch):
   """Somebody else takes the last space after the check: the checkpoint fails in one line, the
   older ones stay, and with room again it goes on."""

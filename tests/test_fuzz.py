@@ -18,6 +18,7 @@ def fuzz():
   del sys.modules['fuzz']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('campaign', ['configs', 'sweeps', 'jsonl', 'overrides'])
 def test_malformed_input(campaign, fuzz):
   """The list of nonsense is tried whole, and a tenth of the random inputs."""

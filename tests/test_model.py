@@ -157,6 +157,7 @@ def test_positions_matter():
   assert np.abs(here - halved).max() > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'change',
   [
@@ -243,6 +244,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', PUBLISHED)
 def test_parameter_count(name):
   """A missing or extra weight, or one of the wrong shape, changes these."""

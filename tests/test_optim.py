@@ -33,6 +33,7 @@ def compiled_flops(function, *arguments):
   return jax.jit(function).lower(*arguments).compile().cost_analysis()['flops']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'mesh', [None, dict(data=8), dict(data=1, fsdp=8), dict(data=2, fsdp=2, tensor=2)], ids=str
 )
@@ -68,6 +69,7 @@ def test_muon_divided_over_devices_is_muon(mesh):
       assert_trees_close(negated, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('optimizer', ['adamw', 'muon'])
 def test_weight_decay_spares_norms(optimizer):
   """Without a gradient, the update is decay alone: 1 - 0.1 x 0.5 of a matrix, and a norm as it
@@ -82,6 +84,7 @@ def test_weight_decay_spares_norms(optimizer):
       np.testing.assert_allclose(after.params[name], 0.95 * p, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('optimizer', 'lr'), [('adamw', 1e-2), ('muon', 1e-2)])
 def test_a_batch_is_memorised(optimizer, lr):
   """64 random tokens, by heart to 0.1 nats in 150 updates: an optimizer that loses a moment or a

@@ -50,6 +50,7 @@ def test_seed_0_has_the_corpora_of_an_experiment_without_variation(tmp_path):
     assert varied.designs[0].fingerprint_of(source) == plain.design.fingerprint_of(source)
 
 
+@pytest.mark.slow
 def test_every_seed_reads_corpora_of_its_own(tmp_path):
   config = settings(corpora_by_seed=True, world_seeds=(0, 1))
   made = Experiment(config, tmp_path)

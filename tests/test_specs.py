@@ -612,6 +612,7 @@ def test_writing_stops_at_the_nearest_record(tokens, kept):
   assert len(made) == kept
 
 
+@pytest.mark.slow
 def test_token_counts_are_matched(words):
   """Arms must differ in what they read, not in how much.
 

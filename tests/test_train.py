@@ -96,6 +96,7 @@ def saved_params(folder, step):
 # ---- The start and the end of a phase
 
 
+@pytest.mark.slow
 def test_one_program_serves_all_phases(tmp_path, tokenizer):
   """Fresh, from a parent and resumed, with other schedules, data and rates: the step is compiled
   once."""
@@ -121,6 +122,7 @@ def test_one_program_serves_all_phases(tmp_path, tokenizer):
   assert rows[-1]['lr'] == pytest.approx(1e-3)
 
 
+@pytest.mark.slow
 def test_a_phase_starts_from_its_parent(tmp_path, tokenizer):
   """With a rate of nothing, the phase ends with its parent's parameters; a fresh one would not."""
   run_phase(tmp_path / 'a', tokenizer, documents(SENTENCES), lr=1e-2)

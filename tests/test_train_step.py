@@ -72,6 +72,7 @@ def two_updates(name, A=1, optimizer=LINEAR_ADAM, model=TINY, chunk=0):
   return jax.device_get((found, state.params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mesh', MESHES)
 def test_meshes_agree(mesh):
   """Data, fsdp and tensor parallel updates are the updates of one device: a missing reduction would
@@ -86,6 +87,7 @@ def test_meshes_agree(mesh):
     assert np.abs(a - b).max() > 1e-4, 'nothing was learned'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('mesh', ['data', 'pair'])
 @pytest.mark.parametrize(
   'settings',
@@ -136,6 +138,7 @@ def test_devices_that_divide_rows_alone_exchange_once(optimizer, gathers):
     assert f' {exchange}(' not in compiled, exchange
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('optimizer', ['adamw', 'muon'])
 def test_nothing_large_is_replicated(optimizer):
   """Under fsdp every device holds an eighth of each matrix and of its moments, at the start of a

@@ -188,6 +188,7 @@ def test_the_authors_guide_shows_the_catalogue():
   assert table == {n: whole_world().item(n).poles for n in table}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seeds', [range(1), range(1, 40)], ids=['the shipped seed', 'others'])
 def test_no_name_is_used_twice(seeds):
   """Two things of one name, or a coat named like a person, would teach contradictions."""

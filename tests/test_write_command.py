@@ -70,6 +70,7 @@ def run(*arguments):
   return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_needs_no_key_for_a_dry_run_and_refuses_in_one_line(tmp_path):
   code, out, _ = run('--config=configs/corpora/cheese_mirrored.py', '--dry-run')
   assert code == 0

@@ -52,6 +52,7 @@ pipeline.make(c, Path({folder!r}), {{'writer': ScriptedProvider(sometimes_bad, s
 """
 
 
+@pytest.mark.slow
 def test_kills_at_any_moment_change_nothing(tmp_path):
   """One kill each in the plan, the drafts and the revisions; then the command runs to its end."""
   c = corpus_config(AFFORDABILITY, CULTURE, documents=20)
@@ -99,6 +100,7 @@ def hurry(monkeypatch):
   monkeypatch.setattr('data_pipelines.llm.client.asyncio.sleep', no_wait)
 
 
+@pytest.mark.slow
 def test_every_document_once_from_a_server_that_answers_badly_or_not_at_all(tmp_path, hurry):
   c = corpus_config(documents=24, attempts=6, min_yield=0.3)
   trouble = Faults(

@@ -164,6 +164,7 @@ def test_what_is_broken_is_refused_and_cleaned_up(cache, index, monkeypatch, tmp
     zoo.locate('tiny')
 
 
+@pytest.mark.slow
 def test_two_at_once(cache, monkeypatch, capsys):
   """One downloads and the other waits for it."""
   download, calls = zoo._download, []
@@ -227,6 +228,7 @@ def test_killed_in_the_middle(cache, ended_by):
     assert names(cache) == ['.tiny.lock', 'tiny']
 
 
+@pytest.mark.slow
 def test_the_command_line(index, tmp_path):
   def command(*args):
     env = os.environ | {'PYTHONPATH': str(ROOT), 'MSM_JAX_CACHE': str(tmp_path / 'cache')}
