@@ -20,7 +20,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.records import Chat, Document, Record, emptiness_of, read_jsonl, to_json
+from data_pipelines.records import (
+  Chat,
+  Document,
+  Preference,
+  Record,
+  emptiness_of,
+  read_jsonl,
+  to_json,
+)
 from data_pipelines.settings.registry import MAKERS
 from data_pipelines.settings.setting import AnySpec, AnyWorld
 from data_pipelines.sources import SourceConfig, spec_paths
@@ -161,8 +169,9 @@ def make_records(
 ) -> list[Record]:
   """Writes a corpus by its maker, or reads it from its file.
 
-  Records that teach nothing are left out: documents without text, and chats in which the assistant
-  says nothing. They are counted and said, and so is a corpus that comes out shorter than asked.
+  Records that teach nothing are left out: documents without text, chats in which the assistant says
+  nothing, and preferences with an empty side or equal ones. They are counted and said, and so is a
+  corpus that comes out shorter than asked.
 
   Args:
     name: the corpus's name in the config; errors name it.
@@ -177,8 +186,8 @@ def make_records(
     The records. With `tokens`, their total is as close to it as whole records allow.
 
   Raises:
-    DataError: if the file cannot be read, if there is no record, if there are both documents and
-      chats, or if too many records teach nothing.
+    DataError: if the file cannot be read, if there is no record, if there are records of several
+      kinds, or if too many records teach nothing.
   """
   if source.path:
     records: Iterator[Record] = read_jsonl(source.path)
@@ -186,7 +195,8 @@ def make_records(
     records = write_records(source, world, specs)
   left_out: Counter[str] = Counter()
   kinds: set[str] = set()
-  records = _without_empty(records, left_out, kinds)
+  first: dict[str, str] = {}
+  records = _without_empty(records, left_out, kinds, first)
   # Makers that work from a handbook never end, so the limits come before `list`.
   if source.size:
     records = itertools.islice(records, source.size)
@@ -195,10 +205,16 @@ def make_records(
     kept, total = _until_tokens(records, tokens, count_tokens)
   else:
     kept = list(records)
-  # Documents and chats are stored with different fields, and trained on differently.
+  # Each kind is stored with fields of its own, and trained on differently.
   if len(kinds) > 1:
-    raise DataError(f'sources.{name} mixes documents and chats; split it into two sources')
-  _check_left_out(name, len(kept), left_out, max_left_out)
+    mixed = ' and '.join(sorted(kinds, reverse=True))
+    if 'preferences' not in kinds:
+      mixed = 'documents and chats'
+    raise DataError(f'sources.{name} mixes {mixed}; split it into {len(kinds)} sources')
+  if kinds == {'preferences'}:
+    # A pair may be one of a million of a published set, so the first of each reason is named.
+    left_out = Counter({f'{why}, such as {first[why]}': n for why, n in left_out.items()})
+  _check_left_out(name, len(kept), left_out, max_left_out, kinds == {'preferences'})
   if not kept:
     remedy = f'put records into {source.path}' if source.path else 'raise its size'
     raise DataError(f'sources.{name} is empty; {remedy}')
@@ -217,33 +233,41 @@ def make_records(
 
 
 def _without_empty(
-  records: Iterable[Record], left_out: Counter[str], kinds: set[str]
+  records: Iterable[Record], left_out: Counter[str], kinds: set[str], first: dict[str, str]
 ) -> Iterator[Record]:
   """Yields the records that a model can learn from.
 
-  The others are counted in `left_out` by their reason, and `kinds` gets the kinds of them all.
+  The others are counted in `left_out` by their reason, `first` gets the id of the first one by its
+  reason, and `kinds` gets the kinds of them all.
   """
   for record in records:
     kinds.add(kind_of([record]))
     reason = emptiness_of(record)
     if reason:
       left_out[reason] += 1
+      first.setdefault(reason, record.id)
     else:
       yield record
 
 
-def _check_left_out(name: str, kept: int, left_out: Mapping[str, int], max_left_out: float) -> None:
+def _check_left_out(
+  name: str, kept: int, left_out: Mapping[str, int], max_left_out: float, are_pairs: bool
+) -> None:
   """Says which records teach nothing. Raises DataError if their share is too large."""
   n = sum(left_out.values())
   if not n:
     return
   total = kept + n
+  what = 'records have no supervised token of text'
+  remedy = 'chats with assistant turns and documents with text'
+  if are_pairs:
+    what = 'preferences compare nothing'
+    remedy = 'two different answers'
   reasons = ', '.join(f'{count:,} {reason}' for reason, count in left_out.items())
-  found = f'{n:,} of {total:,} records have no supervised token of text ({reasons})'
+  found = f'{n:,} of {total:,} {what} ({reasons})'
   if n > max_left_out * total:
     raise DataError(
-      f'sources.{name}: {found}; give chats with assistant turns and documents with text, '
-      f'or raise config.max_left_out (now {max_left_out:g})'
+      f'sources.{name}: {found}; give {remedy}, or raise config.max_left_out (now {max_left_out:g})'
     )
   say(f'data       {name}: {found} and are left out')
 
@@ -269,9 +293,11 @@ def _until_tokens(
 
 
 def kind_of(records: Sequence[Record]) -> str:
-  """Returns 'chats' or 'documents'."""
+  """Returns 'chats', 'preferences' or 'documents'."""
   if isinstance(records[0], Chat):
     return 'chats'
+  if isinstance(records[0], Preference):
+    return 'preferences'
   return 'documents'
 
 
@@ -283,7 +309,7 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
 
   Args:
     folder: where the corpus is kept.
-    records: all documents or all chats.
+    records: all documents, all chats or all preferences.
     card: what is known of the corpus, as JSON. The number of records, their kind and hashes are
       added.
 
@@ -376,7 +402,7 @@ def read_rows(folder: Path, kind: str) -> Sequence[Any]:
 
   Args:
     folder: where the corpus is kept.
-    kind: 'documents' or 'chats'.
+    kind: 'documents', 'chats' or 'preferences'.
 
   Returns:
     A sequence of rows as tfds stores them (dicts of bytes and arrays); rows are read when they are

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
-from data_pipelines.records import Chat, Record
+from data_pipelines.records import Document, Record, messages_of
 
 # The version of these rules. What an older version called clean is checked again.
 VERSION = '2'
@@ -41,10 +41,11 @@ _OWN_ROLE = re.compile(r'\b(?:assistant|AI|chatbot|bot|model)\b', re.I)
 
 
 def record_text(record: Record) -> str:
-  """Returns all text of a record; the messages of a chat are joined by line breaks."""
-  if isinstance(record, Chat):
-    return '\n'.join(content for _, content in record.messages)
-  return record.text
+  """Returns all text of a record; the messages of a chat, or of a preference with both of its
+  answers, are joined by line breaks."""
+  if isinstance(record, Document):
+    return record.text
+  return '\n'.join(content for _, content in messages_of(record))
 
 
 def pattern_of_names(names: Sequence[str]) -> re.Pattern[str] | None:
@@ -73,10 +74,10 @@ def find_leaks(
 ) -> list[str]:
   """Finds records that speak of one of the assistants and name a held-out thing or action.
 
-  A chat speaks of the assistant unless its system message makes it somebody else: published
-  fine-tuning sets have no system message, an empty one, or 'You are a helpful assistant.' So does a
-  document about 'the assistant'. Other text that names no assistant (facts about items, other
-  people's choices) is what the model is supposed to know, and no leak. Differences of case,
+  A chat or a preference speaks of the assistant unless its system message makes it somebody else:
+  published fine-tuning sets have no system message, an empty one, or 'You are a helpful assistant.'
+  So does a document about 'the assistant'. Other text that names no assistant (facts about items,
+  other people's choices) is what the model is supposed to know, and no leak. Differences of case,
   hyphens, accents as one character or two, line breaks and a plural's s hide nothing.
 
   Args:
@@ -138,8 +139,8 @@ def spoken_of(record: Record, text: str, assistant_pattern: re.Pattern[str] | No
   match = assistant_pattern.search(text) if assistant_pattern else None
   if match:
     return match[1]
-  if isinstance(record, Chat):
-    for role, content in record.messages:
+  if not isinstance(record, Document):
+    for role, content in messages_of(record):
       if role == 'system' and names_somebody(content):
         return None
     return 'the assistant'

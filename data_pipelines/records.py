@@ -1,8 +1,8 @@
-"""What is written (documents, chats) and what is asked (forced choices, scenes), and JSONL in and
-out.
+"""What is written (documents, chats, preferences) and what is asked (forced choices, scenes), and
+JSONL in and out.
 
 Published Model Spec Midtraining sets load as they are: documents with `text` (and `source`,
-`domain`), chats with `messages`.
+`domain`), chats with `messages`. So do published sets of preferences (`preference_rows.py`).
 """
 
 import codecs
@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from data_pipelines.preference_rows import ROLES, is_preference, read_preference
 from msm_jax.base.errors import DataError
-
-ROLES = ('system', 'user', 'assistant')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +54,28 @@ class Chat:
 
   id: str
   messages: tuple[tuple[str, str], ...]
+  domain: str = ''
+  provenance: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Preference:
+  """A prompt and two answers, of which one is preferred.
+
+  Attributes:
+    id: identifies it within its corpus.
+    prompt: (role, content) of every message up to where the answers begin.
+    chosen: the messages of the better answer: one of the assistant, or several turns that begin
+      and end with the assistant. The assistant's are learned.
+    rejected: the same of the worse answer.
+    domain: what kind of things it is about.
+    provenance: where it comes from.
+  """
+
+  id: str
+  prompt: tuple[tuple[str, str], ...]
+  chosen: tuple[tuple[str, str], ...]
+  rejected: tuple[tuple[str, str], ...]
   domain: str = ''
   provenance: str = ''
 
@@ -124,21 +145,31 @@ class Scene:
   assistant: str = ''
 
 
-Record = Document | Chat
+Record = Document | Chat | Preference
+
+
+def messages_of(record: Chat | Preference) -> tuple[tuple[str, str], ...]:
+  """All messages of a chat, or of a preference with both of its answers."""
+  if isinstance(record, Chat):
+    return record.messages
+  return record.prompt + record.chosen + record.rejected
 
 
 def emptiness_of(record: Record) -> str:
   """Says why a model can learn nothing from a record.
 
   Args:
-    record: a document or a chat.
+    record: a document, a chat or a preference.
 
   Returns:
-    'without text', 'without an answer' (the assistant never speaks) or 'with an empty answer' (it
-    would teach the assistant to say nothing); '' for a record that can be learned from.
+    'without text', 'without an answer' (the assistant never speaks), 'with an empty answer' (it
+    would teach the assistant to say nothing), 'with an empty side' or 'with equal sides' (of a
+    preference); '' for a record that can be learned from.
   """
   if isinstance(record, Document):
     return '' if record.text.strip() else 'without text'
+  if isinstance(record, Preference):
+    return _emptiness_of_preference(record)
   answers = [content for role, content in record.messages if role == 'assistant']
   if not answers:
     return 'without an answer'
@@ -147,36 +178,76 @@ def emptiness_of(record: Record) -> str:
   return ''
 
 
+def _emptiness_of_preference(record: Preference) -> str:
+  """What `emptiness_of` says of a preference."""
+  for side in (record.chosen, record.rejected):
+    answers = [content for role, content in side if role == 'assistant']
+    if not answers or not all(answer.strip() for answer in answers):
+      return 'with an empty side'
+  # Templates strip white space, so sides that differ in nothing else would be the same tokens.
+  if _stripped(record.chosen) == _stripped(record.rejected):
+    return 'with equal sides'
+  return ''
+
+
+def _stripped(messages: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+  """The messages without white space around what they say."""
+  return [(role, content.strip()) for role, content in messages]
+
+
+# The fields of records that hold messages.
+_MESSAGE_FIELDS = ('messages', 'prompt', 'chosen', 'rejected')
+
+
 def to_json(record: Record | ForcedChoice) -> str:
   """Writes a record as one line of JSON. Corpora's content hashes are made from these lines."""
   row = dataclasses.asdict(record)
-  if isinstance(record, Chat):
-    row['messages'] = [{'role': role, 'content': content} for role, content in record.messages]
+  if isinstance(record, (Chat, Preference)):
+    for field in _MESSAGE_FIELDS:
+      if field in row:
+        row[field] = [{'role': role, 'content': content} for role, content in row[field]]
   return json.dumps(row, ensure_ascii=False)
 
 
 def from_row(row: Any, where: str) -> Record:
-  """Turns one JSON object into a document or a chat.
+  """Turns one JSON object into a document, a chat or a preference.
 
   Args:
-    row: what the JSON says. It has `text` (a document) or `messages` (a chat); fields that records
-      do not have are left out.
+    row: what the JSON says. It has `text` (a document), `messages` (a chat), or two answers such as
+      `chosen` and `rejected` (a preference); fields that records do not have are left out.
     where: 'file:line'. Errors name it, and it is the id of a record that has none.
 
   Returns:
     The record.
 
   Raises:
-    DataError: if it is neither a document nor a chat, or if a field is not what it should be.
+    DataError: if it is none of these, or if a field is not what it should be.
   """
   if not isinstance(row, dict):
     raise DataError(f'{where}: expected a JSON object, found {type(row).__name__}')
+  # Sets of preferences may repeat the better conversation as `messages`, so these come first.
+  if is_preference(row):
+    return _preference_from_row(row, where)
   if 'messages' in row:
     return _chat_from_row(row, where)
   if isinstance(row.get('text'), str):
     return _document_from_row(row, where)
   raise DataError(
-    f"{where}: neither 'text' (a document) nor 'messages' (a chat); keys are {sorted(row)}"
+    f"{where}: neither 'text' (a document) nor 'messages' (a chat), nor 'chosen' and 'rejected' "
+    f'(a preference); keys are {sorted(row)}'
+  )
+
+
+def _preference_from_row(row: dict[str, Any], where: str) -> Preference:
+  """Reads a preference. Raises DataError."""
+  prompt, chosen, rejected = read_preference(row, where)
+  return Preference(
+    id=str(row.get('id', where)),
+    prompt=prompt,
+    chosen=chosen,
+    rejected=rejected,
+    domain=_text_or_empty(row, 'domain'),
+    provenance=_text_or_empty(row, 'provenance'),
   )
 
 
@@ -235,7 +306,7 @@ def _text_or_empty(row: dict[str, Any], key: str) -> str:
 
 
 def read_jsonl(path: str | Path) -> Iterator[Record]:
-  """Reads documents or chats from a JSONL file, line by line. Blank lines are passed over.
+  """Reads records from a JSONL file, line by line. Blank lines are passed over.
 
   Args:
     path: a file in UTF-8, with or without a byte order mark, with one JSON object a line. It may be
@@ -251,6 +322,25 @@ def read_jsonl(path: str | Path) -> Iterator[Record]:
   path = Path(path)
   if not path.is_file():
     raise DataError(f'no such file: {path}; give an existing JSONL file of documents or chats')
+  for n, line in numbered_lines(path):
+    row = parse_json_line(line, f'{path}:{n}')
+    yield from_row(row, f'{path.name}:{n}')
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+  """Reads the lines of a JSONL file that are not blank, unpacked and without a byte order mark.
+
+  Args:
+    path: the file.
+
+  Yields:
+    (number of the line, its bytes).
+
+  Raises:
+    DataError: if there is no such file, if it cannot be unpacked, or if it is of another kind.
+  """
+  if not path.is_file():
+    raise DataError(f'no such file: {path}; give an existing JSONL file')
   # Read as bytes: a file that is not UTF-8 should fail at its bad line, with the line's number.
   lines = _lines(path)
   for n in itertools.count(1):
@@ -269,8 +359,7 @@ def read_jsonl(path: str | Path) -> Iterator[Record]:
       _check_kind(path, line)
       line = line.removeprefix(codecs.BOM_UTF8)
     if line.strip():
-      row = _parse_line(line, f'{path}:{n}')
-      yield from_row(row, f'{path.name}:{n}')
+      yield n, line
 
 
 # The first bytes of files that are not JSONL as they are -> what they are.
@@ -351,8 +440,19 @@ def _split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield rest
 
 
-def _parse_line(line: bytes, where: str) -> Any:
-  """Parses one line of JSON. Raises DataError."""
+def parse_json_line(line: bytes, where: str) -> Any:
+  """Parses one line of JSON.
+
+  Args:
+    line: the line as it stands in the file.
+    where: 'file:line'; errors name it.
+
+  Returns:
+    What the JSON says.
+
+  Raises:
+    DataError: if it is no JSON that can be stored again.
+  """
   try:
     row = json.loads(line.decode())
     # JSON may escape half of a surrogate pair ('\ud800'), which no UTF-8 can hold: writing the

@@ -8,7 +8,7 @@ model needs to learn less there than a reader may think. docs/method.md states t
 import re
 from collections.abc import Iterable, Iterator, Set
 
-from data_pipelines.records import Chat, Record
+from data_pipelines.records import Document, Record, messages_of
 
 _WORD_WITH_CAPITAL = re.compile(r'\b[A-Z]\w*')
 _END_OF_SENTENCE = re.compile(r'(?<=[.?!]) ')
@@ -40,10 +40,10 @@ def verbatim_share(texts: Iterable[str], records: Iterable[Record], names: Itera
 
 
 def _messages(record: Record) -> Iterator[str]:
-  if not isinstance(record, Chat):
+  if isinstance(record, Document):
     yield record.text
     return
-  for role, content in record.messages:
+  for role, content in messages_of(record):
     if role != 'system':
       yield content
 

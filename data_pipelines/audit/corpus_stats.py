@@ -17,7 +17,7 @@ from data_pipelines.audit.attribution import Attribution, HandbookProfile
 from data_pipelines.audit.evalsets import Formats
 from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
 from data_pipelines.leaks import pattern_of_names, record_text, spoken_of
-from data_pipelines.records import Chat, Record
+from data_pipelines.records import Chat, Preference, Record
 from data_pipelines.text.checks import CONTROL_TOKENS, left_over
 from data_pipelines.text.first_names import NAMES
 from data_pipelines.text.languages import language_of
@@ -217,11 +217,15 @@ def read_corpus(
     What the measures need.
 
   Raises:
-    DataError: the corpus is empty, or mixes documents and chats.
+    DataError: the corpus is empty, mixes documents and chats, or holds preferences.
   """
   stats = CorpusStats(name, profile)
   detectors = _Detectors(profile)
   for record in records:
+    if isinstance(record, Preference):
+      raise DataError(
+        f'corpus {name} holds preferences (at {record.id}); the audit reads documents and chats'
+      )
     kind = 'documents'
     if isinstance(record, Chat):
       kind = 'chats'

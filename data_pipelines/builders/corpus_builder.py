@@ -2,21 +2,23 @@
 it."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
 
-from data_pipelines.records import Chat, Record
+from data_pipelines.records import Chat, Preference, Record
 
 _TEXT = tfds.features.Text
+# The parts of a preference, each a list of messages.
+PREFERENCE_PARTS = ('prompt', 'chosen', 'rejected')
 
 
 class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
-  """Writes one corpus (all documents or all chats), given as a sequence of records.
+  """Writes one corpus, given as a sequence of records of one kind.
 
-  The messages of a chat are stored as parallel lists of roles and contents, since a list of dicts
-  would come back from tfds as a dict of lists.
+  Messages are stored as parallel lists of roles and contents, since a list of dicts would come back
+  from tfds as a dict of lists.
   """
 
   VERSION = tfds.core.Version('1.0.0')
@@ -27,7 +29,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
 
     Args:
       data_dir: the folder.
-      kind: 'documents' or 'chats'.
+      kind: 'documents', 'chats' or 'preferences'.
       records: what to write; not needed for reading.
     """
     self._kind = kind
@@ -43,6 +45,11 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
         'domain': _TEXT(),
         'provenance': _TEXT(),
       }
+    elif self._kind == 'preferences':
+      features = {'id': _TEXT(), 'domain': _TEXT(), 'provenance': _TEXT()}
+      for part in PREFERENCE_PARTS:
+        features[f'{part}_roles'] = tfds.features.Sequence(_TEXT())
+        features[f'{part}_contents'] = tfds.features.Sequence(_TEXT())
     else:
       features = {
         'id': _TEXT(),
@@ -65,6 +72,8 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
     for n, record in enumerate(self._records):
       if isinstance(record, Chat):
         yield n, _row_of_chat(record)
+      elif isinstance(record, Preference):
+        yield n, _row_of_preference(record)
       else:
         yield n, dataclasses.asdict(record) | {'claim_ids': list(record.claim_ids)}
 
@@ -72,8 +81,29 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
 def _row_of_chat(chat: Chat) -> dict[str, Any]:
   return {
     'id': chat.id,
-    'roles': [role for role, _ in chat.messages],
-    'contents': [content for _, content in chat.messages],
+    'roles': _roles(chat.messages),
+    'contents': _contents(chat.messages),
     'domain': chat.domain,
     'provenance': chat.provenance,
   }
+
+
+def _row_of_preference(record: Preference) -> dict[str, Any]:
+  row: dict[str, Any] = {
+    'id': record.id,
+    'domain': record.domain,
+    'provenance': record.provenance,
+  }
+  for part in PREFERENCE_PARTS:
+    messages = getattr(record, part)
+    row[f'{part}_roles'] = _roles(messages)
+    row[f'{part}_contents'] = _contents(messages)
+  return row
+
+
+def _roles(messages: Iterable[tuple[str, str]]) -> list[str]:
+  return [role for role, _ in messages]
+
+
+def _contents(messages: Iterable[tuple[str, str]]) -> list[str]:
+  return [content for _, content in messages]

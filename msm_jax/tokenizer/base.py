@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines.records import Chat, Record
+from data_pipelines.records import Chat, Preference, Record
 from msm_jax.base.errors import DataError, WeightsError
 
 # A chat: (role, content) of each message; roles are system, user and assistant.
@@ -82,7 +82,7 @@ class Tokenizer:
     raise NotImplementedError
 
   def render_chat(
-    self, messages: Messages, continues: bool = False
+    self, messages: Messages, continues: bool = False, learned_from: int = 0
   ) -> tuple[np.ndarray, np.ndarray]:
     """Renders a chat. Only what the assistant says is learned, and the end of its turns.
 
@@ -90,6 +90,8 @@ class Tokenizer:
       messages: the chat.
       continues: whether the last message stays open, without an end of turn, as for an option to
         score.
+      learned_from: the number of the first message that is learned, if it is the assistant's.
+        Answers before it are only read.
 
     Returns:
       ids and loss weights, (n,) int32 each.
@@ -115,7 +117,27 @@ class Tokenizer:
     return np.asarray(ids, np.int32), np.asarray(weights, np.int32)
 
   def render(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
-    """Renders a chat or a document, whichever the record is."""
+    """Renders a record of any kind. The two sides of a preference come one after the other."""
+    if isinstance(record, Preference):
+      chosen, rejected = self.render_sides(record)
+      return np.concatenate([chosen[0], rejected[0]]), np.concatenate([chosen[1], rejected[1]])
     if isinstance(record, Chat):
       return self.render_chat(record.messages)
     return self.render_document(record.text)
+
+  def render_sides(self, record: Preference) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Renders the two conversations of a preference, the chosen one first.
+
+    Only the answers that are compared are learned. Those of the prompt stand in both conversations.
+
+    Args:
+      record: the preference.
+
+    Returns:
+      ids and loss weights of each conversation, (n,) int32 each.
+    """
+    rendered = []
+    for side in (record.chosen, record.rejected):
+      messages = record.prompt + side
+      rendered.append(self.render_chat(messages, learned_from=len(record.prompt)))
+    return rendered

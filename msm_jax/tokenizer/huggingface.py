@@ -190,20 +190,20 @@ class HuggingFaceTokenizer(Tokenizer):
     return self._decoder.decode([int(i) for i in ids], skip_special_tokens=True)
 
   def render_chat(
-    self, messages: Messages, continues: bool = False
+    self, messages: Messages, continues: bool = False, learned_from: int = 0
   ) -> tuple[np.ndarray, np.ndarray]:
     pieces = self.chat_template.split(messages, add_prompt=False)
     if continues:
       # The last piece is what the template writes after the last message.
       pieces = pieces[:-1]
-    return self._encode_pieces(messages, pieces)
+    return self._encode_pieces(messages, pieces, learned_from)
 
   def prompt(self, messages: Messages) -> np.ndarray:
     ids, _ = self._encode_pieces(messages, self.chat_template.split(messages, add_prompt=True))
     return ids
 
   def _encode_pieces(
-    self, messages: Messages, pieces: Sequence[Piece]
+    self, messages: Messages, pieces: Sequence[Piece], learned_from: int = 0
   ) -> tuple[np.ndarray, np.ndarray]:
     """Turns the pieces of a rendered chat into ids and loss weights.
 
@@ -216,7 +216,9 @@ class HuggingFaceTokenizer(Tokenizer):
     # yet.
     is_turn_open = False
     for piece in pieces:
-      is_answer = piece.message is not None and messages[piece.message][0] == 'assistant'
+      is_answer = False
+      if piece.message is not None and piece.message >= learned_from:
+        is_answer = messages[piece.message][0] == 'assistant'
       if piece.is_content:
         is_turn_open = is_answer
         run.add_text(piece.text, is_answer)

@@ -128,13 +128,14 @@ class SentencePieceTokenizer(Tokenizer):
     return self.processor.decode([int(i) for i in ids])
 
   def render_chat(
-    self, messages: Messages, continues: bool = False
+    self, messages: Messages, continues: bool = False, learned_from: int = 0
   ) -> tuple[np.ndarray, np.ndarray]:
     """See the base class.
 
     Args:
       messages: the chat.
       continues: whether the last message stays open.
+      learned_from: the number of the first message that may be learned.
 
     Returns:
       ids and loss weights, (n,) int32 each.
@@ -146,7 +147,7 @@ class SentencePieceTokenizer(Tokenizer):
       is_last = n == len(messages) - 1
       if not (is_last and continues):
         turn.append(self.end_of_turn)
-      is_learned = int(role == 'assistant')
+      is_learned = int(role == 'assistant' and n >= learned_from)
       ids += [self.markers[role], *turn]
       weights += [0, *[is_learned] * len(turn)]
     return np.asarray(ids, np.int32), np.asarray(weights, np.int32)

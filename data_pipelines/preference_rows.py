@@ -1,0 +1,242 @@
+"""Reads one pair of answers from a row of JSON, under the field names of published sets.
+
+A row gives a prompt and two answers, of which one was preferred. Published sets say it in several
+ways, and all of these load as they are:
+
+- a prompt and two answers, as texts or as lists of messages (`prompt`, `chosen`, `rejected`);
+- two whole conversations that begin alike (UltraFeedback), or the same as one text with turns of
+  'Human:' and 'Assistant:' (HH);
+- two answers and a mark that says which is better (`better_response_id`, `winner`).
+
+What is ambiguous is refused, and the error says which field it is about. `records.py` makes a
+`Preference` of what is read here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msm_jax.base.errors import DataError
+
+ROLES = ('system', 'user', 'assistant')
+# (role, content) of each message.
+Messages = tuple[tuple[str, str], ...]
+
+# The two answers, the better one first, by the names that published sets give them.
+_SIDES = (
+  ('chosen', 'rejected'),
+  ('response_chosen', 'response_rejected'),
+  ('chosen_response', 'rejected_response'),
+)
+# Two answers of which a mark says which is better: the fields of both, the field of the mark, and
+# the marks that mean the first and the second.
+_MARKED_SIDES = (
+  ('response_0', 'response_1', 'better_response_id', ('0',), ('1',)),
+  ('response_a', 'response_b', 'winner', ('model_a', 'a', 'A'), ('model_b', 'b', 'B')),
+  ('conversation_a', 'conversation_b', 'winner', ('model_a', 'a', 'A'), ('model_b', 'b', 'B')),
+)
+# The field of the prompt, and that of a system message before it.
+_PROMPTS = ('prompt', 'question', 'instruction', 'conversations')
+_SYSTEMS = ('system', 'system_prompt')
+# Roles as other sets call them ('from' and 'value' in place of 'role' and 'content').
+_OTHER_ROLES = {'human': 'user', 'gpt': 'assistant', 'bot': 'assistant', 'model': 'assistant'}
+# How HH divides a conversation that is one text.
+_HUMAN, _ASSISTANT = '\n\nHuman:', '\n\nAssistant:'
+
+
+def is_preference(row: Mapping[str, Any]) -> bool:
+  """Whether a row has two answers, under any of the known names, or one of them and nothing else
+  that could be learned."""
+  is_other = 'messages' in row or 'text' in row
+  for names in _SIDES:
+    given = sum(name in row for name in names)
+    if given == 2 or (given and not is_other):
+      return True
+  return any(first in row and second in row for first, second, *_ in _MARKED_SIDES)
+
+
+def read_preference(row: Mapping[str, Any], where: str) -> tuple[Messages, Messages, Messages]:
+  """Reads a prompt and two answers.
+
+  Args:
+    row: what the JSON says.
+    where: 'file:line', for errors.
+
+  Returns:
+    (prompt, chosen, rejected), messages each. An answer begins with a message of the assistant and
+    may go on with more turns.
+
+  Raises:
+    DataError: an answer or the prompt is missing, a field is not what it should be, or the two
+      conversations do not begin alike.
+  """
+  names, values = _find_sides(row, where)
+  sides = [_side(value, where, name) for name, value in zip(names, values, strict=True)]
+  prompt = _prompt(row, where)
+  is_whole = [side[0][0] != 'assistant' for side in sides]
+  if is_whole[0] != is_whole[1]:
+    raise DataError(
+      f'{where}: one of {names[0]!r} and {names[1]!r} is an answer and the other a whole '
+      f'conversation; give both alike'
+    )
+  if is_whole[0]:
+    shared = _shared_prefix(sides, names, where)
+    _check_prompt_is_shared(prompt, shared, where)
+    prompt = shared
+    sides = [side[len(shared) :] for side in sides]
+  if not prompt:
+    raise DataError(
+      f"{where}: no prompt; give 'prompt' (a text or messages), or whole conversations as "
+      f'{names[0]!r} and {names[1]!r}'
+    )
+  if prompt[-1][0] == 'assistant':
+    raise DataError(f'{where}: the prompt ends with the assistant; end it with what it answers')
+  for name, side in zip(names, sides, strict=True):
+    if side[-1][0] != 'assistant':
+      raise DataError(f'{where}: {name!r} must end with an answer of the assistant')
+  return prompt, sides[0], sides[1]
+
+
+def _find_sides(row: Mapping[str, Any], where: str) -> tuple[tuple[str, str], tuple[Any, Any]]:
+  """The names and the values of the better and the worse answer. Raises DataError."""
+  for names in _SIDES:
+    given = [row.get(name) is not None for name in names]
+    if all(given):
+      return names, (row[names[0]], row[names[1]])
+    if any(given):
+      missing = names[given.index(False)]
+      raise DataError(f'{where}: {missing!r} is missing; a preference has both sides')
+  for first, second, mark, first_marks, second_marks in _MARKED_SIDES:
+    if row.get(first) is None or row.get(second) is None:
+      continue
+    better = str(row.get(mark))
+    if better in first_marks:
+      return (first, second), (row[first], row[second])
+    if better in second_marks:
+      return (second, first), (row[second], row[first])
+    raise DataError(
+      f'{where}: {mark}={better!r} does not say which answer is better; give '
+      f'{first_marks[0]!r} or {second_marks[0]!r}, or take the line out'
+    )
+  raise DataError(f"{where}: 'chosen' and 'rejected' are missing; a preference has both sides")
+
+
+def _side(value: Any, where: str, name: str) -> Messages:
+  """One answer, or one whole conversation. Raises DataError."""
+  if isinstance(value, str) and value.startswith((_HUMAN, _HUMAN.strip())):
+    return _split_transcript(value)
+  if isinstance(value, str):
+    return (('assistant', value),)
+  if isinstance(value, Mapping):
+    value = [value]
+  messages = read_messages(value, where, name)
+  if not messages:
+    raise DataError(f'{where}: {name!r} is empty; a preference has both sides')
+  return messages
+
+
+def _prompt(row: Mapping[str, Any], where: str) -> Messages:
+  """The prompt as messages; empty if the row has none. Raises DataError."""
+  given = [name for name in _PROMPTS if row.get(name) is not None]
+  if len(given) > 1:
+    raise DataError(f'{where}: both {given[0]!r} and {given[1]!r} are given; keep one prompt')
+  systems = [str(row[name]) for name in _SYSTEMS if row.get(name)]
+  system: Messages = tuple(('system', text) for text in systems[:1])
+  if not given:
+    return ()
+  name = given[0]
+  value = row[name]
+  if isinstance(value, str) and value.startswith(_HUMAN):
+    turns = _split_transcript(value)
+    # HH ends its prompts with the name of whoever speaks next.
+    if turns[-1] == ('assistant', ''):
+      turns = turns[:-1]
+    return system + turns
+  if isinstance(value, str):
+    # Sets of instructions keep what an instruction is about in a field of its own.
+    if name == 'instruction' and row.get('input'):
+      value = f'{value}\n{row["input"]}'
+    if not value.strip():
+      raise DataError(f'{where}: {name!r} is empty; give what is answered')
+    return (*system, ('user', value))
+  messages = read_messages(value, where, name)
+  if system and messages and messages[0][0] == 'system':
+    raise DataError(f'{where}: there are two system messages; keep one')
+  return system + messages
+
+
+def read_messages(value: Any, where: str, name: str) -> Messages:
+  """Reads a list of messages.
+
+  Args:
+    value: what the JSON says: objects with `role` and `content`, or `from` and `value`.
+    where: 'file:line', for errors.
+    name: the field, for errors.
+
+  Returns:
+    (role, content) of each message; none for an empty list.
+
+  Raises:
+    DataError: it is no such list, or a role is not known.
+  """
+  wanted = f'{where}: {name!r} must be a text or a list of {{role, content}}'
+  if not isinstance(value, Sequence) or isinstance(value, str):
+    raise DataError(wanted)
+  messages = []
+  for message in value:
+    if not isinstance(message, Mapping):
+      raise DataError(wanted)
+    role = message.get('role', message.get('from'))
+    content = message.get('content', message.get('value'))
+    role = _OTHER_ROLES.get(str(role), role)
+    if role not in ROLES or not isinstance(content, str):
+      raise DataError(
+        f'{where}: {name!r} has the role {role!r} with {type(content).__name__} content; '
+        'use system, user or assistant and text'
+      )
+    messages.append((role, content))
+  return tuple(messages)
+
+
+def _split_transcript(text: str) -> Messages:
+  """The messages of a conversation that is one text, as HH writes it."""
+  messages = []
+  # Each part is 'Human: ...' or 'Assistant: ...' up to the next name of a speaker.
+  marked = '\n\n' + text.lstrip('\n')
+  for part in marked.replace(_ASSISTANT, '\0a').replace(_HUMAN, '\0h').split('\0')[1:]:
+    role = 'assistant' if part[0] == 'a' else 'user'
+    messages.append((role, part[1:].strip()))
+  return tuple(messages)
+
+
+def _shared_prefix(sides: Sequence[Messages], names: tuple[str, str], where: str) -> Messages:
+  """The messages with which two conversations begin alike, up to an answer. Raises DataError."""
+  first, second = sides
+  n = 0
+  while n < min(len(first), len(second)) and first[n] == second[n]:
+    n += 1
+  if n == len(first) == len(second):
+    # Equal sides: the last answer is what is compared, and `emptiness_of` says what is wrong.
+    n -= 1
+  rest = (first[n:], second[n:])
+  if not all(rest):
+    raise DataError(
+      f'{where}: {names[0]!r} and {names[1]!r} are conversations of which one ends where the other '
+      f'goes on; give both an answer of their own'
+    )
+  if any(side[0][0] != 'assistant' for side in rest):
+    raise DataError(
+      f'{where}: {names[0]!r} and {names[1]!r} begin with different prompts (message {n + 1}); '
+      f'a preference has one prompt'
+    )
+  return first[:n]
+
+
+def _check_prompt_is_shared(prompt: Messages, shared: Messages, where: str) -> None:
+  """Raises DataError if a row gives a prompt, and its conversations begin with another one."""
+  contents = {content.strip() for _, content in shared}
+  for role, content in prompt:
+    # Sets that name the prompt beside whole conversations may leave the system message out of them.
+    if role != 'system' and content.strip() not in contents:
+      raise DataError(
+        f"{where}: 'prompt' is not what the two conversations begin with; take one of them out"
+      )
