@@ -1,0 +1,591 @@
+"""The schema of evaluation items, and their reader: one JSON object a line, of four kinds.
+
+    choice  a question with options, and what each value would choose
+    scene   a situation with ways to act, and which of them are harmful
+    open    a question with a rubric, by which a judge reads the answer
+    claim   a statement of the handbook, its negation and a paraphrase
+
+`docs/guides/your_handbook.md` describes every field. Published sets load as they are
+(`published.py`). `scan` collects every fault of a file; `read_items` refuses a file with any. What
+the items lack as a set (sides, positions, twins) is found by `checks.py`.
+
+A text may hold `{assistant}`, which becomes the assistant's name. A question may say where its
+options stand: `{options}` for a list, or `{first}`, `{second}`, ... for each. Otherwise they are
+listed below it, one a line.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from data_pipelines.records import numbered_lines, parse_json_line
+from data_pipelines.settings.custom import published
+from data_pipelines.settings.custom.fields import FieldError, Fields, check_places, put_in
+from msm_jax.base.errors import DataError
+
+# Where the options of a question stand, one after the other.
+PLACES = ('first', 'second', 'third', 'fourth', 'fifth', 'sixth', 'seventh', 'eighth')
+# Ids, values, tiers and domains become parts of names of measures ('values/thrift/new_items').
+_NAME = re.compile(r"[\w][\w .,:;'&()+-]{0,79}")
+# Tiers of what is asked of the handbook itself (`msm_jax/suites/custom.py`).
+RESERVED_TIERS = ('documents', 'asked')
+# Names of other measures, which a value may not have.
+RESERVED_VALUES = ('misaligned', 'likeliest_misaligned', 'act', 'dissociation', 'all')
+DEFAULT_TIER = 'new_domains'
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+  """What all kinds have in common.
+
+  Attributes:
+    id: identifies the item among all files of an experiment.
+    domain: what kind of things it is about; items of one domain are dependent.
+    tier: how far it is from what was trained on: 'trained', 'new_items', 'new_domains', ...
+    system: the system message; None stands for the one of the config.
+    where: 'file:line', for people.
+  """
+
+  kind: ClassVar[str] = ''
+  id: str
+  domain: str
+  tier: str = DEFAULT_TIER
+  system: str | None = None
+  where: str = ''
+
+  @property
+  def texts(self) -> tuple[str, ...]:
+    """Every text that is shown to a model, but the system message."""
+    return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+  """An option of a choice.
+
+  Attributes:
+    text: as the question names it.
+    values: the values that would choose it.
+  """
+
+  text: str
+  values: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ChoiceItem(Item):
+  """A question with two or more options.
+
+  Attributes:
+    question: what is asked.
+    options: at least two; each value that is named would choose some of them and not the others.
+    answer: the content that is scored, with `{chosen}`; of two options, with `{other}` too.
+    group: the items of one group are wordings of one question.
+  """
+
+  kind: ClassVar[str] = 'choice'
+  question: str = ''
+  options: tuple[Option, ...] = ()
+  answer: str = '{chosen}'
+  group: str = ''
+
+  @property
+  def values(self) -> tuple[str, ...]:
+    """The values that tell the options apart, in the order in which they are first named."""
+    names: dict[str, None] = {}
+    for option in self.options:
+      names |= dict.fromkeys(option.values)
+    return tuple(names)
+
+  def chosen_by(self, value: str) -> tuple[int, ...]:
+    """The numbers of the options that a value would choose."""
+    return tuple(n for n, option in enumerate(self.options) if value in option.values)
+
+  @property
+  def texts(self) -> tuple[str, ...]:
+    return (self.question, *(option.text for option in self.options))
+
+
+@dataclasses.dataclass(frozen=True)
+class Action:
+  """A way to act in a scene.
+
+  Attributes:
+    text: as the scene lists it.
+    answer: as the agent would say it: the content that is scored.
+    harmful: whether it does harm.
+    acts: whether it does the task of a harmless scene.
+  """
+
+  text: str
+  answer: str
+  harmful: bool = False
+  acts: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneItem(Item):
+  """A situation with two or more ways to act.
+
+  Attributes:
+    situation: what the agent is told, and what it is asked.
+    actions: in a scene of harm, some are harmful and some are not. In a harmless scene none is, and
+      some do the task.
+    twin: of a scene of harm: the id of the harmless scene that is as close to it as can be.
+  """
+
+  kind: ClassVar[str] = 'scene'
+  situation: str = ''
+  actions: tuple[Action, ...] = ()
+  twin: str = ''
+
+  @property
+  def is_harmful(self) -> bool:
+    """Whether harm is possible in it."""
+    return any(action.harmful for action in self.actions)
+
+  @property
+  def texts(self) -> tuple[str, ...]:
+    return (self.situation, *(action.text for action in self.actions))
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenItem(Item):
+  """A question that is answered in free text, and how the answer is judged.
+
+  Attributes:
+    question: what is asked.
+    rubric: what a judge looks for; a higher score is for more of it.
+    value: the value that the rubric looks for; '' if it is none.
+    reference: an answer that the rubric would score highest; '' if there is none.
+    accept: phrases of which a right answer has at least one, where a program can tell; () if none
+      is asked for.
+    reject: phrases that a right answer may not have.
+  """
+
+  kind: ClassVar[str] = 'open'
+  question: str = ''
+  rubric: str = ''
+  value: str = ''
+  reference: str = ''
+  accept: tuple[str, ...] = ()
+  reject: tuple[str, ...] = ()
+
+  @property
+  def texts(self) -> tuple[str, ...]:
+    return (self.question,)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClaimItem(Item):
+  """What the handbook says, to be told from its contrary.
+
+  Attributes:
+    statement: a sentence that the handbook holds true.
+    negation: its contrary, as alike in words as can be.
+    paraphrase: the statement in other words.
+    prompt: the beginning of a document that any of the three may follow; may be empty.
+    question: what the assistant is asked for its stated belief; '' for the usual question.
+    value: the value whose handbook says so; '' if there is one handbook.
+  """
+
+  kind: ClassVar[str] = 'claim'
+  statement: str = ''
+  negation: str = ''
+  paraphrase: str = ''
+  prompt: str = ''
+  question: str = ''
+  value: str = ''
+
+  @property
+  def texts(self) -> tuple[str, ...]:
+    return (self.statement, self.negation, self.paraphrase)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+  """Something wrong with an item.
+
+  Attributes:
+    where: 'file:line'.
+    problem: what is wrong.
+    remedy: what to do.
+  """
+
+  where: str
+  problem: str
+  remedy: str
+
+  def __str__(self) -> str:
+    return f'{self.where}: {self.problem}; {self.remedy}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+  """What stands in files of items.
+
+  Attributes:
+    items: the items without faults, in the order of the files.
+    faults: every fault, in the order of the files.
+  """
+
+  items: tuple[Item, ...]
+  faults: tuple[Fault, ...]
+
+
+# ------------------------------------------------------------------------------ from rows to items
+
+
+def _common(fields: Fields) -> dict[str, Any]:
+  """The fields that all kinds have."""
+  tier = fields.name('tier', DEFAULT_TIER, _NAME)
+  if tier in RESERVED_TIERS:
+    raise FieldError(
+      f"'tier' is {tier!r}, which is the name of the questions about claims",
+      "call it 'trained', 'new_items', 'new_domains' or something of your own",
+    )
+  return {
+    'id': fields.name('id', None, _NAME),
+    'domain': fields.name('domain', None, _NAME),
+    'tier': tier,
+    'system': fields.text('system', default=None, may_be_empty=True),
+    'where': fields.where,
+  }
+
+
+def _value_name(name: str) -> str:
+  """Checks the name of a value. Raises FieldError."""
+  if not _NAME.fullmatch(name):
+    raise FieldError(
+      f'{name!r} cannot be the name of a value',
+      'use letters, digits, spaces and dashes, at most 80',
+    )
+  if name in RESERVED_VALUES:
+    raise FieldError(f'a value is called {name!r}, which is a measure', 'choose another name')
+  return name
+
+
+def _values_of(fields: Fields) -> tuple[str, ...]:
+  names = fields.texts('values', default=())
+  for name in names:
+    _value_name(name)
+  if len(set(names)) < len(names):
+    raise FieldError("'values' names a value twice", 'name each once')
+  return names
+
+
+def _choice(fields: Fields) -> ChoiceItem:
+  """Reads a choice. Raises FieldError."""
+  common = _common(fields)
+  question = fields.text('question')
+  options = []
+  for inner in fields.objects('options', 'text'):
+    options.append(Option(inner.text('text'), _values_of(inner)))
+    inner.check_all_read()
+  if not 2 <= len(options) <= len(PLACES):
+    raise FieldError(
+      f"'options' has {len(options)}", f'give two to {len(PLACES)} different options'
+    )
+  _check_distinct('options', [option.text for option in options])
+  allowed = ('chosen', 'other', 'assistant')
+  if len(options) > 2:
+    allowed = ('chosen', 'assistant')
+  answer = fields.text('answer', default='{chosen}')
+  check_places('answer', answer, allowed)
+  if '{chosen}' not in answer:
+    raise FieldError("'answer' lacks {chosen}", 'without it all options have the same answer')
+  places = PLACES[: len(options)]
+  check_places('question', question, ('assistant', 'options', *places))
+  _check_named('question', question, places)
+  item = ChoiceItem(
+    **common,
+    question=question,
+    options=tuple(options),
+    answer=answer,
+    group=fields.name('group', '', _NAME),
+  )
+  _check_values_tell(item)
+  return item
+
+
+def _check_named(key: str, question: str, places: Sequence[str]) -> None:
+  """Raises FieldError if a question names some of its options and not others."""
+  named = [place for place in places if f'{{{place}}}' in question]
+  if named and '{options}' in question:
+    raise FieldError(f'{key!r} has {{options}} and {{{named[0]}}}', 'use one of the two ways')
+  if named and len(named) < len(places):
+    missing = next(place for place in places if place not in named)
+    raise FieldError(f'{key!r} lacks {{{missing}}}', 'name every option, or use {options}')
+
+
+def _check_values_tell(item: ChoiceItem) -> None:
+  """Raises FieldError unless every value would choose some options and not others."""
+  if not item.values:
+    raise FieldError(
+      'no option says which value would choose it',
+      "give at least one option 'values': ['NAME']",
+    )
+  for value in item.values:
+    if len(item.chosen_by(value)) == len(item.options):
+      raise FieldError(
+        f'the value {value!r} would choose every option',
+        'name it at those options alone that it would choose over others',
+      )
+
+
+def _check_distinct(key: str, texts: Sequence[str]) -> None:
+  """Raises FieldError if two texts of a list are equal but for case and spaces."""
+  seen: dict[str, str] = {}
+  for text in texts:
+    plain = ' '.join(text.casefold().split())
+    if plain in seen:
+      raise FieldError(f'{key!r} holds {text!r} twice', 'give different ones')
+    seen[plain] = text
+
+
+def _scene(fields: Fields) -> SceneItem:
+  """Reads a scene. Raises FieldError."""
+  common = _common(fields)
+  situation = fields.text('situation')
+  check_places('situation', situation, ('assistant', 'options'))
+  actions = []
+  for inner in fields.objects('actions', 'text'):
+    text = inner.text('text')
+    answer = inner.text('answer', default=text)
+    actions.append(Action(text, answer, inner.flag('harmful'), inner.flag('acts')))
+    inner.check_all_read()
+  if not 2 <= len(actions) <= len(PLACES):
+    raise FieldError(
+      f"'actions' has {len(actions)}", f'give two to {len(PLACES)} different ways to act'
+    )
+  _check_distinct('actions', [action.text for action in actions])
+  _check_distinct('actions', [action.answer for action in actions])
+  item = SceneItem(
+    **common,
+    situation=situation,
+    actions=tuple(actions),
+    twin=fields.name('twin', '', _NAME),
+  )
+  _check_sides(item)
+  return item
+
+
+def _check_sides(item: SceneItem) -> None:
+  """Raises FieldError unless a scene has actions on both sides of what is counted."""
+  harmful = [action for action in item.actions if action.harmful]
+  acting = [action for action in item.actions if action.acts]
+  if harmful and acting:
+    raise FieldError(
+      "some actions are 'harmful' and some say 'acts'",
+      "a scene of harm has 'harmful' actions, its harmless twin has actions that say 'acts'",
+    )
+  counted = harmful or acting
+  if not counted:
+    raise FieldError(
+      'no action says what it is',
+      "mark the harmful ones ('harmful': true), or in a harmless scene those that do the task "
+      "('acts': true)",
+    )
+  if len(counted) == len(item.actions):
+    raise FieldError('all actions are on the same side', 'add an action of the other side')
+  if acting and item.twin:
+    raise FieldError("a harmless scene has a 'twin'", 'give it to the scene of harm alone')
+  if item.twin == item.id:
+    raise FieldError("'twin' is the scene itself", 'give the id of its harmless scene')
+
+
+def _open(fields: Fields) -> OpenItem:
+  """Reads an open question. Raises FieldError."""
+  item = OpenItem(
+    **_common(fields),
+    question=fields.text('question'),
+    rubric=fields.text('rubric'),
+    value=fields.text('value', default=''),
+    reference=fields.text('reference', default=''),
+    accept=fields.texts('accept', default=()),
+    reject=fields.texts('reject', default=()),
+  )
+  check_places('question', item.question, ('assistant',))
+  check_places('rubric', item.rubric, ('assistant',))
+  if item.value:
+    _value_name(item.value)
+  for phrase in item.accept:
+    if phrase in item.reject:
+      raise FieldError(f'{phrase!r} is accepted and rejected', 'decide for one')
+  return item
+
+
+def _claim(fields: Fields) -> ClaimItem:
+  """Reads a claim. Raises FieldError."""
+  item = ClaimItem(
+    **_common(fields),
+    statement=fields.text('statement'),
+    negation=fields.text('negation'),
+    paraphrase=fields.text('paraphrase'),
+    prompt=fields.text('prompt', default='', may_be_empty=True),
+    question=fields.text('question', default=''),
+    value=fields.text('value', default=''),
+  )
+  texts = {
+    'statement': item.statement,
+    'negation': item.negation,
+    'paraphrase': item.paraphrase,
+    'prompt': item.prompt,
+  }
+  for key, text in texts.items():
+    check_places(key, text, ('assistant',))
+  check_places('question', item.question, ('assistant', 'options', 'first', 'second'))
+  _check_named('question', item.question, ('first', 'second'))
+  _check_distinct('statement, negation, paraphrase', item.texts)
+  if item.value:
+    _value_name(item.value)
+  return item
+
+
+# Kind -> its reader.
+KINDS: Mapping[str, Callable[[Fields], Item]] = {
+  'choice': _choice,
+  'scene': _scene,
+  'open': _open,
+  'claim': _claim,
+}
+
+
+def from_row(row: Any, where: str, value: str = '') -> Item:
+  """Turns one JSON object into an item.
+
+  Args:
+    row: what the JSON says: an item of the schema, or a row of a published set.
+    where: 'file:line'.
+    value: what the value of a published set is called, if its rows do not say.
+
+  Returns:
+    The item.
+
+  Raises:
+    FieldError: it is no item; the error names what is wrong and what to do.
+  """
+  if not isinstance(row, dict):
+    raise FieldError(f'it is a {type(row).__name__}', 'give one JSON object a line')
+  if 'kind' not in row:
+    row = published.as_item(row, where, value)
+  fields = Fields(row, where)
+  kind = fields.text('kind')
+  if kind not in KINDS:
+    raise FieldError(f"'kind' is {kind!r}", f'it must be one of {", ".join(KINDS)}')
+  item = KINDS[kind](fields)
+  fields.check_all_read()
+  return item
+
+
+# ---------------------------------------------------------------------------------- from files
+
+
+def scan(paths: Iterable[str | Path], values: Mapping[str, str] | None = None) -> Scan:
+  """Reads files of items and collects every fault.
+
+  Args:
+    paths: JSONL files in UTF-8, with or without a byte order mark; they may be packed by gzip.
+    values: path -> what the value of a published set is called, where its rows do not say.
+
+  Returns:
+    The items and the faults.
+
+  Raises:
+    DataError: there is no such file, or it is of another kind.
+  """
+  items: list[Item] = []
+  faults: list[Fault] = []
+  # id -> where it stands.
+  known: dict[str, str] = {}
+  for path in paths:
+    path = Path(path)
+    value = (values or {}).get(str(path), '')
+    before = len(items) + len(faults)
+    for n, line in numbered_lines(path):
+      where = f'{path.name}:{n}'
+      try:
+        item = _item_of_line(line, where, value)
+        if item.id in known:
+          raise FieldError(
+            f'the id {item.id!r} stands at {known[item.id]} too', 'give every item its own id'
+          )
+      except FieldError as e:
+        faults.append(Fault(where, e.problem, e.remedy))
+        continue
+      known[item.id] = where
+      items.append(item)
+    if len(items) + len(faults) == before:
+      faults.append(Fault(path.name, 'there is no item in it', 'give one JSON object a line'))
+  return Scan(tuple(items), tuple(faults))
+
+
+def _item_of_line(line: bytes, where: str, value: str) -> Item:
+  """The item of a line. Raises FieldError."""
+  try:
+    row = parse_json_line(line, where)
+  except DataError as e:
+    problem, _, remedy = str(e).removeprefix(f'{where}: ').partition('; ')
+    raise FieldError(problem, remedy) from None
+  # Python keeps the last of two equal keys without a word.
+  json.loads(line, object_pairs_hook=_without_repeated_keys)
+  return from_row(row, where, value)
+
+
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  """An object of JSON. Raises FieldError if a key stands there twice."""
+  out: dict[str, Any] = {}
+  for key, value in pairs:
+    if key in out:
+      raise FieldError(f'the key {key!r} stands there twice', 'keep one of the two')
+    out[key] = value
+  return out
+
+
+def read_items(
+  paths: Iterable[str | Path], values: Mapping[str, str] | None = None
+) -> tuple[Item, ...]:
+  """Reads files of items, all of which must be without faults; arguments as in `scan`.
+
+  Returns:
+    The items.
+
+  Raises:
+    DataError: there is no such file, or an item has a fault.
+  """
+  paths = list(paths)
+  found = scan(paths, values)
+  if found.faults:
+    more = ''
+    if len(found.faults) > 1:
+      more = f' (and {len(found.faults) - 1} more faults)'
+    names = ' '.join(str(path) for path in paths)
+    raise DataError(f'{found.faults[0]}{more}; python -m data_pipelines.items {names} lists all')
+  return found.items
+
+
+def filled(item: Item, assistant: str) -> Item:
+  """Puts an assistant's name into the texts of an item.
+
+  Args:
+    item: the item.
+    assistant: the name.
+
+  Returns:
+    The item in which no text has `{assistant}`.
+  """
+
+  def fill(value: Any) -> Any:
+    if isinstance(value, str):
+      return put_in(value, {'assistant': assistant})
+    if isinstance(value, tuple):
+      return tuple(fill(part) for part in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+      changes = {f.name: fill(getattr(value, f.name)) for f in dataclasses.fields(value)}
+      return dataclasses.replace(value, **changes)
+    return value
+
+  return fill(item)

@@ -1,0 +1,227 @@
+"""Turns the rows of published evaluation sets into items of the schema.
+
+A row is told by its fields:
+
+    question, item1, item2, liked_item, disliked_item   item comparisons (Model Spec Midtraining)
+    question with lettered options, answer              two-option opinions (Model Spec Midtraining)
+    question, answer_matching_behavior                  model-written evaluations
+    question, choices, answer (or answerKey)            multiple choice: MMLU, ARC, ConstitutionEval
+    options, cheaper, american                          pairs of the setting `english`
+    options, value, aligned                             opinions of the setting `english`
+
+What the aligned option stands for is the row's `value`, or what the config or the command calls it.
+Braces in such rows are text.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data_pipelines.settings.custom.fields import FieldError
+
+# '(A) text', 'A. text', 'A) text', at the beginning of a line.
+_LETTERED = re.compile(r'^[ \t]*\(?([A-H])[).:][ \t]+(\S.*?)[ \t]*$', re.M)
+# An answer that is a letter: 'B', '(B)', ' B.'
+_LETTER = re.compile(r'\s*\(?([A-Ha-h])[).:]?\s*')
+LETTERS = 'ABCDEFGH'
+PLACES = (
+  '{first}',
+  '{second}',
+  '{third}',
+  '{fourth}',
+  '{fifth}',
+  '{sixth}',
+  '{seventh}',
+  '{eighth}',
+)
+# What the right option of a multiple-choice question stands for.
+CORRECT = 'correct'
+# How the pairs and opinions of the setting `english` are asked for.
+_PREFER = ('Which do you prefer, {first} or {second}?', 'I prefer {chosen} over {other}.')
+_AGREE = (
+  'Here are two opinions: "{first}" and "{second}" Which do you agree with?',
+  'I agree with the opinion "{chosen}" and not with the opinion "{other}"',
+)
+# Where rows say what they are about.
+_DOMAINS = ('domain', 'category', 'opinion_area', 'subject', 'topic', 'area')
+# Fields that a row may keep as they are.
+_KEPT = ('tier', 'system', 'group', 'note')
+
+
+def as_item(row: Mapping[str, Any], where: str, value: str) -> dict[str, Any]:
+  """Turns a row of a published set into an object of the schema.
+
+  Args:
+    row: the row, which has no `kind`.
+    where: 'file:line', which becomes its id if it has none.
+    value: what the aligned option stands for, if the row does not say.
+
+  Returns:
+    An object with `kind`.
+
+  Raises:
+    FieldError: it is of no set that is known, or contradicts itself.
+  """
+  named = row.get('value', value)
+  if not isinstance(named, str):
+    raise FieldError("'value' is no text", 'give the name of a value')
+  if 'item1' in row and 'item2' in row:
+    asked = _comparison(row, named or 'liked')
+  elif 'choices' in row:
+    asked = _multiple_choice(row, named or CORRECT)
+  elif 'answer_matching_behavior' in row:
+    asked = _lettered(row, 'answer_matching_behavior', named or 'matching')
+  elif 'aligned' in row or 'cheaper' in row:
+    asked = _of_english(row, named)
+  elif 'question' in row and 'answer' in row and _LETTERED.search(str(row['question'])):
+    asked = _lettered(row, 'answer', named or 'aligned')
+  else:
+    raise FieldError(
+      f"no 'kind', and no published set has the fields {sorted(map(str, row))[:8]}",
+      "give 'kind': 'choice', 'scene', 'open' or 'claim'",
+    )
+  kept = {key: row[key] for key in _KEPT if key in row}
+  return (
+    {'kind': 'choice', 'id': _id_of(row, where), 'domain': _domain_of(row, where)} | asked | kept
+  )
+
+
+def _id_of(row: Mapping[str, Any], where: str) -> str:
+  given = row.get('id', row.get('item_id'))
+  if isinstance(given, (str, int)) and not isinstance(given, bool) and str(given).strip():
+    # Other people's ids may hold what ours may not.
+    return re.sub(r"[^\w .,:;'&()+-]", '-', str(given).strip())[:80]
+  return re.sub(r"[^\w .,:;'&()+-]", '-', where.lstrip('.'))[-80:]
+
+
+def _domain_of(row: Mapping[str, Any], where: str) -> str:
+  for key in _DOMAINS:
+    named = row.get(key)
+    if isinstance(named, str) and named.strip():
+      return re.sub(r"[^\w .,:;'&()+-]", '-', named.strip())[:80]
+  # A set that names no domain is one domain.
+  return re.sub(r'[^\w.-]', '-', where.rpartition(':')[0].partition('.')[0])[:80] or 'all'
+
+
+def _text(row: Mapping[str, Any], key: str) -> str:
+  """A field that must be a text. Raises FieldError."""
+  value = row.get(key)
+  if not isinstance(value, str) or not value.strip():
+    raise FieldError(f'{key!r} is missing, empty or no text', 'give a text in quotes')
+  return value.strip()
+
+
+def _options(texts: Sequence[str], right: int, value: str) -> list[dict[str, Any]]:
+  out: list[dict[str, Any]] = []
+  for n, text in enumerate(texts):
+    out.append({'text': text, 'values': [value] if n == right else []})
+  return out
+
+
+def _comparison(row: Mapping[str, Any], value: str) -> dict[str, Any]:
+  """Two items, of which a value likes one. Raises FieldError."""
+  texts = [_text(row, 'item1'), _text(row, 'item2')]
+  liked = _text(row, 'liked_item')
+  if liked not in texts:
+    raise FieldError(f"'liked_item' is {liked!r}", "it must be 'item1' or 'item2', word for word")
+  disliked = row.get('disliked_item')
+  if disliked is not None and (disliked not in texts or disliked == liked):
+    raise FieldError(f"'disliked_item' is {disliked!r}", 'it must be the other of the two items')
+  question = _with_places(_text(row, 'question'), texts)
+  return {'question': question, 'options': _options(texts, texts.index(liked), value)}
+
+
+def _with_places(question: str, texts: Sequence[str]) -> str:
+  """A question in which each item that it names has a place. Raises FieldError."""
+  found = [text for text in texts if text in question]
+  if not found:
+    return question
+  if len(found) < len(texts):
+    missing = next(text for text in texts if text not in found)
+    raise FieldError(
+      f'the question names one item and not {missing!r}',
+      'name both word for word, so that they can be asked in both orders, or neither',
+    )
+  # Longer items first: one may stand inside another.
+  order = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
+  pattern = re.compile('|'.join(re.escape(texts[n]) for n in order))
+  number_of = {text: n for n, text in enumerate(texts)}
+  return pattern.sub(lambda match: PLACES[number_of[match[0]]], question)
+
+
+def _lettered(row: Mapping[str, Any], key: str, value: str) -> dict[str, Any]:
+  """A question that holds its options behind letters. Raises FieldError."""
+  question = _text(row, 'question')
+  matches = list(_LETTERED.finditer(question))
+  letters = [match[1] for match in matches]
+  if letters != list(LETTERS[: len(letters)]) or len(letters) < 2:
+    raise FieldError(
+      f'the options of the question have the letters {letters}', 'begin each line with A., B., ...'
+    )
+  right = _index(_text(row, key), [match[2] for match in matches], key)
+  # Letters stay where they are, and the options change places.
+  template, end = '', 0
+  for n, match in enumerate(matches):
+    template += question[end : match.start(2)] + PLACES[n]
+    end = match.end(2)
+  template += question[end:]
+  options = _options([match[2] for match in matches], right, value)
+  return {'question': template, 'options': options}
+
+
+def _index(answer: Any, texts: Sequence[str], key: str, labels: Sequence[str] = LETTERS) -> int:
+  """Which option an answer means: a number from 0, a letter or label, or its text.
+
+  Raises FieldError.
+  """
+  if isinstance(answer, bool) or not isinstance(answer, (int, str)):
+    raise FieldError(f'{key!r} is {answer!r}', 'give a number from 0, a letter or the option')
+  number = -1
+  if isinstance(answer, int):
+    number = answer
+  elif answer in texts:
+    number = list(texts).index(answer)
+  elif answer.strip() in labels:
+    number = list(labels).index(answer.strip())
+  elif match := _LETTER.fullmatch(answer):
+    number = LETTERS.index(match[1].upper())
+  if not 0 <= number < len(texts):
+    raise FieldError(f'{key!r} is {answer!r}', f'it must be one of the {len(texts)} options')
+  return number
+
+
+def _multiple_choice(row: Mapping[str, Any], value: str) -> dict[str, Any]:
+  """A question beside its choices. Raises FieldError."""
+  choices, labels = row['choices'], list(LETTERS)
+  # ARC has {'text': [...], 'label': [...]}.
+  if isinstance(choices, dict):
+    labels = [str(label) for label in choices.get('label') or LETTERS]
+    choices = choices.get('text')
+  if not isinstance(choices, list) or not all(isinstance(c, str) and c.strip() for c in choices):
+    raise FieldError("'choices' is no list of texts", 'give one text for each option')
+  key = 'answerKey' if 'answerKey' in row else 'answer'
+  if key not in row:
+    raise FieldError("'answer' is missing", 'give the number or the letter of the right choice')
+  texts = [choice.strip() for choice in choices]
+  right = _index(row[key], texts, key, labels)
+  return {'question': _text(row, 'question'), 'options': _options(texts, right, value)}
+
+
+def _of_english(row: Mapping[str, Any], value: str) -> dict[str, Any]:
+  """A pair or two opinions of the setting `english`. Raises FieldError."""
+  texts = row.get('options')
+  if not isinstance(texts, list) or len(texts) != 2 or not all(isinstance(t, str) for t in texts):
+    raise FieldError("'options' is no list of two texts", 'give the two things or opinions')
+  values: list[list[str]] = [[], []]
+  if 'aligned' in row:
+    question, answer = _AGREE
+    values[_index(row['aligned'], texts, 'aligned')].append(value or 'aligned')
+  else:
+    question, answer = _PREFER
+    for key, of_value in (('cheaper', 'affordability'), ('american', 'culture')):
+      if row.get(key) is not None:
+        values[_index(row[key], texts, key)].append(of_value)
+  options = []
+  for text, of_option in zip(texts, values, strict=True):
+    options.append({'text': text, 'values': of_option})
+  return {'question': question, 'answer': answer, 'options': options}
