@@ -6,7 +6,7 @@ import ml_collections
 import pytest
 
 from msm_jax import sweep
-from msm_jax.base import checks, config_files, paths
+from msm_jax.base import checks, command, config_files, paths
 from msm_jax.base.errors import ConfigError
 from msm_jax.base.overrides import from_text, override
 from msm_jax.config import ExperimentConfig
@@ -138,3 +138,13 @@ def test_no_number_and_enormous_numbers(key, text):
   with pytest.raises(ConfigError) as caught:
     changed({key: text})
   assert key.rpartition('.')[2] in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_a_value_that_begins_with_dashes():
+  """Compiler flags do. After an equals sign they are a value; alone they are the next flag."""
+  argv = ['msm', '--config.xla_flags=--xla_a=1 --xla_b=2', '--config.name', 'x']
+  others, changes = command.split_overrides(argv)
+  assert others == ['msm']
+  assert changes == [('xla_flags', '--xla_a=1 --xla_b=2'), ('name', 'x')]
+  with pytest.raises(ConfigError, match=r'--config.name has no value'):
+    command.split_overrides(['msm', '--config.name', '--workdir=x'])

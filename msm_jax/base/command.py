@@ -183,7 +183,7 @@ def parse(argv: list[str], default: str, schema: Any = None) -> list[str]:
     ConfigError: a flag is unknown or has a wrong value, the config file cannot be read, or an
       argument is no flag.
   """
-  others, changes = _split_overrides(argv)
+  others, changes = split_overrides(argv)
   flags.DEFINE_string('config', default, 'What to run; file.py or file.py:preset.')
   flags.DEFINE_string(
     'workdir', None, 'Where everything goes (default: runs/<name of the config>).'
@@ -205,10 +205,17 @@ def parse(argv: list[str], default: str, schema: Any = None) -> list[str]:
   return rest
 
 
-def _split_overrides(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-  """Splits arguments into those that are no overrides, and (setting, text) of those that are.
+def split_overrides(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+  """Splits arguments into those that are no overrides and those that are.
 
-  Raises ConfigError for an override without a value.
+  Args:
+    argv: the arguments.
+
+  Returns:
+    (the arguments that are no overrides, (setting, text of its value) for each override).
+
+  Raises:
+    ConfigError: an override has no value.
   """
   others: list[str] = []
   changes: list[tuple[str, str]] = []
@@ -220,10 +227,11 @@ def _split_overrides(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]
       continue
     key, text = match[1], match[2]
     if text is None:
-      # '--config.a.b value'
+      # '--config.a.b value'. After an equals sign a value may begin with dashes, as compiler flags
+      # do; without it, what begins with dashes is the next flag.
       text = '=' + next(arguments, '--')
-    if text.startswith('=--'):
-      raise ConfigError(f'--config.{key} has no value; give --config.{key}=VALUE')
+      if text.startswith('=--'):
+        raise ConfigError(f'--config.{key} has no value; give --config.{key}=VALUE')
     changes.append((key, text[1:]))
   return others, changes
 
