@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,14 @@ class Source:
     begins = np.minimum(tokens.starts[:-1] + 1, tokens.starts[1:])
     return int((learned_before[tokens.starts[1:]] == learned_before[begins]).sum())
 
+  def all_records(self) -> Iterator[Record]:
+    """Yields every record, from memory or from disk."""
+    if self.records:
+      yield from self.records
+      return
+    for i in range(len(self.rows)):
+      yield row_to_record(self.rows[i], self.kind)
+
   def _read_or_tokenize(self, tokenizer: Tokenizer) -> Tokens:
     """The kept tokens, or new ones, which are then kept."""
     if self.cache is None:
@@ -136,11 +144,8 @@ class Source:
   def _tokenize(self, tokenizer: Tokenizer) -> Tokens:
     if len(self.rows) > _MANY_RECORDS:
       say(f'data       {self.name}: tokenizing {len(self.rows):,} {self.kind}')
-    records: Iterable[Record] = self.records
-    if not self.records:
-      records = (row_to_record(self.rows[i], self.kind) for i in range(len(self.rows)))
     all_ids, all_weights, sizes = [], [], [0]
-    for record in records:
+    for record in self.all_records():
       ids, weights = tokenizer.render(record)
       all_ids.append(ids)
       all_weights.append(weights)
@@ -437,15 +442,26 @@ def batches(
 
   # What is mixed and batched are the numbers of rows, not the rows themselves. The batches and the
   # state of the iterator are therefore the same, however many processes share the work.
-  row_ids = [_row_ids(n) for n in range(len(packed))]
-  mixture = row_ids[0]
-  if len(row_ids) > 1:
-    total = sum(share for _, share in sources)
-    mixture = grain.IterDataset.mix(row_ids, [share / total for _, share in sources])
-  dataset = mixture.batch(batch_size).map(make_batch)
+  dataset = mixed_rows([share for _, share in sources]).batch(batch_size).map(make_batch)
   # A thread makes the next batches while the device works on this one.
   prefetched = grain.experimental.ThreadPrefetchIterDataset(dataset, prefetch_buffer_size=4)
   return BatchIterator(iter(prefetched))
+
+
+def mixed_rows(shares: Sequence[float]) -> grain.IterDataset:
+  """Mixes the numbers of the rows of sources.
+
+  Args:
+    shares: the share of each source. They need not add up to 1.
+
+  Returns:
+    Endless pairs of source and row, (2,) int64 each; each source's rows come in order.
+  """
+  row_ids = [_row_ids(n) for n in range(len(shares))]
+  if len(row_ids) == 1:
+    return row_ids[0]
+  total = sum(shares)
+  return grain.IterDataset.mix(row_ids, [share / total for share in shares])
 
 
 def _row_ids(source: int) -> grain.IterDataset:

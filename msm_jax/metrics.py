@@ -60,7 +60,7 @@ class PhaseMetrics:
     path = Path(os.devnull)
     if not console.is_quiet:
       path = folder / 'metrics.jsonl'
-      _drop_rows_after(path, start)
+      drop_rows_after(path, start)
     self._file = path.open('a')
     self._writer = None
     if tensorboard and not console.is_quiet:
@@ -155,8 +155,13 @@ def count_skipped(folder: Path, until: int) -> int:
   return skipped
 
 
-def _drop_rows_after(path: Path, step: int) -> None:
-  """Keeps only the rows of metrics.jsonl up to a step; creates the file if there is none."""
+def drop_rows_after(path: Path, step: int) -> None:
+  """Keeps only the rows of a file up to a step; creates the file if there is none.
+
+  Args:
+    path: metrics.jsonl, or another file whose rows have a `step`.
+    step: the last step that counts. Rows of a killed run come after it.
+  """
   kept = ''
   if path.exists():
     for line in path.read_text(errors='replace').splitlines():

@@ -81,6 +81,10 @@ class Tokenizer:
     """Turns ids into text; control symbols are left out."""
     raise NotImplementedError
 
+  def token_id(self, name: str) -> int | None:
+    """Finds a token of the vocabulary by its name, such as '<|im_end|>'; None if there is none."""
+    raise NotImplementedError
+
   def render_chat(
     self, messages: Messages, continues: bool = False, learned_from: int = 0
   ) -> tuple[np.ndarray, np.ndarray]:

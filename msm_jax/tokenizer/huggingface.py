@@ -189,6 +189,9 @@ class HuggingFaceTokenizer(Tokenizer):
   def decode(self, ids: Sequence[int]) -> str:
     return self._decoder.decode([int(i) for i in ids], skip_special_tokens=True)
 
+  def token_id(self, name: str) -> int | None:
+    return self._decoder.token_to_id(name)
+
   def render_chat(
     self, messages: Messages, continues: bool = False, learned_from: int = 0
   ) -> tuple[np.ndarray, np.ndarray]:

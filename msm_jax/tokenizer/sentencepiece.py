@@ -127,6 +127,10 @@ class SentencePieceTokenizer(Tokenizer):
   def decode(self, ids: Sequence[int]) -> str:
     return self.processor.decode([int(i) for i in ids])
 
+  def token_id(self, name: str) -> int | None:
+    found = self.processor.piece_to_id(name)
+    return None if found == UNK else found
+
   def render_chat(
     self, messages: Messages, continues: bool = False, learned_from: int = 0
   ) -> tuple[np.ndarray, np.ndarray]:
