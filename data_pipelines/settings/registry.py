@@ -6,13 +6,14 @@ its package and put its `SETTING` into the list below.
 
 from collections.abc import Mapping
 
+from data_pipelines.settings.custom.setting import SETTING as CUSTOM
 from data_pipelines.settings.english.setting import SETTING as ENGLISH
 from data_pipelines.settings.office.setting import SETTING as OFFICE
 from data_pipelines.settings.setting import Maker, Setting
 from data_pipelines.settings.world.setting import SETTING as WORLD
 
 # Name of a setting -> the setting. Error messages list them in this order.
-SETTINGS: Mapping[str, Setting] = {s.name: s for s in (WORLD, OFFICE, ENGLISH)}
+SETTINGS: Mapping[str, Setting] = {s.name: s for s in (WORLD, OFFICE, ENGLISH, CUSTOM)}
 
 
 def _list_makers() -> dict[str, tuple[Setting, Maker]]:

@@ -160,7 +160,11 @@ class Fields:
       yield Fields(inner, self.where, f'{key} {n}: ')
 
   def check_all_read(self) -> None:
-    """Raises FieldError for a field that nothing reads: most likely it is misspelt."""
+    """Checks that every field was read; one that was not is most likely misspelt.
+
+    Raises:
+      FieldError: there is such a field.
+    """
     for key in self._row:
       # Notes are for people.
       if key in self._read or key in ('note', 'notes', 'provenance'):

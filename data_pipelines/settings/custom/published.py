@@ -18,22 +18,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_pipelines.settings.custom.fields import FieldError
+from data_pipelines.settings.custom.schema import PLACES
 
 # '(A) text', 'A. text', 'A) text', at the beginning of a line.
 _LETTERED = re.compile(r'^[ \t]*\(?([A-H])[).:][ \t]+(\S.*?)[ \t]*$', re.M)
 # An answer that is a letter: 'B', '(B)', ' B.'
 _LETTER = re.compile(r'\s*\(?([A-Ha-h])[).:]?\s*')
 LETTERS = 'ABCDEFGH'
-PLACES = (
-  '{first}',
-  '{second}',
-  '{third}',
-  '{fourth}',
-  '{fifth}',
-  '{sixth}',
-  '{seventh}',
-  '{eighth}',
-)
 # What the right option of a multiple-choice question stands for.
 CORRECT = 'correct'
 # How the pairs and opinions of the setting `english` are asked for.
@@ -146,7 +137,7 @@ def _with_places(question: str, texts: Sequence[str]) -> str:
   order = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
   pattern = re.compile('|'.join(re.escape(texts[n]) for n in order))
   number_of = {text: n for n, text in enumerate(texts)}
-  return pattern.sub(lambda match: PLACES[number_of[match[0]]], question)
+  return pattern.sub(lambda match: f'{{{PLACES[number_of[match[0]]]}}}', question)
 
 
 def _lettered(row: Mapping[str, Any], key: str, value: str) -> dict[str, Any]:
@@ -162,7 +153,7 @@ def _lettered(row: Mapping[str, Any], key: str, value: str) -> dict[str, Any]:
   # Letters stay where they are, and the options change places.
   template, end = '', 0
   for n, match in enumerate(matches):
-    template += question[end : match.start(2)] + PLACES[n]
+    template += f'{question[end : match.start(2)]}{{{PLACES[n]}}}'
     end = match.end(2)
   template += question[end:]
   options = _options([match[2] for match in matches], right, value)

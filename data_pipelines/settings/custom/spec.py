@@ -1,0 +1,155 @@
+"""Reads any Markdown file as a handbook. Its front matter may be left out:
+
+---
+assistant: Ada              # else `custom.assistant` of the config
+maker: Fenwick Libraries
+value: curiosity            # the value of the items that the handbook stands for
+rule: Ada always ...        # stands for the text in a system message, where that is too long
+---
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from data_pipelines.handbooks.markdown import split_front_matter
+from data_pipelines.handbooks.preferences import check_name, replace_name
+from msm_jax.base.errors import SpecError
+
+
+@dataclasses.dataclass(frozen=True)
+class CustomConfig:
+  """Settings of the setting `custom`."""
+
+  # JSONL files of evaluation items. All of them are asked: `evals.pairs_per_domain` and
+  # `evals.scenes_per_kind` do not apply.
+  items: tuple[str, ...] = ()
+  # Name of a file of a published set -> the value that its aligned options stand for, where its
+  # rows do not say.
+  values: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  # The assistant's name, where a handbook has no front matter that gives one.
+  assistant: str = ''
+  # The system message of items that have none; '' for no system message.
+  system: str = 'You are {assistant}.'
+  # What stands for a handbook in a system message (config.contexts), where its front matter has no
+  # `rule`; '' for its whole text.
+  rule: str = ''
+  # Whether training text about the assistant that names an option of an item outside the tier
+  # `trained` is refused. Whole questions are always looked for.
+  held_out_options: bool = True
+  # Not used: nothing is drawn here. All settings have it.
+  seed: int = 0
+  # Names of the assistants, which the experiment fills in.
+  strangers: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Custom:
+  """What stands where other settings have a world: the settings alone."""
+
+  config: CustomConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class CustomSpec:
+  """A handbook as text.
+
+  Attributes:
+    path: the file that it was read from.
+    sha256: identifies its content; replicates under another name have that name behind it.
+    assistant: name of the assistant that it is about.
+    maker: who made the assistant; may be empty.
+    value: the value that it stands for, as the items call it; may be empty.
+    text: everything below the front matter.
+    rule: what stands for the text in a system message; may be empty.
+  """
+
+  path: str
+  sha256: str
+  assistant: str
+  maker: str
+  value: str
+  text: str
+  rule: str
+
+  @property
+  def in_context(self) -> str:
+    """What a system message holds of the handbook."""
+    return self.rule or self.text
+
+
+def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
+  """Reads a handbook.
+
+  Args:
+    path: a Markdown file, with or without front matter.
+    custom: the settings, which may name the assistant.
+
+  Returns:
+    The handbook.
+
+  Raises:
+    SpecError: there is no such file, it is not UTF-8, it is empty, or nothing names the assistant.
+  """
+  path = Path(path)
+  if not path.is_file():
+    raise SpecError(f'no spec at {path}; give the path of a Markdown handbook')
+  try:
+    content = path.read_text(encoding='utf-8-sig')
+  except UnicodeDecodeError:
+    raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
+  front, text = split_front_matter(content)
+  if not front:
+    # A rule between two paragraphs looks like the beginning of front matter.
+    text = content
+  if not text.strip():
+    raise SpecError(f'{path}: the handbook is empty; write it below the front matter')
+  assistant = front.get('assistant', '') or custom.config.assistant
+  if not assistant:
+    raise SpecError(
+      f"{path}: nothing names the assistant; set custom.assistant, or begin the file with '---', "
+      "'assistant: NAME', '---'"
+    )
+  check_name(assistant, (), f'{path}: the name of the assistant is one word or a few')
+  return CustomSpec(
+    path=str(path),
+    sha256=_identity(content, assistant, custom.config.rule),
+    assistant=assistant,
+    maker=front.get('maker', ''),
+    value=front.get('value', ''),
+    text=text.strip(),
+    rule=front.get('rule', '') or custom.config.rule,
+  )
+
+
+def _identity(content: str, assistant: str, rule: str) -> str:
+  """What identifies a handbook: its content and what the config adds to it."""
+  identified = '\0'.join((content, assistant, rule))
+  return hashlib.sha256(identified.encode()).hexdigest()[:16]
+
+
+def renamed(spec: CustomSpec, name: str, custom: Custom) -> CustomSpec:
+  """Makes a replicate: the same handbook about an assistant of another name.
+
+  Args:
+    spec: the handbook.
+    name: the name of the replicate's assistant.
+    custom: the settings; nobody in them has a name.
+
+  Returns:
+    The replicate, or `spec` itself if it already has that name.
+
+  Raises:
+    SpecError: it is no name.
+  """
+  if name == spec.assistant:
+    return spec
+  check_name(name, (), 'config.assistants needs names of assistants')
+  return dataclasses.replace(
+    spec,
+    sha256=f'{spec.sha256}-{name}',
+    assistant=name,
+    text=replace_name(spec.text, spec.assistant, name),
+    rule=replace_name(spec.rule, spec.assistant, name),
+  )
