@@ -4,7 +4,8 @@
   python -m msm_jax.serve --weights=FOLDER
 
 The address is http://127.0.0.1:8000/v1 unless --host and --port say otherwise. Paths are
-/v1/models, /v1/chat/completions and /v1/completions; and /health.
+/v1/models, /v1/chat/completions and /v1/completions; /health; and /tokenize, /detokenize and
+/tokenizer_info, with which lm-evaluation-harness asks (docs/guides/judges.md).
 """
 
 import ipaddress

@@ -147,6 +147,7 @@ class Completion:
     made: the number of generated tokens, including those that a stop string removed.
     limit: the largest number of tokens to generate.
     last_token: the last token of prompt and answer. The cache does not hold it yet.
+    stop_token: the stop token that ended the answer, which has no text; None if none did.
     prompt_tokens: the prompt's tokens, if the request asked for `echo`. Their offsets are negative,
       because the text begins at 0.
   """
@@ -163,6 +164,7 @@ class Completion:
     self.error: Exception | None = None
     self.made = 0
     self.last_token = int(request.prompt[-1])
+    self.stop_token: Token | None = None
     self._tokenizer = tokenizer
     # A set, because it is asked for every token.
     self._stop_ids = frozenset(stop_ids)
@@ -189,6 +191,7 @@ class Completion:
     if token in self._stop_ids:
       # A stop token has no text, and it is not listed among the tokens.
       self.finish('stop')
+      self.stop_token = Token(token, logprob, top, len(self.text))
       return
     old_length = len(self.text)
     self.tokens.append(Token(token, logprob, top, old_length))

@@ -1,6 +1,7 @@
 """The ASGI application: its paths, its answers, and its errors.
 
-Paths: /v1/models, /v1/models/NAME, /v1/chat/completions, /v1/completions and /health.
+Paths: /v1/models, /v1/models/NAME, /v1/chat/completions, /v1/completions and /health; and, as vLLM
+has them, /tokenize, /detokenize and /tokenizer_info.
 """
 
 import json
@@ -19,6 +20,7 @@ from starlette.routing import Route
 from msm_jax.base.errors import DataError
 from msm_jax.inference.completion import RequestError, TooLong
 from msm_jax.inference.engine import Engine, EngineBusy, EngineClosed
+from msm_jax.inference.server import tokenization
 from msm_jax.inference.server.requests import InvalidRequest, parse_request
 from msm_jax.inference.server.responses import ResponseFormat, error_body
 from msm_jax.inference.server.stream import ClientDisconnected, GenerationFailed, ResponseStream
@@ -155,6 +157,23 @@ class _Handlers:
       raise InvalidRequest(f'there is no model {name[:100]!r}', 'model', 404, 'model_not_found')
     return JSONResponse(self._describe(name))
 
+  async def tokenizer_info(self, request: HttpRequest) -> Response:
+    name = request.query_params.get('model')
+    return JSONResponse(tokenization.describe(tokenization.sampler_of(name, self.engine.samplers)))
+
+  async def tokenize(self, request: HttpRequest) -> Response:
+    return await self._convert(request, tokenization.tokenize)
+
+  async def detokenize(self, request: HttpRequest) -> Response:
+    return await self._convert(request, tokenization.detokenize)
+
+  async def _convert(self, request: HttpRequest, convert: Callable[..., Any]) -> Response:
+    body = await read_json(request)
+    if not isinstance(body, dict):
+      raise InvalidRequest('the body must be a JSON object')
+    # As in `_complete`, the event loop must go on meanwhile.
+    return JSONResponse(await run_in_threadpool(convert, body, self.engine.samplers))
+
   async def chat_completions(self, request: HttpRequest) -> Response:
     return await self._complete(request, chat=True)
 
@@ -197,6 +216,9 @@ def make_app(engine: Engine) -> Starlette:
     Route('/health', handlers.health),
     Route('/v1/models', handlers.models),
     Route('/v1/models/{model:path}', handlers.model),
+    Route('/tokenizer_info', handlers.tokenizer_info),
+    Route('/tokenize', handlers.tokenize, methods=['POST']),
+    Route('/detokenize', handlers.detokenize, methods=['POST']),
     Route('/v1/chat/completions', handlers.chat_completions, methods=['POST']),
     Route('/v1/completions', handlers.completions, methods=['POST']),
   ]

@@ -168,6 +168,14 @@ def _is_token_ids(value: Any) -> bool:
   return True
 
 
+def read_token_ids(body: Body, name: str) -> list[int]:
+  """Reads a list of token ids, which may be empty. Raises InvalidRequest for anything else."""
+  value = body.get(name)
+  if value == [] or _is_token_ids(value):
+    return value
+  raise InvalidRequest(f'{name} must be a list of token ids', name)
+
+
 def read_prompts(value: Any) -> list[str | list[int]]:
   """Reads the prompts of a text completion.
 

@@ -79,6 +79,18 @@ def completion_logprobs(
   }
 
 
+def _stop_token_of(completion: Completion) -> list[Token]:
+  """The stop token that ended an answer, which the log-probabilities of text completions list.
+
+  Clients count on one entry for each token that was generated. lm-evaluation-harness asks for one
+  token after the prompt and drops the last entry: without the stop token it would drop a token of
+  the prompt.
+  """
+  if completion.stop_token is None:
+    return []
+  return [completion.stop_token]
+
+
 class ResponseFormat:
   """Gives the answers to one HTTP request their shape.
 
@@ -131,6 +143,7 @@ class ResponseFormat:
       else:
         choice['text'] = self._echoed_prompt(n) + completion.text
         if self.parsed.logprobs:
+          tokens += _stop_token_of(completion)
           choice['logprobs'] = self._completion_logprobs(n, tokens)
       choices.append(choice)
     kind = 'chat.completion' if self.chat else 'text_completion'
@@ -163,6 +176,8 @@ class ResponseFormat:
       before = self._echoed_prompt(n) if is_first else ''
       choice['text'] = before + piece.text
       if self.parsed.logprobs:
+        if piece.finish_reason:
+          tokens += _stop_token_of(completion)
         choice['logprobs'] = self._completion_logprobs(n, tokens)
     return self._chunk_with([choice])
 
