@@ -315,7 +315,7 @@ def run_parity(case: Case, smoke: bool) -> dict[str, Any]:
 
     def gradients(dtype: str, attention: str, config=config, params=params) -> Any:
       chosen = dataclasses.replace(config, dtype=dtype, attention=attention)
-      objective = functools.partial(next_token, chosen, case.loss_chunk)
+      objective = functools.partial(next_token, chosen, None, case.loss_chunk)
       grads, _ = jax.jit(jax.grad(objective, has_aux=True))(params, batch)
       return grads
 

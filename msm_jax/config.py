@@ -32,9 +32,11 @@ from msm_jax.base.checks import (
 )
 from msm_jax.base.errors import ConfigError
 from msm_jax.model_config import POSITIVE, PROJECTIONS, LoraConfig, ModelConfig, RopeScaling
+from msm_jax.objective_config import OBJECTIVES, DistillConfig, DpoConfig
 
 __all__ = [
   'PROJECTIONS',
+  'DoseCurve',
   'EnglishConfig',
   'EvalConfig',
   'ExperimentConfig',
@@ -162,6 +164,16 @@ class PhaseConfig:
   stream: str = ''
   # A checkpoint is saved after so many updates.
   checkpoint_every: int = 200
+  # What is trained for: 'next_token', 'dpo' (preferences) or 'distill' (to answer without a
+  # handbook as with it).
+  objective: str = added_later('next_token')
+  # The settings of these objectives.
+  dpo: DpoConfig = added_later(DpoConfig())
+  distill: DistillConfig = added_later(DistillConfig())
+  # The evaluators also run after so many updates of the phase (0: before the first one), on the
+  # parameters that are kept for it; `open_arm` opens these as ARM@UPDATE. It is no part of a
+  # phase's identity.
+  evaluate_at: tuple[int, ...] = added_later(())
 
   @property
   def is_import(self) -> bool:
@@ -206,10 +218,44 @@ class PhaseConfig:
         f'{where}.micro_batches={self.micro_batches} must divide batch_size={self.batch_size}'
       )
     self._check_data(where)
+    self._check_objective(where)
+    self._check_points(where)
+
+  def _check_points(self, where: str) -> None:
+    """Raises ConfigError unless `evaluate_at` rises and stays within the phase."""
+    at = list(self.evaluate_at)
+    if at != sorted(set(at)):
+      raise ConfigError(f'{where}.evaluate_at={shown(self.evaluate_at)} must rise, such as (0, 64)')
+    if at and not 0 <= at[0] <= at[-1] <= self.updates:
+      raise ConfigError(
+        f'{where}.evaluate_at={shown(self.evaluate_at)} must lie from 0 to '
+        f'{where}.updates={self.updates}'
+      )
+
+  def _check_objective(self, where: str) -> None:
+    """Raises ConfigError for an unknown objective, and for settings of another one."""
+    if self.objective not in OBJECTIVES:
+      raise ConfigError(
+        f'{where}.objective={shown(self.objective)}{hint_for(self.objective, OBJECTIVES)}'
+      )
+    for name, settings in OBJECTIVES.items():
+      if settings is None or name == self.objective or getattr(self, name) == settings():
+        continue
+      raise ConfigError(
+        f'{where}.{name} is set and {where}.objective is {self.objective!r}; '
+        f'set it to {name!r}, or leave {name} out'
+      )
+    if self.objective == 'distill' and not self.distill.spec:
+      raise ConfigError(f'{where}.distill.spec is empty; name the handbook that the teacher reads')
 
   def _check_import(self, where: str) -> None:
     """Raises ConfigError if a phase of weights or an adapter is to train too."""
+    self._check_objective(where)
     what = 'weights' if self.weights else 'an adapter'
+    if self.objective != 'next_token':
+      raise ConfigError(f'{where} names {what} and trains nothing; leave objective out')
+    if self.evaluate_at:
+      raise ConfigError(f'{where} names {what} and trains nothing; leave evaluate_at out')
     if self.data or self.updates or (self.weights and self.adapter):
       raise ConfigError(
         f'{where} names {what} and so takes neither data nor updates, nor both of them'
@@ -277,8 +323,17 @@ class EvalConfig:
   seed: int = 0
   # The rows of a scored batch; each is as long as the longest phase's.
   rows: int = 32
+  # Which arms are asked what other people or agents do: 'all', or the 'base' alone, of which the
+  # gates need it. That saves half of the evaluation of every other arm.
+  others_of: str = added_later('all')
+  # Whether the assistant is also asked what it values, in the first person.
+  stated: bool = added_later(False)
+  # World: the evaluation leaves out those things of the handbook's domain that contradicting
+  # demonstrations and preferences are about (settings/world/conflicts.py).
+  spare_items: bool = added_later(False)
 
   def __post_init__(self):
+    one_of('evals.others_of', self.others_of, ('all', 'base'))
     within(
       'evals.',
       self,
@@ -321,6 +376,32 @@ class GatesConfig:
       specificity=SHARE,
       perplexity_ratio=POSITIVE,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class DoseCurve:
+  """How an effect falls with the dose of what contradicts it."""
+
+  # What the curve is called in the report.
+  name: str
+  # The name of the effect at each dose.
+  effects: tuple[str, ...]
+  # The doses, as shares; the first is 0, and they rise.
+  doses: tuple[float, ...]
+
+  def check(self, known_effects: Mapping[str, Sequence[str]]) -> None:
+    """Raises ConfigError unless the doses rise from 0 and each has an effect that is known."""
+    where = f'dose_curves: {self.name!r}'
+    for effect in self.effects:
+      if effect not in known_effects:
+        raise ConfigError(f'{where} names effect {effect!r}{hint_for(effect, known_effects)}')
+    doses = self.doses
+    rises = all(low < high for low, high in itertools.pairwise(doses))
+    if len(doses) < 2 or doses[0] != 0 or not rises or len(doses) != len(self.effects):
+      raise ConfigError(
+        f'{where} needs one effect for each dose, and doses that rise from 0; '
+        f'it has {len(self.effects)} effects and the doses {shown(doses)}'
+      )
 
 
 # --------------------------------------------------------------------------------------------------
@@ -371,8 +452,8 @@ class ExperimentConfig:
   mesh: MeshConfig = MeshConfig()
   # The optimizer.
   optimizer: OptimizerConfig = OptimizerConfig()
-  # For how many tokens at a time logits exist; 0 means for all of a micro-batch. It saves memory
-  # where the vocabulary is large.
+  # For how many tokens of a device logits exist at a time; it saves memory where the vocabulary is
+  # large. 0 means for all of a micro-batch, or on a CPU for whatever is faster.
   loss_chunk: int = 0
   # Flags for the compiler, set before it starts. XLA_FLAGS of the environment come after them.
   xla_flags: str = ''
@@ -389,6 +470,8 @@ class ExperimentConfig:
   contexts: Mapping[str, str] = dataclasses.field(default_factory=dict)
   # Effect name -> the two arms (a - b) or four arms ((a - b) - (c - d)) that it compares.
   effects: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+  # Effects at rising doses; the report says at which dose half of each is gone.
+  dose_curves: tuple[DoseCurve, ...] = added_later(())
   # What is measured.
   evals: EvalConfig = EvalConfig()
   # What a result must reach before anybody concludes from it.
@@ -457,6 +540,12 @@ class ExperimentConfig:
       for phase in path_of(path):
         if phase not in self.phases:
           raise ConfigError(f'arms.{arm} names phase {phase!r}{hint_for(phase, self.phases)}')
+      for update in self.phases[path_of(path)[-1]].evaluate_at:
+        if f'{arm}@{update}' in self.arms:
+          raise ConfigError(
+            f'arms.{arm}@{update} is also what {arm} is called at update {update} '
+            f'(evaluate_at); give it another name'
+          )
 
   def _check_sources(self) -> None:
     for name, source in self.sources.items():
@@ -528,12 +617,6 @@ class ExperimentConfig:
   def _check_phases(self) -> None:
     for name, phase in self.phases.items():
       phase.check(name)
-      tokens = phase.batch_size // phase.micro_batches * phase.length
-      if 0 < self.loss_chunk < tokens and tokens % self.loss_chunk:
-        raise ConfigError(
-          f'loss_chunk={self.loss_chunk} must divide the {tokens} tokens of a micro-batch '
-          f'of phases.{name}'
-        )
       for source in phase.data:
         if source not in self.sources:
           raise ConfigError(
@@ -565,6 +648,8 @@ class ExperimentConfig:
       for arm in arms:
         if arm not in self.arms:
           raise ConfigError(f'effects.{effect} names arm {arm!r}{hint_for(arm, self.arms)}')
+    for curve in self.dose_curves:
+      curve.check(self.effects)
 
   def _check_tensorboard(self) -> None:
     if self.tensorboard and importlib.util.find_spec('tensorboardX') is None:

@@ -5,10 +5,10 @@ There is one step and one loop for all of them.
 
 1. `TrainState` holds what changes while a phase trains.
 2. `train_step` is a pure function from a state, a batch and a learning rate to the next state and
-   its metrics. The objective (objectives/next_token.py) gives sums, which `summed_gradients` adds
-   up and the step divides once.
-3. `make_program` compiles the step for a model, an optimizer and a mesh of devices. The learning
-   rate is an argument of the step, so one program serves every phase of an experiment.
+   its metrics. The objective (objectives/) gives sums, which `summed_gradients` adds up and the
+   step divides once.
+3. `make_program` compiles the step for a model, an optimizer, a mesh of devices and an objective.
+   The learning rate is an argument of the step, so one program serves all phases of an objective.
 4. `train_phase` finds out where the phase starts (its own checkpoint, its parent, imported weights
    or fresh parameters) and then runs the loop: batch, step, metrics, checkpoint.
 
@@ -35,7 +35,8 @@ from msm_jax.config import ExperimentConfig, ModelConfig, OptimizerConfig, Phase
 from msm_jax.input_pipeline import Batch, BatchIterator, Source, batches
 from msm_jax.metrics import PhaseMetrics, count_skipped
 from msm_jax.model import Params, flops_per_token, init_params
-from msm_jax.objectives.next_token import next_token
+from msm_jax.objectives import registry
+from msm_jax.objectives.registry import OBJECTIVES
 from msm_jax.optim import learning_rate, make_optimizer
 from msm_jax.tokenizer import Tokenizer
 
@@ -64,6 +65,8 @@ class TrainState:
     opt_state: the state of the optimizer.
     skipped: int32 scalar, how many updates in a row were not finite.
     frozen: the parameters that are not trained; empty without adapters.
+    reference: what `params` was at the start of the phase; empty if the objective compares with
+      nothing. It stands in no checkpoint.
     seed: uint32 scalar, the seed of the dropout of adapters.
   """
 
@@ -72,6 +75,7 @@ class TrainState:
   opt_state: Any
   skipped: jax.Array
   frozen: Params
+  reference: Params
   seed: jax.Array
 
 
@@ -114,6 +118,8 @@ def train_step(
   state: TrainState,
   batch: dict[str, jax.Array],
   lr: jax.Array,
+  objective: str = 'next_token',
+  settings: Any = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """Does one update.
 
@@ -124,33 +130,37 @@ def train_step(
   Args:
     model: the model's settings.
     tx: the optimizer, with updates of learning rate 1.
-    loss_chunk: for how many tokens at a time logits exist; 0 means for all at once.
+    loss_chunk: for how many tokens of a device logits exist at a time; 0 means for all at once.
     state: the state before the update.
-    batch: (A, B, T) arrays; see `objectives.next_token.next_token`.
+    batch: (A, B, T) arrays; see the objective.
     lr: (2,) fp32, the learning rates of everything but the embeddings and of the embeddings.
+    objective: the name of the objective.
+    settings: its settings; None if it has none.
 
   Returns:
-    The state after the update and its metrics, fp32 or int32 scalars: `loss` (nats per unit of
-    weight), `accuracy`, `weight` (the sum over the batch), `grad_norm` (before clipping),
-    `skipped` and `lr`.
+    The state after the update and its metrics, fp32 or int32 scalars: `loss` and what else the
+    objective reports (per unit of weight), `weight` (the sum over the batch), `grad_norm` (before
+    clipping), `skipped` and `lr`.
   """
   dropout_key = None
   if model.lora and model.lora.dropout:
     dropout_key = jax.random.fold_in(jax.random.key(state.seed), state.step)
 
   # 1. Sums and gradients over all rows.
-  summed = functools.partial(summed_gradients, model, dropout_key)
-  all_params = (state.params, state.frozen)
+  sums_of = functools.partial(OBJECTIVES[objective].sums, model, settings, loss_chunk)
+  summed = functools.partial(summed_gradients, sums_of, dropout_key)
+  all_params = (state.params, state.frozen, state.reference)
   if dropout_key is None:
-    totals = sharding.sums_over_rows(summed, all_params, batch, loss_chunk)
+    totals = sharding.sums_over_rows(summed, all_params, batch)
   else:
     # The masks of all rows are drawn together, so that they do not depend on the devices.
-    totals = summed(all_params, batch, loss_chunk)
-  loss, weight, correct, grads = totals
+    totals = summed(all_params, batch)
+  loss, sums, grads = totals
 
   # 2. One division. A batch without any weight has zero gradients; the loop refuses it.
-  per_token = 1 / jnp.maximum(weight, 1)
-  grads = jax.tree.map(lambda g: g * per_token, grads)
+  weight = sums.pop('weight')
+  per_unit = 1 / jnp.maximum(weight, 1)
+  grads = jax.tree.map(lambda g: g * per_unit, grads)
   grad_norm = optax.tree.norm(grads)
 
   # 3. The update, if it is finite. A sum is finite only if all of its terms are.
@@ -165,8 +175,8 @@ def train_step(
   skipped = jnp.where(finite, 0, state.skipped + 1)
 
   metrics = {
-    'loss': loss * per_token,
-    'accuracy': correct * per_token,
+    'loss': loss * per_unit,
+    **{name: value * per_unit for name, value in sums.items()},
     'weight': weight,
     'grad_norm': grad_norm,
     'skipped': skipped,
@@ -179,44 +189,41 @@ def train_step(
 
 
 def summed_gradients(
-  model: ModelConfig,
+  sums_of: Callable[..., registry.Sums],
   dropout_key: jax.Array | None,
-  all_params: tuple[Params, Params],
+  all_params: tuple[Params, Params, Params],
   batch: dict[str, jax.Array],
-  loss_chunk: int,
-) -> tuple[jax.Array, jax.Array, jax.Array, Params]:
+) -> tuple[jax.Array, dict[str, jax.Array], Params]:
   """Adds up the sums and gradients of the objective, micro-batch by micro-batch.
 
   Args:
-    model: the model's settings.
+    sums_of: (params, micro-batch, frozen, reference, key) -> the sums of the objective.
     dropout_key: a random key for the dropout of adapters; None means no dropout.
-    all_params: the trained parameters and the frozen ones.
-    batch: (A, B, T) arrays; see `objectives.next_token.next_token`.
-    loss_chunk: for how many tokens at a time logits exist; 0 means for all at once.
+    all_params: the trained parameters, the frozen ones and the reference.
+    batch: (A, B, T) arrays; see the objective.
 
   Returns:
-    (loss sum, sum of weights, weighted number of correct tokens, gradients of the loss sum by the
-    trained parameters).
+    (loss sum, the other sums, gradients of the loss sum by the trained parameters).
   """
-  params, frozen = all_params
-  objective = functools.partial(next_token, model, loss_chunk)
-  with_grads = jax.value_and_grad(objective, has_aux=True)
+  params, frozen, reference = all_params
+  with_grads = jax.value_and_grad(sums_of, has_aux=True)
 
   def of_micro_batch(micro_batch, index):
     key = None
     if dropout_key is not None:
       key = jax.random.fold_in(dropout_key, index)
-    (loss, (weight, correct)), grads = with_grads(params, micro_batch, frozen, key)
-    return loss, weight, correct, grads
+    (loss, sums), grads = with_grads(params, micro_batch, frozen, reference, key)
+    return loss, sums, grads
 
   def accumulate(totals, part):
     return jax.tree.map(jnp.add, totals, of_micro_batch(*part)), None
 
   micro_batches = batch['tokens'].shape[0]
+  first = jax.tree.map(lambda x: x[0], batch)
   if micro_batches == 1:
-    return of_micro_batch(jax.tree.map(lambda x: x[0], batch), 0)
-  zero = jnp.float32(0)
-  zeros = (zero, zero, zero, jax.tree.map(jnp.zeros_like, params))
+    return of_micro_batch(first, 0)
+  shapes = jax.eval_shape(of_micro_batch, first, 0)
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
   totals, _ = jax.lax.scan(accumulate, zeros, (batch, jnp.arange(micro_batches)))
   return totals
 
@@ -232,7 +239,7 @@ def _rate_index(path: tuple[Any, ...]) -> int:
 
 
 class Program(NamedTuple):
-  """The compiled functions that serve every phase of an experiment.
+  """The compiled functions that serve every phase of an experiment with the same objective.
 
   Attributes:
     init: random key -> the state of a new model (or of new adapters).
@@ -240,7 +247,7 @@ class Program(NamedTuple):
       parameters are donated.
     step: (state, batch, learning rates) -> (state, metrics). The state is donated.
     abstract_state: the shapes, dtypes and layouts of a state. Checkpoints and imported weights are
-      read onto it. `init` and `start` leave its frozen parameters out.
+      read onto it. `init` and `start` leave its frozen parameters and its reference out.
   """
 
   init: Callable[[jax.Array], TrainState]
@@ -251,7 +258,12 @@ class Program(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def make_program(
-  model: ModelConfig, optimizer: OptimizerConfig, loss_chunk: int, mesh: Mesh
+  model: ModelConfig,
+  optimizer: OptimizerConfig,
+  loss_chunk: int,
+  mesh: Mesh,
+  objective: str = 'next_token',
+  settings: Any = None,
 ) -> Program:
   """Makes the functions for a model on a mesh. Each is compiled when it is first used.
 
@@ -260,8 +272,10 @@ def make_program(
   Args:
     model: the model's settings.
     optimizer: the optimizer's settings.
-    loss_chunk: for how many tokens at a time logits exist; 0 means for all at once.
+    loss_chunk: for how many tokens of a device logits exist at a time; 0 means for all at once.
     mesh: the devices.
+    objective: the name of the objective.
+    settings: its settings; None if it has none.
 
   Returns:
     The functions and the layout of the state.
@@ -275,6 +289,7 @@ def make_program(
       opt_state=tx.init(params),
       skipped=jnp.int32(0),
       frozen={},
+      reference={},
       seed=jnp.uint32(0),
     )
 
@@ -297,16 +312,22 @@ def make_program(
 
   frozen_shapes = jax.tree_util.tree_map_with_path(frozen_dtype, frozen_shapes)
 
-  # `initial_layout` is that of a state before it is given its frozen parameters.
+  # The reference is what the trained parameters were, so it is laid out as they are. With adapters
+  # it is the adapters alone, and there is no second model in memory.
+  reference_shapes: Params = {}
+  if OBJECTIVES[objective].needs_reference(settings):
+    reference_shapes = initial_shapes.params
+
+  # `initial_layout` is that of a state before it is given its frozen parameters and its reference.
   initial_layout = sharding.shardings(initial_shapes, mesh)
-  layout = dataclasses.replace(initial_layout, frozen=sharding.shardings(frozen_shapes, mesh))
-  shapes = dataclasses.replace(initial_shapes, frozen=frozen_shapes)
+  shapes = dataclasses.replace(initial_shapes, frozen=frozen_shapes, reference=reference_shapes)
+  layout = sharding.shardings(shapes, mesh)
   replicated = NamedSharding(mesh, P())
   return Program(
     init=jax.jit(init, out_shardings=initial_layout),
     start=jax.jit(start, out_shardings=initial_layout, donate_argnums=0),
     step=jax.jit(
-      functools.partial(train_step, model, tx, loss_chunk),
+      functools.partial(train_step, model, tx, loss_chunk, objective=objective, settings=settings),
       in_shardings=(layout, sharding.batch_sharding(mesh, axis=1), replicated),
       out_shardings=(layout, replicated),
       # The old state's memory is used for the new one.
@@ -390,6 +411,16 @@ def starting_state(
   else:
     state = program.init(jax.random.key(seed))
 
+  # The reference stands in no checkpoint. It is read again from where the phase started, into
+  # arrays of its own: the step is given those of `params` for the new parameters.
+  reference: Params | None = {}
+  if abstract.reference:
+    reference = None
+    if parent_params is not None:
+      reference = parent_params(abstract.params)
+    if reference is None:
+      reference = program.init(jax.random.key(seed)).params
+
   # Frozen parameters stand in no checkpoint. They are imported anew, whatever came above.
   frozen: Params = {}
   if abstract.frozen:
@@ -397,7 +428,7 @@ def starting_state(
     frozen = frozen_params(abstract.frozen)
   replicated = NamedSharding(mesh, P())
   seed_on_device = multihost.place_replicated(np.asarray(seed, np.uint32), replicated)
-  return dataclasses.replace(state, frozen=frozen, seed=seed_on_device)
+  return dataclasses.replace(state, frozen=frozen, reference=reference, seed=seed_on_device)
 
 
 def _resume(
@@ -433,6 +464,9 @@ def train_phase(
   meta: dict[str, Any],
   stop: Callable[[], bool],
   frozen_params: Callable[[Params], Params] | None = None,
+  keep: Sequence[int] = (),
+  points: checkpointing.Checkpoints | None = None,
+  until: int | None = None,
 ) -> None:
   """Trains one phase to its end and leaves its checkpoints and metrics in a folder.
 
@@ -453,6 +487,10 @@ def train_phase(
     stop: whether somebody wants the run to stop, such as a signal.
     frozen_params: reads the parameters that are not trained, given their abstract tree; None if
       everything is trained.
+    keep: the updates after which the parameters are kept in `points`, for evaluation.
+    points: where they are kept; what is there already stays. None if `keep` is empty.
+    until: if given, training ends after this update and saves no checkpoint then: it only had to
+      pass the updates of `keep`.
 
   Raises:
     TrainingError: a batch has no supervised token, too many updates were not finite (or the last
@@ -465,12 +503,19 @@ def train_phase(
   single_process = jax.process_count() == 1
 
   # ---- Program, data and state
-  program = make_program(config.model, config.optimizer, config.loss_chunk, mesh)
+  objective, settings = phase.objective, registry.settings_of(phase)
+  program = make_program(
+    config.model, config.optimizer, config.loss_chunk, mesh, objective, settings
+  )
   checkpoints = checkpointing.Checkpoints(folder / 'checkpoints')
   local_rows = sharding.local_rows(mesh, phase.micro_batches, phase.batch_size)
   data = batches(sources, tokenizer, phase.batch_size, phase.length, seed, local_rows)
   state = starting_state(program, checkpoints, data, seed, parent_params, frozen_params, meta, mesh)
   first_step = int(state.step)
+  last_step = phase.updates if until is None else until
+  # Processes must agree on what is saved.
+  missing = [step for step in keep if points is not None and not points.has(step)]
+  missing = multihost.broadcast_from_first(missing)
 
   # ---- Metrics and checkpoints
   # Updates that were not finite, those before an interruption too.
@@ -502,10 +547,16 @@ def train_phase(
     metrics.log(step, values, tokens_per_step)
     pending_metrics = None
 
+  def keep_point(step: int) -> None:
+    if points is not None and step in missing:
+      points.save_params(step, state.params, meta | {'step': step})
+
   def save(step: int) -> None:
-    # metrics.jsonl never knows less than a checkpoint: resuming would leave a gap.
+    # metrics.jsonl and `points` never know less than a checkpoint: resuming would leave a gap.
     log_pending()
     metrics.flush()
+    if points is not None:
+      points.wait()
     checkpoints.save(
       step, state.params, saved_opt_state(state), data.get_state(), meta | {'step': step}
     )
@@ -513,13 +564,16 @@ def train_phase(
   # ---- Updates
   try:
     with jax.set_mesh(mesh):
-      for step in range(first_step + 1, phase.updates + 1):
+      if first_step == 0:
+        keep_point(0)
+      for step in range(first_step + 1, last_step + 1):
         is_last = step == phase.updates
         batch = to_device(next(data), phase.micro_batches, mesh)
         lr = multihost.place_replicated(learning_rate(phase, step - 1), replicated)
         state, on_device = program.step(state, batch, lr)
         log_pending()
         pending_metrics = (step, on_device)
+        keep_point(step)
 
         # All processes must take the same branch, so they are asked together.
         asks_now = single_process or is_last or step % STOP_POLL_STEPS == 0
@@ -529,7 +583,9 @@ def train_phase(
           save(step)
         if stopped:
           raise Interrupted(f'{label}: saved at step {step}')
-      if first_step < phase.updates:
+      if until is not None:
+        log_pending()
+      elif first_step < phase.updates:
         save(phase.updates)
         if skipped_updates:
           say(
@@ -538,6 +594,8 @@ def train_phase(
           )
   finally:
     checkpoints.close()
+    if points is not None:
+      points.close()
     metrics.close()
     data.close()
 
@@ -585,7 +643,7 @@ def check_update(
   """
   if not values['weight']:
     raise TrainingError(
-      f'{label}: the batch of update {step} has no supervised token; '
+      f'{label}: the batch of update {step} has no {OBJECTIVES[phase.objective].unit}; '
       f'give chats with assistant turns that fit into length={phase.length}'
     )
   # A phase of max_skipped updates or fewer must not end with all of them skipped.

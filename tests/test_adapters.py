@@ -39,7 +39,7 @@ def as_everywhere(params, layers):
 
 def loss_of(c):
   """(adapters, frozen parameters, batch) -> the loss sum."""
-  return lambda adapters, frozen, batch: next_token(c, 0, adapters, batch, frozen)[0]
+  return lambda adapters, frozen, batch: next_token(c, None, 0, adapters, batch, frozen)[0]
 
 
 def loss_and_gradients(c, params, batch):

@@ -337,7 +337,7 @@ def test_gradients_equal_transformers(tmp_path, case):
   }
   batch = {k: jnp.asarray(v, jnp.int32) for k, v in batch.items()}
   batch['weights'] = jnp.ones((B, T - 1))
-  grads = jax.jit(jax.grad(lambda p: next_token(c, 0, p, batch)[0]))(params)
+  grads = jax.jit(jax.grad(lambda p: next_token(c, None, 0, p, batch)[0]))(params)
   for ours, stored in huggingface.tensor_names(c).items():
     for layer in stored.layers(c):
       name = stored.name.format(layer)

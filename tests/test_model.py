@@ -115,7 +115,7 @@ def reference_sums(c, params, batch):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _loss_and_gradients(c, params, batch):
-  return jax.value_and_grad(lambda p: next_token(c, 0, p, batch)[0])(params)
+  return jax.value_and_grad(lambda p: next_token(c, None, 0, p, batch)[0])(params)
 
 
 def loss_and_gradients(c, params, batch):

@@ -1,15 +1,27 @@
-"""The loss: its value, its hand-written gradients, and what must not change it.
+"""The loss: its value, its hand-written gradients, what must not change it, and what devices send.
 
 Shapes: N tokens, D model, V vocabulary.
 """
+
+import collections
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import ROOT
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 from steps import assert_trees_close
 
-from msm_jax.objectives.next_token import cross_entropy_sums
+from msm_jax import sharding
+from msm_jax.objectives import cross_entropy
+from msm_jax.objectives.cross_entropy import cross_entropy_sums
+
+sys.path.append(str(ROOT / 'benchmarks'))
+
+import hlo
 
 
 def loss_inputs(N=24, D=8, V=40, seed=0):
@@ -26,29 +38,44 @@ def plain_loss(hidden, unembed, targets, weights):
   return -(weights * logprobs[jnp.arange(len(targets)), targets]).sum(), correct.sum()
 
 
-@pytest.mark.parametrize('chunk', [0, 6, 24, 100])
-def test_loss_equals_log_softmax(chunk):
-  """The value, the correct guesses and the hand-written gradients, whole and in chunks, with ragged
-  weights."""
+def value_and_gradients(sums, hidden, unembed):
+  """((loss, correct), gradients of three times the loss) of a function of the first two inputs."""
+
+  def three_times(h, u):
+    # The factor shows whether the backward pass multiplies by the gradient that it is given.
+    loss, correct = sums(h, u)
+    return 3 * loss, correct
+
+  with_grads = jax.value_and_grad(three_times, argnums=(0, 1), has_aux=True)
+  return jax.jit(with_grads)(hidden, unembed)
+
+
+# 'automatic' has small chunks on a CPU, which no test would reach otherwise.
+@pytest.mark.parametrize('chunk', [0, 1, 6, 7, 24, 100, 'automatic'])
+@pytest.mark.parametrize('learned', ['all', 'most', 'few', 'none'])
+def test_loss_equals_log_softmax(chunk, learned, monkeypatch):
+  """The value, the correct guesses and the hand-written gradients, whole and in chunks. A chunk
+  need not divide the tokens, and chunks without weight are left out."""
+  if chunk == 'automatic':
+    monkeypatch.setattr(cross_entropy, 'CPU_CHUNK', 5)
+    chunk = 0
   hidden, unembed, targets, weights = loss_inputs()
+  if learned == 'all':
+    weights += 1
+  elif learned != 'most':
+    weights[np.random.default_rng(1).random(24) < {'few': 0.7, 'none': 2}[learned]] = 0
   # Some guesses are correct.
   targets[:6] = (hidden @ unembed.T).argmax(-1)[:6]
 
-  def run(sums):
-    def three_times(h, u):
-      # The factor shows whether the backward pass multiplies by the gradient that it is given.
-      loss, correct = sums(h, u)
-      return 3 * loss, correct
-
-    with_grads = jax.value_and_grad(three_times, argnums=(0, 1), has_aux=True)
-    return jax.jit(with_grads)(hidden, unembed)
-
-  (wanted, correct), wanted_grads = run(lambda h, u: plain_loss(h, u, targets, weights))
-  (found, found_correct), grads = run(
-    lambda h, u: cross_entropy_sums(h, u, targets, weights, chunk)
+  (wanted, correct), wanted_grads = value_and_gradients(
+    lambda h, u: plain_loss(h, u, targets, weights), hidden, unembed
+  )
+  (found, found_correct), grads = value_and_gradients(
+    lambda h, u: cross_entropy_sums(h, u, targets, weights, chunk), hidden, unembed
   )
   assert found == pytest.approx(float(wanted), rel=1e-6)
-  assert found_correct == float(correct) > 0
+  assert found_correct == float(correct)
+  assert (correct > 0) == (learned != 'none')
   assert_trees_close(grads, wanted_grads, rtol=1e-5, atol=1e-5)
 
 
@@ -79,11 +106,91 @@ def test_loss_survives_huge_logits():
   assert (loss, correct) == (1000, 1)
 
 
-def test_chunk_must_divide():
-  """Otherwise the last tokens would be dropped without a word."""
+def test_chunks_without_weight_are_not_computed(monkeypatch):
+  """4 of 24 tokens have weight: chunks of 4 are computed once, wherever these tokens stand."""
+  computed = []
+  of_chunk = cross_entropy._of_chunk
+
+  def counted(head, tokens):
+    jax.debug.callback(lambda: computed.append(len(tokens.targets_N)))
+    return of_chunk(head, tokens)
+
+  monkeypatch.setattr(cross_entropy, '_of_chunk', counted)
   hidden, unembed, targets, weights = loss_inputs()
-  with pytest.raises(ValueError, match='loss_chunk=7 does not divide the 24 tokens'):
-    cross_entropy_sums(hidden, unembed, targets, weights, 7)
+  weights[:] = 0
+  weights[[3, 8, 16, 23]] = 1
+  value_and_gradients(lambda h, u: cross_entropy_sums(h, u, targets, weights, 4), hidden, unembed)
+  jax.effects_barrier()
+  assert computed == [4]
+
+
+MESHES = {
+  'fsdp': dict(data=1, fsdp=8),
+  'data and fsdp': dict(data=4, fsdp=2),
+  'all': dict(data=2, fsdp=2, tensor=2),
+  # 3 does not divide the width, so every device has the whole table.
+  'undivided': dict(data=2, fsdp=3),
+}
+
+
+def on_mesh(mesh, chunk, frozen=False):
+  """Value and gradients of the loss of divided tokens, jitted, and its arguments."""
+  hidden, unembed, targets, weights = loss_inputs(N=48)
+  weights[:12] = 0
+  by_token = NamedSharding(mesh, P(sharding.BATCH))
+  # As the rules say of embeddings.
+  table = sharding.shardings({'unembed': unembed}, mesh)['unembed']
+
+  def loss(h, u, t, w):
+    return cross_entropy_sums(h, u, t, w, chunk, 0.0, frozen)
+
+  run = jax.jit(
+    jax.value_and_grad(loss, argnums=0 if frozen else (0, 1), has_aux=True),
+    in_shardings=(by_token, table, by_token, by_token),
+    out_shardings=(None, by_token if frozen else (by_token, table)),
+  )
+  return run, (hidden, unembed, targets, weights)
+
+
+@pytest.mark.parametrize('name', MESHES)
+@pytest.mark.parametrize('chunk', [0, 4])
+def test_divided_loss_equals_the_whole(name, chunk):
+  """Each device takes its own tokens and as many chunks as it has tokens with weight."""
+  shape = MESHES[name]
+  devices = jax.devices()[: np.prod(list(shape.values()))]
+  mesh = sharding.make_mesh(**shape, devices=devices)
+  run, arguments = on_mesh(mesh, chunk)
+  (wanted, correct), wanted_grads = jax.value_and_grad(plain_loss, argnums=(0, 1), has_aux=True)(
+    *arguments
+  )
+  with jax.set_mesh(mesh):
+    (found, found_correct), grads = run(*arguments)
+  assert found == pytest.approx(float(wanted), rel=1e-6)
+  assert found_correct == float(correct)
+  assert_trees_close(grads, wanted_grads, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('frozen', [False, True])
+def test_the_unembedding_is_sent_once(frozen):
+  """Read off the compiled program: the table is gathered once and the gradient by it reduced once,
+  outside of the loop over chunks. XLA alone did both in every chunk."""
+  mesh = sharding.make_mesh(data=2, fsdp=4)
+  run, arguments = on_mesh(mesh, chunk=2, frozen=frozen)
+  with jax.set_mesh(mesh):
+    compiled = run.lower(*arguments).compile().as_text()
+  program = hlo.parse(compiled)
+  # The largest other exchange sends one number.
+  times = collections.Counter()
+  for step, exchange in hlo.collectives(program, mesh.size):
+    if exchange.bytes > 64:
+      times[exchange.kind] += step.times
+  reductions = {}
+  if not frozen:
+    # Over `fsdp`, of the whole table; then over `data`, of the part of a device.
+    reductions = {'reduce-scatter': 1, 'all-reduce': 1}
+  assert times == {'all-gather': 1, **reductions}
+  chunks = [step for step in hlo.walk(program) if step.operation.opcode == 'dot' and step.loops]
+  assert {step.times for step in chunks} == {3}, 'there should be three chunks of two tokens'
 
 
 @pytest.mark.parametrize('confidence', [4.0, 12.0])

@@ -1,0 +1,64 @@
+"""The list of objectives: what a phase can train for.
+
+An objective is a pure function to sums:
+
+  (settings of the model, settings of the objective, loss_chunk, params, batch, frozen, reference,
+  key) -> (loss sum, sums)
+
+`sums` is a dict of fp32 scalars. It always holds `weight`, what the loss sum is divided by (the
+supervised tokens, the pairs); whatever else it holds is divided by it too and reported under its
+name. The train step adds the sums and gradients of all micro-batches and devices and divides once,
+so micro-batches, devices and packed rows give exactly the loss of the whole batch, whatever the
+objective is. To add one, write its function and put a line into `OBJECTIVES` here and into that of
+`objective_config.py`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from msm_jax.config import PhaseConfig
+from msm_jax.objectives.next_token import next_token
+
+# (loss sum, name -> another sum), all fp32 scalars.
+Sums = tuple[jax.Array, dict[str, jax.Array]]
+
+
+def always(settings: Any) -> bool:
+  """A `needs_reference` that does not depend on the settings."""
+  return True
+
+
+def never(settings: Any) -> bool:
+  """A `needs_reference` that does not depend on the settings."""
+  return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """What training needs to know of an objective.
+
+  Attributes:
+    sums: the function; see above.
+    reads: the kinds of records that it learns from: 'documents', 'chats', 'preferences'.
+    needs_reference: settings -> whether it compares the model with what it was at the start of the
+      phase.
+    unit: what its weight counts, for errors.
+  """
+
+  sums: Callable[..., Sums]
+  reads: tuple[str, ...]
+  needs_reference: Callable[[Any], bool] = never
+  unit: str = 'supervised token'
+
+
+OBJECTIVES = {
+  'next_token': Objective(next_token, reads=('documents', 'chats')),
+}
+
+
+def settings_of(phase: PhaseConfig) -> Any:
+  """The settings of a phase's objective; None if it has none."""
+  return getattr(phase, phase.objective, None)
