@@ -76,9 +76,8 @@ def fit(model: str, topology: str, length: int, rows_per_chip: int, tensor: int)
   mesh = sharding.make_mesh(data=1, fsdp=-1, tensor=tensor, devices=described.devices)
   config = dataclasses.replace(MODELS[model], dtype='bfloat16', scan_layers=True, remat='block')
   rows = rows_per_chip * len(described.devices) // tensor
-  # Logits exist for at most 8,192 tokens at a time, as in a phase with a large vocabulary.
-  loss_chunk = min(8192, rows * length)
-  program = train.make_program(config, OptimizerConfig(), loss_chunk, mesh)
+  # Logits exist for 1,024 tokens of a chip at a time, as in a phase with a large vocabulary.
+  program = train.make_program(config, OptimizerConfig(), 1024, mesh)
   # Shapes are all that the compiler needs; one micro-batch of `rows` rows.
   layout = sharding.batch_sharding(mesh, 1)
   batch = {}

@@ -47,7 +47,6 @@ BAD = {
   'less than no people': (dict(world=dict(fickle=-1)), 'world.fickle=-1', 'must be at least 0'),
   # The experiment is of the world, and the error is in another group.
   'less than no agents': (dict(office=dict(timid=-1)), 'office.timid=-1', 'must be at least 0'),
-  'a chunk that does not divide': (dict(loss_chunk=7), 'loss_chunk=7', 'must divide'),
   'a tokenizer that counts its own text': (
     dict(sources={'docs': dict(maker='world.items', tokens_like='docs')}),
     'sources.docs.tokens_like',
