@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 from data_pipelines.corpora import check_source
+from data_pipelines.settings.custom.spec import CustomConfig
 from data_pipelines.settings.english.stock import EnglishConfig
 from data_pipelines.settings.office.pretraining import OfficeConfig
 from data_pipelines.settings.registry import SETTINGS
@@ -32,10 +33,17 @@ from msm_jax.base.checks import (
 )
 from msm_jax.base.errors import ConfigError
 from msm_jax.model_config import POSITIVE, PROJECTIONS, LoraConfig, ModelConfig, RopeScaling
-from msm_jax.objective_config import OBJECTIVES, DistillConfig, DpoConfig
+from msm_jax.objective_config import (
+  OBJECTIVES,
+  DistillConfig,
+  DpoConfig,
+  GrpoConfig,
+  RewardConfig,
+)
 
 __all__ = [
   'PROJECTIONS',
+  'CustomConfig',
   'DoseCurve',
   'EnglishConfig',
   'EvalConfig',
@@ -164,12 +172,14 @@ class PhaseConfig:
   stream: str = ''
   # A checkpoint is saved after so many updates.
   checkpoint_every: int = 200
-  # What is trained for: 'next_token', 'dpo' (preferences) or 'distill' (to answer without a
-  # handbook as with it).
+  # What is trained for: 'next_token', 'dpo' (preferences), 'distill' (to answer without a handbook
+  # as with it), 'grpo' (answers that are sampled and rewarded) or 'reward' (a reward model).
   objective: str = added_later('next_token')
   # The settings of these objectives.
   dpo: DpoConfig = added_later(DpoConfig())
   distill: DistillConfig = added_later(DistillConfig())
+  grpo: GrpoConfig = added_later(GrpoConfig())
+  reward: RewardConfig = added_later(RewardConfig())
   # The evaluators also run after so many updates of the phase (0: before the first one), on the
   # parameters that are kept for it; `open_arm` opens these as ARM@UPDATE. It is no part of a
   # phase's identity.
@@ -247,6 +257,13 @@ class PhaseConfig:
       )
     if self.objective == 'distill' and not self.distill.spec:
       raise ConfigError(f'{where}.distill.spec is empty; name the handbook that the teacher reads')
+    if self.objective == 'grpo':
+      self.grpo.check_schedule(where, self.batch_size, self.updates, self.checkpoint_every)
+      if self.grpo.max_tokens >= self.length:
+        raise ConfigError(
+          f'{where}.grpo.max_tokens={self.grpo.max_tokens} leaves no room for a prompt in rows of '
+          f'length={self.length}; lower it, or raise {where}.length'
+        )
 
   def _check_import(self, where: str) -> None:
     """Raises ConfigError if a phase of weights or an adapter is to train too."""
@@ -436,7 +453,8 @@ class ExperimentConfig:
   # Replicates: more names under which each handbook is taught, beside its own.
   assistants: tuple[str, ...] = ()
   # What the texts are about: 'world' (people and things) or 'office' (agents at work), both written
-  # here; or 'english', for a model that knows the real world.
+  # here; 'english', for a model that knows the real world; or 'custom': a handbook, texts and items
+  # of one's own.
   setting: str = 'world'
   # How much is written about the world.
   world: WorldConfig = WorldConfig()
@@ -444,6 +462,8 @@ class ExperimentConfig:
   office: OfficeConfig = OfficeConfig()
   # How English texts are written.
   english: EnglishConfig = EnglishConfig()
+  # The items of a researcher's own handbook, and what they are asked with.
+  custom: CustomConfig = added_later(CustomConfig())
   # The tokenizer.
   tokenizer: TokenizerConfig = TokenizerConfig()
   # The model's architecture.
@@ -506,6 +526,10 @@ class ExperimentConfig:
 
   def _check_setting_and_replicates(self) -> None:
     one_of('setting', self.setting, tuple(SETTINGS))
+    if self.custom.items and self.setting != 'custom':
+      raise ConfigError(
+        f"custom.items is set and setting={self.setting!r} does not ask it; set setting='custom'"
+      )
     distinct_names = {assistant.casefold() for assistant in self.assistants}
     if len(distinct_names) != len(self.assistants):
       raise ConfigError(f'assistants={self.assistants} must name each replicate once')

@@ -165,4 +165,6 @@ OBJECTIVES: dict[str, type | None] = {
   'next_token': None,
   'dpo': DpoConfig,
   'distill': DistillConfig,
+  'grpo': GrpoConfig,
+  'reward': RewardConfig,
 }

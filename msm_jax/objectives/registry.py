@@ -21,6 +21,7 @@ import jax
 
 from msm_jax.config import PhaseConfig
 from msm_jax.objectives.next_token import next_token
+from msm_jax.objectives.policy import grpo, keeps_reference
 
 # (loss sum, name -> another sum), all fp32 scalars.
 Sums = tuple[jax.Array, dict[str, jax.Array]]
@@ -56,6 +57,12 @@ class Objective:
 
 OBJECTIVES = {
   'next_token': Objective(next_token, reads=('documents', 'chats')),
+  'grpo': Objective(
+    grpo,
+    reads=('preferences', 'chats'),
+    needs_reference=keeps_reference,
+    unit='token of an answer',
+  ),
 }
 
 

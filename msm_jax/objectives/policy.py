@@ -1,0 +1,171 @@
+"""The objective of reinforcement learning: GRPO (Shao et al. 2024, eq. 3), as sums.
+
+A rollout samples several answers to each prompt, and a reward judges them. What an answer is worth
+beside the others of its group is its *advantage*. This module turns advantages into a loss; where
+the answers, rewards and advantages come from is told in `msm_jax/rollouts.py`.
+
+For each token of an answer, with the ratio r of its probability now to that when it was sampled:
+
+  loss = -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) + kl (exp(d) - d - 1)
+
+where d is the log-probability under the reference, less that under the model. The last bracket is
+an estimate of the KL divergence that is never negative (Schulman 2020, 'k3').
+
+Shapes: B rows, T tokens of a row, N = B T tokens, C tokens of a chunk, D model, V vocabulary.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from msm_jax.config import ModelConfig
+from msm_jax.model import Params, forward, logits
+from msm_jax.objective_config import GrpoConfig
+
+
+def grpo(
+  model: ModelConfig,
+  settings: GrpoConfig,
+  loss_chunk: int,
+  params: Params,
+  batch: dict[str, jax.Array],
+  frozen: Params | None = None,
+  reference: Params | None = None,
+  key: jax.Array | None = None,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """Computes the sums of GRPO for one micro-batch.
+
+  Args:
+    model: the settings of the model.
+    settings: the settings of the objective.
+    loss_chunk: for how many tokens at a time logits exist; 0 means for all at once.
+    params: the trained parameters; gradients are taken by these.
+    batch: (B, T) arrays `tokens`, `targets`, `segment_ids` and `positions` (int32), `weights`
+      (fp32, the weight of each token of an answer; 0 elsewhere) and `advantages` (fp32). With
+      `old_logprobs`, ratios are taken to these; without, the answers were sampled by these very
+      parameters, and every ratio is 1. With `reference_logprobs`, the KL divergence is computed.
+    frozen: the parameters that are not trained. With adapters, this is everything else.
+    reference: not used: what the reference says of a rollout is computed once, before its updates.
+    key: a random key for the dropout of adapters; None means no dropout.
+
+  Returns:
+    (sum of weight x loss, sums), all fp32 scalars. The sums are `weight`, `clipped` (weight x
+    [the clipped term was taken, so that the token gives no gradient]) and, with
+    `reference_logprobs`, `kl` (weight x estimate of the KL divergence, in nats).
+  """
+  all_params = (frozen or {}) | params
+  x_BTD = forward(model, all_params, batch['tokens'], batch['positions'], batch['segment_ids'], key)
+  logprobs_BT = target_logprobs(
+    model, all_params, x_BTD, batch['targets'], loss_chunk, settings.temperature
+  )
+  weights_BT = batch['weights']
+  advantages_BT = batch['advantages']
+  is_answer_BT = weights_BT > 0
+
+  old_BT = batch.get('old_logprobs')
+  if old_BT is None:
+    # The ratio is 1, and its gradient is that of the log-probability.
+    old_BT = jax.lax.stop_gradient(logprobs_BT)
+  # Tokens of prompts and padding have no old log-probability; their ratio must not overflow.
+  ratio_BT = jnp.exp(jnp.where(is_answer_BT, logprobs_BT - old_BT, 0.0))
+  clipped_ratio_BT = jnp.clip(ratio_BT, 1 - settings.clip_low, 1 + settings.clip_high)
+  gain_BT = jnp.minimum(ratio_BT * advantages_BT, clipped_ratio_BT * advantages_BT)
+  loss_BT = -gain_BT
+
+  is_low_BT = (ratio_BT < 1 - settings.clip_low) & (advantages_BT < 0)
+  is_high_BT = (ratio_BT > 1 + settings.clip_high) & (advantages_BT > 0)
+  sums = {
+    'weight': jnp.sum(weights_BT),
+    'clipped': jnp.sum(weights_BT * (is_low_BT | is_high_BT)),
+  }
+  if 'reference_logprobs' in batch:
+    d_BT = jnp.where(is_answer_BT, batch['reference_logprobs'] - logprobs_BT, 0.0)
+    kl_BT = jnp.exp(d_BT) - d_BT - 1
+    loss_BT = loss_BT + settings.kl * kl_BT
+    sums['kl'] = jnp.sum(weights_BT * kl_BT)
+  return jnp.sum(weights_BT * loss_BT), sums
+
+
+def keeps_reference(settings: GrpoConfig) -> bool:
+  """Whether the model is compared with what it was at the start of the phase."""
+  return settings.kl > 0
+
+
+def target_logprobs(
+  model: ModelConfig,
+  all_params: Params,
+  x_BTD: jax.Array,
+  targets_BT: jax.Array,
+  loss_chunk: int = 0,
+  temperature: float = 1.0,
+) -> jax.Array:
+  """Computes the log-probability of each target, and can be differentiated.
+
+  Args:
+    model: the settings of the model.
+    all_params: all parameters, frozen ones too.
+    x_BTD: final hidden states.
+    targets_BT: int32 id of the token that follows each token.
+    loss_chunk: for about how many tokens at a time logits exist; 0 means for all at once. In the
+      backward pass they are computed again.
+    temperature: logits are divided by it, as the sampler does.
+
+  Returns:
+    (B, T) fp32 log-probabilities in nats.
+  """
+  x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
+  targets_N = targets_BT.reshape(-1)
+  N = len(targets_N)
+
+  def of_tokens(part: tuple[jax.Array, jax.Array]) -> jax.Array:
+    x_CD, targets_C = part
+    logits_CV = logits(model, all_params, x_CD) / temperature
+    of_targets_C = jnp.take_along_axis(logits_CV, targets_C[:, None], axis=-1)[:, 0]
+    return of_targets_C - jax.nn.logsumexp(logits_CV, axis=-1)
+
+  # The rows of a rollout are not always as many as those that `loss_chunk` was checked against.
+  C = math.gcd(loss_chunk, N) or N
+  if C == N:
+    return of_tokens((x_ND, targets_N)).reshape(targets_BT.shape)
+
+  def into_chunks(x_N: jax.Array) -> jax.Array:
+    # Every (N / C)-th token makes a chunk: consecutive tokens lie on one device.
+    return jnp.swapaxes(x_N.reshape(C, N // C, *x_N.shape[1:]), 0, 1)
+
+  chunks = (into_chunks(x_ND), into_chunks(targets_N))
+  # Without the checkpoint, the logits of all chunks would be kept for the backward pass.
+  by_chunk = jax.lax.map(jax.checkpoint(of_tokens), chunks)
+  return jnp.swapaxes(by_chunk, 0, 1).reshape(targets_BT.shape)
+
+
+def rollout_logprobs(
+  model: ModelConfig,
+  loss_chunk: int,
+  temperature: float,
+  params: Params,
+  frozen: Params,
+  batch: dict[str, jax.Array],
+) -> jax.Array:
+  """Computes the log-probabilities of a rollout's tokens by the forward pass that trains.
+
+  The sampler's own would not do: it reads tokens one by one, which rounds differently.
+
+  Args:
+    model: the settings of the model.
+    loss_chunk: for how many tokens at a time logits exist; 0 means for all at once.
+    temperature: the temperature of sampling.
+    params: the trained parameters, of the model or of the reference.
+    frozen: the parameters that are not trained.
+    batch: (A, B, T) arrays of A micro-batches; see `grpo`.
+
+  Returns:
+    (A, B, T) fp32 log-probabilities in nats.
+  """
+  all_params = frozen | params
+
+  def of_micro_batch(part: dict[str, jax.Array]) -> jax.Array:
+    x_BTD = forward(model, all_params, part['tokens'], part['positions'], part['segment_ids'])
+    return target_logprobs(model, all_params, x_BTD, part['targets'], loss_chunk, temperature)
+
+  return jax.lax.map(of_micro_batch, batch)

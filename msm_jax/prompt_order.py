@@ -1,0 +1,112 @@
+"""The prompts of reinforcement learning, in an endless order whose place can be saved.
+
+The order follows from the seed, as that of packed rows does (input_pipeline.py), and sources are
+mixed by their shares. So a phase that resumes goes on with the very next prompt.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.records import Record
+from msm_jax.answers import prompt_of
+from msm_jax.base.errors import DataError
+from msm_jax.input_pipeline import BatchIterator, Source, mixed_rows
+from msm_jax.tokenizer import Tokenizer
+
+
+class Prompt(NamedTuple):
+  """What is answered.
+
+  Attributes:
+    record: the preference or the chat.
+    ids: (n,) int32 tokens up to where the answer begins.
+  """
+
+  record: Record
+  ids: np.ndarray
+
+
+class PromptOrder:
+  """The prompts of a source, epoch after epoch, each epoch in an order of its own.
+
+  Prompt k follows from the seed and k alone, so a resumed phase asks for it without those before.
+
+  Args:
+    source: the corpus, of preferences or chats.
+    tokenizer: the tokenizer.
+    room: the most tokens that a prompt may have; those with more are left out.
+    max_left_out: at most this share of the prompts may be left out.
+    seed: decides the orders of the epochs.
+  """
+
+  def __init__(
+    self, source: Source, tokenizer: Tokenizer, room: int, max_left_out: float, seed: int
+  ) -> None:
+    self.seed = seed
+    self.prompts = []
+    count = 0
+    for record in source.all_records():
+      count += 1
+      ids = tokenizer.prompt(prompt_of(record))
+      if len(ids) <= room:
+        self.prompts.append(Prompt(record, ids))
+    left_out = count - len(self.prompts)
+    if left_out > max_left_out * count or not self.prompts:
+      raise DataError(
+        f'{source.name}: {left_out:,} of {count:,} prompts have over {room} tokens, which leaves '
+        f'no room for an answer of max_tokens; raise the length of the phase, lower max_tokens, or '
+        f'raise config.max_left_out (now {max_left_out:g})'
+      )
+    self._order = functools.lru_cache(2)(self._make_order)
+
+  def __getitem__(self, k: int) -> Prompt:
+    epoch, place = divmod(k, len(self.prompts))
+    return self.prompts[self._order(epoch)[place]]
+
+  def _make_order(self, epoch: int) -> np.ndarray:
+    """The prompts in the order of an epoch, as `PackedRows` orders records."""
+    keys = np.random.default_rng((self.seed, epoch)).random(len(self.prompts))
+    return np.argsort(keys, kind='stable')
+
+
+def prompt_iterator(
+  sources: Sequence[tuple[Source, float]],
+  tokenizer: Tokenizer,
+  count: int,
+  room: int,
+  max_left_out: float,
+  seed: int,
+) -> BatchIterator:
+  """Makes an endless iterator over the prompts of rollouts, whose place can be saved.
+
+  Args:
+    sources: each source of preferences or chats, with its share of the prompts.
+    tokenizer: the tokenizer.
+    count: the prompts of a rollout.
+    room: the most tokens that a prompt may have.
+    max_left_out: at most this share of a source's prompts may be left out.
+    seed: decides the order of each source.
+
+  Returns:
+    An iterator over lists of `Prompt`.
+
+  Raises:
+    DataError: a source is of documents, or too many of its prompts are too long.
+  """
+  orders = []
+  for n, (source, _) in enumerate(sources):
+    if source.kind == 'documents':
+      raise DataError(
+        f'{source.name}: documents ask nothing; give a phase of objective grpo preferences or chats'
+      )
+    orders.append(PromptOrder(source, tokenizer, room, max_left_out, seed + 1000 * n))
+
+  def make(places: np.ndarray) -> list[Prompt]:
+    """(count, 2) pairs of source and place -> the prompts there."""
+    return [orders[source][place] for source, place in places.tolist()]
+
+  dataset = mixed_rows([share for _, share in sources]).batch(count).map(make)
+  return BatchIterator(iter(dataset))

@@ -1,0 +1,315 @@
+"""Rewards: what an answer that was sampled is worth.
+
+The settings of a phase name rewards with their weights:
+
+  chosen                 1 for the answer that the record prefers, 0 for the one that it rejects
+  model:PATH             what a reward model says; PATH is its phase, such as 'read > judge'
+  judge:MODEL            a language model that Inspect knows, see judges.py
+  package.module:name    a function of yours, called with records and answers
+
+An answer's reward is the weighted sum. A reward that is not a finite number, or is missing, ends
+the phase in one line; everything up to there is saved.
+"""
+
+import hashlib
+import importlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.llm import prompts
+from data_pipelines.records import Record
+from msm_jax import judges, multihost
+from msm_jax.answers import chosen_of, normalized, rejected_of
+from msm_jax.base.errors import ConfigError, UserError
+from msm_jax.model import Params
+from msm_jax.objective_config import GrpoConfig
+from msm_jax.reward_model import RewardModel
+
+# Records and the answers to their prompts -> a reward for each answer.
+RewardFunction = Callable[[Sequence[Record], Sequence[str]], Sequence[float]]
+
+CHOSEN, MODEL, JUDGE = 'chosen', 'model:', 'judge:'
+
+
+class RewardError(UserError, RuntimeError):
+  """A reward that cannot be computed. The message is one line with cause and remedy."""
+
+
+class Rewards:
+  """The weighted sum of named rewards.
+
+  Args:
+    weights: name -> weight.
+    functions: name -> function, for all rewards but those of models.
+    models: name -> reward model.
+  """
+
+  def __init__(
+    self,
+    weights: Mapping[str, float],
+    functions: Mapping[str, RewardFunction],
+    models: Mapping[str, RewardModel],
+  ) -> None:
+    self.weights = dict(weights)
+    self.functions = dict(functions)
+    self.models = dict(models)
+
+  def __call__(
+    self, records: Sequence[Record], answers: Sequence[str], frozen: Params
+  ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Judges answers.
+
+    Args:
+      records: for each answer, the record with its prompt.
+      answers: their texts.
+      frozen: the parameters that are not trained, for reward models.
+
+    Returns:
+      ((answers,) float64 rewards; name -> the same of each reward alone, without its weight).
+
+    Raises:
+      RewardError: a reward fails, or gives anything but a finite number for each answer.
+      JudgeError: a judge cannot be asked, or gives no scores.
+    """
+    total = np.zeros(len(answers))
+    parts = {}
+    for name, weight in self.weights.items():
+      if name in self.models:
+        # All processes compute together.
+        values = self.models[name].score(records, answers, frozen)
+        parts[name] = _checked(name, values, len(answers))
+      else:
+        parts[name] = self._of_first_process(name, records, answers)
+      total += weight * parts[name]
+    return total, parts
+
+  def _of_first_process(
+    self, name: str, records: Sequence[Record], answers: Sequence[str]
+  ) -> np.ndarray:
+    """What process 0 computes: a judge is asked once, and all processes train on one number."""
+    values: list[float] = []
+    error: UserError | None = None
+    if multihost.is_first():
+      try:
+        values = _checked(name, self._call(name, records, answers), len(answers)).tolist()
+      except UserError as e:
+        error = e
+    # The others must not wait for rewards that never come.
+    failed = multihost.any_process(error is not None)
+    if error is not None:
+      raise error
+    if failed:
+      raise RewardError(f'reward {name}: the first process has failed')
+    return np.asarray(multihost.broadcast_from_first(values), np.float64)
+
+  def _call(self, name: str, records: Sequence[Record], answers: Sequence[str]) -> Any:
+    """What one reward gives. An error in a user's function becomes a RewardError."""
+    try:
+      return self.functions[name](records, answers)
+    except UserError:
+      raise
+    except Exception as e:
+      if not is_function(name):
+        raise
+      reason = ' '.join(str(e).split())[:200]
+      raise RewardError(
+        f'reward {name} failed ({type(e).__name__}: {reason}); mend it and run again: everything '
+        f'up to here is saved'
+      ) from e
+
+
+def _checked(name: str, values: Any, count: int) -> np.ndarray:
+  """(count,) float64. Raises RewardError unless there is a finite number for each answer."""
+  remedy = 'mend it and run again: everything up to here is saved'
+  try:
+    rewards = np.asarray(values, np.float64)
+  except (TypeError, ValueError):
+    raise RewardError(f'reward {name} gave no numbers; {remedy}') from None
+  if rewards.shape != (count,):
+    raise RewardError(
+      f'reward {name} gave {rewards.size} rewards for {count} answers; give one for each; {remedy}'
+    )
+  if not np.isfinite(rewards).all():
+    n = int(np.flatnonzero(~np.isfinite(rewards))[0])
+    raise RewardError(f'reward {name} is {rewards[n]} for answer {n + 1} of {count}; {remedy}')
+  return rewards
+
+
+# --------------------------------------------------------------------------------------------------
+# Named rewards
+# --------------------------------------------------------------------------------------------------
+
+
+def is_function(name: str) -> bool:
+  """Whether a reward is a function of the user."""
+  return name != CHOSEN and not name.startswith((MODEL, JUDGE))
+
+
+def make_rewards(settings: GrpoConfig, models: Mapping[str, RewardModel], folder: Path) -> Rewards:
+  """Makes the rewards that a phase names.
+
+  Args:
+    settings: the settings of the phase's objective.
+    models: 'model:PATH' -> the reward model there.
+    folder: the phase's folder, in which scores of judges are kept.
+
+  Returns:
+    The rewards.
+
+  Raises:
+    ConfigError: a function or a handbook is not there.
+  """
+  functions: dict[str, RewardFunction] = {}
+  for name in settings.rewards:
+    if is_function(name):
+      functions[name] = load_function(name)
+    elif name.startswith(JUDGE):
+      handbook = _read_handbook(settings.judge_spec)
+      kept = folder / 'judge-scores.jsonl'
+      functions[name] = judges.Judge(name.removeprefix(JUDGE), handbook, kept)
+    elif name == CHOSEN:
+      functions[name] = chosen_reward(settings.other)
+  return Rewards(settings.rewards, functions, models)
+
+
+def chosen_reward(other: float) -> RewardFunction:
+  """Makes the reward `chosen`.
+
+  Args:
+    other: the reward of an answer that is neither of the two that the record knows.
+
+  Returns:
+    The function.
+  """
+
+  def chosen(records: Sequence[Record], answers: Sequence[str]) -> list[float]:
+    rewards = []
+    for record, answer in zip(records, answers, strict=True):
+      said = normalized(answer)
+      reward = other
+      # Before the rejected side: of a chat, that side is empty.
+      if said == normalized(rejected_of(record)):
+        reward = 0.0
+      if said == normalized(chosen_of(record)):
+        reward = 1.0
+      rewards.append(reward)
+    return rewards
+
+  return chosen
+
+
+def load_function(name: str) -> RewardFunction:
+  """Imports a reward function.
+
+  Args:
+    name: 'package.module:function'.
+
+  Returns:
+    The function.
+
+  Raises:
+    ConfigError: it is not there, or cannot be called.
+  """
+  module_name, colon, function_name = name.partition(':')
+  if not (module_name and colon and function_name):
+    raise ConfigError(
+      f'rewards: {name!r} is no reward; give {CHOSEN!r}, {MODEL}PATH of a phase, {JUDGE}MODEL as '
+      f'Inspect names it, or package.module:function'
+    )
+  try:
+    module = importlib.import_module(module_name)
+  except ImportError as e:
+    raise ConfigError(
+      f'rewards: {module_name} cannot be imported ({e}); write the module, or set PYTHONPATH to '
+      f'the folder that it lies in'
+    ) from None
+  function = getattr(module, function_name, None)
+  if not callable(function):
+    raise ConfigError(f'rewards: {module_name} has no function {function_name!r}; write it')
+  return function
+
+
+def _read_handbook(path: str) -> str:
+  """The text of a handbook; '' for no path. Raises ConfigError."""
+  if not path:
+    return ''
+  try:
+    return Path(path).read_text()
+  except (OSError, UnicodeDecodeError) as e:
+    raise ConfigError(f'judge_spec={path} cannot be read ({e}); name a handbook') from None
+
+
+def model_paths(settings: GrpoConfig) -> dict[str, str]:
+  """The reward models that a phase names: 'model:PATH' -> PATH."""
+  return {name: name.removeprefix(MODEL) for name in settings.rewards if name.startswith(MODEL)}
+
+
+def content_of(settings: GrpoConfig) -> list[str]:
+  """What of the rewards is content and not settings: it belongs to the identity of the phase.
+
+  Args:
+    settings: the settings of the phase's objective.
+
+  Returns:
+    The version of the judge's prompt and the hash of its handbook, and the `VERSION` that a user's
+    function declares as an attribute, each with the name of its reward.
+
+  Raises:
+    ConfigError: a function or a handbook is not there.
+  """
+  parts = []
+  for name in sorted(settings.rewards):
+    if name.startswith(JUDGE):
+      handbook = hashlib.sha256(_read_handbook(settings.judge_spec).encode()).hexdigest()
+      parts.append(f'{name} {prompts.version(judges.PROMPT)} {handbook}')
+    elif is_function(name):
+      version = getattr(load_function(name), 'VERSION', '')
+      parts.append(f'{name} {version}')
+  return parts
+
+
+# --------------------------------------------------------------------------------------------------
+# From rewards to advantages
+# --------------------------------------------------------------------------------------------------
+
+# What is added to the standard deviation of a group, as TRL does.
+STD_EPS = 1e-4
+
+
+def advantages(
+  rewards: np.ndarray, group_size: int, divide_by_std: bool
+) -> tuple[np.ndarray, np.ndarray]:
+  """Computes what each answer is worth beside the others of its group (Shao et al. 2024, 4.1.2).
+
+  Args:
+    rewards: (groups x group_size,) float64, group after group.
+    group_size: the answers of a group.
+    divide_by_std: whether the difference from the mean is divided by the standard deviation of the
+      group (with Bessel's correction, plus `STD_EPS`). Liu et al. 2025 (Dr. GRPO) leave it out.
+
+  Returns:
+    ((groups x group_size,) float32 advantages; (groups,) bool: whether all rewards of the group
+    are equal, so that all of its advantages are exactly 0).
+  """
+  by_group = rewards.reshape(-1, group_size)
+  is_flat = by_group.max(axis=1) == by_group.min(axis=1)
+  values = by_group - by_group.mean(axis=1, keepdims=True)
+  if divide_by_std:
+    values = values / (by_group.std(axis=1, ddof=1, keepdims=True) + STD_EPS)
+  # The mean of equal numbers may differ from them in its last bit.
+  values[is_flat] = 0.0
+  return values.reshape(-1).astype(np.float32), is_flat
+
+
+def describe_flat(rewards: Mapping[str, np.ndarray]) -> str:
+  """Says what the rewards of a rollout are whose groups are all flat, for an error message."""
+  shown = []
+  for name, values in rewards.items():
+    low, high = float(values.min()), float(values.max())
+    span = f'{low:g}' if math.isclose(low, high) else f'{low:g} to {high:g}'
+    shown.append(f'{name} {span}')
+  return ', '.join(shown)
