@@ -28,12 +28,11 @@ from jax.sharding import Mesh
 from msm_jax import metrics, multihost, sharding
 from msm_jax.answers import prompt_of
 from msm_jax.base.errors import UserError
-from msm_jax.config import ModelConfig, PhaseConfig
+from msm_jax.config import ExperimentConfig, PhaseConfig
 from msm_jax.inference.batch import cast_params
 from msm_jax.inference.groups import Sampling, sample_groups
 from msm_jax.input_pipeline import Source
 from msm_jax.model import Params
-from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives.policy import rollout_logprobs
 from msm_jax.prompt_order import Prompt, prompt_iterator
 from msm_jax.rewards import Rewards, advantages, describe_flat
@@ -69,15 +68,12 @@ class Rollouts:
   def __init__(
     self,
     label: str,
-    model: ModelConfig,
+    config: ExperimentConfig,
     phase: PhaseConfig,
-    settings: GrpoConfig,
-    loss_chunk: int,
     tokenizer: Tokenizer,
     sources: Sequence[tuple[Source, float]],
     rewards: Rewards,
     seed: int,
-    max_left_out: float,
     mesh: Mesh,
     folder: Path,
   ) -> None:
@@ -85,15 +81,12 @@ class Rollouts:
 
     Args:
       label: what the phase is called in errors.
-      model: the settings of the model.
+      config: the settings of the experiment.
       phase: the settings of the phase.
-      settings: the settings of its objective.
-      loss_chunk: for how many tokens at a time logits exist; 0 means for all at once.
       tokenizer: the tokenizer.
       sources: the corpora, each with its share of the prompts.
       rewards: what judges the answers.
       seed: decides the order of the prompts and what is sampled.
-      max_left_out: at most this share of a source's prompts may be left out.
       mesh: the devices.
       folder: the phase's folder; what is sampled is written there, to samples.jsonl.
 
@@ -102,7 +95,8 @@ class Rollouts:
       RolloutError: the tokenizer lacks a stop token.
     """
     self.label = label
-    self.settings = settings
+    self.settings = settings = phase.grpo
+    model = config.model
     self._phase = phase
     self._rewards = rewards
     self._seed = seed
@@ -122,10 +116,10 @@ class Rollouts:
     # A sequence of n tokens takes n - 1 cells.
     room = phase.length + 1 - settings.max_tokens
     count = phase.batch_size // settings.group_size
-    self._prompts = prompt_iterator(sources, tokenizer, count, room, max_left_out, seed)
+    self._prompts = prompt_iterator(sources, tokenizer, count, room, config.max_left_out, seed)
     layout = sharding.batch_sharding(mesh, axis=1)
     self._logprobs = jax.jit(
-      functools.partial(rollout_logprobs, model, loss_chunk, settings.temperature),
+      functools.partial(rollout_logprobs, model, config.loss_chunk, settings.temperature),
       out_shardings=layout,
     )
     # The batch of the rollout under way, its numbers, and how many rollouts in a row were flat.

@@ -38,6 +38,8 @@ from msm_jax.model import Params, flops_per_token, init_params
 from msm_jax.objectives import registry
 from msm_jax.objectives.registry import OBJECTIVES
 from msm_jax.optim import learning_rate, make_optimizer
+from msm_jax.rewards import Rewards
+from msm_jax.rollouts import Rollouts
 from msm_jax.tokenizer import Tokenizer
 
 # Several processes ask one another whether to stop once in so many steps: asking after every step
@@ -364,7 +366,7 @@ def to_device(batch: Batch, micro_batches: int, mesh: Mesh) -> dict[str, jax.Arr
 def starting_state(
   program: Program,
   checkpoints: checkpointing.Checkpoints,
-  data: BatchIterator,
+  data: BatchIterator | Rollouts,
   seed: int,
   parent_params: Callable[[Params], Params | None] | None,
   frozen_params: Callable[[Params], Params] | None,
@@ -435,7 +437,7 @@ def _resume(
   abstract: TrainState,
   checkpoints: checkpointing.Checkpoints,
   step: int,
-  data: BatchIterator,
+  data: BatchIterator | Rollouts,
   meta: Mapping[str, Any],
 ) -> TrainState:
   """Reads the checkpoint of a step and sets the data to where it was."""
@@ -467,6 +469,7 @@ def train_phase(
   keep: Sequence[int] = (),
   points: checkpointing.Checkpoints | None = None,
   until: int | None = None,
+  rewards: Rewards | None = None,
 ) -> None:
   """Trains one phase to its end and leaves its checkpoints and metrics in a folder.
 
@@ -491,11 +494,13 @@ def train_phase(
     points: where they are kept; what is there already stays. None if `keep` is empty.
     until: if given, training ends after this update and saves no checkpoint then: it only had to
       pass the updates of `keep`.
+    rewards: what judges the answers that the model samples; for reinforcement learning only.
 
   Raises:
     TrainingError: a batch has no supervised token, too many updates were not finite (or the last
       one), or the checkpoint is of something else.
     Interrupted: `stop()` returned True in any process; the state is saved.
+    UserError: reinforcement learning cannot go on; the state is saved.
   """
   mesh = sharding.make_mesh(**dataclasses.asdict(config.mesh))
   check_rows(phase, label, mesh)
@@ -509,9 +514,18 @@ def train_phase(
   )
   checkpoints = checkpointing.Checkpoints(folder / 'checkpoints')
   local_rows = sharding.local_rows(mesh, phase.micro_batches, phase.batch_size)
-  data = batches(sources, tokenizer, phase.batch_size, phase.length, seed, local_rows)
+  # In reinforcement learning, the batches are answers that the model itself samples.
+  rollouts: Rollouts | None = None
+  data: BatchIterator | Rollouts
+  if rewards is not None:
+    rollouts = Rollouts(label, config, phase, tokenizer, sources, rewards, seed, mesh, folder)
+    data = rollouts
+  else:
+    data = batches(sources, tokenizer, phase.batch_size, phase.length, seed, local_rows)
   state = starting_state(program, checkpoints, data, seed, parent_params, frozen_params, meta, mesh)
   first_step = int(state.step)
+  if rollouts is not None:
+    rollouts.resume(first_step)
   last_step = phase.updates if until is None else until
   # Processes must agree on what is saved.
   missing = [step for step in keep if points is not None and not points.has(step)]
@@ -529,6 +543,8 @@ def train_phase(
     config.tensorboard,
   )
   tokens_per_step = phase.batch_size * phase.length
+  # The newest step of which there is a checkpoint.
+  saved_step = first_step
   # The metrics of a step are read while the device is busy with the next one: reading them at once
   # would leave the device idle.
   pending_metrics: tuple[int, dict[str, jax.Array]] | None = None
@@ -552,6 +568,8 @@ def train_phase(
       points.save_params(step, state.params, meta | {'step': step})
 
   def save(step: int) -> None:
+    nonlocal saved_step
+    saved_step = step
     # metrics.jsonl and `points` never know less than a checkpoint: resuming would leave a gap.
     log_pending()
     metrics.flush()
@@ -568,15 +586,28 @@ def train_phase(
         keep_point(0)
       for step in range(first_step + 1, last_step + 1):
         is_last = step == phase.updates
-        batch = to_device(next(data), phase.micro_batches, mesh)
+        sampled: dict[str, float] = {}
+        if rollouts is not None:
+          try:
+            batch, sampled = rollouts.batch(step, state.params, state.frozen, state.reference)
+          except UserError:
+            # A reward that fails or a judge that cannot be asked costs none of the updates before.
+            if step - 1 > saved_step:
+              save(step - 1)
+            raise
+        else:
+          batch = to_device(next(data), phase.micro_batches, mesh)
         lr = multihost.place_replicated(learning_rate(phase, step - 1), replicated)
         state, on_device = program.step(state, batch, lr)
         log_pending()
-        pending_metrics = (step, on_device)
+        pending_metrics = (step, on_device | sampled)
         keep_point(step)
 
         # All processes must take the same branch, so they are asked together.
         asks_now = single_process or is_last or step % STOP_POLL_STEPS == 0
+        if rollouts is not None:
+          # Within a rollout, what it sampled would be lost.
+          asks_now = asks_now and rollouts.is_boundary(step)
         stopped = asks_now and multihost.any_process(stop())
         is_due = step % phase.checkpoint_every == 0 and not is_last
         if stopped or is_due:
