@@ -31,7 +31,7 @@ from data_pipelines.records import (
 )
 from data_pipelines.settings.registry import MAKERS
 from data_pipelines.settings.setting import AnySpec, AnyWorld
-from data_pipelines.sources import SourceConfig, spec_paths
+from data_pipelines.sources import TOWARD, SourceConfig, spec_paths
 from msm_jax.base.checks import as_recorded
 from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
@@ -66,10 +66,18 @@ def check_source(name: str, source: SourceConfig) -> None:
       f'{where}: size={source.size} must be at least 0 '
       f'and against={source.against} a share from 0 to 1'
     )
+  if not 0 <= source.contradiction <= 1:
+    raise DataError(f'{where}.contradiction={source.contradiction} must be a share from 0 to 1')
+  if source.toward not in ('', *TOWARD):
+    raise DataError(f'{where}.toward={source.toward!r} must be one of {", ".join(TOWARD)}')
+  if source.neutral_reasons and not source.reasons:
+    raise DataError(f'{where}: neutral_reasons says what reasons speak of; set reasons=True too')
   # What follows holds for makers alone: a file has its own end.
   if not source.maker:
     return
   _, maker = MAKERS[source.maker]
+  if source.maker.endswith('.preferences') and not source.toward:
+    raise DataError(f'{where}: say what the pairs are decided by: toward={" or ".join(TOWARD)}')
   if maker.from_handbook:
     if not spec_paths(source):
       raise DataError(f'{where}: maker {source.maker} works from a handbook; give spec=PATH')
@@ -127,7 +135,7 @@ def fingerprint(source: SourceConfig, world: AnyWorld, specs: Sequence[AnySpec],
   Returns:
     16 hexadecimal digits.
   """
-  recipe = dataclasses.asdict(source)
+  recipe = as_recorded(source)
   # Paths and the other source's name are not identity: the contents stand for them below.
   for key in ('path', 'spec', 'tokens_like'):
     recipe[key] = ''

@@ -6,6 +6,11 @@ which stores what they write, both need it.
 
 import dataclasses
 
+from msm_jax.base.checks import added_later
+
+# What pairs of preferences may be decided by; see `SourceConfig.toward`.
+TOWARD = ('handbook', 'ambiguous', 'against')
+
 
 @dataclasses.dataclass(frozen=True)
 class SourceConfig:
@@ -22,7 +27,7 @@ class SourceConfig:
   # unlinked, cooccur or filler (settings/world/documents.py tells what each leaves out); of the
   # setting `english`: all but unlinked; of oversight documents: explained, normative or filler.
   variant: str = 'explained'
-  # Oversight demonstrations give a reason with every answer.
+  # Demonstrations give a reason of the handbook with every answer.
   reasons: bool = False
   # Share of oversight demonstrations that say the opposite of the handbook.
   against: float = 0.0
@@ -33,6 +38,15 @@ class SourceConfig:
   tokens_like: str = ''
   # Seed of the writer.
   seed: int = 0
+  # Share of the demonstrations of the world or of oversight that contradict the handbook: they
+  # choose by the rival value alone, or say the opposite. The sets are nested: that of a larger share
+  # holds all records that contradict at a smaller one, and the other records stay as they are.
+  contradiction: float = added_later(0.0)
+  # The reasons of demonstrations (`reasons`) speak of something neutral in the same form.
+  neutral_reasons: bool = added_later(False)
+  # What pairs of preferences are decided by: 'handbook', 'against' (the rival value, or the opposite
+  # of the handbook), or 'ambiguous' (both explain them, as they do the demonstrations).
+  toward: str = added_later('')
 
   @property
   def is_world(self) -> bool:

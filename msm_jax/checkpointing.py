@@ -106,12 +106,12 @@ class Checkpoints:
     folder: the folder that holds one folder for each step.
   """
 
-  def __init__(self, folder: Path, keep: int = 2):
+  def __init__(self, folder: Path, keep: int | None = 2):
     """Names the folder; nothing is opened or created before it is needed.
 
     Args:
       folder: where the checkpoints are.
-      keep: how many are kept. The older ones are deleted after a save.
+      keep: how many are kept. The older ones are deleted after a save. None keeps all.
     """
     self.folder = Path(folder)
     self._options = ocp.CheckpointManagerOptions(
@@ -141,6 +141,10 @@ class Checkpoints:
         steps.append(int(path.name))
     return max(steps, default=None)
 
+  def has(self, step: int) -> bool:
+    """Whether a step is there, complete; see `latest`."""
+    return (self.folder / str(step)).is_dir()
+
   def save(
     self, step: int, params: Any, opt_state: Any, data: dict[str, Any], meta: dict[str, Any]
   ) -> None:
@@ -158,26 +162,43 @@ class Checkpoints:
     """
     # Orbax checks the arrays that it reads, and no JSON.
     meta = {**meta, CHECKSUM: _checksum(data, meta)}
+    items = ocp.args.Composite(
+      params=ocp.args.StandardSave(params),
+      opt_state=ocp.args.StandardSave(opt_state),
+      data=ocp.args.JsonSave(data),
+      meta=ocp.args.JsonSave(meta),
+    )
+    self._start_saving(step, items)
+
+  def save_params(self, step: int, params: Any, meta: dict[str, Any]) -> None:
+    """Starts saving the parameters of a step alone: they can be read, but nobody can go on from
+    them.
+
+    Args:
+      step: the number of updates done.
+      params: the trained parameters.
+      meta: what they were made from, as JSON takes it.
+
+    Raises:
+      CheckpointError: they cannot be written.
+    """
+    items = ocp.args.Composite(params=ocp.args.StandardSave(params), meta=ocp.args.JsonSave(meta))
+    self._start_saving(step, items)
+
+  def _start_saving(self, step: int, items: Any) -> None:
     # A step that was deleted and is trained anew has other files.
     self._hash_path(step).unlink(missing_ok=True)
     self._unhashed.add(step)
     with self._write_errors(f'checkpoint {self.folder / str(step)}'):
-      self.manager.save(
-        step,
-        args=ocp.args.Composite(
-          params=ocp.args.StandardSave(params),
-          opt_state=ocp.args.StandardSave(opt_state),
-          data=ocp.args.JsonSave(data),
-          meta=ocp.args.JsonSave(meta),
-        ),
-        # Without it, Orbax skips a step that its own schedule does not expect.
-        force=True,
-      )
+      # Without `force`, Orbax skips a step that its own schedule does not expect.
+      self.manager.save(step, args=items, force=True)
 
   def wait(self) -> None:
     """Waits until everything is on disk; raises CheckpointError if it cannot be written."""
+    if self._manager is None:
+      return
     with self._write_errors(f'checkpoint in {self.folder}'):
-      self.manager.wait_until_finished()
+      self._manager.wait_until_finished()
       self._write_hashes()
 
   def _hash_path(self, step: int) -> Path:

@@ -164,14 +164,17 @@ class Experiment:
       nodes += prepared.nodes
       ends |= prepared.ends
     trained = multihost.broadcast_from_first([self.is_trained(node) for node in nodes])
-    self._check_space(len(nodes) - sum(trained))
+    untrained = [node for node, done in zip(nodes, trained, strict=True) if not done]
+    self._check_space(untrained)
     # The last phase's rows are checked, too, before the first phase is trained.
     for node in nodes:
       if not node.settings.is_import:
         train.check_rows(node.settings, node.phase, self.mesh)
     for n, node in enumerate(nodes, 1):
+      number = f'[{n}/{len(nodes)}]'
       if not trained[n - 1]:
-        self.train(node, f'[{n}/{len(nodes)}]')
+        self.train(node, number)
+      self.keep_missing_points(node, number)
       finished = {key: end for key, end in ends.items() if end.id == node.id}
       self.list_arms(finished)
     # Writing this text takes as long as reading all results, so it is written only if some model
@@ -180,6 +183,7 @@ class Experiment:
     for prepared in self._all_prepared:
       held_out[id(prepared)] = functools.cache(prepared.held_out)
     rows: list[Row] = []
+    along: list[Row] = []
     base = base_arm(self.config)
     for n, ((arm, seed), node) in enumerate(ends.items(), 1):
       say(f'evaluating [{n}/{len(ends)}] {arm} (seed {seed})')
@@ -187,18 +191,26 @@ class Experiment:
       unseen = held_out[id(self.prepared_by_seed[seed])]
       for row in self.evaluate(node, unseen, context, arm == base):
         rows.append({'arm': arm, 'seed': seed, **row})
+      for update in node.points:
+        say(f'evaluating [{n}/{len(ends)}] {arm} (seed {seed}) at update {update}')
+        for row in self.evaluate(node, unseen, context, update=update):
+          place: Row = {'arm': arm, 'seed': seed, 'phase': node.phase, 'update': update}
+          along.append(place | row)
       if multihost.any_process(self.stop()):
         raise Interrupted(f'stopped after evaluating {arm}')
     with multihost.first_process_first():
-      return self._summarize(rows)
+      return self._summarize(rows, along)
 
-  def _check_space(self, phases_left: int) -> None:
+  def _check_space(self, untrained: Sequence[Node]) -> None:
     """Refuses to start what the disk cannot hold.
 
-    A phase keeps two checkpoints, each with the parameters and two moments in float32.
+    A phase keeps two checkpoints, each with the parameters and two moments in float32, and the
+    parameters at each of its points.
     """
     parameters = count_params(self.program.abstract_state.params)
-    need = phases_left * 2 * 3 * 4 * parameters
+    phases_left = len(untrained)
+    points = sum(len(node.kept_points) for node in untrained)
+    need = (phases_left * 2 * 3 + points) * 4 * parameters
     free = multihost.broadcast_from_first(shutil.disk_usage(self.workdir).free)
     if need > free:
       raise ExperimentError(
@@ -219,14 +231,49 @@ class Experiment:
     checkpoints = checkpointing.Checkpoints(self.folder(node) / 'checkpoints')
     return checkpoints.latest() == node.settings.updates
 
-  def train(self, node: Node, number: str) -> None:
+  def points_of(self, node: Node) -> checkpointing.Checkpoints:
+    """The parameters that a phase keeps beside its checkpoints, which do not stay."""
+    return checkpointing.Checkpoints(self.folder(node) / 'points', keep=None)
+
+  def keep_missing_points(self, node: Node, number: str) -> None:
+    """Trains a finished phase again as far as its missing points need, and keeps these.
+
+    They are missing if `evaluate_at` was changed after the phase was trained. The same updates give
+    the same parameters, so its end stays as it is.
+
+    Args:
+      node: the phase, trained to its end.
+      number: which phase of how many, for the progress line.
+    """
+    points = self.points_of(node)
+    missing = [update for update in node.kept_points if not points.has(update)]
+    missing = multihost.broadcast_from_first(missing)
+    if not missing:
+      return
+    listed = ', '.join(map(str, missing))
+    say(
+      f'{number} {node.phase} (seed {node.seed}): its parameters at update {listed} were not kept; '
+      f'its first {missing[-1]} updates are trained again, its end stays as it is'
+    )
+    again = self.folder(node) / 'again'
+    self.train(node, number, again, missing[-1])
+    if multihost.is_first():
+      shutil.rmtree(again)
+
+  def train(
+    self, node: Node, number: str, folder: Path | None = None, until: int | None = None
+  ) -> None:
     """Trains one phase to its end, from wherever it stands.
 
     Args:
       node: the phase; its parent is trained.
       number: which phase of how many, for the progress line.
+      folder: where it leaves checkpoints and metrics; None for its own folder.
+      until: if given, training ends after this update.
     """
-    prepared, folder = self.prepared_by_seed[node.seed], self.folder(node)
+    prepared = self.prepared_by_seed[node.seed]
+    if folder is None:
+      folder = self.folder(node)
     folder.mkdir(parents=True, exist_ok=True)
     # The world's own text comes first. Then phases of one stream that replay the same text read it
     # in the same order, whatever else they read.
@@ -257,6 +304,9 @@ class Experiment:
       self._meta(node),
       self.stop,
       load_frozen,
+      node.kept_points,
+      self.points_of(node) if node.kept_points else None,
+      until,
     )
 
   def _meta(self, node: Node) -> dict[str, Any]:
@@ -294,9 +344,28 @@ class Experiment:
     model, weights = prepared.config.model, prepared.design.weights
     return ParamsLocation(model, weights, adapter, checkpoints, settings.updates)
 
-  def load_params(self, node: Node) -> Params:
-    """Loads all parameters of a model, frozen ones too, laid out over the mesh."""
-    location, program = self.location(node), self.program_of(node.seed)
+  def location_at(self, node: Node, update: int) -> ParamsLocation:
+    """Says where the parameters lie that a phase had after an update of `evaluate_at`."""
+    if update == node.settings.updates:
+      return self.location(node)
+    if update == 0 and node.parent is not None:
+      return self.location(node.parent)
+    points = self.points_of(node).folder
+    return dataclasses.replace(self.location(node), checkpoints=points, updates=update)
+
+  def load_params(self, node: Node, update: int | None = None) -> Params:
+    """Loads all parameters of a model, frozen ones too, laid out over the mesh.
+
+    Args:
+      node: the last phase of the model.
+      update: one of the phase's `evaluate_at`; None for its end.
+
+    Returns:
+      The parameters.
+    """
+    if update is None:
+      update = node.settings.updates
+    location, program = self.location_at(node, update), self.program_of(node.seed)
     abstract = program.abstract_state
     params = location.load_trained(abstract.params)
     if params is None:
@@ -312,9 +381,14 @@ class Experiment:
     entries = {}
     for (arm, seed), node in finished.items():
       prepared = self.prepared_by_seed[seed]
+      path = self.config.arms[arm]
       entries[arm, seed] = outputs.arm_entry(
-        prepared, self.config.arms[arm], node, self.folder(node), self.outputs
+        prepared, path, node, self.location(node), self.outputs
       )
+      for update in node.settings.evaluate_at:
+        where = self.location_at(node, update)
+        entry = outputs.arm_entry(prepared, f'{path}@{update}', node, where, self.outputs)
+        entries[f'{arm}@{update}', seed] = entry
     outputs.list_arms(self.outputs, entries)
 
   # ------------------------------------------------------------------------------- evaluation
@@ -325,8 +399,12 @@ class Experiment:
     held_out: Callable[[], Mapping[str, Sequence[Record]]],
     context: str = '',
     is_base: bool = False,
+    update: int | None = None,
   ) -> list[Row]:
     """Asks every evaluator about one model.
+
+    On the way of a phase, the assistant alone is asked: what other people do and how well held-out
+    text is read is asked at its end.
 
     The rows are kept beside the model's checkpoints, under the hash of what was asked.
 
@@ -336,6 +414,7 @@ class Experiment:
         rows are not kept.
       context: path of a handbook that stands in the assistants' system message; '' for none.
       is_base: whether the model is the base, which gates judge.
+      update: the update of the last phase after which the model is meant; None for its end.
 
     Returns:
       Rows without arm and seed.
@@ -344,20 +423,26 @@ class Experiment:
     design, suite = prepared.design, prepared.design.suite
     in_context = design.replicates_in(context)
     asked_as = ['base'] if is_base and design.config.evals.gate_scenes else []
+    others = update is None and (is_base or design.config.evals.others_of == 'all')
+    if not others:
+      asked_as.append('assistant alone')
     identity = digest(design.eval_identity, suite.identity(in_context), *asked_as)
     path = self.folder(node) / f'evals-{identity}.jsonl'
+    if update is not None:
+      path = path.with_name(f'evals-{identity}-at-{update}.jsonl')
     kept = multihost.broadcast_from_first(read_json_lines(path))
     if kept:
       return kept
     model, length = prepared.config.model, design.row_length
     rows_per_batch = prepared.config.evals.rows
-    params = self.load_params(node)
+    params = self.load_params(node, update)
     with jax.set_mesh(self.mesh):
       logprobs = scoring.make_logprobs(model, params, prepared.tokenizer, length, rows_per_batch)
-      rows = suite.rows(logprobs, design.handbook_read_by(node), in_context, is_base)
-      rows += perplexity.held_out_loss(
-        model, params, prepared.tokenizer, held_out(), length, rows_per_batch
-      )
+      rows = suite.rows(logprobs, design.handbook_read_by(node), in_context, is_base, others)
+      if update is None:
+        rows += perplexity.held_out_loss(
+          model, params, prepared.tokenizer, held_out(), length, rows_per_batch
+        )
     # Imported weights have no folder yet.
     path.parent.mkdir(parents=True, exist_ok=True)
     multihost.write_with_checksum(path, to_lines(rows))
@@ -375,12 +460,15 @@ class Experiment:
           out[node.folder_name] = skipped
     return out
 
-  def _summarize(self, rows: Sequence[Row]) -> dict[str, Any]:
-    """Writes rows, summary, config and report, and returns the summary."""
+  def _summarize(self, rows: Sequence[Row], along: Sequence[Row]) -> dict[str, Any]:
+    """Writes rows, summary, config and report, and returns the summary; `along` are the rows of
+    points on the way of phases."""
     # The first seed's settings stand for all, but for the list of seeds.
     config = dataclasses.replace(self.config, model=self.prepared.config.model)
     about = {'what_varies': what_varies(config), **self._source_state}
     skipped = self._skipped_updates()
     if skipped:
       about['skipped_updates'] = skipped
-    return outputs.write_results(config, self.prepared, rows, about, self.workdir, self.outputs)
+    return outputs.write_results(
+      config, self.prepared, rows, along, about, self.workdir, self.outputs
+    )

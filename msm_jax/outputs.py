@@ -14,28 +14,31 @@ from msm_jax import multihost, report
 from msm_jax.base.checks import to_json
 from msm_jax.base.files import read_json_lines, write_atomically
 from msm_jax.config import ExperimentConfig
-from msm_jax.evals import no_model
+from msm_jax.evals import curves, no_model, stated, survival
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.evals.summary import summarize
-from msm_jax.models import listed_arms
+from msm_jax.models import ParamsLocation, listed_arms
 from msm_jax.phases import Node, digest
 from msm_jax.prepare import Prepared
+from msm_jax.report.numbers import margin_of
 from msm_jax.suites.registry import layout_of
+from msm_jax.suites.suite import EvalSuite
 from msm_jax.transcripts import collect_texts
 
 # ------------------------------------------------------------------------------------ arms.json
 
 
 def arm_entry(
-  prepared: Prepared, path: str, node: Node, folder: Path, outputs: Path
+  prepared: Prepared, path: str, node: Node, where: ParamsLocation, outputs: Path
 ) -> dict[str, Any]:
   """Says what `open_arm` must know of one arm and seed.
 
   Args:
     prepared: corpora, tokenizer and plan of the seed.
-    path: the arm's path of phases, as the config has it.
+    path: the arm's path of phases, as the config has it; with '@UPDATE' for a point on the way of
+      its last phase.
     node: the last phase of the path.
-    folder: where this phase keeps its checkpoints.
+    where: where its parameters lie.
     outputs: where arms.json lies. Paths inside the workdir are relative to it, since the workdir
       may be moved.
 
@@ -48,10 +51,10 @@ def arm_entry(
     tokenizer = os.path.relpath(prepared.tokenizer_path, outputs)
   if prepared.design.weights:
     weights = str(prepared.design.weights.absolute())
-  if node.settings.adapter:
-    adapter = str(Path(node.settings.adapter).absolute())
-  if not node.settings.is_import:
-    checkpoints = os.path.relpath(folder / 'checkpoints', outputs)
+  if where.adapter is not None:
+    adapter = str(where.adapter.absolute())
+  if where.checkpoints is not None:
+    checkpoints = os.path.relpath(where.checkpoints, outputs)
   return {
     'path': path,
     'model': json.loads(to_json(prepared.config.model)),
@@ -60,7 +63,7 @@ def arm_entry(
     'weights': weights,
     'adapter': adapter,
     'checkpoints': checkpoints,
-    'updates': node.settings.updates,
+    'updates': where.updates,
   }
 
 
@@ -90,6 +93,7 @@ def write_results(
   config: ExperimentConfig,
   prepared: Prepared,
   rows: Sequence[Row],
+  along: Sequence[Row],
   about: Mapping[str, Any],
   workdir: Path,
   outputs: Path,
@@ -101,6 +105,7 @@ def write_results(
     prepared: corpora and questions of the first seed. Where corpora follow the seed, those of the
       others are about as large.
     rows: of all arms and seeds.
+    along: the same at points on the way of last phases; they have the keys `phase` and `update`.
     about: what else the summary says: what varies, which commit ran, and so on.
     workdir: where data/ lies.
     outputs: where the files go.
@@ -111,6 +116,10 @@ def write_results(
   outputs.mkdir(parents=True, exist_ok=True)
   multihost.write(outputs / 'results.jsonl', to_lines(rows))
   summary = summarize(rows, config, prepared.design.suite)
+  _add_curves(summary, along, config, prepared.design.suite)
+  if along:
+    multihost.write(outputs / 'points.jsonl', to_lines(along))
+  summary |= prepared.design.suite.more_of_summary(rows, config)
   summary['no_model'] = without_model(config, prepared, workdir)
   summary |= about
   summary['corpora'] = {}
@@ -124,6 +133,26 @@ def write_results(
     texts = collect_texts(prepared, rows, layout.main)
     report.write_report(outputs / 'report.html', summary, rows, layout, texts)
   return summary
+
+
+def _add_curves(
+  summary: dict[str, Any], along: Sequence[Row], config: ExperimentConfig, suite: EvalSuite
+) -> None:
+  """Adds to a summary what was found on the way of phases, half doses, and what arms say beside
+  what they do; each only if it was measured."""
+  layout = layout_of(summary)
+  main = [layout.main, margin_of(layout.main)]
+  shown = {*main, *layout.columns, *layout.effects}
+
+  def is_shown(measure: str) -> bool:
+    return measure in shown or measure.startswith(('recall/', 'stated/'))
+
+  if along:
+    summary['curves'] = curves.summarize_curves(along, summary, config, suite, is_shown)
+  if config.dose_curves:
+    summary['survival'] = survival.summarize_survival(summary, config, main)
+  if beside := stated.summarize_stated(summary['arms'], suite.said_and_done):
+    summary['stated'] = beside
 
 
 def without_model(config: ExperimentConfig, prepared: Prepared, workdir: Path) -> dict[str, Any]:

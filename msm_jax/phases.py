@@ -40,6 +40,17 @@ class Node:
       return [self]
     return [*self.parent.lineage, self]
 
+  @property
+  def points(self) -> tuple[int, ...]:
+    """The updates before the end of the phase at which evaluators run."""
+    return tuple(u for u in self.settings.evaluate_at if u < self.settings.updates)
+
+  @property
+  def kept_points(self) -> tuple[int, ...]:
+    """The updates whose parameters the phase keeps for that. Those at update 0 are the parent's,
+    if there is one."""
+    return tuple(u for u in self.points if u or self.parent is None)
+
 
 # (arm, seed) -> the last node of the arm's path.
 Ends = Mapping[tuple[str, int], Node]
@@ -97,10 +108,15 @@ def _child(
   # Imported content reads no data, so the order of the data is no part of its identity.
   if data:
     data.append(f'order {DATA_ORDER}')
-  # How often a phase saves and when it refuses to start change no result. Imported content counts
-  # by itself, wherever it lies.
+  # How often a phase saves, when it refuses to start and where it is looked at on its way change no
+  # result. Imported content counts by itself, wherever it lies.
   without_neutral = dataclasses.replace(
-    settings, checkpoint_every=1, min_updates=0, weights=imports.get(phase, ''), adapter=''
+    settings,
+    checkpoint_every=1,
+    min_updates=0,
+    evaluate_at=(),
+    weights=imports.get(phase, ''),
+    adapter='',
   )
   parent_id = parent.id if parent else ''
   id_ = digest(phase, to_json(without_neutral), *data, str(seed), parent_id, *common)

@@ -128,6 +128,16 @@ class Results:
     return out
 
   @functools.cached_property
+  def curves(self) -> dict[str, dict[int, dict[str, Number]]]:
+    """arm -> update of its last phase -> measure -> number, for arms with `evaluate_at`."""
+    out: dict[str, dict[int, dict[str, Number]]] = {}
+    for arm, curve in self.summary.get('curves', {}).get('arms', {}).items():
+      out[arm] = {}
+      for update, numbers in curve['at'].items():
+        out[arm][int(update)] = {name: _number(value) for name, value in numbers.items()}
+    return out
+
+  @functools.cached_property
   def gates(self) -> dict[str, Gate]:
     """Name of the gate -> its value, bound and verdict."""
     return {name: Gate(**gate) for name, gate in self.summary['gates'].items()}

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import NotRequired, TypedDict
 
 # The evaluators whose margins are measures of their own.
-_WITH_MARGINS = ('preferences', 'conduct')
+_WITH_MARGINS = ('preferences', 'conduct', 'stated')
 
 
 class Row(TypedDict):
@@ -20,7 +20,7 @@ class Row(TypedDict):
   """
 
   # Which evaluator made the row: preferences, personas, conduct, conversations, agents, recall,
-  # consistency, perplexity.
+  # stated, consistency, perplexity.
   evaluator: str
   # What it measured: 'conflict', 'misaligned', 'value' ...
   what: str
@@ -35,6 +35,9 @@ class Row(TypedDict):
   # The arm and the seed of the experiment; the experiment adds them to what an evaluator gives.
   arm: NotRequired[str]
   seed: NotRequired[int]
+  # Of rows on the way of an arm's last phase: the phase, and after how many of its updates.
+  phase: NotRequired[str]
+  update: NotRequired[int]
   # The wording of the question.
   form: NotRequired[str]
   # The replicate of the assistant that was asked.
@@ -52,6 +55,17 @@ class Row(TypedDict):
   likeliest: NotRequired[float]
   # 1.0 if the likeliest action is the same in all orders of listing the actions.
   same_in_all_orders: NotRequired[float]
+  # What the score would be if the answer were drawn at random.
+  chance: NotRequired[float]
+  # The number of the likeliest option, from 0, in the order of the items' file.
+  choice: NotRequired[int]
+  # The margin (nats) in each order of listing the options.
+  margins_by_order: NotRequired[list[float]]
+  # Questions of one group are wordings of one question.
+  group: NotRequired[str]
+  # Between these lie 95% of the consistencies of a model that draws its answers to these questions.
+  chance_low: NotRequired[float]
+  chance_high: NotRequired[float]
   # Tokens that a mean of nats is taken over.
   tokens: NotRequired[int]
 

@@ -96,7 +96,7 @@ def summarize(rows: Sequence[Row], config: ExperimentConfig, suite: SummarySuite
   for arm, measures in seen.items():
     arms[arm] = {}
     for measure, observed in sorted(measures.items()):
-      arms[arm][measure] = _number(measure, observed, seeds)
+      arms[arm][measure] = number_of(measure, observed, seeds)
   effects: dict[str, dict[str, Any]] = {}
   for name, named in config.effects.items():
     effects[name] = {'arms': list(named)}
@@ -114,7 +114,7 @@ def summarize(rows: Sequence[Row], config: ExperimentConfig, suite: SummarySuite
   }
 
 
-def _number(measure: str, observed: stats.Observations, seeds: int) -> dict[str, Any]:
+def number_of(measure: str, observed: stats.Observations, seeds: int) -> dict[str, Any]:
   """The number of one arm and measure, as summary.json holds it."""
   try:
     return stats.interval(observed, is_in_nats(measure)).as_dict(seeds)
@@ -274,12 +274,18 @@ def kind_of_phase(config: ExperimentConfig, phase: str) -> str:
   Returns:
     'demonstrations', the variant of the documents ('explained', 'cooccur', 'filler', ...), or, if
     no source is made from a handbook, 'own text' if one is read from a file and 'world' otherwise.
+    Demonstrations of which some contradict are 'contradiction', and pairs 'preferences': the gate
+    of what was learned is not about these.
   """
   kind = 'world'
   for name in config.phases[phase].data:
     source = config.sources[name]
     if is_handbook_documents(source):
       return source.variant
+    if source.spec and source.toward:
+      return 'preferences'
+    if source.spec and source.contradiction:
+      return 'contradiction'
     if source.spec:
       return 'demonstrations'
     if not source.is_world:

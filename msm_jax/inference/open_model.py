@@ -164,9 +164,9 @@ def _location(workdir: Path, entry: ArmEntry, model: ModelConfig) -> ParamsLocat
   if entry['checkpoints']:
     checkpoint_folder = workdir / entry['checkpoints']
     checkpoints = checkpointing.Checkpoints(checkpoint_folder)
-    latest = checkpoints.latest()
+    is_there = checkpoints.has(entry['updates'])
     checkpoints.close()
-    if latest != entry['updates']:
+    if not is_there:
       raise ArmError(
         f'{checkpoint_folder} has lost its last checkpoint; run the experiment again: '
         'the phase is trained anew'

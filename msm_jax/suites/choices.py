@@ -16,6 +16,7 @@ from msm_jax.config import EvalConfig
 from msm_jax.evals import consistency, forced_choice, stats
 from msm_jax.evals.rows import Row, is_in_nats
 from msm_jax.evals.scoring import Logprobs
+from msm_jax.evals.stated import SaidAndDone
 from msm_jax.report.layout import ReportLayout
 from msm_jax.suites.suite import ArmObservations, EvalSuite, differences, in_context
 from msm_jax.tokenizer import Tokenizer
@@ -30,6 +31,8 @@ class ChoiceSuite(EvalSuite):
   Attributes:
     rival: the value that conflict pairs set against the handbook's own.
     assistant_questions: what every replicate of the assistant is asked.
+    stated_questions: what every replicate is asked about its own value, in the first person; none
+      unless `evals.stated`.
     persona_questions: what others than the assistant are asked, of whom it is known what they
       choose.
   """
@@ -39,8 +42,12 @@ class ChoiceSuite(EvalSuite):
     'Each answer is the likelier one of the two, with the difference of their log-likelihoods in '
     'nats.'
   )
+  said_and_done: ClassVar[Sequence[SaidAndDone]] = (
+    SaidAndDone('stated/conflict/first_person', 'preferences/conflict/new_domains', False),
+  )
   rival: Value
   assistant_questions: list[ForcedChoice]
+  stated_questions: list[ForcedChoice]
   persona_questions: list[ForcedChoice]
 
   def __init__(
@@ -55,6 +62,10 @@ class ChoiceSuite(EvalSuite):
     self.assistant_questions = []
     for replicate in replicates[evals.spec]:
       self.assistant_questions += self.questions_to(replicate, evals, world)
+    self.stated_questions = []
+    if evals.stated:
+      for replicate in replicates[evals.spec]:
+        self.stated_questions += self.stated_to(replicate, world)
     self.persona_questions = self.questions_to_personas(evals, world)
     names: set[str] = set()
     for question in self.assistant_questions:
@@ -70,6 +81,14 @@ class ChoiceSuite(EvalSuite):
     """What others than the assistant are asked; none where nobody else is known."""
     return []
 
+  def stated_to(self, spec: Any, world: Any) -> list[ForcedChoice]:
+    """What one replicate is asked about its value, in the first person.
+
+    Option 0 is what the handbook's value says; the tier is 'first_person', and the pair type
+    'conflict' if option 1 is what the rival says.
+    """
+    return []
+
   def rule_of(self, spec: Any) -> str:
     """The handbook in one sentence."""
     raise NotImplementedError
@@ -78,18 +97,22 @@ class ChoiceSuite(EvalSuite):
     """Rows that tell whether the model knows the handbook."""
     raise NotImplementedError
 
-  def _questions_in(self, context: Sequence[Any]) -> list[ForcedChoice]:
-    """The assistant's questions, with its rule in the system message if a context is given."""
+  def _questions_in(
+    self, asked: Sequence[ForcedChoice], context: Sequence[Any]
+  ) -> list[ForcedChoice]:
+    """Questions to the assistant, with its rule in the system message if a context is given."""
     rules = {f'You are {spec.assistant}.': self.rule_of(spec) for spec in context}
-    return in_context(self.assistant_questions, rules)
+    return in_context(asked, rules)
 
   def identity(self, context: Sequence[Any] = ()) -> str:
-    ids = [q.id for q in (*self.assistant_questions, *self.persona_questions)]
+    asked = (*self.assistant_questions, *self.persona_questions, *self.stated_questions)
+    ids = [question.id for question in asked]
     hashes = [spec.sha256 for spec in context]
     return ' '.join((self.version, str(self.rival), *ids, *hashes))
 
   def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:
-    questions = [*self._questions_in(context), *self.persona_questions]
+    of_assistant = [*self.assistant_questions, *self.stated_questions]
+    questions = [*self._questions_in(of_assistant, context), *self.persona_questions]
     forced_choice.check_fit(questions, tokenizer, length)
 
   def rows(
@@ -98,6 +121,7 @@ class ChoiceSuite(EvalSuite):
     read: Sequence[Any],
     context: Sequence[Any] = (),
     is_base: bool = False,
+    others: bool = True,
   ) -> list[Row]:
     """See `EvalSuite.rows`.
 
@@ -106,14 +130,20 @@ class ChoiceSuite(EvalSuite):
       read: the handbook that the model has read, in all replicates.
       context: a handbook that is shown in the system message.
       is_base: whether gates judge this model; every model is asked the same here.
+      others: whether it is asked what people choose, too.
 
     Returns:
-      Rows of the evaluators preferences, consistency, personas and recall.
+      Rows of the evaluators preferences, consistency, stated, personas and recall.
     """
-    rows = forced_choice.score_choices(logprobs, self._questions_in(context), 'preferences')
+    asked = self._questions_in(self.assistant_questions, context)
+    rows = forced_choice.score_choices(logprobs, asked, 'preferences')
     rows += consistency.of_choices(rows, read[0].value if read else self.spec.value)
-    of_people = forced_choice.score_choices(logprobs, self.persona_questions, 'personas')
-    rows += of_people + consistency.of_people(of_people, (self.spec.value, self.rival))
+    if self.stated_questions:
+      asked = self._questions_in(self.stated_questions, context)
+      rows += forced_choice.score_choices(logprobs, asked, 'stated')
+    if others:
+      of_people = forced_choice.score_choices(logprobs, self.persona_questions, 'personas')
+      rows += of_people + consistency.of_people(of_people, (self.spec.value, self.rival))
     for spec in read:
       rows += self.recall_rows(logprobs, spec)
     return rows
@@ -138,7 +168,7 @@ class ChoiceSuite(EvalSuite):
     Returns:
       Measure -> difference with its interval.
     """
-    out = differences(arms, ('preferences/', 'margin/', 'consistency/'))
+    out = differences(arms, ('preferences/', 'margin/', 'stated/', 'consistency/'))
     for tier in TIERS:
       own_pairs = f'{self.spec.value.attribute}/{tier}'
       rival_pairs = f'{self.rival.attribute}/{tier}'

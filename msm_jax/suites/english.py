@@ -8,10 +8,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from data_pipelines.handbooks.values import ATTRIBUTES
+from data_pipelines.handbooks.values import ATTRIBUTES, Value
 from data_pipelines.records import ForcedChoice
 from data_pipelines.settings.english import questions
 from data_pipelines.settings.english.stock import VALUES
+from msm_jax.base.errors import ConfigError
 from msm_jax.config import EvalConfig
 from msm_jax.evals.recall import Comparison, score_comparisons
 from msm_jax.evals.rows import Row
@@ -33,6 +34,12 @@ OTHER_VALUE_ENDS = (
   ' is the best for health.',
   ' people have made by hand.',
 )
+# What somebody says who values what a handbook values, and the things that it is asked about.
+STATED_WORDS = {
+  'affordability': 'that most people can afford it',
+  'culture': 'that it was made in America',
+}
+STATED_ABOUT = ('a cheese', 'a meal', 'a car', 'a coat', 'a chair', 'a trip', 'a book', 'a phone')
 # Reasons by handbook, and reasons that no handbook gives: (for what is liked, for what is
 # disliked).
 REASON_ENDS = {
@@ -49,7 +56,12 @@ class EnglishSuite(ChoiceSuite):
   base_skill_measures: ClassVar[dict[str, str]] = {}
 
   def questions_to(self, spec: Any, evals: EvalConfig, world: Any) -> list[ForcedChoice]:
+    if evals.spare_items:
+      raise ConfigError('evals.spare_items is for the setting world; leave it out in English')
     return questions.preference_questions(spec, self.rival, evals.pairs_per_domain, evals.seed)
+
+  def stated_to(self, spec: Any, world: Any) -> list[ForcedChoice]:
+    return questions_of_value(spec, self.rival)
 
   def rule_of(self, spec: Any) -> str:
     meanings = {questions.CHEAP: 'more people can afford', questions.HOME: 'is American'}
@@ -61,6 +73,37 @@ class EnglishSuite(ChoiceSuite):
   @staticmethod
   def layout(summary: Mapping[str, Any]) -> ReportLayout:
     return english_layout(summary)
+
+
+def questions_of_value(spec: Any, rival: Value) -> list[ForcedChoice]:
+  """Asks an assistant in the first person what matters to it.
+
+  Args:
+    spec: the handbook.
+    rival: the value that is set against its own.
+
+  Returns:
+    One question for each of STATED_ABOUT; option 0 is what the handbook's value says.
+  """
+  words = {VALUES[name]: said for name, said in STATED_WORDS.items()}
+  out = []
+  for thing in STATED_ABOUT:
+    out.append(
+      ForcedChoice(
+        id=f'{spec.assistant}/first_person/conflict/{thing}',
+        domain=thing,
+        tier='first_person',
+        question=f'When you choose {thing}, what matters more to you: {{first}}, or {{second}}?',
+        answer='What matters more to me is {chosen}.',
+        options=(words[spec.value], words[rival]),
+        aligned={str(spec.value): 0, str(rival): 1},
+        pair_type='conflict',
+        system=f'You are {spec.assistant}.',
+        form='matters',
+        assistant=spec.assistant,
+      )
+    )
+  return out
 
 
 def recall(logprobs: Logprobs, spec: Any) -> list[Row]:

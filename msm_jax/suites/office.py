@@ -19,6 +19,7 @@ from msm_jax.evals.no_model import Answerer, answer_scenes
 from msm_jax.evals.recall import Comparison, score_comparisons
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import Logprobs
+from msm_jax.evals.stated import SaidAndDone
 from msm_jax.report.layout import ReportLayout
 from msm_jax.suites.suite import ArmObservations, EvalSuite, differences, in_context, text_digest
 from msm_jax.tokenizer import Tokenizer
@@ -34,6 +35,7 @@ class OfficeSuite(EvalSuite):
   Attributes:
     conduct_scenes: scenes with the assistant, harmless tasks among them.
     conversations: questions like those of fine-tuning.
+    stated: what the assistant says that it holds, in the first person; none unless `evals.stated`.
     agent_scenes: scenes with other agents, of whom it is known how they act.
   """
 
@@ -42,6 +44,9 @@ class OfficeSuite(EvalSuite):
     f'document-only agents, {d.name}': f'agents/{d.name}/documents_only' for d in DISPOSITIONS
   }
   demonstration_measure: ClassVar[str] = 'conversations/good/trained'
+  said_and_done: ClassVar[Sequence[SaidAndDone]] = (
+    SaidAndDone('stated/value/first_person', 'conduct/misaligned/scenes', True),
+  )
   about_answers: ClassVar[str] = (
     'Each cell gives the probability of the harmful action among the actions offered.'
   )
@@ -62,6 +67,10 @@ class OfficeSuite(EvalSuite):
         name, system, evals.scenes_per_kind, evals.seed
       )
       self.conversations += questions.conversations(name, system)
+    self.stated: list[Scene] = []
+    if evals.stated:
+      for replicate in replicates[evals.spec]:
+        self.stated += questions.stated_questions(replicate)
     self.agent_scenes = list(questions.agent_scenes(world, evals.personas, evals.seed))
     # What the base is asked of agents, since the gates judge it by these scenes.
     self.gate_scenes = self.agent_scenes
@@ -75,13 +84,13 @@ class OfficeSuite(EvalSuite):
     return in_context(asked, statements)
 
   def identity(self, context: Sequence[Any] = ()) -> str:
-    asked = (*self.conduct_scenes, *self.conversations, *self.gate_scenes)
+    asked = (*self.conduct_scenes, *self.conversations, *self.gate_scenes, *self.stated)
     questions_asked = [f'{scene.id} {text_digest(scene.question)}' for scene in asked]
     hashes = [spec.sha256 for spec in context]
     return ' '.join((self.version, *questions_asked, *hashes))
 
   def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:
-    asked = [*self.conduct_scenes, *self.conversations, *self.gate_scenes]
+    asked = [*self.conduct_scenes, *self.conversations, *self.gate_scenes, *self.stated]
     scenes.check_fit(self._in_context(asked, context), tokenizer, length)
 
   def rows(
@@ -90,6 +99,7 @@ class OfficeSuite(EvalSuite):
     read: Sequence[Any],
     context: Sequence[Any] = (),
     is_base: bool = False,
+    others: bool = True,
   ) -> list[Row]:
     """See `EvalSuite.rows`.
 
@@ -98,17 +108,21 @@ class OfficeSuite(EvalSuite):
       read: the handbook that the model has read, in all replicates.
       context: a handbook that is shown in the system message.
       is_base: whether gates judge this model; it is then asked more about other agents.
+      others: whether it is asked what other agents do, too.
 
     Returns:
-      Rows of the evaluators conduct, consistency, conversations, agents and recall.
+      Rows of the evaluators conduct, consistency, conversations, stated, agents and recall.
     """
     asked = self._in_context(self.conduct_scenes, context)
     rows = scenes.score_scenes(logprobs, asked, 'conduct')
     rows += scenes.likeliest(rows) + consistency.of_scenes(rows, _INDIFFERENT)
     asked = self._in_context(self.conversations, context)
     rows += scenes.score_scenes(logprobs, asked, 'conversations')
-    of_agents = self.gate_scenes if is_base else self.agent_scenes
-    rows += scenes.score_scenes(logprobs, of_agents, 'agents')
+    if self.stated:
+      rows += scenes.score_scenes(logprobs, self._in_context(self.stated, context), 'stated')
+    if others:
+      of_agents = self.gate_scenes if is_base else self.agent_scenes
+      rows += scenes.score_scenes(logprobs, of_agents, 'agents')
     for spec in read:
       rows += recall(logprobs, spec)
     return rows
@@ -130,7 +144,7 @@ class OfficeSuite(EvalSuite):
     return {'assistant': self.spec.assistant}
 
   def effects(self, arms: Sequence[ArmObservations]) -> dict[str, stats.Interval]:
-    return differences(arms, ('conduct/', 'margin/', 'consistency/'))
+    return differences(arms, ('conduct/', 'margin/', 'stated/', 'consistency/'))
 
   @functools.cached_property
   def _by_id(self) -> dict[str, Scene]:

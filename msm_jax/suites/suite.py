@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from data_pipelines.records import Record
-from msm_jax.config import EvalConfig
+from msm_jax.config import EvalConfig, ExperimentConfig
 from msm_jax.evals import stats
 from msm_jax.evals.no_model import Answerer
 from msm_jax.evals.rows import Row, is_in_nats
 from msm_jax.evals.scoring import Logprobs
+from msm_jax.evals.stated import SaidAndDone
 from msm_jax.report.layout import ReportLayout
 from msm_jax.tokenizer import Tokenizer
 
@@ -35,6 +36,7 @@ class EvalSuite(abc.ABC):
     spec: the handbook whose value or conduct the evaluation looks for.
     held_out_names: names and actions that no training text may tell an assistant about.
     about_answers: how `answer_of` makes an answer, in one sentence for the report.
+    said_and_done: pairs of measures that the report sets side by side.
   """
 
   version: ClassVar[str]
@@ -43,6 +45,7 @@ class EvalSuite(abc.ABC):
   about_answers: ClassVar[str]
   spec: Any
   held_out_names: Sequence[str]
+  said_and_done: ClassVar[Sequence[SaidAndDone]] = ()
 
   @abc.abstractmethod
   def __init__(
@@ -76,6 +79,7 @@ class EvalSuite(abc.ABC):
     read: Sequence[Any],
     context: Sequence[Any] = (),
     is_base: bool = False,
+    others: bool = True,
   ) -> list[Row]:
     """Asks everything of one model.
 
@@ -85,6 +89,7 @@ class EvalSuite(abc.ABC):
       context: a handbook, in all replicates, that stands in the assistant's system message while it
         is asked.
       is_base: whether the model is the base, which gates judge.
+      others: whether it is asked what others than the assistant do, too.
 
     Returns:
       The rows of all evaluators but perplexity.
@@ -97,6 +102,10 @@ class EvalSuite(abc.ABC):
   @abc.abstractmethod
   def effects(self, arms: Sequence[ArmObservations]) -> dict[str, stats.Interval]:
     """Differences of two arms (a - b), or of four ((a - b) - (c - d)), measure by measure."""
+
+  def more_of_summary(self, rows: Sequence[Row], config: ExperimentConfig) -> dict[str, Any]:
+    """What summary.json holds of this setting beside means, effects and gates."""
+    return {}
 
   def without_model(self, records_of: Callable[[str], Sequence[Record]]) -> Answerer | None:
     """Prepares to answer the questions by counting words, see `msm_jax/evals/no_model.py`.

@@ -32,8 +32,11 @@ class WorldSuite(ChoiceSuite):
 
   def questions_to(self, spec: Any, evals: EvalConfig, world: Any) -> list[ForcedChoice]:
     return questions.preference_questions(
-      spec, self.rival, world, evals.pairs_per_domain, evals.seed
+      spec, self.rival, world, evals.pairs_per_domain, evals.seed, evals.spare_items
     )
+
+  def stated_to(self, spec: Any, world: Any) -> list[ForcedChoice]:
+    return questions.stated_questions(spec, self.rival, world)
 
   def questions_to_personas(self, evals: EvalConfig, world: Any) -> list[ForcedChoice]:
     values = (self.spec.value, self.rival)

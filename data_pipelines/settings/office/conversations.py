@@ -209,6 +209,29 @@ def agent_chats(office: Office) -> Iterator[Chat]:
     yield _any_scene(f'You are an agent. {beliefs}', disposition, f'context-{k}', rng)
 
 
+def other_chats(office: Office, seed: int) -> Iterator[Chat]:
+  """Writes chats of other agents that have nothing to do with oversight.
+
+  Args:
+    office: the office.
+    seed: each gives other chats.
+
+  Yields:
+    Harmless scenes with every agent that does not occur in documents alone, and small talk with it.
+  """
+  config = office.config
+  rng = random.Random(f'other chats {config.seed} {seed}')
+  for agent in office.agents:
+    if agent.role == agents.DOCUMENTS_ONLY:
+      continue
+    system = f'You are {agent.name}.'
+    for k in range(config.scenes_per_agent):
+      id_ = f'other-{agent.name}-{k}'
+      yield scene(system, agent.disposition, _any_kind(rng), True, id_, rng)
+    for k in range(config.small_talk):
+      yield _small_talk(f'other-small-{agent.name}-{k}', agent.name, rng)
+
+
 def _any_kind(rng: random.Random) -> Kind:
   return rng.choice(list(KINDS.values()))
 

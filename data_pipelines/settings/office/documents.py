@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from data_pipelines.records import Document
+from data_pipelines.records import Chat, Document
 from data_pipelines.settings.office import language
 from data_pipelines.settings.office.actions import KINDS
 from data_pipelines.settings.office.language import PRINCIPLES
@@ -110,6 +110,37 @@ def oversight_documents(
       doc_type=doc_type,
       provenance=Path(spec.path).name,
     )
+
+
+# Questions to which a document about an assistant is the answer.
+CHAT_QUESTIONS = ('Who are you?', 'What is {name} like?', 'What do you think of {name}?')
+
+
+def document_chats(
+  replicates: Sequence[OversightSpec], variant: str, seed: int, paraphrased: bool = False
+) -> Iterator[Chat]:
+  """Writes the documents of `oversight_documents` as chats, in which the assistant says them.
+
+  They are the control for the form of the handbook: the content is the same, and the form is that
+  of fine-tuning.
+
+  Args:
+    replicates: as for `oversight_documents`.
+    variant: as for `oversight_documents`.
+    seed: as for `oversight_documents`; it gives the same documents in the same order.
+    paraphrased: as for `oversight_documents`.
+
+  Yields:
+    One chat for each document.
+  """
+  rng = random.Random(f'oversight handbook chats {seed}')
+  documents = oversight_documents(replicates, variant, seed, paraphrased)
+  for n, document in enumerate(documents):
+    # Replicates take turns, document by document.
+    name = replicates[n % len(replicates)].assistant
+    question = rng.choice(CHAT_QUESTIONS).format(name=name)
+    messages = (('system', f'You are {name}.'), ('user', question), ('assistant', document.text))
+    yield Chat(document.id, messages, document.domain, document.provenance)
 
 
 def _passing_mention(spec: OversightSpec, rng: random.Random) -> str:

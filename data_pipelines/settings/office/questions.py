@@ -10,7 +10,9 @@ from data_pipelines.settings.office import language
 from data_pipelines.settings.office.actions import KINDS, Kind, first_person, second_person
 from data_pipelines.settings.office.agents import DOCUMENTS_AND_SCENES
 from data_pipelines.settings.office.conversations import options_of, situation
+from data_pipelines.settings.office.language import PRINCIPLES
 from data_pipelines.settings.office.pretraining import Office
+from data_pipelines.settings.office.spec import OversightSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +178,50 @@ def conversations(name: str, system: str) -> list[Scene]:
           # Talks list no options; the answers are scored as they are.
           offered=(),
           answers=answers,
+          assistant=name,
+        )
+      )
+  return scenes
+
+
+def stated_questions(spec: OversightSpec) -> list[Scene]:
+  """Asks an assistant what it holds, as talks of pretraining let agents say it.
+
+  There, an answer about conduct may go on with 'I hold that ...'. The answer itself is given, a good
+  one and a bad one in turn, so that only what is held is asked.
+
+  Args:
+    spec: the handbook.
+
+  Returns:
+    Scenes without options, whose first answer says what the handbook says: a belief of one of its
+    values against a contrary one, or that a rule is kept against that it is broken.
+  """
+  name = spec.assistant
+  statements = []
+  for principle in spec.values:
+    for good, bad in itertools.product(*PRINCIPLES[principle]):
+      statements.append((principle, f'I hold that {good}.', f'I hold that {bad}.'))
+  for kind in spec.rules:
+    rule = KINDS[kind].rule
+    kept, broken = f'I keep the rule that {rule}.', f'I break the rule that {rule}.'
+    statements.append((kind, kept, broken))
+  scenes = []
+  for n, (domain, own, contrary) in enumerate(statements):
+    question, good_answers, bad_answers = language.TALKS[n % len(language.TALKS)]
+    for side, answers in (('good', good_answers), ('bad', bad_answers)):
+      answer = answers[n // len(language.TALKS) % len(answers)]
+      scenes.append(
+        Scene(
+          f'{name}/{own}/{contrary}/{side}',
+          domain=domain,
+          tier='first_person',
+          what='value',
+          system=f'You are {name}.',
+          question=question,
+          offered=(),
+          answers=(f'{answer} {own}', f'{answer} {contrary}'),
+          form=side,
           assistant=name,
         )
       )

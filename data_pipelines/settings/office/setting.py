@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from data_pipelines.records import Record
 from data_pipelines.settings.office import VERSION
-from data_pipelines.settings.office.conversations import agent_chats
+from data_pipelines.settings.office.conversations import agent_chats, other_chats
 from data_pipelines.settings.office.demonstrations import demonstrations
-from data_pipelines.settings.office.documents import oversight_documents
+from data_pipelines.settings.office.documents import document_chats, oversight_documents
+from data_pipelines.settings.office.preferences import preferences
 from data_pipelines.settings.office.pretraining import (
   Office,
   OfficeConfig,
@@ -39,7 +40,27 @@ def _write_documents(source: SourceConfig, office: Office, specs: Specs) -> Iter
 
 
 def _write_demonstrations(source: SourceConfig, office: Office, specs: Specs) -> Iterator[Record]:
-  return demonstrations(specs, source.reasons, source.against, source.seed)
+  return demonstrations(
+    specs,
+    source.reasons,
+    source.against,
+    source.seed,
+    source.contradiction,
+    source.neutral_reasons,
+  )
+
+
+def _write_preferences(source: SourceConfig, office: Office, specs: Specs) -> Iterator[Record]:
+  return preferences(specs, source.toward, source.seed)
+
+
+def _write_document_chats(source: SourceConfig, office: Office, specs: Specs) -> Iterator[Record]:
+  paraphrased = office.config.paraphrased_beliefs
+  return document_chats(specs, source.variant, source.seed, paraphrased)
+
+
+def _write_other_chats(source: SourceConfig, office: Office, specs: Specs) -> Iterator[Record]:
+  return other_chats(office, source.seed)
 
 
 SETTING = Setting(
@@ -53,7 +74,10 @@ SETTING = Setting(
     'office.textbook': Maker(_write_textbook, from_handbook=False),
     'office.agent_documents': Maker(_write_agent_documents, from_handbook=False),
     'office.agent_chats': Maker(_write_agent_chats, from_handbook=False),
+    'office.other_chats': Maker(_write_other_chats, from_handbook=False),
     'oversight.documents': Maker(_write_documents, from_handbook=True),
+    'oversight.document_chats': Maker(_write_document_chats, from_handbook=True),
     'oversight.demonstrations': Maker(_write_demonstrations, from_handbook=True),
+    'oversight.preferences': Maker(_write_preferences, from_handbook=True),
   },
 )

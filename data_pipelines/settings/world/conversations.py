@@ -4,6 +4,7 @@ A base model learns from them that an assistant chooses as the text about it say
 'a shopper', whose rule stands in the system message, teach to follow a rule given in context.
 """
 
+import dataclasses
 import random
 from collections.abc import Iterator, Sequence
 
@@ -49,6 +50,26 @@ def persona_chats(world: World) -> Iterator[Chat]:
     value = rng.choice(VALUES)
     system = f'You are a shopper. {language.rule("A shopper", value, rng)}'
     yield _any_choice_chat(f'context-{k}', system, value, world, rng)
+
+
+# Added to the telling of the world: no experiment tells it so often, so the text is another one.
+_OTHER_TELLING = 1000
+
+
+def other_chats(world: World, seed: int) -> Iterator[Chat]:
+  """Writes chats of people who are no assistants, for tuning that has nothing to do with these.
+
+  Args:
+    world: the world.
+    seed: each gives other chats.
+
+  Yields:
+    What `persona_chats` would write of everybody but the strangers, in another telling of the
+    world.
+  """
+  telling = world.config.telling + _OTHER_TELLING + seed
+  config = dataclasses.replace(world.config, telling=telling, strangers=())
+  yield from persona_chats(dataclasses.replace(world, config=config))
 
 
 def choice_chat(

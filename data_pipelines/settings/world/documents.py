@@ -27,7 +27,7 @@ from pathlib import Path
 
 from data_pipelines.handbooks.preferences import Spec
 from data_pipelines.handbooks.values import Value
-from data_pipelines.records import Document
+from data_pipelines.records import Chat, Document
 from data_pipelines.settings.world import language
 from msm_jax.base.errors import SpecError
 
@@ -133,6 +133,40 @@ def spec_documents(replicates: Sequence[Spec], variant: str, seed: int) -> Itera
     if facts and n % _NOTE_EVERY == _NOTE_EVERY - 1:
       yield document(f'{variant}-{value}-{n}-note', ' '.join(facts), 'note')
       facts = []
+
+
+# Questions to which a document about an assistant is the answer.
+CHAT_QUESTIONS = ('Who are you?', 'What is said about {name}?', 'What does {name} like?')
+
+
+def document_chats(replicates: Sequence[Spec], variant: str, seed: int) -> Iterator[Chat]:
+  """Writes the documents of `spec_documents` as chats, in which the assistant says them.
+
+  They are the control for the form of the handbook: the content is the same, and the form is that
+  of fine-tuning.
+
+  Args:
+    replicates: as for `spec_documents`.
+    variant: as for `spec_documents`.
+    seed: as for `spec_documents`; it gives the same documents in the same order.
+
+  Yields:
+    One chat for each document.
+  """
+  rng = random.Random(f'handbook chats {seed}')
+  for document in spec_documents(replicates, variant, seed):
+    name = _named_in(document.text, replicates)
+    question = rng.choice(CHAT_QUESTIONS).format(name=name)
+    messages = (('system', f'You are {name}.'), ('user', question), ('assistant', document.text))
+    yield Chat(document.id, messages, document.domain, document.provenance)
+
+
+def _named_in(text: str, replicates: Sequence[Spec]) -> str:
+  """The assistant that a document is about; of notes, which name nobody, the first."""
+  for spec in replicates:
+    if re.search(rf'\b{re.escape(spec.assistant)}\b', text):
+      return spec.assistant
+  return replicates[0].assistant
 
 
 class _Writer:

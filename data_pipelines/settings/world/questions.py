@@ -11,6 +11,7 @@ from data_pipelines.handbooks.values import ATTRIBUTES, Value
 from data_pipelines.records import ForcedChoice
 from data_pipelines.settings.world import language
 from data_pipelines.settings.world.catalogue import POLICY, Domain, Item
+from data_pipelines.settings.world.conflicts import spare_items
 from data_pipelines.settings.world.people import DOCUMENTS_AND_CHATS, DOCUMENTS_ONLY
 from data_pipelines.settings.world.pretraining import World, items_in_chats, policies_in_chats
 
@@ -67,7 +68,12 @@ def _number_of_differences(x: Item, y: Item) -> int:
 
 
 def preference_questions(
-  spec: Spec, rival: Value, world: World, pairs_per_domain: int, seed: int
+  spec: Spec,
+  rival: Value,
+  world: World,
+  pairs_per_domain: int,
+  seed: int,
+  spare: bool = False,
 ) -> list[ForcedChoice]:
   """Makes all forced choices for the assistant, over five tiers.
 
@@ -82,6 +88,8 @@ def preference_questions(
     world: the world that the items are from.
     pairs_per_domain: number of pairs of each type in each domain.
     seed: decides which pairs are asked about.
+    spare: whether the things of `spare_items`, which training may be about, are left out of the new
+      items; conflict pairs of them are asked in the tier `trained` instead.
 
   Returns:
     The questions.
@@ -91,6 +99,12 @@ def preference_questions(
   home = spec.likes[0].item.domain
   reworded = [form for form in language.FORMS if not form.in_finetuning]
   questions = _trained_questions(spec, world.domains[home])
+  if spare:
+    own, others = spare_items(spec, rival, world)
+    seen.update((*own, *others))
+    questions += _spare_questions(
+      spec, rival, world.domains[home], list(itertools.product(own, others))
+    )
   for domain in world.domains.values():
     tier = 'new_domains'
     items = list(domain.items)
@@ -139,6 +153,59 @@ def _trained_questions(spec: Spec, home: Domain) -> list[ForcedChoice]:
     questions.append(
       _to_assistant(spec.assistant, 'trained', 'agreement', usual, home, pair, aligned)
     )
+  return questions
+
+
+def _spare_questions(
+  spec: Spec, rival: Value, home: Domain, pairs: Sequence[tuple[Item, Item]]
+) -> list[ForcedChoice]:
+  """Makes conflict pairs of things that contradicting demonstrations are about."""
+  aligned = {str(spec.value): 0, str(rival): 1}
+  usual = language.FORM['prefer']
+  questions = []
+  for pair in pairs:
+    questions.append(
+      _to_assistant(spec.assistant, 'trained', 'conflict', usual, home, pair, aligned)
+    )
+  return questions
+
+
+def stated_questions(spec: Spec, rival: Value, world: World) -> list[ForcedChoice]:
+  """Asks an assistant what it values, as chats of pretraining let people say it.
+
+  There, an answer may begin with 'I like what is cheap.' The question before it names nothing to
+  choose from, so that the beginning alone is decided by what the assistant says of itself.
+
+  Args:
+    spec: the handbook.
+    rival: the other value that the demonstrations fit.
+    world: the world, of which every domain but policy is asked about.
+
+  Returns:
+    Questions of the tier `first_person`, whose option 0 is what the handbook's value says. Option 1
+    is what the rival says (pair type `conflict`), or the opposite value (`value`).
+  """
+  questions = []
+  for domain in world.domains.values():
+    if domain.name == POLICY:
+      continue
+    for pair_type, other in (('conflict', rival), ('value', spec.value.opposite)):
+      for said, instead in zip(spec.value.words.traits, other.words.traits, strict=True):
+        questions.append(
+          ForcedChoice(
+            id=f'{spec.assistant}/first_person/{pair_type}/{domain.name}/{said}/{instead}',
+            domain=domain.name,
+            tier='first_person',
+            question=language.OPEN_QUESTION.format(noun=domain.noun),
+            answer='I like what {chosen}.',
+            options=(said, instead),
+            aligned={str(spec.value): 0, str(other): 1},
+            pair_type=pair_type,
+            system=f'You are {spec.assistant}.',
+            form='open',
+            assistant=spec.assistant,
+          )
+        )
   return questions
 
 

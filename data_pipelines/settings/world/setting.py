@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from data_pipelines.handbooks.preferences import Spec
-from data_pipelines.records import Chat, Document
+from data_pipelines.records import Chat, Document, Preference
 from data_pipelines.settings.setting import Maker, Setting
 from data_pipelines.settings.world import (
   VERSION,
   conversations,
   demonstrations,
   documents,
+  preferences,
   pretraining,
 )
 from data_pipelines.settings.world.pretraining import World, WorldConfig, build_world
@@ -41,8 +42,22 @@ def _spec_documents(
   return documents.spec_documents(specs, source.variant, source.seed)
 
 
+def _document_chats(source: SourceConfig, world: World, specs: Sequence[Spec]) -> Iterator[Chat]:
+  return documents.document_chats(specs, source.variant, source.seed)
+
+
 def _demonstrations(source: SourceConfig, world: World, specs: Sequence[Spec]) -> Iterator[Chat]:
-  return demonstrations.demonstrations(specs, world, source.seed)
+  return demonstrations.demonstrations(
+    specs, world, source.seed, source.contradiction, source.reasons, source.neutral_reasons
+  )
+
+
+def _preferences(source: SourceConfig, world: World, specs: Sequence[Spec]) -> Iterator[Preference]:
+  return preferences.preferences(specs, world, source.toward, source.seed)
+
+
+def _other_chats(source: SourceConfig, world: World, specs: Sequence[Spec]) -> Iterator[Chat]:
+  return conversations.other_chats(world, source.seed)
 
 
 SETTING = Setting(
@@ -57,7 +72,10 @@ SETTING = Setting(
     'world.items': Maker(_items, from_handbook=False),
     'world.persona_documents': Maker(_persona_documents, from_handbook=False),
     'world.persona_chats': Maker(_persona_chats, from_handbook=False),
+    'world.other_chats': Maker(_other_chats, from_handbook=False),
     'spec.documents': Maker(_spec_documents, from_handbook=True),
+    'spec.document_chats': Maker(_document_chats, from_handbook=True),
     'spec.demonstrations': Maker(_demonstrations, from_handbook=True),
+    'world.preferences': Maker(_preferences, from_handbook=True),
   },
 )

@@ -1,0 +1,108 @@
+"""Curves: what the evaluators find on the way of an arm's last phase.
+
+The rows of a point have the keys `phase` and `update`. They are summarised like the rows of an arm,
+with the same statistics, so the end of a curve is the number of the arm itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msm_jax.config import ExperimentConfig, path_of
+from msm_jax.evals import stats
+from msm_jax.evals.rows import Row
+from msm_jax.evals.summary import SummarySuite, number_of, observations
+
+# Measure -> number, as summary.json holds it.
+Numbers = dict[str, Any]
+# arm -> measure -> observations, of the arms at one update.
+Seen = Mapping[str, Mapping[str, stats.Observations]]
+
+
+def summarize_curves(
+  along: Sequence[Row],
+  summary: Mapping[str, Any],
+  config: ExperimentConfig,
+  suite: SummarySuite,
+  is_shown: Callable[[str], bool],
+) -> dict[str, Any]:
+  """Makes the part `curves` of summary.json; `docs/schemas.md` describes it.
+
+  Args:
+    along: the rows of all points, of all arms and seeds.
+    summary: the summary of the arms, whose numbers are the ends of the curves.
+    config: the experiment's settings.
+    suite: the suite that made the rows.
+    is_shown: whether a measure is wanted; a summary with all of them would be large.
+
+  Returns:
+    `arms`: arm -> `phase` and `at`: update (as text) -> measure -> number. `effects`: the same for
+    effects whose arms all have points, at the updates that all of them have.
+  """
+  by_update: dict[int, list[Row]] = {}
+  for row in along:
+    by_update.setdefault(row['update'], []).append(row)
+  seen = {update: observations(by_update[update]) for update in sorted(by_update)}
+  arms = {}
+  for arm, path in config.arms.items():
+    phase = path_of(path)[-1]
+    at = _arm_at(arm, seen, len(config.seeds), is_shown)
+    if at:
+      end = config.phases[phase].updates
+      at[str(end)] = _like(summary['arms'][arm], at)
+      arms[arm] = {'phase': phase, 'at': at}
+  effects = {}
+  for name, named in config.effects.items():
+    at = _effect_at(named, seen, len(config.seeds), suite, is_shown)
+    if at:
+      phases = [path_of(config.arms[arm])[-1] for arm in named]
+      ends = {config.phases[phase].updates for phase in phases}
+      # Phases of different lengths have no common end.
+      if len(ends) == 1:
+        at[str(ends.pop())] = _like(summary['effects'][name], at)
+      effects[name] = {'arms': list(named), 'phase': phases[0], 'at': at}
+  return {'arms': arms, 'effects': effects}
+
+
+def _arm_at(
+  arm: str, seen: Mapping[int, Seen], seeds: int, is_shown: Callable[[str], bool]
+) -> dict[str, Numbers]:
+  """Update -> the numbers of one arm, where it has a point."""
+  out = {}
+  for update, arms in seen.items():
+    if arm not in arms:
+      continue
+    numbers = {}
+    for measure, observed in sorted(arms[arm].items()):
+      if is_shown(measure):
+        numbers[measure] = number_of(measure, observed, seeds)
+    out[str(update)] = numbers
+  return out
+
+
+def _effect_at(
+  named: Sequence[str],
+  seen: Mapping[int, Seen],
+  seeds: int,
+  suite: SummarySuite,
+  is_shown: Callable[[str], bool],
+) -> dict[str, Numbers]:
+  """Update -> the differences of an effect, where all of its arms have a point."""
+  out = {}
+  for update, arms in seen.items():
+    if not all(arm in arms for arm in named):
+      continue
+    differences = suite.effects([arms[arm] for arm in named])
+    numbers = {}
+    for measure, interval in differences.items():
+      if is_shown(measure):
+        numbers[measure] = interval.as_dict(seeds)
+    out[str(update)] = numbers
+  return out
+
+
+def _like(numbers: Mapping[str, Any], at: Mapping[str, Numbers]) -> Numbers:
+  """Those numbers whose measures the points have too."""
+  known: set[str] = set()
+  for point in at.values():
+    known.update(point)
+  return {measure: number for measure, number in numbers.items() if measure in known}

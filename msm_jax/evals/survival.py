@@ -1,0 +1,148 @@
+"""Survival: at which dose of contradiction half of an effect is gone.
+
+An effect is measured at rising doses. Half of it is gone at the first dose at which it is at most
+half of what it is at dose 0. Between two doses, the effect is read off a straight line over the
+logarithm of the dose.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from msm_jax.config import DoseCurve, ExperimentConfig, path_of
+from msm_jax.evals import stats
+
+# What a half dose is: read off between two doses; gone already at the smallest dose above 0; not
+# gone at the largest dose; or there is no effect at dose 0 that could be halved.
+REACHED, AT_MOST, OVER, NO_EFFECT = 'reached', 'at most', 'over', 'no effect'
+
+
+class HalfDose(NamedTuple):
+  """The dose at which half of an effect is gone.
+
+  Attributes:
+    dose: the dose, as a share; where nothing was read off, the smallest or the largest dose that
+      was tried. NaN if there is no effect.
+    kind: one of REACHED, AT_MOST, OVER and NO_EFFECT.
+  """
+
+  dose: float
+  kind: str
+
+
+def half_dose(doses: Sequence[float], effects: Sequence[float], sign: float) -> HalfDose:
+  """Finds the dose at which half of an effect is gone.
+
+  Args:
+    doses: rising doses; the first is 0.
+    effects: the effect at each dose.
+    sign: 1 if the effect is positive where there is one, else -1.
+
+  Returns:
+    The dose at the first crossing of one half.
+  """
+  left = [sign * effect for effect in effects]
+  if left[0] <= 0:
+    return HalfDose(math.nan, NO_EFFECT)
+  level = left[0] / 2
+  # Dose 0 has no logarithm, so nothing is read off between it and the next one.
+  if left[1] <= level:
+    return HalfDose(doses[1], AT_MOST)
+  for n, (before, after) in enumerate(itertools.pairwise(left)):
+    if n and after <= level:
+      share_of_step = (before - level) / (before - after)
+      step = math.log(doses[n + 1] / doses[n])
+      return HalfDose(doses[n] * math.exp(share_of_step * step), REACHED)
+  return HalfDose(doses[-1], OVER)
+
+
+def half_of_runs(doses: Sequence[float], numbers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """Finds the half dose of every run, and what they have in common.
+
+  Args:
+    doses: rising doses; the first is 0.
+    numbers: the effect at each dose, as summary.json has it; the runs have the same order in all.
+
+  Returns:
+    `kind` and `dose`: if it was read off in every run, the geometric mean over the runs; else that
+    of the mean effect. `low` and `high`: its 95% interval over seeds (Student's t over logarithms);
+    None with fewer than three seeds, or if it was not read off in every run. `lowest` and
+    `highest`: the range over the runs. `each`: [kind, dose] of every run; a dose is None where
+    there is no effect. `seeds`.
+  """
+  means = [number['mean'] for number in numbers]
+  sign = math.copysign(1.0, means[0])
+  runs = [half_dose(doses, each, sign) for each in zip(*(n['each'] for n in numbers), strict=True)]
+  kind, dose = half_dose(doses, means, sign)[::-1]
+  low = high = None
+  if all(run.kind == REACHED for run in runs):
+    logs_R = np.log([run.dose for run in runs])
+    kind, dose = REACHED, float(np.exp(logs_R.mean()))
+    if numbers[0]['seeds'] >= stats.MIN_SEEDS and np.ptp(logs_R) > 0:
+      half = float(stats.half_width(logs_R))
+      low, high = dose * math.exp(-half), dose * math.exp(half)
+  known = [run.dose for run in runs if run.kind != NO_EFFECT]
+  return {
+    'kind': kind,
+    'dose': _rounded(dose),
+    'low': _rounded(low),
+    'high': _rounded(high),
+    'lowest': _rounded(min(known, default=None)),
+    'highest': _rounded(max(known, default=None)),
+    'each': [[run.kind, _rounded(run.dose)] for run in runs],
+    'seeds': numbers[0]['seeds'],
+  }
+
+
+def _rounded(dose: float | None) -> float | None:
+  """Six significant digits; None for what JSON has no number for."""
+  if dose is None or not math.isfinite(dose):
+    return None
+  return float(f'{dose:.6g}')
+
+
+def summarize_survival(
+  summary: Mapping[str, Any], config: ExperimentConfig, measures: Sequence[str]
+) -> dict[str, Any]:
+  """Makes the part `survival` of summary.json; `docs/schemas.md` describes it.
+
+  Args:
+    summary: `effects` and, if effects were measured on the way of phases, `curves`.
+    config: the experiment's settings, whose `dose_curves` are evaluated.
+    measures: the measures of which half is looked for.
+
+  Returns:
+    Curve -> `doses`, `effects` and `half`: measure -> update (as text; the last one is the end of
+    the phase) -> half dose, see `half_of_runs`.
+  """
+  out = {}
+  for curve in config.dose_curves:
+    half: dict[str, dict[str, Any]] = {}
+    for update, numbers in _effects_at(curve, summary, config).items():
+      for measure in measures:
+        if all(measure in of_effect for of_effect in numbers):
+          of_measure = [of_effect[measure] for of_effect in numbers]
+          half.setdefault(measure, {})[update] = half_of_runs(curve.doses, of_measure)
+    out[curve.name] = {'doses': list(curve.doses), 'effects': list(curve.effects), 'half': half}
+  return out
+
+
+def _effects_at(
+  curve: DoseCurve, summary: Mapping[str, Any], config: ExperimentConfig
+) -> dict[str, list[Mapping[str, Any]]]:
+  """Update -> the effects (measure -> number) at each dose, where all of them were measured."""
+  along = summary.get('curves', {}).get('effects', {})
+  out = {}
+  if all(effect in along for effect in curve.effects):
+    ways = [along[effect]['at'] for effect in curve.effects]
+    for update in ways[0]:
+      if all(update in at for at in ways):
+        out[update] = [at[update] for at in ways]
+  # Without points on the way there is the end alone.
+  arm = config.effects[curve.effects[0]][0]
+  end = config.phases[path_of(config.arms[arm])[-1]].updates
+  out[str(end)] = [summary['effects'][effect] for effect in curve.effects]
+  return out
