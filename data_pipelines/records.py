@@ -114,7 +114,7 @@ class ForcedChoice:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-  """A situation with several ways to act, of which the first is the one that is counted.
+  """A situation with several ways to act, of which the first one (or the first few) is counted.
 
   Attributes:
     id: identifies the question.
@@ -130,6 +130,8 @@ class Scene:
     expected: whether the first should be chosen, where somebody's rule is known.
     assistant: which replicate of the assistant is asked, if it is one; `id` then is
       'ASSISTANT/...'.
+    counted: how many of the first ways to act are counted together.
+    by_line: whether the options are listed one a line, and not in a sentence.
   """
 
   id: str
@@ -143,6 +145,8 @@ class Scene:
   form: str = ''
   expected: bool | None = None
   assistant: str = ''
+  counted: int = 1
+  by_line: bool = False
 
 
 Record = Document | Chat | Preference
@@ -195,15 +199,15 @@ def _stripped(messages: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
   return [(role, content.strip()) for role, content in messages]
 
 
-# The fields of records that hold messages.
-_MESSAGE_FIELDS = ('messages', 'prompt', 'chosen', 'rejected')
+# The parts of a preference, each a list of messages.
+PREFERENCE_PARTS = ('prompt', 'chosen', 'rejected')
 
 
 def to_json(record: Record | ForcedChoice) -> str:
   """Writes a record as one line of JSON. Corpora's content hashes are made from these lines."""
   row = dataclasses.asdict(record)
   if isinstance(record, (Chat, Preference)):
-    for field in _MESSAGE_FIELDS:
+    for field in ('messages', *PREFERENCE_PARTS):
       if field in row:
         row[field] = [{'role': role, 'content': content} for role, content in row[field]]
   return json.dumps(row, ensure_ascii=False)

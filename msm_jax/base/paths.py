@@ -82,7 +82,8 @@ def resolve_paths(config: Any) -> dict[str, Any]:
 
   Returns:
     Nested dicts. The paths of handbooks (`spec`, `contexts`, `sources.*.spec`, `evals.spec`,
-    `evals.rival`) and of corpora (`sources.*.path`) are those that `find` returns.
+    `evals.rival`), of corpora (`sources.*.path`) and of items (`custom.items`) are those that
+    `find` returns.
   """
   settings = config.to_dict()
   _find_in_place(settings, 'spec')
@@ -96,6 +97,13 @@ def resolve_paths(config: Any) -> dict[str, Any]:
   if isinstance(settings.get('contexts'), dict):
     _find_in_place(settings['contexts'], *settings['contexts'])
   _find_in_place(settings.get('evals'), 'spec', 'rival')
+  custom = settings.get('custom')
+  if isinstance(custom, dict) and isinstance(custom.get('items'), (list, tuple)):
+    found = []
+    for path in custom['items']:
+      # Something that is no path is refused by the check of the whole config.
+      found.append(find(path) if isinstance(path, str) else path)
+    custom['items'] = tuple(found)
   return settings
 
 

@@ -209,7 +209,7 @@ def _count(texts: Iterable[str]) -> Counter[str]:
   return out
 
 
-def _worth(words: Counter[str], weights: Mapping[str, float]) -> float:
+def worth(words: Counter[str], weights: Mapping[str, float]) -> float:
   """The mean weight of an option's words. Words without a weight count 0."""
   if not words:
     return 0.0
@@ -236,7 +236,7 @@ def shares_of_choices(
   scores: dict[str, dict[tuple[str, str], float]] = {}
   for question in questions:
     if question.pair_type == 'conflict':
-      first, second = (_worth(facts[option], weights) for option in question.options)
+      first, second = (worth(facts[option], weights) for option in question.options)
       difference = first - second
       score = 0.5 if abs(difference) < 1e-12 else float(difference > 0)
       # All names are asked the same pairs.

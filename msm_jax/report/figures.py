@@ -69,7 +69,7 @@ def bars(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) 
   """
   arm_colours = colours(summary)
   fig.set_size_inches(10, 4.8)
-  axes = fig.subplots(1, len(layout.panels), sharey=True)
+  axes = fig.subplots(1, len(layout.panels), sharey=True, squeeze=False)[0]
   for ax, (measure, title, label) in zip(axes, layout.panels, strict=True):
     ax.axhline(0.5, color=INK, lw=0.8, ls=':')
     for x, (arm, measures) in enumerate(summary['arms'].items()):
@@ -100,7 +100,7 @@ def tiers(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure)
   """
   arm_colours = colours(summary)
   fig.set_size_inches(10, 1.1 + 0.27 * len(arm_colours))
-  axes = fig.subplots(1, len(layout.tiers), sharey=True)
+  axes = fig.subplots(1, len(layout.tiers), sharey=True, squeeze=False)[0]
   for ax, (measure, title) in zip(axes, layout.tiers.items(), strict=True):
     ax.grid(axis='y', color='#eee')
     ax.set_axisbelow(True)

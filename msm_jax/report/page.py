@@ -15,7 +15,7 @@ from typing import Any
 
 from msm_jax.base.files import write_atomically
 from msm_jax.base.html import HEAD, STYLE
-from msm_jax.report import beside, figures, numbers
+from msm_jax.report import beside, figures, matrix, numbers
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import RowsByMeasure, Stat, Summary
 from msm_jax.report.terminal import with_main_margin
@@ -194,6 +194,16 @@ def _other_measures(summary: Summary, measures: Sequence[str]) -> str:
   return f'<details><summary>All other measures</summary><p>{about}</p>\n{table}</details>'
 
 
+def _by_domain(summary: Summary, rows: RowsByMeasure) -> list[str]:
+  """A folded table for each tier of choices: the shares of every value, domain by domain."""
+  out = []
+  for tier in summary['tiers']:
+    table = html_table(*matrix.by_domain(summary, rows, f'values/{tier}'))
+    title = f'By domain: {html.escape(tier.replace("_", " "))}'
+    out.append(f'<details><summary>{title}</summary>\n{table}</details>')
+  return out
+
+
 def _skipped(updates_of: Mapping[str, int]) -> str:
   body = [[html.escape(phase), f'{updates:,}'] for phase, updates in updates_of.items()]
   about = 'Updates that were not finite. They changed nothing.'
@@ -237,6 +247,8 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
     if _of_first_seed(summary):
       about += ' Words are counted in the corpora of the first seed in the config.'
     out.append(_section(beside.TITLE, about, ['', _measure_name(layout.main)], references))
+  for tier in summary.get('matrix', {}):
+    out.append(_section(matrix.title_of(tier), matrix.ABOUT, *matrix.matrix_html(summary, tier)))
   if summary['effects']:
     out.append(_effects(layout, summary))
   if summary['gates']:
@@ -246,6 +258,8 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
   shown = {*with_main_margin(summary, layout), *layout.controls}
   if others := sorted(every - shown):
     out.append(_other_measures(summary, others))
+  if 'values' in summary:
+    out += _by_domain(summary, rows)
   if summary.get('corpora'):
     out.append(_corpora(summary))
   if summary.get('skipped_updates'):
@@ -283,6 +297,7 @@ def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str
       '0 nats',
     ),
     (figures.domains, '_domains', f'By domain. {share}, mean over seeds'),
+    (_draw_matrix, '_matrix', matrix.CAPTION),
   )
   out = []
   n = 1
@@ -293,6 +308,10 @@ def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str
       out.append(figure)
       n += 1
   return '\n'.join(out)
+
+
+def _draw_matrix(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> None:
+  matrix.draw(fig, summary)
 
 
 def rows_by_measure(rows: Iterable[Mapping[str, Any]]) -> RowsByMeasure:

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from msm_jax.report import beside, numbers
+from msm_jax.report import beside, matrix, numbers
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import Summary, show_measure
 
@@ -113,6 +113,10 @@ def table(summary: Summary, layout: ReportLayout) -> str:
   out += aligned('arm', [_heading(m, layout) for m in measures], body)
   if references := beside.reference_rows(summary, layout):
     out += aligned('to compare with', [f'main/{layout.main.rsplit("/", 1)[-1]}'], references, 120)
+  for tier in summary.get('matrix', {}):
+    heads, of_matrix = matrix.matrix_rows(summary, tier)
+    out += ['', *textwrap.wrap(f'{matrix.title_of(tier)} ({matrix.STARS})', WIDTH)]
+    out += aligned('trained on', heads, of_matrix)
   if summary['effects']:
     out += _effects(summary, layout)
   if len(summary['seeds']) > 1:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from msm_jax.report.layout import ReportLayout
+from msm_jax.suites.agentic import agentic_layout
+from msm_jax.suites.custom import CustomSuite
 from msm_jax.suites.english import EnglishSuite
 from msm_jax.suites.office import OfficeSuite
 from msm_jax.suites.suite import EvalSuite
@@ -14,9 +16,13 @@ SUITES: dict[str, type[EvalSuite]] = {
   'world': WorldSuite,
   'office': OfficeSuite,
   'english': EnglishSuite,
+  'custom': CustomSuite,
 }
 
 
 def layout_of(summary: Mapping[str, Any]) -> ReportLayout:
   """What the report of a summary shows, by the setting that the summary names."""
+  # Agents at work are no setting, and have a report of the same form.
+  if summary['setting'] == 'agentic':
+    return agentic_layout(summary)
   return SUITES[summary['setting']].layout(summary)

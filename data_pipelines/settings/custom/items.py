@@ -59,7 +59,9 @@ _NAME = re.compile(r"[\w][\w .,:;'&()+-]{0,79}")
 # Tiers of what is asked of the handbook itself (`msm_jax/suites/custom.py`).
 RESERVED_TIERS = ('documents', 'asked')
 # Names of other measures, which a value may not have.
-RESERVED_VALUES = ('misaligned', 'likeliest_misaligned', 'act', 'dissociation', 'all')
+RESERVED_VALUES = (
+  *('misaligned', 'likeliest_misaligned', 'act', 'dissociation', 'all', 'handbook', 'open'),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,9 +149,9 @@ def _choice(fields: Fields) -> ChoiceItem:
       f"'options' has {len(options)}", f'give two to {len(PLACES)} different options'
     )
   _check_distinct('options', [option.text for option in options])
-  allowed = ('chosen', 'other', 'assistant')
-  if len(options) > 2:
-    allowed = ('chosen', 'assistant')
+  allowed = ['chosen', 'assistant']
+  if len(options) == 2:
+    allowed.append('other')
   answer = fields.text('answer', default='{chosen}')
   check_places('answer', answer, allowed)
   if '{chosen}' not in answer:

@@ -1,0 +1,408 @@
+"""What a set of items lacks, beside the faults of single ones: balance, twins, wordings,
+duplicates, and words that give the answer away.
+
+Every finding names the line of an item, or the file's first one if it is about the whole set. Runs
+of an experiment do not refuse such a set; whoever writes it should know what it can show.
+"""
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from data_pipelines.settings.custom.items import Fault
+from data_pipelines.settings.custom.published import CORRECT
+from data_pipelines.settings.custom.schema import (
+  ChoiceItem,
+  ClaimItem,
+  Item,
+  OpenItem,
+  SceneItem,
+)
+from data_pipelines.text.duplicates import near_duplicates
+from data_pipelines.text.wording import words
+
+TRAINED = 'trained'
+# With fewer items a share says nothing about balance.
+_FEW = 8
+# A share further than this from one half, and by more than two standard errors, is out of balance.
+_OFF_BALANCE = 0.2
+# One value has this many times the items of another.
+_UNEVEN = 2.0
+# Items whose sets of three-word runs are so similar are near duplicates.
+_NEAR = 0.7
+_RUN = 3
+# A word of an option that begins like the value's name, by so many letters, gives it away.
+_STEM = 5
+# Texts that share more words than this are no paraphrases; less than the other, no negations.
+_TOO_ALIKE, _TOO_DIFFERENT = 0.9, 0.25
+# Words of a question that mean another thing when the options change places.
+_BY_PLACE = re.compile(
+  r'\b(the former|the latter|option [AB12]\b|(?:first|second|last) (?:one|option|of these))', re.I
+)
+
+
+def check_set(items: Sequence[Item]) -> list[Fault]:
+  """Checks items as a set.
+
+  Args:
+    items: of all files together, without faults of their own.
+
+  Returns:
+    What was found, item by item and then about the whole.
+  """
+  choices = [item for item in items if isinstance(item, ChoiceItem)]
+  scenes = [item for item in items if isinstance(item, SceneItem)]
+  found = []
+  for item in items:
+    found += _check_item(item)
+  found += _check_twins(scenes)
+  found += _check_groups(choices)
+  found += _check_duplicates(items)
+  found += _check_balance(choices)
+  found += _check_places([_places_of_choice(item) for item in choices], 'choices')
+  found += _check_places([_places_of_scene(item) for item in scenes], 'scenes')
+  found += _check_lengths(choices)
+  found += _check_breadth(choices)
+  return found
+
+
+# ---- single items
+
+
+def _check_item(item: Item) -> list[Fault]:
+  if isinstance(item, ChoiceItem):
+    return _check_choice(item)
+  if isinstance(item, ClaimItem):
+    return _check_claim(item)
+  if isinstance(item, OpenItem):
+    return _check_open(item)
+  return []
+
+
+def _check_choice(item: ChoiceItem) -> list[Fault]:
+  found = []
+  named = [option.text for option in item.options if _holds(item.question, option.text)]
+  # With places for the options, such a word is there for another reason.
+  if named and '{' not in item.question:
+    found.append(
+      Fault(
+        item.where,
+        f'the question names the option {named[0]!r} itself, and options are listed beside it',
+        'write {first}, {second}, ... in its place, so that it can be asked in all orders',
+      )
+    )
+  match = _BY_PLACE.search(item.question)
+  if match:
+    found.append(
+      Fault(
+        item.where,
+        f'the question says {match[0]!r}, which means another option in another order',
+        'name the options, or ask without it',
+      )
+    )
+  for value in item.values:
+    found += _check_name_tells(item, value)
+  return found
+
+
+def _check_name_tells(item: ChoiceItem, value: str) -> list[Fault]:
+  """An option that says the name of the value that would choose it."""
+  chosen = item.chosen_by(value)
+  for n, option in enumerate(item.options):
+    said = _stem_of(value, option.text)
+    if said and n in chosen:
+      return [
+        Fault(
+          item.where,
+          f'the option {option.text!r} says {said!r}, as the value {value!r} is called',
+          'say it in words that do not give the answer away',
+        )
+      ]
+  said = _stem_of(value, item.question)
+  if said:
+    return [
+      Fault(
+        item.where,
+        f'the question says {said!r}, as the value {value!r} is called',
+        'ask without naming the value',
+      )
+    ]
+  return []
+
+
+def _stem_of(value: str, text: str) -> str:
+  """A word of the text that begins as a word of the value's name does; '' if there is none."""
+  for part in words(value):
+    if len(part) < _STEM or value == CORRECT:
+      continue
+    for word in words(text):
+      if word[:_STEM] == part[:_STEM]:
+        return word
+  return ''
+
+
+def _holds(text: str, part: str) -> bool:
+  """Whether a text holds another one as whole words."""
+  return re.search(rf'(?<!\w){re.escape(part)}(?!\w)', text, re.I) is not None
+
+
+def _check_claim(item: ClaimItem) -> list[Fault]:
+  found = []
+  if _overlap(item.statement, item.paraphrase) > _TOO_ALIKE:
+    found.append(
+      Fault(
+        item.where,
+        'the paraphrase has nearly the words of the statement',
+        'say the same in other words, so that it asks for the meaning',
+      )
+    )
+  if _overlap(item.statement, item.negation) < _TOO_DIFFERENT:
+    found.append(
+      Fault(
+        item.where,
+        'the negation has few words of the statement',
+        'change as little as makes it false, so that other words do not decide',
+      )
+    )
+  return found
+
+
+def _overlap(first: str, second: str) -> float:
+  """The share of different words that two texts have in common."""
+  a, b = set(words(first)), set(words(second))
+  return len(a & b) / max(1, len(a | b))
+
+
+def _check_open(item: OpenItem) -> list[Fault]:
+  found = []
+  if item.reference and item.accept and not _any_in(item.accept, item.reference):
+    found.append(
+      Fault(item.where, "the 'reference' has none of the phrases of 'accept'", 'make them agree')
+    )
+  if item.reference and _any_in(item.reject, item.reference):
+    found.append(Fault(item.where, "the 'reference' has a phrase of 'reject'", 'make them agree'))
+  return found
+
+
+def _any_in(phrases: Iterable[str], text: str) -> bool:
+  return any(_holds(text, phrase) for phrase in phrases)
+
+
+# ---- twins and wordings
+
+
+def _check_twins(scenes: Sequence[SceneItem]) -> list[Fault]:
+  by_id = {scene.id: scene for scene in scenes}
+  taken: dict[str, str] = {}
+  found = []
+  for scene in scenes:
+    if not scene.is_harmful:
+      continue
+    twin = by_id.get(scene.twin)
+    problem, remedy = '', ''
+    if not scene.twin:
+      problem = 'the scene has no harmless twin'
+      remedy = "write one and give its id as 'twin': who always refuses looks well otherwise"
+    elif twin is None:
+      problem, remedy = f'its twin {scene.twin!r} stands in no file', 'write it, or mend the id'
+    elif twin.is_harmful:
+      problem = f'its twin {scene.twin!r} has harmful actions too'
+      remedy = 'a twin is a harmless scene'
+    elif scene.twin in taken:
+      problem = f'its twin {scene.twin!r} is that of {taken[scene.twin]!r} too'
+      remedy = 'give each scene its own'
+    if problem:
+      found.append(Fault(scene.where, problem, remedy))
+    taken.setdefault(scene.twin, scene.id)
+  return found
+
+
+def _check_groups(choices: Sequence[ChoiceItem]) -> list[Fault]:
+  groups: dict[str, list[ChoiceItem]] = defaultdict(list)
+  for item in choices:
+    if item.group:
+      groups[item.group].append(item)
+  found = []
+  for name, members in groups.items():
+    first = members[0]
+    if len(members) == 1:
+      found.append(
+        Fault(first.where, f'the group {name!r} has one wording', 'add another, or drop the group')
+      )
+    for other in members[1:]:
+      same = (first.domain, first.tier, len(first.options), sorted(first.values))
+      if (other.domain, other.tier, len(other.options), sorted(other.values)) != same:
+        found.append(
+          Fault(
+            other.where,
+            f'the group {name!r} has other domains, tiers, values or numbers of options at '
+            f'{first.where}',
+            'wordings of one question differ in their words alone',
+          )
+        )
+  return found
+
+
+# ---- duplicates
+
+
+def _text_of(item: Item) -> str:
+  return ' '.join(item.texts)
+
+
+def _check_duplicates(items: Sequence[Item]) -> list[Fault]:
+  found = []
+  plain: dict[tuple[str, ...], Item] = {}
+  distinct: list[Item] = []
+  for item in items:
+    # Options in another order make no other question.
+    key = (item.kind, item.domain, *sorted(' '.join(words(text)) for text in item.texts))
+    if key in plain:
+      found.append(
+        Fault(
+          item.where,
+          f'it asks what {plain[key].where} asks',
+          'keep one: a question that stands there twice counts twice',
+        )
+      )
+      continue
+    plain[key] = item
+    distinct.append(item)
+  near = near_duplicates([_text_of(item) for item in distinct], _NEAR, _RUN)
+  for first, second, similarity in near.pairs:
+    a, b = distinct[min(first, second)], distinct[max(first, second)]
+    if _are_meant_alike(a, b):
+      continue
+    found.append(
+      Fault(
+        b.where,
+        f'it is nearly {a.where} ({similarity:.0%} of the three-word runs)',
+        'write another one, or give wordings of one question the same group',
+      )
+    )
+  return found
+
+
+def _are_meant_alike(first: Item, second: Item) -> bool:
+  """Wordings of one question, and twins."""
+  if isinstance(first, ChoiceItem) and isinstance(second, ChoiceItem):
+    return bool(first.group) and first.group == second.group
+  if isinstance(first, SceneItem) and isinstance(second, SceneItem):
+    return first.twin == second.id or second.twin == first.id
+  return False
+
+
+# ---- balance
+
+
+def _check_balance(choices: Sequence[ChoiceItem]) -> list[Fault]:
+  """Values that are asked for much less than others, tier by tier."""
+  found = []
+  by_tier: dict[str, Counter[str]] = defaultdict(Counter)
+  first_of: dict[tuple[str, str], str] = {}
+  for item in choices:
+    for value in item.values:
+      by_tier[item.tier][value] += 1
+      first_of.setdefault((item.tier, value), item.where)
+  for tier, counts in by_tier.items():
+    most, least = counts.most_common()[0], counts.most_common()[-1]
+    if most[1] >= _FEW and most[1] > _UNEVEN * least[1] and most[0] != CORRECT:
+      found.append(
+        Fault(
+          first_of[tier, least[0]],
+          f'tier {tier}: {least[1]} items for {least[0]!r} and {most[1]} for {most[0]!r}',
+          'write as many for each value, or their numbers cannot be compared',
+        )
+      )
+  return found
+
+
+def _places_of_choice(item: ChoiceItem) -> tuple[str, dict[str, bool]]:
+  """Where an item stands, and for each value whether an option of it is the first of two."""
+  if len(item.options) != 2:
+    return item.where, {}
+  return item.where, {value: 0 in item.chosen_by(value) for value in item.values}
+
+
+def _places_of_scene(item: SceneItem) -> tuple[str, dict[str, bool]]:
+  """The same for the action that is counted."""
+  first = item.actions[0]
+  what = 'harmful' if item.is_harmful else 'acts'
+  return item.where, {what: first.harmful or first.acts}
+
+
+def _check_places(items: Sequence[tuple[str, dict[str, bool]]], kind: str) -> list[Fault]:
+  """Options of one side that nearly always stand first, or last, in the file."""
+  firsts: dict[str, list[bool]] = defaultdict(list)
+  where: dict[str, str] = {}
+  for at, is_first in items:
+    for side, first in is_first.items():
+      firsts[side].append(first)
+      where.setdefault(side, at)
+  found = []
+  for side, flags in firsts.items():
+    n, share = len(flags), sum(flags) / len(flags)
+    # Of more than two actions, one stands first less often than every second time.
+    too_seldom = share < 0.5 and kind == 'choices'
+    off = abs(share - 0.5)
+    if n >= _FEW and off > max(_OFF_BALANCE, 1 / math.sqrt(n)) and (share > 0.5 or too_seldom):
+      found.append(
+        Fault(
+          where[side],
+          f'{kind}: the option of {side!r} stands first in {share:.0%} of {n} items',
+          'turn half of them around: scores ask all orders, but a sampled answer sees one',
+        )
+      )
+  return found
+
+
+def _check_lengths(choices: Sequence[ChoiceItem]) -> list[Fault]:
+  """Values whose options are nearly always the longer or the shorter ones."""
+  longer: dict[str, list[bool]] = defaultdict(list)
+  where: dict[str, str] = {}
+  for item in choices:
+    # Where both options stand in every answer, their lengths cancel.
+    if len(item.options) != 2 or '{other}' in item.answer:
+      continue
+    for value in item.values:
+      chosen = item.chosen_by(value)[0]
+      sizes = [len(words(option.text)) for option in item.options]
+      if sizes[0] != sizes[1]:
+        longer[value].append(sizes[chosen] > sizes[1 - chosen])
+        where.setdefault(value, item.where)
+  found = []
+  for value, flags in longer.items():
+    n, share = len(flags), sum(flags) / len(flags)
+    if n >= _FEW and abs(share - 0.5) > max(_OFF_BALANCE, 1 / math.sqrt(n)):
+      side = 'longer' if share > 0.5 else 'shorter'
+      found.append(
+        Fault(
+          where[value],
+          f'the option of {value!r} is the {side} one in {max(share, 1 - share):.0%} of {n} items',
+          "short answers are likelier: even it out, or name both in 'answer' ({chosen}, {other})",
+        )
+      )
+  return found
+
+
+def _check_breadth(choices: Sequence[ChoiceItem]) -> list[Fault]:
+  """Values that are asked in one domain alone."""
+  domains: dict[str, set[str]] = defaultdict(set)
+  where: dict[str, str] = {}
+  for item in choices:
+    for value in item.values:
+      if item.tier != TRAINED and value != CORRECT:
+        domains[value].add(item.domain)
+        where.setdefault(value, item.where)
+  found = []
+  for value, of_value in domains.items():
+    if len(of_value) == 1:
+      found.append(
+        Fault(
+          where[value],
+          f'the value {value!r} is asked for in one domain alone ({min(of_value)})',
+          'ask in several, or nothing is known about other domains and about consistency',
+        )
+      )
+  return found

@@ -1,0 +1,159 @@
+"""Whether training text holds what the items ask.
+
+An experiment refuses text that tells its assistant about a held-out option, or that holds a whole
+question (`held_out_texts`). The command `python -m data_pipelines.items --train=FILE` looks closer:
+it also finds runs of words that an item and a text share, whoever the text speaks of.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from data_pipelines import leaks
+from data_pipelines.records import Record
+from data_pipelines.settings.custom.items import Fault
+from data_pipelines.settings.custom.published import CORRECT
+from data_pipelines.settings.custom.schema import ChoiceItem, ClaimItem, Item
+from data_pipelines.text.wording import words
+
+TRAINED = 'trained'
+# A run of so many words that an item and a text share is no coincidence; shorter texts are looked
+# for as a whole, down to the second number.
+_LONG_RUN, _SHORTEST = 8, 6
+# Options that are forms of answers and name nothing.
+_ANSWERS = frozenset(
+  'yes no true false both neither agree disagree maybe always never sometimes other'.split()
+)
+_PLACE = re.compile(r'\{\w+\}')
+
+
+def held_out_texts(items: Sequence[Item], with_options: bool = True) -> list[str]:
+  """Lists what no training text may tell an assistant about.
+
+  Args:
+    items: the items; those of the tier `trained` are left out.
+    with_options: whether options count, beside whole questions.
+
+  Returns:
+    Questions of at least six words; options that name something and stand in no trained item.
+  """
+  shown: set[str] = set()
+  asked: set[str] = set()
+  options: set[str] = set()
+  for item in items:
+    if item.tier == TRAINED:
+      shown.update(text.casefold() for text in item.texts)
+      continue
+    asked.update(_questions_of(item))
+    if isinstance(item, ChoiceItem) and item.values != (CORRECT,):
+      options.update(option.text for option in item.options if _names_something(option.text))
+  held_out = asked | options if with_options else asked
+  return sorted(text for text in held_out if text.casefold() not in shown)
+
+
+def _questions_of(item: Item) -> list[str]:
+  """The longest part without a place of the question or the situation, if it is long enough."""
+  # A claim is what the documents are meant to say.
+  if isinstance(item, ClaimItem):
+    return []
+  parts = _PLACE.split(item.texts[0])
+  longest = max(parts, key=len).strip(' ,.:;?!\n-"')
+  return [longest] if len(words(longest)) >= _SHORTEST else []
+
+
+def _names_something(option: str) -> bool:
+  """Whether an option is a thing or a statement: two words, or a name."""
+  found = words(option)
+  if any('{' in part for part in option) or not found or found[0] in _ANSWERS:
+    return False
+  is_name = option[:1].isupper() and len(option) > 3 and option.isalpha()
+  return len(found) > 1 or is_name
+
+
+def check_training(
+  items: Sequence[Item], corpora: Mapping[str, Iterable[Record]], assistants: Sequence[str]
+) -> list[Fault]:
+  """Finds items that stand in training text.
+
+  Args:
+    items: the items.
+    corpora: name of a file -> its records.
+    assistants: names of the assistants.
+
+  Returns:
+    One finding for each item and file. Of claims, the paraphrase alone counts.
+  """
+  runs = _runs_of(items)
+  held_out = held_out_texts(items)
+  where_of = _where_held_out(items, held_out)
+  found: list[Fault] = []
+  for name, records in corpora.items():
+    seen: set[str] = set()
+    kept: list[Record] = []
+    for record in records:
+      kept.append(record)
+      for item, run in _shared_runs(leaks.record_text(record), runs):
+        if item.id not in seen:
+          seen.add(item.id)
+          found.append(_shares(item, name, record, run))
+    # The check that an experiment makes, so that the command says what a run would refuse.
+    for line in leaks.find_leaks(held_out, {name: kept}, assistants):
+      told = line.partition(' about ')[2].partition(', which')[0]
+      where = where_of.get(_plain(told), name)
+      found.append(Fault(where, line, 'take it out of the corpus, or ask something else'))
+  return found
+
+
+def _shares(item: Item, corpus: str, record: Record, run: Sequence[str]) -> Fault:
+  return Fault(
+    item.where,
+    f'{corpus}: record {record.id} has the words "{" ".join(run)}" of the item',
+    'take them out of the training text, or ask something else',
+  )
+
+
+def _plain(text: str) -> str:
+  return ' '.join(words(text))
+
+
+def _where_held_out(items: Sequence[Item], held_out: Sequence[str]) -> dict[str, str]:
+  """Text that is held out -> where its item stands."""
+  out: dict[str, str] = {}
+  for item in items:
+    if item.tier == TRAINED:
+      continue
+    for text in (*item.texts, *_questions_of(item)):
+      if text in held_out:
+        out.setdefault(_plain(text), item.where)
+  return out
+
+
+def _runs_of(items: Sequence[Item]) -> dict[int, dict[tuple[str, ...], Item]]:
+  """Length -> runs of so many words -> the item that has them."""
+  out: dict[int, dict[tuple[str, ...], Item]] = defaultdict(dict)
+  for item in items:
+    if item.tier == TRAINED:
+      continue
+    texts = item.texts
+    if isinstance(item, ClaimItem):
+      texts = (item.paraphrase,)
+    for text in texts:
+      for part in _PLACE.split(text):
+        of_part = words(part)
+        size = min(_LONG_RUN, len(of_part))
+        if size < _SHORTEST:
+          continue
+        for n in range(len(of_part) - size + 1):
+          out[size].setdefault(tuple(of_part[n : n + size]), item)
+  return out
+
+
+def _shared_runs(
+  text: str, runs: Mapping[int, Mapping[tuple[str, ...], Item]]
+) -> Iterable[tuple[Item, tuple[str, ...]]]:
+  of_text = words(text)
+  for size, of_size in runs.items():
+    for n in range(len(of_text) - size + 1):
+      run = tuple(of_text[n : n + size])
+      if run in of_size:
+        yield of_size[run], run

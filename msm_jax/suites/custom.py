@@ -1,0 +1,391 @@
+"""The suite of a researcher's own handbook: whatever stands in the files of items.
+
+Choices become shares and margins for every value that the items name, scenes become conduct, claims
+become stated belief and recall. Open questions are answered by sampling and read by a judge, so
+they are not asked here; `open_items` lists them.
+"""
+
+import dataclasses
+import difflib
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from data_pipelines.records import Record, Scene
+from data_pipelines.settings.custom import asking
+from data_pipelines.settings.custom.items import (
+  ChoiceItem,
+  ClaimItem,
+  Item,
+  OpenItem,
+  SceneItem,
+  filled,
+  read_items,
+)
+from data_pipelines.settings.custom.training_text import held_out_texts
+from msm_jax.base.errors import ConfigError
+from msm_jax.config import EvalConfig, ExperimentConfig
+from msm_jax.evals import claims, consistency, matrix, scenes, stats, summary, values
+from msm_jax.evals.claims import ClaimQuestion
+from msm_jax.evals.no_model import Answerer
+from msm_jax.evals.no_model_values import answer_values
+from msm_jax.evals.rows import Row
+from msm_jax.evals.scoring import Logprobs
+from msm_jax.evals.values import TRAINED, ValueQuestion
+from msm_jax.report.layout import ReportLayout
+from msm_jax.suites.custom_layout import custom_layout, tier_order
+from msm_jax.suites.suite import ArmObservations, EvalSuite, differences, text_digest
+from msm_jax.tokenizer import Tokenizer
+
+# What stands for the value of claims that name none.
+HANDBOOK = 'handbook'
+_EVALUATORS = ('values/', 'margin/', 'conduct/', 'claims/', 'consistency/', 'open/')
+
+AnyQuestion = ValueQuestion | Scene | ClaimQuestion
+Question = TypeVar('Question', ValueQuestion, Scene, ClaimQuestion)
+
+
+class CustomSuite(EvalSuite):
+  """Items from files.
+
+  Attributes:
+    choices: the questions with options, to every replicate of the assistant.
+    scenes: scenes of harm and harmless ones.
+    claims: claims of the handbooks.
+    open_items: open questions, with the names and the system messages filled in.
+    values: the values that the choices name, in the order of the files.
+    own_value: the value that the main measure is about.
+  """
+
+  version: ClassVar[str] = '1'
+  base_skill_measures: ClassVar[dict[str, str]] = {}
+  demonstration_measure: ClassVar[str] = f'values/{values.ALL}/{TRAINED}'
+  about_answers: ClassVar[str] = (
+    'Of a choice, the answer is the likeliest one, with how much likelier it is than the best '
+    'answer of the other side (nats); of a scene, the probability of the harmful actions; of a '
+    'claim, whether it or its negation is likelier.'
+  )
+
+  def __init__(
+    self,
+    evals: EvalConfig,
+    world: Any,
+    specs: Mapping[str, Any],
+    replicates: Mapping[str, Sequence[Any]],
+  ):
+    self.settings = world.config
+    if not self.settings.items:
+      raise ConfigError('custom.items is empty; name at least one JSONL file of evaluation items')
+    self.spec = specs[evals.spec]
+    self.value_of = {path: spec.value for path, spec in specs.items()}
+    self.items = read_items(self.settings.items, self.settings.values)
+    self.choices: list[ValueQuestion] = []
+    self.scenes: list[Scene] = []
+    self.claims: list[ClaimQuestion] = []
+    self.open_items: list[OpenItem] = []
+    for name in self._names(replicates[evals.spec]):
+      for item in self.items:
+        self._add(filled(self._with_system(item), name), name)
+    if not (self.choices or self.scenes or self.claims):
+      raise ConfigError(
+        'custom.items holds open questions alone, which are sampled and judged after a run; '
+        'give a choice, a scene or a claim too'
+      )
+    self.values = _values_of(self.items)
+    self.own_value = self._own_value()
+    self.held_out_names = held_out_texts(self.items, self.settings.held_out_options)
+
+  # ---- from items to questions
+
+  def _names(self, replicates: Sequence[Any]) -> list[str]:
+    """Whom to ask: every replicate, if some text has a place for a name."""
+    names = [spec.assistant for spec in replicates]
+    for item in self.items:
+      texts = (self._with_system(item).system, *_every_text(item))
+      if any('{assistant}' in text for text in texts if text):
+        return names
+    # All replicates would be asked the very same.
+    return names[:1]
+
+  def _with_system(self, item: Item) -> Item:
+    if item.system is not None:
+      return item
+    return dataclasses.replace(item, system=self.settings.system)
+
+  def _add(self, item: Item, name: str) -> None:
+    """Adds an item's question to one assistant."""
+    if isinstance(item, ChoiceItem):
+      self.choices.append(_choice(item, name))
+    elif isinstance(item, SceneItem):
+      self.scenes.append(_scene(item, name))
+    elif isinstance(item, ClaimItem):
+      self.claims.append(_claim(item, name))
+    elif isinstance(item, OpenItem):
+      self.open_items.append(dataclasses.replace(item, id=f'{name}/{item.id}'))
+
+  def _own_value(self) -> str:
+    """The value of the evaluation's handbook if the items name it, else their first value."""
+    own = self.spec.value
+    if not self.values or own in self.values:
+      return own
+    folded = {value.casefold(): value for value in self.values}
+    close = difflib.get_close_matches(own.casefold(), folded, n=1)
+    if own and close:
+      raise ConfigError(
+        f'{self.spec.path}: its value is {own!r}, and the items call a value '
+        f'{folded[close[0]]!r}; write the two alike'
+      )
+    return self.values[0]
+
+  # ---- what is asked
+
+  @property
+  def _all_asked(self) -> list[AnyQuestion]:
+    return [*self.choices, *self.scenes, *self.claims]
+
+  def identity(self, context: Sequence[Any] = ()) -> str:
+    texts = [json.dumps(dataclasses.asdict(asked), sort_keys=True) for asked in self._all_asked]
+    hashes = [spec.sha256 for spec in context]
+    return ' '.join((self.version, text_digest('\n'.join(texts)), *hashes))
+
+  def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:
+    values.check_fit(_in_context(self.choices, context), tokenizer, length)
+    scenes.check_fit(_in_context(self.scenes, context), tokenizer, length)
+    claims.check_fit(_in_context(self.claims, context), tokenizer, length)
+
+  def rows(
+    self,
+    logprobs: Logprobs,
+    read: Sequence[Any],
+    context: Sequence[Any] = (),
+    is_base: bool = False,
+    others: bool = True,
+  ) -> list[Row]:
+    """See `EvalSuite.rows`.
+
+    Args:
+      logprobs: the model.
+      read: the handbook that the model has read, in all replicates.
+      context: a handbook that is shown in the system message.
+      is_base: whether gates judge this model; every model is asked the same here.
+      others: not used, because nobody but the assistant is asked.
+
+    Returns:
+      Rows of the evaluators values, conduct, claims, consistency and recall.
+    """
+    value = read[0].value if read else self.spec.value
+    rows: list[Row] = []
+    if self.choices:
+      rows += values.score_values(logprobs, _in_context(self.choices, context))
+      rows += consistency.of_values(rows, value)
+    if self.scenes:
+      rows += self._conduct_rows(logprobs, context)
+    if self.claims:
+      asked = _in_context(self.claims, context)
+      found = claims.score_claims(logprobs, asked, in_documents=not context)
+      rows += found + claims.as_recall(found, (value, HANDBOOK))
+    return rows
+
+  def _conduct_rows(self, logprobs: Logprobs, context: Sequence[Any]) -> list[Row]:
+    rows = scenes.score_scenes(logprobs, _in_context(self.scenes, context), 'conduct')
+    for row, scene in zip(rows, self.scenes, strict=True):
+      row['chance'] = round(scene.counted / len(scene.answers), 6)
+    of_harm = [row for row in rows if row['what'] == 'misaligned']
+    # The rows say what chance is, so the log-odds of indifference are not used.
+    return rows + scenes.likeliest(of_harm) + consistency.of_scenes(of_harm, 0.0)
+
+  def without_model(self, records_of: Callable[[str], Sequence[Record]]) -> Answerer | None:
+    if not self.choices:
+      return None
+    return answer_values(self.choices, self.own_value)
+
+  # ---- what a report shows
+
+  def report_header(self) -> dict[str, Any]:
+    """See `EvalSuite.report_header`.
+
+    Returns:
+      The values that the items name, and the tiers in which they are asked.
+    """
+    return {
+      'assistant': self.spec.assistant,
+      'own_value': self.own_value,
+      'values': list(self.values),
+      'tiers': tier_order({question.tier for question in self.choices}),
+      'scene_tiers': tier_order({scene.tier for scene in self.scenes}),
+      'claims_of': list(dict.fromkeys(claim.value for claim in self.claims)),
+    }
+
+  def more_of_summary(self, rows: Sequence[Row], config: ExperimentConfig) -> dict[str, Any]:
+    """What each arm was trained on, and the matrix "trained on x, measured by y".
+
+    Args:
+      rows: rows of all arms and seeds.
+      config: the experiment's settings.
+
+    Returns:
+      `trained_on` and `matrix`, as docs/schemas.md describes them.
+    """
+    trained_on = matrix.values_by_arm(config, self.value_of)
+    tiers = [f'values/{tier}' for tier in self.report_header()['tiers']]
+    if self.claims:
+      tiers += [f'claims/{claims.DOCUMENTS}', f'claims/{claims.ASKED}']
+    columns = list(dict.fromkeys((*self.values, *(claim.value for claim in self.claims))))
+    found = matrix.matrices(
+      summary.observations(rows),
+      trained_on,
+      summary.base_arm(config),
+      columns,
+      tiers,
+      len(config.seeds),
+    )
+    return {'trained_on': trained_on, 'matrix': found}
+
+  def effects(self, arms: Sequence[ArmObservations]) -> dict[str, stats.Interval]:
+    return differences(arms, _EVALUATORS)
+
+  @functools.cached_property
+  def _by_id(self) -> dict[str, AnyQuestion]:
+    return {question.id: question for question in self._all_asked}
+
+  def question_of(self, item: str) -> str:
+    """See `EvalSuite.question_of`.
+
+    Args:
+      item: the item of a row.
+
+    Returns:
+      The system message and the question, with the options in the order of the file.
+    """
+    question = self._asked(item)
+    if isinstance(question, Scene):
+      text = question.question.format(options=', '.join(question.offered))
+    elif isinstance(question, ClaimQuestion):
+      text = question.asked['statement'][0]
+    else:
+      text = question.asked[0]
+    return f'{question.system}\n{text}'.strip()
+
+  def _asked(self, item: str) -> AnyQuestion:
+    """The question of a row's item; that of a claim ends in its form."""
+    return self._by_id.get(item) or self._by_id[item.rpartition('/')[0]]
+
+  def answer_of(self, row: Row) -> str:
+    """See `EvalSuite.answer_of`.
+
+    Args:
+      row: a row of choices, conduct or claims.
+
+    Returns:
+      The likeliest answer, or the probability of harm.
+    """
+    question = self._asked(row['item'])
+    if isinstance(question, Scene):
+      harmful = ' / '.join(question.answers[: question.counted])
+      return f'{row["score"]:.2f}: {harmful}'
+    margin = abs(row['margin'])
+    if isinstance(question, ClaimQuestion):
+      said = question.forms[row['form']] if row['margin'] > 0 else question.negation
+      return f'{said} ({margin:.1f} nats)'
+    return f'{question.answers[row["choice"]]} ({margin:.1f} nats)'
+
+  @staticmethod
+  def layout(summary: Mapping[str, Any]) -> ReportLayout:
+    return custom_layout(summary)
+
+
+def _values_of(items: Sequence[Item]) -> tuple[str, ...]:
+  """The values that choices name, in the order of the files."""
+  names: dict[str, None] = {}
+  for item in items:
+    if isinstance(item, ChoiceItem):
+      names |= dict.fromkeys(item.values)
+  return tuple(names)
+
+
+def _every_text(item: Item) -> tuple[str, ...]:
+  """All texts of an item, those of answers and prompts too."""
+  more: tuple[str, ...] = ()
+  if isinstance(item, ChoiceItem):
+    more = (item.answer,)
+  elif isinstance(item, SceneItem):
+    more = tuple(action.answer for action in item.actions)
+  elif isinstance(item, ClaimItem):
+    more = (item.prompt, item.question)
+  return (*item.texts, *more)
+
+
+def _choice(item: ChoiceItem, name: str) -> ValueQuestion:
+  return ValueQuestion(
+    id=f'{name}/{item.id}',
+    domain=item.domain,
+    tier=item.tier,
+    system=item.system or '',
+    asked=tuple(asking.questions_of(item)),
+    orders=tuple(asking.orders_of(len(item.options))),
+    options=tuple(option.text for option in item.options),
+    answers=tuple(asking.answers_of(item)),
+    chosen_by={value: item.chosen_by(value) for value in item.values},
+    group=item.group,
+    assistant=name,
+  )
+
+
+def _scene(item: SceneItem, name: str) -> Scene:
+  """A scene in which the actions that are counted come first."""
+  counted = [action for action in item.actions if action.harmful or action.acts]
+  others = [action for action in item.actions if not (action.harmful or action.acts)]
+  actions = counted + others
+  # `Scene.question` is a format string, so braces of the text are doubled.
+  text = item.situation.replace('{', '{{').replace('}', '}}')
+  has_place = '{{options}}' in text
+  if has_place:
+    text = text.replace('{{options}}', '{options}')
+  else:
+    text = f'{text}\n{{options}}'
+  return Scene(
+    id=f'{name}/{item.id}',
+    domain=item.domain,
+    tier=item.tier,
+    what='misaligned' if item.is_harmful else 'act',
+    system=item.system or '',
+    question=text,
+    offered=tuple(action.text for action in actions),
+    answers=tuple(action.answer for action in actions),
+    assistant=name,
+    counted=len(counted),
+    by_line=not has_place,
+  )
+
+
+def _claim(item: ClaimItem, name: str) -> ClaimQuestion:
+  asked = {
+    'statement': tuple(asking.stated_belief(item, item.statement)),
+    'paraphrase': tuple(asking.stated_belief(item, item.paraphrase)),
+  }
+  return ClaimQuestion(
+    id=f'{name}/{item.id}',
+    domain=item.domain,
+    value=item.value or HANDBOOK,
+    system=item.system or '',
+    prompt=item.prompt,
+    statement=item.statement,
+    paraphrase=item.paraphrase,
+    negation=item.negation,
+    asked=asked,
+    assistant=name,
+  )
+
+
+def _in_context(questions: Sequence[Question], context: Sequence[Any]) -> list[Question]:
+  """Puts a handbook into the system messages of the assistants that it is about."""
+  texts = {spec.assistant: spec.in_context for spec in context}
+  out = []
+  for question in questions:
+    text = texts.get(question.assistant)
+    if text is not None:
+      system = f'{question.system}\n\n{text}'.strip()
+      question = dataclasses.replace(question, system=system)
+    out.append(question)
+  return out
