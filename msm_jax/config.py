@@ -503,6 +503,7 @@ class ExperimentConfig:
     self._check_setting_and_replicates()
     self._check_names()
     self._check_arms_name_phases()
+    self._check_reward_models()
     self._check_sources()
     self._check_imports()
     within('', self, loss_chunk=NON_NEGATIVE, max_skipped=NON_NEGATIVE)
@@ -514,6 +515,32 @@ class ExperimentConfig:
     self._check_tensorboard()
     if not self.arms:
       raise ConfigError('arms is empty; name at least one, such as base="pretrain"')
+
+  @property
+  def paths(self) -> tuple[tuple[str, ...], ...]:
+    """The paths of all models that are trained: of arms, and of reward models that they use."""
+    found: dict[tuple[str, ...], None] = {}
+    waiting = [path_of(path) for path in self.arms.values()]
+    while waiting:
+      path = waiting.pop(0)
+      if path in found:
+        continue
+      found[path] = None
+      for n in range(len(path)):
+        waiting += self._reward_models_of(path[: n + 1])
+    return tuple(found)
+
+  def _reward_models_of(self, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The paths of the reward models that the last phase of a path uses."""
+    phase = self.phases[path[-1]]
+    if phase.objective != 'grpo':
+      return []
+    paths = []
+    for name in phase.grpo.reward_models.values():
+      named = path_of(name)
+      # A single name is the reward model that begins where this phase does.
+      paths.append(named if len(named) > 1 else path[:-1] + named)
+    return paths
 
   @property
   def first_weights(self) -> str:
@@ -571,6 +598,47 @@ class ExperimentConfig:
             f'(evaluate_at); give it another name'
           )
 
+  def _check_reward_models(self) -> None:
+    """Raises ConfigError for a reward model that is not there, or that is used as anything else."""
+    for arm, path in self.arms.items():
+      for phase in path_of(path):
+        if self.phases[phase].objective == 'reward':
+          raise ConfigError(
+            f'arms.{arm} goes through phase {phase!r}, a reward model, which answers nothing; take '
+            f"it out, and name it in the rewards of a phase of objective grpo as 'model:PATH'"
+          )
+      self._check_reward_models_on(path_of(path), ())
+
+  def _check_reward_models_on(
+    self, path: tuple[str, ...], waiting: tuple[tuple[str, ...], ...]
+  ) -> None:
+    """Checks the reward models that the phases of a path use, and those that these use.
+
+    `waiting` are the paths that need this one. Raises ConfigError.
+    """
+    for n in range(len(path)):
+      where = f'phases.{path[n]}.grpo.rewards'
+      for needed in self._reward_models_of(path[: n + 1]):
+        for phase in needed:
+          if phase not in self.phases:
+            raise ConfigError(f'{where} names phase {phase!r}{hint_for(phase, self.phases)}')
+        shown_path = ' > '.join(needed)
+        *before, last = needed
+        if self.phases[last].objective != 'reward':
+          raise ConfigError(
+            f'{where} names {shown_path!r}, which is no reward model; set phases.{last}.objective='
+            f"'reward', or name another phase"
+          )
+        for phase in before:
+          if self.phases[phase].objective == 'reward':
+            raise ConfigError(
+              f'{where} names {shown_path!r}; nothing can follow the reward model {phase!r}'
+            )
+        # Every phase on the way would wait for this one.
+        if path[: n + 1] == needed[: n + 1] or needed in waiting:
+          raise ConfigError(f'{where} names {shown_path!r}, which waits for this very phase')
+        self._check_reward_models_on(needed, (*waiting, needed))
+
   def _check_sources(self) -> None:
     for name, source in self.sources.items():
       other = source.tokens_like
@@ -583,7 +651,7 @@ class ExperimentConfig:
   # ---- Weights and adapters from outside
 
   def _check_imports(self) -> None:
-    paths = [path_of(arm) for arm in self.arms.values()]
+    paths = self.paths
     if len({self.phases[path[0]].weights for path in paths}) > 1:
       raise ConfigError(
         'arms start from different weights; an experiment has one model, so give each its own'

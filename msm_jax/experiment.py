@@ -30,6 +30,7 @@ from msm_jax.evals.summary import base_arm
 from msm_jax.metrics import count_skipped
 from msm_jax.model import count_params
 from msm_jax.models import Params, ParamsLocation
+from msm_jax.objectives import registry
 from msm_jax.phases import Node, digest
 from msm_jax.prepare import (
   Design,
@@ -41,6 +42,9 @@ from msm_jax.prepare import (
   prepare,
 )
 from msm_jax.replication import config_of_seed, what_varies
+from msm_jax.reward_model import RewardModel
+from msm_jax.rewards import Rewards, make_rewards
+from msm_jax.rollouts import check_before_training
 
 # Packages whose versions a checkpoint records.
 RECORDED_PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain')
@@ -170,6 +174,9 @@ class Experiment:
     for node in nodes:
       if not node.settings.is_import:
         train.check_rows(node.settings, node.phase, self.mesh)
+      if node.settings.objective == 'grpo':
+        tokenizer = self.prepared_by_seed[node.seed].tokenizer
+        check_before_training(node.settings.grpo, tokenizer, node.phase)
     for n, node in enumerate(nodes, 1):
       number = f'[{n}/{len(nodes)}]'
       if not trained[n - 1]:
@@ -307,7 +314,34 @@ class Experiment:
       node.kept_points,
       self.points_of(node) if node.kept_points else None,
       until,
+      self._rewards_of(node, folder),
     )
+
+  def _rewards_of(self, node: Node, folder: Path) -> Rewards | None:
+    """What judges the answers of a phase of reinforcement learning; None for other phases."""
+    if node.settings.objective != 'grpo':
+      return None
+    prepared = self.prepared_by_seed[node.seed]
+    config = prepared.config
+    models = {}
+    for name, needed in zip(node.settings.grpo.reward_models, node.needs, strict=True):
+      objective, settings = needed.settings.objective, registry.settings_of(needed.settings)
+      program = train.make_program(
+        config.model, config.optimizer, config.loss_chunk, self.mesh, objective, settings
+      )
+      trained = self.location(needed).load_trained(program.abstract_state.params)
+      assert trained is not None  # a reward model is trained, so it has a checkpoint
+      length = max(node.settings.length, needed.settings.length)
+      models[name] = RewardModel(
+        name,
+        config.model,
+        trained,
+        prepared.tokenizer,
+        length,
+        needed.settings.batch_size,
+        self.mesh,
+      )
+    return make_rewards(node.settings.grpo, models, folder)
 
   def _meta(self, node: Node) -> dict[str, Any]:
     """What a checkpoint records beside arrays."""

@@ -17,6 +17,9 @@ from msm_jax.model_config import POSITIVE
 DPO_LOSSES = ('sigmoid', 'ipo')
 HANDBOOK_FORMS = ('rule', 'text')
 GRPO_UNITS = ('token', 'answer')
+# How the names of rewards begin that are no function of the user: 'chosen', 'model:PATH' and
+# 'judge:MODEL'.
+CHOSEN, MODEL, JUDGE = 'chosen', 'model:', 'judge:'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +124,11 @@ class GrpoConfig:
     one_of('grpo.per', self.per, GRPO_UNITS)
     if not self.rewards:
       raise ConfigError("grpo.rewards is empty; name at least one, such as {'chosen': 1.0}")
+
+  @property
+  def reward_models(self) -> dict[str, str]:
+    """The reward models that are named: 'model:PATH' -> PATH."""
+    return {name: name.removeprefix(MODEL) for name in self.rewards if name.startswith(MODEL)}
 
   def check_schedule(self, where: str, batch_size: int, updates: int, save_every: int) -> None:
     """Checks the settings against the schedule of their phase.

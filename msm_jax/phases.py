@@ -9,11 +9,13 @@ and the same command continues where the last run ended.
 import dataclasses
 import hashlib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msm_jax.base.checks import to_json
 from msm_jax.config import ExperimentConfig, PhaseConfig, path_of
 from msm_jax.input_pipeline import DATA_ORDER
+from msm_jax.objective_config import GrpoConfig
+from msm_jax.rewards import content_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Node:
   parent: 'Node | None'
   # The hash of everything that the result of the phase depends on.
   id: str
+  # The last phases of other models that have to be trained first: reward models, in the order of
+  # the rewards that name them.
+  needs: tuple['Node', ...] = ()
 
   @property
   def folder_name(self) -> str:
@@ -79,53 +84,94 @@ def plan(
     (arm, seed) -> the last node of the arm's path. Short paths come first, in reports too. Nodes of
     shared beginnings are equal, so they have one folder.
   """
-  common = [to_json(config.model), to_json(config.optimizer), tokenizer]
+  planner = _Planner(config, fingerprints, tokenizer, imports)
   by_length = sorted(config.arms.items(), key=lambda arm: (len(path_of(arm[1])), arm[0]))
   ends = {}
   for seed in config.seeds:
     for arm, path in by_length:
-      node = None
-      for phase in path_of(path):
-        node = _child(node, phase, seed, config, fingerprints, common, imports)
-      assert node is not None  # the config's check refuses an empty path
-      ends[arm, seed] = node
+      ends[arm, seed] = planner.node_at(path_of(path), seed)
   return ends
 
 
-def _child(
-  parent: Node | None,
-  phase: str,
-  seed: int,
-  config: ExperimentConfig,
-  fingerprints: Mapping[str, str],
-  common: list[str],
-  imports: Mapping[str, str],
-) -> Node:
-  settings = config.phases[phase]
-  data = []
-  for name, share in sorted(settings.data.items()):
-    data.append(f'{name} {fingerprints[name]} {share}')
-  # Imported content reads no data, so the order of the data is no part of its identity.
-  if data:
-    data.append(f'order {DATA_ORDER}')
-  # How often a phase saves, when it refuses to start and where it is looked at on its way change no
-  # result. Imported content counts by itself, wherever it lies.
-  without_neutral = dataclasses.replace(
-    settings,
-    checkpoint_every=1,
-    min_updates=0,
-    evaluate_at=(),
-    weights=imports.get(phase, ''),
-    adapter='',
-  )
-  parent_id = parent.id if parent else ''
-  id_ = digest(phase, to_json(without_neutral), *data, str(seed), parent_id, *common)
-  return Node(phase, settings, seed, parent, id_)
+class _Planner:
+  """Makes the nodes of one experiment; see `plan` for the arguments."""
+
+  def __init__(
+    self,
+    config: ExperimentConfig,
+    fingerprints: Mapping[str, str],
+    tokenizer: str,
+    imports: Mapping[str, str],
+  ) -> None:
+    self.config = config
+    self.fingerprints = fingerprints
+    self.imports = imports
+    # What every phase depends on.
+    self.common = [to_json(config.model), to_json(config.optimizer), tokenizer]
+
+  def node_at(self, path: Sequence[str], seed: int, parent: Node | None = None) -> Node:
+    """The node at the end of a path, which begins after `parent`."""
+    node = parent
+    for phase in path:
+      node = self.child(node, phase, seed)
+    assert node is not None  # the config's check refuses an empty path
+    return node
+
+  def child(self, parent: Node | None, phase: str, seed: int) -> Node:
+    """The node of a phase after another node."""
+    settings = self.config.phases[phase]
+    data = []
+    for name, share in sorted(settings.data.items()):
+      data.append(f'{name} {self.fingerprints[name]} {share}')
+    # Imported content reads no data, so the order of the data is no part of its identity.
+    if data:
+      data.append(f'order {DATA_ORDER}')
+    parent_id = parent.id if parent else ''
+    parts = [phase, to_json(self._decisive(phase)), *data, str(seed), parent_id, *self.common]
+    needs: tuple[Node, ...] = ()
+    if settings.objective == 'grpo':
+      needs = tuple(self._reward_models(parent, settings, seed))
+      parts += [node.id for node in needs]
+      parts += content_of(settings.grpo)
+    return Node(phase, settings, seed, parent, digest(*parts), needs)
+
+  def _decisive(self, phase: str) -> PhaseConfig:
+    """The settings of a phase without those that change no result."""
+    settings = self.config.phases[phase]
+    # How often a phase saves, when it refuses to start or gives up and where it is looked at on its
+    # way change no result. Imported content counts by itself, wherever it lies, and so does the
+    # handbook of a judge.
+    grpo = dataclasses.replace(settings.grpo, patience=GrpoConfig().patience, judge_spec='')
+    return dataclasses.replace(
+      settings,
+      checkpoint_every=1,
+      min_updates=0,
+      evaluate_at=(),
+      weights=self.imports.get(phase, ''),
+      adapter='',
+      grpo=grpo,
+    )
+
+  def _reward_models(self, parent: Node | None, settings: PhaseConfig, seed: int) -> Iterator[Node]:
+    """The reward models of a phase of reinforcement learning, in the order of their rewards."""
+    for path in settings.grpo.reward_models.values():
+      names = path_of(path)
+      # A single name is the reward model that begins where this phase does.
+      start = parent if len(names) == 1 else None
+      yield self.node_at(names, seed, start)
 
 
 def tree_order(ends: Ends) -> list[Node]:
-  """Lists every node of the tree once, parents before their children."""
-  return unique_nodes(node for end in ends.values() for node in end.lineage)
+  """Lists every node of the tree once, after its parent and whatever else it needs."""
+  return unique_nodes(node for end in ends.values() for node in _with_needs(end))
+
+
+def _with_needs(end: Node) -> Iterator[Node]:
+  """The path to a node; each node comes after those that it needs."""
+  for node in end.lineage:
+    for needed in node.needs:
+      yield from _with_needs(needed)
+    yield node
 
 
 def unique_nodes(nodes: Iterable[Node]) -> list[Node]:

@@ -22,7 +22,7 @@ from msm_jax.base.checks import to_json
 from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError, DataError, UserError
 from msm_jax.base.files import write_atomically
-from msm_jax.config import ExperimentConfig, ModelConfig, path_of
+from msm_jax.config import ExperimentConfig, ModelConfig
 from msm_jax.evals import perplexity
 from msm_jax.input_pipeline import Source, row_to_record
 from msm_jax.interop import huggingface, peft, zoo
@@ -360,10 +360,10 @@ def prepare(design: Design, workdir: Path) -> Prepared:
 
 
 def _used_sources(config: ExperimentConfig) -> list[str]:
-  """The sources that some arm is trained on, in the order of the config."""
+  """The sources that some model is trained on, in the order of the config."""
   used: set[str] = set()
-  for path in config.arms.values():
-    for phase in path_of(path):
+  for path in config.paths:
+    for phase in path:
       used.update(config.phases[phase].data)
   return [name for name in config.sources if name in used]
 

@@ -26,13 +26,11 @@ from msm_jax import judges, multihost
 from msm_jax.answers import chosen_of, normalized, rejected_of
 from msm_jax.base.errors import ConfigError, UserError
 from msm_jax.model import Params
-from msm_jax.objective_config import GrpoConfig
+from msm_jax.objective_config import CHOSEN, JUDGE, MODEL, GrpoConfig
 from msm_jax.reward_model import RewardModel
 
 # Records and the answers to their prompts -> a reward for each answer.
 RewardFunction = Callable[[Sequence[Record], Sequence[str]], Sequence[float]]
-
-CHOSEN, MODEL, JUDGE = 'chosen', 'model:', 'judge:'
 
 
 class RewardError(UserError, RuntimeError):
@@ -241,11 +239,6 @@ def _read_handbook(path: str) -> str:
     return Path(path).read_text()
   except (OSError, UnicodeDecodeError) as e:
     raise ConfigError(f'judge_spec={path} cannot be read ({e}); name a handbook') from None
-
-
-def model_paths(settings: GrpoConfig) -> dict[str, str]:
-  """The reward models that a phase names: 'model:PATH' -> PATH."""
-  return {name: name.removeprefix(MODEL) for name in settings.rewards if name.startswith(MODEL)}
 
 
 def content_of(settings: GrpoConfig) -> list[str]:

@@ -16,6 +16,7 @@ Shapes: A micro-batches, B rows of a micro-batch, T tokens of a row.
 """
 
 import functools
+import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from msm_jax.inference.batch import cast_params
 from msm_jax.inference.groups import Sampling, sample_groups
 from msm_jax.input_pipeline import Source
 from msm_jax.model import Params
+from msm_jax.objective_config import JUDGE, GrpoConfig
 from msm_jax.objectives.policy import rollout_logprobs
 from msm_jax.prompt_order import Prompt, prompt_iterator
 from msm_jax.rewards import Rewards, advantages, describe_flat
@@ -329,6 +331,23 @@ def _flat_rollouts(path: Path, until: int, updates_per_rollout: int) -> int:
 # --------------------------------------------------------------------------------------------------
 # Stop tokens and rows
 # --------------------------------------------------------------------------------------------------
+
+
+def check_before_training(settings: GrpoConfig, tokenizer: Tokenizer, label: str) -> None:
+  """Checks what a phase needs before any phase is trained.
+
+  Args:
+    settings: the settings of the phase's objective.
+    tokenizer: the tokenizer.
+    label: what the phase is called in errors.
+
+  Raises:
+    RolloutError: the tokenizer lacks a stop token, or a judge needs a package that is missing.
+  """
+  find_stop_ids(tokenizer, settings.stop, f'{label}: grpo.stop')
+  has_judge = any(name.startswith(JUDGE) for name in settings.rewards)
+  if has_judge and importlib.util.find_spec('inspect_ai') is None:
+    raise RolloutError(f"{label}: judges need inspect-ai; pip install 'msm_jax[llm]'")
 
 
 def find_stop_ids(tokenizer: Tokenizer, stop: Sequence[str], where: str) -> tuple[int, ...]:

@@ -41,6 +41,7 @@ RULES: tuple[tuple[str, P], ...] = (
   (r'(wo|w_down)_a$', P(None, 'tensor', None)),
   (r'(wo|w_down)_b$', P(None, None, 'fsdp')),
   (r'norm$', P()),
+  (r'reward_head$', P()),
 )
 
 

@@ -250,12 +250,15 @@ class Program(NamedTuple):
     step: (state, batch, learning rates) -> (state, metrics). The state is donated.
     abstract_state: the shapes, dtypes and layouts of a state. Checkpoints and imported weights are
       read onto it. `init` and `start` leave its frozen parameters and its reference out.
+    abstract_parent: the same of the trained parameters that a parent phase leaves: without those
+      that the objective adds, such as the head of a reward model.
   """
 
   init: Callable[[jax.Array], TrainState]
   start: Callable[[Params], TrainState]
   step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
   abstract_state: TrainState
+  abstract_parent: Params
 
 
 @functools.lru_cache(maxsize=8)
@@ -285,6 +288,7 @@ def make_program(
   tx = make_optimizer(optimizer)
 
   def start(params: Params) -> TrainState:
+    params = params | OBJECTIVES[objective].added(model)
     return TrainState(
       step=jnp.int32(0),
       params=params,
@@ -325,6 +329,9 @@ def make_program(
   shapes = dataclasses.replace(initial_shapes, frozen=frozen_shapes, reference=reference_shapes)
   layout = sharding.shardings(shapes, mesh)
   replicated = NamedSharding(mesh, P())
+  abstract_state = checkpointing.abstract(shapes, layout)
+  added = OBJECTIVES[objective].added(model)
+  abstract_parent = {name: x for name, x in abstract_state.params.items() if name not in added}
   return Program(
     init=jax.jit(init, out_shardings=initial_layout),
     start=jax.jit(start, out_shardings=initial_layout, donate_argnums=0),
@@ -335,7 +342,8 @@ def make_program(
       # The old state's memory is used for the new one.
       donate_argnums=0,
     ),
-    abstract_state=checkpointing.abstract(shapes, layout),
+    abstract_state=abstract_state,
+    abstract_parent=abstract_parent,
   )
 
 
@@ -405,7 +413,7 @@ def starting_state(
   # 4. Fresh: random parameters from the seed.
   inherited = None
   if newest_step is None and parent_params is not None:
-    inherited = parent_params(abstract.params)
+    inherited = parent_params(program.abstract_parent)
   if newest_step is not None:
     state = _resume(abstract, checkpoints, newest_step, data, meta)
   elif inherited is not None:

@@ -19,7 +19,8 @@ from typing import Any
 
 import jax
 
-from msm_jax.config import PhaseConfig
+from msm_jax.config import ModelConfig, PhaseConfig
+from msm_jax.model import Params
 from msm_jax.objectives.next_token import next_token
 from msm_jax.objectives.policy import grpo, keeps_reference
 
@@ -37,6 +38,11 @@ def never(settings: Any) -> bool:
   return False
 
 
+def nothing(model: ModelConfig) -> Params:
+  """An `added` of objectives that train the model as it is."""
+  return {}
+
+
 @dataclasses.dataclass(frozen=True)
 class Objective:
   """What training needs to know of an objective.
@@ -47,12 +53,15 @@ class Objective:
     needs_reference: settings -> whether it compares the model with what it was at the start of the
       phase.
     unit: what its weight counts, for errors.
+    added: settings of the model -> the parameters that it adds to those of the model, as they are
+      at first. Nothing can follow a phase that adds any.
   """
 
   sums: Callable[..., Sums]
   reads: tuple[str, ...]
   needs_reference: Callable[[Any], bool] = never
   unit: str = 'supervised token'
+  added: Callable[[ModelConfig], Params] = nothing
 
 
 OBJECTIVES = {
