@@ -4,6 +4,9 @@ Shapes: N tokens, D model, V vocabulary.
 """
 
 import collections
+import importlib.util
+import os
+import subprocess
 import sys
 
 import jax
@@ -191,6 +194,58 @@ def test_the_unembedding_is_sent_once(frozen):
   assert times == {'all-gather': 1, **reductions}
   chunks = [step for step in hlo.walk(program) if step.operation.opcode == 'dot' and step.loops]
   assert {step.times for step in chunks} == {3}, 'there should be three chunks of two tokens'
+
+
+# The same for a slice of TPUs, in a process of its own: the compiler of TPUs reads the environment.
+ON_TPU = """
+import roofline
+roofline.prepare_environment()
+import jax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+import hlo
+from msm_jax import sharding
+from msm_jax.objectives.cross_entropy import cross_entropy_sums
+
+case = next(case for case in roofline.CASES if case.topology == 'v5e:4x4')
+mesh = roofline.make_mesh(case)
+V, D, N = 1024, 2048, 16 * 64
+
+def shape(dtype, spec, *sizes):
+  return jax.ShapeDtypeStruct(sizes, dtype, sharding=NamedSharding(mesh, spec))
+
+def loss(h, u, t, w):
+  return cross_entropy_sums(h, u, t, w, 16)
+
+hidden, table = shape('bfloat16', P(sharding.BATCH), N, D), shape('float32', P(None, 'fsdp'), V, D)
+by_token = [shape(dtype, P(sharding.BATCH), N) for dtype in ('int32', 'float32')]
+with jax.set_mesh(mesh):
+  gradients = jax.jit(
+    jax.value_and_grad(loss, argnums=(0, 1), has_aux=True),
+    out_shardings=(None, (hidden.sharding, table.sharding)),
+  )
+  program = hlo.parse(gradients.lower(hidden, table, *by_token).compile().as_text())
+for step, exchange in hlo.collectives(program, mesh.size):
+  if exchange.bytes > V * D / 16:
+    print(exchange.kind, step.times)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec('libtpu') is None, reason='needs libtpu')
+def test_the_unembedding_is_sent_once_on_a_tpu():
+  """One gather and one reduction for four chunks; this compiler writes the latter as a sum of which
+  every chip keeps its part."""
+  folders = os.pathsep.join([str(ROOT), str(ROOT / 'benchmarks'), *sys.path])
+  out = subprocess.run(
+    [sys.executable, '-c', ON_TPU],
+    env={**os.environ, 'PYTHONPATH': folders},
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  kinds = out.stdout.replace('all-reduce', 'reduce-scatter').splitlines()
+  assert sorted(kinds) == ['all-gather 1', 'reduce-scatter 1']
 
 
 @pytest.mark.parametrize('confidence', [4.0, 12.0])

@@ -91,6 +91,26 @@ def cross_entropy_sums(
   return sums
 
 
+def loss_and_gradients(
+  tokens: Tokens, unembed_VD: jax.Array, chunk: int, softcap: float, frozen: bool
+) -> tuple[tuple[jax.Array, jax.Array], Gradients]:
+  """Computes the two sums and the gradients of the first one.
+
+  Args:
+    tokens: the tokens. A weight may be negative: the gradients are those of the weighted sum.
+    unembed_VD: the matrix that turns hidden states into logits.
+    chunk: see `cross_entropy_sums`, also for what follows.
+    softcap: what logits are capped to.
+    frozen: whether the unembedding is not trained.
+
+  Returns:
+    What `cross_entropy_sums` returns, and the gradients.
+  """
+  sums, gradients = _forward(tokens, unembed_VD, chunk, softcap, frozen, gradients=True)
+  assert gradients is not None
+  return sums, gradients
+
+
 def _forward(
   tokens: Tokens, unembed_VD: jax.Array, chunk: int, softcap: float, frozen: bool, gradients: bool
 ) -> tuple[tuple[jax.Array, jax.Array], Gradients | None]:
@@ -115,7 +135,7 @@ def _forward(
 def _vjp_forward(hidden_ND, unembed_VD, targets_N, weights_N, chunk, softcap, frozen):
   """The forward pass under differentiation: its residuals are the finished gradients."""
   tokens = Tokens(hidden_ND, targets_N, weights_N)
-  return _forward(tokens, unembed_VD, chunk, softcap, frozen, gradients=True)
+  return loss_and_gradients(tokens, unembed_VD, chunk, softcap, frozen)
 
 
 def _vjp_backward(chunk, softcap, frozen, residuals, d):
@@ -187,12 +207,13 @@ def _in_chunks(head: _Head, tokens: Tokens, C: int) -> _Sums:
 
   ordered_tokens = Tokens(*map(ordered, tokens))
   n_counting = jnp.sum(counts_N)
+  n_needed = (n_counting + C - 1) // C
 
   def goes_on(state):
     n = state[0]
     # The first condition never ends the loop. It says how long the loop is at most to whoever reads
     # the compiled program (benchmarks/hlo.py).
-    return (n < n_chunks) & (n * C < n_counting)
+    return (n < n_chunks) & (n < n_needed)
 
   def next_chunk(state):
     n, loss, correct, dtable_VD, by_token = state
