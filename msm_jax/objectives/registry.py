@@ -21,8 +21,11 @@ import jax
 
 from msm_jax.config import ModelConfig, PhaseConfig
 from msm_jax.model import Params
+from msm_jax.objectives.distill import distill
+from msm_jax.objectives.dpo import dpo
 from msm_jax.objectives.next_token import next_token
 from msm_jax.objectives.policy import grpo, keeps_reference
+from msm_jax.objectives.reward import bradley_terry, new_head
 
 # (loss sum, name -> another sum), all fp32 scalars.
 Sums = tuple[jax.Array, dict[str, jax.Array]]
@@ -66,12 +69,15 @@ class Objective:
 
 OBJECTIVES = {
   'next_token': Objective(next_token, reads=('documents', 'chats')),
+  'dpo': Objective(dpo, reads=('preferences',), needs_reference=always, unit='pair of answers'),
+  'distill': Objective(distill, reads=('chats',), needs_reference=always),
   'grpo': Objective(
     grpo,
     reads=('preferences', 'chats'),
     needs_reference=keeps_reference,
     unit='token of an answer',
   ),
+  'reward': Objective(bradley_terry, reads=('preferences',), unit='pair', added=new_head),
 }
 
 
