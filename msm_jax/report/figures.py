@@ -42,7 +42,7 @@ def colours(summary: Summary) -> dict[str, str]:
   return out
 
 
-def _error(stat: Mapping[str, Any]) -> list[list[float]]:
+def error_of(stat: Mapping[str, Any]) -> list[list[float]]:
   """The two lengths of an error bar, below and above the mean.
 
   They are those of the interval if there is one, else of the range over the runs. Of a single run
@@ -77,7 +77,7 @@ def bars(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) 
       if not stat:
         continue
       ax.bar(x, stat['mean'], 0.72, color=arm_colours[arm])
-      ax.errorbar(x, stat['mean'], _error(stat), color=INK, capsize=3, lw=1.2, zorder=3)
+      ax.errorbar(x, stat['mean'], error_of(stat), color=INK, capsize=3, lw=1.2, zorder=3)
       seeds = list(means_by(rows.get((arm, measure), ()), 'seed').values())
       # Side by side, so that dots of equal height stay apart.
       at = [x + 0.13 * (n - (len(seeds) - 1) / 2) for n in range(len(seeds))]
@@ -109,7 +109,7 @@ def tiers(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure)
       stat = measures.get(measure)
       if stat:
         ax.errorbar(
-          stat['mean'], y, xerr=_error(stat), fmt='o', color=arm_colours[arm], ms=6, lw=1.8
+          stat['mean'], y, xerr=error_of(stat), fmt='o', color=arm_colours[arm], ms=6, lw=1.8
         )
     ax.set(xlim=(-0.04, 1.04), ylim=(len(arm_colours) - 0.5, -0.5))
     ax.set_title(title, weight='bold')
@@ -145,11 +145,18 @@ def margins(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasur
     ax.axvline(0, color=INK, lw=0.8, ls=':')
     for y, (name, stat) in enumerate(stats.items()):
       colour = arm_colours.get(name, INK) if title == 'arms' else INK
-      ax.errorbar(stat['mean'], y, xerr=_error(stat), fmt='o', color=colour, ms=6, lw=1.8)
+      ax.errorbar(stat['mean'], y, xerr=error_of(stat), fmt='o', color=colour, ms=6, lw=1.8)
     ax.set_ylim(len(stats) - 0.5, -0.5)
     ax.set_yticks(range(len(stats)), list(stats))
     ax.set_xlabel('nats')
     ax.set_title(title, weight='bold')
+
+
+def two_sided() -> Any:
+  """A colour map from the rival's orange over nearly white to the handbook's blue."""
+  from matplotlib.colors import LinearSegmentedColormap
+
+  return LinearSegmentedColormap.from_list('sides', [ORANGE, '#f7f7f7', BLUE])
 
 
 def domains(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> None:
@@ -161,8 +168,6 @@ def domains(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasur
     summary: the contents of summary.json.
     rows: the rows behind it.
   """
-  from matplotlib.colors import LinearSegmentedColormap
-
   shares = {}
   for arm, colour in colours(summary).items():
     members = rows.get((arm, layout.main))
@@ -179,8 +184,7 @@ def domains(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasur
     grid.append([by_domain.get(domain, float('nan')) for domain in columns])
   fig.set_size_inches(10, 1.2 + 0.36 * len(shares))
   ax = fig.subplots()
-  colour_map = LinearSegmentedColormap.from_list('sides', [ORANGE, '#f7f7f7', BLUE])
-  ax.pcolormesh(grid, cmap=colour_map, vmin=0, vmax=1, edgecolors='white', linewidth=1.5)
+  ax.pcolormesh(grid, cmap=two_sided(), vmin=0, vmax=1, edgecolors='white', linewidth=1.5)
   for y, line in enumerate(grid):
     for x, share in enumerate(line):
       colour = 'white' if abs(share - 0.5) > _DARK_CELL else INK
@@ -261,7 +265,7 @@ def _curve(
     stat = row['summary']['arms'].get(arm, {}).get(layout.main)
     if stat is None:
       continue
-    (lower,), (upper,) = _error(stat)
+    (lower,), (upper,) = error_of(stat)
     at.append(x)
     means.append(stat['mean'])
     below.append(lower)

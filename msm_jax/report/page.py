@@ -15,7 +15,7 @@ from typing import Any
 
 from msm_jax.base.files import write_atomically
 from msm_jax.base.html import HEAD, STYLE
-from msm_jax.report import beside, figures, matrix, numbers
+from msm_jax.report import beside, curves, figures, matrix, numbers, survival
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import RowsByMeasure, Stat, Summary
 from msm_jax.report.terminal import with_main_margin
@@ -56,6 +56,8 @@ def html_table(head: Iterable[str], body: Iterable[Sequence[str]]) -> str:
 
 
 def _section(title: str, text: str, head: Iterable[str], body: Iterable[Sequence[str]]) -> str:
+  if not title:
+    return html_table(head, body)
   return f'<h2>{title}</h2><p>{text}</p>{html_table(head, body)}'
 
 
@@ -251,6 +253,12 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
     out.append(_section(matrix.title_of(tier), matrix.ABOUT, *matrix.matrix_html(summary, tier)))
   if summary['effects']:
     out.append(_effects(layout, summary))
+  for section in curves.sections(summary, layout, _measured):
+    out.append(_section(*section))
+  if half_doses := survival.section(summary, layout):
+    out.append(_section(*half_doses))
+  for section in survival.stated_sections(summary, _measured):
+    out.append(_section(*section))
   if summary['gates']:
     out.append(_gates(summary))
   if layout.controls or any(bias.values()):
@@ -297,6 +305,12 @@ def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str
       '0 nats',
     ),
     (figures.domains, '_domains', f'By domain. {share}, mean over seeds'),
+    (
+      curves.draw,
+      '_curves',
+      f'Along the last phases, after so many updates: mean, and interval or range over {over}',
+    ),
+    (survival.draw, '_survival', 'What is left of an effect, by dose and by updates'),
     (_draw_matrix, '_matrix', matrix.CAPTION),
   )
   out = []

@@ -10,7 +10,7 @@ from typing import Any
 
 from msm_jax.base.files import write_atomically
 from msm_jax.base.html import HEAD, STYLE
-from msm_jax.report import figures, numbers
+from msm_jax.report import figures, numbers, survival
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import point_label, show_measure
 from msm_jax.report.terminal import aligned
@@ -111,6 +111,7 @@ def sweep_table(rows: SweepRows, layout: ReportLayout) -> str:
   axis = figures.numeric_axis(rows)
   if axis and axis[0].endswith('.size') and effects:
     out += _factors(rows, layout, axis, arms, effects)
+  out += _half_doses(rows, layout)
   out.append('')
   for row in rows:
     gates = row['summary']['gates']
@@ -118,6 +119,20 @@ def sweep_table(rows: SweepRows, layout: ReportLayout) -> str:
     if missed:
       out.append(f'gates missed at {point_label(row["point"])}: {", ".join(missed)}')
   return '\n'.join(out) + '\n'
+
+
+def _half_doses(rows: SweepRows, layout: ReportLayout) -> list[str]:
+  """The table of the doses at which half of an effect is gone; empty without dose curves."""
+  body: list[list[str]] = []
+  updates: list[str] = []
+  for row in rows:
+    updates, of_point = survival.half_rows(row['summary'], layout)
+    for name, *cells in of_point:
+      body.append([f'{point_label(row["point"])} {name}', *cells])
+  if not body:
+    return []
+  heads = [f'updates/{update}' for update in updates]
+  return ['', 'dose at which half of an effect is gone', *aligned('effect', heads, body, 60)]
 
 
 def _is_measured(rows: SweepRows, measure: str) -> bool:
@@ -199,6 +214,9 @@ def write_sweep(path: Path, name: str, about: str, rows: SweepRows, layout: Repo
     draw = functools.partial(figures.curves, layout=layout, rows=rows)
     over = numbers.range_over(rows[0]['summary'])
     figure = figures.svg_figure(draw, 'curves', f'Dots: mean; bars: range over {over}.')
+    draw_surfaces = functools.partial(survival.draw_sweep, layout=layout, rows=rows)
+    about_surfaces = 'What is left of an effect, by dose and by updates, at each point.'
+    figure += figures.svg_figure(draw_surfaces, 'surfaces', about_surfaces)
   seed_list = html.escape(', '.join(map(str, rows[0]['summary']['seeds'])))
   heading = f'<h1>{name}</h1><p>{html.escape(about)}</p>'
   page = f"""{HEAD}<title>{name}: sweep</title><style>{STYLE}</style></head><body>{heading}

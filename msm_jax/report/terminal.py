@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from msm_jax.report import beside, matrix, numbers
+from msm_jax.report import survival as halves
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import Summary, show_measure
 
@@ -119,6 +120,14 @@ def table(summary: Summary, layout: ReportLayout) -> str:
     out += aligned('trained on', heads, of_matrix)
   if summary['effects']:
     out += _effects(summary, layout)
+  updates, half_doses = halves.half_rows(summary, layout)
+  if half_doses:
+    out += ['', 'dose at which half of an effect is gone, after so many updates']
+    out += aligned('effect', [f'/{update}' for update in updates], half_doses)
+  if said := halves.stated_rows(summary):
+    heads = ['/says', '/does', '/says minus does']
+    out += ['', 'what arms say that they value, and what they do (shares of the handbook side)']
+    out += aligned('arm', heads, said)
   if len(summary['seeds']) > 1:
     out += _each_seed(summary, layout)
   if summary['gates']:

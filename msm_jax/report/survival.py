@@ -1,0 +1,214 @@
+"""At which dose of contradiction half of an effect is gone: figures and tables, for the page of an
+experiment, for the terminal and for sweeps. Also what arms say beside what they do."""
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msm_jax.report import figures
+from msm_jax.report.curves import Section
+from msm_jax.report.layout import ReportLayout
+from msm_jax.report.numbers import RowsByMeasure, Summary, margin_of, point_label, show_measure
+
+TITLE = 'Survival'
+ABOUT = (
+  'The dose at which half of an effect is gone: the share of contradicting demonstrations at which '
+  'it first is at most half of what it is at dose 0, read off a straight line over the logarithm '
+  'of the dose. Brackets: 95% interval over seeds; braces: range over the runs. &le;: gone at the '
+  'smallest dose; &gt;: not gone at the largest.'
+)
+STATED_TITLE = 'What they say and what they do'
+ABOUT_STATED = (
+  'Both are shares of the handbook&rsquo;s side: what an arm says of itself in the first person, '
+  'and what it does. A positive difference is an arm that says one thing and does another.'
+)
+# Cells whose value is this share of the largest one are dark, and have white digits.
+_DARK = 0.6
+
+
+def show_dose(dose: float) -> str:
+  """A dose as a percentage with two digits: '0.13%'."""
+  return f'{float(f"{100 * dose:.2g}"):g}%'
+
+
+def show_half(half: Mapping[str, Any] | None) -> str:
+  """Writes a half dose with its interval or range, as plain text.
+
+  Args:
+    half: as summary.json has it; None where nothing was measured.
+
+  Returns:
+    Such as '1.3% [0.8%, 2.1%]', '<= 0.1%', '> 100%' or 'no effect'.
+  """
+  if half is None:
+    return '-'
+  if half['dose'] is None:
+    return half['kind']
+  sign = {'at most': '<= ', 'over': '> '}.get(half['kind'], '')
+  text = f'{sign}{show_dose(half["dose"])}'
+  if half['low'] is not None:
+    return f'{text} [{show_dose(half["low"])}, {show_dose(half["high"])}]'
+  if len(half['each']) > 1 and half['lowest'] is not None:
+    return f'{text} {{{show_dose(half["lowest"])}..{show_dose(half["highest"])}}}'
+  return text
+
+
+def half_rows(summary: Summary, layout: ReportLayout) -> tuple[list[str], list[list[str]]]:
+  """The table of half doses, as plain text.
+
+  Args:
+    summary: the contents of summary.json.
+    layout: what its setting shows.
+
+  Returns:
+    (updates, one row for each curve: its name and a cell for each update); empty if there are no
+    dose curves.
+  """
+  measure = _measure_of(summary, layout)
+  updates: set[str] = set()
+  for curve in summary.get('survival', {}).values():
+    updates.update(curve['half'].get(measure, {}))
+  ordered = sorted(updates, key=int)
+  body = []
+  for name, curve in summary.get('survival', {}).items():
+    half = curve['half'].get(measure, {})
+    body.append([name, *(show_half(half.get(update)) for update in ordered)])
+  return ordered, body
+
+
+def _measure_of(summary: Summary, layout: ReportLayout) -> str:
+  """The margin of the main measure, or where there is none the main measure itself."""
+  margin = margin_of(layout.main)
+  for curve in summary.get('survival', {}).values():
+    if margin in curve['half']:
+      return margin
+  return layout.main
+
+
+def section(summary: Summary, layout: ReportLayout) -> Section | None:
+  """The section of the page; None if there are no dose curves."""
+  updates, body = half_rows(summary, layout)
+  if not body:
+    return None
+  heads = ['effect', *(f'after {int(update):,} updates' for update in updates)]
+  return TITLE, ABOUT, heads, [[html.escape(cell) for cell in row] for row in body]
+
+
+def grid_of(
+  summary: Summary, curve: Mapping[str, Any], measure: str
+) -> tuple[list[str], list[list[float]]]:
+  """The surface of one dose curve.
+
+  Args:
+    summary: the contents of summary.json.
+    curve: one curve of its part `survival`.
+    measure: the measure.
+
+  Returns:
+    (updates, for each update the mean effect at each dose). The updates are those at which the
+    curve has a half dose.
+  """
+  updates = sorted(curve['half'].get(measure, {}), key=int)
+  along = summary.get('curves', {}).get('effects', {})
+  grid = []
+  for update in updates:
+    line = []
+    for effect in curve['effects']:
+      at = along.get(effect, {}).get('at', {})
+      numbers = at.get(update, summary['effects'][effect])
+      line.append(numbers[measure]['mean'])
+    grid.append(line)
+  return updates, grid
+
+
+def draw(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> None:
+  """Draws a surface for each dose curve: doses to the right, updates upwards.
+
+  Args:
+    fig: the figure to draw into; it stays empty if there are no dose curves.
+    layout: what its setting shows.
+    summary: the contents of summary.json.
+    rows: not used; all figures take the same arguments.
+  """
+  curves = summary.get('survival', {})
+  _draw_surfaces(fig, layout, [(name, summary, curve) for name, curve in curves.items()])
+
+
+def draw_sweep(fig: Any, layout: ReportLayout, rows: Sequence[Mapping[str, Any]]) -> None:
+  """Draws the surface of the first dose curve at every point of a sweep.
+
+  Args:
+    fig: the figure to draw into; it stays empty if there are no dose curves.
+    layout: what the setting shows.
+    rows: rows of sweep.jsonl.
+  """
+  panels = []
+  for row in rows:
+    curves = row['summary'].get('survival', {})
+    for name, curve in list(curves.items())[:1]:
+      panels.append((f'{name}, {point_label(row["point"])}', row['summary'], curve))
+  _draw_surfaces(fig, layout, panels)
+
+
+def _draw_surfaces(
+  fig: Any, layout: ReportLayout, panels: Sequence[tuple[str, Summary, Mapping[str, Any]]]
+) -> None:
+  """Draws one heat map for each (title, summary, curve), all in the same colours."""
+  if not panels:
+    return
+  measure = _measure_of(panels[0][1], layout)
+  grids = [grid_of(summary, curve, measure) for _, summary, curve in panels]
+  largest = 1e-9
+  for _, grid in grids:
+    for line in grid:
+      largest = max(largest, *map(abs, line))
+  fig.set_size_inches(10, 0.5 + sum(0.8 + 0.3 * len(grid) for _, grid in grids))
+  heights = [1 + len(grid) for _, grid in grids]
+  axes = fig.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+  for ax, (title, _, curve), (updates, grid) in zip(axes, panels, grids, strict=True):
+    ax.pcolormesh(grid, cmap=figures.two_sided(), vmin=-largest, vmax=largest, edgecolors='white')
+    for y, line in enumerate(grid):
+      for x, value in enumerate(line):
+        colour = 'white' if abs(value) > _DARK * largest else figures.INK
+        ax.text(x + 0.5, y + 0.5, f'{value:+.1f}', ha='center', va='center', color=colour)
+    doses = [show_dose(dose) for dose in curve['doses']]
+    ax.set_xticks([x + 0.5 for x in range(len(doses))], doses)
+    ax.set_yticks([y + 0.5 for y in range(len(updates))], updates)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_ylabel('updates')
+    ax.set_title(title, weight='bold')
+  axes[-1].set_xlabel('share of contradicting demonstrations')
+
+
+def stated_sections(summary: Summary, show: Callable[[Any, str, bool], str]) -> list[Section]:
+  """Tables of what arms say beside what they do.
+
+  Args:
+    summary: the contents of summary.json.
+    show: how a number is written: (number, measure, whether it is an effect) -> HTML.
+
+  Returns:
+    One section for each pair of measures; none if arms were not asked what they value.
+  """
+  out: list[Section] = []
+  for pair in summary.get('stated', ()):
+    body = []
+    for arm, numbers in pair['arms'].items():
+      cells = [show(numbers[key], pair['said'], False) for key in ('said', 'done')]
+      cells.append(show(numbers['difference'], pair['said'], True))
+      body.append([html.escape(arm), *cells])
+    names = [html.escape(pair[key]).replace('/', '/<wbr>') for key in ('said', 'done')]
+    heads = ['arm', f'says<br>({names[0]})', f'does<br>({names[1]})', 'says minus does']
+    out.append((STATED_TITLE, ABOUT_STATED, heads, body))
+  return out
+
+
+def stated_rows(summary: Summary) -> list[list[str]]:
+  """The same as plain text: [arm, says, does, difference] for each arm, pair after pair."""
+  out = []
+  for pair in summary.get('stated', ()):
+    for arm, numbers in pair['arms'].items():
+      cells = [show_measure(numbers[key], pair['said']) for key in ('said', 'done')]
+      out.append([arm, *cells, show_measure(numbers['difference'], pair['said'], True)])
+  return out
