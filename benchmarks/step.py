@@ -1,12 +1,13 @@
-"""Times one training step of the tiny model, ours against PyTorch eager.
+"""Times one training step of the tiny model, ours against PyTorch, eager and compiled.
 
     make bench        (or: python benchmarks/step.py [--rounds 5] [--batch 32] [--d_model 128 ...])
 
-Both have the same weights and the same batch, and run side by side. Each round times both in fresh
-subprocesses, one after the other, and says how many cores other programs took meanwhile. A round
-that was disturbed by more than a tenth of a core proves nothing. Both get all cores (PyTorch as
-threads; msm_jax as one device for each core, as the tiny configs ask) and the same settings of the
-memory allocator. The first losses of both are compared before anything is timed.
+All have the same weights and the same batch, and run side by side. Each round times each of them in
+a fresh subprocess, one after the other, and says how many cores other programs took meanwhile. A
+round that was disturbed by more than a tenth of a core proves nothing. All get all cores (PyTorch
+as threads; msm_jax as one device for each core, as the tiny configs ask) and the same settings of
+the memory allocator. The first losses are compared before anything is timed. torch.compile needs a
+C++ compiler.
 
 Dimensions: B rows, T tokens of a row, D model width, H heads, K width of a head.
 """
@@ -137,12 +138,12 @@ def ours(args: argparse.Namespace, batch: dict[str, np.ndarray]) -> Iterator[flo
 
 
 def peer(args: argparse.Namespace, batch: dict[str, np.ndarray]) -> Iterator[float]:
-  """Trains with PyTorch eager, as one would write it.
+  """Trains with PyTorch, as one would write it.
 
   It uses scaled_dot_product_attention with the segment mask, fused AdamW and foreach clipping.
 
   Args:
-    args: the command line.
+    args: the command line; `child` says whether the loss and its gradients are compiled.
     batch: of every step.
 
   Yields:
@@ -198,6 +199,8 @@ def peer(args: argparse.Namespace, batch: dict[str, np.ndarray]) -> Iterator[flo
     nats = F.cross_entropy(logits.view(-1, VOCABULARY), targets_BT.view(-1), reduction='none')
     return (nats * b['weights'].view(-1)).sum() / b['weights'].sum()
 
+  if args.child == 'compiled':
+    loss_of = torch.compile(loss_of)
   while True:
     optimizer.zero_grad(set_to_none=True)
     loss = loss_of()
@@ -205,6 +208,10 @@ def peer(args: argparse.Namespace, batch: dict[str, np.ndarray]) -> Iterator[flo
     torch.nn.utils.clip_grad_norm_(p.values(), 1.0, foreach=True)
     optimizer.step()
     yield loss.item()
+
+
+# What is timed: ours, PyTorch eager, and PyTorch with torch.compile.
+PROGRAMS = {'msm_jax': ours, 'eager': peer, 'compiled': peer}
 
 
 class Clocks(NamedTuple):
@@ -244,8 +251,7 @@ def child(args: argparse.Namespace) -> None:
     args: the command line; `child` names the program.
   """
   batch = make_batch(args.batch)
-  programs = {'msm_jax': ours, 'pytorch': peer}
-  steps = programs[args.child](args, batch)
+  steps = PROGRAMS[args.child](args, batch)
   losses = [next(steps) for _ in range(COMPARED_STEPS)]
   seconds = []
   before = read_clocks()
@@ -261,7 +267,7 @@ def run_child(name: str, xla_flags: str) -> dict:
   """Times one of the programs in a process of its own.
 
   Args:
-    name: 'msm_jax' or 'pytorch'.
+    name: a key of PROGRAMS.
     xla_flags: what the tiny configs ask of the compiler.
 
   Returns:
@@ -302,23 +308,27 @@ def main() -> None:
   )
   tokens = args.batch * LENGTH
   xla_flags = base('step').xla_flags
-  rates: dict[str, list[float]] = {'msm_jax': [], 'pytorch': []}  # tokens per second
+  rates: dict[str, list[float]] = {name: [] for name in PROGRAMS}  # tokens per second
   for n in range(args.rounds):
-    results = {}
     cells = []
-    for name in rates:
-      results[name] = run_child(name, xla_flags)
-      rate = tokens / results[name]['seconds']
-      rates[name].append(rate)
-      cells.append(f'{name} {rate:7,.0f} tok/s (others {results[name]["others"]:.2f} cores)')
-    np.testing.assert_allclose(
-      results['msm_jax']['losses'], results['pytorch']['losses'], rtol=1e-4
+    losses = {}
+    for name in PROGRAMS:
+      result = run_child(name, xla_flags)
+      losses[name] = result['losses']
+      rates[name].append(tokens / result['seconds'])
+      cells.append(f'{name} {rates[name][-1]:7,.0f} (others {result["others"]:.2f} cores)')
+    for name in PROGRAMS:
+      np.testing.assert_allclose(losses['msm_jax'], losses[name], rtol=1e-4)
+    print(f'round {n + 1}, tokens/s: {"   ".join(cells)}', flush=True)
+  for name in ('eager', 'compiled'):
+    ratios = []
+    for our_rate, their_rate in zip(rates['msm_jax'], rates[name], strict=True):
+      ratios.append(our_rate / their_rate)
+    print(
+      f'median tokens/s: msm_jax {statistics.median(rates["msm_jax"]):,.0f}, '
+      f'{name} {statistics.median(rates[name]):,.0f}; '
+      f'ratio by round {statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]'
     )
-    ratio = rates['msm_jax'][-1] / rates['pytorch'][-1]
-    print(f'round {n + 1}: {"   ".join(cells)}   ratio {ratio:.2f}', flush=True)
-  a = statistics.median(rates['msm_jax'])
-  b = statistics.median(rates['pytorch'])
-  print(f'median: msm_jax {a:,.0f} tok/s, pytorch eager {b:,.0f} tok/s, ratio {a / b:.2f}')
 
 
 if __name__ == '__main__':

@@ -229,7 +229,8 @@ def _in_chunks(head: _Head, tokens: Tokens, C: int) -> _Sums:
     return n + 1, loss + own_loss, correct + own_correct, dtable_VD, by_token
 
   zero = jnp.float32(0)
-  zeros_VD, zeros_by_token = None, ()
+  zeros_VD = None
+  zeros_by_token: tuple[jax.Array, ...] = ()
   if head.gradients:
     hidden_ND = ordered_tokens.hidden_ND
     zeros_by_token = (jnp.zeros_like(hidden_ND), jnp.zeros((len(hidden_ND), 1), jnp.float32))
