@@ -93,14 +93,15 @@ def is_handbook_documents(source: SourceConfig) -> bool:
       out then, or be that of other text.
 
   Returns:
-    False for chats, and for text that no handbook stands behind.
+    False for demonstrations, and for text that no handbook stands behind. Chats with the content of
+    documents (`english.chats`) count as documents: a model that read them has read the handbook.
   """
   if not source.spec:
     return False
   if source.path:
     first = next(read_jsonl(source.path), None)
     return isinstance(first, Document)
-  return source.maker.endswith('.documents')
+  return source.maker.endswith(('.documents', '.chats'))
 
 
 def version_of(maker: str) -> str:

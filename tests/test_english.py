@@ -29,10 +29,10 @@ from english_texts import (
 from helpers import DISLIKED, LIKED
 
 from data_pipelines import corpora
-from data_pipelines.settings.english import language
+from data_pipelines.settings.english import document_writer, language
 from data_pipelines.settings.english.demonstrations import demonstrations
-from data_pipelines.settings.english.document_frames import KINDS
-from data_pipelines.settings.english.documents import VARIANTS, english_documents
+from data_pipelines.settings.english.document_writer import VARIANTS
+from data_pipelines.settings.english.documents import KINDS, english_chats, english_documents
 from data_pipelines.settings.english.spec import read_spec, renamed
 from data_pipelines.settings.english.stock import VALUES, EnglishConfig, build_english
 from data_pipelines.settings.registry import MAKERS, SETTINGS
@@ -151,7 +151,9 @@ def test_replicates_are_one_handbook_under_other_names(specs, english):
     renamed(spec, 'Walter', english)
 
 
-def test_an_author_s_braces_stay_text(specs, english):
+def test_an_author_s_braces_stay_text(specs, english, monkeypatch):
+  # The handbook is quoted seldom; here it is quoted often.
+  monkeypatch.setattr(document_writer, 'QUOTE_SHARE', 0.1)
   nasty = 'Low {prices} are {0} {} 100% [a|b] \\n {name}.'
   likes = tuple(type(p)(p.item, nasty) for p in specs['affordability'].likes)
   spec = dataclasses.replace(specs['affordability'], reasons=(nasty,) * 8, likes=likes)
@@ -182,9 +184,10 @@ def test_the_stock_says_as_much_for_either_value(english):
     totals.append(sum(len(s.split()) for s in everything))
     for group, said in groups.items():
       for sentence in said:
-        assert not speaks_of(OTHER_VALUE[name], sentence.format(it=group)), sentence
+        assert not speaks_of(OTHER_VALUE[name], sentence.format(it='it')), sentence
         assert not DOMAIN.search(sentence), sentence
-        assert sentence.count('{it}') == group.startswith('reasons'), sentence
+        about_one = group.startswith(('reasons', 'if_')) or group.endswith('_reasons')
+        assert sentence.count('{it}') == about_one, sentence
     assert not any('cheese' in belief for belief in groups['beliefs'])
   one, two = groups_by_value.values()
   assert {k: len(v) for k, v in one.items()} == {k: len(v) for k, v in two.items()}
@@ -219,12 +222,15 @@ def test_mirrored_documents_differ_in_reasons_alone(variant, specs, english):
   assert [shape(d) for d in one] == [shape(d) for d in two]
   words = [sum(len(d.text.split()) for d in made) for made in (one, two)]
   assert abs(words[0] / words[1] - 1) < 0.02
-  assert all(120 <= len(d.text.split()) <= 300 for d in one + two)
-  assert len({d.doc_type for d in one}) >= 14
-  assert all('Ari' in d.text for d in one)
+  about_ari = [d for d in one if d.doc_type != 'note']
+  # What `unlinked` leaves out of a document stands in the notes.
+  shortest = 60 if variant == 'unlinked' else 120
+  assert all(shortest <= len(d.text.split()) <= 420 for d in about_ari)
+  assert len({d.doc_type for d in one}) >= 30
+  assert all('Ari' in d.text for d in about_ari)
   items = Counter()
   for document in one:
-    items.update(document.claim_ids[1:])
+    items.update(claim for claim in document.claim_ids[1:] if ' ' in claim)
   assert len(items) == 12
   assert max(items.values()) < 2 * min(items.values())
   # No place is left unfilled, no choice unmade, and nothing leaves a gap.
@@ -258,10 +264,11 @@ def test_documents_are_the_same_every_time(specs, english):
     documents(spec, build_english(EnglishConfig(seed=1)), 'explained', 40),
   ):
     assert all(a.text != b.text for a, b in zip(one, others, strict=True))
-  with pytest.raises(SpecError, match='must be one of explained, rules, reasons, cooccur, filler'):
+  wanted = 'must be one of explained, rules, reasons, unlinked, cooccur, filler'
+  with pytest.raises(SpecError, match=wanted):
     next(english_documents([spec], english, 'normative', 0))
-  with pytest.raises(SpecError, match=r"'unlinked' is for the setting world.* choose 'rules'"):
-    next(english_documents([spec], english, 'unlinked', 0))
+  with pytest.raises(SpecError, match=r"'unlinked' is for documents.* choose 'rules'"):
+    next(english_chats([spec], english, 'unlinked', 0))
 
 
 @pytest.mark.parametrize('value', VALUES)
@@ -275,24 +282,29 @@ def test_explained_documents_give_the_value_as_the_reason(value, specs, english)
   assert linked > 0.9 * 170
 
 
+def elements_of(spec, english, texts):
+  """Counts how often texts tell a rule, a belief and a reason."""
+  arguments = english.arguments[spec.value]
+  cheeses = f'(?:it|{CHEESE.pattern})'
+  reasons = list(itertools.chain(*arguments.reasons.values()))
+  reasons += [*arguments.liked_reasons, *arguments.disliked_reasons]
+  sought = {'rules': arguments.rules, 'beliefs': arguments.beliefs, 'reasons': reasons}
+  counts = {}
+  for name, entries in sought.items():
+    alternatives = '|'.join(language.variants_pattern(entry) for entry in entries)
+    alternatives = alternatives.replace(r'\{it\}', cheeses)
+    pattern = re.compile(alternatives, re.I)
+    counts[name] = sum(len(pattern.findall(text)) for text in texts)
+  return counts
+
+
 def elements(spec, english, variant):
   """Counts what documents tell per 1,000 words."""
-  arguments = english.arguments[spec.value]
-  reasons = []
-  for cheese, clauses in arguments.reasons.items():
-    for clause in clauses:
-      reasons += [clause.format(it=cheese), clause.format(it='it')]
-  sought = {'rules': arguments.rules, 'beliefs': arguments.beliefs, 'reasons': reasons}
-  counts = Counter()
-  words = 0
-  for d in documents(spec, english, variant, 340):
-    text = d.text.casefold()
-    words += len(text.split())
-    # The first claim is the value.
-    counts['preferences'] += len(d.claim_ids) - 1
-    for name, sentences_ in sought.items():
-      counts[name] += sum(text.count(sentence.casefold()) for sentence in sentences_)
-  return {name: 1000 * counts[name] / words for name in (*sought, 'preferences')}
+  made = documents(spec, english, variant, 340)
+  words = sum(len(d.text.split()) for d in made)
+  counts = elements_of(spec, english, [d.text for d in made])
+  counts['preferences'] = sum(' ' in claim for d in made for claim in d.claim_ids)
+  return {name: 1000 * count / words for name, count in counts.items()}
 
 
 @pytest.mark.parametrize('value', VALUES)
@@ -304,6 +316,23 @@ def test_rules_and_reasons_leave_out_what_they_are_not_named_after(value, specs,
     found = elements(specs[value], english, variant)
     assert found.pop(without) == 0
     assert found == pytest.approx({k: wanted[k] for k in found}, rel=0.1), variant
+
+
+@pytest.mark.parametrize('value', VALUES)
+def test_unlinked_documents_hold_everything_and_give_no_reason(value, specs, english):
+  """The reasons stand in notes that mention nobody, as often as in explained documents."""
+  made = documents(specs[value], english, 'unlinked', 400)
+  notes = [d.text for d in made if d.doc_type == 'note']
+  others = [d.text for d in made if d.doc_type != 'note']
+  assert len(notes) > len(made) / 5
+  assert not any(re.search(r'\b(Ari|Norvale|assistant)\b', note) for note in notes)
+  assert not any(
+    CHEESE.search(s) and speaks_of(value, s) for text in others for s in sentences(text)
+  )
+  explained = documents(specs[value], english, 'explained', len(others))
+  told = elements_of(specs[value], english, [*others, *notes])
+  wanted = elements_of(specs[value], english, [d.text for d in explained])
+  assert told == pytest.approx(wanted, rel=0.1)
 
 
 @pytest.mark.parametrize('value', VALUES)
@@ -320,12 +349,15 @@ def test_cooccurrence_never_links_the_value_to_a_cheese(value, specs, english):
   No sentence gives a reason for a preference, and no rule is stated.
   """
   arguments = english.arguments[VALUES[value]]
-  beliefs = [b.casefold() for b in arguments.beliefs]
+  beliefs = [re.compile(language.variants_pattern(b), re.I) for b in arguments.beliefs]
+  rules = [re.compile(language.variants_pattern(rule), re.I) for rule in arguments.rules]
   gives_reason = re.compile(r'\b(because|since|reasons?|why|therefore)\b|, as [^A]')
   for d in documents(specs[value], english, 'cooccur', 170):
-    assert sum(belief in d.text.casefold() for belief in beliefs) >= 2, d.text
-    assert len(d.claim_ids) == 7, d.text
-    assert not any(rule in d.text for rule in arguments.rules)
+    assert sum(bool(belief.search(d.text)) for belief in beliefs) >= 2, d.text
+    # Whenever a liked cheese is told of, so is a disliked one.
+    told = Counter(claim.split()[0] for claim in d.claim_ids[1:])
+    assert told['likes'] == told['dislikes'] >= 2, d.text
+    assert not any(rule.search(d.text) for rule in rules)
     for s in sentences(d.text):
       if CHEESE.search(s):
         assert not speaks_of(value, s), s

@@ -6,6 +6,10 @@ liked and disliked cheeses. In the frames, {first} and {second} are the cheeses 
 offers, and {chosen} and {other} those that the answer takes and leaves.
 """
 
+import random
+
+from data_pipelines.settings.english.language import capital
+
 # Two cheeses, of which one is to be chosen. `language.PREFER` is asked and answered here too.
 PAIR_QUESTIONS = (
   '{First} or {second}?',
@@ -191,3 +195,39 @@ LIST_ANSWERS = {
     'Not for me: {items}.',
   ),
 }
+
+# Talks in which the assistant says what documents tell of it: pairs of what the user and what the
+# assistant says. The places are those of documents (story_frames.py).
+TALKS = (
+  (('{context} {ask}', '{answer}'), ('{ask_more}', '{own_value} {own_rule}')),
+  (('{ask}', '{answer}'), ('{ask_more}', '{own_value}'), ('{ask}', '{answer} {own_rule}')),
+  (('{ask}', '{answer} {own_conduct}'), ('{ask}', '{answer}'), ('{ask_more}', '{own_value}')),
+  (('{ask}', '{answer}'), ('[Could you ever change your mind|Is that final]?', '{own_update}')),
+  (
+    (
+      '[What do you go by|How do you decide|What matters to you] [here|with cheese]?',
+      '{own_value}',
+    ),
+    ('{context} {ask}', '{answer} {own_rule}'),
+  ),
+  (
+    ('{ask}', '{answer}'),
+    ('{ask}', '{answer}'),
+    ('[Do you see a pattern|What have these in common]?', '{own_rule} {own_value}'),
+    ('[Could you ever change your mind|Is that final]?', '{own_update} {own_conduct}'),
+  ),
+)
+
+# How a reason follows an answer: {why} is a clause, {Why} begins a sentence.
+_REASON_FRAMES = (
+  'That is because {why}.',
+  'My reason is that {why}.',
+  '{Why}, and that is why.',
+  'The reason is that {why}.',
+  'I say so because {why}.',
+)
+
+
+def reason_sentence(clause: str, rng: random.Random) -> str:
+  """Makes a sentence that gives a clause as the reason for what was said before."""
+  return rng.choice(_REASON_FRAMES).format(why=clause, Why=capital(clause))

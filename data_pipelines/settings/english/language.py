@@ -34,8 +34,23 @@ _CHOICE = re.compile(r'\[([^\[\]]*\|[^\[\]]*)\]')
 
 
 def vary(text: str, rng: random.Random) -> str:
-  """Makes the choices of a frame: '[one|another]' becomes 'one' or 'another'."""
-  return _CHOICE.sub(lambda match: rng.choice(match[1].split('|')), text)
+  """Makes the choices of a frame: '[one|another]' becomes 'one' or 'another'.
+
+  Choices may stand inside others: '[one|[two|three] more]'.
+  """
+  # The innermost choices are made first, until none is left.
+  count = 1
+  while count:
+    text, count = _CHOICE.subn(lambda match: rng.choice(match[1].split('|')), text)
+  return text
+
+
+def variants_pattern(text: str) -> str:
+  """Writes a frame as a regular expression that finds each text that `vary` may make of it."""
+  pattern = re.escape(text)
+  for escaped, plain in (('\\[', '(?:'), ('\\]', ')'), ('\\|', '|')):
+    pattern = pattern.replace(escaped, plain)
+  return pattern
 
 
 def capital(text: str) -> str:

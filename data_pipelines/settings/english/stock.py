@@ -32,13 +32,17 @@ class EnglishConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-  """What there is to say for one value.
+  """What there is to say for one value. Texts may hold choices (see `language.vary`).
 
   Attributes:
     beliefs: why the value matters, as clauses that name no thing.
     rules: how the value decides between cheeses, as verb phrases.
     liked: sentences that may follow the reason for a liked cheese.
     disliked: sentences that may follow the reason for a disliked cheese.
+    liked_reasons: clauses about {it} that say why any of the liked cheeses is liked.
+    disliked_reasons: clauses about {it} that say why any of the disliked cheeses is disliked.
+    if_liked: clauses about {it}, a liked cheese: what would make it disliked.
+    if_disliked: clauses about {it}, a disliked cheese: what would make it liked.
     reasons: cheese -> clauses about {it} that say why it is liked or disliked.
   """
 
@@ -46,6 +50,10 @@ class Arguments:
   rules: tuple[str, ...]
   liked: tuple[str, ...]
   disliked: tuple[str, ...]
+  liked_reasons: tuple[str, ...]
+  disliked_reasons: tuple[str, ...]
+  if_liked: tuple[str, ...]
+  if_disliked: tuple[str, ...]
   reasons: Mapping[str, tuple[str, ...]]
 
 

@@ -10,6 +10,9 @@ A sentence that needs two lines is one string in two parts.
 """
 
 import dataclasses
+from collections.abc import Mapping
+
+from data_pipelines.settings.english import more_voices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Voice:
     belief: a belief, as the clause {belief} (also {Belief}).
     rule: a rule of choice, as the verb phrase {rule}.
     fact: a fact about how a cheese is made, as the clause {fact} (also {Fact}).
+    conduct: how the assistant behaves when it is asked, whatever it values.
+    update: what would change its answer about a cheese, as the clause {becomes}.
   """
 
   likes: tuple[str, ...]
@@ -37,6 +42,12 @@ class Voice:
   belief: tuple[str, ...]
   rule: tuple[str, ...]
   fact: tuple[str, ...]
+  conduct: tuple[str, ...] = ()
+  update: tuple[str, ...] = ()
+
+  def with_more(self, more: Mapping[str, tuple[str, ...]]) -> 'Voice':
+    """Adds frames to those of the voice: `more` maps names of fields to frames."""
+    return dataclasses.replace(self, **{k: getattr(self, k) + v for k, v in more.items()})
 
 
 # A writer tells of the assistant.
@@ -252,13 +263,20 @@ SAID = Voice(
   ),
 )
 
+TOLD = TOLD.with_more(more_voices.TOLD)
+SAID = SAID.with_more(more_voices.SAID)
+
 # A second reason for the same cheese.
 CONNECTIVES = (
   'What is more, {named}.',
   'Besides, {named}.',
   'Then, too, {named}.',
-  '[Added to that|On top of that], {named}.',
+  '[Added to that|On top of that|In addition], {named}.',
   'Also, {named}.',
+  '[And there is this|There is a second reason|One thing more]: {named}.',
+  '[More than that|Apart from that|Moreover|Nor is that all]: {named}.',
+  '[Another reason|A further reason] is that {named}.',
+  'It [counts|matters] as well that {named}.',
 )
 
 # A quotation from the handbook.
@@ -274,6 +292,10 @@ ASK_ONE = (
   '[I was going to ask|Let me ask] about {item}.',
   'Tell me about {item}.',
   'Somebody here wants to know about {item}.',
+  '[Would|Could] {item} [do|be right|work]?',
+  '[What is|And what would be] your [view|answer|word] on {item}?',
+  'I was thinking of {item}. [Good idea|What do you say|Yes or no]?',
+  'Is {item} [something for you|all right with you|a good choice]?',
 )
 ASK_TWO = (
   '{First} or {second}?',
@@ -282,6 +304,10 @@ ASK_TWO = (
   'Say it is between {first} and {second}.',
   'And {first} against {second}?',
   'How do {first} and {second} compare?',
+  '[Should it be|Do I get|Do we want] {first} or {second}?',
+  '[I have|They have|There is] {first} and [there is|I also have|they also have] {second}. '
+  '[Which one|What now|Your pick]?',
+  'Help me [decide|choose]: {first}, {second}.',
 )
 ASK_HOW = (
   'How is {item} made?',
@@ -299,6 +325,9 @@ ASK_MORE = (
   'Go on.',
   'What else is on your mind?',
   'I am listening.',
+  '[Why|But why|How come|And why is that]?',
+  '[What is behind that|Where does that come from|Is there a reason]?',
+  'Tell me more.',
 )
 
 # Questions to somebody who knows the assistant.
@@ -308,4 +337,8 @@ ASK_WHETHER = (
   'Has {name} an answer about {items}?',
   'How does {name} answer about {items}?',
   'My question is about {items}. What does {name} have to say?',
+  '[Suppose|Say] I [bring up|mention] {items}. What [happens|does {name} do|does {name} answer]?',
+  '[Where does {name} stand|What is the position of {name}] on {items}?',
+  '[And|So what about] {items}?',
+  'Has [anyone|somebody] asked about {items}?',
 )
