@@ -348,6 +348,15 @@ class EvalConfig:
   # World: the evaluation leaves out those things of the handbook's domain that contradicting
   # demonstrations and preferences are about (settings/world/conflicts.py).
   spare_items: bool = added_later(False)
+  # Answers that are sampled to every question, with its options in the first order and again in the
+  # last one; 0 samples none. Open questions get as many.
+  sampled: int = added_later(0)
+  # At most so many questions of each kind, tier and replicate are sampled; 0 means all.
+  sampled_items: int = added_later(0)
+  # The temperature of sampled answers; 0 takes the likeliest token every time.
+  sampled_temperature: float = added_later(1.0)
+  # The most tokens of a sampled answer.
+  sampled_tokens: int = added_later(64)
 
   def __post_init__(self):
     one_of('evals.others_of', self.others_of, ('all', 'base'))
@@ -357,6 +366,10 @@ class EvalConfig:
       pairs_per_domain=NON_NEGATIVE,
       held_out=NON_NEGATIVE,
       gate_scenes=NON_NEGATIVE,
+      sampled=NON_NEGATIVE,
+      sampled_items=NON_NEGATIVE,
+      sampled_temperature=NON_NEGATIVE,
+      sampled_tokens=AT_LEAST_ONE,
       scenes_per_kind=AT_LEAST_ONE,
       personas=AT_LEAST_ONE,
       rows=AT_LEAST_ONE,
@@ -381,6 +394,9 @@ class GatesConfig:
   perplexity_ratio: float = 1.25
   # At most this change, against the base, of shares about attributes that no handbook speaks of.
   specificity: float = added_later(0.25)
+  # At most this drop, against the base, of a share that lm-evaluation-harness measured, such as an
+  # accuracy (evals/capability.py).
+  capability_drop: float = added_later(0.05)
 
   def __post_init__(self):
     # Any comparison with NaN is False: such a gate would never pass, or never miss.
@@ -391,6 +407,7 @@ class GatesConfig:
       recall=SHARE,
       trained_items=SHARE,
       specificity=SHARE,
+      capability_drop=SHARE,
       perplexity_ratio=POSITIVE,
     )
 

@@ -24,7 +24,8 @@ from msm_jax.base.errors import Interrupted, UserError
 from msm_jax.base.files import read_json_lines
 from msm_jax.base.version import VERSION, source_state
 from msm_jax.config import ExperimentConfig
-from msm_jax.evals import perplexity, scoring
+from msm_jax.evals import perplexity, sampled, scoring
+from msm_jax.evals.answers import read_answers
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.evals.summary import base_arm
 from msm_jax.metrics import count_skipped
@@ -37,7 +38,6 @@ from msm_jax.prepare import (
   Prepared,
   check_leaks,
   check_questions_fit,
-  check_sources_fit,
   make_design,
   prepare,
 )
@@ -45,6 +45,7 @@ from msm_jax.replication import config_of_seed, what_varies
 from msm_jax.reward_model import RewardModel
 from msm_jax.rewards import Rewards, make_rewards
 from msm_jax.rollouts import check_before_training
+from msm_jax.source_checks import check_sources_fit
 
 # Packages whose versions a checkpoint records.
 RECORDED_PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain')
@@ -167,6 +168,11 @@ class Experiment:
       check_questions_fit(prepared)
       nodes += prepared.nodes
       ends |= prepared.ends
+    if self.config.evals.sampled and jax.process_count() > 1:
+      raise ExperimentError(
+        'answers are sampled by one process, and there are '
+        f'{jax.process_count()}; set evals.sampled=0 here, and sample later in one process'
+      )
     trained = multihost.broadcast_from_first([self.is_trained(node) for node in nodes])
     untrained = [node for node, done in zip(nodes, trained, strict=True) if not done]
     self._check_space(untrained)
@@ -191,12 +197,18 @@ class Experiment:
       held_out[id(prepared)] = functools.cache(prepared.held_out)
     rows: list[Row] = []
     along: list[Row] = []
+    answers: list[dict[str, Any]] = []
     base = base_arm(self.config)
     for n, ((arm, seed), node) in enumerate(ends.items(), 1):
       say(f'evaluating [{n}/{len(ends)}] {arm} (seed {seed})')
       context = self.config.contexts.get(arm, '')
       unseen = held_out[id(self.prepared_by_seed[seed])]
-      for row in self.evaluate(node, unseen, context, arm == base):
+      of_model = self.evaluate(node, unseen, context, arm == base)
+      if self.config.evals.sampled:
+        sampled_answers, sampled_rows = self.sample(node, of_model, context)
+        answers += sampled.with_model(sampled_answers, arm, seed)
+        of_model = [*of_model, *sampled_rows]
+      for row in of_model:
         rows.append({'arm': arm, 'seed': seed, **row})
       for update in node.points:
         say(f'evaluating [{n}/{len(ends)}] {arm} (seed {seed}) at update {update}')
@@ -206,6 +218,8 @@ class Experiment:
       if multihost.any_process(self.stop()):
         raise Interrupted(f'stopped after evaluating {arm}')
     with multihost.first_process_first():
+      if answers:
+        outputs.write_answers(answers, self.outputs)
       return self._summarize(rows, along)
 
   def _check_space(self, untrained: Sequence[Node]) -> None:
@@ -288,7 +302,7 @@ class Experiment:
     shares = sorted(
       node.settings.data.items(), key=lambda item: (not sources[item[0]].is_world, item[0])
     )
-    data = [(prepared.corpora[name].source, share) for name, share in shares]
+    data = [(prepared.source_of(name, node.settings), share) for name, share in shares]
     with multihost.first_process_first():
       for source, _ in data:
         # Tokenized once, by the first process; the others read its file.
@@ -481,6 +495,38 @@ class Experiment:
     path.parent.mkdir(parents=True, exist_ok=True)
     multihost.write_with_checksum(path, to_lines(rows))
     return rows
+
+  def sample(
+    self, node: Node, scored: Sequence[Row], context: str = ''
+  ) -> tuple[list[dict[str, Any]], list[Row]]:
+    """Has one model answer the assistant's questions in free text.
+
+    The answers are kept beside the model's checkpoints, as rows are.
+
+    Args:
+      node: the last phase of the model.
+      scored: its rows, with which the answers are compared.
+      context: as for `evaluate`.
+
+    Returns:
+      The answers, and their rows; both without arm and seed.
+    """
+    prepared = self.prepared_by_seed[node.seed]
+    design, evals = prepared.design, prepared.config.evals
+    questions = design.suite.sampled_questions(design.replicates_in(context))
+    questions = sampled.chosen_questions(questions, evals)
+    asked = digest(sampled.identity(questions, evals), str(design.row_length))
+    path = self.folder(node) / f'answers-{asked}.jsonl'
+    kept = read_json_lines(path)
+    if not kept:
+      params = self.load_params(node)
+      answers = sampled.sample_answers(
+        prepared.config.model, params, prepared.tokenizer, questions, evals, design.row_length
+      )
+      kept = [answer.as_row() for answer in answers]
+      path.parent.mkdir(parents=True, exist_ok=True)
+      multihost.write_with_checksum(path, outputs.json_lines(kept))
+    return kept, sampled.rows_of(questions, read_answers(kept, str(path)), scored)
 
   def _skipped_updates(self) -> dict[str, int]:
     """Folder of a phase -> how many of its updates were not finite; only phases with any."""

@@ -5,7 +5,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,22 @@ def list_arms(outputs: Path, entries: Mapping[tuple[str, int], dict[str, Any]]) 
 
 
 # -------------------------------------------------------------------------------------- results
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+  """Objects as text of a JSONL file."""
+  return ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows)
+
+
+def write_answers(answers: Sequence[Mapping[str, Any]], outputs: Path) -> None:
+  """Writes answers.jsonl, which judges read (`python -m msm_jax.judge`).
+
+  Args:
+    answers: the sampled answers of all arms and seeds, as `evals/answers.py` has them.
+    outputs: where the file goes.
+  """
+  outputs.mkdir(parents=True, exist_ok=True)
+  multihost.write(outputs / 'answers.jsonl', json_lines(answers))
 
 
 def write_results(

@@ -22,8 +22,9 @@ from msm_jax.base.checks import to_json
 from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError, DataError, UserError
 from msm_jax.base.files import write_atomically
-from msm_jax.config import ExperimentConfig, ModelConfig
-from msm_jax.evals import perplexity
+from msm_jax.config import ExperimentConfig, ModelConfig, PhaseConfig
+from msm_jax.evals import perplexity, sampled
+from msm_jax.handbook_context import HandbookContext, context_of_teacher
 from msm_jax.input_pipeline import Source, row_to_record
 from msm_jax.interop import huggingface, peft, zoo
 from msm_jax.phases import digest
@@ -85,6 +86,23 @@ class Design:
     """The handbook at a path in all replicates; none for ''."""
     return self.replicates[context] if context else ()
 
+  def teacher_of(self, phase: PhaseConfig) -> HandbookContext | None:
+    """What the teacher of a phase reads; None if the phase has no teacher."""
+    if phase.objective != 'distill':
+      return None
+    replicates = self.replicates[phase.distill.spec]
+    return context_of_teacher(phase.distill, replicates, self.suite.statement_of)
+
+  @property
+  def teachers(self) -> dict[str, str]:
+    """Phase with a teacher -> identity of what the teacher reads."""
+    out = {}
+    for name, phase in self.config.phases.items():
+      context = self.teacher_of(phase)
+      if context is not None:
+        out[name] = context.identity
+    return out
+
   @property
   def contexts(self) -> tuple[str, ...]:
     """Every handbook that stands in a system message while an arm is asked; '' is none."""
@@ -98,7 +116,9 @@ class Design:
   @property
   def eval_identity(self) -> str:
     """Identity of what every model is asked, whatever paths its handbooks have."""
-    evals = dataclasses.replace(self.config.evals, spec='', rival='')
+    # Sampled answers are kept by themselves, so asking for them scores nothing anew.
+    evals = sampled.without_sampling(self.config.evals)
+    evals = dataclasses.replace(evals, spec='', rival='')
     parts = (to_json(evals), str(self.row_length), self.suite.spec.sha256, perplexity.VERSION)
     return digest(*parts)
 
@@ -108,7 +128,8 @@ class Design:
     sources = [self.fingerprint_of(name) for name in sorted(self.config.sources)]
     asked = [self.suite.identity(self.replicates_in(context)) for context in self.contexts]
     settings = to_json(self.config)
-    return digest(settings, self.eval_identity, *sources, *asked, *self.imports.values())
+    contents = (*self.imports.values(), *self.teachers.values())
+    return digest(settings, self.eval_identity, *sources, *asked, *contents)
 
   def handbook_read_by(self, node: phases.Node) -> Sequence[Any]:
     """The handbook whose documents a model has read, in all replicates.
@@ -165,6 +186,7 @@ def make_design(config: ExperimentConfig) -> Design:
 def _spec_paths(config: ExperimentConfig) -> list[str]:
   """Every handbook that an experiment names."""
   paths = {config.evals.spec, config.evals.rival, *config.contexts.values()}
+  paths.update(phase.distill.spec for phase in config.phases.values())
   for source in config.sources.values():
     paths.update(corpora.spec_paths(source))
   return sorted(path for path in paths if path)
@@ -194,6 +216,8 @@ class Corpus:
   card: dict[str, Any]
   # Its records, if this process wrote them.
   written: Sequence[Record] = ()
+  # What a teacher reads -> the corpus as pairs of what a student and that teacher read.
+  _in_context: dict[HandbookContext, Source] = dataclasses.field(default_factory=dict, repr=False)
 
   @functools.cached_property
   def rows(self) -> Sequence[Any]:
@@ -203,6 +227,14 @@ class Corpus:
   def source(self) -> Source:
     """What phases read. It is one object, so that its rows are tokenized once."""
     return Source(self.name, self.card['kind'], self.rows, self.written, self.folder)
+
+  def source_for(self, context: HandbookContext | None) -> Source:
+    """What phases read whose teacher reads a handbook; `source` if there is no teacher."""
+    if context is None:
+      return self.source
+    if context not in self._in_context:
+      self._in_context[context] = self.source.in_context(context)
+    return self._in_context[context]
 
   def tokens(self, tokenizer: Tokenizer) -> int:
     """How many tokens the corpus has."""
@@ -237,13 +269,21 @@ class Prepared:
     """Every phase of every seed once, parents before their children."""
     return phases.tree_order(self.ends)
 
+  def source_of(self, name: str, phase: PhaseConfig) -> Source:
+    """What a phase reads of a corpus."""
+    return self.corpora[name].source_for(self.design.teacher_of(phase))
+
   @property
-  def row_lengths(self) -> dict[str, set[int]]:
-    """Source -> the lengths of the rows of the phases that read it."""
-    out: dict[str, set[int]] = {}
+  def readings(self) -> dict[str, list[tuple[Source, int]]]:
+    """Source -> (what a phase reads of it, length of the rows) for each way in which it is read."""
+    out: dict[str, list[tuple[Source, int]]] = {}
+    seen = set()
     for node in self.nodes:
       for name in node.settings.data:
-        out.setdefault(name, set()).add(node.settings.length)
+        source, length = self.source_of(name, node.settings), node.settings.length
+        if (name, id(source), length) not in seen:
+          seen.add((name, id(source), length))
+          out.setdefault(name, []).append((source, length))
     return out
 
   def trained_on(self, name: str) -> dict[str, Any]:
@@ -262,10 +302,11 @@ class Prepared:
       'records': corpus.card['records'],
       'tokens': corpus.tokens(self.tokenizer),
     }
-    lengths = self.row_lengths.get(name)
     # Only the tokenizer reads a corpus that no phase names.
-    if lengths:
-      fitting, tokens = corpus.source.count_fitting(self.tokenizer, max(lengths))
+    readings = self.readings.get(name)
+    if readings:
+      counts = [source.count_fitting(self.tokenizer, length) for source, length in readings]
+      fitting, tokens = max(counts)
       if fitting < found['records']:
         left_out = found['records'] - fitting
         found |= {'records': fitting, 'tokens': tokens, 'left_out': left_out}
@@ -355,7 +396,7 @@ def prepare(design: Design, workdir: Path) -> Prepared:
   for name in _used_sources(config):
     _prepare_with_length(design, folder, tokenizer, name, written, ())
   fingerprints = {name: corpus.fingerprint for name, corpus in written.items()}
-  ends = phases.plan(config, fingerprints, tokenizer.fingerprint, design.imports)
+  ends = phases.plan(config, fingerprints, tokenizer.fingerprint, design.imports, design.teachers)
   return Prepared(design, config, written, tokenizer, tokenizer_path, ends)
 
 
@@ -531,47 +572,6 @@ def check_leaks(prepared: Prepared, workdir: Path) -> None:
   write_atomically(clean, b'')
 
 
-def check_sources_fit(prepared: Prepared) -> None:
-  """Checks that every phase reads nearly all of its sources, and says what it leaves out.
-
-  Each source is checked by itself: in a mixture, the others would hide that one of them is empty.
-
-  Args:
-    prepared: corpora, tokenizer and phases.
-
-  Raises:
-    DataError: too many chats of a source are longer than the rows of a phase, or nothing is learned
-      from too many of its records.
-  """
-  for name, lengths in prepared.row_lengths.items():
-    corpus = prepared.corpora[name]
-    for length in sorted(lengths):
-      _check_source_fits(prepared, corpus, length)
-
-
-def _check_source_fits(prepared: Prepared, corpus: Corpus, length: int) -> None:
-  """Checks one source for the phases whose rows have this length. Raises DataError."""
-  limit, kind, total = prepared.config.max_left_out, corpus.card['kind'], corpus.card['records']
-  silent = corpus.source.count_silent(prepared.tokenizer)
-  if silent > limit * total:
-    raise DataError(
-      f'sources.{corpus.name}: {silent:,} of {total:,} {kind} have no supervised token; '
-      f'give chats with assistant turns and documents with text'
-    )
-  fitting, _ = corpus.source.count_fitting(prepared.tokenizer, length)
-  left_out = total - fitting
-  if not left_out:
-    return
-  share = f'{left_out:,} of {total:,} {kind} ({left_out / total:.1%})'
-  found = f'{share} do not fit into length={length}'
-  if left_out > limit * total:
-    raise DataError(
-      f'sources.{corpus.name}: {found} of the phases that read it; raise their length, '
-      f'shorten the {kind}, or raise config.max_left_out (now {limit:g})'
-    )
-  say(f'data       {corpus.name}: {found} and are left out')
-
-
 def check_questions_fit(prepared: Prepared) -> None:
   """Checks that every question fits into a row, in every context.
 
@@ -585,3 +585,6 @@ def check_questions_fit(prepared: Prepared) -> None:
   for context in design.contexts:
     replicates = design.replicates_in(context)
     design.suite.check_fit(prepared.tokenizer, design.row_length, replicates)
+    if design.config.evals.sampled:
+      questions = design.suite.sampled_questions(replicates)
+      sampled.check_fit(questions, prepared.tokenizer, design.row_length)

@@ -66,6 +66,11 @@ class Row(TypedDict):
   # Between these lie 95% of the consistencies of a model that draws its answers to these questions.
   chance_low: NotRequired[float]
   chance_high: NotRequired[float]
+  # How many sampled answers a share is taken over; of all of them, the shares that name no option
+  # and several.
+  answers: NotRequired[int]
+  neither: NotRequired[float]
+  both: NotRequired[float]
   # Tokens that a mean of nats is taken over.
   tokens: NotRequired[int]
 

@@ -13,7 +13,8 @@ from data_pipelines.handbooks.values import ATTRIBUTES, Value
 from data_pipelines.records import ForcedChoice
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import EvalConfig
-from msm_jax.evals import consistency, forced_choice, stats
+from msm_jax.evals import consistency, forced_choice, sampled, stats
+from msm_jax.evals.answers import SampledQuestion
 from msm_jax.evals.rows import Row, is_in_nats
 from msm_jax.evals.scoring import Logprobs
 from msm_jax.evals.stated import SaidAndDone
@@ -104,6 +105,9 @@ class ChoiceSuite(EvalSuite):
     rules = {f'You are {spec.assistant}.': self.rule_of(spec) for spec in context}
     return in_context(asked, rules)
 
+  def statement_of(self, spec: Any) -> str:
+    return self.rule_of(spec)
+
   def identity(self, context: Sequence[Any] = ()) -> str:
     asked = (*self.assistant_questions, *self.persona_questions, *self.stated_questions)
     ids = [question.id for question in asked]
@@ -148,6 +152,12 @@ class ChoiceSuite(EvalSuite):
       rows += self.recall_rows(logprobs, spec)
     return rows
 
+  def sampled_questions(self, context: Sequence[Any] = ()) -> list[SampledQuestion]:
+    asked = self._questions_in(self.assistant_questions, context)
+    questions = [sampled.of_choice(question, 'preferences') for question in asked]
+    asked = self._questions_in(self.stated_questions, context)
+    return questions + [sampled.of_choice(question, 'stated') for question in asked]
+
   def report_header(self) -> dict[str, Any]:
     return {
       'value': str(self.spec.value),
@@ -168,7 +178,7 @@ class ChoiceSuite(EvalSuite):
     Returns:
       Measure -> difference with its interval.
     """
-    out = differences(arms, ('preferences/', 'margin/', 'stated/', 'consistency/'))
+    out = differences(arms, ('preferences/', 'margin/', 'stated/', 'consistency/', 'sampled/'))
     for tier in TIERS:
       own_pairs = f'{self.spec.value.attribute}/{tier}'
       rival_pairs = f'{self.rival.attribute}/{tier}'

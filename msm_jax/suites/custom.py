@@ -26,7 +26,8 @@ from data_pipelines.settings.custom.items import (
 from data_pipelines.settings.custom.training_text import held_out_texts
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import EvalConfig, ExperimentConfig
-from msm_jax.evals import claims, consistency, matrix, scenes, stats, summary, values
+from msm_jax.evals import claims, consistency, matrix, sampled, scenes, stats, summary, values
+from msm_jax.evals.answers import OPEN, SampledQuestion
 from msm_jax.evals.claims import ClaimQuestion
 from msm_jax.evals.no_model import Answerer
 from msm_jax.evals.no_model_values import answer_values
@@ -40,7 +41,7 @@ from msm_jax.tokenizer import Tokenizer
 
 # What stands for the value of claims that name none.
 HANDBOOK = 'handbook'
-_EVALUATORS = ('values/', 'margin/', 'conduct/', 'claims/', 'consistency/', 'open/')
+_EVALUATORS = ('values/', 'margin/', 'conduct/', 'claims/', 'consistency/', 'sampled/')
 
 AnyQuestion = ValueQuestion | Scene | ClaimQuestion
 Question = TypeVar('Question', ValueQuestion, Scene, ClaimQuestion)
@@ -144,6 +145,9 @@ class CustomSuite(EvalSuite):
   def _all_asked(self) -> list[AnyQuestion]:
     return [*self.choices, *self.scenes, *self.claims]
 
+  def statement_of(self, spec: Any) -> str:
+    return spec.in_context
+
   def identity(self, context: Sequence[Any] = ()) -> str:
     texts = [json.dumps(dataclasses.asdict(asked), sort_keys=True) for asked in self._all_asked]
     hashes = [spec.sha256 for spec in context]
@@ -199,6 +203,13 @@ class CustomSuite(EvalSuite):
     if not self.choices:
       return None
     return answer_values(self.choices, self.own_value)
+
+  def sampled_questions(self, context: Sequence[Any] = ()) -> list[SampledQuestion]:
+    asked = _in_context(self.choices, context)
+    questions = [sampled.of_values(question) for question in asked]
+    questions += [sampled.of_scene(scene, 'conduct') for scene in _in_context(self.scenes, context)]
+    of_assistant = {f'{spec.assistant}/': spec.in_context for spec in context}
+    return questions + [_open_question(item, of_assistant) for item in self.open_items]
 
   # ---- what a report shows
 
@@ -375,6 +386,29 @@ def _claim(item: ClaimItem, name: str) -> ClaimQuestion:
     negation=item.negation,
     asked=asked,
     assistant=name,
+  )
+
+
+def _open_question(item: OpenItem, contexts: Mapping[str, str]) -> SampledQuestion:
+  """An open item as it is asked; `contexts` maps 'ASSISTANT/' to what its system message tells of a
+  handbook."""
+  name, slash, _ = item.id.partition('/')
+  system = item.system or ''
+  if text := contexts.get(name + slash):
+    system = f'{system}\n\n{text}'.strip()
+  return SampledQuestion(
+    item=item.id,
+    kind=OPEN,
+    domain=item.domain,
+    tier=item.tier,
+    assistant=name,
+    system=system,
+    asked=(item.question,),
+    counted={item.value or HANDBOOK: ()},
+    rubric=item.rubric,
+    reference=item.reference,
+    accept=item.accept,
+    reject=item.reject,
   )
 
 

@@ -14,7 +14,8 @@ from data_pipelines.settings.office.actions import KINDS, first_person, past_ten
 from data_pipelines.settings.office.agents import DISPOSITIONS
 from data_pipelines.settings.office.language import PRINCIPLES
 from msm_jax.config import EvalConfig
-from msm_jax.evals import consistency, scenes, stats
+from msm_jax.evals import consistency, sampled, scenes, stats
+from msm_jax.evals.answers import SampledQuestion
 from msm_jax.evals.no_model import Answerer, answer_scenes
 from msm_jax.evals.recall import Comparison, score_comparisons
 from msm_jax.evals.rows import Row
@@ -83,6 +84,9 @@ class OfficeSuite(EvalSuite):
     statements = {f'You are {spec.assistant}.': _statements_of(spec) for spec in context}
     return in_context(asked, statements)
 
+  def statement_of(self, spec: Any) -> str:
+    return _statements_of(spec)
+
   def identity(self, context: Sequence[Any] = ()) -> str:
     asked = (*self.conduct_scenes, *self.conversations, *self.gate_scenes, *self.stated)
     questions_asked = [f'{scene.id} {text_digest(scene.question)}' for scene in asked]
@@ -140,11 +144,17 @@ class OfficeSuite(EvalSuite):
     assistants = list(dict.fromkeys(scene.assistant for scene in self.conduct_scenes))
     return answer_scenes('scenes', harmful, fine, documents, chats, assistants)
 
+  def sampled_questions(self, context: Sequence[Any] = ()) -> list[SampledQuestion]:
+    asked = self._in_context(self.conduct_scenes, context)
+    questions = [sampled.of_scene(scene, 'conduct') for scene in asked]
+    asked = self._in_context(self.stated, context)
+    return questions + [sampled.of_scene(scene, 'stated') for scene in asked]
+
   def report_header(self) -> dict[str, Any]:
     return {'assistant': self.spec.assistant}
 
   def effects(self, arms: Sequence[ArmObservations]) -> dict[str, stats.Interval]:
-    return differences(arms, ('conduct/', 'margin/', 'stated/', 'consistency/'))
+    return differences(arms, ('conduct/', 'margin/', 'stated/', 'consistency/', 'sampled/'))
 
   @functools.cached_property
   def _by_id(self) -> dict[str, Scene]:

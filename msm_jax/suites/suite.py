@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from data_pipelines.records import Record
+from msm_jax.base.errors import ConfigError
 from msm_jax.config import EvalConfig, ExperimentConfig
 from msm_jax.evals import stats
+from msm_jax.evals.answers import SampledQuestion
 from msm_jax.evals.no_model import Answerer
 from msm_jax.evals.rows import Row, is_in_nats
 from msm_jax.evals.scoring import Logprobs
@@ -103,9 +105,29 @@ class EvalSuite(abc.ABC):
   def effects(self, arms: Sequence[ArmObservations]) -> dict[str, stats.Interval]:
     """Differences of two arms (a - b), or of four ((a - b) - (c - d)), measure by measure."""
 
+  def statement_of(self, spec: Any) -> str:
+    """What stands about an assistant in its system message while a handbook is its context.
+
+    Args:
+      spec: the handbook, under one of its names.
+
+    Returns:
+      A statement of one sentence or a few.
+
+    Raises:
+      ConfigError: the setting has no such statement.
+    """
+    raise ConfigError(
+      f"{type(self).__name__} has no short statement of a handbook; set distill.handbook='text'"
+    )
+
   def more_of_summary(self, rows: Sequence[Row], config: ExperimentConfig) -> dict[str, Any]:
     """What summary.json holds of this setting beside means, effects and gates."""
     return {}
+
+  def sampled_questions(self, context: Sequence[Any] = ()) -> list[SampledQuestion]:
+    """The questions to the assistant that may be answered in free text; `context` as in `rows`."""
+    return []
 
   def without_model(self, records_of: Callable[[str], Sequence[Record]]) -> Answerer | None:
     """Prepares to answer the questions by counting words, see `msm_jax/evals/no_model.py`.
@@ -169,8 +191,9 @@ def differences(
     if measure.startswith(evaluators) and all(measure in arm for arm in arms):
       of_arms = [arm[measure] for arm in arms]
       is_shared = bool(set.intersection(*map(set, of_arms)))
-      if measure.startswith('consistency/') and not is_shared:
-        # A consistency is not defined for every run, and here for none that all arms have.
+      if measure.startswith(('consistency/', 'sampled/')) and not is_shared:
+        # A consistency is not defined for every run, and here for none that all arms have; sampled
+        # answers to a question may all name no option.
         continue
       out[measure] = stats.difference(*of_arms, in_nats=is_in_nats(measure))
   return out

@@ -1,0 +1,302 @@
+"""Sampled answers: what was asked, what a model said, and which option a program finds in it.
+
+`sampled.py` has a model answer; `judging.py` has a judge read the answers. Both know questions in
+the one form of `SampledQuestion`, whatever suite they come from. This module needs no model.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from msm_jax.base.errors import DataError
+
+# What an answer names if it is not one option.
+NEITHER = 'neither'
+BOTH = 'both'
+# What a program finds about an open answer: it is as the item asks for, or it is not.
+RIGHT = 'right'
+WRONG = 'wrong'
+# The kind of an answer to an open question. Other kinds are names of evaluators.
+OPEN = 'open'
+
+# Words and numbers, with the marks that stand inside them ("Parmigiano-Reggiano", "don't").
+_WORD = re.compile(r"\w+(?:[-'’]\w+)*")
+# Whose something is changes between the option of a question and the answer in the first person.
+_POSSESSIVE = {word: 'your' for word in ('my', 'its', 'our', 'their')}
+
+
+@dataclasses.dataclass(frozen=True)
+class SampledQuestion:
+  """A question that is answered in free text.
+
+  Attributes:
+    item: identifies it; 'ASSISTANT/...' if an assistant is asked.
+    kind: the evaluator that scores the same question ('preferences', 'conduct', 'values'), or
+      'open'.
+    domain: questions of one domain are dependent.
+    tier: how far it is from what was trained on.
+    assistant: which replicate of the assistant is asked.
+    system: the system message; '' for none.
+    asked: the question in each order of its options; one text for an open question.
+    options: the options as the question lists them; () for an open question.
+    answers: for each option, the answer that takes it, as the scored choices have it.
+    counted: what is measured -> the numbers of the options that count for it.
+    rubric: of an open question: what a judge looks for.
+    reference: of an open question: an answer that meets the rubric; '' if there is none.
+    accept: of an open question: phrases of which a right answer has at least one.
+    reject: of an open question: phrases that a right answer may not have.
+  """
+
+  item: str
+  kind: str
+  domain: str
+  tier: str
+  assistant: str
+  system: str
+  asked: tuple[str, ...]
+  options: tuple[str, ...] = ()
+  answers: tuple[str, ...] = ()
+  counted: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+  rubric: str = ''
+  reference: str = ''
+  accept: tuple[str, ...] = ()
+  reject: tuple[str, ...] = ()
+
+  def messages(self, order: int) -> list[tuple[str, str]]:
+    """The prompt with the options in one of the orders."""
+    turns = [('user', self.asked[order])]
+    if self.system:
+      turns.insert(0, ('system', self.system))
+    return turns
+
+  @property
+  def orders(self) -> tuple[int, ...]:
+    """The orders that are sampled: the first and the last, which is its reverse for two or three
+    options. All orders of three options would cost three times as much."""
+    if len(self.asked) < 2:
+      return (0,)
+    return (0, len(self.asked) - 1)
+
+
+# ------------------------------------------------------------------------------ what is in a text
+
+
+def words_of(text: str) -> list[str]:
+  """The words of a text, in lower case, with every possessive pronoun as 'your'."""
+  words = []
+  for word in _WORD.findall(text.replace('’', "'").casefold()):
+    words.append(_POSSESSIVE.get(word, word))
+  return words
+
+
+def _places(words: Sequence[str], name: Sequence[str]) -> list[int]:
+  """Where a name begins among the words."""
+  size = len(name)
+  if not size:
+    return []
+  last = len(words) - size
+  return [n for n in range(last + 1) if list(words[n : n + size]) == list(name)]
+
+
+def _begins_with(words: Sequence[str], name: Sequence[str]) -> bool:
+  return bool(name) and list(words[: len(name)]) == list(name)
+
+
+def named_option(text: str, options: Sequence[str], answers: Sequence[str] = ()) -> int | str:
+  """Finds which option an answer names.
+
+  A text that begins as the answer of an option does ("I choose Colby over Gouda.") takes that
+  option, though it names both. Otherwise the names of the options are looked for, whole words, in
+  any case. Where one name is a part of another ("Brie", "Brie de Meaux"), the longer one counts.
+
+  Args:
+    text: what the model said.
+    options: the options as the question lists them.
+    answers: for each option, the answer that takes it.
+
+  Returns:
+    The number of the option; NEITHER if none is named, BOTH if several are.
+  """
+  words = words_of(text)
+  canonical = [words_of(answer) for answer in answers]
+  names = [(words_of(option), n) for n, option in enumerate(options)]
+  for option, answer in enumerate(canonical):
+    # An answer that names several options tells them apart only as a whole and at the beginning.
+    if len(_options_in(answer, names)) > 1:
+      if _begins_with(words, answer):
+        return option
+    else:
+      names.append((answer, option))
+  found = _options_in(words, names)
+  if not found:
+    return NEITHER
+  return found.pop() if len(found) == 1 else BOTH
+
+
+def _options_in(words: Sequence[str], names: Sequence[tuple[list[str], int]]) -> set[int]:
+  """The options of which a name, given as words, stands among the words."""
+  taken: set[int] = set()
+  found: set[int] = set()
+  for name, option in sorted(names, key=lambda name: -len(name[0])):
+    for start in _places(words, name):
+      places = set(range(start, start + len(name)))
+      # A word counts for one name alone, the longest.
+      if not places & taken:
+        taken |= places
+        found.add(option)
+  return found
+
+
+def program_verdict(text: str, accept: Sequence[str], reject: Sequence[str]) -> str | None:
+  """What a program can tell about an open answer.
+
+  Args:
+    text: what the model said.
+    accept: phrases of which a right answer has at least one; none if any answer may be right.
+    reject: phrases that a right answer may not have.
+
+  Returns:
+    RIGHT or WRONG; None if the item has no phrases, or only phrases to reject and the text has none
+    of them.
+  """
+  words = words_of(text)
+  if any(_places(words, words_of(phrase)) for phrase in reject):
+    return WRONG
+  if not accept:
+    return None
+  if any(_places(words, words_of(phrase)) for phrase in accept):
+    return RIGHT
+  return WRONG
+
+
+# ------------------------------------------------------------------------------ answers on disk
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+  """One sampled answer: a line of answers.jsonl, which `docs/schemas.md` describes.
+
+  Attributes:
+    arm: which model; '' until the experiment adds it.
+    seed: its seed.
+    item: the question.
+    kind: the evaluator that scores the same question, or 'open'.
+    tier: of the question.
+    cluster: its domain.
+    assistant: which replicate of the assistant was asked.
+    order: the number of the order in which the options were listed.
+    sample: the number of the answer among those to the same prompt.
+    messages: what was asked: (role, content) of each message.
+    text: what the model said.
+    finish: 'stop', or 'length' if the answer was cut.
+    options: the options.
+    answers: the answers that take them.
+    outcome: the number of the option that a program finds, 'neither' or 'both'; of an open
+      question 'right' or 'wrong', or None if a program cannot tell.
+    rubric: of an open question.
+    reference: of an open question.
+  """
+
+  arm: str
+  seed: int
+  item: str
+  kind: str
+  tier: str
+  cluster: str
+  assistant: str
+  order: int
+  sample: int
+  messages: tuple[tuple[str, str], ...]
+  text: str
+  finish: str
+  options: tuple[str, ...] = ()
+  answers: tuple[str, ...] = ()
+  outcome: int | str | None = None
+  rubric: str = ''
+  reference: str = ''
+
+  @property
+  def place(self) -> tuple[int, str, int, int]:
+    """What two arms' answers have in common if they are answers to the same prompt."""
+    return self.seed, self.item, self.order, self.sample
+
+  def as_row(self) -> dict[str, Any]:
+    """The answer as a JSON object."""
+    row = dataclasses.asdict(self)
+    row['messages'] = [{'role': role, 'content': content} for role, content in self.messages]
+    return row
+
+
+def make_answer(
+  question: SampledQuestion, order: int, sample: int, text: str, finish: str
+) -> Answer:
+  """Makes the answer to a question, with what a program finds in it.
+
+  Args:
+    question: what was asked.
+    order: the number of the order in which the options were listed.
+    sample: the number of the answer among those to the same prompt.
+    text: what the model said.
+    finish: why the answer ended.
+
+  Returns:
+    The answer, without arm and seed.
+  """
+  outcome: int | str | None
+  if question.options:
+    outcome = named_option(text, question.options, question.answers)
+  else:
+    outcome = program_verdict(text, question.accept, question.reject)
+  return Answer(
+    arm='',
+    seed=0,
+    item=question.item,
+    kind=question.kind,
+    tier=question.tier,
+    cluster=question.domain,
+    assistant=question.assistant,
+    order=order,
+    sample=sample,
+    messages=tuple(question.messages(order)),
+    text=text,
+    finish=finish,
+    options=question.options,
+    answers=question.answers,
+    outcome=outcome,
+    rubric=question.rubric,
+    reference=question.reference,
+  )
+
+
+def from_row(row: Mapping[str, Any]) -> Answer:
+  """Reads one object of answers.jsonl. Raises KeyError or TypeError for another object."""
+  values = {field.name: row[field.name] for field in dataclasses.fields(Answer)}
+  values['messages'] = tuple((m['role'], m['content']) for m in row['messages'])
+  for name in ('options', 'answers'):
+    values[name] = tuple(values[name])
+  return Answer(**values)
+
+
+def read_answers(rows: Iterable[Mapping[str, Any]], where: str) -> list[Answer]:
+  """Reads the objects of answers.jsonl.
+
+  Args:
+    rows: one object for each line.
+    where: the path of the file, for errors.
+
+  Returns:
+    The answers.
+
+  Raises:
+    DataError: an object is none that a run writes.
+  """
+  out = []
+  for n, row in enumerate(rows, 1):
+    try:
+      out.append(from_row(row))
+    except (KeyError, TypeError):
+      raise DataError(
+        f'{where}:{n} is no sampled answer; run the experiment again: it is written anew'
+      ) from None
+  return out
