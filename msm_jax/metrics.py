@@ -78,7 +78,7 @@ class PhaseMetrics:
 
     Args:
       step: the number of the update, 1-based.
-      values: its metrics by name, among them `loss`, `accuracy` and `lr`.
+      values: its metrics by name, among them `loss` and `lr`.
       tokens: how many tokens were processed, padding included.
     """
     if console.is_quiet:
@@ -113,7 +113,7 @@ class PhaseMetrics:
     gflops = tokens_per_s * self.flops_per_token / 1e9
     text = (
       f'{self.label}  step {step}/{self.total}  loss {values["loss"]:.3f}  '
-      f'acc {values["accuracy"]:.3f}  lr {values["lr"]:.2e}  '
+      f'{_score(values)}lr {values["lr"]:.2e}  '
       f'{tokens_per_s:,.0f} tok/s  {gflops:,.1f} GFLOP/s  ETA {left}'
     )
     if not console.can_redraw():
@@ -134,6 +134,14 @@ class PhaseMetrics:
     self._file.close()
     if self._writer:
       self._writer.close()
+
+
+def _score(values: Mapping[str, float]) -> str:
+  """The number, beside the loss, by which one sees how a phase does; '' if it has none."""
+  for name, shown_as in (('accuracy', 'acc'), ('reward', 'reward')):
+    if name in values:
+      return f'{shown_as} {values[name]:.3f}  '
+  return ''
 
 
 def count_skipped(folder: Path, until: int) -> int:
