@@ -1,6 +1,6 @@
 """The command that checks evaluation items, line by line and as a set.
 
-    python -m data_pipelines.items FILE... [--train=FILE ...] [--assistant=NAME ...] [--value=NAME]
+    python -m data_pipelines.items FILE... [--train=FILE] [--assistant=NAME] [--value=FILE=NAME]
 
 It prints every fault of every line, with the file, the line, the cause and the remedy; then what
 the items lack as a set: balance of sides and places, twins, wordings, duplicates, words that give
@@ -17,6 +17,7 @@ from data_pipelines.settings.custom.checks import check_set
 from data_pipelines.settings.custom.items import ChoiceItem, Item, scan
 from data_pipelines.settings.custom.training_text import check_training
 from msm_jax.base.command import Parser, run_command
+from msm_jax.base.errors import ConfigError
 
 
 def main(arguments: list[str]) -> int:
@@ -37,12 +38,19 @@ def main(arguments: list[str]) -> int:
     '--assistant', action='append', default=[], help="the assistant's name, in the training text"
   )
   parser.add_argument(
-    '--value', default='', help='what the aligned options of published sets stand for'
+    '--value',
+    action='append',
+    default=[],
+    metavar='FILE=NAME',
+    help='what the aligned options of a published set stand for, if it does not say',
   )
   given = parser.parse_args(arguments)
   values = {}
-  if given.value:
-    values = {Path(file).name: given.value for file in given.files}
+  for named in given.value:
+    file, equals, value = named.rpartition('=')
+    if not equals:
+      raise ConfigError(f'--value={named} names no file; give --value=FILE=NAME')
+    values[Path(file).name] = value
   found = scan(given.files, values)
   for fault in found.faults:
     print(f'fault    {fault}')

@@ -20,6 +20,7 @@ COMMANDS = {
   'data_pipelines.demonstrate',
   'data_pipelines.audit.__main__',
   'data_pipelines.world',
+  'data_pipelines.items',
 }
 
 

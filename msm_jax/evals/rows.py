@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import NotRequired, TypedDict
 
 # The evaluators whose margins are measures of their own.
-_WITH_MARGINS = ('preferences', 'conduct', 'stated')
+_WITH_MARGINS = ('preferences', 'conduct', 'stated', 'values', 'claims')
 
 
 class Row(TypedDict):

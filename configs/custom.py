@@ -1,0 +1,80 @@
+"""Your own handbooks, texts and questions: a template to copy.
+
+    python -m msm_jax.main --config=configs/custom.py:fresh     # a tiny base on the texts alone
+    python -m msm_jax.main --config=configs/custom.py           # SmolLM2-135M-Instruct, adapters
+    python -m msm_jax.main --config=configs/custom.py --config.weights=FOLDER
+
+Copy the file, and put your files in place of the example's (the assistant of a library, whose two
+handbooks differ in what it recommends). Nothing else is needed, and no code:
+
+    FOLDER/discovery.md      a handbook; its front matter says which value it stands for
+    FOLDER/discovery.jsonl   documents about it, which `data_pipelines.write` writes, or you
+    FOLDER/chats.jsonl       demonstrations, which `data_pipelines.demonstrate` writes, or you
+    FOLDER/items/*.jsonl     what is asked; docs/guides/your_handbook.md describes the schema
+
+`python -m data_pipelines.items FOLDER/items/*.jsonl` says what is wrong with the items.
+
+Expected result: with ten documents and a handful of updates, the example shows the way and nothing
+else; a fresh base knows no language. Cost: fresh takes 1 minute on two cores.
+"""
+
+import ml_collections
+
+FOLDER = 'tests/custom/library'
+# One for each value: FOLDER/NAME.md and FOLDER/NAME.jsonl.
+HANDBOOKS = ('discovery', 'nearness')
+ITEMS = ('choices', 'scenes', 'claims', 'open')
+
+
+def get_config(preset: str = 'weights') -> ml_collections.ConfigDict:
+  """Makes the config.
+
+  Args:
+    preset: 'weights' (a model of Hugging Face) or 'fresh' (a tiny model on your texts alone, to see
+      that everything works).
+
+  Returns:
+    The settings of the experiment.
+
+  Raises:
+    ValueError: the preset is unknown.
+  """
+  if preset not in ('weights', 'fresh'):
+    raise ValueError(f'configs/custom.py has the presets weights and fresh, not {preset!r}')
+  is_fresh = preset == 'fresh'
+  c = ml_collections.ConfigDict()
+  c.name = f'custom_{preset}'
+  c.seeds = (0, 1, 2)
+  c.setting = 'custom'
+  c.custom = dict(items=tuple(f'{FOLDER}/items/{name}.jsonl' for name in ITEMS))
+  c.sources = {}
+  for name in HANDBOOKS:
+    c.sources[name] = dict(path=f'{FOLDER}/{name}.jsonl', spec=f'{FOLDER}/{name}.md')
+  # No `spec` here: the demonstrations are the same for all handbooks and leave open which it is.
+  c.sources['chats'] = dict(path=f'{FOLDER}/chats.jsonl')
+  # For real texts: more updates, 1,024 tokens or more, and rows that fill the device.
+  phase = dict(updates=20, min_updates=1, batch_size=4, length=512)
+  if is_fresh:
+    c.model = dict(d_model=64, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=16, d_ff=128)
+    # All values: a base that has read one handbook alone would be no base.
+    c.tokenizer = dict(vocab_size=512, sources=(*HANDBOOKS, 'chats'))
+    c.phases = {'base': dict(phase, data={'chats': 1.0}, lr=1e-3)}
+  else:
+    c.weights = 'smollm2-135m'
+    c.model = dict(dtype='bfloat16', scan_layers=True, lora=dict(rank=64, alpha=128.0))
+    c.phases = {'base': dict(weights=c.get_oneway_ref('weights'))}
+  for name in HANDBOOKS:
+    c.phases[name] = dict(phase, data={name: 1.0}, lr=1e-4, stream='midtrain')
+  c.phases['demonstrate'] = dict(phase, data={'chats': 1.0}, lr=1e-4, stream='demonstrate')
+  c.arms = {'base': 'base', 'demonstrated': 'base > demonstrate'}
+  for name in HANDBOOKS:
+    c.arms[name] = f'base > {name} > demonstrate'
+  # The handbook in the system message of a model that has not read it.
+  c.arms['in_context'] = 'base > demonstrate'
+  c.contexts = {'in_context': f'{FOLDER}/{HANDBOOKS[0]}.md'}
+  c.effects = {
+    'handbooks': HANDBOOKS,
+    f'reading {HANDBOOKS[0]}': (HANDBOOKS[0], 'demonstrated'),
+  }
+  c.evals = dict(spec=f'{FOLDER}/{HANDBOOKS[0]}.md')
+  return c
