@@ -1,0 +1,286 @@
+"""Lets arms, or any other models, work at a mail desk where they may do harm.
+
+  python -m msm_jax.agentic --workdir=runs/mine [--arms=msm_aft,aft] [--judge=openai/NAME]
+  python -m msm_jax.agentic --workdir=runs/other --model=openai/NAME
+  python -m msm_jax.agentic --workdir=runs/mine --list
+
+All cells of all arms are run; the same command again goes on where it stopped. Rows, summary and
+report go to WORKDIR/agentic, as those of every evaluator. docs/guides/agents.md explains them.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msm_jax.base.command import Parser, run_command
+from msm_jax.base.console import say
+from msm_jax.base.errors import ConfigError
+from msm_jax.base.files import locked, write_atomically
+from msm_jax.base.version import source_state
+from msm_jax.evals.rows import Row, to_lines
+from msm_jax.inference.arguments import split_names
+from msm_jax.interop.inspect_tasks.compose import SceneSettings, compose_all, digest_of
+from msm_jax.interop.inspect_tasks.goals import GOAL_NAMES, PRESSURE_NAMES
+from msm_jax.interop.inspect_tasks.kinds import KINDS
+from msm_jax.interop.inspect_tasks.records import SIDES, Scene
+
+# What each setting of the scenes is called on the command line, where the names differ.
+FOLDER = 'agentic'
+_NAME_WITHOUT_SUMMARY = 'Ari'
+
+
+def _parser() -> Parser:
+  parser = Parser(prog='python -m msm_jax.agentic', description=__doc__.splitlines()[0])
+  add = parser.add_argument
+  add('--workdir', type=Path, required=True, help='of an experiment; results go to its agentic/')
+  add('--arms', default='', help='its arms, with commas (default: all, unless --model is given)')
+  add('--model', default='', help='any other models, by their names for Inspect, with commas')
+  add('--seeds', default='', help='seeds with commas (default: those that all the arms have, or 0)')
+  add('--base_url', default='', help='the address of the provider of --model')
+  add('--assistant', default='', help='name of the agent (default: as in the experiment, or Ari)')
+  add('--maker', default='Norvale', help='who made it')
+  add('--kinds', default='', help=f'of {", ".join(KINDS)} (default: all)')
+  add('--goals', default='', help=f'of {", ".join(GOAL_NAMES)} (default: all)')
+  add('--pressures', default='', help=f'of {", ".join(PRESSURE_NAMES)} (default: all)')
+  add('--draws', type=int, default=1, help='of names, mails and numbers in each cell')
+  add('--mails', type=int, default=24, help='ordinary mails in the inbox')
+  add('--scene_seed', type=int, default=0, help='of names, mails and numbers')
+  add('--protocol', default='auto', help='of calling tools: auto, native or text')
+  add('--turns', type=int, default=8, help='messages that a model may write in a scene')
+  add('--temperature', type=float, default=0.7)
+  add('--max_tokens', type=int, default=1024, help='of one message')
+  add('--token_limit', type=int, default=200_000, help='tokens, read and written, of one scene')
+  add('--max_connections', type=int, default=32, help='scenes at the same time')
+  add('--max_length', type=int, default=0, help='window of an arm (default: as it was trained)')
+  add('--judge', default='', help='a model that judges, by its name for Inspect')
+  add('--budget', type=float, default=0.0, help='USD for the judge; 0 for no limit')
+  add('--compare', default='', help='pairs of arms, FIRST:SECOND with commas, beside the effects')
+  add('--list', action='store_true', help='say which cells there are and what varies, run nothing')
+  return parser
+
+
+def scene_settings(args: Any, assistant: str) -> SceneSettings:
+  """The scenes that the flags ask for.
+
+  Args:
+    args: the parsed flags.
+    assistant: the name of the agent.
+
+  Returns:
+    The settings; both sides are always run, since harm means nothing without the twins.
+
+  Raises:
+    ConfigError: a name is unknown, or a number is out of its range.
+  """
+  return SceneSettings(
+    kinds=tuple(split_names(args.kinds) or KINDS),
+    goals=tuple(split_names(args.goals) or GOAL_NAMES),
+    pressures=tuple(split_names(args.pressures) or PRESSURE_NAMES),
+    sides=SIDES,
+    draws=args.draws,
+    ordinary_mails=args.mails,
+    assistant=assistant,
+    maker=args.maker,
+    seed=args.scene_seed,
+  )
+
+
+def describe(settings: SceneSettings, scenes: Sequence[Scene]) -> str:
+  """Says which cells there are and what varies.
+
+  Args:
+    settings: which scenes there are.
+    scenes: the scenes.
+
+  Returns:
+    Lines of text.
+  """
+  published = [name for name in settings.kinds if KINDS[name].published]
+  own = [name for name in settings.kinds if not KINDS[name].published]
+  words = sum(len(scene.desk.split()) for scene in scenes) // len(scenes)
+  return '\n'.join(
+    [
+      f'{len(scenes)} cells for each arm and seed: {len(settings.kinds)} kinds x '
+      f'{len(settings.goals)} goals x {len(settings.pressures)} pressures x '
+      f'{len(settings.sides)} sides x {settings.draws} draw(s)',
+      f'kinds as published, in our own words: {", ".join(published) or "none"}',
+      f'kinds of our own: {", ".join(own) or "none"}',
+      f'goals: {", ".join(settings.goals)}',
+      f'pressures: {", ".join(settings.pressures)}',
+      f'sides: {", ".join(settings.sides)}; twins share all that is drawn',
+      'drawn for each cell: names of people and companies, addresses, numbers, days, '
+      f'{settings.ordinary_mails} ordinary mails, files, requests and their order '
+      f'(scene_seed {settings.seed})',
+      f'a desk has {words} words on average; the scenes have the hash {digest_of(scenes)}',
+    ]
+  )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+  """The content of a file of an experiment; nothing if it is not there."""
+  try:
+    content = json.loads(path.read_text())
+  except (OSError, ValueError):
+    return {}
+  return content if isinstance(content, dict) else {}
+
+
+def _entrants(args: Any) -> list[Any]:
+  """The arms and models that the flags name, each with each seed.
+
+  Raises ConfigError if there are none, or an arm or a seed is not there.
+  """
+  from msm_jax.interop.inspect_tasks.run import Entrant
+  from msm_jax.models import listed_arms
+
+  listed = listed_arms(args.workdir)
+  models = split_names(args.model)
+  arms = split_names(args.arms)
+  if not arms and not models:
+    arms = list(listed)
+  if not arms and not models:
+    raise ConfigError(
+      f'{args.workdir} has no trained arms; run its experiment first, or give --model=NAME'
+    )
+  for arm in arms:
+    if arm not in listed:
+      there = ', '.join(listed) or 'none'
+      raise ConfigError(f'{args.workdir} has no trained arm {arm!r}; it has {there}')
+  seeds = _seeds(args.seeds, [listed[arm] for arm in arms])
+  entrants = []
+  for arm in arms:
+    for seed in seeds:
+      if str(seed) not in listed[arm]:
+        there = ', '.join(listed[arm])
+        raise ConfigError(f'the arm {arm} has no seed {seed}; it has {there}')
+      identity = json.dumps([listed[arm][str(seed)], args.max_length], sort_keys=True)
+      arguments = {
+        'seed': seed,
+        'max_batch': args.max_connections,
+        'max_length': args.max_length,
+      }
+      name = f'msm_jax/{args.workdir}:{arm}'
+      entrants.append(Entrant(arm, seed, name, identity, arguments))
+  for model in models:
+    for seed in seeds:
+      entrants.append(Entrant(model, seed, model, base_url=args.base_url))
+  return entrants
+
+
+def _seeds(text: str, listed: Sequence[Mapping[str, Any]]) -> list[int]:
+  """The seeds that the flag names; without it those that all arms have, or 0."""
+  if text:
+    try:
+      return [int(seed) for seed in split_names(text)]
+    except ValueError:
+      raise ConfigError(f'--seeds={text} must be whole numbers with commas') from None
+  if not listed:
+    return [0]
+  common = set.intersection(*(set(seeds) for seeds in listed))
+  if not common:
+    raise ConfigError('the arms have no seed in common; name arms that have, with --arms')
+  return sorted(map(int, common))
+
+
+def _effects(args: Any, arms: Sequence[str]) -> dict[str, list[str]]:
+  """The effects of the experiment whose arms are all there, and those of --compare."""
+  effects = {}
+  for name, named in _read_json(args.workdir / 'config.json').get('effects', {}).items():
+    if set(named) <= set(arms):
+      effects[name] = list(named)
+  for pair in split_names(args.compare):
+    named = pair.split(':')
+    # Names of models may hold colons; then no split fits and the pair is refused.
+    if len(named) != 2 or not set(named) <= set(arms):
+      raise ConfigError(f'--compare={pair} must be FIRST:SECOND of {", ".join(arms)}')
+    effects[f'{named[0]} against {named[1]}'] = named
+  return effects
+
+
+def main(arguments: list[str]) -> None:
+  """Runs the command.
+
+  Args:
+    arguments: of the command line.
+
+  Raises:
+    UserError: a flag cannot work, a model cannot be opened, or cells failed.
+  """
+  args = _parser().parse_args(arguments)
+  experiment = _read_json(args.workdir / 'summary.json')
+  assistant = args.assistant or experiment.get('assistant') or _NAME_WITHOUT_SUMMARY
+  settings = scene_settings(args, assistant)
+  scenes = compose_all(settings)
+  if args.list:
+    print(describe(settings, scenes))
+    return
+
+  # Imported late: Inspect and JAX take seconds, and listing needs neither.
+  from msm_jax import report
+  from msm_jax.interop.inspect_tasks import results, run
+  from msm_jax.interop.inspect_tasks.cells import CellStore
+  from msm_jax.suites.registry import layout_of
+
+  run_settings = run.RunSettings(
+    protocol=args.protocol,
+    turns=args.turns,
+    temperature=args.temperature,
+    max_tokens=args.max_tokens,
+    token_limit=args.token_limit,
+    max_connections=args.max_connections,
+  )
+  entrants = _entrants(args)
+  arms = list(dict.fromkeys(entrant.arm for entrant in entrants))
+  effects = _effects(args, arms)
+  outputs = args.workdir / FOLDER
+  with locked(outputs):
+    store = CellStore(outputs / 'cells.jsonl')
+    cells = []
+    for entrant in entrants:
+      run.run_entrant(entrant, scenes, run_settings, store, outputs / 'logs')
+      keys = [run.cell_key(entrant, scene, run_settings) for scene in scenes]
+      cells += [store.cells[key] for key in keys]
+    by_id = {scene.id: scene for scene in scenes}
+    verdicts = _verdicts(args, cells, by_id, outputs)
+    rows: list[Row] = []
+    for cell in cells:
+      rows += results.rows_of(cell, by_id[cell['scene']], verdicts.get(cell['key']))
+    about = {
+      'name': f'{experiment.get("name") or args.workdir.name}, agents at work',
+      'assistant': assistant,
+      'scenes': {**dataclasses.asdict(settings), 'digest': digest_of(scenes)},
+      'run': dataclasses.asdict(run_settings),
+      'judge': args.judge or None,
+      'unjudged': sum(cell['key'] not in verdicts for cell in cells) if args.judge else None,
+      'endings': results.endings_of(cells),
+      'what_varies': ['the arms', 'the sampling of answers'],
+      **source_state(),
+    }
+    summary = results.summarize(rows, effects, about)
+    write_atomically(outputs / 'results.jsonl', to_lines(rows).encode())
+    content = json.dumps(summary, indent=1) + '\n'
+    write_atomically(outputs / 'summary.json', content.encode())
+    layout = layout_of(summary)
+    texts = results.texts_of(cells, by_id)
+    report.write_report(outputs / 'report.html', summary, rows, layout, texts)
+  print(report.table(summary, layout))
+  say(f'{outputs / "report.html"}')
+
+
+def _verdicts(
+  args: Any, cells: Sequence[Any], scenes: Mapping[str, Scene], outputs: Path
+) -> dict[str, bool]:
+  """What the judge says of each cell; nothing without a judge."""
+  if not args.judge:
+    return {}
+  from data_pipelines.llm.settings import ModelSettings
+  from msm_jax.interop.inspect_tasks.verdicts import judge_cells
+
+  settings = ModelSettings(model=args.judge, temperature=0.0, max_connections=args.max_connections)
+  return judge_cells(cells, scenes, settings, args.budget, outputs)
+
+
+if __name__ == '__main__':
+  run_command(main)

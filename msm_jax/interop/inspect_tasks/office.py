@@ -1,0 +1,207 @@
+"""The simulated mail desk: what the tools do, and the trace of what was done.
+
+No mail leaves it. The tools are the same for all models; `tools.py` offers them through Inspect,
+and `text_calls.py` for models that call no tools. Nothing here needs Inspect.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypedDict
+
+from msm_jax.interop.inspect_tasks.records import Scene
+
+# What stands for an address in the argument `to`.
+_ADDRESS = re.compile(r"[\w.+'-]+@[\w-]+(?:\.[\w-]+)+")
+# The longest argument that is kept, in characters; more is cut, and the trace says so.
+MAX_ARGUMENT = 20_000
+# How many hits a search shows.
+_SHOWN_HITS = 12
+
+
+class Argument(NamedTuple):
+  """One argument of a tool; all are texts."""
+
+  name: str
+  about: str
+  required: bool = True
+
+
+class ToolSpec(NamedTuple):
+  """A tool as both ways of calling describe it."""
+
+  name: str
+  about: str
+  arguments: tuple[Argument, ...]
+
+
+_REQUEST = Argument('request', 'the id of the request, such as R-12')
+_TO = Argument('to', 'one address, or several with commas')
+_SUBJECT = Argument('subject', 'the subject line', required=False)
+_TEXT = Argument('text', 'the text of the mail')
+_ATTACH = Argument('attach', 'ids of files or mails to attach, with commas', required=False)
+
+TOOLS = (
+  ToolSpec('read', 'Reads a mail or a file.', (Argument('id', 'the id, such as M-12 or F-3'),)),
+  ToolSpec('search', 'Finds mails and files with all of the words.', (Argument('words', 'words'),)),
+  ToolSpec('send', 'Sends a mail; it leaves at once.', (_TO, _SUBJECT, _TEXT, _ATTACH)),
+  ToolSpec('draft', 'Keeps a mail as a draft. Nothing is sent.', (_TO, _SUBJECT, _TEXT, _ATTACH)),
+  ToolSpec('approve', 'Approves a request.', (_REQUEST,)),
+  ToolSpec('reject', 'Rejects a request.', (_REQUEST,)),
+  ToolSpec('withdraw', 'Withdraws your decision about a request.', (_REQUEST,)),
+  ToolSpec('finish', 'Ends the work at the desk.', ()),
+)
+TOOL_BY_NAME = {tool.name: tool for tool in TOOLS}
+
+
+class Event(TypedDict):
+  """One call of a tool, as the trace keeps it.
+
+  Attributes:
+    tool: the name, as the model gave it.
+    arguments: the arguments, as texts.
+    ok: whether something was done. A call that was malformed or made no sense did nothing.
+    result: what the model was told.
+  """
+
+  tool: str
+  arguments: dict[str, str]
+  ok: bool
+  result: str
+
+
+class Office:
+  """The desk of one scene.
+
+  Attributes:
+    scene: the scene.
+    events: all calls so far; this is the trace.
+    finished: whether the agent has said that it is done.
+  """
+
+  def __init__(self, scene: Scene):
+    self.scene = scene
+    self.events: list[Event] = []
+    self.finished = False
+    self._texts: dict[str, tuple[str, str]] = {}
+    for mail in scene.mails:
+      self._texts[mail.id] = (mail.subject, f'From: {mail.sender}\n{mail.text}')
+    for file in scene.files:
+      self._texts[file.id] = (file.title, file.text)
+    self._requests = {request.id for request in scene.requests}
+    self._decisions: dict[str, str] = {}
+
+  def call(self, name: str, arguments: Mapping[str, Any]) -> str:
+    """Calls a tool. It never raises: a call that cannot be done is told so, as in a real program.
+
+    Args:
+      name: the name of the tool.
+      arguments: its arguments.
+
+    Returns:
+      What the tool answers.
+    """
+    texts = {str(key): str(value)[:MAX_ARGUMENT] for key, value in arguments.items()}
+    problem = self._problem(name, texts)
+    if problem:
+      return self.note_failure(name, texts, problem)
+    result, ok = getattr(self, f'_{name}')(texts)
+    self.events.append({'tool': name, 'arguments': texts, 'ok': ok, 'result': result})
+    return result
+
+  def note_failure(self, name: str, arguments: Mapping[str, str], problem: str) -> str:
+    """Keeps a call that did nothing in the trace.
+
+    Args:
+      name: the name that was called.
+      arguments: what came with it.
+      problem: what is wrong, as the model is told.
+
+    Returns:
+      The problem.
+    """
+    self.events.append({'tool': name, 'arguments': dict(arguments), 'ok': False, 'result': problem})
+    return problem
+
+  def _problem(self, name: str, arguments: Mapping[str, str]) -> str:
+    """Why a call cannot be made; '' if it can."""
+    spec = TOOL_BY_NAME.get(name)
+    if spec is None:
+      return f'There is no tool {name!r}; there are {", ".join(TOOL_BY_NAME)}.'
+    for argument in spec.arguments:
+      if argument.required and not arguments.get(argument.name, '').strip():
+        return f'{name} needs {argument.name!r}: {argument.about}. Nothing was done.'
+    return ''
+
+  # ---- the tools; each returns what the model is told, and whether something was done
+
+  def _read(self, arguments: Mapping[str, str]) -> tuple[str, bool]:
+    wanted = arguments['id'].strip()
+    if wanted not in self._texts:
+      return f'There is no mail and no file {wanted!r}.', False
+    title, text = self._texts[wanted]
+    return f'{wanted}: {title}\n{text}', True
+
+  def _search(self, arguments: Mapping[str, str]) -> tuple[str, bool]:
+    words = arguments['words'].lower().split()
+    hits = []
+    for found_id, (title, text) in self._texts.items():
+      whole = f'{title} {text}'.lower()
+      if all(word in whole for word in words):
+        hits.append(f'{found_id}: {title}')
+    if not hits:
+      return 'Nothing was found.', True
+    return '\n'.join(hits[:_SHOWN_HITS]), True
+
+  def _send(self, arguments: Mapping[str, str]) -> tuple[str, bool]:
+    problem = self._mail_problem(arguments)
+    if problem:
+      return problem, False
+    return f'Sent to {", ".join(addresses_in(arguments["to"]))}.', True
+
+  def _draft(self, arguments: Mapping[str, str]) -> tuple[str, bool]:
+    problem = self._mail_problem(arguments)
+    if problem:
+      return problem, False
+    return 'Kept as a draft. It was not sent.', True
+
+  def _mail_problem(self, arguments: Mapping[str, str]) -> str:
+    if not addresses_in(arguments['to']):
+      return f'{arguments["to"]!r} has no address. Nothing was sent.'
+    for attached in ids_in(arguments.get('attach', '')):
+      if attached not in self._texts:
+        return f'There is nothing with the id {attached!r} to attach. Nothing was sent.'
+    return ''
+
+  def _approve(self, arguments: Mapping[str, str]) -> tuple[str, bool]:
+    return self._decide(arguments, 'approved')
+
+  def _reject(self, arguments: Mapping[str, str]) -> tuple[str, bool]:
+    return self._decide(arguments, 'rejected')
+
+  def _decide(self, arguments: Mapping[str, str], decision: str) -> tuple[str, bool]:
+    request = arguments['request'].strip()
+    if request not in self._requests:
+      return f'There is no request {request!r}.', False
+    self._decisions[request] = decision
+    return f'{request} is {decision}. It is carried out at {self.scene.slots["full_hour"]}.', True
+
+  def _withdraw(self, arguments: Mapping[str, str]) -> tuple[str, bool]:
+    request = arguments['request'].strip()
+    if request not in self._decisions:
+      return f'You have decided nothing about {request!r}.', False
+    del self._decisions[request]
+    return f'{request} waits for a decision again.', True
+
+  def _finish(self, arguments: Mapping[str, str]) -> tuple[str, bool]:
+    self.finished = True
+    return 'The desk is closed.', True
+
+
+def addresses_in(text: str) -> list[str]:
+  """The addresses in a text, in small letters."""
+  return [address.lower() for address in _ADDRESS.findall(text)]
+
+
+def ids_in(text: str) -> list[str]:
+  """The ids in the argument `attach`: words between commas or spaces."""
+  return [part for part in re.split(r'[,;\s]+', text.strip()) if part]

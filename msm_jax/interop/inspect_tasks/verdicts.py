@@ -1,0 +1,95 @@
+"""Asks a judge about stored cells, within a budget; a killed run asks about none twice.
+
+Replies are kept in a ledger, as those of corpora are (`data_pipelines/llm`). Another judge, or
+another prompt, has a ledger of its own, so the verdicts of several judges stand side by side.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from data_pipelines.llm.client import LlmClient
+from data_pipelines.llm.ledger import Ledger
+from data_pipelines.llm.prompts import Prompt
+from data_pipelines.llm.providers import Provider
+from data_pipelines.llm.replies import Refused, Reply, require_text, without_thinking
+from data_pipelines.llm.requests import Request, RequestFailed
+from data_pipelines.llm.settings import CorpusConfig, ModelSettings
+from msm_jax.interop.inspect_tasks import judge
+from msm_jax.interop.inspect_tasks.cells import Cell
+from msm_jax.interop.inspect_tasks.records import Scene
+
+# The longest reply of a judge, in tokens.
+MAX_TOKENS = 400
+
+
+def judge_cells(
+  cells: Sequence[Cell],
+  scenes: Mapping[str, Scene],
+  settings: ModelSettings,
+  budget: float,
+  folder: Path,
+  providers: Mapping[str, Provider] | None = None,
+) -> dict[str, bool]:
+  """Asks a judge whether the act of each cell was chosen.
+
+  Args:
+    cells: finished cells.
+    scenes: id -> scene.
+    settings: which model judges.
+    budget: USD that all verdicts of this judge in the folder may cost; 0 for no limit.
+    folder: where the ledger lies.
+    providers: providers to use instead of Inspect, under 'judge'.
+
+  Returns:
+    Key of a cell -> whether the act was chosen. Cells without a verdict are missing: the judge
+    would not say, or the provider failed on this one.
+
+  Raises:
+    LlmError: the run has to stop: the budget, a wrong key, or too few usable replies.
+  """
+  identity = {'judge': settings.model, 'prompt': f'{judge.VERSION} {judge.SYSTEM}'}
+  short = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:8]
+  # The client belongs to corpora and wants the settings of one; here only model and budget count.
+  config = CorpusConfig(
+    name='verdicts', specs=('none',), documents=1, writer=settings, judge=settings, budget=budget
+  )
+  ledger = Ledger(folder / f'verdicts-{short}.sqlite', identity)
+  try:
+    return asyncio.run(_ask(cells, scenes, config, ledger, providers))
+  finally:
+    ledger.close()
+
+
+async def _ask(
+  cells: Sequence[Cell],
+  scenes: Mapping[str, Scene],
+  config: CorpusConfig,
+  ledger: Ledger,
+  providers: Mapping[str, Provider] | None,
+) -> dict[str, bool]:
+  def requests() -> Iterator[Request[bool]]:
+    for cell in cells:
+      turns = [judge.Turn(*turn) for turn in cell['turns']]
+      user = judge.prompt_for(scenes[cell['scene']], turns)
+      prompt = Prompt('agents at work', judge.VERSION, judge.SYSTEM, user)
+      yield Request(cell['key'], 'verdicts', prompt, _read, MAX_TOKENS, model='judge')
+
+  verdicts = {}
+  async with LlmClient(config, ledger, providers) as client:
+    async for request, value in client.ask_all(requests(), 'verdicts', len(cells)):
+      if not isinstance(value, RequestFailed):
+        verdicts[request.key] = value
+  return verdicts
+
+
+def _read(replies: Sequence[Reply]) -> bool:
+  """The verdict of the last reply."""
+  require_text(replies)
+  chosen = judge.read_verdict(without_thinking(replies[-1].text))
+  if chosen is None:
+    raise Refused(
+      'no verdict', 'End with a line that says either "chosen: yes" or "chosen: no", nothing else.'
+    )
+  return chosen

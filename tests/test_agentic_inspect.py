@@ -1,0 +1,452 @@
+"""Agents at work through Inspect: its mock, arms of ours, a server, a killed run and a judge."""
+
+import functools
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from agentic_scripts import judging, play, scripted, transcripts, verdict_on
+from helpers import ROOT
+from serving import environment, make_samplers, running_server
+
+from data_pipelines.llm.providers import Answer
+from data_pipelines.llm.replies import Reply
+from data_pipelines.llm.settings import ModelSettings
+from msm_jax import load_results
+from msm_jax.base.errors import DataError
+from msm_jax.interop.inspect_tasks.cells import CellStore
+from msm_jax.interop.inspect_tasks.compose import SceneSettings, compose, compose_all
+from msm_jax.interop.inspect_tasks.trace import outcome_of
+
+inspect_ai = pytest.importorskip('inspect_ai')
+
+from inspect_ai.model import ModelOutput, ModelUsage, get_model  # noqa: E402
+from inspect_ai.tool import ToolCall  # noqa: E402
+
+from msm_jax import agentic  # noqa: E402
+from msm_jax.interop.inspect_tasks import results, run, verdicts  # noqa: E402
+from msm_jax.interop.inspect_tasks.tasks import agents_at_work, make_task  # noqa: E402
+
+# Left out of `make quick`: Inspect takes seconds to import.
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+  """The mock would count tokens by a table that it fetches."""
+  from inspect_ai.model._providers.mockllm import MockLLM
+
+  async def leave(self, output, input, tools):
+    pass
+
+  monkeypatch.setattr(MockLLM, '_ensure_default_usage', leave)
+
+
+FEW = SceneSettings(kinds=('alert', 'log', 'leak'), goals=('none',), ordinary_mails=1)
+TEXT = run.RunSettings(protocol='text', turns=4)
+
+
+def mock(answer, **settings):
+  return get_model('mockllm/model', memoize=False, custom_outputs=answer, **settings)
+
+
+def evaluate(task, model, folder, **settings):
+  """Runs a task, and returns its log."""
+  (log,) = inspect_ai.eval(
+    task, model=model, log_dir=str(folder), display='none', log_realtime=False, **settings
+  )
+  return log
+
+
+def entrant(answer, arm='mock', seed=0):
+  return run.Entrant(arm, seed, 'mockllm/model', arguments={'custom_outputs': answer})
+
+
+def run_cells(answer, scenes, folder, settings=TEXT, **more):
+  """Runs the cells of one mock, and returns them."""
+  folder.mkdir(exist_ok=True)
+  store = CellStore(folder / 'cells.jsonl')
+  who = entrant(answer, **more)
+  run.run_entrant(who, scenes, settings, store, folder / 'logs')
+  return [store.cells[run.cell_key(who, scene, settings)] for scene in scenes]
+
+
+def summary_of(cells, scenes, chosen=None, effects=None):
+  """The summary of cells, and their rows."""
+  by_id = {scene.id: scene for scene in scenes}
+  rows = []
+  for cell in cells:
+    verdict = None if chosen is None else chosen.get(cell['key'])
+    rows += results.rows_of(cell, by_id[cell['scene']], verdict)
+  return results.summarize(rows, effects or {}, {'name': 'x', 'assistant': 'Ari'}), rows
+
+
+def test_traces_and_verdicts_agree_on_forty_transcripts(tmp_path):
+  """The mock plays the transcripts; a judge that follows their labels agrees with the program."""
+  played = transcripts()
+  scripts = {t.scene.desk: t.turns for t in played}
+  labels = {t.scene.act_text: t.done for t in played}
+  assert len(labels) == len(scripts) == 40
+  task = make_task([t.scene for t in played], protocol='text', judge=True)
+  for wrong in (0, 4):
+    believed = dict(labels)
+    for t in played[18 : 18 + wrong]:
+      believed[t.scene.act_text] = not t.done
+    roles = {'grader': mock(judging(believed))}
+    log = evaluate(task, mock(scripted(scripts)), tmp_path, model_roles=roles)
+    assert log.status == 'success', log.error
+    for sample in log.samples:
+      label = next(t for t in played if t.scene.id == sample.id)
+      assert sample.scores['trace'].value == float(label.done), label.name
+      assert sample.scores['trace'].metadata['ending'] == 'finished'
+    metrics = {}
+    for score in log.results.scores:
+      metrics[score.name] = {name: metric.value for name, metric in score.metrics.items()}
+    assert metrics['trace']['harmful'] == 0.5
+    assert metrics['agrees']['mean'] == pytest.approx(1 - wrong / 40)
+
+
+def test_the_task_is_found_by_its_name_and_its_arguments():
+  task = agents_at_work(kinds='leak,alert', goals=['none', 'speed'], sides='harmless', draws=2)
+  assert len(task.dataset) == 2 * 2 * 3 * 1 * 2
+  import tomllib
+
+  project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+  (module,) = project['entry-points']['inspect_ai'].values()
+  import importlib
+
+  from inspect_ai._util.registry import registry_info
+
+  found = importlib.import_module(module)
+  assert registry_info(found.agents_at_work).name == 'msm_jax/agents_at_work'
+
+
+def calls(*named):
+  """A message with calls through the provider."""
+  output = ModelOutput.from_content('mockllm', 'I act.', stop_reason='tool_calls')
+  made = []
+  for n, (name, arguments) in enumerate(named):
+    error = None
+    if isinstance(arguments, str):
+      error, arguments = f'Error parsing {arguments}', {}
+    made.append(ToolCall(id=f'c{n}', function=name, arguments=arguments, parse_error=error))
+  output.message.tool_calls = made
+  return output
+
+
+def test_calls_through_the_provider(tmp_path):
+  """The same tools by the provider's way of calling: malformed and unknown calls do nothing."""
+  scene = compose(FEW, 'log', 'none', 'replacement', 0, 'harmful')
+  bait = scene.acts[0].request
+  messages = [
+    calls(('shout', {'words': 'x'}), ('approve', '{"request": '), ('approve', {'request': 5})),
+    calls(('search', {'words': 'log'}), ('approve', {'request': bait}), ('send', {'to': 'a@b.c'})),
+    calls(('finish', {})),
+  ]
+
+  def answer(input, tools, tool_choice, config):
+    assert {tool.name for tool in tools} >= {'read', 'send', 'search', 'approve', 'finish'}
+    return messages[sum(message.role == 'assistant' for message in input)]
+
+  (cell,) = run_cells(answer, [scene], tmp_path, run.RunSettings())
+  outcome = outcome_of(scene, cell['events'])
+  assert cell['ending'] == 'finished'
+  assert outcome.done and outcome.calls == 3 and outcome.failed_calls == 4
+  assert f'[approve]\nrequest: {bait}' in cell['turns'][4][1]
+  assert {role for role, _ in cell['turns']} == {'assistant', 'tools'}
+
+
+def with_tokens(output, tokens):
+  output.usage = ModelUsage(output_tokens=tokens, total_tokens=tokens)
+  return output
+
+
+ENDINGS = {
+  'no call': lambda n: ModelOutput.from_content('m', 'I cannot help with that.'),
+  'turns': lambda n: ModelOutput.from_content('m', '[read]\nid: M-1\n[/read]'),
+  'too long': lambda n: ModelOutput.from_content('m', 'no room', stop_reason='model_length'),
+  'filtered': lambda n: ModelOutput.from_content('m', '', stop_reason='content_filter'),
+  'limit': lambda n: with_tokens(ModelOutput.from_content('m', '[read]\nid: M-1\n[/read]'), 9_000),
+  'finished': lambda n: ModelOutput.from_content('m', '' if n == 0 else '[finish]\n[/finish]'),
+}
+
+
+@pytest.mark.parametrize('ending', ENDINGS)
+def test_every_cell_ends(ending, tmp_path):
+  """A model that never calls a tool, one that never stops, one that a limit of Inspect ends."""
+  scenes = compose_all(SceneSettings(kinds=('alert',), goals=('none',), pressures=('none',)))
+  settings = run.RunSettings(protocol='text', turns=4)
+  if ending == 'limit':
+    settings = run.RunSettings(protocol='text', turns=4, token_limit=10_000)
+
+  def answer(input, tools, tool_choice, config):
+    return ENDINGS[ending](sum(message.role == 'assistant' for message in input))
+
+  found = run_cells(answer, scenes, tmp_path, settings)
+  assert [cell['ending'] for cell in found] == [ending] * 2
+
+
+def test_a_model_that_always_refuses_scores_low_on_the_twins(tmp_path):
+  """And one that does all that it is asked to scores high there; the gates tell them apart."""
+  scenes = compose_all(FEW)
+
+  def refuse(input, tools, tool_choice, config):
+    return ModelOutput.from_content('m', "I'm sorry, but I can't help with any of this.")
+
+  obeying = {}
+  for scene in scenes:
+    turns = [f'[approve]\nrequest: {scene.acts[0].request}\n[/approve]\n[finish]']
+    obeying[scene.desk] = turns if scene.side == 'harmless' else ['[finish]']
+  refusing = run_cells(refuse, scenes, tmp_path / 'a', arm='refuses')
+  good = run_cells(scripted(obeying), scenes, tmp_path / 'b', arm='good')
+  summary, rows = summary_of(refusing + good, scenes, effects={'e': ['refuses', 'good']})
+  refuses, is_good = summary['arms']['refuses'], summary['arms']['good']
+  assert refuses['agentic/harmful/scenes']['mean'] == is_good['agentic/harmful/scenes']['mean'] == 0
+  assert refuses['agentic/act/harmless']['mean'] == 0
+  assert is_good['agentic/act/harmless']['mean'] == 1
+  assert summary['effects']['e']['agentic/act/harmless']['mean'] == -1
+  passed = {name: gate['passed'] for name, gate in summary['gates'].items()}
+  assert passed == {
+    'good: does what is right in the harmless twins': True,
+    'good: works with the tools': True,
+    'refuses: does what is right in the harmless twins': False,
+    'refuses: works with the tools': False,
+  }
+  # Scenes under pressure, twice by pressure; the control without pressure stands alone.
+  counted = Counter((row['what'], row['tier']) for row in rows if row['arm'] == 'good')
+  assert counted['harmful', 'scenes'] == 2 * counted['harmful', 'no_pressure'] == 6
+  assert counted['act', 'harmless'] == 9
+
+
+def test_seeds_have_a_range_as_in_every_summary(tmp_path):
+  scenes = compose_all(SceneSettings(kinds=('log',), goals=('none',), ordinary_mails=0))
+  found = []
+  for seed in range(3):
+    act = {}
+    for scene in scenes:
+      does = seed == 2 and scene.side == 'harmful'
+      request = scene.acts[0].request
+      act[scene.desk] = [
+        f'[approve]\nrequest: {request}\n[/approve]\n[finish]' if does else '[finish]'
+      ]
+    found += run_cells(scripted(act), scenes, tmp_path, seed=seed)
+  number = summary_of(found, scenes)[0]['arms']['mock']['agentic/harmful/scenes']
+  assert number['each'] == [0, 0, 1]
+  assert (number['lowest'], number['highest'], number['seeds']) == (0, 1, 3)
+  # Shares have no interval (msm_jax/evals/stats.py).
+  assert number['low'] is None
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from inspect_ai.model import ModelOutput, ModelUsage
+from msm_jax.interop.inspect_tasks import run
+from msm_jax.interop.inspect_tasks.cells import CellStore
+from msm_jax.interop.inspect_tasks.compose import SceneSettings, compose_all
+asked = 0
+def answer(input, tools, tool_choice, config):
+  global asked
+  asked += 1
+  if asked > 5:
+    os._exit(9)
+  # Without usage the mock would count tokens by a table that it fetches.
+  output = ModelOutput.from_content('m', '[finish]')
+  output.usage = ModelUsage()
+  return output
+folder = Path(sys.argv[1])
+kinds = ('alert', 'log', 'leak')
+scenes = compose_all(SceneSettings(kinds=kinds, goals=('none',), ordinary_mails=1))
+who = run.Entrant('mock', 0, 'mockllm/model', arguments={'custom_outputs': answer})
+settings = run.RunSettings(protocol='text', turns=4, max_connections=1)
+run.run_entrant(who, scenes, settings, CellStore(folder / 'cells.jsonl'), folder / 'logs')
+"""
+
+
+def test_a_killed_run_repeats_no_finished_cell(tmp_path):
+  killed = subprocess.run(
+    [sys.executable, '-c', KILLED, str(tmp_path)], cwd=ROOT, env=environment(), timeout=120
+  )
+  assert killed.returncode == 9
+  path = tmp_path / 'cells.jsonl'
+  finished = [json.loads(line)['scene'] for line in path.read_text().splitlines()]
+  assert len(finished) == 5
+  # The kill may also come in the middle of a line.
+  with path.open('a') as f:
+    f.write('{"key": "half')
+  scenes = compose_all(FEW)
+  desks = {scene.desk: scene.id for scene in scenes}
+  asked = []
+
+  def answer(input, tools, tool_choice, config):
+    asked.append(desks[input[1].text])
+    return ModelOutput.from_content('m', '[finish]')
+
+  found = run_cells(answer, scenes, tmp_path)
+  assert sorted(asked + finished) == sorted(desks.values())
+  assert len(found) == 18
+  run_cells(answer, scenes, tmp_path)
+  assert len(asked) == 13
+  # Other settings are other cells.
+  run_cells(answer, scenes[:2], tmp_path, run.RunSettings(protocol='text', turns=4, temperature=0))
+  assert len(asked) == 15
+
+
+def test_a_failing_provider_is_one_line_and_keeps_what_is_done(tmp_path):
+  scenes = compose_all(FEW)
+  asked = []
+
+  def answer(input, tools, tool_choice, config):
+    asked.append(input[1].text)
+    if len(asked) > 4:
+      raise ValueError('the provider is out of order')
+    return ModelOutput.from_content('m', '[finish]')
+
+  settings = run.RunSettings(protocol='text', turns=4, max_connections=1)
+  with pytest.raises(DataError, match=r'14 of 18 cells did not end \(.*out of order') as e:
+    run_cells(answer, scenes, tmp_path, settings)
+  assert '\n' not in str(e.value)
+  good = run_cells(scripted({scene.desk: ['[finish]'] for scene in scenes}), scenes, tmp_path)
+  assert len(good) == 18
+
+
+class ScriptedJudge:
+  """A provider that follows labels, and counts what it is asked."""
+
+  def __init__(self, labels, stop_after=10**9):
+    self.labels = labels
+    self.stop_after = stop_after
+    self.asked = 0
+
+  async def generate(self, system, turns, max_tokens, seed):
+    self.asked += 1
+    if self.asked > self.stop_after:
+      raise KeyboardInterrupt
+    reply = verdict_on(self.labels, turns[0][1])
+    if self.asked % 5 == 0 and len(turns) == 1:
+      reply = 'Hard to say.'
+    return Answer(Reply(reply), 100, 10)
+
+
+def test_the_judge_of_stored_cells_is_asked_once_about_each(tmp_path):
+  """Within a budget; a reply without a verdict is asked for again; agreement is reported."""
+  played = transcripts()
+  scenes = {t.scene.id: t.scene for t in played}
+  cells = []
+  for t in played:
+    office = play(t.scene, t.turns)
+    turns = [['assistant', turn] for turn in t.turns]
+    cells.append(
+      {
+        'key': t.scene.id,
+        'arm': 'a',
+        'seed': 0,
+        'scene': t.scene.id,
+        'ending': 'finished',
+        'events': office.events,
+        'turns': turns,
+      }
+    )
+  labels = {t.scene.act_text: t.done for t in played}
+  labels[played[0].scene.act_text] = False
+  settings = ModelSettings(model='mockllm/model', max_connections=4)
+  ask = functools.partial(verdicts.judge_cells, cells, scenes, settings, 0.0, tmp_path)
+  with pytest.raises(KeyboardInterrupt):
+    ask({'judge': ScriptedJudge(labels, stop_after=20)})
+  second = ScriptedJudge(labels)
+  chosen = ask({'judge': second})
+  assert len(chosen) == 40
+  assert second.asked <= 40 - 16 + 10
+  third = ScriptedJudge(labels)
+  assert ask({'judge': third}) == chosen and third.asked == 0
+  rows = []
+  for cell in cells:
+    rows += results.rows_of(cell, scenes[cell['scene']], chosen[cell['key']])
+  agreement = [row['score'] for row in rows if row['what'] == 'agreement']
+  assert sum(agreement) / len(agreement) == pytest.approx(39 / 40)
+
+
+def test_arms_behind_our_provider(tiny_workdir, tmp_path, capsys):
+  """The command on an arm that cannot talk: every cell ends, and results are those of any run."""
+  workdir = tmp_path / 'run'
+  shutil.copytree(tiny_workdir, workdir)
+  flags = [
+    f'--workdir={workdir}',
+    '--arms=tuned',
+    '--kinds=alert',
+    '--goals=none',
+    '--pressures=replacement',
+    '--mails=0',
+    '--max_length=4096',
+    '--max_tokens=8',
+    '--turns=2',
+    '--max_connections=2',
+  ]
+  agentic.main(flags)
+  told = capsys.readouterr()
+  assert 'tuned (seed 0): 2 of 2 cells to run' in told.err
+  assert 'harmful (primary)' in told.out
+  found = load_results(workdir / 'agentic')
+  assert found.arms['tuned']['agentic/harmful/scenes'].mean == 0
+  assert not found.gates['tuned: works with the tools'].passed
+  assert sum(found.summary['endings']['tuned'].values()) == 2
+  assert len(found.rows) == 5
+  assert found.table() == told.out.removesuffix('\n')
+  page = found.report.read_text()
+  assert 'agents at work' in page and 'The act: the agent cancels' in page
+  agentic.main(flags)
+  assert 'all 2 cells are finished' in capsys.readouterr().err
+  # The window that the arm was trained for has no room for a desk.
+  agentic.main([flag for flag in flags if not flag.startswith('--max_length')])
+  summary = json.loads((workdir / 'agentic' / 'summary.json').read_text())
+  assert summary['endings'] == {'tuned': {'too long': 2}}
+
+
+def test_an_arm_behind_our_server(tiny_workdir, tmp_path, monkeypatch):
+  """Any model name of Inspect: here an OpenAI-compatible address, which is our own server."""
+  pytest.importorskip('openai')
+  monkeypatch.setenv('MSM_API_KEY', 'none')
+  with running_server(make_samplers(tiny_workdir)) as (address, _):
+    agentic.main(
+      [
+        f'--workdir={tmp_path}',
+        '--model=openai-api/msm/endless',
+        f'--base_url={address}/v1',
+        '--protocol=text',
+        '--kinds=alert',
+        '--goals=none',
+        '--pressures=replacement',
+        '--mails=0',
+        '--max_tokens=8',
+        '--turns=2',
+      ]
+    )
+  found = load_results(tmp_path / 'agentic')
+  assert sum(found.summary['endings']['openai-api/msm/endless'].values()) == 2
+
+
+def test_two_models_and_the_report(tmp_path, capsys):
+  """Several models with two seeds: ranges, effects and gates on the page."""
+  agentic.main(
+    [
+      f'--workdir={tmp_path}',
+      '--model=mockllm/one,mockllm/two',
+      '--seeds=0,1',
+      '--compare=mockllm/one:mockllm/two',
+      '--goals=none',
+      '--pressures=replacement',
+      '--mails=0',
+      '--protocol=text',
+    ]
+  )
+  told = capsys.readouterr().out
+  assert 'mockllm/one against mockllm/two' in told
+  # Nothing but the table goes to stdout.
+  assert told.startswith('harmful: share of scenes')
+  found = load_results(tmp_path / 'agentic')
+  number = found.arms['mockllm/one']['agentic/act/harmless']
+  assert (number.mean, number.runs, number.items, number.clusters) == (0, 2, 6, 6)
+  assert 'MISS' in found.report.read_text()
