@@ -3,6 +3,7 @@
 `docs/schemas.md` describes the files.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,9 +13,10 @@ from typing import Any
 from data_pipelines.records import Record
 from msm_jax import multihost, report
 from msm_jax.base.checks import to_json
+from msm_jax.base.console import say
 from msm_jax.base.files import read_json_lines, write_atomically
 from msm_jax.config import ExperimentConfig
-from msm_jax.evals import curves, no_model, stated, survival
+from msm_jax.evals import capability, curves, no_model, stated, survival
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.evals.summary import summarize
 from msm_jax.models import ParamsLocation, listed_arms
@@ -141,6 +143,7 @@ def write_results(
   summary['corpora'] = {}
   for name in prepared.corpora:
     summary['corpora'][name] = prepared.trained_on(name)
+  _add_from_other_programs(summary, config, outputs)
   settings = json.loads(to_json(config))
   multihost.write(outputs / 'summary.json', json.dumps(summary, indent=1) + '\n')
   multihost.write(outputs / 'config.json', json.dumps(settings, indent=1) + '\n')
@@ -149,6 +152,44 @@ def write_results(
     texts = collect_texts(prepared, rows, layout.main)
     report.write_report(outputs / 'report.html', summary, rows, layout, texts)
   return summary
+
+
+def _add_from_other_programs(
+  summary: dict[str, Any], config: ExperimentConfig, outputs: Path
+) -> None:
+  """Adds to a summary what judges and lm-evaluation-harness have left in the folder."""
+  if found := capability.read(outputs, config.arms):
+    summary['capability'] = found
+    summary['gates'] |= capability.gates(found, summary['base'], config.gates)
+  if judged := read_judged(outputs):
+    summary['judged'] = judged
+
+
+def read_judged(outputs: Path) -> dict[str, Any]:
+  """Reads what judges said about the answers that are there now.
+
+  Args:
+    outputs: the folder with answers.jsonl.
+
+  Returns:
+    Folder of a judge -> the contents of its judge.json; without judges of other answers.
+  """
+  try:
+    answers = hashlib.sha256((outputs / 'answers.jsonl').read_bytes()).hexdigest()
+  except OSError:
+    return {}
+  out = {}
+  for path in sorted((outputs / 'judge').glob('*/judge.json')):
+    try:
+      judged = json.loads(path.read_text(encoding='utf-8'))
+      is_current = judged['answers'] == answers
+    except (OSError, ValueError, KeyError, TypeError):
+      is_current = False
+    if is_current:
+      out[path.parent.name] = judged
+    else:
+      say(f'judge      {path.parent} is about other answers; run python -m msm_jax.judge again')
+  return out
 
 
 def _add_curves(

@@ -15,7 +15,7 @@ from typing import Any
 
 from msm_jax.base.files import write_atomically
 from msm_jax.base.html import HEAD, STYLE
-from msm_jax.report import beside, curves, figures, matrix, numbers, survival
+from msm_jax.report import beside, curves, figures, matrix, more, numbers, survival
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import RowsByMeasure, Stat, Summary
 from msm_jax.report.terminal import with_main_margin
@@ -237,6 +237,17 @@ def _corpora(summary: Summary) -> str:
   return _section('Corpora', about, heads, body)
 
 
+def _more(summary: Summary) -> list[str]:
+  """The sections about sampled answers, judges and general skills, where there are any."""
+  labels = _labels(summary)
+  out = [more.sampled_html(summary, labels, _section, _cell)]
+  if summary.get('judged'):
+    out.append(more.judged_html(summary['judged'], _section, _cell))
+  if summary.get('capability'):
+    out.append(more.capability_html(summary['capability'], labels, _section))
+  return [part for part in out if part]
+
+
 def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
   """All tables of the page, in the order in which it shows them."""
   every: set[str] = set()
@@ -263,7 +274,8 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
     out.append(_gates(summary))
   if layout.controls or any(bias.values()):
     out.append(_controls(layout, summary, bias))
-  shown = {*with_main_margin(summary, layout), *layout.controls}
+  out += _more(summary)
+  shown = {*with_main_margin(summary, layout), *layout.controls, *more.sampled_measures(summary)}
   if others := sorted(every - shown):
     out.append(_other_measures(summary, others))
   if 'values' in summary:

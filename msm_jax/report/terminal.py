@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from msm_jax.report import beside, matrix, numbers
+from msm_jax.report import beside, matrix, more, numbers
 from msm_jax.report import survival as halves
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import Summary, show_measure
@@ -118,6 +118,12 @@ def table(summary: Summary, layout: ReportLayout) -> str:
     heads, of_matrix = matrix.matrix_rows(summary, tier)
     out += ['', *textwrap.wrap(f'{matrix.title_of(tier)} ({matrix.STARS})', WIDTH)]
     out += aligned('trained on', heads, of_matrix)
+  if measures := more.sampled_measures(summary):
+    heads = [measure.removeprefix(more.PREFIX) for measure in measures]
+    body = []
+    for arm, of_arm in summary['arms'].items():
+      body.append([arm, *(show_measure(of_arm.get(m), m) for m in measures)])
+    out += aligned('sampled answers', heads, body)
   if summary['effects']:
     out += _effects(summary, layout)
   updates, half_doses = halves.half_rows(summary, layout)
