@@ -71,6 +71,7 @@ def plan(
   fingerprints: Mapping[str, str],
   tokenizer: str,
   imports: Mapping[str, str] = types.MappingProxyType({}),
+  teachers: Mapping[str, str] = types.MappingProxyType({}),
 ) -> dict[tuple[str, int], Node]:
   """Makes the tree of an experiment.
 
@@ -79,12 +80,13 @@ def plan(
     fingerprints: source -> identity of its corpus.
     tokenizer: identity of the tokenizer.
     imports: phase of weights or of an adapter -> identity of the content that it stands for.
+    teachers: phase of context distillation -> identity of what its teacher reads.
 
   Returns:
     (arm, seed) -> the last node of the arm's path. Short paths come first, in reports too. Nodes of
     shared beginnings are equal, so they have one folder.
   """
-  planner = _Planner(config, fingerprints, tokenizer, imports)
+  planner = _Planner(config, fingerprints, tokenizer, imports, teachers)
   by_length = sorted(config.arms.items(), key=lambda arm: (len(path_of(arm[1])), arm[0]))
   ends = {}
   for seed in config.seeds:
@@ -102,10 +104,12 @@ class _Planner:
     fingerprints: Mapping[str, str],
     tokenizer: str,
     imports: Mapping[str, str],
+    teachers: Mapping[str, str],
   ) -> None:
     self.config = config
     self.fingerprints = fingerprints
     self.imports = imports
+    self.teachers = teachers
     # What every phase depends on.
     self.common = [to_json(config.model), to_json(config.optimizer), tokenizer]
 
@@ -139,9 +143,10 @@ class _Planner:
     """The settings of a phase without those that change no result."""
     settings = self.config.phases[phase]
     # How often a phase saves, when it refuses to start or gives up and where it is looked at on its
-    # way change no result. Imported content counts by itself, wherever it lies, and so does the
-    # handbook of a judge.
+    # way change no result. Imported content counts by itself, wherever it lies, and so do the
+    # handbooks of a judge and of a teacher.
     grpo = dataclasses.replace(settings.grpo, patience=GrpoConfig().patience, judge_spec='')
+    distill = dataclasses.replace(settings.distill, spec=self.teachers.get(phase, ''))
     return dataclasses.replace(
       settings,
       checkpoint_every=1,
@@ -150,6 +155,7 @@ class _Planner:
       weights=self.imports.get(phase, ''),
       adapter='',
       grpo=grpo,
+      distill=distill,
     )
 
   def _reward_models(self, parent: Node | None, settings: PhaseConfig, seed: int) -> Iterator[Node]:

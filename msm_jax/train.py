@@ -423,13 +423,12 @@ def starting_state(
 
   # The reference stands in no checkpoint. It is read again from where the phase started, into
   # arrays of its own: the step is given those of `params` for the new parameters.
-  reference: Params | None = {}
+  reference: Params = {}
   if abstract.reference:
-    reference = None
-    if parent_params is not None:
-      reference = parent_params(abstract.params)
-    if reference is None:
-      reference = program.init(jax.random.key(seed)).params
+    read = parent_params(abstract.params) if parent_params is not None else None
+    if read is None:
+      read = program.init(jax.random.key(seed)).params
+    reference = read
 
   # Frozen parameters stand in no checkpoint. They are imported anew, whatever came above.
   frozen: Params = {}

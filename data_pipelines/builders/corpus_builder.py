@@ -7,11 +7,9 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from data_pipelines.records import Chat, Preference, Record
+from data_pipelines.records import PREFERENCE_PARTS, Chat, Preference, Record
 
 _TEXT = tfds.features.Text
-# The parts of a preference, each a list of messages.
-PREFERENCE_PARTS = ('prompt', 'chosen', 'rejected')
 
 
 class CorpusBuilder(tfds.core.GeneratorBasedBuilder):

@@ -274,9 +274,12 @@ def kind_of_phase(config: ExperimentConfig, phase: str) -> str:
   Returns:
     'demonstrations', the variant of the documents ('explained', 'cooccur', 'filler', ...), or, if
     no source is made from a handbook, 'own text' if one is read from a file and 'world' otherwise.
-    Demonstrations of which some contradict are 'contradiction', and pairs 'preferences': the gate
-    of what was learned is not about these.
+    Demonstrations of which some contradict are 'contradiction', and a phase with another objective
+    than 'next_token' is called by its objective: the gate of what was learned is not about these.
   """
+  objective = config.phases[phase].objective
+  if objective != 'next_token':
+    return objective
   kind = 'world'
   for name in config.phases[phase].data:
     source = config.sources[name]

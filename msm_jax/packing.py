@@ -1,0 +1,216 @@
+"""Packs texts into rows of one length.
+
+A row holds several documents (put one after the other and cut at the row's end, so nothing is
+padding), or several chats or pairs (first-fit, never cut). Which ones follows from the seed and the
+number of the row alone.
+
+Shapes: T cells of a row. A cell holds a token and its target.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from msm_jax.base.errors import DataError
+from msm_jax.tokenized import Source, fitting
+from msm_jax.tokenizer import Tokenizer
+
+# `tokens`, `targets`, `segment_ids` and `positions` (int32) and `weights` (fp32): (T,) each for a
+# row, (B, T) for a batch. With a teacher also `partner` (int32).
+Batch = dict[str, np.ndarray]
+# How many rows of chats or pairs are filled at a time. More would waste less room and take longer.
+OPEN_ROWS = 16
+# The rule by which `PackedRows` orders the records of an epoch. It is part of the identity of every
+# phase that reads data, so whoever changes the rule changes this text too.
+DATA_ORDER = 'by the random key of each record'
+
+
+@dataclasses.dataclass(frozen=True)
+class _Segment:
+  """A stretch of one text in a row.
+
+  Attributes:
+    text: the number of the text.
+    offset: how many of the text's cells stand in the rows before.
+    cells: how many cells of the row it takes. A cell holds a token and its target.
+  """
+
+  text: int
+  offset: int
+  cells: int
+
+
+class PackedRows:
+  """The packed rows of a source, epoch after epoch, each epoch in an order of its own.
+
+  Row k is made from the seed and k alone, so a resumed phase asks for it without the rows before.
+
+  Attributes:
+    tokens: the tokenized corpus.
+    length: the cells T of a row.
+    seed: decides the orders of the epochs.
+    is_cut: whether records are cut where a row ends. Documents are; chats and pairs are not.
+    has_teacher: whether records are pairs of what a student and what a teacher reads.
+    sizes: (records,) cells of each record.
+    members: the records that are used. Chats and pairs that are longer than a row are left out;
+      `prepare.check_sources_fit` says how many.
+  """
+
+  def __init__(self, source: Source, tokenizer: Tokenizer, length: int, seed: int):
+    """Prepares the rows.
+
+    Args:
+      source: the corpus.
+      tokenizer: the tokenizer.
+      length: the cells T of a row.
+      seed: decides the orders of the epochs.
+
+    Raises:
+      DataError: no chat or pair fits into a row, or no document has a token to learn.
+    """
+    self.tokens = source.tokens(tokenizer)
+    self.length = length
+    self.seed = seed
+    self.is_cut = source.kind == 'documents'
+    self.has_teacher = source.context is not None
+    self.sizes = self.tokens.cells_of_texts.sum(axis=1)
+    self.members = np.flatnonzero(fitting(source.kind, self.tokens, length))
+    if not len(self.members) and not self.is_cut:
+      raise DataError(
+        f'{source.name}: no {source.unit} fits into length={length}; '
+        f'raise the length of the phase or shorten the {source.unit}s'
+      )
+    if not len(self.members):
+      raise DataError(f'{source.name}: no document has any text; take the source out of the phase')
+    self._cells = self.tokens.cells
+    # Cells of an epoch.
+    self._epoch_cells = int(self.sizes[self.members].sum())
+    # For chats and pairs: how many rows stand before each epoch, as far as it is known.
+    self._rows_before = [0]
+    # A row may reach into the next epoch, so two epochs are remembered.
+    self._order = functools.lru_cache(2)(self._make_order)
+    self._whole_rows = functools.lru_cache(2)(self._make_whole_rows)
+
+  def __getitem__(self, k: int) -> Batch:
+    """Makes row k.
+
+    Args:
+      k: the number of the row; there is no last one.
+
+    Returns:
+      (T,) arrays. Padding has segment 0, weight 0 and zeros elsewhere. A pair is two segments
+      that lie side by side: an odd number and the even one after it.
+    """
+    row = {
+      'tokens': np.zeros(self.length, np.int32),
+      'targets': np.zeros(self.length, np.int32),
+      'segment_ids': np.zeros(self.length, np.int32),
+      'positions': np.zeros(self.length, np.int32),
+      'weights': np.zeros(self.length, np.float32),
+    }
+    segments = self._segments_of_documents(k) if self.is_cut else self._segments_of_whole(k)
+    at = 0
+    for number, segment in enumerate(segments, 1):
+      cells = slice(at, at + segment.cells)
+      begin = self.tokens.starts[segment.text] + segment.offset
+      end = begin + segment.cells
+      row['tokens'][cells] = self.tokens.ids[begin:end]
+      # The target of a token is the one after it.
+      row['targets'][cells] = self.tokens.ids[begin + 1 : end + 1]
+      row['weights'][cells] = self.tokens.weights[begin + 1 : end + 1]
+      row['segment_ids'][cells] = number
+      # A document that goes on in the next row begins there at position 0.
+      row['positions'][cells] = np.arange(segment.cells)
+      at += segment.cells
+    if self.has_teacher:
+      _name_partners(row)
+    return row
+
+  def _make_order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """The records in the order of an epoch, and the cells up to the end of each.
+
+    Every record has a random key, and the records are read by rising keys. The key depends on the
+    seed, the epoch and the number of the record alone. Two corpora of different sizes are therefore
+    read in one order, as far as both have the record. A shuffled list would not do: the shuffles of
+    1,500 and of 1,452 records have nothing in common.
+    """
+    key_of_record = np.random.default_rng((self.seed, epoch)).random(len(self.sizes))
+    order = self.members[np.argsort(key_of_record[self.members], kind='stable')]
+    return order, np.cumsum(self.sizes[order])
+
+  # ---- Documents: all epochs put one after the other and cut into rows
+
+  def _segments_of_documents(self, k: int) -> list[_Segment]:
+    """The segments of row k: cells k T to (k + 1) T of the endless text of all epochs."""
+    segments = []
+    at = k * self.length
+    row_end = at + self.length
+    while at < row_end:
+      epoch, in_epoch = divmod(at, self._epoch_cells)
+      order, ends = self._order(epoch)
+      # The first document that ends after this cell is the one that holds it.
+      j = int(np.searchsorted(ends, in_epoch, side='right'))
+      record = order[j]
+      left_in_record = int(ends[j]) - in_epoch
+      offset = int(self.sizes[record]) - left_in_record
+      cells = min(left_in_record, row_end - at)
+      segments.append(_Segment(record, offset, cells))
+      at += cells
+    return segments
+
+  # ---- Chats and pairs: first-fit within an epoch
+
+  def _segments_of_whole(self, k: int) -> list[_Segment]:
+    """The segments of row k. How many rows an epoch has is known once its rows are planned."""
+    while self._rows_before[-1] <= k:
+      epoch = len(self._rows_before) - 1
+      self._rows_before.append(self._rows_before[-1] + len(self._whole_rows(epoch)))
+    epoch = int(np.searchsorted(self._rows_before, k, side='right')) - 1
+    segments = []
+    for record in self._whole_rows(epoch)[k - self._rows_before[epoch]]:
+      first = record * self.tokens.texts_per_record
+      for text in range(first, first + self.tokens.texts_per_record):
+        segments.append(_Segment(text, 0, int(self._cells[text])))
+    return segments
+
+  def _make_whole_rows(self, epoch: int) -> list[list[int]]:
+    """The chats or pairs of each row of an epoch.
+
+    Each one goes into the first open row that has room for it. If none has, a new row is opened. At
+    most OPEN_ROWS are open: the fullest one is closed to make way for another.
+    """
+    closed: list[list[int]] = []
+    opened: list[list[int]] = []
+    # The free cells of each open row.
+    room: list[int] = []
+    order, _ = self._order(epoch)
+    for record in order:
+      size = self.sizes[record]
+      row = next((r for r, free in enumerate(room) if free >= size), None)
+      if row is None:
+        if len(opened) == OPEN_ROWS:
+          fullest = room.index(min(room))
+          closed.append(opened.pop(fullest))
+          room.pop(fullest)
+        row = len(opened)
+        opened.append([])
+        room.append(self.length)
+      opened[row].append(record)
+      room[row] -= size
+    return closed + opened
+
+
+def _name_partners(row: dict[str, np.ndarray]) -> None:
+  """Adds `partner` to a row of pairs of student and teacher, and takes the teacher's weights away.
+
+  `partner` is (T,) int32: for each learned cell of a student, the cell in which its teacher has the
+  same target; 0 elsewhere. Both have the same learned tokens in the same order.
+  """
+  is_learned = row['weights'] > 0
+  is_teacher = row['segment_ids'] % 2 == 0
+  row['partner'] = np.zeros_like(row['tokens'])
+  # Pairs come one after the other, so the n-th learned cell of all students belongs to the n-th of
+  # all teachers.
+  row['partner'][is_learned & ~is_teacher] = np.flatnonzero(is_learned & is_teacher)
+  row['weights'][is_teacher] = 0

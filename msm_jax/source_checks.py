@@ -1,0 +1,70 @@
+"""Checks that every phase can read its sources, before the first phase is trained."""
+
+from msm_jax import phases
+from msm_jax.base.console import say
+from msm_jax.base.errors import DataError
+from msm_jax.input_pipeline import Source
+from msm_jax.objectives.registry import OBJECTIVES
+from msm_jax.prepare import Prepared
+
+
+def check_sources_fit(prepared: Prepared) -> None:
+  """Checks that every phase reads nearly all of its sources, and says what it leaves out.
+
+  Each source is checked by itself: in a mixture, the others would hide that one of them is empty.
+
+  Args:
+    prepared: corpora, tokenizer and phases.
+
+  Raises:
+    DataError: a source has another kind of records than the objective of a phase reads, too many
+      chats of a source are longer than the rows of a phase, or nothing is learned from too many of
+      its records.
+  """
+  for node in prepared.nodes:
+    _check_kinds(prepared, node)
+  for readings in prepared.readings.values():
+    for source, length in sorted(readings, key=lambda reading: reading[1]):
+      _check_source_fits(prepared, source, length)
+
+
+def _check_kinds(prepared: Prepared, node: phases.Node) -> None:
+  """Raises DataError if the objective of a phase does not read the records of a source."""
+  reads = OBJECTIVES[node.settings.objective].reads
+  for name in node.settings.data:
+    kind = prepared.corpora[name].card['kind']
+    if kind in reads:
+      continue
+    raise DataError(
+      f'phases.{node.phase}.objective={node.settings.objective!r} reads {" or ".join(reads)}, and '
+      f'sources.{name} has {kind}; give another source or another objective'
+    )
+
+
+def _check_source_fits(prepared: Prepared, source: Source, length: int) -> None:
+  """Checks a source for the phases that read it so, with rows of this length. Raises DataError."""
+  limit, kind, total = prepared.config.max_left_out, source.kind, len(source.rows)
+  silent = source.count_silent(prepared.tokenizer)
+  if silent > limit * total:
+    remedy = 'chats with assistant turns and documents with text'
+    if kind == 'preferences':
+      remedy = 'two answers of the assistant'
+    raise DataError(
+      f'sources.{source.name}: {silent:,} of {total:,} {kind} have no supervised token; '
+      f'give {remedy}'
+    )
+  fitting, _ = source.count_fitting(prepared.tokenizer, length)
+  left_out = total - fitting
+  if not left_out:
+    return
+  what = kind
+  if source.context is not None:
+    what = f'{kind}, read without and with the handbook,'
+  share = f'{left_out:,} of {total:,} {what} ({left_out / total:.1%})'
+  found = f'{share} do not fit into length={length}'
+  if left_out > limit * total:
+    raise DataError(
+      f'sources.{source.name}: {found} of the phases that read it; raise their length, '
+      f'shorten the {kind}, or raise config.max_left_out (now {limit:g})'
+    )
+  say(f'data       {source.name}: {found} and are left out')

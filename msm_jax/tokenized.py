@@ -1,0 +1,275 @@
+"""Corpora as tokens: each is tokenized once, and the tokens are kept in a file beside it.
+
+A document or a chat is one text. A preference is two, the chosen and the rejected conversation; and
+so is a chat with a teacher that reads a handbook before it answers (`handbook_context.py`).
+
+Shapes: N tokens of a corpus, T cells of a row. A cell holds a token and its target.
+"""
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.records import PREFERENCE_PARTS, Chat, Document, Preference, Record
+from msm_jax.base.console import say
+from msm_jax.base.errors import DataError
+from msm_jax.handbook_context import HandbookContext
+from msm_jax.tokenizer import Tokenizer
+
+# Tokenizing more records than this takes long enough to tell the user.
+_MANY_RECORDS = 50_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokens:
+  """A tokenized corpus, with the records one after the other.
+
+  Attributes:
+    ids: (N,) int32 token ids.
+    weights: (N,) int8 weight of each token as a target of the loss.
+    starts: (texts + 1,) int64; text i is at starts[i] to starts[i + 1].
+    texts_per_record: a document or a chat is one text. A pair is two, one after the other: the
+      chosen and the rejected conversation, or what the student and what the teacher reads.
+  """
+
+  ids: np.ndarray
+  weights: np.ndarray
+  starts: np.ndarray
+  texts_per_record: int = 1
+
+  @property
+  def cells(self) -> np.ndarray:
+    """(texts,) cells of each text. One of n tokens takes n - 1: its last token is a target only."""
+    return np.diff(self.starts) - 1
+
+  @property
+  def cells_of_texts(self) -> np.ndarray:
+    """(records, texts_per_record) cells of each text."""
+    return self.cells.reshape(-1, self.texts_per_record)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """The stored rows of one corpus, with random access.
+
+  Attributes:
+    name: the corpus's name, for messages.
+    kind: 'documents', 'chats' or 'preferences'.
+    rows: the rows, as the corpus builder stored them and tfds returns them.
+    records: the same rows as records, where this process has them in memory. Reading a record from
+      disk takes longer than tokenizing it.
+    cache: the folder in which the tokens are kept; None if they are not kept.
+    context: what a teacher reads; a chat is then a pair, of what the student and what the teacher
+      reads. None if there is no teacher.
+  """
+
+  name: str
+  kind: str
+  rows: Sequence[Any]
+  records: Sequence[Record] = dataclasses.field(default=(), repr=False)
+  cache: Path | None = None
+  context: HandbookContext | None = None
+  # Tokenizer fingerprint -> tokens.
+  _tokens: dict[str, Tokens] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+  @property
+  def texts_per_record(self) -> int:
+    """How many texts a record is; see `Tokens`."""
+    return 2 if self.context or self.kind == 'preferences' else 1
+
+  @property
+  def unit(self) -> str:
+    """What errors call a record that is never cut."""
+    return 'chat' if self.texts_per_record == 1 else 'pair'
+
+  def in_context(self, context: HandbookContext) -> 'Source':
+    """The same chats, each as a pair of what a student and what a teacher reads."""
+    return dataclasses.replace(self, context=context, _tokens={})
+
+  def tokens(self, tokenizer: Tokenizer) -> Tokens:
+    """Tokenizes everything, once.
+
+    Args:
+      tokenizer: the tokenizer.
+
+    Returns:
+      The tokens, 5 bytes each in memory.
+    """
+    fingerprint = tokenizer.fingerprint
+    if fingerprint not in self._tokens:
+      self._tokens[fingerprint] = self._read_or_tokenize(tokenizer)
+    return self._tokens[fingerprint]
+
+  def count_fitting(self, tokenizer: Tokenizer, length: int) -> tuple[int, int]:
+    """Counts what a phase with rows of this length reads.
+
+    Args:
+      tokenizer: the tokenizer.
+      length: the cells T of a row.
+
+    Returns:
+      (records, tokens) without the chats and pairs that are longer than a row. Documents are cut,
+      so they always fit.
+    """
+    tokens = self.tokens(tokenizer)
+    fits = fitting(self.kind, tokens, length)
+    sizes = np.diff(tokens.starts).reshape(-1, tokens.texts_per_record)
+    return int(fits.sum()), int(sizes[fits].sum())
+
+  def count_silent(self, tokenizer: Tokenizer) -> int:
+    """Counts records of which no token is learned, such as chats without an answer. Of a pair, both
+    texts need one."""
+    tokens = self.tokens(tokenizer)
+    learned_before = np.concatenate([[0], np.cumsum(tokens.weights, dtype=np.int64)])
+    # The first token of a text is never a target.
+    begins = np.minimum(tokens.starts[:-1] + 1, tokens.starts[1:])
+    is_silent = learned_before[tokens.starts[1:]] == learned_before[begins]
+    return int(is_silent.reshape(-1, tokens.texts_per_record).any(axis=1).sum())
+
+  def all_records(self) -> Iterator[Record]:
+    """Yields every record, from memory or from disk."""
+    if self.records:
+      yield from self.records
+      return
+    for i in range(len(self.rows)):
+      yield row_to_record(self.rows[i], self.kind)
+
+  def _read_or_tokenize(self, tokenizer: Tokenizer) -> Tokens:
+    """The kept tokens, or new ones, which are then kept."""
+    if self.cache is None:
+      return self._tokenize(tokenizer)
+    name = f'tokens-{tokenizer.fingerprint}'
+    if self.context:
+      name += f'-{self.context.identity}'
+    path = self.cache / f'{name}.npz'
+    kept = _load(path, self.texts_per_record)
+    if kept is not None:
+      return kept
+    made = self._tokenize(tokenizer)
+    _save(path, made)
+    return made
+
+  def _tokenize(self, tokenizer: Tokenizer) -> Tokens:
+    if len(self.rows) > _MANY_RECORDS:
+      say(f'data       {self.name}: tokenizing {len(self.rows):,} {self.kind}')
+    all_ids, all_weights, sizes = [], [], [0]
+    for record in self.all_records():
+      for ids, weights in self._render(tokenizer, record):
+        all_ids.append(ids)
+        all_weights.append(weights)
+        sizes.append(len(ids))
+    return Tokens(
+      ids=np.concatenate(all_ids),
+      weights=np.concatenate(all_weights).astype(np.int8),
+      starts=np.cumsum(sizes),
+      texts_per_record=self.texts_per_record,
+    )
+
+  def _render(self, tokenizer: Tokenizer, record: Record) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The texts of a record, (n,) ids and loss weights each. Raises DataError."""
+    if isinstance(record, Preference):
+      return tokenizer.render_sides(record)
+    if self.context is None or not isinstance(record, Chat):
+      return [tokenizer.render(record)]
+    student = tokenizer.render_chat(record.messages)
+    teacher = tokenizer.render_chat(self.context.messages(record.messages))
+    # Each learned token of the student is compared with the same token of the teacher.
+    of_student, of_teacher = (ids[1:][weights[1:] > 0] for ids, weights in (student, teacher))
+    if not np.array_equal(of_student, of_teacher):
+      raise DataError(
+        f'{self.name}: the answers of chat {record.id} are other tokens when the handbook stands '
+        f'in the system message, so they cannot be compared; take the chat out'
+      )
+    return [student, teacher]
+
+
+def fitting(kind: str, tokens: Tokens, length: int) -> np.ndarray:
+  """Finds the records that a phase with rows of a length reads.
+
+  A text of one token or none has no target, so there is nothing to read.
+
+  Args:
+    kind: the kind of the records; documents are cut, others are not.
+    tokens: the tokenized corpus.
+    length: the cells T of a row.
+
+  Returns:
+    (records,) bool.
+  """
+  cells = tokens.cells_of_texts
+  fits = cells.min(axis=1) > 0
+  if kind != 'documents':
+    fits &= cells.sum(axis=1) <= length
+  return fits
+
+
+# What numpy and zipfile raise when a file is missing or damaged.
+_UNREADABLE = (
+  OSError,
+  EOFError,
+  KeyError,
+  TypeError,
+  ValueError,
+  RuntimeError,
+  NotImplementedError,
+  zipfile.BadZipFile,
+)
+
+
+def _load(path: Path, texts_per_record: int) -> Tokens | None:
+  """Reads kept tokens. None if they are missing or damaged: making them again costs little."""
+  try:
+    # The checksums of the zip archive notice damage.
+    with np.load(path) as kept:
+      return Tokens(kept['ids'], kept['weights'], kept['starts'], texts_per_record)
+  except _UNREADABLE:
+    return None
+
+
+def _save(path: Path, tokens: Tokens) -> None:
+  # Written under another name and renamed, so that a killed process leaves no half of a file. The
+  # name ends in .npz because numpy would append it otherwise.
+  temporary = path.with_name(f'{path.stem}.writing-{os.getpid()}.npz')
+  try:
+    np.savez(temporary, ids=tokens.ids, weights=tokens.weights, starts=tokens.starts)
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def row_to_record(row: Mapping[str, Any], kind: str) -> Record:
+  """Converts a row as tfds returns it, with text as bytes, into a record.
+
+  Args:
+    row: the row.
+    kind: 'documents', 'chats' or 'preferences'.
+
+  Returns:
+    A record of that kind.
+  """
+  text = {key: value.decode() for key, value in row.items() if isinstance(value, bytes)}
+  if kind == 'chats':
+    return Chat(messages=_decode_messages(row['roles'], row['contents']), **text)
+  if kind == 'preferences':
+    prompt, chosen, rejected = (
+      _decode_messages(row[f'{part}_roles'], row[f'{part}_contents']) for part in PREFERENCE_PARTS
+    )
+    return Preference(prompt=prompt, chosen=chosen, rejected=rejected, **text)
+  claim_ids = tuple(claim_id.decode() for claim_id in row['claim_ids'])
+  return Document(claim_ids=claim_ids, **text)
+
+
+def _decode_messages(roles: Any, contents: Any) -> tuple[tuple[str, str], ...]:
+  """The messages of a stored row, whose roles and contents are parallel lists of bytes."""
+  pairs = zip(roles, contents, strict=True)
+  return tuple((role.decode(), content.decode()) for role, content in pairs)
+
+
+def to_triples(ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
+  """Pairs each token with its target: (n - 1, 3) int32 of input, target and the target's weight."""
+  return np.stack([ids[:-1], ids[1:], weights[1:]], axis=1)
