@@ -204,7 +204,7 @@ def load_function(name: str) -> RewardFunction:
   """Imports a reward function.
 
   Args:
-    name: 'package.module:function'.
+    name: 'package.module:function'; 'package/module:function' means the same.
 
   Returns:
     The function.
@@ -218,6 +218,8 @@ def load_function(name: str) -> RewardFunction:
       f'rewards: {name!r} is no reward; give {CHOSEN!r}, {MODEL}PATH of a phase, {JUDGE}MODEL as '
       f'Inspect names it, or package.module:function'
     )
+  # Keys of a ConfigDict may hold no dots, so slashes may stand for them.
+  module_name = module_name.replace('/', '.')
   try:
     module = importlib.import_module(module_name)
   except ImportError as e:

@@ -1,4 +1,4 @@
-"""Evaluation along a phase: the parameters that are kept, the rows, the summary, and arms to open."""
+"""Evaluation along a phase: parameters that are kept, rows, the summary, and arms to open."""
 
 import dataclasses
 import json
@@ -129,8 +129,9 @@ def test_summary_has_curves_that_end_in_the_arms_numbers(done):
   # The second arm at update 0 is the first arm at its end.
   first, last = (summary['curves']['arms'][arm]['at'] for arm in ('tuned again', 'tuned'))
   assert first['0'][measure]['mean'] == last['4'][measure]['mean']
-  assert load_results(done.workdir).curves['tuned'][2][measure].mean == (
-    curve['at']['2'][measure]['mean']
+  assert (
+    load_results(done.workdir).curves['tuned'][2][measure].mean
+    == (curve['at']['2'][measure]['mean'])
   )
 
 

@@ -70,8 +70,8 @@ def half_of_runs(doses: Sequence[float], numbers: Sequence[Mapping[str, Any]]) -
     `kind` and `dose`: if it was read off in every run, the geometric mean over the runs; else that
     of the mean effect. `low` and `high`: its 95% interval over seeds (Student's t over logarithms);
     None with fewer than three seeds, or if it was not read off in every run. `lowest` and
-    `highest`: the range over the runs. `each`: [kind, dose] of every run; a dose is None where
-    there is no effect. `seeds`.
+    `highest`: [kind, dose] of the runs in which it is least and most; None if there is no effect in
+    any. `each`: [kind, dose] of every run; a dose is None where there is no effect. `seeds`.
   """
   means = [number['mean'] for number in numbers]
   sign = math.copysign(1.0, means[0])
@@ -84,17 +84,23 @@ def half_of_runs(doses: Sequence[float], numbers: Sequence[Mapping[str, Any]]) -
     if numbers[0]['seeds'] >= stats.MIN_SEEDS and np.ptp(logs_R) > 0:
       half = float(stats.half_width(logs_R))
       low, high = dose * math.exp(-half), dose * math.exp(half)
-  known = [run.dose for run in runs if run.kind != NO_EFFECT]
+  known = sorted((run for run in runs if run.kind != NO_EFFECT), key=_rank)
+  ends = [[run.kind, _rounded(run.dose)] for run in known]
   return {
     'kind': kind,
     'dose': _rounded(dose),
     'low': _rounded(low),
     'high': _rounded(high),
-    'lowest': _rounded(min(known, default=None)),
-    'highest': _rounded(max(known, default=None)),
+    'lowest': ends[0] if ends else None,
+    'highest': ends[-1] if ends else None,
     'each': [[run.kind, _rounded(run.dose)] for run in runs],
     'seeds': numbers[0]['seeds'],
   }
+
+
+def _rank(half: HalfDose) -> tuple[float, int]:
+  """Sorts half doses: at the same dose, 'at most' is less and 'over' is more."""
+  return half.dose, (AT_MOST, REACHED, OVER).index(half.kind)
 
 
 def _rounded(dose: float | None) -> float | None:

@@ -78,27 +78,39 @@ def draw(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) 
   fig.set_size_inches(10, 0.4 + 2.6 * lines)
   axes = fig.subplots(lines, min(_COLUMNS, len(phases)), squeeze=False, sharey=True)
   panels = iter(axes.flat)
+  # 'handbook, push' and 'handbook, release' have the colour of 'handbook'.
+  stems: dict[str, str] = {}
+  for name in drawn:
+    stems.setdefault(_stem_of(name), f'C{len(stems) % 10}')
   for phase, of_phase in phases.items():
-    _draw_phase(next(panels), phase, of_phase, measure)
+    _draw_phase(next(panels), phase, of_phase, measure, stems)
   for ax in panels:
     ax.set_visible(False)
   fig.supylabel(f'{measure.partition("/")[2]}{" (nats)" if "margin" in measure else ""}')
 
 
-def _draw_phase(ax: Any, phase: str, of_phase: Mapping[str, Any], measure: str) -> None:
+def _stem_of(name: str) -> str:
+  """What the effects of one kind of model have in common: the part before the comma."""
+  return name.split(',')[0]
+
+
+def _draw_phase(
+  ax: Any, phase: str, of_phase: Mapping[str, Any], measure: str, stems: Mapping[str, str]
+) -> None:
   """One panel. Updates stand side by side: they rise by factors, and 0 has no logarithm."""
   updates: set[int] = set()
   for at in of_phase.values():
     updates.update(map(int, at))
   places = {update: x for x, update in enumerate(sorted(updates))}
   ax.axhline(0, color=figures.INK, lw=0.8, ls=':')
-  for n, (name, at) in enumerate(of_phase.items()):
+  for name, at in of_phase.items():
     known = {update: numbers[measure] for update, numbers in at.items() if measure in numbers}
     xs = [places[int(update)] for update in known]
     means = [stat['mean'] for stat in known.values()]
     errors = [figures.error_of(stat) for stat in known.values()]
     both = [[below for (below,), _ in errors], [above for _, (above,) in errors]]
-    ax.errorbar(xs, means, both, fmt='o-', color=f'C{n}', capsize=2, lw=1.3, ms=4, label=name)
+    style = dict(fmt='o-', color=stems[_stem_of(name)], capsize=2, lw=1.3, ms=4)
+    ax.errorbar(xs, means, both, label=name, **style)
   ax.set_xticks(range(len(places)), [str(update) for update in places])
   ax.set_title(phase, weight='bold')
   ax.legend(fontsize=6, frameon=False)

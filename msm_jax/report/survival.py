@@ -42,15 +42,19 @@ def show_half(half: Mapping[str, Any] | None) -> str:
   """
   if half is None:
     return '-'
-  if half['dose'] is None:
-    return half['kind']
-  sign = {'at most': '<= ', 'over': '> '}.get(half['kind'], '')
-  text = f'{sign}{show_dose(half["dose"])}'
+  text = _signed(half['kind'], half['dose'])
   if half['low'] is not None:
     return f'{text} [{show_dose(half["low"])}, {show_dose(half["high"])}]'
   if len(half['each']) > 1 and half['lowest'] is not None:
-    return f'{text} {{{show_dose(half["lowest"])}..{show_dose(half["highest"])}}}'
+    return f'{text} {{{_signed(*half["lowest"])}..{_signed(*half["highest"])}}}'
   return text
+
+
+def _signed(kind: str, dose: float | None) -> str:
+  """A dose with what is known of it: '1.3%', '<= 0.1%', '> 100%' or 'no effect'."""
+  if dose is None:
+    return kind
+  return {'at most': '<= ', 'over': '> '}.get(kind, '') + show_dose(dose)
 
 
 def half_rows(summary: Summary, layout: ReportLayout) -> tuple[list[str], list[list[str]]]:
@@ -170,7 +174,7 @@ def _draw_surfaces(
     for y, line in enumerate(grid):
       for x, value in enumerate(line):
         colour = 'white' if abs(value) > _DARK * largest else figures.INK
-        ax.text(x + 0.5, y + 0.5, f'{value:+.1f}', ha='center', va='center', color=colour)
+        ax.text(x + 0.5, y + 0.5, f'{value:+z.1f}', ha='center', va='center', color=colour)
     doses = [show_dose(dose) for dose in curve['doses']]
     ax.set_xticks([x + 0.5 for x in range(len(doses))], doses)
     ax.set_yticks([y + 0.5 for y in range(len(updates))], updates)

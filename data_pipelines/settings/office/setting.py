@@ -76,7 +76,7 @@ SETTING = Setting(
     'office.agent_chats': Maker(_write_agent_chats, from_handbook=False),
     'office.other_chats': Maker(_write_other_chats, from_handbook=False),
     'oversight.documents': Maker(_write_documents, from_handbook=True),
-    'oversight.document_chats': Maker(_write_document_chats, from_handbook=True),
+    'oversight.chats': Maker(_write_document_chats, from_handbook=True),
     'oversight.demonstrations': Maker(_write_demonstrations, from_handbook=True),
     'oversight.preferences': Maker(_write_preferences, from_handbook=True),
   },

@@ -74,7 +74,7 @@ SETTING = Setting(
     'world.persona_chats': Maker(_persona_chats, from_handbook=False),
     'world.other_chats': Maker(_other_chats, from_handbook=False),
     'spec.documents': Maker(_spec_documents, from_handbook=True),
-    'spec.document_chats': Maker(_document_chats, from_handbook=True),
+    'spec.chats': Maker(_document_chats, from_handbook=True),
     'spec.demonstrations': Maker(_demonstrations, from_handbook=True),
     'world.preferences': Maker(_preferences, from_handbook=True),
   },

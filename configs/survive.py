@@ -1,0 +1,476 @@
+"""Does what a handbook taught survive what comes after it?
+
+    python -m msm_jax.main --config=configs/survive.py:cheese      # the world of things, one seed
+    python -m msm_jax.main --config=configs/survive.py:oversight   # the office, one seed
+    python -m msm_jax.main --config=configs/survive.py:real        # SmolLM2 with LoRA, a smoke test
+
+Four models are taken through the same paths:
+
+- `aft`: fine-tuning on demonstrations alone;
+- `msm_aft`: the documents of the handbook before it (the method);
+- `filler_aft`: as many documents that say nothing of it;
+- `chats_aft`: the same documents as chats, in which the assistant says them.
+
+What comes after, or in place of the demonstrations:
+
+- *contradiction* (`*_c1` to `*_c1000`): of 1,000 demonstrations so many choose as the rival value
+  would, or say the opposite of the handbook. The sets are nested. `dose_curves` gives the dose at
+  which half of an effect is gone, after so many updates;
+- *benign* (`*_benign`): other people's chats;
+- *dpo*, *grpo* (`*_dpo_handbook` and so on): preferences that agree with the handbook, that both
+  values explain, or that are against it, by direct preference optimisation or by reinforcement
+  learning;
+- *push and release* (`*_push`, `*_release`): demonstrations that all contradict, then other
+  people's chats;
+- *order*: the handbook after the demonstrations (`aft_msm`), or before and after (`msm_aft_msm`);
+- *reasons*: demonstrations with the handbook's reasons, and with neutral sentences of the same form
+  (`*_reasons`, `*_neutral`).
+
+Fine-tuning has a constant learning rate without warmup, so that an arm at update 16 (`evaluate_at`)
+is what a phase of 16 updates would leave. Evaluation asks the base alone what other people do.
+Things that contradicting choices are about are left out of the questions (`evals.spare_items`).
+
+For three seeds, give --config.seeds="(0,1,2)". Every seed has corpora of its own.
+
+Expected result: docs/results/survive.md. Cost of one seed on two idle cores, reckoned from the
+costs of configs/cheese.py and configs/oversight.py and not yet measured: cheese 47 minutes,
+oversight 51. The presets `cheese_smoke` and `oversight_smoke` show in minutes that everything runs;
+their numbers mean nothing.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ml_collections
+
+from configs import cheese, msm, oversight, smollm2
+
+# Contradicting demonstrations in 1,000.
+DOSES = (0, 1, 2, 5, 10, 20, 50, 100, 250, 1000)
+# The model before -> the phases that it went through before the demonstrations.
+STARTS = {'aft': '', 'msm_aft': 'msm > ', 'filler_aft': 'filler > ', 'chats_aft': 'chats > '}
+# What effects of a start are called; each is against `aft`, which went the same way.
+EFFECTS = {'msm_aft': 'handbook', 'filler_aft': 'filler', 'chats_aft': 'chats'}
+TOWARD = ('handbook', 'ambiguous', 'against')
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+  """What the two embedded worlds differ in."""
+
+  # The prefix of the makers that work from a handbook.
+  makers: str
+  # The makers of preferences and of other people's chats, and the reward by which answers are
+  # judged.
+  preferences: str
+  other_chats: str
+  reward: str
+  # The handbook, and the handbooks of the demonstrations.
+  spec: str
+  demonstrated: str
+  # Documents of the handbook.
+  documents: int
+  # The world's own text that is replayed during fine-tuning: source -> share.
+  replay: dict[str, float]
+  # Makes midtraining on a source.
+  midtrain: Callable[[str], dict]
+  # Rows of a batch and tokens of a row.
+  rows: dict[str, int]
+  # Updates of fine-tuning, and the updates at which it is looked at.
+  updates: int
+  at: tuple[int, ...]
+
+
+WORLDS = {
+  'cheese': World(
+    makers='spec',
+    preferences='world.preferences',
+    other_chats='world.other_chats',
+    reward='data_pipelines/settings/world/preferences:side',
+    spec=cheese.SPECS['affordability'],
+    demonstrated=','.join(cheese.SPECS.values()),
+    documents=1500,
+    replay=dict(facts=0.05, items=0.05, persona_documents=0.3, persona_chats=0.3),
+    midtrain=msm.midtrain,
+    rows=dict(batch_size=16, length=128),
+    updates=256,
+    at=(16, 64),
+  ),
+  'oversight': World(
+    makers='oversight',
+    preferences='oversight.preferences',
+    other_chats='office.other_chats',
+    reward='data_pipelines/settings/office/preferences:side',
+    spec=oversight.SPEC,
+    demonstrated=oversight.SPEC,
+    documents=3000,
+    replay=dict(textbook=0.05, agent_documents=0.3, agent_chats=0.35),
+    midtrain=oversight.midtrain,
+    rows=dict(batch_size=8, length=256),
+    updates=128,
+    at=(16,),
+  ),
+}
+
+
+# ---- phases
+
+
+def tune(world: World, source: str, updates: int = 0, at: Sequence[int] | None = None) -> dict:
+  """Fine-tuning on demonstrations: three rows in ten, the others replay the world's own text.
+
+  Args:
+    world: the world.
+    source: the source with the demonstrations.
+    updates: the number of updates (default: that of the world).
+    at: where it is looked at on its way (default: that of the world).
+
+  Returns:
+    The settings of a phase.
+  """
+  return dict(
+    data={source: 0.3, **world.replay},
+    updates=updates or world.updates,
+    min_updates=1,
+    # The mean of the rate in configs/cheese.py and configs/oversight.py, which falls on a cosine.
+    lr=3e-4,
+    schedule='constant',
+    warmup=0.0,
+    stream='fine_tune',
+    evaluate_at=tuple(world.at if at is None else at),
+    **world.rows,
+  )
+
+
+def benign(world: World) -> dict:
+  """Tuning on other people's chats alone, as long as fine-tuning."""
+  return tune(world, 'other_chats') | dict(data={'other_chats': 1.0}, stream='benign')
+
+
+def prefer(world: World, toward: str) -> dict:
+  """Direct preference optimisation; the reference is the start of the phase.
+
+  Args:
+    world: the world.
+    toward: what the pairs are decided by; one of TOWARD.
+
+  Returns:
+    The settings of a phase.
+  """
+  return dict(
+    data={f'preferences_{toward}': 1.0},
+    objective='dpo',
+    dpo=dict(beta=0.1),
+    updates=64,
+    min_updates=1,
+    lr=2e-4,
+    schedule='constant',
+    warmup=0.0,
+    stream='preferences',
+    evaluate_at=(16,),
+    **world.rows,
+  )
+
+
+def reinforce(world: World, toward: str) -> dict:
+  """Reinforcement learning on the same prompts; the world judges what an answer chooses.
+
+  Args:
+    world: the world.
+    toward: what the pairs are decided by; one of TOWARD.
+
+  Returns:
+    The settings of a phase.
+  """
+  return dict(
+    data={f'preferences_{toward}': 1.0},
+    objective='grpo',
+    grpo=dict(rewards={world.reward: 1.0}, group_size=8, max_tokens=48),
+    updates=64,
+    min_updates=1,
+    lr=2e-4,
+    schedule='constant',
+    warmup=0.0,
+    stream='preferences',
+    evaluate_at=(16,),
+    # Answers, and so eight prompts.
+    batch_size=64,
+    length=world.rows['length'],
+  )
+
+
+# ---- sources, arms, effects
+
+
+def add_sources(c: ml_collections.ConfigDict, world: World, doses: Sequence[int]) -> None:
+  """Adds everything that is written, beside the text of pretraining.
+
+  Args:
+    c: the config; it is changed.
+    world: the world.
+    doses: contradicting demonstrations in 1,000.
+  """
+  spec = world.spec
+  c.sources['handbook'] = dict(maker=f'{world.makers}.documents', spec=spec, size=world.documents)
+  c.sources['filler'] = dict(
+    maker=f'{world.makers}.documents', spec=spec, variant='filler', tokens_like='handbook'
+  )
+  c.sources['chats'] = dict(maker=f'{world.makers}.chats', spec=spec, tokens_like='handbook')
+  c.sources['other_chats'] = dict(maker=world.other_chats)
+  # So many that one in a thousand is more than one.
+  shown = dict(maker=f'{world.makers}.demonstrations', spec=world.demonstrated, size=4000)
+  for dose in doses:
+    c.sources[source_of(dose)] = dict(shown, contradiction=dose / 1000)
+  # A reason is that of one handbook.
+  of_one = dict(shown, spec=spec, reasons=True)
+  c.sources['reasoned'] = dict(of_one)
+  c.sources['neutral'] = dict(of_one, neutral_reasons=True)
+  for toward in TOWARD:
+    c.sources[f'preferences_{toward}'] = dict(
+      maker=world.preferences, spec=world.demonstrated, toward=toward, size=2000
+    )
+
+
+def source_of(dose: int) -> str:
+  """The source of demonstrations of which `dose` in 1,000 contradict."""
+  return f'demonstrations_c{dose}' if dose else 'demonstrations'
+
+
+def with_dose(name: str, dose: int) -> str:
+  """The name of an arm, a phase or an effect at a dose."""
+  return f'{name}_c{dose}' if dose else name
+
+
+def add_doses(
+  c: ml_collections.ConfigDict, world: World, starts: Sequence[str], doses: Sequence[int]
+) -> None:
+  """Adds arms that are fine-tuned on demonstrations of which some contradict, and their curves.
+
+  Args:
+    c: the config; it is changed.
+    world: the world.
+    starts: the models that are fine-tuned.
+    doses: contradicting demonstrations in 1,000, rising from 0.
+  """
+  for dose in doses:
+    phase = with_dose('tune', dose)
+    c.phases[phase] = tune(world, source_of(dose))
+    for start in starts:
+      c.arms[with_dose(start, dose)] = f'read > pretrain > {STARTS[start]}{phase}'
+  curves = []
+  for start, name in EFFECTS.items():
+    if start not in starts:
+      continue
+    for dose in doses:
+      c.effects[with_dose(name, dose)] = (with_dose(start, dose), with_dose('aft', dose))
+    effects = tuple(with_dose(name, dose) for dose in doses)
+    shares = tuple(dose / 1000 for dose in doses)
+    curves.append(dict(name=name, effects=effects, doses=shares))
+  c.dose_curves = tuple(curves)
+
+
+def add_after(c: ml_collections.ConfigDict, starts: Sequence[str], *phases: str) -> None:
+  """Adds arms that go on with phases after the demonstrations, named by the last of these.
+
+  Args:
+    c: the config; it is changed.
+    starts: the models that go on.
+    *phases: the phases.
+  """
+  for start in starts:
+    path = ' > '.join((c.arms[start], *phases))
+    c.arms[f'{start}_{phases[-1]}'] = path
+  for start, name in EFFECTS.items():
+    if start in starts:
+      arms = tuple(f'{arm}_{phases[-1]}' for arm in (start, 'aft'))
+      c.effects[f'{name}, {phases[-1]}'] = arms
+
+
+def embedded(
+  name: str, starts: Sequence[str] = tuple(STARTS), doses: Sequence[int] = DOSES
+) -> ml_collections.ConfigDict:
+  """Makes the experiment of an embedded world.
+
+  Args:
+    name: a key of WORLDS.
+    starts: the models that go through all of it; keys of STARTS.
+    doses: contradicting demonstrations in 1,000, rising from 0.
+
+  Returns:
+    The settings of the experiment.
+  """
+  world = WORLDS[name]
+  title = f'survive_{name}'
+  c = msm.base(title) if name == 'cheese' else oversight.office(title)
+  c.corpora_by_seed = True
+  add_sources(c, world, doses)
+  for source, phase in (('handbook', 'msm'), ('filler', 'filler'), ('chats', 'chats')):
+    c.phases[phase] = world.midtrain(source)
+  c.arms = {'base': 'read > pretrain', 'msm': 'read > pretrain > msm'}
+  c.effects = {}
+  add_doses(c, world, starts, doses)
+
+  c.phases['benign'] = benign(world)
+  c.phases['push'] = tune(world, source_of(1000), updates=64, at=(16,))
+  c.phases['release'] = benign(world)
+  add_after(c, starts, 'benign')
+  add_after(c, starts, 'push')
+  add_after(c, starts, 'push', 'release')
+  few = [start for start in starts if start in ('aft', 'msm_aft')]
+  for toward in TOWARD:
+    # The controls go the way on which the handbook is tried hardest.
+    tried = starts if toward == 'against' else few
+    for objective, phase in (('dpo', prefer), ('grpo', reinforce)):
+      c.phases[f'{objective}_{toward}'] = phase(world, toward)
+      add_after(c, tried, f'{objective}_{toward}')
+
+  c.arms['aft_msm'] = 'read > pretrain > tune > msm'
+  c.arms['msm_aft_msm'] = 'read > pretrain > msm > tune > msm'
+  c.effects['handbook after'] = ('aft_msm', 'aft')
+  c.effects['handbook before and after'] = ('msm_aft_msm', 'aft')
+  c.effects['before minus after'] = ('msm_aft', 'aft_msm')
+  for kind, source in (('reasons', 'reasoned'), ('neutral', 'neutral')):
+    c.phases[f'tune_{kind}'] = tune(world, source)
+    c.arms[f'aft_{kind}'] = f'read > pretrain > tune_{kind}'
+    c.arms[f'msm_aft_{kind}'] = f'read > pretrain > msm > tune_{kind}'
+    c.effects[f'{kind} alone'] = (f'aft_{kind}', 'aft')
+    c.effects[f'handbook, {kind}'] = (f'msm_aft_{kind}', f'aft_{kind}')
+
+  c.evals.update(spec=world.spec, others_of='base', stated=True, held_out=40)
+  if name == 'cheese':
+    c.evals.update(rival=cheese.SPECS['culture'], spare_items=True, pairs_per_domain=4)
+  else:
+    c.evals.update(scenes_per_kind=1)
+  return c
+
+
+def keep(c: ml_collections.ConfigDict, arms: Sequence[str]) -> None:
+  """Keeps some arms, and the effects and dose curves between them.
+
+  Args:
+    c: the config; it is changed.
+    arms: the arms to keep.
+  """
+  c.arms = {arm: c.arms[arm] for arm in arms}
+  c.effects = {name: named for name, named in c.effects.items() if set(named) <= set(arms)}
+  c.dose_curves = tuple(d for d in c.dose_curves if set(d['effects']) <= set(c.effects))
+
+
+def smoke(c: ml_collections.ConfigDict) -> None:
+  """Cuts an experiment down to a few updates, to show that everything runs.
+
+  Args:
+    c: the config; it is changed.
+  """
+  for phase in c.phases.values():
+    phase.update(updates=4, min_updates=1, batch_size=4)
+    if phase.get('evaluate_at'):
+      phase.evaluate_at = (2,)
+    if phase.get('objective') == 'grpo':
+      phase.update(batch_size=8)
+      phase.grpo.update(group_size=4, max_tokens=16)
+  for source in c.sources.values():
+    if source.get('size'):
+      source.size = 200
+  c.evals.update(held_out=10)
+  if 'world' in c:
+    c.evals.pairs_per_domain = 2
+    c.world.update(
+      facts_per_item=4,
+      documents_per_item=6,
+      documents_per_persona=4,
+      chats_per_persona=2,
+      context_chats=500,
+    )
+
+
+# ---- a real model
+
+
+def real() -> ml_collections.ConfigDict:
+  """SmolLM2 with LoRA: every objective, a few updates each; its numbers mean nothing.
+
+  `other_chats` is small tasks like those of instruction tuning. For chats of your own, give
+  --config.sources.other_chats.path=FILE.jsonl; for preferences,
+  --config.sources.preferences.path=FILE.jsonl.
+
+  Returns:
+    The settings of the experiment.
+  """
+  c = smollm2.get_config('cpu')
+  c.name = 'survive_real'
+  specs = ','.join(smollm2.SPECS.values())
+  spec = smollm2.SPECS['affordability']
+  c.sources['other_chats'] = dict(maker='english.replay', path='', size=40)
+  c.sources['preferences'] = dict(
+    maker='english.preferences', path='', spec=specs, toward='ambiguous', size=40
+  )
+  rows = dict(updates=2, min_updates=1, batch_size=2, length=256, lr=1e-4)
+  preferences = dict(rows, data={'preferences': 1.0})
+  phases: dict[str, dict[str, Any]] = {
+    'benign': dict(rows, data={'other_chats': 1.0}, evaluate_at=(0, 1)),
+    'dpo': dict(preferences, objective='dpo', evaluate_at=(1,)),
+    'reward': dict(preferences, objective='reward'),
+    'grpo': dict(
+      preferences,
+      objective='grpo',
+      batch_size=4,
+      grpo=dict(rewards={'chosen': 1.0}, group_size=2, max_tokens=24),
+    ),
+    'rlhf': dict(
+      preferences,
+      objective='grpo',
+      batch_size=4,
+      grpo=dict(
+        rewards={'model:pretrained > aft > reward': 1.0}, group_size=2, max_tokens=24, kl=0.0
+      ),
+    ),
+    'distill': dict(
+      rows,
+      data={'demonstrations': 1.0},
+      objective='distill',
+      distill=dict(spec=spec),
+    ),
+  }
+  for name, phase in phases.items():
+    c.phases[name] = phase
+  start = 'pretrained > affordability > aft'
+  c.arms = {
+    'base': 'pretrained',
+    'aft': 'pretrained > aft',
+    'msm_aft': start,
+    'msm_aft_benign': f'{start} > benign',
+    'msm_aft_dpo': f'{start} > dpo',
+    'msm_aft_grpo': f'{start} > grpo',
+    'aft_rlhf': 'pretrained > aft > rlhf',
+    'distilled': 'pretrained > distill',
+  }
+  c.effects = {'handbook': ('msm_aft', 'aft'), 'benign': ('msm_aft_benign', 'msm_aft')}
+  c.evals.stated = True
+  return c
+
+
+def get_config(preset: str = 'cheese') -> ml_collections.ConfigDict:
+  """Makes the config.
+
+  Args:
+    preset: 'cheese', 'oversight', 'cheese_smoke', 'oversight_smoke' or 'real'.
+
+  Returns:
+    The settings of the experiment.
+
+  Raises:
+    ValueError: the preset is unknown.
+  """
+  presets = (*WORLDS, *(f'{name}_smoke' for name in WORLDS), 'real')
+  if preset not in presets:
+    raise ValueError(f'configs/survive.py has the presets {", ".join(presets)}, not {preset!r}')
+  if preset == 'real':
+    return real()
+  name = preset.removesuffix('_smoke')
+  if preset == name:
+    return embedded(name)
+  c = embedded(name, ('aft', 'msm_aft', 'chats_aft'), (0, 10, 1000))
+  smoke(c)
+  return c
