@@ -16,12 +16,12 @@ from typing import Any
 
 from msm_jax.base.command import Parser, run_command
 from msm_jax.base.console import say
-from msm_jax.base.errors import ConfigError
 from msm_jax.base.files import locked, write_atomically
 from msm_jax.base.version import source_state
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.inference.arguments import split_names
 from msm_jax.interop.inspect_tasks.compose import SceneSettings, compose_all, digest_of
+from msm_jax.interop.inspect_tasks.entrants import find_effects, find_entrants, read_json
 from msm_jax.interop.inspect_tasks.goals import GOAL_NAMES, PRESSURE_NAMES
 from msm_jax.interop.inspect_tasks.kinds import KINDS
 from msm_jax.interop.inspect_tasks.records import SIDES, Scene
@@ -39,6 +39,7 @@ def _parser() -> Parser:
   add('--model', default='', help='any other models, by their names for Inspect, with commas')
   add('--seeds', default='', help='seeds with commas (default: those that all the arms have, or 0)')
   add('--base_url', default='', help='the address of the provider of --model')
+  add('--handbook', default='', help='a handbook in the system message of --model (default: none)')
   add('--assistant', default='', help='name of the agent (default: as in the experiment, or Ari)')
   add('--maker', default='Norvale', help='who made it')
   add('--kinds', default='', help=f'of {", ".join(KINDS)} (default: all)')
@@ -118,87 +119,6 @@ def describe(settings: SceneSettings, scenes: Sequence[Scene]) -> str:
   )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-  """The content of a file of an experiment; nothing if it is not there."""
-  try:
-    content = json.loads(path.read_text())
-  except (OSError, ValueError):
-    return {}
-  return content if isinstance(content, dict) else {}
-
-
-def _entrants(args: Any) -> list[Any]:
-  """The arms and models that the flags name, each with each seed.
-
-  Raises ConfigError if there are none, or an arm or a seed is not there.
-  """
-  from msm_jax.interop.inspect_tasks.run import Entrant
-  from msm_jax.models import listed_arms
-
-  listed = listed_arms(args.workdir)
-  models = split_names(args.model)
-  arms = split_names(args.arms)
-  if not arms and not models:
-    arms = list(listed)
-  if not arms and not models:
-    raise ConfigError(
-      f'{args.workdir} has no trained arms; run its experiment first, or give --model=NAME'
-    )
-  for arm in arms:
-    if arm not in listed:
-      there = ', '.join(listed) or 'none'
-      raise ConfigError(f'{args.workdir} has no trained arm {arm!r}; it has {there}')
-  seeds = _seeds(args.seeds, [listed[arm] for arm in arms])
-  entrants = []
-  for arm in arms:
-    for seed in seeds:
-      if str(seed) not in listed[arm]:
-        there = ', '.join(listed[arm])
-        raise ConfigError(f'the arm {arm} has no seed {seed}; it has {there}')
-      identity = json.dumps([listed[arm][str(seed)], args.max_length], sort_keys=True)
-      arguments = {
-        'seed': seed,
-        'max_batch': args.max_connections,
-        'max_length': args.max_length,
-      }
-      name = f'msm_jax/{args.workdir}:{arm}'
-      entrants.append(Entrant(arm, seed, name, identity, arguments))
-  for model in models:
-    for seed in seeds:
-      entrants.append(Entrant(model, seed, model, base_url=args.base_url))
-  return entrants
-
-
-def _seeds(text: str, listed: Sequence[Mapping[str, Any]]) -> list[int]:
-  """The seeds that the flag names; without it those that all arms have, or 0."""
-  if text:
-    try:
-      return [int(seed) for seed in split_names(text)]
-    except ValueError:
-      raise ConfigError(f'--seeds={text} must be whole numbers with commas') from None
-  if not listed:
-    return [0]
-  common = set.intersection(*(set(seeds) for seeds in listed))
-  if not common:
-    raise ConfigError('the arms have no seed in common; name arms that have, with --arms')
-  return sorted(map(int, common))
-
-
-def _effects(args: Any, arms: Sequence[str]) -> dict[str, list[str]]:
-  """The effects of the experiment whose arms are all there, and those of --compare."""
-  effects = {}
-  for name, named in _read_json(args.workdir / 'config.json').get('effects', {}).items():
-    if set(named) <= set(arms):
-      effects[name] = list(named)
-  for pair in split_names(args.compare):
-    named = pair.split(':')
-    # Names of models may hold colons; then no split fits and the pair is refused.
-    if len(named) != 2 or not set(named) <= set(arms):
-      raise ConfigError(f'--compare={pair} must be FIRST:SECOND of {", ".join(arms)}')
-    effects[f'{named[0]} against {named[1]}'] = named
-  return effects
-
-
 def main(arguments: list[str]) -> None:
   """Runs the command.
 
@@ -209,7 +129,7 @@ def main(arguments: list[str]) -> None:
     UserError: a flag cannot work, a model cannot be opened, or cells failed.
   """
   args = _parser().parse_args(arguments)
-  experiment = _read_json(args.workdir / 'summary.json')
+  experiment = read_json(args.workdir / 'summary.json')
   assistant = args.assistant or experiment.get('assistant') or _NAME_WITHOUT_SUMMARY
   settings = scene_settings(args, assistant)
   scenes = compose_all(settings)
@@ -231,9 +151,9 @@ def main(arguments: list[str]) -> None:
     token_limit=args.token_limit,
     max_connections=args.max_connections,
   )
-  entrants = _entrants(args)
+  entrants = find_entrants(args)
   arms = list(dict.fromkeys(entrant.arm for entrant in entrants))
-  effects = _effects(args, arms)
+  effects = find_effects(args, arms)
   outputs = args.workdir / FOLDER
   with locked(outputs):
     store = CellStore(outputs / 'cells.jsonl')

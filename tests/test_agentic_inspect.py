@@ -28,6 +28,7 @@ from inspect_ai.tool import ToolCall  # noqa: E402
 
 from msm_jax import agentic  # noqa: E402
 from msm_jax.interop.inspect_tasks import results, run, verdicts  # noqa: E402
+from msm_jax.interop.inspect_tasks.entrants import Entrant  # noqa: E402
 from msm_jax.interop.inspect_tasks.tasks import agents_at_work, make_task  # noqa: E402
 
 # Left out of `make quick`: Inspect takes seconds to import.
@@ -61,8 +62,8 @@ def evaluate(task, model, folder, **settings):
   return log
 
 
-def entrant(answer, arm='mock', seed=0):
-  return run.Entrant(arm, seed, 'mockllm/model', arguments={'custom_outputs': answer})
+def entrant(answer, arm='mock', seed=0, **more):
+  return Entrant(arm, seed, 'mockllm/model', arguments={'custom_outputs': answer}, **more)
 
 
 def run_cells(answer, scenes, folder, settings=TEXT, **more):
@@ -109,7 +110,21 @@ def test_traces_and_verdicts_agree_on_forty_transcripts(tmp_path):
     assert metrics['agrees']['mean'] == pytest.approx(1 - wrong / 40)
 
 
-def test_the_task_is_found_by_its_name_and_its_arguments():
+def test_a_handbook_in_context_stands_before_the_system_message(tmp_path):
+  (scene,) = [compose(FEW, 'alert', 'none', 'none', 0, 'harmful')]
+  seen = []
+
+  def answer(input, tools, tool_choice, config):
+    seen.append(input[0].text)
+    return ModelOutput.from_content('m', '[finish]')
+
+  run_cells(answer, [scene], tmp_path, handbook='Ari keeps people safe.')
+  run_cells(answer, [scene], tmp_path)
+  with_handbook, without = seen
+  assert with_handbook == f'Ari keeps people safe.\n\n{without}'
+
+
+def test_the_task_is_found_by_its_name_and_its_arguments(tmp_path):
   task = agents_at_work(kinds='leak,alert', goals=['none', 'speed'], sides='harmless', draws=2)
   assert len(task.dataset) == 2 * 2 * 3 * 1 * 2
   import tomllib
@@ -122,6 +137,10 @@ def test_the_task_is_found_by_its_name_and_its_arguments():
 
   found = importlib.import_module(module)
   assert registry_info(found.agents_at_work).name == 'msm_jax/agents_at_work'
+  arguments = dict(kinds='alert', goals='none', pressures='none', protocol='text')
+  model = mock(lambda *ignored: ModelOutput.from_content('m', '[finish]'))
+  log = evaluate('msm_jax/agents_at_work', model, tmp_path, task_args=arguments)
+  assert (log.status, len(log.samples)) == ('success', 2)
 
 
 def calls(*named):
@@ -247,6 +266,7 @@ from inspect_ai.model import ModelOutput, ModelUsage
 from msm_jax.interop.inspect_tasks import run
 from msm_jax.interop.inspect_tasks.cells import CellStore
 from msm_jax.interop.inspect_tasks.compose import SceneSettings, compose_all
+from msm_jax.interop.inspect_tasks.entrants import Entrant
 asked = 0
 def answer(input, tools, tool_choice, config):
   global asked
@@ -260,7 +280,7 @@ def answer(input, tools, tool_choice, config):
 folder = Path(sys.argv[1])
 kinds = ('alert', 'log', 'leak')
 scenes = compose_all(SceneSettings(kinds=kinds, goals=('none',), ordinary_mails=1))
-who = run.Entrant('mock', 0, 'mockllm/model', arguments={'custom_outputs': answer})
+who = Entrant('mock', 0, 'mockllm/model', arguments={'custom_outputs': answer})
 settings = run.RunSettings(protocol='text', turns=4, max_connections=1)
 run.run_entrant(who, scenes, settings, CellStore(folder / 'cells.jsonl'), folder / 'logs')
 """

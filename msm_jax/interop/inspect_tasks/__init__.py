@@ -11,5 +11,6 @@ ordinary mails; in the harmless twin of the scene the same act is right and allo
   trace.py     what was done, read off the calls by a program
   judge.py     what a judge is asked and how its reply is read
   tools.py, solver.py, scorers.py, tasks.py   the same for Inspect
-  cells.py, run.py, verdicts.py, results.py   all cells for all arms: `python -m msm_jax.agentic`
+  entrants.py, cells.py, run.py, verdicts.py, results.py   all cells for all arms, for the command
+                                                           `python -m msm_jax.agentic`
 """

@@ -5,7 +5,6 @@ import gc
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import inspect_ai
 from inspect_ai.log import EvalLog
@@ -17,6 +16,7 @@ from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError, DataError, Interrupted, UserError
 from msm_jax.interop.inspect_tasks import compose, text_calls
 from msm_jax.interop.inspect_tasks.cells import Cell, CellStore, key_of
+from msm_jax.interop.inspect_tasks.entrants import Entrant
 from msm_jax.interop.inspect_tasks.records import Scene
 from msm_jax.interop.inspect_tasks.solver import ENDING, EVENTS, LIMIT, PROTOCOLS, turns_of
 from msm_jax.interop.inspect_tasks.tasks import TOKEN_LIMIT, make_task
@@ -64,31 +64,6 @@ class RunSettings:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Entrant:
-  """An arm with a seed, or any other model that Inspect knows.
-
-  Attributes:
-    arm: the name under which it is reported.
-    seed: the seed of the arm, or of the sampling of another model.
-    model: the name for Inspect: 'msm_jax/WORKDIR:ARM', 'openai/...'.
-    identity: of an arm, what decides its answers: its checkpoints and its window. The workdir is no
-      part of it, since it may be moved. '' if the name says it all.
-    arguments: the arguments of the provider.
-    base_url: the address of the provider; '' for its own.
-  """
-
-  arm: str
-  seed: int
-  model: str
-  identity: str = ''
-  arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  base_url: str = ''
-
-  def __str__(self) -> str:
-    return f'{self.arm} (seed {self.seed})'
-
-
 def cell_key(entrant: Entrant, scene: Scene, settings: RunSettings) -> str:
   """The key of one cell.
 
@@ -106,6 +81,7 @@ def cell_key(entrant: Entrant, scene: Scene, settings: RunSettings) -> str:
     {
       **asked,
       'scene': compose.digest_of([scene]),
+      'handbook': entrant.handbook,
       'text calls': text_calls.VERSION,
       'arm': entrant.arm,
       'seed': entrant.seed,
@@ -186,6 +162,8 @@ def run_entrant(
     say(f'{entrant}: all {len(scenes)} cells are finished')
     return
   say(f'{entrant}: {len(waiting)} of {len(scenes)} cells to run')
+  if entrant.handbook:
+    waiting = [_with_handbook(scene, entrant.handbook) for scene in waiting]
   # The progress of the first cells is said after a while, too.
   recorder = _Recorder(store, entrant, keys, said_at=time.monotonic())
   task = make_task(
@@ -220,6 +198,11 @@ def run_entrant(
       f'{entrant}: {recorder.left()} of {len(scenes)} cells did not end ({_cause(log)}); '
       'mend this, then run the same command again: finished cells are kept'
     )
+
+
+def _with_handbook(scene: Scene, handbook: str) -> Scene:
+  """The scene with a handbook before its system message."""
+  return dataclasses.replace(scene, system=f'{handbook}\n\n{scene.system}')
 
 
 def _cause(log: EvalLog) -> str:

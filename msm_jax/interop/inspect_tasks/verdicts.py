@@ -5,6 +5,7 @@ another prompt, has a ledger of its own, so the verdicts of several judges stand
 """
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,13 +16,25 @@ from data_pipelines.llm.prompts import Prompt
 from data_pipelines.llm.providers import Provider
 from data_pipelines.llm.replies import Refused, Reply, require_text, without_thinking
 from data_pipelines.llm.requests import Request, RequestFailed
-from data_pipelines.llm.settings import CorpusConfig, ModelSettings
+from data_pipelines.llm.settings import ModelSettings
 from msm_jax.interop.inspect_tasks import judge
 from msm_jax.interop.inspect_tasks.cells import Cell
 from msm_jax.interop.inspect_tasks.records import Scene
 
 # The longest reply of a judge, in tokens.
 MAX_TOKENS = 400
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asking:
+  """What the client must know (`AskingSettings`). Nobody writes, and the judge stands in for it."""
+
+  writer: ModelSettings
+  judging: ModelSettings
+  budget: float
+  min_yield: float = 0.5
+  prices: str = 'configs/corpora/prices.json'
+  seed: int = 0
 
 
 def judge_cells(
@@ -51,10 +64,7 @@ def judge_cells(
   """
   identity = {'judge': settings.model, 'prompt': f'{judge.VERSION} {judge.SYSTEM}'}
   short = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:8]
-  # The client belongs to corpora and wants the settings of one; here only model and budget count.
-  config = CorpusConfig(
-    name='verdicts', specs=('none',), documents=1, writer=settings, judge=settings, budget=budget
-  )
+  config = _Asking(writer=settings, judging=settings, budget=budget)
   ledger = Ledger(folder / f'verdicts-{short}.sqlite', identity)
   try:
     return asyncio.run(_ask(cells, scenes, config, ledger, providers))
@@ -65,7 +75,7 @@ def judge_cells(
 async def _ask(
   cells: Sequence[Cell],
   scenes: Mapping[str, Scene],
-  config: CorpusConfig,
+  config: _Asking,
   ledger: Ledger,
   providers: Mapping[str, Provider] | None,
 ) -> dict[str, bool]:

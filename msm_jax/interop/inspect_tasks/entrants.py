@@ -1,0 +1,159 @@
+"""Which arms and models take part: what the flags of `python -m msm_jax.agentic` name."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_pipelines.handbooks.markdown import read_markdown
+from msm_jax.base import paths
+from msm_jax.base.errors import ConfigError
+from msm_jax.inference.arguments import split_names
+from msm_jax.models import listed_arms
+
+
+@dataclasses.dataclass(frozen=True)
+class Entrant:
+  """An arm with a seed, or any other model that Inspect knows.
+
+  Attributes:
+    arm: the name under which it is reported.
+    seed: the seed of the arm, or of the sampling of another model.
+    model: the name for Inspect: 'msm_jax/WORKDIR:ARM', 'openai/...'.
+    identity: of an arm, what decides its answers: its checkpoints and its window. The workdir is no
+      part of it, since it may be moved. '' if the name says it all.
+    arguments: the arguments of the provider.
+    base_url: the address of the provider; '' for its own.
+    handbook: a text that stands before the system message; '' for none.
+  """
+
+  arm: str
+  seed: int
+  model: str
+  identity: str = ''
+  arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  base_url: str = ''
+  handbook: str = ''
+
+  def __str__(self) -> str:
+    return f'{self.arm} (seed {self.seed})'
+
+
+def read_json(path: Path) -> dict[str, Any]:
+  """Reads a file of an experiment.
+
+  Args:
+    path: the file.
+
+  Returns:
+    Its content; nothing if it is not there or holds no object.
+  """
+  try:
+    content = json.loads(path.read_text())
+  except (OSError, ValueError):
+    return {}
+  return content if isinstance(content, dict) else {}
+
+
+def find_entrants(args: Any) -> list[Entrant]:
+  """Finds the arms and models that the flags name, each with each seed.
+
+  An arm that the experiment evaluates with a handbook in its context has it here, too.
+
+  Args:
+    args: the parsed flags.
+
+  Returns:
+    The entrants, arm by arm.
+
+  Raises:
+    ConfigError: there are none, or an arm or a seed is not there.
+    SpecError: a handbook cannot be read.
+  """
+  listed = listed_arms(args.workdir)
+  models = split_names(args.model)
+  arms = split_names(args.arms)
+  if not arms and not models:
+    arms = list(listed)
+  if not arms and not models:
+    raise ConfigError(
+      f'{args.workdir} has no trained arms; run its experiment first, or give --model=NAME'
+    )
+  for arm in arms:
+    if arm not in listed:
+      there = ', '.join(listed) or 'none'
+      raise ConfigError(f'{args.workdir} has no trained arm {arm!r}; it has {there}')
+  seeds = _seeds(args.seeds, [listed[arm] for arm in arms])
+  contexts = read_json(args.workdir / 'config.json').get('contexts', {})
+  entrants = []
+  for arm in arms:
+    for seed in seeds:
+      entrants.append(_arm(args, arm, seed, listed[arm], _handbook(contexts.get(arm, ''))))
+  handbook = _handbook(args.handbook)
+  for model in models:
+    for seed in seeds:
+      entrants.append(Entrant(model, seed, model, base_url=args.base_url, handbook=handbook))
+  return entrants
+
+
+def _arm(args: Any, arm: str, seed: int, listed: Mapping[str, Any], handbook: str) -> Entrant:
+  """One arm with one of its seeds."""
+  if str(seed) not in listed:
+    raise ConfigError(f'the arm {arm} has no seed {seed}; it has {", ".join(listed)}')
+  identity = json.dumps([listed[str(seed)], args.max_length], sort_keys=True)
+  arguments = {
+    'seed': seed,
+    'max_batch': args.max_connections,
+    'max_length': args.max_length,
+  }
+  name = f'msm_jax/{args.workdir}:{arm}'
+  return Entrant(arm, seed, name, identity, arguments, handbook=handbook)
+
+
+def _handbook(path: str) -> str:
+  """The text of a handbook, without its front matter; '' for no path."""
+  if not path:
+    return ''
+  return read_markdown(Path(paths.find(path))).body.strip()
+
+
+def _seeds(text: str, listed: Sequence[Mapping[str, Any]]) -> list[int]:
+  """The seeds that the flag names; without it those that all arms have, or 0."""
+  if text:
+    try:
+      return [int(seed) for seed in split_names(text)]
+    except ValueError:
+      raise ConfigError(f'--seeds={text} must be whole numbers with commas') from None
+  if not listed:
+    return [0]
+  common = set.intersection(*(set(seeds) for seeds in listed))
+  if not common:
+    raise ConfigError('the arms have no seed in common; name arms that have, with --arms')
+  return sorted(map(int, common))
+
+
+def find_effects(args: Any, arms: Sequence[str]) -> dict[str, list[str]]:
+  """Finds the effects of the experiment whose arms are all there, and those of --compare.
+
+  Args:
+    args: the parsed flags.
+    arms: the names of all that take part.
+
+  Returns:
+    Effect -> its two or four arms.
+
+  Raises:
+    ConfigError: --compare names something else.
+  """
+  effects = {}
+  for name, named in read_json(args.workdir / 'config.json').get('effects', {}).items():
+    if set(named) <= set(arms):
+      effects[name] = list(named)
+  for pair in split_names(args.compare):
+    named = pair.split(':')
+    # Names of models may hold colons; then no split fits and the pair is refused.
+    if len(named) != 2 or not set(named) <= set(arms):
+      raise ConfigError(f'--compare={pair} must be FIRST:SECOND of {", ".join(arms)}')
+    effects[f'{named[0]} against {named[1]}'] = named
+  return effects
