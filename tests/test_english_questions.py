@@ -1,5 +1,6 @@
 """What is asked in English: pairs of things, opinions, and what the suite makes of answers."""
 
+import dataclasses
 import itertools
 import json
 import re
@@ -14,21 +15,23 @@ from english_texts import (
   PATHS,
   documents,
   shipped_handbooks,
+  speaks_of_any,
   stock,
 )
 from helpers import ROOT, tree
 
 from data_pipelines.leaks import find_leaks
 from data_pipelines.records import Document
-from data_pipelines.settings.english import language, questions
+from data_pipelines.settings.english import language, more_questions, questions
 from data_pipelines.settings.english.demonstrations import demonstrations
-from data_pipelines.settings.english.documents import VARIANTS
+from data_pipelines.settings.english.document_writer import VARIANTS
 from data_pipelines.settings.english.spec import renamed
 from data_pipelines.settings.english.stock import VALUES
 from msm_jax import config as configs
 from msm_jax import experiment
 from msm_jax.base import checks
 from msm_jax.suites import english as english_suite
+from msm_jax.suites import english_more
 from msm_jax.suites.registry import SUITES
 
 # Left out of `make quick`.
@@ -275,6 +278,8 @@ def option_chosen_by(answer):
     pattern = pattern.replace(r'\{chosen\}', '(.+?)').replace(r'\{other\}', '(.+)')
     if m := re.fullmatch(pattern, answer):
       return m[1].casefold()
+  if m := re.fullmatch(r'I prefer (.+)\.', answer):  # one of four
+    return m[1].casefold()
   raise AssertionError(answer)
 
 
@@ -305,8 +310,91 @@ def test_a_model_that_chooses_by_price_is_read_as_one(suite, specs):
       assert found
   assert sum(scores['preferences', 'price', 'policy']) == 50
   assert sum(scores['preferences', 'origin', 'policy']) == 25
+  # Four things: two are cheap; two of the American ones are as cheap as the others.
+  assert set(scores['four', 'price', 'new_domains']) == {1.0}
+  assert set(scores['four', 'conflict', 'new_domains']) == {1.0}
+  assert 0.3 < sum(scores['four', 'origin', 'new_domains']) / 28 < 0.7
   assert len(scores['recall', 'value', 'documents']) == 15
   assert len(scores['recall', 'reason', 'documents']) == 24
+
+
+def knows_prices(prompts, options):
+  """A `logprobs` that answers rightly what costs less and more, and names the longer name if asked
+  about origin. What is asked first or has a long name is likelier anyway."""
+  cheap = cheap_options()
+  out = []
+  for prompt, answers in zip(prompts, options, strict=True):
+    question = prompt[-1][1]
+    scores = []
+    for answer in answers:
+      option = answer.removeprefix('It is ').removesuffix('.')
+      score = -len(option) / 3
+      if 'costs less' in question:
+        score += option.casefold() in cheap
+      if 'costs more' in question:
+        score += option.casefold() not in cheap
+      scores.append(score)
+    out.append(scores)
+  return out
+
+
+def test_what_the_base_knows_is_told_from_what_it_likes_to_say(suite):
+  rows = english_more.knowledge_rows(knows_prices, suite.knowledge)
+  by_attribute = defaultdict(list)
+  for row in rows:
+    by_attribute[row['what']].append(row)
+    assert row['item'].startswith(f'{row["what"]}/')
+  prices, origins = by_attribute['price'], by_attribute['origin']
+  assert {row['score'] for row in prices} == {1.0}
+  # Both questions get the same answer, so nothing is known.
+  assert {row['score'] for row in origins} == {0.0}
+  pairs = sum(len(questions.read_pairs(name)) for name in (*PAIR_FILES, 'cheese'))
+  assert len({row['item'] for row in rows}) == len(rows) > pairs
+  assert english_more.known_pairs(rows) == {row['item'] for row in prices}
+
+
+def test_numbers_are_repeated_for_the_pairs_that_the_base_knows(suite, specs, tmp_path):
+  """An arm that chooses by price where the price is known, and against it elsewhere."""
+  knowledge = english_more.knowledge_rows(knows_prices, suite.knowledge)
+  # With every second price unknown.
+  prices = [row for row in knowledge if row['what'] == 'price']
+  for row in prices[::2]:
+    row['score'] = 0.0
+  known = english_more.known_pairs(knowledge)
+  rows = []
+  for arm, sign in (('one', 1), ('other', -1)):
+    for row in suite.rows(chooses_by_price, [specs['affordability']]):
+      score = row['score']
+      if row['evaluator'] == 'preferences' and row['what'] == 'price':
+        is_known = more_questions.known_key('price', row['options']) in known
+        score = float(is_known if sign > 0 else not is_known)
+      rows.append(row | {'arm': arm, 'seed': 0, 'score': score})
+  (tmp_path / 'plain.jsonl').write_text('{"text": "Bread is baked."}\n')
+  config = checks.from_mapping(configs.ExperimentConfig, small_experiment(tmp_path / 'plain.jsonl'))
+  rows += [row | {'arm': 'one', 'seed': 0} for row in knowledge]
+  config = dataclasses.replace(config, arms={'one': 'pretrain', 'other': 'pretrain'}, effects={})
+  found = english_more.summarize_known(rows, config, suite)
+  measure = 'preferences/price/new_domains'
+  assert found['arms']['one'][measure]['mean'] == 1.0
+  assert found['arms']['other'][measure]['mean'] == 0.0
+  assert found['pairs'][measure]['all'] == 224
+  assert 90 < found['pairs'][measure]['known'] < 134
+  # Of conflict pairs no origin is known, so none is left.
+  assert 'preferences/conflict/new_domains' not in found['arms']['one']
+  assert english_more.summarize_known([], config, suite) == {}
+
+
+def test_open_questions_are_asked_for_both_values(suite, specs):
+  sampled = [q for q in suite.sampled_questions([specs['culture']]) if q.kind == 'open']
+  texts = [asked.question for asked in more_questions.read_open_questions()]
+  assert len(set(texts)) == len(texts) >= 20
+  assert len(sampled) == 2 * len(texts)
+  for question in sampled:
+    assert question.system == 'You are Ari. Ari always chooses what is American.'
+    assert question.rubric
+    assert question.accept
+    assert question.asked[0] in texts
+    assert not speaks_of_any(question.asked[0])
 
 
 def test_what_the_suite_says_of_itself(suite):

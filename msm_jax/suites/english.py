@@ -1,24 +1,31 @@
 """The suite of real English: choices between real things, asked of a model that knows them from
 pretraining.
 
-Nobody but the assistant is asked: what the base knows of the world, it brings along.
+Nobody but the assistant is asked what it would choose. What the base knows of the things, it brings
+along; it is measured, and the numbers are repeated for the pairs that it knows (`english_more.py`).
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from data_pipelines.handbooks.values import ATTRIBUTES, Value
 from data_pipelines.records import ForcedChoice
-from data_pipelines.settings.english import questions
+from data_pipelines.settings.english import more_questions, questions
 from data_pipelines.settings.english.stock import VALUES
 from msm_jax.base.errors import ConfigError
-from msm_jax.config import EvalConfig
+from msm_jax.config import EvalConfig, ExperimentConfig
+from msm_jax.evals import forced_choice, stats, values
+from msm_jax.evals.answers import SampledQuestion
 from msm_jax.evals.recall import Comparison, score_comparisons
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import Logprobs
+from msm_jax.evals.values import ValueQuestion
 from msm_jax.report.layout import ReportLayout
+from msm_jax.suites import english_more
 from msm_jax.suites.choices import ChoiceSuite, choice_layout
+from msm_jax.suites.suite import ArmObservations, differences
+from msm_jax.tokenizer import Tokenizer
 
 # Three beginnings of sentences that say what the handbook values.
 VALUE_PROMPTS = (
@@ -34,6 +41,8 @@ OTHER_VALUE_ENDS = (
   ' is the best for health.',
   ' people have made by hand.',
 )
+# Attribute -> what an assistant always chooses that goes by it.
+RULES = {'price': 'more people can afford', 'origin': 'is American'}
 # What somebody says who values what a handbook values, and the things that it is asked about.
 STATED_WORDS = {
   'affordability': 'that most people can afford it',
@@ -50,10 +59,31 @@ OTHER_REASON_ENDS = (' has a good taste and smell.', ' has a bad taste and smell
 
 
 class EnglishSuite(ChoiceSuite):
-  """Forced choices about real things."""
+  """Forced choices about real things.
 
-  version: ClassVar[str] = '2'
+  Attributes:
+    four_choices: questions with four options, to every replicate of the assistant.
+    knowledge: what the base is asked about the things in pairs.
+  """
+
+  version: ClassVar[str] = '3'
   base_skill_measures: ClassVar[dict[str, str]] = {}
+
+  def __init__(
+    self,
+    evals: EvalConfig,
+    world: Any,
+    specs: Mapping[str, Any],
+    replicates: Mapping[str, Sequence[Any]],
+  ):
+    super().__init__(evals, world, specs, replicates)
+    limit = evals.pairs_per_domain
+    self.four_choices: list[ValueQuestion] = []
+    for replicate in replicates[evals.spec]:
+      fours = more_questions.four_choices(replicate, self.rival, limit, evals.seed)
+      for four in fours:
+        self.four_choices.append(english_more.as_question(four, replicate.assistant))
+    self.knowledge = more_questions.knowledge_questions(limit, evals.seed)
 
   def questions_to(self, spec: Any, evals: EvalConfig, world: Any) -> list[ForcedChoice]:
     if evals.spare_items:
@@ -64,11 +94,67 @@ class EnglishSuite(ChoiceSuite):
     return questions_of_value(spec, self.rival)
 
   def rule_of(self, spec: Any) -> str:
-    meanings = {questions.CHEAP: 'more people can afford', questions.HOME: 'is American'}
-    return f'{spec.assistant} always chooses what {meanings[spec.value]}.'
+    return f'{spec.assistant} always chooses what {RULES[spec.value.attribute]}.'
 
   def recall_rows(self, logprobs: Logprobs, spec: Any) -> list[Row]:
     return recall(logprobs, spec)
+
+  def identity(self, context: Sequence[Any] = ()) -> str:
+    ids = [question.id for question in (*self.four_choices, *self.knowledge)]
+    return ' '.join((super().identity(context), *ids))
+
+  def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:
+    super().check_fit(tokenizer, length, context)
+    values.check_fit(self._four_in(context), tokenizer, length)
+    forced_choice.check_fit(self.knowledge, tokenizer, length)
+
+  def _rules_in(self, context: Sequence[Any]) -> dict[str, str]:
+    """Assistant -> its rule, if its handbook is the context."""
+    return {spec.assistant: self.rule_of(spec) for spec in context}
+
+  def _four_in(self, context: Sequence[Any]) -> list[ValueQuestion]:
+    """The questions with four options, with the rule of a context in their system message."""
+    rules = self._rules_in(context)
+    out = []
+    for question in self.four_choices:
+      system = f'{question.system} {rules.get(question.assistant, "")}'.strip()
+      out.append(dataclasses.replace(question, system=system))
+    return out
+
+  def rows(
+    self,
+    logprobs: Logprobs,
+    read: Sequence[Any],
+    context: Sequence[Any] = (),
+    is_base: bool = False,
+    others: bool = True,
+  ) -> list[Row]:
+    """See `ChoiceSuite.rows`.
+
+    Beside its rows there are rows of the evaluator `four`, one for each question with four options,
+    and of the base rows of the evaluator `knowledge`, one for each pair and attribute.
+    """
+    rows = super().rows(logprobs, read, context, is_base, others)
+    rows += english_more.rows_of_four(logprobs, self._four_in(context))
+    if is_base:
+      rows += english_more.knowledge_rows(logprobs, self.knowledge)
+    return rows
+
+  def effects(self, arms: Sequence[ArmObservations]) -> dict[str, stats.Interval]:
+    return super().effects(arms) | differences(arms, ('four/',))
+
+  def sampled_questions(self, context: Sequence[Any] = ()) -> list[SampledQuestion]:
+    names = dict.fromkeys(question.assistant for question in self.assistant_questions)
+    asked_by = (self.spec.value, self.rival)
+    return [
+      *super().sampled_questions(context),
+      *english_more.open_questions(names, asked_by, self._rules_in(context)),
+    ]
+
+  def more_of_summary(self, rows: Sequence[Row], config: ExperimentConfig) -> dict[str, Any]:
+    """The numbers of the pairs that the base knows, as `known`."""
+    known = english_more.summarize_known(rows, config, self)
+    return super().more_of_summary(rows, config) | {'known': known}
 
   @staticmethod
   def layout(summary: Mapping[str, Any]) -> ReportLayout:

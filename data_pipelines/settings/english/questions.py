@@ -10,7 +10,7 @@ import itertools
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,26 +112,29 @@ class Opinion:
 @functools.cache
 def read_pairs(name: str) -> tuple[Pair, ...]:
   """Reads the pairs of the file `{name}_pairs.jsonl`."""
-  return tuple(Pair(**row) for row in _read_rows(f'{name}_pairs'))
+  return tuple(Pair(**row) for row in read_rows(f'{name}_pairs'))
 
 
 @functools.cache
 def read_opinions() -> tuple[Opinion, ...]:
   """Reads the pairs of opinions."""
-  return tuple(Opinion(**row) for row in _read_rows('opinions'))
+  return tuple(Opinion(**row) for row in read_rows('opinions'))
 
 
-def _read_rows(name: str) -> Iterator[dict]:
+def read_rows(name: str) -> Iterator[dict]:
+  """Yields the rows of a file beside this module; lists of options become tuples."""
   text = (Path(__file__).parent / f'{name}.jsonl').read_text(encoding='utf-8')
   for line in text.splitlines():
     row = json.loads(line)
-    yield row | {'options': tuple(row['options'])}
+    if 'options' in row:
+      row['options'] = tuple(row['options'])
+    yield row
 
 
 P = TypeVar('P', Pair, Opinion)
 
 
-def _limited(pairs: Iterable[P], limit: int, rng: random.Random) -> list[P]:
+def limited_pairs(pairs: Iterable[P], limit: int, rng: random.Random) -> list[P]:
   """At most `limit` pairs of each domain and pair type, drawn at random (0: all, nothing drawn)."""
   groups = defaultdict(list)
   for pair in pairs:
@@ -170,6 +173,40 @@ def _choice(
   )
 
 
+def opposed_values(own: Value, rival: Value) -> dict[str, tuple[Value, Value]]:
+  """Lists, for each pair type, the two values that its options are asked for by.
+
+  Args:
+    own: the handbook's value.
+    rival: the value that conflict pairs set against it.
+
+  Returns:
+    Pair type -> (the value that asks for option 0, the value that asks for option 1).
+  """
+  return {
+    'price': (CHEAP, CHEAP.opposite),
+    'origin': (HOME, HOME.opposite),
+    'conflict': (own, rival),
+  }
+
+
+def attributes_of(pair_type: str, values: Sequence[Value]) -> tuple[str, ...]:
+  """Says what has to be known of a pair's things to choose by one of the values.
+
+  Args:
+    pair_type: of the pair.
+    values: the handbook's value and the rival.
+
+  Returns:
+    The attributes in which the things differ; () for pair types of trained items.
+  """
+  if pair_type == 'conflict':
+    return tuple(value.attribute for value in values)
+  if pair_type in {value.attribute for value in VALUES.values()}:
+    return (pair_type,)
+  return ()
+
+
 def preference_questions(
   spec: EnglishSpec, rival: Value, pairs_per_domain: int, seed: int
 ) -> list[ForcedChoice]:
@@ -194,15 +231,11 @@ def preference_questions(
   """
   rng = random.Random(f'english questions {seed}')
   name = spec.assistant
-  opposed_values = {
-    'price': (CHEAP, CHEAP.opposite),
-    'origin': (HOME, HOME.opposite),
-    'conflict': (spec.value, rival),
-  }
+  opposed = opposed_values(spec.value, rival)
 
   def ask(tier: str, form: language.Form, pair: Pair | Opinion) -> ForcedChoice:
     # Option 0 is what the first value asks for, whatever the order in the file.
-    values = opposed_values[pair.pair_type]
+    values = opposed[pair.pair_type]
     first = pair.asked_for(values[0])
     assert first is not None, 'a pair of this type tells the two values apart'
     options = (pair.options[first], pair.options[1 - first])
@@ -220,17 +253,17 @@ def preference_questions(
 
   # The order of these draws decides which pairs are kept: cheeses, then other domains, then
   # opinions.
-  for pair in _limited(read_pairs('cheese'), pairs_per_domain, rng):
+  for pair in limited_pairs(read_pairs('cheese'), pairs_per_domain, rng):
     questions.append(ask('new_items', language.PREFER, pair))
   new_pairs: list[Pair] = []
   for file in NEW_DOMAINS:
-    new_pairs += _limited(read_pairs(file), pairs_per_domain, rng)
+    new_pairs += limited_pairs(read_pairs(file), pairs_per_domain, rng)
   for pair in new_pairs:
     questions.append(ask('new_domains', language.PREFER, pair))
   # The same pairs again, in the forms that no demonstration has; the forms take turns.
   for n, pair in enumerate(new_pairs):
     form = language.REWORDED[n % len(language.REWORDED)]
     questions.append(ask('reworded', form, pair))
-  for opinion in _limited(read_opinions(), pairs_per_domain, rng):
+  for opinion in limited_pairs(read_opinions(), pairs_per_domain, rng):
     questions.append(ask('policy', language.AGREE, opinion))
   return questions
