@@ -39,7 +39,7 @@ from data_pipelines.llm.requests import (
   max_input_tokens,
   next_turns,
 )
-from data_pipelines.llm.settings import CorpusConfig
+from data_pipelines.llm.settings import AskingSettings
 from msm_jax.base.console import say
 
 T = TypeVar('T')
@@ -62,10 +62,10 @@ MAX_FAILED_REQUESTS = 3
 
 
 class LlmClient:
-  """Asks the models of a corpus's config and keeps every reply in a ledger.
+  """Asks the models of a config and keeps every reply in a ledger.
 
   Attributes:
-    config: the settings of the corpus.
+    config: the settings, of a corpus or of a judge.
     ledger: where replies are kept.
     settings: for 'writer' and 'judge', the settings of the model.
     providers: for 'writer' and 'judge', the provider; made when it is first needed.
@@ -79,7 +79,7 @@ class LlmClient:
 
   def __init__(
     self,
-    config: CorpusConfig,
+    config: AskingSettings,
     ledger: Ledger,
     providers: Mapping[str, Provider] | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -87,7 +87,7 @@ class LlmClient:
     """Makes a client.
 
     Args:
-      config: the settings of the corpus.
+      config: the settings, of a corpus or of a judge.
       ledger: an open ledger.
       providers: providers to use instead of Inspect, for 'writer' and 'judge'.
       stop: asked before every call; True ends the run.

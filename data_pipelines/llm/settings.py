@@ -5,7 +5,7 @@ The files configs/corpora/*.py give these settings. A wrong one ends in a Config
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Protocol
 
 from msm_jax.base import paths
 from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, SHARE, from_mapping, one_of, within
@@ -248,6 +248,37 @@ class CorpusConfig:
     if self.judge.model:
       return self.judge
     return self.writer
+
+
+class AskingSettings(Protocol):
+  """What `LlmClient` must know of a run, whether it writes a corpus or only judges.
+
+  Attributes:
+    writer: the model that writes.
+    judging: the model that judges.
+    min_yield: the run stops if a smaller share of the first replies of a stage can be used.
+    budget: USD that all replies in the folder may cost; 0 for no limit.
+    prices: the path of the table of prices.
+    seed: the seed of the calls.
+  """
+
+  @property
+  def writer(self) -> ModelSettings: ...
+
+  @property
+  def judging(self) -> ModelSettings: ...
+
+  @property
+  def min_yield(self) -> float: ...
+
+  @property
+  def budget(self) -> float: ...
+
+  @property
+  def prices(self) -> str: ...
+
+  @property
+  def seed(self) -> int: ...
 
 
 def read_config(config: Any) -> CorpusConfig:

@@ -1,0 +1,238 @@
+"""audit.csv: a random sample of what a judge read, for a person to judge too; and the file read back.
+
+The file says neither what the judge said nor which arm an answer is of, so that the person is not
+led. The two answers of a pair stand in a drawn order. A person fills in the column `person`; rows
+that are left empty do not count.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msm_jax.base.errors import DataError
+from msm_jax.evals.agreement import agreement
+from msm_jax.evals.answers import BOTH, NEITHER
+from msm_jax.evals.judged import JudgedRow
+from msm_jax.evals.judging import (
+  EQUAL,
+  FIRST,
+  LEVEL,
+  LEVELS,
+  NO_VERDICT,
+  OPTION,
+  PAIR,
+  SECOND,
+  Unit,
+  draw_evenly,
+)
+
+COLUMNS = ('id', 'kind', 'question', 'answer', 'answer_b', 'rubric', 'choices', 'person', 'note')
+# What a cell may not begin with: a spreadsheet would take it for a formula.
+_FORMULA = ('=', '+', '-', '@')
+# Characters by which spreadsheets of several countries part cells.
+_DELIMITERS = (',', ';', '\t')
+# Faults that an error names; the others are counted.
+_NAMED = 3
+
+
+def sample(rows: Sequence[JudgedRow], count: int, seed: int) -> list[JudgedRow]:
+  """Draws what a person should judge.
+
+  Args:
+    rows: all rows of a judge.
+    count: how many are drawn.
+    seed: of the draw.
+
+  Returns:
+    The drawn rows, in their order: evenly from every kind, arm and verdict, so that rare verdicts
+    are checked, too. Rows without a verdict are left out.
+  """
+  decided = [row for row in rows if row['verdict'] not in NO_VERDICT]
+  ids = [row['id'] for row in decided]
+  return [decided[n] for n in draw_evenly(ids, [stratum_of(row) for row in decided], count, seed)]
+
+
+def stratum_of(row: JudgedRow) -> tuple[str, ...]:
+  """What rows are drawn evenly from."""
+  return row['kind'], row['arm'], row['verdict']
+
+
+def _is_swapped(row_id: str) -> bool:
+  """Whether the two answers of a pair change places; drawn from the row's id."""
+  return hashlib.sha256(row_id.encode()).digest()[0] % 2 == 1
+
+
+def _choices(kind: str, options: Sequence[str]) -> dict[str, str]:
+  """What a person may write -> the verdict that it stands for, before a swap."""
+  if kind == LEVEL:
+    return {name: name for name, _ in LEVELS}
+  if kind == PAIR:
+    return {'A': FIRST, 'B': SECOND, EQUAL: EQUAL}
+  numbers = {str(n): str(n - 1) for n in range(1, len(options) + 1)}
+  return {**numbers, NEITHER: NEITHER, BOTH: BOTH}
+
+
+def _shown_choices(unit: Unit) -> str:
+  if unit.kind != OPTION:
+    return ' | '.join(_choices(unit.kind, ()))
+  options = unit.answers[0].options
+  named = [f'{n} = {option}' for n, option in enumerate(options, 1)]
+  return ' | '.join([*named, NEITHER, BOTH])
+
+
+def _safe(text: str) -> str:
+  """A cell that no spreadsheet takes for a formula."""
+  return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def to_csv(rows: Sequence[JudgedRow], units: Mapping[str, Unit]) -> bytes:
+  """Writes the file for a person.
+
+  Args:
+    rows: what `sample` drew.
+    units: id of a row -> what was judged.
+
+  Returns:
+    The file, as spreadsheets open it (UTF-8 with a byte order mark).
+  """
+  out = io.StringIO()
+  writer = csv.writer(out)
+  writer.writerow(COLUMNS)
+  for row in rows:
+    unit = units[row['id']]
+    texts = [answer.text for answer in unit.answers]
+    if unit.kind == PAIR and _is_swapped(unit.id):
+      texts.reverse()
+    first = unit.answers[0]
+    second = texts[1] if len(texts) > 1 else ''
+    cells = [first.messages[-1][1], texts[0], second, first.rubric]
+    shown = [_safe(cell) for cell in cells]
+    writer.writerow([unit.id, unit.kind, *shown, _shown_choices(unit), '', ''])
+  return out.getvalue().encode('utf-8-sig')
+
+
+# ------------------------------------------------------------------------------ the file read back
+
+
+def read_csv(path: Path, rows: Sequence[JudgedRow]) -> dict[str, str]:
+  """Reads what a person filled in.
+
+  Args:
+    path: the file.
+    rows: all rows of the judge.
+
+  Returns:
+    id of a row -> the person's verdict, in the words of the judge's.
+
+  Raises:
+    DataError: the file cannot be read, a column is missing, or a line has an id that is not known
+      or stands there twice, or a verdict that the line does not allow. Lines are named.
+  """
+  try:
+    # newline='': the parser needs the line breaks within cells as they are.
+    text = path.read_bytes().decode('utf-8-sig')
+  except OSError as e:
+    raise DataError(f'{path} cannot be read ({e.strerror}); give --audit=FILE') from None
+  except UnicodeDecodeError:
+    raise DataError(f'{path} is not in UTF-8; save it as "CSV UTF-8"') from None
+  header = text.partition('\n')[0]
+  delimiter = max(_DELIMITERS, key=header.count)
+  reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter)
+  columns = next(reader, [])
+  for name in ('id', 'person'):
+    if name not in columns:
+      raise DataError(f'{path}:1: the column {name!r} is missing; fill in the file as it is')
+  known = {row['id']: row for row in rows}
+  verdicts: dict[str, str] = {}
+  seen: dict[str, int] = {}
+  faults: list[str] = []
+  line = reader.line_num
+  try:
+    for cells in reader:
+      # A cell may have line breaks; a row is named by the line that it begins in.
+      start, line = line + 1, reader.line_num
+      if not any(cell.strip() for cell in cells):
+        continue
+      fault = _read_cells(dict(zip(columns, cells, strict=False)), known, seen, verdicts, start)
+      if fault:
+        faults.append(f'{path}:{start}: {fault}')
+  except csv.Error as e:
+    raise DataError(f'{path}:{line + 1}: {e}; save the file as CSV again') from None
+  if faults:
+    more = f' (and {len(faults) - _NAMED} more)' if len(faults) > _NAMED else ''
+    raise DataError('; '.join(faults[:_NAMED]) + more)
+  if not verdicts:
+    raise DataError(f"{path}: no line is filled in; write a verdict into the column 'person'")
+  return verdicts
+
+
+def _read_cells(
+  cells: Mapping[str, str],
+  known: Mapping[str, JudgedRow],
+  seen: dict[str, int],
+  verdicts: dict[str, str],
+  line: int,
+) -> str:
+  """Reads one row into `verdicts`, and its line into `seen`.
+
+  Returns:
+    What is wrong with it; '' if nothing is.
+  """
+  row_id = cells.get('id', '').strip()
+  if row_id not in known:
+    return f'the id {row_id[:40]!r} is none of this judge; leave that column as it was'
+  if row_id in seen:
+    return f'the id {row_id} stands in line {seen[row_id]} already; leave one of them out'
+  seen[row_id] = line
+  person = cells.get('person', '').strip()
+  if not person:
+    return ''
+  row = known[row_id]
+  # How many options there were, the judge's rows do not say; 'choices' does.
+  options = [part for part in cells.get('choices', '').split(' | ') if ' = ' in part]
+  allowed = _choices(row['kind'], options)
+  folded = {choice.casefold(): verdict for choice, verdict in allowed.items()}
+  verdict = folded.get(person.casefold())
+  if verdict is None:
+    return f'{person[:40]!r} is no verdict here; write one of {", ".join(allowed)}'
+  if row['kind'] == PAIR and _is_swapped(row_id):
+    verdict = {FIRST: SECOND, SECOND: FIRST}.get(verdict, verdict)
+  verdicts[row_id] = verdict
+  return ''
+
+
+def agreements(rows: Sequence[JudgedRow], person: Mapping[str, str]) -> dict[str, Any]:
+  """Compares a judge with a person.
+
+  Args:
+    rows: all rows of the judge.
+    person: see `read_csv`.
+
+  Returns:
+    'levels: person and judge' and so on -> `things`, `raw`, `low`, `high`, `kappa`, `kappa_low`,
+    `kappa_high`. A row counts for as many as its stratum has for each row that the person judged,
+    so the numbers are about all that the judge decided.
+  """
+  out: dict[str, Any] = {}
+  for kind, name in ((LEVEL, 'levels'), (PAIR, 'pairs'), (OPTION, 'options')):
+    decided = [row for row in rows if row['kind'] == kind and row['verdict'] not in NO_VERDICT]
+    checked = [row for row in decided if row['id'] in person]
+    sizes: dict[tuple[str, ...], int] = {}
+    for row in decided:
+      sizes[stratum_of(row)] = sizes.get(stratum_of(row), 0) + 1
+    drawn: dict[tuple[str, ...], int] = {}
+    for row in checked:
+      drawn[stratum_of(row)] = drawn.get(stratum_of(row), 0) + 1
+    strata = [stratum_of(row) for row in checked]
+    found = agreement(
+      [person[row['id']] for row in checked],
+      [row['verdict'] for row in checked],
+      [sizes[stratum] / drawn[stratum] for stratum in strata],
+      strata,
+    )
+    if found is not None:
+      out[f'{name}: person and judge'] = found.as_dict()
+  return out

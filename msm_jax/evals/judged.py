@@ -1,0 +1,213 @@
+"""Verdicts as rows, and what they say together: levels, pairs, contradictions and agreement."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msm_jax.evals import stats
+from msm_jax.evals.agreement import agreement
+from msm_jax.evals.judging import (
+  CONTRADICTED,
+  EQUAL,
+  FAILED,
+  FIRST,
+  LEVEL,
+  LEVEL_SCORES,
+  LEVELS,
+  NO_VERDICT,
+  OPTION,
+  PAIR,
+  PAIR_SCORES,
+  SECOND,
+  UNUSABLE,
+  Unit,
+  Verdict,
+  by_program,
+  combine,
+  settled,
+)
+
+# A row of rows.jsonl; `docs/schemas.md` describes the keys.
+JudgedRow = dict[str, Any]
+
+_SCORES = {LEVEL: LEVEL_SCORES, PAIR: PAIR_SCORES, OPTION: {}}
+# Who or what is compared, for each kind of unit.
+_KINDS = {LEVEL: 'levels', PAIR: 'pairs', OPTION: 'options'}
+
+
+def rows_of(units: Sequence[Unit], verdicts: Mapping[str, Verdict] | None) -> list[JudgedRow]:
+  """Makes one row of every unit, whatever became of it.
+
+  Args:
+    units: what was judged.
+    verdicts: what the judge said, see `judging.ask`; None if programs alone judge.
+
+  Returns:
+    The rows, in the order of the units. Where programs judge, units about which they cannot tell
+    have no row.
+  """
+  rows = []
+  for unit in units:
+    program = by_program(unit)
+    verdict = settled(unit)
+    said: list[Verdict | None] = [None, None]
+    by = 'program'
+    if verdict is None and verdicts is None:
+      verdict = program
+    elif verdict is None and verdicts is not None:
+      verdict, said = combine(unit, verdicts)
+      by = 'judge'
+    if verdict is not None:
+      rows.append(_row(unit, verdict, said, program, by))
+  return rows
+
+
+def _row(
+  unit: Unit, verdict: str, said: Sequence[Verdict | None], program: str | None, by: str
+) -> JudgedRow:
+  first = unit.answers[0]
+  labels = [None if one is None else one.label for one in said]
+  reasons = [one.reason for one in said if one is not None and one.reason]
+  return {
+    'id': unit.id,
+    'kind': unit.kind,
+    'arm': unit.arm,
+    'seed': first.seed,
+    'item': first.item,
+    'tier': first.tier,
+    'cluster': first.cluster,
+    'assistant': first.assistant,
+    'order': first.order,
+    'sample': first.sample,
+    'verdict': verdict,
+    'by': by,
+    'forward': labels[0],
+    'backward': labels[1],
+    'program': program,
+    'score': _SCORES[unit.kind].get(verdict),
+    'reason': ' / '.join(dict.fromkeys(reasons)),
+  }
+
+
+# ------------------------------------------------------------------------------ together
+
+
+def summarize(rows: Sequence[JudgedRow], seeds: int) -> dict[str, Any]:
+  """What the verdicts say together.
+
+  Args:
+    rows: see `rows_of`.
+    seeds: how many seeds the experiment has.
+
+  Returns:
+    `levels`: arm -> tier -> `level` (a number as in summary.json, of the answers with a verdict),
+    `bounds` (the mean if all answers without a verdict had the lowest, or the highest level),
+    `answers`, `contradicted`, `unusable`, `failed`. `pairs`: 'first > second' -> tier -> counts of
+    `first`, `second`, `equal`, `contradicted`, `unusable`, `failed`. `agreement`: who is compared
+    -> raw agreement and kappa, or None if there is nothing to compare.
+  """
+  return {
+    'levels': _levels(rows, seeds),
+    'pairs': _pairs(rows),
+    'agreement': agreements(rows),
+  }
+
+
+def _grouped(rows: Sequence[JudgedRow], kind: str) -> dict[str, dict[str, list[JudgedRow]]]:
+  """arm -> tier -> rows of one kind."""
+  out: dict[str, dict[str, list[JudgedRow]]] = {}
+  for row in rows:
+    if row['kind'] == kind:
+      out.setdefault(row['arm'], {}).setdefault(row['tier'], []).append(row)
+  return out
+
+
+def _count(rows: Sequence[JudgedRow], verdict: str) -> int:
+  return sum(row['verdict'] == verdict for row in rows)
+
+
+def _levels(rows: Sequence[JudgedRow], seeds: int) -> dict[str, Any]:
+  out: dict[str, Any] = {}
+  for arm, tiers in _grouped(rows, LEVEL).items():
+    out[arm] = {}
+    for tier, members in tiers.items():
+      scores = [row['score'] for row in members if row['score'] is not None]
+      missing = len(members) - len(scores)
+      level = None
+      if scores:
+        level = stats.interval(_observations(members, seeds)).as_dict(seeds)
+      out[arm][tier] = {
+        'level': level,
+        'bounds': [
+          round(sum(scores) / len(members), 6),
+          round((sum(scores) + missing) / len(members), 6),
+        ],
+        'answers': len(members),
+        'contradicted': _count(members, CONTRADICTED),
+        'unusable': _count(members, UNUSABLE),
+        'failed': _count(members, FAILED),
+      }
+  return out
+
+
+def _observations(rows: Sequence[JudgedRow], seeds: int) -> stats.Observations:
+  """(run, cluster, item) -> mean score. As in summary.py, names of the assistant are runs if there
+  is one seed, and share their items."""
+  values: dict[tuple[str, str, str], list[float]] = {}
+  for row in rows:
+    if row['score'] is None:
+      continue
+    run, item = str(row['seed']), row['item']
+    if row['assistant']:
+      item = item.removeprefix(f'{row["assistant"]}/')
+      if seeds == 1:
+        run = row['assistant']
+    values.setdefault((run, row['cluster'], item), []).append(row['score'])
+  return {key: sum(cell) / len(cell) for key, cell in values.items()}
+
+
+def _pairs(rows: Sequence[JudgedRow]) -> dict[str, Any]:
+  out: dict[str, Any] = {}
+  for pair, tiers in _grouped(rows, PAIR).items():
+    out[pair] = {}
+    for tier, members in tiers.items():
+      verdicts = (FIRST, SECOND, EQUAL, *NO_VERDICT)
+      out[pair][tier] = {verdict: _count(members, verdict) for verdict in verdicts}
+  return out
+
+
+def agreements(rows: Sequence[JudgedRow]) -> dict[str, Any]:
+  """Compares the judge with itself in the other order, and with programs.
+
+  Args:
+    rows: see `rows_of`.
+
+  Returns:
+    Who is compared -> `things`, `raw`, `low`, `high`, `kappa`, `kappa_low`, `kappa_high`; without
+    what there is nothing of. A level is compared with a program as full or not full, since a
+    program knows right and wrong alone.
+  """
+  out: dict[str, Any] = {}
+  for kind, name in _KINDS.items():
+    members = [row for row in rows if row['kind'] == kind and row['by'] == 'judge']
+    both = [row for row in members if _is_verdict(row['forward']) and _is_verdict(row['backward'])]
+    found = agreement([row['forward'] for row in both], [row['backward'] for row in both])
+    if found is not None:
+      out[f'{name}: the judge in its two orders'] = found.as_dict()
+    known = [row for row in members if row['program'] and row['verdict'] not in NO_VERDICT]
+    first = [_as_program_says(kind, row['verdict']) for row in known]
+    second = [_as_program_says(kind, row['program']) for row in known]
+    found = agreement(first, second)
+    if found is not None:
+      out[f'{name}: judge and program'] = found.as_dict()
+  return out
+
+
+def _is_verdict(label: str | None) -> bool:
+  return label is not None and label not in NO_VERDICT
+
+
+def _as_program_says(kind: str, verdict: str) -> str:
+  """A verdict in the categories of a program."""
+  if kind == LEVEL:
+    return 'right' if verdict == LEVELS[-1][0] else 'wrong'
+  return verdict
