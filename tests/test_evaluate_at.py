@@ -3,16 +3,19 @@
 import dataclasses
 import json
 import shutil
+import signal
 
 import numpy as np
 import pytest
-from helpers import tree
+from helpers import AFFORDABILITY, Run, tree, write_config
 from tiny import PHASE, experiment
 
+from msm_jax.base.checks import to_json
 from msm_jax.base.errors import ConfigError, Interrupted
+from msm_jax.checkpointing import CheckpointError
 from msm_jax.config import PhaseConfig
 from msm_jax.evals import scoring
-from msm_jax.inference.open_model import load_arm, trained_arms
+from msm_jax.inference.open_model import ArmError, load_arm, trained_arms
 from msm_jax.results import load_results
 
 # A constant rate without warmup: a point is then what a phase of so many updates would leave.
@@ -25,7 +28,19 @@ ARMS = {'base': 'read', 'tuned': 'read > tune', 'tuned again': 'read > tune > ag
 def made(folder, at=(0, 2, 4), stop=lambda: False, **changes):
   folder.mkdir(exist_ok=True)
   phases = {'read': READ, 'tune': dict(TUNE, evaluate_at=at), 'again': dict(TUNE, evaluate_at=at)}
-  return experiment(folder, stop, phases=phases, arms=ARMS, effects=EFFECTS, **changes)
+  evals = dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=0, others_of='base')
+  return experiment(folder, stop, phases=phases, arms=ARMS, effects=EFFECTS, evals=evals, **changes)
+
+
+def trained(e):
+  """Does what `run` does before it evaluates; evaluation takes most of the time."""
+  ends = e.prepared.ends
+  for node in e.prepared.nodes:
+    if not e.is_trained(node):
+      e.train(node, '[1/1]')
+    e.keep_missing_points(node, '[1/1]')
+    e.list_arms({key: end for key, end in ends.items() if end.id == node.id})
+  return e
 
 
 @pytest.fixture(scope='module')
@@ -89,7 +104,7 @@ def test_a_point_is_what_a_shorter_phase_leaves(done, tmp_path):
   phases = dict(short.config.phases)
   phases['tune'] = dataclasses.replace(phases['tune'], updates=2)
   short.config = dataclasses.replace(short.config, phases=phases)
-  short.run()
+  trained(short)
   assert_same(params_of(short, 'tuned'), params_of(done, 'tuned@2'))
 
 
@@ -142,12 +157,10 @@ def test_the_report_shows_curves(done):
 
 
 def test_points_that_were_not_kept_are_trained_again(done, tmp_path, capsys):
-  e = made(tmp_path, at=(4,))
-  e.run()
+  e = trained(made(tmp_path, at=(4,)))
   kept = tree(e.workdir / 'phases')
-  assert not [name for name in kept if 'points' in name]
-  later = made(tmp_path)
-  later.run()
+  assert not [name for name in kept if '/points/' in name]
+  later = trained(made(tmp_path))
   said = capsys.readouterr().err
   assert 'its parameters at update 2 were not kept; its first 2 updates are trained again' in said
   assert_same(params_of(later, 'tuned@2'), params_of(done, 'tuned@2'))
@@ -156,7 +169,7 @@ def test_points_that_were_not_kept_are_trained_again(done, tmp_path, capsys):
   assert {name: now[name] for name in kept} == kept
   assert not [name for name in now if '/again/' in f'/{name.partition("/")[2]}']
   # A third run trains nothing.
-  later.run()
+  trained(later)
   assert 'trained again' not in capsys.readouterr().err
 
 
@@ -165,17 +178,42 @@ def test_a_run_that_was_stopped_keeps_the_same_points(done, tmp_path):
   # The base takes 3 polls; the fourth of `tune` would be its end.
   e = made(tmp_path, stop=lambda: next(polls) >= 5)
   with pytest.raises(Interrupted):
-    e.run()
-  made(tmp_path).run()
+    trained(e)
+  trained(made(tmp_path))
   for arm in ('tuned@2', 'tuned again@2'):
     assert_same(params_of(e, arm), params_of(done, arm))
 
 
 def test_a_lost_point_is_made_anew_and_a_changed_one_is_refused(done, tmp_path):
-  shutil.copytree(done.workdir.parent, tmp_path / 'copy', dirs_exist_ok=True)
-  e = made(tmp_path / 'copy')
+  shutil.copytree(done.workdir, tmp_path / 'run')
+  e = made(tmp_path)
   folder = e.folder(e.prepared.ends['tuned', 0]) / 'points'
   wanted = params_of(e, 'tuned@2')
   shutil.rmtree(folder / '2')
-  e.run()
+  with pytest.raises(ArmError, match='run the experiment again'):
+    load_arm(e.workdir, 'tuned@2')
+  trained(e)
   assert_same(params_of(e, 'tuned@2'), wanted)
+  for path in folder.rglob('*'):
+    # A flipped bit would be other weights.
+    if path.is_file() and path.stat().st_size > 1000:
+      path.write_bytes(path.read_bytes()[:-1] + b'x')
+  with pytest.raises(CheckpointError, match='cannot be read'):
+    load_arm(e.workdir, 'tuned@2')
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_keeps_the_same_points(done, tmp_path):
+  """SIGKILL as soon as the first point is there."""
+  settings = json.loads(to_json(made(tmp_path).config))
+  settings['phases']['tune']['checkpoint_every'] = 1
+  write_config(tmp_path / 'config.py', settings)
+  run = Run(tmp_path / 'run', devices=8)
+
+  def is_there():
+    return bool(list((tmp_path / 'run').glob('phases/tune-*/points/2')))
+
+  run.when(is_there, signal.SIGKILL)
+  Run(tmp_path / 'run', devices=8, log='again.txt').finished()
+  for arm in ('tuned@2', 'tuned', 'tuned again@2'):
+    assert_same(params_of(made(tmp_path), arm), params_of(done, arm))
