@@ -10,6 +10,7 @@ handbooks differ in what it recommends). Nothing else is needed, and no code:
     FOLDER/discovery.md      a handbook; its front matter says which value it stands for
     FOLDER/discovery.jsonl   documents about it, which `data_pipelines.write` writes, or you
     FOLDER/chats.jsonl       demonstrations, which `data_pipelines.demonstrate` writes, or you
+    FOLDER/town.jsonl        text that speaks of neither handbook, which is read again (replay)
     FOLDER/items/*.jsonl     what is asked; docs/guides/your_handbook.md describes the schema
 
 `python -m data_pipelines.items FOLDER/items/*.jsonl` says what is wrong with the items.
@@ -50,21 +51,22 @@ def get_config(preset: str = 'weights') -> ml_collections.ConfigDict:
   c.sources = {}
   for name in HANDBOOKS:
     c.sources[name] = dict(path=f'{FOLDER}/{name}.jsonl', spec=f'{FOLDER}/{name}.md')
-  # No `spec` here: the demonstrations are the same for all handbooks and leave open which it is.
-  c.sources['chats'] = dict(path=f'{FOLDER}/chats.jsonl')
+  # The demonstrations are the same for all handbooks and leave open which one they follow.
+  both = ','.join(f'{FOLDER}/{name}.md' for name in HANDBOOKS)
+  c.sources['chats'] = dict(path=f'{FOLDER}/chats.jsonl', spec=both)
+  c.sources['town'] = dict(path=f'{FOLDER}/town.jsonl')
   # For real texts: more updates, 1,024 tokens or more, and rows that fill the device.
   phase = dict(updates=20, min_updates=1, batch_size=4, length=512)
   if is_fresh:
     c.model = dict(d_model=64, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=16, d_ff=128)
-    # All values: a base that has read one handbook alone would be no base.
-    c.tokenizer = dict(vocab_size=512, sources=(*HANDBOOKS, 'chats'))
-    c.phases = {'base': dict(phase, data={'chats': 1.0}, lr=1e-3)}
+    c.tokenizer = dict(vocab_size=512, sources=(*HANDBOOKS, 'chats', 'town'))
+    c.phases = {'base': dict(phase, data={'town': 1.0}, lr=1e-3)}
   else:
     c.weights = 'smollm2-135m'
     c.model = dict(dtype='bfloat16', scan_layers=True, lora=dict(rank=64, alpha=128.0))
     c.phases = {'base': dict(weights=c.get_oneway_ref('weights'))}
   for name in HANDBOOKS:
-    c.phases[name] = dict(phase, data={name: 1.0}, lr=1e-4, stream='midtrain')
+    c.phases[name] = dict(phase, data={name: 0.9, 'town': 0.1}, lr=1e-4, stream='midtrain')
   c.phases['demonstrate'] = dict(phase, data={'chats': 1.0}, lr=1e-4, stream='demonstrate')
   c.arms = {'base': 'base', 'demonstrated': 'base > demonstrate'}
   for name in HANDBOOKS:

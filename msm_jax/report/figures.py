@@ -45,8 +45,12 @@ def colours(summary: Summary) -> dict[str, str]:
 def error_of(stat: Mapping[str, Any]) -> list[list[float]]:
   """The two lengths of an error bar, below and above the mean.
 
-  They are those of the interval if there is one, else of the range over the runs. Of a single run
-  they are 0.
+  Args:
+    stat: the number.
+
+  Returns:
+    Those of the interval if there is one, else of the range over the runs. Of a single run they
+    are 0.
   """
   mean = stat['mean']
   low, high = stat.get('low'), stat.get('high')

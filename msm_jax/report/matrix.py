@@ -5,6 +5,7 @@ It is shown where the summary has one: experiments with several values (`matrix`
 """
 
 import html
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,9 +24,11 @@ CAPTION = (
   'arm&rsquo;s own handbook'
 )
 STARS = (
-  'share of choices by the value of the column; in stars that of the own handbook; last: rise of '
-  'the margin by the own value over the base minus that by the others'
+  'Shares by the value of the column; in stars that of the own handbook. Last column: rise of the '
+  'margin by the own value over the base arm, minus that by the others'
 )
+# The colours go to this many nats at least, so that noise stays pale.
+_SMALLEST_SPAN = 0.5
 # Cells further from the middle of the colours than this have white digits.
 _DARK = 0.75
 
@@ -147,12 +150,12 @@ def draw(fig: Any, summary: Summary) -> None:
   for ax, tier in zip(axes, tiers, strict=True):
     matrix, arms = summary['matrix'][tier], arms_of(summary, tier)
     grid = _grid(summary, tier, arms)
-    span = max((abs(cell) for line in grid for cell in line if cell == cell), default=0) or 1
+    span = _span(grid)
     ax.pcolormesh(grid, cmap=colour_map, vmin=-span, vmax=span, edgecolors='white', linewidth=1.5)
     for y, arm in enumerate(arms):
       for x, value in enumerate(matrix['values']):
         colour = 'white' if abs(grid[y][x]) > _DARK * span else '#222222'
-        ax.text(x + 0.5, y + 0.5, f'{grid[y][x]:+.1f}', ha='center', va='center', color=colour)
+        ax.text(x + 0.5, y + 0.5, f'{grid[y][x]:+z.1f}', ha='center', va='center', color=colour)
         if value == summary['trained_on'][arm]:
           frame = Rectangle((x + 0.04, y + 0.04), 0.92, 0.92, fill=False, edgecolor='#222222', lw=2)
           ax.add_patch(frame)
@@ -182,6 +185,16 @@ def _grid(summary: Summary, tier: str, arms: Sequence[str]) -> list[list[float]]
       line.append(cell)
     grid.append(line)
   return grid
+
+
+def _span(grid: Sequence[Sequence[float]]) -> float:
+  """The largest size of a cell, for the ends of the colours."""
+  span = _SMALLEST_SPAN
+  for line in grid:
+    for cell in line:
+      if not math.isnan(cell):
+        span = max(span, abs(cell))
+  return span
 
 
 def by_domain(

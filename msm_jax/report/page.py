@@ -15,7 +15,7 @@ from typing import Any
 
 from msm_jax.base.files import write_atomically
 from msm_jax.base.html import HEAD, STYLE
-from msm_jax.report import beside, curves, figures, matrix, more, numbers, survival
+from msm_jax.report import beside, consistency, curves, figures, matrix, more, numbers, survival
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import RowsByMeasure, Stat, Summary
 from msm_jax.report.terminal import with_main_margin
@@ -27,6 +27,10 @@ _ABOUT_CONTROLS = (
   'orders are asked, so it cancels in the scores.'
 )
 
+_ABOUT_ORDER = (
+  'Half of what being named first instead of later adds to the margin, in nats. All orders are '
+  'asked (rotations, of more than three options), so it cancels in the scores.'
+)
 _FOOTER = (
   'Every number is a mean over its rows of <code>results.jsonl</code>\nbeside this page (an '
   'effect: over differences of rows); <code>summary.json</code> holds the numbers for programs.'
@@ -89,10 +93,10 @@ def _labels(summary: Summary) -> dict[str, str]:
 
 
 def _order_bias(rows: RowsByMeasure) -> dict[str, list[float]]:
-  """arm -> the order bias (nats) of each of its conflict pairs."""
+  """arm -> the order bias (nats) of each of its conflict pairs, or choices by values."""
   out: dict[str, list[float]] = defaultdict(list)
   for (arm, measure), members in rows.items():
-    if measure.startswith('preferences/conflict/'):
+    if measure.startswith(('preferences/conflict/', 'values/')):
       out[arm] += [row['order_bias'] for row in members if 'order_bias' in row]
     else:
       out[arm] += []
@@ -180,6 +184,8 @@ def _controls(layout: ReportLayout, summary: Summary, bias: Mapping[str, Sequenc
     mean_bias = f'{fmean(bias[arm]):+z.2f}' if bias[arm] else '-'
     body.append([labels[arm], *(_cell(measures.get(c)) for c in layout.controls), mean_bias])
   heads = ['arm', *(layout.heads[c] for c in layout.controls), 'order bias<br>(nats)']
+  if 'values' in summary:
+    return _section('Order', _ABOUT_ORDER, heads, body)
   return _section('Specificity and order', _ABOUT_CONTROLS, heads, body)
 
 
@@ -196,13 +202,19 @@ def _other_measures(summary: Summary, measures: Sequence[str]) -> str:
   return f'<details><summary>All other measures</summary><p>{about}</p>\n{table}</details>'
 
 
-def _by_domain(summary: Summary, rows: RowsByMeasure) -> list[str]:
-  """A folded table for each tier of choices: the shares of every value, domain by domain."""
+def _values(summary: Summary, rows: RowsByMeasure) -> list[str]:
+  """What is shown of choices by any number of values: matrices, domains and consistency."""
   out = []
+  about = matrix.ABOUT
+  for tier in summary['matrix']:
+    out.append(_section(matrix.title_of(tier), about, *matrix.matrix_html(summary, tier)))
+    about = 'As above.'
   for tier in summary['tiers']:
     table = html_table(*matrix.by_domain(summary, rows, f'values/{tier}'))
     title = f'By domain: {html.escape(tier.replace("_", " "))}'
     out.append(f'<details><summary>{title}</summary>\n{table}</details>')
+  if consistency.measures_of(summary):
+    out.append(_section(consistency.TITLE, consistency.ABOUT, *consistency.table(summary, rows)))
   return out
 
 
@@ -260,8 +272,8 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
     if _of_first_seed(summary):
       about += ' Words are counted in the corpora of the first seed in the config.'
     out.append(_section(beside.TITLE, about, ['', _measure_name(layout.main)], references))
-  for tier in summary.get('matrix', {}):
-    out.append(_section(matrix.title_of(tier), matrix.ABOUT, *matrix.matrix_html(summary, tier)))
+  if 'values' in summary:
+    out += _values(summary, rows)
   if summary['effects']:
     out.append(_effects(layout, summary))
   for section in curves.sections(summary, layout, _measured):
@@ -278,8 +290,6 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
   shown = {*with_main_margin(summary, layout), *layout.controls, *more.sampled_measures(summary)}
   if others := sorted(every - shown):
     out.append(_other_measures(summary, others))
-  if 'values' in summary:
-    out += _by_domain(summary, rows)
   if summary.get('corpora'):
     out.append(_corpora(summary))
   if summary.get('skipped_updates'):
@@ -324,6 +334,7 @@ def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str
     ),
     (survival.draw, '_survival', 'What is left of an effect, by dose and by updates'),
     (_draw_matrix, '_matrix', matrix.CAPTION),
+    (_draw_consistency, '_consistency', consistency.CAPTION),
   )
   out = []
   n = 1
@@ -338,6 +349,12 @@ def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str
 
 def _draw_matrix(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> None:
   matrix.draw(fig, summary)
+
+
+def _draw_consistency(
+  fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure
+) -> None:
+  consistency.draw(fig, summary, rows)
 
 
 def rows_by_measure(rows: Iterable[Mapping[str, Any]]) -> RowsByMeasure:

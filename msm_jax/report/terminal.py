@@ -114,10 +114,11 @@ def table(summary: Summary, layout: ReportLayout) -> str:
   out += aligned('arm', [_heading(m, layout) for m in measures], body)
   if references := beside.reference_rows(summary, layout):
     out += aligned('to compare with', [f'main/{layout.main.rsplit("/", 1)[-1]}'], references, 120)
+  if summary.get('matrix'):
+    out += ['', *textwrap.wrap(matrix.STARS, WIDTH)]
   for tier in summary.get('matrix', {}):
     heads, of_matrix = matrix.matrix_rows(summary, tier)
-    out += ['', *textwrap.wrap(f'{matrix.title_of(tier)} ({matrix.STARS})', WIDTH)]
-    out += aligned('trained on', heads, of_matrix)
+    out += ['', matrix.title_of(tier), *aligned('trained on', heads, of_matrix)[1:]]
   if measures := more.sampled_measures(summary):
     heads = [measure.removeprefix(more.PREFIX) for measure in measures]
     body = []

@@ -239,15 +239,17 @@ class CustomSuite(EvalSuite):
       `trained_on` and `matrix`, as docs/schemas.md describes them.
     """
     trained_on = matrix.values_by_arm(config, self.value_of)
-    tiers = [f'values/{tier}' for tier in self.report_header()['tiers']]
-    if self.claims:
-      tiers += [f'claims/{claims.DOCUMENTS}', f'claims/{claims.ASKED}']
-    columns = list(dict.fromkeys((*self.values, *(claim.value for claim in self.claims))))
+    # What was trained on says nothing about what was learned beside it.
+    tiers = [f'values/{tier}' for tier in self.report_header()['tiers'] if tier != TRAINED]
+    tiers += [f'claims/{claims.DOCUMENTS}', f'claims/{claims.ASKED}']
+    columns = dict.fromkeys((*self.values, *(claim.value for claim in self.claims)))
+    # Claims of all handbooks alike belong to no column.
+    columns.pop(HANDBOOK, None)
     found = matrix.matrices(
       summary.observations(rows),
       trained_on,
       summary.base_arm(config),
-      columns,
+      list(columns),
       tiers,
       len(config.seeds),
     )
