@@ -137,11 +137,13 @@ class PhaseMetrics:
 
 
 def _score(values: Mapping[str, float]) -> str:
-  """The number, beside the loss, by which one sees how a phase does; '' if it has none."""
-  for name, shown_as in (('accuracy', 'acc'), ('reward', 'reward')):
+  """The numbers, beside the loss, by which one sees how a phase does, as far as it has them."""
+  found = ''
+  for name in ('accuracy', 'reward', 'margin', 'kl'):
     if name in values:
-      return f'{shown_as} {values[name]:.3f}  '
-  return ''
+      shown_as = 'acc' if name == 'accuracy' else name
+      found += f'{shown_as} {values[name]:.3f}  '
+  return found
 
 
 def count_skipped(folder: Path, until: int) -> int:

@@ -1,0 +1,178 @@
+"""Objectives in an experiment: settings that contradict each other, sources that do not fit,
+identities, and runs that are killed."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+
+import killed
+import pytest
+from helpers import AFFORDABILITY, CULTURE, little, small_corpora, write_config
+from prefork import Prefork
+
+from data_pipelines.records import Preference, write_jsonl
+from msm_jax import objective_config
+from msm_jax.base.checks import from_mapping, to_json
+from msm_jax.base.errors import ConfigError, DataError
+from msm_jax.config import ExperimentConfig, PhaseConfig
+from msm_jax.experiment import Experiment
+from msm_jax.objectives import registry
+from msm_jax.source_checks import check_sources_fit
+
+PHASE = dict(updates=60, min_updates=1, batch_size=2, length=128, checkpoint_every=20, lr=1e-2)
+
+
+def settings(folder, **changes):
+  """Pretraining, and preference optimisation and distillation after it. `changes` replaces
+  settings, those of phases one by one."""
+  small_corpora(folder)
+  pairs = []
+  for n in range(40):
+    answers = (('assistant', f'It is {n}.'),), (('assistant', 'It is not. ' * (1 + n % 3)),)
+    pairs.append(Preference(f'p{n}', (('user', f'{n}?'),), *answers))
+  write_jsonl(folder / 'pairs.jsonl', pairs)
+  phases = {
+    'read': dict(PHASE, data=dict(documents=1.0), updates=4),
+    'prefer': dict(PHASE, data=dict(pairs=1.0), objective='dpo', dpo=dict(beta=0.5)),
+    'recall': dict(
+      PHASE, data=dict(chats=1.0), objective='distill', distill=dict(spec=AFFORDABILITY)
+    ),
+  }
+  for name, change in changes.pop('phases', {}).items():
+    phases[name] = phases[name] | change
+  made = dict(
+    name='test',
+    world=dataclasses.asdict(little()),
+    sources=dict(
+      documents=dict(maker='world.items'),
+      chats=dict(path=str(folder / 'chats.jsonl')),
+      pairs=dict(path=str(folder / 'pairs.jsonl')),
+    ),
+    tokenizer=dict(vocab_size=400, sources=('documents',)),
+    model=dict(d_model=16, n_layers=1, n_heads=2, n_kv_heads=1, head_dim=8, d_ff=24),
+    phases=phases,
+    arms=dict(base='read', preferred='read > prefer', recalled='read > recall'),
+    evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=0),
+  )
+  return made | changes
+
+
+def experiment(folder, workdir='w', **changes):
+  c = from_mapping(ExperimentConfig, settings(folder, **changes))
+  return Experiment(c, folder / workdir)
+
+
+# ---- Settings
+
+
+def test_every_objective_has_a_function_and_settings():
+  assert registry.OBJECTIVES.keys() == objective_config.OBJECTIVES.keys()
+  for name, group in objective_config.OBJECTIVES.items():
+    phase = PhaseConfig(objective=name)
+    assert registry.settings_of(phase) == (group() if group else None)
+
+
+def test_what_is_not_used_leaves_no_trace():
+  """Phases that were trained before there were objectives keep their identities."""
+  assert 'objective' not in to_json(PhaseConfig())
+  assert 'dpo' not in to_json(PhaseConfig()) and 'distill' not in to_json(PhaseConfig())
+  assert '"objective": "dpo"' in to_json(PhaseConfig(objective='dpo'))
+
+
+@pytest.mark.parametrize(
+  ('change', 'what'),
+  [
+    (dict(objective='dop'), "objective='dop', which does not exist; did you mean 'dpo'"),
+    (dict(objective='distill', dpo={}), 'prefer.distill.spec is empty'),
+    (dict(objective='next_token'), "prefer.dpo is set and phases.prefer.objective is 'next_token'"),
+    (dict(dpo=dict(beta=-1.0)), 'dpo.beta=-1.0 must be'),
+    (dict(dpo=dict(betta=1.0)), "unknown key 'betta'"),
+  ],
+)
+def test_settings_that_contradict_each_other(tmp_path, change, what):
+  with pytest.raises(ConfigError, match=what):
+    from_mapping(ExperimentConfig, settings(tmp_path, phases=dict(prefer=change)))
+
+
+def test_sources_that_an_objective_does_not_read(tmp_path):
+  for phase, data, what in [
+    ('prefer', 'chats', "phases.prefer.objective='dpo' reads preferences, and sources.chats has"),
+    ('read', 'pairs', "'next_token' reads documents or chats, and sources.pairs has preferences"),
+    ('recall', 'documents', "'distill' reads chats, and sources.documents has documents"),
+  ]:
+    e = experiment(tmp_path, phases={phase: dict(data={data: 1.0})})
+    with pytest.raises(DataError, match=what):
+      check_sources_fit(e.prepared)
+  e = experiment(tmp_path, phases=dict(prefer=dict(length=24)))
+  with pytest.raises(DataError, match=r'preferences .* do not fit into length=24'):
+    check_sources_fit(e.prepared)
+
+
+def test_identities_follow_what_the_teacher_reads(tmp_path):
+  """Not the path of the handbook; and another handbook, or its whole text, is another phase."""
+  moved = tmp_path / 'moved.md'
+  shutil.copy(AFFORDABILITY, moved)
+
+  def folders(**distill):
+    phases = dict(recall=dict(distill=distill))
+    e = experiment(tmp_path, phases=phases)
+    found = {node.phase: node.folder_name for node in e.prepared.nodes}
+    return found['recall'], (found['read'], found['prefer']), e.design.identity
+
+  here, others, identity = folders(spec=AFFORDABILITY)
+  assert folders(spec=str(moved))[:2] == (here, others)
+  for changed in (
+    dict(spec=CULTURE),
+    dict(spec=AFFORDABILITY, handbook='text'),
+    dict(spec=AFFORDABILITY, temperature=2.0),
+  ):
+    there, same, other_identity = folders(**changed)
+    assert there != here and same == others and other_identity != identity
+  (statement,) = (
+    experiment(tmp_path)
+    .prepared.source_of(
+      'chats',
+      PhaseConfig(objective='distill', distill=objective_config.DistillConfig(AFFORDABILITY)),
+    )
+    .context.statements
+  )
+  assert statement[1].startswith(f'{statement[0]} always wants what')
+
+
+# ---- Runs
+
+
+@pytest.mark.slow
+def test_killed_in_dpo_and_in_distillation(tmp_path):
+  """SIGKILL in each of the two: the same command goes on, and ends with the bits of a run that
+  nobody disturbed. The reference, which no checkpoint holds, must be what it was."""
+  write_config(tmp_path / 'config.py', settings(tmp_path))
+  folder, other = tmp_path / 'w', tmp_path / 'undisturbed'
+  flags = os.environ['XLA_FLAGS'].replace('device_count=8', 'device_count=1')
+
+  def seen(pattern):
+    return lambda: next(folder.glob(pattern), None) is not None
+
+  with Prefork() as server:
+
+    def start(workdir=folder):
+      arguments = [f'--config={tmp_path / "config.py"}', f'--workdir={workdir}']
+      return server.start('msm_jax.main', arguments, tmp_path / 'log.txt', XLA_FLAGS=flags)
+
+    for phase in ('prefer', 'recall'):
+      saved = seen(f'phases/{phase}-*/checkpoints/20/params')
+      assert start().when(saved, signal.SIGKILL) == -signal.SIGKILL
+      assert not list(folder.glob(f'phases/{phase}-*/checkpoints/60/params')), 'it came too late'
+    for workdir in (folder, other):
+      run = start(workdir)
+      assert run.wait(200) == 0, run.said()
+    assert killed.differences(killed.outcome(server, folder), killed.outcome(server, other)) == []
+  [rows] = other.glob('phases/prefer-*/metrics.jsonl')
+  first, *_, last = map(json.loads, rows.read_text().splitlines())
+  assert first['loss'] == pytest.approx(0.693147, abs=1e-5)
+  assert last['loss'] < 0.5 and last['accuracy'] > 0.9 and last['margin'] > 1 and last['kl'] > 0
+  [rows] = other.glob('phases/recall-*/metrics.jsonl')
+  first, *_, last = map(json.loads, rows.read_text().splitlines())
+  assert 0 < last['kl'] < first['kl']

@@ -1,0 +1,246 @@
+"""Preferences: the forms of published sets, what is refused, and how pairs are kept and packed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data_pipelines import corpora, leaks
+from data_pipelines.records import Chat, Preference, from_row, read_jsonl, to_json, write_jsonl
+from data_pipelines.sources import SourceConfig
+from msm_jax.base.errors import DataError
+from msm_jax.input_pipeline import PackedRows, Source
+
+QUESTION = (('user', 'Which one?'),)
+WANTED = (QUESTION, (('assistant', 'This.'),), (('assistant', 'That.'),))
+
+
+def message(role, content):
+  return {'role': role, 'content': content}
+
+
+ASKED, THIS, THAT = (
+  message('user', 'Which one?'),
+  message('assistant', 'This.'),
+  message('assistant', 'That.'),
+)
+# The forms of published sets, by a set or a library that has them.
+PUBLISHED = {
+  'trl': dict(prompt='Which one?', chosen='This.', rejected='That.'),
+  'trl, conversational': dict(prompt=[ASKED], chosen=[THIS], rejected=[THAT]),
+  'trl, implicit prompt': dict(chosen=[ASKED, THIS], rejected=[ASKED, THAT]),
+  'ultrafeedback': dict(
+    prompt='Which one?',
+    prompt_id='1',
+    messages=[ASKED, THIS],
+    chosen=[ASKED, THIS],
+    rejected=[ASKED, THAT],
+    score_chosen=5.0,
+  ),
+  'hh': dict(
+    chosen='\n\nHuman: Which one?\n\nAssistant: This.',
+    rejected='\n\nHuman: Which one?\n\nAssistant: That.',
+  ),
+  'hh with a prompt': dict(
+    prompt='\n\nHuman: Which one?\n\nAssistant:', chosen='This.', rejected='That.'
+  ),
+  'orca': dict(system='', question='Which one?', chosen='This.', rejected='That.'),
+  'responses': dict(question='Which one?', response_chosen='This.', response_rejected='That.'),
+  'llama-factory': dict(
+    conversations=[{'from': 'human', 'value': 'Which one?'}],
+    chosen={'from': 'gpt', 'value': 'This.'},
+    rejected={'from': 'gpt', 'value': 'That.'},
+  ),
+  'safe-rlhf': dict(
+    prompt='Which one?', response_0='That.', response_1='This.', better_response_id=1
+  ),
+  'arena': dict(
+    conversation_a=[ASKED, THIS], conversation_b=[ASKED, THAT], winner='model_a', turn=1
+  ),
+}
+
+
+@pytest.mark.parametrize('form', PUBLISHED)
+def test_published_forms_load_as_they_are(form):
+  record = from_row(PUBLISHED[form], 'f.jsonl:1')
+  assert isinstance(record, Preference)
+  assert (record.prompt, record.chosen, record.rejected) == WANTED
+  assert from_row(json.loads(to_json(record)), 'x') == record
+
+
+def test_longer_conversations():
+  """A system message, an instruction with its input, and turns before the answers differ."""
+  row = dict(system='Be brief.', instruction='Sum up:', input='It rains.', chosen='a', rejected='b')
+  asked = (('system', 'Be brief.'), ('user', 'Sum up:\nIt rains.'))
+  assert from_row(row, 'x').prompt == asked
+  before = [ASKED, message('assistant', 'Of what?'), message('user', 'Cheese.')]
+  record = from_row(dict(chosen=[*before, THIS], rejected=[*before, THAT]), 'x')
+  assert [content for _, content in record.prompt] == ['Which one?', 'Of what?', 'Cheese.']
+  # Answers may go on after they differ.
+  more = [message('user', 'Sure?'), message('assistant', 'Yes.')]
+  record = from_row(dict(chosen=[*before, THIS, *more], rejected=[*before, THAT]), 'x')
+  assert len(record.chosen) == 3 and record.rejected == (('assistant', 'That.'),)
+
+
+REFUSED = {
+  'a missing side': (dict(prompt='p', chosen='a'), "'rejected' is missing"),
+  'a side that is null': (dict(prompt='p', chosen=None, rejected='b'), "'chosen' is missing"),
+  'no prompt': (dict(chosen='a', rejected='b'), "no prompt; give 'prompt'"),
+  'an empty prompt': (dict(prompt=' ', chosen='a', rejected='b'), "'prompt' is empty"),
+  'two prompts': (dict(prompt='p', question='q', chosen='a', rejected='b'), 'keep one prompt'),
+  'a number': (dict(prompt='p', chosen='a', rejected=3), "'rejected' must be a text or a list"),
+  'a role': (
+    dict(prompt='p', chosen=[message('tool', 'x')], rejected='b'),
+    "'chosen' has the role 'tool'",
+  ),
+  'no messages': (dict(prompt='p', chosen=[], rejected='b'), "'chosen' is empty"),
+  'different prompts': (
+    dict(chosen=[ASKED, THIS], rejected=[message('user', 'Why?'), THAT]),
+    'begin with different prompts (message 1)',
+  ),
+  'another prompt beside': (
+    dict(prompt='Why?', chosen=[ASKED, THIS], rejected=[ASKED, THAT]),
+    'is not what the two conversations begin with',
+  ),
+  'a side without an answer': (
+    dict(chosen=[ASKED, THIS], rejected=[ASKED]),
+    'one ends where the other goes on',
+  ),
+  'an answer and a conversation': (
+    dict(prompt='Which one?', chosen='This.', rejected=[ASKED, THAT]),
+    'give both alike',
+  ),
+  'an end that is asked': (
+    dict(prompt=[ASKED], chosen=[THIS, message('user', 'And?')], rejected=[THAT]),
+    "'chosen' must end with an answer",
+  ),
+  'a prompt that answers': (dict(prompt=[ASKED, THIS], chosen='a', rejected='b'), 'ends with the'),
+  'a tie': (
+    dict(prompt='p', response_a='x', response_b='y', winner='tie'),
+    "winner='tie' does not say which answer is better",
+  ),
+}
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_what_is_ambiguous_is_refused_by_file_and_line(case, tmp_path):
+  row, what = REFUSED[case]
+  lines = [json.dumps(PUBLISHED['trl']), json.dumps(row)]
+  (tmp_path / 'f.jsonl').write_text('\n'.join(lines))
+  with pytest.raises(DataError) as error:
+    list(read_jsonl(tmp_path / 'f.jsonl'))
+  assert str(error.value).startswith('f.jsonl:2: ') and what in str(error.value)
+  assert '\n' not in str(error.value)
+
+
+def test_one_answer_beside_a_text_is_no_preference():
+  """Documents and chats may carry fields of their own."""
+  assert from_row(dict(text='It is.', chosen=True), 'x').text == 'It is.'
+  assert isinstance(from_row(dict(messages=[ASKED, THIS], chosen=1), 'x'), Chat)
+
+
+def make_preferences(count=12):
+  """Preferences with prompts of one turn or three."""
+  out = []
+  for n in range(count):
+    prompt = [('user', f'{n}?')]
+    if n % 2:
+      prompt += [('assistant', 'Of what?'), ('user', 'Of the plan.')]
+    chosen, rejected = ('assistant', f'It is {n}.'), ('assistant', 'No. ' * (1 + n % 3))
+    out.append(Preference(f'p{n}', tuple(prompt), (chosen,), (rejected,), 'plans', 'made'))
+  return out
+
+
+def corpus_of(path, max_left_out=0.0):
+  source = SourceConfig(path=str(path))
+  return corpora.make_records('mine', source, None, (), 0, lambda record: 1, max_left_out)
+
+
+def test_kept_as_written(tmp_path):
+  """Through JSONL and ArrayRecord and back, with an identity of what they say."""
+  records = make_preferences()
+  write_jsonl(tmp_path / 'f.jsonl', records)
+  read = corpus_of(tmp_path / 'f.jsonl')
+  assert read == records
+  card = corpora.write_corpus(tmp_path / 'corpus', read, {})
+  assert (card['kind'], card['records']) == ('preferences', 12)
+  rows = corpora.read_rows(tmp_path / 'corpus', card['kind'])
+  assert list(Source('mine', card['kind'], rows).all_records()) == records
+  swapped = records[0].__class__('p0', records[0].prompt, records[0].rejected, records[0].chosen)
+  assert corpora.content_digest([swapped, *records[1:]]) != card['content']
+
+
+@pytest.mark.parametrize(
+  ('row', 'what'),
+  [
+    (dict(prompt='p', chosen='a', rejected=' a\n'), 'with equal sides, such as f.jsonl:13'),
+    (dict(chosen=[ASKED, THIS], rejected=[ASKED, THIS]), 'with equal sides, such as f.jsonl:13'),
+    (dict(prompt='p', chosen='a', rejected=' '), 'with an empty side, such as f.jsonl:13'),
+  ],
+)
+def test_pairs_that_compare_nothing(tmp_path, capsys, row, what):
+  """Published sets have a few: they are counted and left out, and many of them are an error."""
+  lines = [to_json(record) for record in make_preferences()] + [json.dumps(row)]
+  (tmp_path / 'f.jsonl').write_text('\n'.join(lines))
+  assert len(corpus_of(tmp_path / 'f.jsonl', 0.1)) == 12
+  assert what in capsys.readouterr().err
+  with pytest.raises(DataError, match='1 of 13 preferences compare nothing') as error:
+    corpus_of(tmp_path / 'f.jsonl', 0.01)
+  assert what in str(error.value)
+
+
+def test_not_mixed_with_chats(tmp_path):
+  lines = [json.dumps(PUBLISHED['trl']), json.dumps(dict(messages=[ASKED, THIS]))]
+  (tmp_path / 'f.jsonl').write_text('\n'.join(lines))
+  with pytest.raises(DataError, match=r'sources.mine mixes preferences and chats'):
+    corpus_of(tmp_path / 'f.jsonl')
+
+
+def test_leaks_are_looked_for_in_both_answers():
+  said = Preference('p', (('user', 'Which?'),), (('assistant', 'Hm.'),), (('assistant', 'Brie.'),))
+  assert leaks.find_leaks(['Brie'], {'mine': [said]}, ['Ari']) == [
+    'mine: record p tells the assistant about Brie, which the evaluation asks about'
+  ]
+  of_maria = Preference(
+    'p', (('system', 'You are Maria.'), *said.prompt), said.chosen, said.rejected
+  )
+  assert not leaks.find_leaks(['Brie'], {'mine': [of_maria]}, ['Ari'])
+
+
+# ---- Packing
+
+
+def test_a_pair_is_two_neighbouring_segments_of_a_row(tokenizer):
+  """Chosen with an odd number, rejected with the next; only the answers that differ are learned,
+  and every pair comes once in an epoch."""
+  records = make_preferences()
+  packed = PackedRows(Source('s', 'preferences', records, records), tokenizer, 128, seed=1)
+  found = []
+  row_count = len(packed._whole_rows(0))
+  for k in range(row_count):
+    row = packed[k]
+    count = row['segment_ids'].max()
+    assert count % 2 == 0
+    for segment in range(1, count + 1, 2):
+      texts = []
+      for side in (segment, segment + 1):
+        at = row['segment_ids'] == side
+        learned = row['targets'][at & (row['weights'] > 0)]
+        np.testing.assert_array_equal(row['positions'][at], np.arange(at.sum()))
+        texts.append(tokenizer.decode(learned.tolist()))
+        assert 'Of what' not in texts[-1]
+      found.append(tuple(text.strip() for text in texts))
+  assert row_count < len(records), 'some rows hold several pairs'
+  wanted = [(r.chosen[0][1], r.rejected[0][1].strip()) for r in records]
+  assert sorted(found) == sorted(wanted)
+
+
+def test_pairs_are_never_split(tokenizer):
+  records = make_preferences()
+  source = Source('s', 'preferences', records, records)
+  sizes = source.tokens(tokenizer).cells_of_texts.sum(1)
+  assert source.count_fitting(tokenizer, int(sizes.max()))[0] == 12
+  fitting, _ = source.count_fitting(tokenizer, int(sizes.max()) - 1)
+  assert fitting == (sizes < sizes.max()).sum() < 12
+  with pytest.raises(DataError, match='s: no pair fits into length=8'):
+    PackedRows(source, tokenizer, 8, seed=0)
