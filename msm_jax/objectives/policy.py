@@ -82,7 +82,10 @@ def grpo(
   if 'reference_logprobs' in batch:
     d_BT = jnp.where(is_answer_BT, batch['reference_logprobs'] - logprobs_BT, 0.0)
     kl_BT = jnp.exp(d_BT) - d_BT - 1
-    loss_BT = loss_BT + settings.kl * kl_BT
+    penalty_BT = kl_BT
+    if settings.kl_times_ratio:
+      penalty_BT = kl_BT * ratio_BT
+    loss_BT = loss_BT + settings.kl * penalty_BT
     sums['kl'] = jnp.sum(weights_BT * kl_BT)
   return jnp.sum(weights_BT * loss_BT), sums
 
