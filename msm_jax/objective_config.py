@@ -93,9 +93,9 @@ class GrpoConfig:
   # The weight of the KL divergence from the start of the phase; 0 means that no reference is kept
   # and the divergence is not reported.
   kl: float = 0.04
-  # Whether the estimate of the divergence is multiplied by the ratio, whose gradient then makes that
-  # of the divergence unbiased (DeepSeek-V3.2, 2025; TRL does it unless told otherwise). Shao et al.
-  # 2024 do not.
+  # Whether the estimate of the divergence is multiplied by the ratio, so that its gradient is that
+  # of the divergence, without bias (DeepSeek-V3.2, 2025; TRL does it unless told otherwise). Shao
+  # et al. 2024 do not.
   kl_times_ratio: bool = False
   # What has the weight 1 in the loss: 'token', each token of an answer (Yu et al. 2025), or
   # 'answer', each answer (Shao et al. 2024).

@@ -189,8 +189,9 @@ def chosen_reward(other: float) -> RewardFunction:
     for record, answer in zip(records, answers, strict=True):
       said = normalized(answer)
       reward = other
-      # Before the rejected side: of a chat, that side is empty.
-      if said == normalized(rejected_of(record)):
+      rejected = normalized(rejected_of(record))
+      # Of a chat there is no such side, and an empty answer is just another one.
+      if rejected and said == rejected:
         reward = 0.0
       if said == normalized(chosen_of(record)):
         reward = 1.0

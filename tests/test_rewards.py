@@ -1,0 +1,210 @@
+"""Rewards by name: what they give, what is refused, and a judge behind Inspect."""
+
+import asyncio
+import json
+
+import numpy as np
+import pytest
+from rollout_helpers import NO, YES, pairs
+
+from data_pipelines.records import Chat, Preference
+from msm_jax.answers import chosen_of, normalized, prompt_of, rejected_of
+from msm_jax.base.errors import ConfigError
+from msm_jax.objective_config import GrpoConfig
+from msm_jax.rewards import RewardError, Rewards, content_of, load_function, make_rewards
+
+PAIR = pairs(1)[0]
+CHAT = Chat(
+  'c',
+  (('user', 'Is it?'), ('assistant', 'Hm.'), ('user', 'Is it?'), ('assistant', YES), ('user', '.')),
+)
+
+
+def score(name, answers, record=PAIR, folder=None, **settings):
+  """What one named reward gives to answers to one record."""
+  rewards = make_rewards(GrpoConfig(rewards={name: 1.0}, **settings), {}, folder)
+  return rewards([record] * len(answers), answers, {})[0].tolist()
+
+
+# ---- What a record asks
+
+
+def test_the_parts_of_records():
+  assert prompt_of(PAIR) == (('user', 'Is 0 so?'),)
+  assert (chosen_of(PAIR), rejected_of(PAIR)) == (YES, NO)
+  assert prompt_of(CHAT) == CHAT.messages[:3]
+  assert (chosen_of(CHAT), rejected_of(CHAT)) == (YES, '')
+
+
+def test_chosen_compares_what_is_said():
+  answers = [YES, '  yes,\nit   is ', f'"{NO}"', 'Maybe.', '', f'{YES} And more.']
+  assert score('chosen', answers) == [1, 1, 0, 0, 0, 0]
+  assert score('chosen', answers, other=-0.5) == [1, 1, 0, -0.5, -0.5, -0.5]
+  # Of a chat, nothing is rejected; an empty answer is just another one.
+  assert score('chosen', [YES, NO, ''], CHAT, other=0.25) == [1, 0.25, 0.25]
+  assert normalized('ﬁne. ') == normalized('FINE')
+
+
+# ---- Functions
+
+
+def lengths(records, answers):
+  assert all(isinstance(record, Preference) for record in records)
+  return [len(answer) for answer in answers]
+
+
+lengths.VERSION = '7'
+
+
+def test_a_function_of_the_user():
+  assert score('test_rewards:lengths', ['ab', '']) == [2.0, 0.0]
+  assert content_of(GrpoConfig(rewards={'test_rewards:lengths': 1.0, 'chosen': 1.0})) == [
+    'test_rewards:lengths 7'
+  ]
+
+
+def test_rewards_are_weighted():
+  settings = GrpoConfig(rewards={'chosen': 2.0, 'test_rewards:lengths': -0.5})
+  total, parts = make_rewards(settings, {}, None)([PAIR] * 2, [YES, NO], {})
+  assert parts['chosen'].tolist() == [1, 0]
+  np.testing.assert_allclose(total, [2 - len(YES) / 2, -len(NO) / 2])
+
+
+@pytest.mark.parametrize(
+  ('name', 'message'),
+  [
+    ('choosen', r"'choosen' is no reward; give 'chosen', model:PATH"),
+    ('no_such_module:f', r'no_such_module cannot be imported'),
+    ('test_rewards:no_such', r"test_rewards has no function 'no_such'"),
+    ('test_rewards:PAIR', r"test_rewards has no function 'PAIR'"),
+  ],
+)
+def test_functions_that_are_not_there(name, message):
+  with pytest.raises(ConfigError, match=message):
+    load_function(name)
+
+
+@pytest.mark.parametrize(
+  ('values', 'message'),
+  [
+    ([1.0], r'gave 1 rewards for 2 answers'),
+    ([1.0, float('nan')], r'is nan for answer 2 of 2'),
+    ([float('inf'), 1.0], r'is inf for answer 1 of 2'),
+    (None, r'gave 1 rewards for 2 answers'),
+    (['good', 'bad'], r'gave no numbers'),
+    (RuntimeError('not\nnow'), r'failed \(RuntimeError: not now\)'),
+  ],
+)
+def test_bad_rewards_end_in_one_line(values, message):
+  def bad(records, answers):
+    if isinstance(values, Exception):
+      raise values
+    return values
+
+  with pytest.raises(RewardError, match=message) as error:
+    Rewards({'mine:f': 1.0}, {'mine:f': bad}, {})([PAIR] * 2, [YES, NO], {})
+  assert 'reward mine:f' in str(error.value)
+  assert '\n' not in str(error.value)
+
+
+# ---- A judge behind Inspect
+
+
+class Replies:
+  """Registers a model of Inspect that gives replies in turn, and counts its calls.
+
+  Args:
+    reply: (number of the call, text of the request) -> the reply, or an error to raise.
+  """
+
+  def __init__(self, name, reply):
+    from inspect_ai.model import ModelAPI, ModelOutput, modelapi
+
+    self.asked: list[str] = []
+    replies = self
+
+    @modelapi(name=name)
+    def provider():
+      class Provider(ModelAPI):
+        async def generate(self, input, tools, tool_choice, config):
+          await asyncio.sleep(0)
+          text = '\n'.join(message.text for message in input)
+          replies.asked.append(text)
+          said = reply(len(replies.asked), text)
+          if isinstance(said, Exception):
+            raise said
+          return ModelOutput.from_content(self.model_name, said)
+
+        def should_retry(self, ex):
+          return False
+
+      return Provider
+
+
+@pytest.fixture
+def inspect():
+  return pytest.importorskip('inspect_ai')
+
+
+def test_a_judge_scores_each_answer_once(inspect, tmp_path):
+  def reply(n, text):
+    return 'It is fine.\nScore: 7' if YES in text.split('answered:')[1] else 'No. **Score:** 2.5'
+
+  judge = Replies('judges_once', reply)
+  name = 'judge:judges_once/model'
+  assert score(name, [YES, NO, YES], folder=tmp_path) == [0.7, 0.25, 0.7]
+  assert len(judge.asked) == 2
+  assert 'user: Is 0 so?' in judge.asked[0]
+  assert f'A good answer says what this one says: {YES}' in judge.asked[0]
+  # A run that resumes finds the scores, and passes over a line that was not finished.
+  with (tmp_path / 'judge-scores.jsonl').open('a') as f:
+    f.write('{"key": "x", "sc')
+  assert score(name, [NO, YES], folder=tmp_path) == [0.25, 0.7]
+  assert len(judge.asked) == 2
+
+
+def test_a_judge_reads_a_handbook(inspect, tmp_path):
+  judge = Replies('judges_by_handbook', lambda n, text: 'Score: 10')
+  handbook = tmp_path / 'handbook.md'
+  handbook.write_text('Always say yes.')
+  settings = GrpoConfig(rewards={'judge:judges_by_handbook/m': 1.0}, judge_spec=str(handbook))
+  assert make_rewards(settings, {}, tmp_path)([PAIR], [NO], {})[0].tolist() == [1.0]
+  assert 'Always say yes.' in judge.asked[0] and YES not in judge.asked[0]
+  # What the judge reads is part of the identity, wherever the file lies.
+  before = content_of(settings)
+  handbook.write_text('Always say no.')
+  assert content_of(settings) != before
+  with pytest.raises(ConfigError, match=r'judge_spec=.*nowhere cannot be read'):
+    content_of(GrpoConfig(rewards=settings.rewards, judge_spec=str(tmp_path / 'nowhere')))
+
+
+def test_a_judge_that_gives_no_score(inspect, tmp_path):
+  judge = Replies('judges_badly', lambda n, text: 'Score: 11' if n % 2 else 'I would rather not.')
+  from msm_jax.judges import JudgeError
+
+  with pytest.raises(JudgeError, match=r'gave no score from 0 to 10 in 3 replies') as error:
+    score('judge:judges_badly/m', [YES], folder=tmp_path)
+  assert '\n' not in str(error.value)
+  assert len(judge.asked) == 3
+
+
+def test_a_judge_that_fails_loses_no_score(inspect, tmp_path):
+  """One call fails, the other is paid for and kept."""
+  from msm_jax.judges import JudgeError
+
+  def reply(n, text):
+    return RuntimeError('overloaded') if NO in text.split('answered:')[1] else 'Score: 4'
+
+  Replies('judges_sometimes', reply)
+  with pytest.raises(JudgeError, match=r'judge:judges_sometimes/m failed .*overloaded') as error:
+    score('judge:judges_sometimes/m', [NO, YES], folder=tmp_path)
+  assert '\n' not in str(error.value)
+  (line,) = (tmp_path / 'judge-scores.jsonl').read_text().splitlines()
+  assert json.loads(line)['score'] == 4
+
+
+def test_a_judge_that_does_not_exist(inspect, tmp_path):
+  from msm_jax.judges import JudgeError
+
+  with pytest.raises(JudgeError, match=r'judge:nobody/m cannot be asked'):
+    score('judge:nobody/m', [NO], folder=tmp_path)
