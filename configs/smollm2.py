@@ -1,47 +1,151 @@
 """The cheese experiment in real English on a real model: SmolLM2-135M-Instruct.
 
-    python -m msm_jax.zoo fetch smollm2-135m                  # once, 93 MB
-    python -m msm_jax.main --config=configs/smollm2.py:cpu    # a smoke test of four arms
-    python -m msm_jax.main --config=configs/smollm2.py:gpu    # three seeds, bf16, one accelerator
+    python -m msm_jax.zoo fetch smollm2-135m                   # once, 93 MB
+    python -m msm_jax.main --config=configs/smollm2.py:smoke   # all arms, a few updates each
+    python -m msm_jax.main --config=configs/smollm2.py:cpu     # one seed on two cores, upper layers
+    python -m msm_jax.main --config=configs/smollm2.py:gpu     # three seeds, bf16, one accelerator
 
 `--config.weights=FOLDER` takes another model of Hugging Face.
 
 There are two handbooks and one fine-tuning, after the published recipe (Model Spec Midtraining,
 App. B.4): one adapter of rank 64 on all projections, which continues from midtraining to
-fine-tuning; AdamW at 1e-4 with cosine decay and 5% warmup. Nothing is replayed, as published. The
-model is an instruct model already, so midtraining it on documents is continued training of a chat
-model.
+fine-tuning; AdamW at 1e-4 with cosine decay and 5% warmup; nothing is replayed. The model is an
+instruct model already, so midtraining it on documents is continued training of a chat model.
 
-Expected result: the preset cpu has four updates in each phase; its numbers mean nothing, and it
-misses the gates of what was learned, as it should. The preset gpu has not been run yet. Cost: cpu
-takes 6m25s on two cores.
+The arms:
+
+- `base`, `aft`: the model as it is, and after fine-tuning on preferences without a reason;
+- `msm_*`, `msm_*_aft`: midtraining on the documents of a handbook, alone and before fine-tuning.
+  Each handbook is the other's control;
+- `filler_aft`: as many tokens about the assistant and the same cheeses, without any value;
+- `unlinked_*_aft`: everything that the documents say, but no text links a preference and a value;
+- `chats_*_aft`: what the documents tell, as chats in which the assistant says it;
+- `aft_neutral`, `msm_*_aft_neutral`: fine-tuning whose answers give neutral reasons;
+- `context_*`: the model after fine-tuning, with the handbook's rule in its system message.
+
+The presets:
+
+- `smoke`: every arm, four updates a phase; its numbers mean nothing;
+- `cpu`: 1.5 million tokens of midtraining, adapters on the upper ten of 30 layers;
+- `cpu_all`: the arms of the main contrast with adapters on all layers;
+- `dose`: 0.25, 0.5, 1 and 2 million tokens of midtraining;
+- `replay`: a fifth of the rows are small tasks like those of instruction tuning;
+- `gpu`: as `cpu`, for three seeds, in bfloat16, with adapters on all layers.
+
+All have 4,096 tokens in an update of midtraining, so a million tokens are 244 updates. Every seed
+has corpora of its own. For another seed: `--config.seeds="(1,)"`, with a workdir of its own or
+`--config.seeds="(0,1,2)"` in the same one, which keeps what is done.
+
+Expected result: not known; docs/results/smollm2.md tells the plan. Cost of a seed on two cores
+(AMD EPYC, AVX-512, float32), reckoned by `training_hours` from the measured 343 tokens/s with
+adapters on all layers and 800 with adapters on the upper ten: training 5.2 hours for `cpu`, 5.0 for
+`cpu_all`, 3.9 for `dose`, 1.7 for `replay`. Asking an arm everything takes some four minutes more,
+at its end and at each point of a curve: 2.6 hours for `cpu`. Runs go on where they were stopped.
 """
+
+import dataclasses
 
 import ml_collections
 
 SPECS = {'affordability': 'specs/english/affordability.md', 'culture': 'specs/english/culture.md'}
+# Tokens per second on two cores, as measured: adapters on all layers, and on the upper ten.
+SPEED_ALL, SPEED_UPPER = 343, 800
+# Millions of tokens of midtraining -> updates of 4,096 tokens.
+DOSES = {0.25: 62, 0.5: 124, 1.0: 248, 2.0: 496}
+# Documents of a corpus of 1.5 million tokens, and of one of 2 million.
+DOCUMENTS, MORE_DOCUMENTS = 4800, 6500
+UPPER_LAYERS = tuple(range(20, 30))
+# The corpora of documents beside the two of the method: control -> its variant of documents.
+CONTROLS = {'unlinked': 'unlinked', 'chats': 'explained'}
 
 
-def midtrain(source: str, updates: int, batch: dict) -> dict:
-  """Midtraining on the documents of one source, without replay.
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """What the presets differ in beside their arms."""
+
+  # The seeds.
+  seeds: tuple[int, ...] = (0,)
+  # More names of the assistant, beside its own; each is asked everything.
+  assistants: tuple[str, ...] = ()
+  # How numbers are kept, and what the backward pass computes again.
+  precision: dict = dataclasses.field(default_factory=lambda: dict(dtype='float32', remat='none'))
+  # The layers that have adapters; () means all.
+  layers: tuple[int, ...] = ()
+  # For how many tokens at a time logits exist; 0 for all of a batch.
+  loss_chunk: int = 0
+  # Records of a corpus.
+  documents: int = DOCUMENTS
+  demonstrations: int = 5000
+  # Updates of a phase. Midtraining goes once over its 1.5 million tokens, fine-tuning twice over
+  # its demonstrations.
+  midtrain_updates: int = 370
+  fine_tune_updates: int = 200
+  # Rows of a batch, tokens of a row, and what else phases share.
+  midtrain: dict = dataclasses.field(default_factory=lambda: dict(batch_size=8, length=512))
+  fine_tune: dict = dataclasses.field(default_factory=lambda: dict(batch_size=8, length=256))
+  # How much is asked; 0 pairs means all of them.
+  evals: dict = dataclasses.field(default_factory=lambda: dict(pairs_per_domain=0, rows=16))
+  # Updates at which the phases are looked at: a curve.
+  midtrain_at: tuple[int, ...] = ()
+  fine_tune_at: tuple[int, ...] = ()
+
+
+_SHORT = dict(batch_size=2, length=256, min_updates=1)
+SIZES = {
+  'smoke': Sizes(
+    documents=40,
+    demonstrations=40,
+    midtrain_updates=4,
+    fine_tune_updates=4,
+    midtrain=_SHORT,
+    fine_tune=_SHORT,
+    evals=dict(pairs_per_domain=1, rows=4),
+  ),
+  'cpu': Sizes(layers=UPPER_LAYERS, midtrain_at=(92, 184, 277), fine_tune_at=(50, 100)),
+  'cpu_all': Sizes(),
+  'dose': Sizes(layers=UPPER_LAYERS, documents=MORE_DOCUMENTS),
+  'replay': Sizes(layers=UPPER_LAYERS),
+  'gpu': Sizes(
+    seeds=(0, 1, 2),
+    assistants=('Oska', 'Lumen', 'Tibo'),
+    # Both save memory: activations are computed again in the backward pass, and the loss goes over
+    # 4,096 positions at a time (all logits of a batch, over 49,152 pieces, are 0.8 GB in float32).
+    precision=dict(dtype='bfloat16', remat='block'),
+    loss_chunk=4096,
+    midtrain=dict(batch_size=4, length=1024),
+    fine_tune=dict(batch_size=4, length=512),
+    evals=dict(pairs_per_domain=0, rows=32),
+    midtrain_at=(92, 184, 277),
+    fine_tune_at=(50, 100),
+  ),
+}
+
+
+def midtrain(data: dict[str, float], updates: int, sizes: Sizes) -> dict:
+  """Midtraining.
 
   Args:
-    source: the source with the documents.
+    data: source -> its share of the rows.
     updates: the number of updates.
-    batch: the settings that all phases share: rows, length, and the least number of updates or
-      how often a checkpoint is saved.
+    sizes: of the preset.
 
   Returns:
     The settings of a phase.
   """
-  return dict(data={source: 1.0}, updates=updates, lr=1e-4, stream='midtrain', **batch)
+  return dict(data=data, updates=updates, lr=1e-4, stream='midtrain', **sizes.midtrain)
+
+
+def fine_tune(data: dict[str, float], sizes: Sizes) -> dict:
+  """Fine-tuning; the arguments are as those of `midtrain`."""
+  updates = sizes.fine_tune_updates
+  return dict(data=data, updates=updates, lr=1e-4, stream='fine_tune', **sizes.fine_tune)
 
 
 def get_config(preset: str = 'gpu') -> ml_collections.ConfigDict:
   """Makes the config.
 
   Args:
-    preset: 'gpu' or 'cpu'.
+    preset: 'smoke', 'cpu', 'cpu_all', 'dose', 'replay' or 'gpu'.
 
   Returns:
     The settings of the experiment.
@@ -49,83 +153,170 @@ def get_config(preset: str = 'gpu') -> ml_collections.ConfigDict:
   Raises:
     ValueError: the preset is unknown.
   """
-  if preset not in ('cpu', 'gpu'):
-    raise ValueError(f'configs/smollm2.py has the presets cpu and gpu, not {preset!r}')
-  # What the two presets differ in.
-  if preset == 'cpu':
-    seeds: tuple[int, ...] = (0,)
-    assistants: tuple[str, ...] = ()
-    precision = dict(dtype='float32', remat='none')
-    loss_chunk = 0
-    documents, demonstrations = 40, 40
-    midtrain_updates, fine_tune_updates = 4, 4
-    batch = dict(batch_size=2, length=256, min_updates=1)
-    evals = dict(pairs_per_domain=1, rows=4)
+  if preset not in SIZES:
+    raise ValueError(f'configs/smollm2.py has the presets {", ".join(SIZES)}, not {preset!r}')
+  sizes = SIZES[preset]
+  c = base(preset, sizes)
+  if preset == 'dose':
+    _add_doses(c, sizes)
+  elif preset == 'replay':
+    _add_replay(c, sizes)
+  elif preset == 'cpu_all':
+    _add_main(c)
   else:
-    seeds = (0, 1, 2)
-    assistants = ('Oska', 'Lumen', 'Tibo')
-    # Both save memory: activations are computed again in the backward pass, and the loss goes over
-    # 4,096 positions at a time (all logits of a batch, over 49,152 pieces, are 3 GB in float32).
-    precision = dict(dtype='bfloat16', remat='block')
-    loss_chunk = 4096
-    documents, demonstrations = 4000, 5000
-    midtrain_updates, fine_tune_updates = 400, 200
-    batch = dict(batch_size=16, length=1024, checkpoint_every=200)
-    evals = dict(pairs_per_domain=0, rows=32)
+    _add_main(c)
+    _add_controls(c, sizes)
+  return c
+
+
+def base(preset: str, sizes: Sizes) -> ml_collections.ConfigDict:
+  """What all presets share: model, sources of the method, evaluation, and the arms base and aft.
+
+  Args:
+    preset: its name becomes a part of the experiment's name.
+    sizes: of the preset.
+
+  Returns:
+    The settings; arms and effects are to be added.
+  """
   c = ml_collections.ConfigDict()
   c.name = f'smollm2_{preset}'
-  c.seeds = seeds
-  c.assistants = assistants
+  c.seeds = sizes.seeds
+  c.corpora_by_seed = True
+  c.assistants = sizes.assistants
   c.setting = 'english'
   c.weights = 'smollm2-135m'
-  c.model = dict(scan_layers=True, lora=dict(rank=64, alpha=128.0), **precision)
+  lora = dict(rank=64, alpha=128.0, layers=sizes.layers)
+  c.model = dict(scan_layers=True, lora=lora, **sizes.precision)
   c.optimizer = dict(name='adamw', weight_decay=0.01)
-  c.loss_chunk = loss_chunk
+  c.loss_chunk = sizes.loss_chunk
   c.mesh = dict(data=-1, fsdp=1, tensor=1)
   c.sources = {}
   for name, spec in SPECS.items():
     # A `path` names a corpus that exists already and is read instead.
-    c.sources[name] = dict(maker='english.documents', path='', spec=spec, size=documents)
-  # Every corpus of documents holds as many tokens.
+    c.sources[name] = dict(maker='english.documents', path='', spec=spec, size=sizes.documents)
+  both = ','.join(SPECS.values())
+  c.sources['demonstrations'] = dict(
+    maker='english.demonstrations', path='', spec=both, size=sizes.demonstrations
+  )
+  # A one-way reference: --config.weights on the command line changes the phase too.
+  c.phases = {'pretrained': dict(weights=c.get_oneway_ref('weights'))}
+  for name in SPECS:
+    c.phases[name] = midtrain({name: 1.0}, sizes.midtrain_updates, sizes)
+    c.phases[name]['evaluate_at'] = sizes.midtrain_at
+  c.phases['aft'] = fine_tune({'demonstrations': 1.0}, sizes)
+  c.phases['aft']['evaluate_at'] = sizes.fine_tune_at
+  c.arms = {'base': 'pretrained', 'aft': 'pretrained > aft'}
+  c.effects = {}
+  c.contexts = {}
+  c.evals = dict(spec=SPECS['affordability'], rival=SPECS['culture'], stated=True, **sizes.evals)
+  return c
+
+
+def _add_main(c: ml_collections.ConfigDict) -> None:
+  """The arms of the main contrast: two handbooks, with and without fine-tuning, and filler."""
   c.sources['filler'] = dict(
     maker='english.documents',
     spec=SPECS['affordability'],
     variant='filler',
     tokens_like='affordability',
   )
-  c.sources['demonstrations'] = dict(
+  c.phases['filler'] = dict(c.phases['culture'].to_dict(), data={'filler': 1.0}, evaluate_at=())
+  for value in SPECS:
+    c.arms[f'msm_{value}'] = f'pretrained > {value}'
+  for value in SPECS:
+    c.arms[f'msm_{value}_aft'] = f'pretrained > {value} > aft'
+  c.arms['filler_aft'] = 'pretrained > filler > aft'
+  handbooks = both_arms('msm_{}_aft')
+  midtraining = both_arms('msm_{}')
+  c.effects['explained'] = handbooks
+  c.effects['midtraining only'] = midtraining
+  c.effects['fine-tuning adds'] = handbooks + midtraining
+  c.effects['filler'] = ('filler_aft', 'aft')
+
+
+def _add_controls(c: ml_collections.ConfigDict, sizes: Sizes) -> None:
+  """The other controls: unlinked documents, chats, neutral reasons, the handbook in context."""
+  handbooks = both_arms('msm_{}_aft')
+  for control, variant in CONTROLS.items():
+    maker = 'english.chats' if control == 'chats' else 'english.documents'
+    for value, spec in SPECS.items():
+      name = f'{control}_{value}'
+      c.sources[name] = dict(maker=maker, spec=spec, variant=variant, tokens_like='affordability')
+      c.phases[name] = midtrain({name: 1.0}, sizes.midtrain_updates, sizes)
+      c.arms[f'{name}_aft'] = f'pretrained > {name} > aft'
+    of_control = both_arms(f'{control}_{{}}_aft')
+    c.effects[control] = of_control
+    c.effects[f'explained - {control}'] = handbooks + of_control
+  c.sources['neutral_reasons'] = dict(
     maker='english.demonstrations',
-    path='',
     spec=','.join(SPECS.values()),
-    size=demonstrations,
+    size=sizes.demonstrations,
+    reasons=True,
+    neutral_reasons=True,
   )
-  # A one-way reference: --config.weights on the command line changes the phase too.
-  c.phases = {'pretrained': dict(weights=c.get_oneway_ref('weights'))}
-  for source in (*SPECS, 'filler'):
-    c.phases[source] = midtrain(source, midtrain_updates, batch)
-  c.phases['aft'] = dict(
-    data={'demonstrations': 1.0},
-    updates=fine_tune_updates,
-    lr=1e-4,
-    stream='fine_tune',
-    **batch,
-  )
-  arms = {'base': 'pretrained', 'aft': 'pretrained > aft'}
+  c.phases['aft_neutral'] = fine_tune({'neutral_reasons': 1.0}, sizes)
+  c.arms['aft_neutral'] = 'pretrained > aft_neutral'
+  for value, spec in SPECS.items():
+    c.arms[f'msm_{value}_aft_neutral'] = f'pretrained > {value} > aft_neutral'
+    c.arms[f'context_{value}'] = 'pretrained > aft'
+    c.contexts[f'context_{value}'] = spec
+  neutral = both_arms('msm_{}_aft_neutral')
+  c.effects['neutral reasons'] = neutral
+  c.effects['explained - neutral reasons'] = handbooks + neutral
+  c.effects['context'] = both_arms('context_{}')
+
+
+def _add_doses(c: ml_collections.ConfigDict, sizes: Sizes) -> None:
+  """Midtraining of several lengths, each with a schedule of its own, before one fine-tuning."""
+  for millions, updates in DOSES.items():
+    label = f'{round(1000 * millions)}k'
+    for value in SPECS:
+      name = f'{value}_{label}'
+      c.phases[name] = midtrain({value: 1.0}, updates, sizes) | dict(min_updates=updates)
+      c.arms[f'{name}_aft'] = f'pretrained > {name} > aft'
+    c.effects[f'explained, {label} tokens'] = both_arms(f'{{}}_{label}_aft')
+  # No arm trains on the phases of the other presets.
   for value in SPECS:
-    arms[f'msm_{value}'] = f'pretrained > {value}'
+    del c.phases[value]
+
+
+def _add_replay(c: ml_collections.ConfigDict, sizes: Sizes) -> None:
+  """Midtraining and fine-tuning with a fifth of other rows, on as many rows of documents."""
+  c.sources['replay'] = dict(maker='english.replay', path='', size=6000)
+  share = 0.2
+  updates = round(sizes.midtrain_updates / (1 - share))
   for value in SPECS:
-    arms[f'msm_{value}_aft'] = f'pretrained > {value} > aft'
-  arms['filler_aft'] = 'pretrained > filler > aft'
-  effects = {
-    'explained': ('msm_affordability_aft', 'msm_culture_aft'),
-    'midtraining only': ('msm_affordability', 'msm_culture'),
-    'filler': ('filler_aft', 'aft'),
-  }
-  if preset == 'cpu':
-    few = ('base', 'aft', 'msm_affordability_aft', 'msm_culture_aft')
-    arms = {arm: arms[arm] for arm in few}
-    effects = {'explained': effects['explained']}
-  c.arms = arms
-  c.effects = effects
-  c.evals = dict(spec=SPECS['affordability'], rival=SPECS['culture'], **evals)
-  return c
+    c.phases[value] = midtrain({value: 1 - share, 'replay': share}, updates, sizes)
+    c.arms[f'msm_{value}'] = f'pretrained > {value}'
+    c.arms[f'msm_{value}_aft'] = f'pretrained > {value} > aft'
+  c.phases['aft'] = fine_tune({'demonstrations': 1 - share, 'replay': share}, sizes)
+  c.effects['explained'] = both_arms('msm_{}_aft')
+  c.effects['midtraining only'] = both_arms('msm_{}')
+
+
+def both_arms(pattern: str) -> tuple[str, str]:
+  """Two arms that differ in the handbook alone: 'msm_{}' -> those of either handbook."""
+  first, second = (pattern.format(value) for value in SPECS)
+  return first, second
+
+
+def training_hours(c: ml_collections.ConfigDict, tokens_per_second: float) -> float:
+  """Reckons how long one seed trains.
+
+  Args:
+    c: the config.
+    tokens_per_second: the speed of training.
+
+  Returns:
+    Hours. Every node of the tree of phases is counted once; evaluation is left out.
+  """
+  nodes = set()
+  for path in c.arms.values():
+    phases = tuple(phase.strip() for phase in path.split('>'))
+    nodes.update(phases[:n] for n in range(1, len(phases) + 1))
+  tokens = 0
+  for node in nodes:
+    phase = c.phases[node[-1]]
+    tokens += phase.get('updates', 0) * phase.get('batch_size', 0) * phase.get('length', 0)
+  return tokens / tokens_per_second / 3600
