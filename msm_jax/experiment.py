@@ -305,8 +305,10 @@ class Experiment:
     data = [(prepared.source_of(name, node.settings), share) for name, share in shares]
     with multihost.first_process_first():
       for source, _ in data:
-        # Tokenized once, by the first process; the others read its file.
-        source.tokens(prepared.tokenizer)
+        # Tokenized once, by the first process; the others read its file. Reinforcement learning
+        # reads prompts alone.
+        if node.settings.objective != 'grpo':
+          source.tokens(prepared.tokenizer)
     parent = None
     if node.parent:
       parent = self.location(node.parent).load_trained

@@ -275,10 +275,15 @@ class Prepared:
 
   @property
   def readings(self) -> dict[str, list[tuple[Source, int]]]:
-    """Source -> (what a phase reads of it, length of the rows) for each way in which it is read."""
+    """Source -> (what a phase reads of it, length of the rows) for each way in which it is read.
+
+    Reinforcement learning is left out: it reads prompts, see `prompt_room`.
+    """
     out: dict[str, list[tuple[Source, int]]] = {}
     seen = set()
     for node in self.nodes:
+      if node.settings.objective == 'grpo':
+        continue
       for name in node.settings.data:
         source, length = self.source_of(name, node.settings), node.settings.length
         if (name, id(source), length) not in seen:

@@ -13,6 +13,7 @@ import numpy as np
 from data_pipelines.records import Record
 from msm_jax.answers import prompt_of
 from msm_jax.base.errors import DataError
+from msm_jax.config import PhaseConfig
 from msm_jax.input_pipeline import BatchIterator, Source, mixed_rows
 from msm_jax.tokenizer import Tokenizer
 
@@ -27,6 +28,12 @@ class Prompt(NamedTuple):
 
   record: Record
   ids: np.ndarray
+
+
+def prompt_room(phase: PhaseConfig) -> int:
+  """The most tokens that a prompt may have, so that its answer fits into a row too."""
+  # A sequence of n tokens takes n - 1 cells.
+  return phase.length + 1 - phase.grpo.max_tokens
 
 
 class PromptOrder:

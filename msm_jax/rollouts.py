@@ -36,7 +36,7 @@ from msm_jax.input_pipeline import Source
 from msm_jax.model import Params
 from msm_jax.objective_config import JUDGE, GrpoConfig
 from msm_jax.objectives.policy import rollout_logprobs
-from msm_jax.prompt_order import Prompt, prompt_iterator
+from msm_jax.prompt_order import Prompt, prompt_iterator, prompt_room
 from msm_jax.rewards import Rewards, advantages, describe_flat
 from msm_jax.tokenizer import Tokenizer
 
@@ -115,8 +115,7 @@ class Rollouts:
       stop_ids,
       vocabulary,
     )
-    # A sequence of n tokens takes n - 1 cells.
-    room = phase.length + 1 - settings.max_tokens
+    room = prompt_room(phase)
     count = phase.batch_size // settings.group_size
     self._prompts = prompt_iterator(sources, tokenizer, count, room, config.max_left_out, seed)
     layout = sharding.batch_sharding(mesh, axis=1)

@@ -6,6 +6,7 @@ from msm_jax.base.errors import DataError
 from msm_jax.input_pipeline import Source
 from msm_jax.objectives.registry import OBJECTIVES
 from msm_jax.prepare import Prepared
+from msm_jax.prompt_order import PromptOrder, prompt_room
 
 
 def check_sources_fit(prepared: Prepared) -> None:
@@ -26,6 +27,7 @@ def check_sources_fit(prepared: Prepared) -> None:
   for readings in prepared.readings.values():
     for source, length in sorted(readings, key=lambda reading: reading[1]):
       _check_source_fits(prepared, source, length)
+  _check_prompts_fit(prepared)
 
 
 def _check_kinds(prepared: Prepared, node: phases.Node) -> None:
@@ -39,6 +41,20 @@ def _check_kinds(prepared: Prepared, node: phases.Node) -> None:
       f'phases.{node.phase}.objective={node.settings.objective!r} reads {" or ".join(reads)}, and '
       f'sources.{name} has {kind}; give another source or another objective'
     )
+
+
+def _check_prompts_fit(prepared: Prepared) -> None:
+  """Checks the sources of reinforcement learning. Raises DataError."""
+  checked = set()
+  for node in prepared.nodes:
+    if node.settings.objective != 'grpo':
+      continue
+    room = prompt_room(node.settings)
+    for name in node.settings.data:
+      if (name, room) not in checked:
+        checked.add((name, room))
+        source = prepared.source_of(name, node.settings)
+        PromptOrder(source, prepared.tokenizer, room, prepared.config.max_left_out, seed=0)
 
 
 def _check_source_fits(prepared: Prepared, source: Source, length: int) -> None:
