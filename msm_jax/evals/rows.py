@@ -20,7 +20,7 @@ class Row(TypedDict):
   """
 
   # Which evaluator made the row: preferences, personas, conduct, conversations, agents, recall,
-  # stated, consistency, perplexity.
+  # stated, consistency, perplexity, agentic.
   evaluator: str
   # What it measured: 'conflict', 'misaligned', 'value' ...
   what: str

@@ -92,8 +92,23 @@ def find_entrants(args: Any) -> list[Entrant]:
       entrants.append(_arm(args, arm, seed, listed[arm], _handbook(contexts.get(arm, ''))))
   handbook = _handbook(args.handbook)
   for model in models:
+    arguments, identity = {}, ''
+    if model.startswith('msm_jax/'):
+      # A folder of weights, or an arm of another workdir.
+      arguments = {'max_batch': args.max_connections, 'max_length': args.max_length}
+      identity = f'{model} {args.max_length}'
     for seed in seeds:
-      entrants.append(Entrant(model, seed, model, base_url=args.base_url, handbook=handbook))
+      entrants.append(
+        Entrant(
+          model,
+          seed,
+          model,
+          identity,
+          arguments,
+          base_url=args.base_url,
+          handbook=handbook,
+        )
+      )
   return entrants
 
 
