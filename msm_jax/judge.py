@@ -273,7 +273,8 @@ def _add_person(folder: Path, rows: Sequence[dict[str, Any]], result: dict[str, 
 
   path = folder / 'audited.csv'
   if path.exists():
-    result['agreement'] |= audit.agreements(rows, audit.read_csv(path, rows))
+    person = audit.read_csv(path, rows, allow_others=True)
+    result['agreement'] |= audit.agreements(rows, person)
 
 
 def read_audit(workdir: Path, file: Path) -> Path:
@@ -373,7 +374,7 @@ def _table(result: Mapping[str, Any]) -> str:
       counts = (found['answers'], found['contradicted'], without)
       body.append([f'{arm}, {tier}', show(found['level']), *map(str, counts)])
   if body:
-    heads = ['mean/level', 'answers', 'contradicted', 'without/verdict']
+    heads = ['mean/level', '/answers', '/contradicted', 'without/verdict']
     lines += aligned('levels', heads, body, longest=60)
   body = []
   for pair, tiers in result['pairs'].items():
@@ -382,11 +383,11 @@ def _table(result: Mapping[str, Any]) -> str:
       names = ('first', 'second', 'equal', 'contradicted')
       body.append([f'{pair}, {tier}', *(str(found[name]) for name in names), str(without)])
   if body:
-    heads = ['first', 'second', 'equal', 'contradicted', 'without/verdict']
+    heads = ['/first', '/second', '/equal', '/contradicted', 'without/verdict']
     lines += aligned('pairs', heads, body, longest=60)
   body = more.agreement_rows(result)
   if body:
-    lines += aligned('agreement', ['things', 'raw', 'kappa'], body, longest=60)
+    lines += aligned('agreement', ['/things', '/raw', '/kappa'], body, longest=60)
   return '\n'.join(lines)
 
 

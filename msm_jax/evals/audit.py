@@ -1,4 +1,4 @@
-"""audit.csv: a random sample of what a judge read, for a person to judge too; and the file read back.
+"""audit.csv: a random sample of what a judge read, for a person to judge too; and reading it back.
 
 The file says neither what the judge said nor which arm an answer is of, so that the person is not
 led. The two answers of a pair stand in a drawn order. A person fills in the column `person`; rows
@@ -117,12 +117,14 @@ def to_csv(rows: Sequence[JudgedRow], units: Mapping[str, Unit]) -> bytes:
 # ------------------------------------------------------------------------------ the file read back
 
 
-def read_csv(path: Path, rows: Sequence[JudgedRow]) -> dict[str, str]:
+def read_csv(path: Path, rows: Sequence[JudgedRow], allow_others: bool = False) -> dict[str, str]:
   """Reads what a person filled in.
 
   Args:
     path: the file.
     rows: all rows of the judge.
+    allow_others: whether lines with ids of no row are left out instead of refused: what a person
+      said stays in the folder when other arms are judged.
 
   Returns:
     id of a row -> the person's verdict, in the words of the judge's.
@@ -156,7 +158,10 @@ def read_csv(path: Path, rows: Sequence[JudgedRow]) -> dict[str, str]:
       start, line = line + 1, reader.line_num
       if not any(cell.strip() for cell in cells):
         continue
-      fault = _read_cells(dict(zip(columns, cells, strict=False)), known, seen, verdicts, start)
+      named = dict(zip(columns, cells, strict=False))
+      if allow_others and named.get('id', '').strip() not in known:
+        continue
+      fault = _read_cells(named, known, seen, verdicts, start)
       if fault:
         faults.append(f'{path}:{start}: {fault}')
   except csv.Error as e:
@@ -164,7 +169,7 @@ def read_csv(path: Path, rows: Sequence[JudgedRow]) -> dict[str, str]:
   if faults:
     more = f' (and {len(faults) - _NAMED} more)' if len(faults) > _NAMED else ''
     raise DataError('; '.join(faults[:_NAMED]) + more)
-  if not verdicts:
+  if not verdicts and not allow_others:
     raise DataError(f"{path}: no line is filled in; write a verdict into the column 'person'")
   return verdicts
 
