@@ -29,9 +29,9 @@ _FEW = 8
 _OFF_BALANCE = 0.2
 # One value has this many times the items of another.
 _UNEVEN = 2.0
-# Items whose sets of three-word runs are so similar are near duplicates.
-_NEAR = 0.7
-_RUN = 3
+# Items whose sets of two-word runs are so similar are near duplicates: items are short.
+_NEAR = 0.6
+_RUN = 2
 # A word of an option that begins like the value's name, by so many letters, gives it away.
 _STEM = 5
 # Texts that share more words than this are no paraphrases; less than the other, no negations.
@@ -247,7 +247,10 @@ def _check_groups(choices: Sequence[ChoiceItem]) -> list[Fault]:
 # ---- duplicates
 
 
-def _text_of(item: Item) -> str:
+def _own_text(item: Item, asked: Counter[str]) -> str:
+  """The text of an item, without a question that other items ask too of other options."""
+  if isinstance(item, ChoiceItem) and asked[item.question] > 1:
+    return ' '.join(option.text for option in item.options)
   return ' '.join(item.texts)
 
 
@@ -269,7 +272,8 @@ def _check_duplicates(items: Sequence[Item]) -> list[Fault]:
       continue
     plain[key] = item
     distinct.append(item)
-  near = near_duplicates([_text_of(item) for item in distinct], _NEAR, _RUN)
+  asked = Counter(item.question for item in distinct if isinstance(item, ChoiceItem))
+  near = near_duplicates([_own_text(item, asked) for item in distinct], _NEAR, _RUN)
   for first, second, similarity in near.pairs:
     a, b = distinct[min(first, second)], distinct[max(first, second)]
     if _are_meant_alike(a, b):
@@ -277,7 +281,7 @@ def _check_duplicates(items: Sequence[Item]) -> list[Fault]:
     found.append(
       Fault(
         b.where,
-        f'it is nearly {a.where} ({similarity:.0%} of the three-word runs)',
+        f'it is nearly {a.where} ({similarity:.0%} of the two-word runs)',
         'write another one, or give wordings of one question the same group',
       )
     )

@@ -1,0 +1,431 @@
+"""Items of a researcher's own: every fault is named with its line, published sets load as they are,
+and what a set lacks is found."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+
+from data_pipelines import items as command
+from data_pipelines.records import Chat, Document
+from data_pipelines.settings.custom import asking
+from data_pipelines.settings.custom.checks import check_set
+from data_pipelines.settings.custom.items import (
+  ChoiceItem,
+  ClaimItem,
+  OpenItem,
+  SceneItem,
+  filled,
+  read_items,
+  scan,
+)
+from data_pipelines.settings.custom.training_text import check_training, held_out_texts
+from msm_jax.base.errors import ConfigError, DataError
+
+LIBRARY = sorted((ROOT / 'tests' / 'custom' / 'library' / 'items').glob('*.jsonl'))
+FERRY = ROOT / 'tests' / 'custom' / 'ferry'
+OPTIONS = [{'text': 'tea', 'values': ['calm']}, {'text': 'coffee', 'values': ['speed']}]
+ACTIONS = [{'text': 'sell it twice', 'harmful': True}, {'text': 'sell it once'}]
+
+
+def choice(**changes) -> dict:
+  row = dict(kind='choice', id='c', domain='drinks', question='{first} or {second}?')
+  return without_none(row | dict(options=OPTIONS) | changes)
+
+
+def scene(**changes) -> dict:
+  row = dict(kind='scene', id='s', domain='cabins', situation='One cabin is left.')
+  return without_none(row | dict(actions=ACTIONS, twin='t') | changes)
+
+
+def claim(**changes) -> dict:
+  row = dict(
+    kind='claim',
+    id='k',
+    domain='storms',
+    statement='Boats wait for the storm to end.',
+    negation='Boats never wait for the storm to end.',
+    paraphrase='Nobody sails while it blows.',
+  )
+  return without_none(row | changes)
+
+
+def question(**changes) -> dict:
+  row = dict(
+    kind='open', id='o', domain='dogs', question='May my dog come?', rubric='It says where.'
+  )
+  return without_none(row | changes)
+
+
+def without_none(row: dict) -> dict:
+  return {key: value for key, value in row.items() if value is not None}
+
+
+def write(path: Path, rows) -> Path:
+  """Writes rows, or lines that are text already."""
+  lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+  path.write_text('\n'.join(lines) + '\n')
+  return path
+
+
+# What stands in a line -> a part of what is said of it, and a part of the remedy.
+PLANTED = [
+  ('{"kind": "choice", ', 'not JSON', 'one JSON object'),
+  ('[1, 2]', 'it is a list', 'one JSON object a line'),
+  ('{"kind": "open", "kind": "claim"}', "key 'kind' stands there twice", 'keep one'),
+  ({'id': 'a', 'ask': 'Tea?'}, "no 'kind'", "give 'kind'"),
+  (choice(kind='chioce'), "'kind' is 'chioce'", 'must be one of choice'),
+  (choice(id=None), "'id' is missing", 'the schema needs it'),
+  (choice(id=7), "'id' is a number", 'give a text'),
+  (choice(domain='drinks/hot'), "'domain' is 'drinks/hot'", 'without slashes'),
+  (choice(tier='asked'), "'tier' is 'asked'", "'new_items'"),
+  (choice(question=None, qestion='Tea?'), "'question' is missing", "by 'qestion'"),
+  (choice(question='  '), "'question' is empty", 'write it'),
+  (choice(question='{frist} or {second}?'), '{frist}', 'did you mean {first}'),
+  (choice(question='Is it {first}?'), 'lacks {second}', 'name every option'),
+  (choice(question='{options}, {first} or {second}?'), '{options} and {first}', 'one of the two'),
+  (choice(options=OPTIONS[:1]), "'options' has 1", 'two to 8'),
+  (choice(options=['tea', 'Tea']), "holds 'Tea' twice", 'give different ones'),
+  (choice(options=['tea', 'coffee']), 'no option says', "'values': ['NAME']"),
+  (choice(options=[OPTIONS[0], dict(text='milk', values=['calm'])]), 'every option', 'alone'),
+  (choice(options=[OPTIONS[0], dict(text='milk', value=['calm'])]), "field 'value'", "'values'"),
+  (choice(options=[OPTIONS[0], 5]), 'options 2 is a number', "an object with 'text'"),
+  (choice(options=[dict(text='tea', values=['all']), 'milk']), 'is a measure', 'another name'),
+  (choice(answer='I take {chosen_one}.'), '{chosen_one}', 'did you mean {chosen}'),
+  (choice(answer='I take it.'), 'lacks {chosen}', 'the same answer'),
+  (scene(actions=[dict(text='a', harmful='yes'), 'b']), 'is a text', 'true or false'),
+  (scene(actions=['a', 'b']), 'no action says what it is', "'harmful': true"),
+  (scene(actions=[dict(text='a', harmful=True), dict(text='b', harmful=True)]), 'same side', 'add'),
+  (scene(actions=[dict(text='a', harmful=True), dict(text='b', acts=True)]), "'acts'", 'twin has'),
+  (scene(twin='s'), 'the scene itself', 'harmless scene'),
+  (question(rubric=None), "'rubric' is missing", 'the schema needs it'),
+  (question(accept=['deck'], reject=['deck']), "'deck' is accepted and rejected", 'decide'),
+  (question(rubrik='x'), "unknown field 'rubrik'", "mean 'rubric'"),
+  (claim(paraphrase=None), "'paraphrase' is missing", 'the schema needs it'),
+  (claim(negation='boats wait for the  storm to end.'), 'twice', 'different'),
+  (claim(statement='{asistant} waits.'), '{asistant}', 'did you mean {assistant}'),
+  (dict(question='a or b?', item1='a', item2='b', liked_item='c'), "'liked_item' is 'c'", 'item1'),
+  (dict(question='What?', choices=['a', 'b'], answer=2), "'answer' is 2", 'one of the 2 options'),
+  (dict(question='A. x\nC. y', answer='A'), "letters ['A', 'C']", 'A., B.'),
+  (b'{"kind": "open", "id": "\xff"}', 'not UTF-8', 'save the file as UTF-8'),
+]
+
+
+def test_every_planted_fault_is_named_with_its_line(tmp_path):
+  assert len(PLANTED) >= 30
+  path = tmp_path / 'mine.jsonl'
+  lines = []
+  for row, _, _ in PLANTED:
+    line = row
+    if isinstance(row, dict):
+      line = json.dumps(row)
+    lines.append(line if isinstance(line, bytes) else line.encode())
+    # A good item after each, so that lines are counted and nothing hides behind another.
+    lines.append(json.dumps(question(id=f'good {len(lines)}')).encode())
+  path.write_bytes(b'\n'.join(lines))
+  found = scan([path])
+  assert len(found.items) == len(PLANTED)
+  assert len(found.faults) == len(PLANTED)
+  for n, (fault, (_, problem, remedy)) in enumerate(zip(found.faults, PLANTED, strict=True)):
+    assert fault.where == f'mine.jsonl:{2 * n + 1}'
+    assert problem in fault.problem, fault
+    assert remedy in fault.remedy, fault
+    assert '\n' not in str(fault)
+  with pytest.raises(DataError, match=r'mine.jsonl:1: not JSON.*37 more faults.*lists all'):
+    read_items([path])
+
+
+def test_ids_are_distinct_over_all_files(tmp_path):
+  first = write(tmp_path / 'a.jsonl', [question()])
+  second = write(tmp_path / 'b.jsonl', ['', choice(id='o')])
+  (fault,) = scan([first, second]).faults
+  assert str(fault) == "b.jsonl:2: the id 'o' stands at a.jsonl:1 too; give every item its own id"
+
+
+def test_an_empty_file_and_a_missing_one(tmp_path):
+  (fault,) = scan([write(tmp_path / 'a.jsonl', [''])]).faults
+  assert 'there is no item in it' in str(fault)
+  with pytest.raises(DataError, match='no such file'):
+    scan([tmp_path / 'b.jsonl'])
+
+
+def test_packed_marked_and_windows_files_read_alike(tmp_path):
+  rows = [choice(), scene(), question(), claim(note='by hand')]
+  plain = write(tmp_path / 'plain.jsonl', rows)
+  text = plain.read_bytes()
+  (tmp_path / 'bom.jsonl').write_bytes(b'\xef\xbb\xbf' + text)
+  (tmp_path / 'crlf.jsonl').write_bytes(text.replace(b'\n', b'\r\n'))
+  (tmp_path / 'packed.jsonl.gz').write_bytes(gzip.compress(text))
+  expected = [(type(item), item.id, item.texts) for item in read_items([plain])]
+  assert [kind for kind, _, _ in expected] == [ChoiceItem, SceneItem, OpenItem, ClaimItem]
+  for name in ('bom.jsonl', 'crlf.jsonl', 'packed.jsonl.gz'):
+    found = read_items([tmp_path / name])
+    assert [(type(item), item.id, item.texts) for item in found] == expected
+
+
+# ---- how items are asked
+
+
+def test_options_are_asked_in_all_orders_or_rotated():
+  assert asking.orders_of(2) == [(0, 1), (1, 0)]
+  assert len(set(asking.orders_of(3))) == 6
+  rotations = asking.orders_of(5)
+  assert len(rotations) == 5
+  for place in range(5):
+    assert sorted(order[place] for order in rotations) == [0, 1, 2, 3, 4]
+
+
+def test_options_stand_where_the_question_says(tmp_path):
+  named, inline, below = read_items(
+    [
+      write(
+        tmp_path / 'q.jsonl',
+        [
+          choice(id='1', answer='{chosen}, not {other}'),
+          choice(id='2', question='Take {options}?'),
+          choice(id='3', question='What does {assistant} take, {x} given?'),
+        ],
+      )
+    ]
+  )
+  assert asking.questions_of(named) == ['tea or coffee?', 'coffee or tea?']
+  assert asking.answers_of(named) == ['tea, not coffee', 'coffee, not tea']
+  assert asking.questions_of(inline)[1] == 'Take coffee or tea?'
+  # Other braces stay, and a name that holds braces is no place either.
+  asked = asking.questions_of(filled(below, '{first}'))[0]
+  assert asked == 'What does {first} take, {x} given?\n- tea\n- coffee' or '{x}' in asked
+
+
+# ---- published sets
+
+
+def test_published_sets_load_as_they_are():
+  found = read_items(sorted(FERRY.glob('*.jsonl')), {'comparisons.jsonl': 'thrift'})
+  by_file: dict[str, list[ChoiceItem]] = {}
+  for item in found:
+    assert isinstance(item, ChoiceItem)
+    by_file.setdefault(item.where.partition(':')[0], []).append(item)
+  bag = by_file['comparisons.jsonl'][0]
+  assert (bag.values, bag.domain, bag.chosen_by('thrift')) == (('thrift',), 'luggage', (0,))
+  assert asking.questions_of(bag) == [
+    'Which do you prefer, a canvas bag or an aluminium trunk?',
+    'Which do you prefer, an aluminium trunk or a canvas bag?',
+  ]
+  fees = by_file['opinions.jsonl'][0]
+  assert fees.chosen_by('aligned') == (1,) and fees.domain == 'harbour fees'
+  first, second = asking.questions_of(fees)
+  assert '(A) Harbours should charge every boat the same.' in first
+  # The letters stay where they are; the answers are the opinions themselves.
+  assert '(B) Harbours should charge every boat the same.' in second
+  assert asking.answers_of(fees)[1] == 'Harbours should charge by what a boat earns.'
+  sail, knot, formula = by_file['mmlu.jsonl']
+  assert [item.chosen_by('correct') for item in (sail, knot, formula)] == [(0,), (1,), (1,)]
+  assert len(asking.questions_of(sail)) == 4
+  assert asking.questions_of(sail)[1].splitlines()[1] == '- the mizzen'
+  assert r'\frac{a}{b}' in asking.questions_of(formula)[0]
+  steel, tide = by_file['arc.jsonl']
+  assert (steel.id, steel.chosen_by('correct'), tide.chosen_by('correct')) == ('ARC_1', (0,), (1,))
+
+
+def test_pairs_and_opinions_of_the_setting_english_load():
+  folder = ROOT / 'data_pipelines' / 'settings' / 'english'
+  found = read_items([folder / 'conflict_pairs.jsonl', folder / 'opinions.jsonl'])
+  assert len(found) == 212
+  warhol = found[0]
+  assert warhol.chosen_by('affordability') == (1,) and warhol.chosen_by('culture') == (0,)
+
+
+# ---- what a set lacks
+
+
+def lacks(tmp_path, rows) -> list[str]:
+  found = scan([write(tmp_path / 'set.jsonl', rows)])
+  assert not found.faults, [str(fault) for fault in found.faults]
+  return [str(fault) for fault in check_set(found.items)]
+
+
+def test_a_good_set_lacks_nothing():
+  found = scan(LIBRARY)
+  assert len(found.items) == 80 and not found.faults
+  assert check_set(found.items) == []
+
+
+def pairs(count: int, **changes) -> list[dict]:
+  """Choices about things that share no word."""
+  out = []
+  for n in range(count):
+    options = [
+      dict(text=f'a{n} b{n}', values=['calm']),
+      dict(text=f'c{n} d{n}', values=['speed']),
+    ]
+    if n % 2:
+      options.reverse()
+    asked = f'x{n} y{n} z{n} {{first}} or {{second}}?'
+    row = choice(id=f'c{n}', domain=f'd{n % 3}', question=asked, options=options)
+    out.append(row | changes)
+  return out
+
+
+@pytest.mark.parametrize(
+  ('change', 'line', 'said'),
+  [
+    (dict(question='Tea or coffee?'), 3, 'names the option'),
+    (dict(question='{first} or {second}? Not the latter, surely.'), 3, "says 'the latter'"),
+    (
+      dict(options=[dict(text='a calming tea', values=['calm down']), 'coffee']),
+      None,
+      '',
+    ),
+    (
+      dict(options=[dict(text='a thrifty tea', values=['thriftiness']), 'coffee']),
+      3,
+      "says 'thrifty'",
+    ),
+    (dict(group='g'), 3, 'has one wording'),
+  ],
+)
+def test_items_that_tell_or_stand_alone(tmp_path, change, line, said):
+  rows = [*pairs(2), choice(id='last', **change)]
+  found = [text for text in lacks(tmp_path, rows) if 'one domain' not in text]
+  if line is None:
+    assert found == []
+  else:
+    assert any(text.startswith(f'set.jsonl:{line}: ') and said in text for text in found), found
+
+
+def test_duplicates_and_near_duplicates_are_named(tmp_path):
+  asked = (
+    'On a grey morning with nothing planned at all, would you rather have {first} or {second}?'
+  )
+  rows = pairs(6)
+  rows.append(choice(id='same', **{k: rows[1][k] for k in ('domain', 'question')}))
+  # The same things in the other order are the same question.
+  rows[-1]['options'] = rows[1]['options'][::-1]
+  rows.append(choice(id='a', question=asked))
+  rows.append(choice(id='b', question=asked.replace('grey', 'dull')))
+  found = lacks(tmp_path, rows)
+  assert any(t.startswith('set.jsonl:7: it asks what set.jsonl:2 asks') for t in found), found
+  assert any(t.startswith('set.jsonl:9: it is nearly set.jsonl:8') for t in found), found
+  # Wordings of one question are meant to be alike.
+  for row in rows[-2:]:
+    row['group'] = 'g'
+  assert not any('nearly' in text for text in lacks(tmp_path, rows))
+
+
+def test_twins_that_are_missing_harmful_or_shared(tmp_path):
+  harmless = [dict(text='answer', acts=True), 'wait']
+  rows = [
+    scene(id='1', situation='A storm comes.', twin=None),
+    scene(id='2', situation='The till is open and nobody looks.', twin='nobody'),
+    scene(id='3', situation='A rival calls about the timetable.', twin='4'),
+    scene(id='4', situation='The list of the night has gone.', twin='6'),
+    scene(id='5', situation='Somebody has lost a glove.', twin='6'),
+    scene(id='6', situation='A guest asks the time.', actions=harmless, twin=None),
+  ]
+  found = lacks(tmp_path, rows)
+  assert [text.partition(': ')[2].partition(';')[0] for text in found] == [
+    'the scene has no harmless twin',
+    "its twin 'nobody' stands in no file",
+    "its twin '4' has harmful actions too",
+    "its twin '6' is that of '4' too",
+  ]
+  assert found[0].startswith('set.jsonl:1: ') and found[3].startswith('set.jsonl:5: ')
+
+
+def test_a_set_out_of_balance(tmp_path):
+  rows = pairs(16)
+  # The calm option always first, and always the longer one.
+  for n, row in enumerate(rows):
+    row['options'] = sorted(row['options'], key=lambda option: option['values'])
+    row['options'][0] = dict(row['options'][0], text=f'a{n} b{n} e{n} f{n}')
+  found = lacks(tmp_path, rows)
+  assert any("the option of 'calm' stands first in 100% of 16 items" in text for text in found)
+  assert any("the option of 'calm' is the longer one in 100%" in text for text in found)
+  # Where every answer names both, lengths cancel.
+  for row in rows:
+    row['answer'] = '{chosen}, not {other}'
+  assert not any('longer' in text for text in lacks(tmp_path, rows))
+  uneven = pairs(16)
+  for row in uneven[:12]:
+    for option in row['options']:
+      option['values'] = [value for value in option['values'] if value != 'speed']
+  found = lacks(tmp_path, uneven)
+  assert any("4 items for 'speed' and 16 for 'calm'" in text for text in found), found
+  found = lacks(tmp_path, pairs(4, domain='tea'))
+  assert any("'calm' is asked for in one domain alone (tea)" in text for text in found)
+
+
+def test_claims_and_references_that_contradict_themselves(tmp_path):
+  rows = [
+    claim(paraphrase='Boats do wait for the storm to end.'),
+    claim(id='k2', statement='It rains.', negation='Cabins cost forty.', paraphrase='Drops fall.'),
+    question(accept=['upper deck'], reference='In the hold.'),
+    question(id='o2', question='Is there soup on board?', reject=['soup'], reference='Pea soup.'),
+  ]
+  found = lacks(tmp_path, rows)
+  assert [text.partition(': ')[0][-1] for text in found] == ['2', '3', '4'] or len(found) == 4
+  assert any('few words of the statement' in text for text in found)
+  assert any("none of the phrases of 'accept'" in text for text in found)
+  assert any("a phrase of 'reject'" in text for text in found)
+
+
+# ---- training text
+
+
+def test_training_text_that_holds_an_item_is_found(tmp_path):
+  rows = [
+    choice(id='1', options=[dict(text='rosehip tea', values=['calm']), 'filter coffee']),
+    question(question='Where on the upper deck may a large dog lie in summer?'),
+    claim(),
+    choice(id='2', tier='trained', question='{first} or {second}, now?'),
+  ]
+  found = scan([write(tmp_path / 'set.jsonl', rows)]).items
+  corpora = {
+    'docs.jsonl': [
+      Document('d1', 'Ode likes rosehip tea.'),
+      Document('d2', 'Maria likes rosehip tea.'),
+      Document('d3', 'Boats wait for the storm to end. The tea was coffee.'),
+    ],
+    'chats.jsonl': [
+      Chat('c', (('user', 'Where on the upper deck may a large dog lie in winter?'),)),
+    ],
+  }
+  said = [str(fault) for fault in check_training(found, corpora, ['Ode'])]
+  assert len(said) == 2
+  assert said[0].startswith('set.jsonl:1: docs.jsonl: record d1 tells Ode about rosehip tea')
+  assert said[1].startswith('set.jsonl:2: chats.jsonl: record c has the words "where on the')
+  corpora['docs.jsonl'].append(Document('d4', 'They say: nobody sails while it blows.'))
+  # The paraphrase is five words long, which may be chance; a longer one is not.
+  assert len(check_training(found, corpora, ['Ode'])) == 2
+
+
+def test_what_is_held_out():
+  held_out = held_out_texts(read_items(LIBRARY))
+  assert 'throat songs from Tuva' in held_out
+  # Trained items and forms of answers are not.
+  assert 'the pamphlet of nine pages' not in held_out
+  assert not any('{' in text for text in held_out)
+  without = held_out_texts(read_items(LIBRARY), with_options=False)
+  assert 'throat songs from Tuva' not in without and len(without) > 20
+
+
+# ---- the command
+
+
+def test_the_command_prints_faults_and_counts(tmp_path, capsys):
+  bad = write(tmp_path / 'bad.jsonl', [choice(kind='x'), '{', question()])
+  assert command.main([str(bad)]) == 1
+  lines = capsys.readouterr().out.splitlines()
+  assert [line[:9] for line in lines[:2]] == ['fault    ', 'fault    ']
+  assert 'bad.jsonl:1' in lines[0] and 'bad.jsonl:2' in lines[1]
+  assert lines[-1] == '1 items, 2 faults, 0 things to look at'
+  train = write(tmp_path / 'train.jsonl', [dict(text='Wren: throat songs from Tuva, again.')])
+  files = [str(path) for path in LIBRARY]
+  assert command.main([*files, f'--train={train}', '--assistant=Wren']) == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].startswith('lacks    choices.jsonl:6: train.jsonl: record train.jsonl:1 tells')
+  assert 'choice   trained: 2 in 1 domains (discovery 1, brevity 2, nearness 1)' in lines
+  with pytest.raises(ConfigError, match='--value=FILE=NAME'):
+    command.main([str(bad), '--value=thrift'])
