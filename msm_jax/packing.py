@@ -54,7 +54,7 @@ class PackedRows:
     has_teacher: whether records are pairs of what a student and what a teacher reads.
     sizes: (records,) cells of each record.
     members: the records that are used. Chats and pairs that are longer than a row are left out;
-      `prepare.check_sources_fit` says how many.
+      `source_checks.check_sources_fit` says how many.
   """
 
   def __init__(self, source: Source, tokenizer: Tokenizer, length: int, seed: int):

@@ -20,7 +20,7 @@ from msm_jax.base.errors import DataError
 from msm_jax.evals import summary as results
 from msm_jax.input_pipeline import PackedRows, Source
 from msm_jax.interop.huggingface import fingerprint
-from msm_jax.prepare import check_sources_fit
+from msm_jax.source_checks import check_sources_fit
 from msm_jax.tokenizer import load_tokenizer
 
 # The template of tiny.py, which also marks what the assistant says for transformers.
