@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import ROOT
 
 from msm_jax.evals import stats
 from msm_jax.evals.power import PowerError, Spread, power, smallest_effect
@@ -68,3 +69,15 @@ def test_designs_without_a_power_are_refused(arguments, message):
     power(*arguments)
   with pytest.raises(PowerError, match='must lie above'):
     smallest_effect(Spread(1.0, 1.0), 3, 10, wanted=0.01)
+
+
+def test_the_table_of_the_preregistration_is_what_the_function_gives():
+  text = (ROOT / 'docs' / 'preregistration.md').read_text()
+  block = text.split('<!-- power: items 1.0 nat, found in 80% of runs -->')[1]
+  rows = block.split('<!-- end power -->')[0].strip().splitlines()[2:]
+  assert len(rows) == 6
+  for row in rows:
+    seeds, items, *effects = (float(cell) for cell in row.strip('|').split('|'))
+    for own, effect in zip((0.05, 0.1, 0.2, 0.4), effects, strict=True):
+      found = smallest_effect(Spread(own, 1.0), int(seeds), int(items))
+      assert effect == pytest.approx(found, abs=0.0051)

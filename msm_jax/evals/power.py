@@ -1,9 +1,9 @@
 """How large an effect must be for an experiment to find it: a power analysis before the run.
 
 The statistics are those of `stats.py`: one mean per seed, and Student's t over the seeds' means. A
-seed's mean varies for two reasons. Seeds differ (other corpora, another order of rows), and a seed's
-answers to single items vary about its mean. The second part shrinks with the number of items, the
-first one does not. So more items help little once the seeds' own spread is the larger part.
+seed's mean varies for two reasons. Seeds differ (other corpora, another order of rows), and the
+answers of one seed to single items vary about its mean. The second part shrinks with the number of
+items, the first one does not. So more items help little once seeds differ more than that.
 
 Power is that of the two-sided t-test at 5%, by the non-central t distribution (Cohen 1988).
 """
