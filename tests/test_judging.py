@@ -4,7 +4,6 @@ file for a person; the command."""
 import asyncio
 import collections
 import csv
-import hashlib
 import io
 import json
 import os
@@ -17,6 +16,7 @@ import misbehaving_server
 import pytest
 import scripted_judge
 from helpers import ROOT
+from judge_helpers import ATTEMPTS, PAIRS, judge_config, run, written
 from misbehaving_server import Faults
 from scripted_judge import (
   LEVELS,
@@ -41,40 +41,6 @@ from msm_jax.evals import audit, judged, judging
 from msm_jax.evals.judging import CONTRADICTED, FAILED, UNUSABLE, JudgeConfig, Unit
 from msm_jax.outputs import read_judged
 from msm_jax.report import more
-
-ATTEMPTS = 3
-PAIRS = [('base', 'tuned')]
-
-
-def judge_config(folder, **settings):
-  """How the scripted judge is asked; a call costs 100 x 1 + 20 x 5 millionths of a dollar."""
-  prices = folder / 'prices.json'
-  prices.write_text(json.dumps({'scripted/*': {'input': 1.0, 'output': 5.0}}))
-  model = judging.model_settings(
-    'scripted/judge', attempts=ATTEMPTS, max_connections=settings.pop('max_connections', 4)
-  )
-  return JudgeConfig(model, prices=str(prices), min_yield=0.2, **settings)
-
-
-def written(workdir, answers):
-  """Writes answers.jsonl; returns the hash of the file."""
-  content = ''.join(json.dumps(answer.as_row()) + '\n' for answer in answers).encode()
-  (workdir / 'answers.jsonl').write_bytes(content)
-  return hashlib.sha256(content).hexdigest()
-
-
-def run(workdir, answers, provider, options=40, **settings):
-  """Has answers judged; returns (folder, rows, result)."""
-  config = judge_config(workdir, **settings)
-  units = judging.units_of(answers, ['base', 'tuned'], PAIRS, options, 0)
-  digest = written(workdir, answers)
-  folder = command.judge(workdir, units, digest, config, 20, {'judge': provider})
-  lines = (folder / 'rows.jsonl').read_text().splitlines()
-  return (
-    folder,
-    [json.loads(line) for line in lines],
-    json.loads((folder / 'judge.json').read_text()),
-  )
 
 
 @pytest.fixture
@@ -299,7 +265,7 @@ sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
 import data_pipelines.llm.client
 from misbehaving_server import PlainClient
-from test_judging import run
+from judge_helpers import run
 from scripted_judge import some_answers
 
 async def no_wait(seconds, sleep=asyncio.sleep):
