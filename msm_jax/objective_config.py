@@ -55,12 +55,15 @@ class DistillConfig:
   # What it reads of it: 'rule' (what arms in `contexts` read when they are evaluated) or 'text'
   # (the whole handbook).
   handbook: str = 'rule'
+  # The tokens of a row of the teacher, which reads the handbook before each chat; 0 means as many
+  # as a row of the student has (`length` of the phase).
+  teacher_length: int = 0
   # Logits of student and teacher are divided by it.
   temperature: float = 1.0
 
   def __post_init__(self):
     one_of('distill.handbook', self.handbook, HANDBOOK_FORMS)
-    within('distill.', self, temperature=(1e-3, 1e3))
+    within('distill.', self, temperature=(1e-3, 1e3), teacher_length=NON_NEGATIVE)
 
 
 @dataclasses.dataclass(frozen=True)

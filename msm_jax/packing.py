@@ -4,20 +4,23 @@ A row holds several documents (put one after the other and cut at the row's end,
 padding), or several chats or pairs (first-fit, never cut). Which ones follows from the seed and the
 number of the row alone.
 
-Shapes: T cells of a row. A cell holds a token and its target.
+Shapes: T cells of a row, S cells of a row of a teacher. A cell holds a token and its target.
 """
 
 import dataclasses
 import functools
+import operator
+from collections.abc import Sequence
 
 import numpy as np
 
 from msm_jax.base.errors import DataError
-from msm_jax.tokenized import Source, fitting
+from msm_jax.tokenized import Source
 from msm_jax.tokenizer import Tokenizer
 
 # `tokens`, `targets`, `segment_ids` and `positions` (int32) and `weights` (fp32): (T,) each for a
-# row, (B, T) for a batch. With a teacher also `partner` (int32).
+# row, (B, T) for a batch. With a teacher also `partner` (T,) and, of the teacher's own row of S
+# cells, `teacher_tokens`, `teacher_segment_ids` and `teacher_positions` (all int32).
 Batch = dict[str, np.ndarray]
 # How many rows of chats or pairs are filled at a time. More would waste less room and take longer.
 OPEN_ROWS = 16
@@ -51,7 +54,9 @@ class PackedRows:
     length: the cells T of a row.
     seed: decides the orders of the epochs.
     is_cut: whether records are cut where a row ends. Documents are; chats and pairs are not.
-    has_teacher: whether records are pairs of what a student and what a teacher reads.
+    has_teacher: whether records are pairs of what a student and what a teacher reads. These have
+      rows of their own: a row of students and a row of their teachers belong together.
+    teacher_length: the cells S of a row of a teacher.
     sizes: (records,) cells of each record.
     members: the records that are used. Chats and pairs that are longer than a row are left out;
       `source_checks.check_sources_fit` says how many.
@@ -75,7 +80,8 @@ class PackedRows:
     self.is_cut = source.kind == 'documents'
     self.has_teacher = source.context is not None
     self.sizes = self.tokens.cells_of_texts.sum(axis=1)
-    self.members = np.flatnonzero(fitting(source.kind, self.tokens, length))
+    self.teacher_length = source.teacher_length or length
+    self.members = np.flatnonzero(source.fitting(tokenizer, length))
     if not len(self.members) and not self.is_cut:
       raise DataError(
         f'{source.name}: no {source.unit} fits into length={length}; '
@@ -84,6 +90,12 @@ class PackedRows:
     if not len(self.members):
       raise DataError(f'{source.name}: no document has any text; take the source out of the phase')
     self._cells = self.tokens.cells
+    # What a row of chats or pairs has room for, and (records, 1 or 2) what each record takes of it.
+    self._capacities = [length]
+    self._needs = self.sizes[:, None]
+    if self.has_teacher:
+      self._capacities = [length, self.teacher_length]
+      self._needs = self.tokens.cells_of_texts
     # Cells of an epoch.
     self._epoch_cells = int(self.sizes[self.members].sum())
     # For chats and pairs: how many rows stand before each epoch, as far as it is known.
@@ -99,17 +111,32 @@ class PackedRows:
       k: the number of the row; there is no last one.
 
     Returns:
-      (T,) arrays. Padding has segment 0, weight 0 and zeros elsewhere. A pair is two segments
-      that lie side by side: an odd number and the even one after it.
+      (T,) arrays. Padding has segment 0, weight 0 and zeros elsewhere. A preference is two segments
+      that lie side by side: an odd number and the even one after it. With a teacher there are (S,)
+      arrays too; see `Batch`.
     """
-    row = {
-      'tokens': np.zeros(self.length, np.int32),
-      'targets': np.zeros(self.length, np.int32),
-      'segment_ids': np.zeros(self.length, np.int32),
-      'positions': np.zeros(self.length, np.int32),
-      'weights': np.zeros(self.length, np.float32),
-    }
     segments = self._segments_of_documents(k) if self.is_cut else self._segments_of_whole(k)
+    if not self.has_teacher:
+      return self._fill(segments, self.length)
+    row = self._fill(segments[0::2], self.length)
+    teacher = self._fill(segments[1::2], self.teacher_length)
+    # For each learned cell of a student, the cell in which its teacher has the same target. Both
+    # have the same learned tokens in the same order.
+    row['partner'] = np.zeros(self.length, np.int32)
+    row['partner'][row['weights'] > 0] = np.flatnonzero(teacher['weights'])
+    for key in ('tokens', 'segment_ids', 'positions'):
+      row[f'teacher_{key}'] = teacher[key]
+    return row
+
+  def _fill(self, segments: Sequence[_Segment], length: int) -> Batch:
+    """The arrays of a row that holds these segments."""
+    row = {
+      'tokens': np.zeros(length, np.int32),
+      'targets': np.zeros(length, np.int32),
+      'segment_ids': np.zeros(length, np.int32),
+      'positions': np.zeros(length, np.int32),
+      'weights': np.zeros(length, np.float32),
+    }
     at = 0
     for number, segment in enumerate(segments, 1):
       cells = slice(at, at + segment.cells)
@@ -123,8 +150,6 @@ class PackedRows:
       # A document that goes on in the next row begins there at position 0.
       row['positions'][cells] = np.arange(segment.cells)
       at += segment.cells
-    if self.has_teacher:
-      _name_partners(row)
     return row
 
   def _make_order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -182,12 +207,12 @@ class PackedRows:
     """
     closed: list[list[int]] = []
     opened: list[list[int]] = []
-    # The free cells of each open row.
-    room: list[int] = []
+    # The free cells of each open row; with a teacher, those of the student and of the teacher.
+    room: list[list[int]] = []
     order, _ = self._order(epoch)
-    for record in order:
-      size = self.sizes[record]
-      row = next((r for r, free in enumerate(room) if free >= size), None)
+    for record, needs in zip(order, self._needs[order].tolist(), strict=True):
+      with_room = (r for r, free in enumerate(room) if all(map(operator.ge, free, needs)))
+      row = next(with_room, None)
       if row is None:
         if len(opened) == OPEN_ROWS:
           fullest = room.index(min(room))
@@ -195,22 +220,7 @@ class PackedRows:
           room.pop(fullest)
         row = len(opened)
         opened.append([])
-        room.append(self.length)
+        room.append(list(self._capacities))
       opened[row].append(record)
-      room[row] -= size
+      room[row] = list(map(operator.sub, room[row], needs))
     return closed + opened
-
-
-def _name_partners(row: dict[str, np.ndarray]) -> None:
-  """Adds `partner` to a row of pairs of student and teacher, and takes the teacher's weights away.
-
-  `partner` is (T,) int32: for each learned cell of a student, the cell in which its teacher has the
-  same target; 0 elsewhere. Both have the same learned tokens in the same order.
-  """
-  is_learned = row['weights'] > 0
-  is_teacher = row['segment_ids'] % 2 == 0
-  row['partner'] = np.zeros_like(row['tokens'])
-  # Pairs come one after the other, so the n-th learned cell of all students belongs to the n-th of
-  # all teachers.
-  row['partner'][is_learned & ~is_teacher] = np.flatnonzero(is_learned & is_teacher)
-  row['weights'][is_teacher] = 0

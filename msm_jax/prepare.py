@@ -216,8 +216,10 @@ class Corpus:
   card: dict[str, Any]
   # Its records, if this process wrote them.
   written: Sequence[Record] = ()
-  # What a teacher reads -> the corpus as pairs of what a student and that teacher read.
-  _in_context: dict[HandbookContext, Source] = dataclasses.field(default_factory=dict, repr=False)
+  # What a teacher reads, and the length of its rows -> the corpus as pairs of student and teacher.
+  _in_context: dict[tuple[HandbookContext, int], Source] = dataclasses.field(
+    default_factory=dict, repr=False
+  )
 
   @functools.cached_property
   def rows(self) -> Sequence[Any]:
@@ -228,13 +230,12 @@ class Corpus:
     """What phases read. It is one object, so that its rows are tokenized once."""
     return Source(self.name, self.card['kind'], self.rows, self.written, self.folder)
 
-  def source_for(self, context: HandbookContext | None) -> Source:
-    """What phases read whose teacher reads a handbook; `source` if there is no teacher."""
-    if context is None:
-      return self.source
-    if context not in self._in_context:
-      self._in_context[context] = self.source.in_context(context)
-    return self._in_context[context]
+  def source_for(self, context: HandbookContext, teacher_length: int) -> Source:
+    """What phases read whose teacher reads a handbook in rows of a length."""
+    key = (context, teacher_length)
+    if key not in self._in_context:
+      self._in_context[key] = self.source.in_context(context, teacher_length)
+    return self._in_context[key]
 
   def tokens(self, tokenizer: Tokenizer) -> int:
     """How many tokens the corpus has."""
@@ -271,7 +272,10 @@ class Prepared:
 
   def source_of(self, name: str, phase: PhaseConfig) -> Source:
     """What a phase reads of a corpus."""
-    return self.corpora[name].source_for(self.design.teacher_of(phase))
+    context = self.design.teacher_of(phase)
+    if context is None:
+      return self.corpora[name].source
+    return self.corpora[name].source_for(context, phase.distill.teacher_length)
 
   @property
   def readings(self) -> dict[str, list[tuple[Source, int]]]:

@@ -66,6 +66,7 @@ class Source:
     cache: the folder in which the tokens are kept; None if they are not kept.
     context: what a teacher reads; a chat is then a pair, of what the student and what the teacher
       reads. None if there is no teacher.
+    teacher_length: the cells of a row of the teacher; 0 means as many as a row of the student has.
   """
 
   name: str
@@ -74,6 +75,7 @@ class Source:
   records: Sequence[Record] = dataclasses.field(default=(), repr=False)
   cache: Path | None = None
   context: HandbookContext | None = None
+  teacher_length: int = 0
   # Tokenizer fingerprint -> tokens.
   _tokens: dict[str, Tokens] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
@@ -87,9 +89,31 @@ class Source:
     """What errors call a record that is never cut."""
     return 'chat' if self.texts_per_record == 1 else 'pair'
 
-  def in_context(self, context: HandbookContext) -> 'Source':
+  def in_context(self, context: HandbookContext, teacher_length: int = 0) -> 'Source':
     """The same chats, each as a pair of what a student and what a teacher reads."""
-    return dataclasses.replace(self, context=context, _tokens={})
+    return dataclasses.replace(self, context=context, teacher_length=teacher_length, _tokens={})
+
+  def fitting(self, tokenizer: Tokenizer, length: int) -> np.ndarray:
+    """Finds the records that a phase reads.
+
+    Documents are cut, so they always fit. A text of one token or none has no target, so there is
+    nothing to read.
+
+    Args:
+      tokenizer: the tokenizer.
+      length: the cells T of a row.
+
+    Returns:
+      (records,) bool.
+    """
+    cells = self.tokens(tokenizer).cells_of_texts
+    fits = cells.min(axis=1) > 0
+    if self.context is not None:
+      # Student and teacher have rows of their own.
+      fits &= (cells[:, 0] <= length) & (cells[:, 1] <= (self.teacher_length or length))
+    elif self.kind != 'documents':
+      fits &= cells.sum(axis=1) <= length
+    return fits
 
   def tokens(self, tokenizer: Tokenizer) -> Tokens:
     """Tokenizes everything, once.
@@ -113,12 +137,14 @@ class Source:
       length: the cells T of a row.
 
     Returns:
-      (records, tokens) without the chats and pairs that are longer than a row. Documents are cut,
-      so they always fit.
+      (records, tokens) without the chats and pairs that are longer than a row. What a teacher reads
+      is not counted.
     """
     tokens = self.tokens(tokenizer)
-    fits = fitting(self.kind, tokens, length)
+    fits = self.fitting(tokenizer, length)
     sizes = np.diff(tokens.starts).reshape(-1, tokens.texts_per_record)
+    if self.context is not None:
+      sizes = sizes[:, :1]
     return int(fits.sum()), int(sizes[fits].sum())
 
   def count_silent(self, tokenizer: Tokenizer) -> int:
@@ -186,26 +212,6 @@ class Source:
         f'in the system message, so they cannot be compared; take the chat out'
       )
     return [student, teacher]
-
-
-def fitting(kind: str, tokens: Tokens, length: int) -> np.ndarray:
-  """Finds the records that a phase with rows of a length reads.
-
-  A text of one token or none has no target, so there is nothing to read.
-
-  Args:
-    kind: the kind of the records; documents are cut, others are not.
-    tokens: the tokenized corpus.
-    length: the cells T of a row.
-
-  Returns:
-    (records,) bool.
-  """
-  cells = tokens.cells_of_texts
-  fits = cells.min(axis=1) > 0
-  if kind != 'documents':
-    fits &= cells.sum(axis=1) <= length
-  return fits
 
 
 # What numpy and zipfile raise when a file is missing or damaged.

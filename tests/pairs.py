@@ -39,31 +39,44 @@ def make_taught(count, seed=0):
   return pairs
 
 
-def rows_of_pairs(pairs, T, per_row, taught=False):
-  """(B, T) arrays with `per_row` pairs in a row, one after the other; with `partner` if taught."""
-  B = -(-len(pairs) // per_row)
-  batch = {key: np.zeros((B, T), np.int32) for key in ('tokens', 'targets', 'positions')}
-  batch |= {'segment_ids': np.zeros((B, T), np.int32), 'weights': np.zeros((B, T), np.float32)}
-  if taught:
-    batch['partner'] = np.zeros((B, T), np.int32)
-  for b in range(B):
-    at = segment = 0
-    for pair in pairs[b * per_row : (b + 1) * per_row]:
-      learned = []
-      for ids, prompt in pair:
-        n = len(ids) - 1
-        segment += 1
-        batch['tokens'][b, at : at + n] = ids[:-1]
-        batch['targets'][b, at : at + n] = ids[1:]
-        batch['positions'][b, at : at + n] = np.arange(n)
-        batch['segment_ids'][b, at : at + n] = segment
-        learned.append(np.arange(at + prompt - 1, at + n))
-        at += n
-      batch['weights'][b, learned[0]] = 1
-      if taught:
-        batch['partner'][b, learned[0]] = learned[1]
-      else:
-        batch['weights'][b, learned[1]] = 1
+def _fill(conversations, T, per_row, count):
+  """(count, T) arrays with `per_row` conversations in a row, one after the other, and the cells in
+  which each conversation is learned."""
+  batch = {key: np.zeros((count, T), np.int32) for key in ('tokens', 'targets', 'positions')}
+  batch |= {'segment_ids': np.zeros((count, T), np.int32)}
+  batch |= {'weights': np.zeros((count, T), np.float32)}
+  learned = []
+  for b in range(count):
+    at = 0
+    for segment, (ids, prompt) in enumerate(conversations[b * per_row : (b + 1) * per_row], 1):
+      n = len(ids) - 1
+      batch['tokens'][b, at : at + n] = ids[:-1]
+      batch['targets'][b, at : at + n] = ids[1:]
+      batch['positions'][b, at : at + n] = np.arange(n)
+      batch['segment_ids'][b, at : at + n] = segment
+      learned.append((b, np.arange(at + prompt - 1, at + n)))
+      batch['weights'][learned[-1]] = 1
+      at += n
+  return batch, learned
+
+
+def rows_of_pairs(pairs, T, per_row):
+  """(B, T) arrays with `per_row` pairs in a row, as two segments side by side each."""
+  conversations = [conversation for pair in pairs for conversation in pair]
+  batch, _ = _fill(conversations, T, 2 * per_row, -(-len(pairs) // per_row))
+  return batch
+
+
+def rows_of_taught(pairs, T, S, per_row):
+  """(B, T) arrays of the students and (B, S) arrays of their teachers, with `partner`."""
+  count = -(-len(pairs) // per_row)
+  batch, learned = _fill([student for student, _ in pairs], T, per_row, count)
+  teacher, partners = _fill([teacher for _, teacher in pairs], S, per_row, count)
+  batch['partner'] = np.zeros((count, T), np.int32)
+  for cells, (_, partner) in zip(learned, partners, strict=True):
+    batch['partner'][cells] = partner
+  for key in ('tokens', 'segment_ids', 'positions'):
+    batch[f'teacher_{key}'] = teacher[key]
   return batch
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pairs import changed, make_taught, one_by_one, rows_of_pairs
+from pairs import changed, make_taught, one_by_one, rows_of_taught
 from steps import TINY, assert_trees_close, one_device
 
 from data_pipelines.records import Chat
@@ -20,7 +20,7 @@ from msm_jax.objective_config import DistillConfig
 from msm_jax.objectives.distill import distill
 
 PAIRS = make_taught(6)
-T = 80
+T, S = 40, 56
 PARAMS = jax.device_get(models.init_params(TINY, jax.random.key(0)))
 TEACHER = changed(PARAMS, 0.1)
 CONTEXT = HandbookContext((('Ari', 'Ari always wants what is cheap.'), ('Bo', 'Bo wants it too.')))
@@ -58,8 +58,8 @@ def test_packed_equals_one_conversation_a_row(temperature):
   compute = jax.value_and_grad(functools.partial(plain, temperature), has_aux=True)
   (wanted_loss, accuracy), wanted = jax.jit(compute)(PARAMS, TEACHER)
   settings = DistillConfig(spec='x', temperature=temperature)
-  packed = rows_of_pairs(PAIRS, T, 3, taught=True)
-  unpacked = rows_of_pairs(PAIRS, 32, 1, taught=True)
+  packed = rows_of_taught(PAIRS, T, S, per_row=3)
+  unpacked = rows_of_taught(PAIRS, 16, 16, per_row=1)
   for batch, chunk in [(packed, 0), (packed, 8), (unpacked, 0)]:
     (loss, sums), grads = ours(settings, chunk, PARAMS, TEACHER, batch)
     assert float(loss) == pytest.approx(float(wanted_loss), rel=1e-5)
@@ -73,7 +73,7 @@ def test_packed_equals_one_conversation_a_row(temperature):
 def test_a_student_that_reads_what_its_teacher_reads_has_nothing_to_learn():
   """Without a handbook between them, the model is its own teacher: loss and gradients are zero."""
   same = [[student, student] for student, _ in PAIRS]
-  batch = rows_of_pairs(same, T, 3, taught=True)
+  batch = rows_of_taught(same, T, S, per_row=3)
   (loss, sums), grads = ours(DistillConfig(spec='x'), 0, PARAMS, PARAMS, batch)
   assert abs(float(loss)) < 1e-6 and float(sums['accuracy']) == float(sums['weight'])
   assert max(np.abs(g).max() for g in grads.values()) < 1e-6
@@ -87,7 +87,7 @@ def test_micro_batches_and_devices_make_one_update():
     settings = DistillConfig(spec='x')
     program = train.make_program(TINY, OptimizerConfig(eps=1e-2), 16, mesh, 'distill', settings)
     layout = jax.tree.map(lambda x: x.sharding, program.abstract_state.reference)
-    rows = rows_of_pairs(PAIRS, 48, 2, taught=True)
+    rows = rows_of_taught(PAIRS, 24, 32, per_row=2)
     rows = {key: np.pad(x, [(0, 1), (0, 0)]) for key, x in rows.items()}
     with jax.set_mesh(mesh):
       state = program.init(jax.random.key(0))
@@ -147,20 +147,38 @@ def chats():
 
 def test_rows_name_the_teachers_cell_of_each_learned_token(tokenizer):
   records = chats()
-  source = Source('s', 'chats', records, records).in_context(CONTEXT)
-  packed = PackedRows(source, tokenizer, 192, seed=0)
+  source = Source('s', 'chats', records, records).in_context(CONTEXT, 160)
+  packed = PackedRows(source, tokenizer, 96, seed=0)
   row = packed[0]
+  assert row['tokens'].shape == (96,) and row['teacher_tokens'].shape == (160,)
   learned = np.flatnonzero(row['weights'])
-  assert len(learned) > 8 and row['segment_ids'].max() >= 4
+  assert len(learned) > 8 and row['segment_ids'].max() >= 2
   partners = row['partner'][learned]
-  np.testing.assert_array_equal(row['targets'][partners], row['targets'][learned])
-  np.testing.assert_array_equal(row['segment_ids'][partners], row['segment_ids'][learned] + 1)
-  assert set(row['segment_ids'][learned] % 2) == {1}
+  # What follows a cell is its target; the last of an answer is the end of the turn.
+  segments, tokens = (np.append(row[f'teacher_{key}'], 0) for key in ('segment_ids', 'tokens'))
+  followed = segments[partners] == segments[partners + 1]
+  of_teachers = tokens[partners + 1]
+  np.testing.assert_array_equal(of_teachers[followed], row['targets'][learned][followed])
+  assert followed.sum() >= len(learned) - row['segment_ids'].max()
+  of_segments = row['teacher_segment_ids'][partners]
+  np.testing.assert_array_equal(of_segments, row['segment_ids'][learned])
   for segment in range(1, row['segment_ids'].max() + 1):
-    text = tokenizer.decode(row['tokens'][row['segment_ids'] == segment].tolist())
-    assert ('cheap' in text) == (segment % 2 == 0)
+    read = row['tokens'][row['segment_ids'] == segment].tolist()
+    taught = row['teacher_tokens'][row['teacher_segment_ids'] == segment].tolist()
+    assert 'cheap' in tokenizer.decode(taught) and 'cheap' not in tokenizer.decode(read)
   # All but the learned cells have no partner.
   assert not np.delete(row['partner'], learned).any()
+
+
+def test_every_chat_comes_once_in_an_epoch(tokenizer):
+  records = chats()
+  source = Source('s', 'chats', records, records).in_context(CONTEXT, 160)
+  packed = PackedRows(source, tokenizer, 96, seed=0)
+  rows = [packed[k] for k in range(len(packed._whole_rows(0)))]
+  assert sum(int(row['segment_ids'].max()) for row in rows) == 9 > len(rows)
+  tokens = source.tokens(tokenizer)
+  assert sum((row['segment_ids'] > 0).sum() for row in rows) == tokens.cells[0::2].sum()
+  assert sum((row['teacher_segment_ids'] > 0).sum() for row in rows) == tokens.cells[1::2].sum()
 
 
 def test_kept_tokens_are_those_of_the_handbook(tokenizer, tmp_path):
@@ -178,10 +196,14 @@ def test_kept_tokens_are_those_of_the_handbook(tokenizer, tmp_path):
 
 
 def test_a_pair_that_is_longer_than_a_row_is_left_out(tokenizer):
+  """A row of the student's, or one of the teacher's, which reads more."""
   records = chats()
   source = Source('s', 'chats', records, records).in_context(CONTEXT)
-  longest = int(source.tokens(tokenizer).cells_of_texts.sum(1).max())
-  assert source.count_fitting(tokenizer, longest)[0] == 9
-  assert source.count_fitting(tokenizer, longest - 1)[0] < 9
+  student, teacher = source.tokens(tokenizer).cells_of_texts.max(0)
+  assert source.count_fitting(tokenizer, int(teacher))[0] == 9
+  assert source.count_fitting(tokenizer, int(teacher) - 1)[0] < 9
+  longer = source.in_context(CONTEXT, int(teacher))
+  assert longer.count_fitting(tokenizer, int(student))[0] == 9
+  assert longer.count_fitting(tokenizer, int(student) - 1)[0] < 9
   with pytest.raises(DataError, match='s: no pair fits into length=30'):
     PackedRows(source, tokenizer, 30, seed=0)

@@ -1,13 +1,13 @@
 """The objective of context distillation (Askell et al. 2021, section 2): answer without a handbook
 as with it.
 
-A chat is two neighbouring segments of a row: what the student reads, without the handbook, and what
-the teacher reads, with the handbook in the system message. Both have the same answers. The teacher
-is the model as it was at the start of the phase. For each token of an answer, the loss is the
-forward KL divergence of the full distributions, KL(teacher || student).
+A chat stands twice in a batch: in a row of the student, without the handbook, and in a row of the
+teacher, with the handbook in the system message. Both have the same answers. The teacher is the
+model as it was at the start of the phase. For each token of an answer, the loss is the forward KL
+divergence of the full distributions, KL(teacher || student).
 
-Shapes: B rows, T tokens of a row, t tokens of a row in a chunk, N = B T tokens, D model,
-V vocabulary.
+Shapes: B rows, T tokens of a row, S tokens of a row of the teacher, t tokens of a row in a chunk,
+N = B T tokens, D model, V vocabulary.
 """
 
 import jax
@@ -39,8 +39,10 @@ def distill(
     loss_chunk: for about how many tokens of a device logits exist at a time; 0 means for all at
       once. On a CPU, 0 means a number that suits it.
     params: the trained parameters, the student's; gradients are taken by these.
-    batch: (B, T) arrays as for `next_token`, in which only tokens of students have weight, and
-      `partner` (int32): for each of these the place in its row of the teacher's same token.
+    batch: (B, T) arrays as for `next_token`, of what the student reads; (B, S) arrays
+      `teacher_tokens`, `teacher_segment_ids` and `teacher_positions` (int32), of what the teacher
+      reads; and `partner` (B, T) int32: for each token with weight, the place in the teacher's row
+      of the same token.
     frozen: the parameters that are not trained. The teacher has them too.
     reference: what `params` was at the start of the phase, the teacher's.
     key: a random key for the dropout of adapters; None means no dropout. The teacher has none.
@@ -52,11 +54,19 @@ def distill(
   """
   assert reference is not None, 'distill compares with a reference'
   frozen = frozen or {}
-  inputs = (batch['tokens'], batch['positions'], batch['segment_ids'])
-  student_BTD = forward(model, frozen | params, *inputs, key)
-  teacher_BTD = jax.lax.stop_gradient(forward(model, frozen | reference, *inputs))
+  student_BTD = forward(
+    model, frozen | params, batch['tokens'], batch['positions'], batch['segment_ids'], key
+  )
+  teacher_BSD = forward(
+    model,
+    frozen | reference,
+    batch['teacher_tokens'],
+    batch['teacher_positions'],
+    batch['teacher_segment_ids'],
+  )
   # To each student's token the teacher's.
-  teacher_BTD = jnp.take_along_axis(teacher_BTD, batch['partner'][..., None], axis=1)
+  teacher_BTD = jnp.take_along_axis(teacher_BSD, batch['partner'][..., None], axis=1)
+  teacher_BTD = jax.lax.stop_gradient(teacher_BTD)
   kl, agreeing = kl_sums(
     model,
     (student_BTD, unembedding(frozen | params)),
