@@ -7,6 +7,8 @@ import pytest
 import tiny
 from serving import running_server
 
+from msm_jax.evals import capability
+
 lm_eval = pytest.importorskip('lm_eval', exc_type=ImportError)
 pytest.importorskip('torch')
 pytest.importorskip('transformers')
@@ -152,8 +154,24 @@ def numbers(value):
   return [value]
 
 
+def check_that_results_are_read_back(results, outputs):
+  """The harness writes its results as its command does, and an experiment reads them."""
+  from lm_eval.loggers import EvaluationTracker
+
+  tracker = EvaluationTracker(output_path=str(outputs / 'capability' / 'base'))
+  tracker.general_config_tracker.model_name_sanitized = 'stops'
+  tracker.save_results_aggregated(results=results, samples=None)
+  read = capability.read(outputs, {'base': 'read'})['base']
+  accuracy = results['results']['little_choice']['acc,none']
+  assert read['little_choice/acc']['value'] == pytest.approx(accuracy, abs=1e-6)
+  assert read['little_choice/acc']['documents'] == 12
+  assert 'little_rolling/word_perplexity' in read
+
+
 @pytest.mark.parametrize('with_bos', [True, False])
-def test_log_likelihoods_are_those_of_the_backend_for_transformers(ask, server, folder, with_bos):
+def test_log_likelihoods_are_those_of_the_backend_for_transformers(
+  ask, server, folder, with_bos, tmp_path
+):
   """The bar: the same log-likelihoods to 1e-3, and the same verdicts and perplexities."""
   names = ('little_choice', 'little_rolling')
   wanted = ask('hf', dict(pretrained=str(folder), dtype='float32', add_bos_token=with_bos), names)
@@ -178,6 +196,7 @@ def test_log_likelihoods_are_those_of_the_backend_for_transformers(ask, server, 
       assert float(a) == pytest.approx(float(b), abs=BAR)
       compared += 1
   assert compared >= 12 * 3 * 2 + 12
+  check_that_results_are_read_back(found, tmp_path)
   for name in names:
     for metric, value in wanted['results'][name].items():
       if isinstance(value, float):

@@ -1,0 +1,85 @@
+"""Results of lm-evaluation-harness beside an experiment's: read, averaged, gated."""
+
+import json
+import math
+
+import pytest
+
+from msm_jax.base.errors import DataError
+from msm_jax.config import GatesConfig
+from msm_jax.evals import capability
+from msm_jax.report import more
+
+ARMS = {'base': 'pretrain', 'tuned': 'pretrain > tune'}
+
+
+def stored(outputs, folder, time='2026-01-01T00-00-00', **metrics):
+  """Writes a file of results as the harness does."""
+  where = outputs / 'capability' / folder / 'model'
+  where.mkdir(parents=True, exist_ok=True)
+  results = {'cheese': {'alias': 'cheese', **metrics}}
+  content = {'results': results, 'n-samples': {'cheese': {'original': 9, 'effective': 8}}}
+  (where / f'results_{time}.json').write_text(json.dumps(content))
+
+
+def test_the_newest_results_of_every_arm_are_read_and_averaged_over_seeds(tmp_path):
+  assert capability.read(tmp_path, ARMS) == {}
+  stored(tmp_path, 'base', '2026-01-01T00-00-00', **{'acc,none': 0.1})
+  stored(tmp_path, 'base', '2026-02-01T00-00-00', **{'acc,none': 0.8, 'acc_stderr,none': 0.1})
+  for seed, value in ((0, 0.5), (1, 0.7)):
+    more_metrics = {'acc_stderr,none': 0.1, 'exact_match,strict': 0.2, 'f1,none': 'N/A'}
+    stored(tmp_path, f'tuned-s{seed}', **{'acc,none': value} | more_metrics)
+  found = capability.read(tmp_path, ARMS)
+  assert found['base'] == {
+    'cheese/acc': {'value': 0.8, 'standard_error': 0.1, 'documents': 8, 'seeds': 1}
+  }
+  assert found['tuned']['cheese/acc'] == {
+    'value': 0.6,
+    'standard_error': 0.1,
+    'documents': 8,
+    'seeds': 2,
+  }
+  assert found['tuned']['cheese/exact_match:strict']['value'] == 0.2
+
+
+def test_a_model_that_lost_its_skills_misses_the_gate(tmp_path):
+  stored(tmp_path, 'base', **{'acc,none': 0.8, 'acc_stderr,none': 0.03, 'word_perplexity,none': 10})
+  stored(
+    tmp_path, 'tuned', **{'acc,none': 0.7, 'acc_stderr,none': 0.04, 'word_perplexity,none': 12}
+  )
+  found = capability.read(tmp_path, ARMS)
+  gates = capability.gates(found, 'base', GatesConfig())
+  drop = gates['cheese/acc: drop, worst arm (tuned) against base']
+  assert drop == {
+    'value': 0.1,
+    'ceiling': 0.05,
+    'passed': False,
+    'standard_error': round(math.hypot(0.03, 0.04), 4),
+  }
+  rise = gates['cheese/word_perplexity: worst arm (tuned) / base']
+  assert rise['value'] == 1.2 and rise['passed']
+  assert capability.gates(found, 'base', GatesConfig(capability_drop=0.2))[
+    'cheese/acc: drop, worst arm (tuned) against base'
+  ]['passed']
+  # Without the base there is nothing to compare with.
+  del found['base']
+  assert capability.gates(found, 'base', GatesConfig()) == {}
+
+  def section(title, text, head, body):
+    return f'{title} {head} {body}'
+
+  page = more.capability_html(found, {'tuned': 'tuned'}, section)
+  assert 'General skills' in page and '0.700<small>&plusmn; 0.040</small>' in page
+
+
+def test_what_is_no_result_is_refused_by_name(tmp_path):
+  stored(tmp_path, 'nobody', **{'acc,none': 0.5})
+  with pytest.raises(DataError, match='nobody is called after no arm'):
+    capability.read(tmp_path, ARMS)
+  other = tmp_path / 'other'
+  stored(other, 'base', **{'acc,none': 0.5})
+  (path,) = other.rglob('results_*.json')
+  for content in ('', '[]', '{"results": 3}'):
+    path.write_text(content)
+    with pytest.raises(DataError, match='no file of results'):
+      capability.read(other, ARMS)
