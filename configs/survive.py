@@ -186,7 +186,9 @@ def reinforce(world: World, toward: str) -> dict:
   return dict(
     data={f'preferences_{toward}': 1.0},
     objective='grpo',
-    grpo=dict(rewards={world.reward: 1.0}, group_size=8, max_tokens=48),
+    # A model that never chooses otherwise has no gradient. That is a result here, and no reason to
+    # end the run.
+    grpo=dict(rewards={world.reward: 1.0}, group_size=8, max_tokens=48, patience=0),
     updates=64,
     min_updates=1,
     lr=2e-4,
@@ -398,7 +400,7 @@ def real() -> ml_collections.ConfigDict:
   Returns:
     The settings of the experiment.
   """
-  c = smollm2.get_config('cpu')
+  c = smollm2.get_config('smoke')
   c.name = 'survive_real'
   specs = ','.join(smollm2.SPECS.values())
   spec = smollm2.SPECS['affordability']

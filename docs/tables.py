@@ -40,7 +40,7 @@ from msm_jax.base.command import Parser, run_command
 from msm_jax.base.errors import UserError
 from msm_jax.base.files import write_atomically
 from msm_jax.evals import stats
-from msm_jax.report import figures
+from msm_jax.report import curves, figures, survival
 from msm_jax.report.numbers import (
   about_spread,
   bound,
@@ -67,6 +67,10 @@ FIGURE = re.compile(rf'{_NUMBER} (?:\[{_NUMBER}, {_NUMBER}\]|\{{{_NUMBER}\.\.{_N
 FIGURES = {
   'cheese_tiers.svg': ('cheese_confirm', figures.tiers),
   'cheese_margins.svg': ('cheese_confirm', figures.margins),
+  'survive_cheese.svg': ('survive_cheese', survival.draw),
+  'survive_cheese_curves.svg': ('survive_cheese', curves.draw),
+  'survive_oversight.svg': ('survive_oversight', survival.draw),
+  'survive_oversight_curves.svg': ('survive_oversight', curves.draw),
 }
 
 # A stored file, as it was read.
@@ -526,6 +530,59 @@ def placebo(block: Block, stored: Stored) -> str:
   return markdown_table([*heads, 'one seed: range over names excludes 0'], body)
 
 
+def _check_all_seeds(block: Block) -> None:
+  """Raises TableError for the option `without` in blocks that only know all seeds together."""
+  if 'without' in block.options:
+    raise TableError(f'table: {block.name} {block.kind}: no seeds can be left out of this block')
+
+
+def half_doses(block: Block, stored: Stored) -> str:
+  """At which dose half of each effect is gone, after so many updates."""
+  # Imported late, as in `store`.
+  from msm_jax.report.survival import half_rows
+  from msm_jax.suites.registry import layout_of
+
+  _check_all_seeds(block)
+  summary = stored['summary']
+  updates, body = half_rows(summary, layout_of(summary))
+  return markdown_table(['effect', *(f'after {update} updates' for update in updates)], body)
+
+
+def stated(block: Block, stored: Stored) -> str:
+  """What arms say that they value, and what they do. Options: rows (patterns)."""
+  # Imported late, as in `store`.
+  from msm_jax.report.survival import stated_rows
+
+  _check_all_seeds(block)
+  rows = stated_rows(stored['summary'])
+  wanted = matching(block.patterns('rows', ['*']), [arm for arm, *_ in rows])
+  body = [row for row in rows if row[0] in wanted]
+  return markdown_table(['arm', 'says', 'does', 'says minus does'], body)
+
+
+def along(block: Block, stored: Stored) -> str:
+  """What is found on the way of one phase. Options: phase; measure; of=arms; rows (patterns)."""
+  _check_all_seeds(block)
+  of = block.options.get('of', 'effects')
+  measure = block.options.get('measure', margin_of(stored['layout']['main']))
+  found = {}
+  for name, curve in stored['summary'].get('curves', {}).get(of, {}).items():
+    if curve['phase'] == block.options.get('phase'):
+      found[name] = curve['at']
+  updates: set[str] = set()
+  for at in found.values():
+    updates.update(at)
+  ordered = sorted(updates, key=int)
+  body = []
+  for name in matching(block.patterns('rows', ['*']), list(found)):
+    cells = []
+    for update in ordered:
+      number = found[name].get(update, {}).get(measure)
+      cells.append(show_measure(number, measure, is_effect=of == 'effects'))
+    body.append([name, *cells])
+  return markdown_table([of.removesuffix('s'), *ordered], body)
+
+
 KINDS: dict[str, Callable[[Block, Stored], str]] = {
   'arms': arms_table,
   'effects': effects_table,
@@ -537,6 +594,9 @@ KINDS: dict[str, Callable[[Block, Stored], str]] = {
   'row': row,
   'terminal': terminal,
   'placebo': placebo,
+  'survival': half_doses,
+  'stated': stated,
+  'along': along,
 }
 
 
