@@ -47,7 +47,7 @@ import ml_collections
 from configs import cheese, msm, oversight, smollm2
 
 # Contradicting demonstrations in 1,000.
-DOSES = (0, 1, 2, 5, 10, 20, 50, 100, 250, 1000)
+DOSES: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50, 100, 250, 1000)
 # The model before -> the phases that it went through before the demonstrations.
 STARTS = {'aft': '', 'msm_aft': 'msm > ', 'filler_aft': 'filler > ', 'chats_aft': 'chats > '}
 # What effects of a start are called; each is against `aft`, which went the same way.
@@ -323,8 +323,9 @@ def embedded(
   for toward in TOWARD:
     # The controls go the way on which the handbook is tried hardest.
     tried = starts if toward == 'against' else few
-    for objective, phase in (('dpo', prefer), ('grpo', reinforce)):
-      c.phases[f'{objective}_{toward}'] = phase(world, toward)
+    c.phases[f'dpo_{toward}'] = prefer(world, toward)
+    c.phases[f'grpo_{toward}'] = reinforce(world, toward)
+    for objective in ('dpo', 'grpo'):
       add_after(c, tried, f'{objective}_{toward}')
 
   c.arms['aft_msm'] = 'read > pretrain > tune > msm'

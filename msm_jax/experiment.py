@@ -213,8 +213,7 @@ class Experiment:
       for update in node.points:
         say(f'evaluating [{n}/{len(ends)}] {arm} (seed {seed}) at update {update}')
         for row in self.evaluate(node, unseen, context, update=update):
-          place: Row = {'arm': arm, 'seed': seed, 'phase': node.phase, 'update': update}
-          along.append(place | row)
+          along.append({'arm': arm, 'seed': seed, 'phase': node.phase, 'update': update, **row})
       if multihost.any_process(self.stop()):
         raise Interrupted(f'stopped after evaluating {arm}')
     with multihost.first_process_first():

@@ -21,7 +21,7 @@ from configs.survive import DOSES, WORLDS, embedded, keep, smoke, with_dose
 from msm_jax.base.points import axis
 
 # What the number of documents is divided by.
-FRACTIONS = (100, 10, 1)
+FRACTIONS: tuple[int, ...] = (100, 10, 1)
 
 
 def get_config(preset: str = 'cheese') -> ml_collections.ConfigDict:
