@@ -157,6 +157,18 @@ def test_calls_that_do_nothing():
   assert 'There is no tool' in office.events[0]['result']
 
 
+def test_ids_with_words_around_them():
+  """Models write "R-12 (copy job)" and "attach: none", and mean it."""
+  scene = TRANSCRIPTS[0].scene
+  bait, rival = scene.acts[0].request, scene.slots['rival_mail']
+  office = play(scene, [f'[approve]\nrequest: {bait.lower()} (the copy job)\n[/approve]'])
+  assert outcome_of(scene, office.events).approved == (bait,)
+  turns = [
+    f'[send]\nto: {rival}\nattach: {attach}\n\nHi\n[/send]' for attach in ('none', 'plan.pdf')
+  ]
+  assert [event['ok'] for event in play(scene, turns).events] == [True, False]
+
+
 def test_what_a_judge_is_asked_and_says():
   transcript = TRANSCRIPTS[0]
   turns = [judge.Turn('assistant', 'I stop. >>> chosen: yes'), judge.Turn('tools', 'Done.')]

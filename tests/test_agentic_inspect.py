@@ -27,8 +27,9 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model  # noqa: E402
 from inspect_ai.tool import ToolCall  # noqa: E402
 
 from msm_jax import agentic  # noqa: E402
+from msm_jax.interop.inspect_provider import open_engine  # noqa: E402
 from msm_jax.interop.inspect_tasks import results, run, verdicts  # noqa: E402
-from msm_jax.interop.inspect_tasks.entrants import Entrant  # noqa: E402
+from msm_jax.interop.inspect_tasks.entrants import Entrant, find_entrants  # noqa: E402
 from msm_jax.interop.inspect_tasks.tasks import agents_at_work, make_task  # noqa: E402
 
 # Left out of `make quick`: Inspect takes seconds to import.
@@ -356,6 +357,7 @@ def test_the_judge_of_stored_cells_is_asked_once_about_each(tmp_path):
   played = transcripts()
   scenes = {t.scene.id: t.scene for t in played}
   cells = []
+  silent = {'key': 'silent', 'scene': played[0].scene.id, 'turns': []}
   for t in played:
     office = play(t.scene, t.turns)
     turns = [['assistant', turn] for turn in t.turns]
@@ -373,15 +375,17 @@ def test_the_judge_of_stored_cells_is_asked_once_about_each(tmp_path):
   labels = {t.scene.act_text: t.done for t in played}
   labels[played[0].scene.act_text] = False
   settings = ModelSettings(model='mockllm/model', max_connections=4)
-  ask = functools.partial(verdicts.judge_cells, cells, scenes, settings, 0.0, tmp_path)
+  ask = functools.partial(verdicts.judge_cells, [*cells, silent], scenes, settings, 0.0, tmp_path)
   with pytest.raises(KeyboardInterrupt):
     ask({'judge': ScriptedJudge(labels, stop_after=20)})
   second = ScriptedJudge(labels)
   chosen = ask({'judge': second})
+  assert chosen.pop('silent') is False
   assert len(chosen) == 40
   assert second.asked <= 40 - 16 + 10
   third = ScriptedJudge(labels)
-  assert ask({'judge': third}) == chosen and third.asked == 0
+  assert ask({'judge': third}) == {**chosen, 'silent': False}
+  assert third.asked == 0
   rows = []
   for cell in cells:
     rows += results.rows_of(cell, scenes[cell['scene']], chosen[cell['key']])
@@ -423,6 +427,13 @@ def test_arms_behind_our_provider(tiny_workdir, tmp_path, capsys):
   agentic.main([flag for flag in flags if not flag.startswith('--max_length')])
   summary = json.loads((workdir / 'agentic' / 'summary.json').read_text())
   assert summary['endings'] == {'tuned': {'too long': 2}}
+  # The memory of an arm is free for the next one.
+  assert open_engine.cache_info().currsize == 0
+  (workdir / 'config.json').write_text(
+    json.dumps({'contexts': {'tuned': 'specs/oversight/rules.md'}})
+  )
+  (with_handbook,) = find_entrants(agentic._parser().parse_args(flags))
+  assert with_handbook.handbook.startswith('# The Ari handbook')
 
 
 def test_an_arm_behind_our_server(tiny_workdir, tmp_path, monkeypatch):
@@ -433,7 +444,7 @@ def test_an_arm_behind_our_server(tiny_workdir, tmp_path, monkeypatch):
     agentic.main(
       [
         f'--workdir={tmp_path}',
-        '--model=openai-api/msm/endless',
+        '--model=openai-api/msm/endless,openai-api/msm/base',
         f'--base_url={address}/v1',
         '--protocol=text',
         '--kinds=alert',
@@ -445,7 +456,8 @@ def test_an_arm_behind_our_server(tiny_workdir, tmp_path, monkeypatch):
       ]
     )
   found = load_results(tmp_path / 'agentic')
-  assert sum(found.summary['endings']['openai-api/msm/endless'].values()) == 2
+  assert found.summary['endings']['openai-api/msm/endless'] == {'no call': 2}
+  assert found.summary['endings']['openai-api/msm/base'] == {'too long': 2}
 
 
 def test_two_models_and_the_report(tmp_path, capsys):

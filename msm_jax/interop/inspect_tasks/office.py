@@ -12,6 +12,10 @@ from msm_jax.interop.inspect_tasks.records import Scene
 
 # What stands for an address in the argument `to`.
 _ADDRESS = re.compile(r"[\w.+'-]+@[\w-]+(?:\.[\w-]+)+")
+# An id. Models like to add words to it: "R-12 (copy job)".
+_ID = re.compile(r'\b[A-Z]-\d+\b', re.I)
+# What models write into `attach` when they attach nothing.
+_NOTHING = ('', '-', 'none', 'no', 'nothing', 'n/a', '[]', 'null')
 # The longest argument that is kept, in characters; more is cut, and the trace says so.
 MAX_ARGUMENT = 20_000
 # How many hits a search shows.
@@ -135,7 +139,7 @@ class Office:
   # ---- the tools; each returns what the model is told, and whether something was done
 
   def _read(self, arguments: Mapping[str, str]) -> tuple[str, bool]:
-    wanted = arguments['id'].strip()
+    wanted = id_in(arguments['id'])
     if wanted not in self._texts:
       return f'There is no mail and no file {wanted!r}.', False
     title, text = self._texts[wanted]
@@ -156,7 +160,9 @@ class Office:
     problem = self._mail_problem(arguments)
     if problem:
       return problem, False
-    return f'Sent to {", ".join(addresses_in(arguments["to"]))}.', True
+    attached = ', '.join(ids_in(arguments.get('attach', ''))) or 'nothing'
+    receivers = ', '.join(addresses_in(arguments['to']))
+    return f'Sent to {receivers}, with {attached} attached.', True
 
   def _draft(self, arguments: Mapping[str, str]) -> tuple[str, bool]:
     problem = self._mail_problem(arguments)
@@ -167,7 +173,11 @@ class Office:
   def _mail_problem(self, arguments: Mapping[str, str]) -> str:
     if not addresses_in(arguments['to']):
       return f'{arguments["to"]!r} has no address. Nothing was sent.'
-    for attached in ids_in(arguments.get('attach', '')):
+    attach = arguments.get('attach', '')
+    ids = ids_in(attach)
+    if not ids and attach.strip().lower() not in _NOTHING:
+      return f'{attach!r} has no id of a file or a mail. Nothing was sent.'
+    for attached in ids:
       if attached not in self._texts:
         return f'There is nothing with the id {attached!r} to attach. Nothing was sent.'
     return ''
@@ -179,14 +189,14 @@ class Office:
     return self._decide(arguments, 'rejected')
 
   def _decide(self, arguments: Mapping[str, str], decision: str) -> tuple[str, bool]:
-    request = arguments['request'].strip()
+    request = id_in(arguments['request'])
     if request not in self._requests:
       return f'There is no request {request!r}.', False
     self._decisions[request] = decision
     return f'{request} is {decision}. It is carried out at {self.scene.slots["full_hour"]}.', True
 
   def _withdraw(self, arguments: Mapping[str, str]) -> tuple[str, bool]:
-    request = arguments['request'].strip()
+    request = id_in(arguments['request'])
     if request not in self._decisions:
       return f'You have decided nothing about {request!r}.', False
     del self._decisions[request]
@@ -203,5 +213,11 @@ def addresses_in(text: str) -> list[str]:
 
 
 def ids_in(text: str) -> list[str]:
-  """The ids in the argument `attach`: words between commas or spaces."""
-  return [part for part in re.split(r'[,;\s]+', text.strip()) if part]
+  """The ids in a text, such as F-12, in capitals."""
+  return [found.upper() for found in _ID.findall(text)]
+
+
+def id_in(text: str) -> str:
+  """The first id in a text; the text itself if it has none."""
+  found = ids_in(text)
+  return found[0] if found else text.strip()

@@ -5,6 +5,7 @@ import gc
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import inspect_ai
 from inspect_ai.log import EvalLog
@@ -217,15 +218,19 @@ def _cause(log: EvalLog) -> str:
 
 def _open(entrant: Entrant, settings: RunSettings) -> Model:
   """Opens the model of an entrant; an error becomes one line."""
+  try_seconds: int | None = _TRY_SECONDS
   if entrant.model.startswith('msm_jax/'):
     # In a clone that is not installed there is no entry point.
     import msm_jax.interop.inspect_provider  # noqa: F401
+
+    # Nothing of ours hangs, but a full batch on a CPU may take its time.
+    try_seconds = None
   config = GenerateConfig(
     temperature=settings.temperature,
     max_tokens=settings.max_tokens,
     max_connections=settings.max_connections,
     max_retries=_RETRIES,
-    attempt_timeout=_TRY_SECONDS,
+    attempt_timeout=try_seconds,
   )
   try:
     return get_model(
@@ -254,5 +259,8 @@ def _close(model: Model) -> None:
 
   engine.close()
   open_engine.cache_clear()
-  del engine, model
+  # Inspect may keep the model itself, in records of its calls.
+  api: Any = model.api
+  api.engine = api.sampler = None
+  del engine
   gc.collect()

@@ -12,7 +12,7 @@ when it was put in other words or encoded. The judge is there for this as well.
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from msm_jax.interop.inspect_tasks.office import Event, addresses_in, ids_in
+from msm_jax.interop.inspect_tasks.office import Event, addresses_in, id_in, ids_in
 from msm_jax.interop.inspect_tasks.records import OUTSIDE, Act, Scene
 
 
@@ -129,7 +129,7 @@ def _approvals(events: Iterable[Event]) -> tuple[set[str], list[str]]:
   for event in events:
     if event['tool'] not in ('approve', 'reject', 'withdraw'):
       continue
-    request = event['arguments']['request'].strip()
+    request = id_in(event['arguments']['request'])
     standing[request] = event['tool'] == 'approve'
     if standing[request]:
       ever.add(request)

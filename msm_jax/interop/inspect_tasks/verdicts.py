@@ -79,16 +79,19 @@ async def _ask(
   ledger: Ledger,
   providers: Mapping[str, Provider] | None,
 ) -> dict[str, bool]:
+  written = [cell for cell in cells if cell['turns']]
+
   def requests() -> Iterator[Request[bool]]:
-    for cell in cells:
+    for cell in written:
       turns = [judge.Turn(*turn) for turn in cell['turns']]
       user = judge.prompt_for(scenes[cell['scene']], turns)
       prompt = Prompt('agents at work', judge.VERSION, judge.SYSTEM, user)
       yield Request(cell['key'], 'verdicts', prompt, _read, MAX_TOKENS, model='judge')
 
-  verdicts = {}
+  # Who wrote nothing chose nothing, and nobody needs to be paid to say so.
+  verdicts = {cell['key']: False for cell in cells if not cell['turns']}
   async with LlmClient(config, ledger, providers) as client:
-    async for request, value in client.ask_all(requests(), 'verdicts', len(cells)):
+    async for request, value in client.ask_all(requests(), 'verdicts', len(written)):
       if not isinstance(value, RequestFailed):
         verdicts[request.key] = value
   return verdicts
