@@ -9,6 +9,7 @@ import signal
 
 import killed
 import pytest
+import tiny
 from helpers import AFFORDABILITY, CULTURE, little, small_corpora, write_config
 from prefork import Prefork
 
@@ -41,7 +42,7 @@ def settings(folder, **changes):
     ),
   }
   for name, change in changes.pop('phases', {}).items():
-    phases[name] = phases[name] | change
+    phases[name] = phases.get(name, {}) | change
   made = dict(
     name='test',
     world=dataclasses.asdict(little()),
@@ -142,6 +143,33 @@ def test_identities_follow_what_the_teacher_reads(tmp_path):
 
 
 # ---- Runs
+
+
+@pytest.mark.slow
+def test_adapters_on_weights_from_outside(tmp_path):
+  """By config alone, and adapters that nothing has trained yet are their own reference."""
+  pytest.importorskip('tokenizers')
+  texts = [f'It is {n}. It is not. Always cheap.' for n in range(50)]
+  weights = tiny.weights(tmp_path / 'weights', texts)
+  short = dict(updates=2, checkpoint_every=1, batch_size=8)
+  e = experiment(
+    tmp_path,
+    phases=dict(start=dict(weights=str(weights)), prefer=short, recall=short),
+    arms=dict(base='start', preferred='start > prefer', recalled='start > prefer > recall'),
+    tokenizer=dict(),
+    model=dict(lora=dict(rank=2, alpha=4.0)),
+  )
+  check_sources_fit(e.prepared)
+  rows = {}
+  for node in e.prepared.nodes:
+    if node.settings.is_import:
+      continue
+    e.train(node, 'test')
+    lines = (e.folder(node) / 'metrics.jsonl').read_text().splitlines()
+    rows[node.phase] = [json.loads(line) for line in lines]
+  assert rows['prefer'][0]['loss'] == pytest.approx(0.693147, abs=1e-6)
+  assert rows['prefer'][1]['loss'] < rows['prefer'][0]['loss']
+  assert rows['prefer'][0]['weight'] > 1 and rows['recall'][0]['kl'] > 0
 
 
 @pytest.mark.slow
