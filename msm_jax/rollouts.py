@@ -255,11 +255,11 @@ class Rollouts:
   def _add_logprobs(self, params: Params, frozen: Params, reference: Params) -> None:
     """Adds what the model and the reference say of the answers before the first update."""
     batch = self._batch
-    model_sees = {key: batch[key] for key in ('tokens', 'targets', 'segment_ids', 'positions')}
+    before = dict(batch)
     if self.settings.updates_per_rollout > 1:
-      batch['old_logprobs'] = self._logprobs(params, frozen, model_sees)
+      batch['old_logprobs'] = self._logprobs(params, frozen, before)
     if reference:
-      batch['reference_logprobs'] = self._logprobs(reference, frozen, model_sees)
+      batch['reference_logprobs'] = self._logprobs(reference, frozen, before)
 
   def _describe(
     self,

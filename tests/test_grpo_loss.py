@@ -1,5 +1,6 @@
 """The loss of GRPO and its advantages, beside TRL, PyTorch and a plain loop."""
 
+import dataclasses
 import functools
 import json
 
@@ -10,9 +11,9 @@ import pytest
 
 from msm_jax import sharding, train
 from msm_jax.config import ModelConfig, OptimizerConfig
-from msm_jax.model import init_params
+from msm_jax.model import forward, init_params, logits
 from msm_jax.objective_config import GrpoConfig
-from msm_jax.objectives.policy import grpo, rollout_logprobs
+from msm_jax.objectives.policy import answer_logprobs, grpo, rollout_logprobs
 from msm_jax.rewards import advantages
 from msm_jax.rollouts import pack_answers
 
@@ -254,6 +255,19 @@ def test_loss_and_gradients_equal_trl(peer, tmp_path, loss_type, per, kl_times_r
   theirs.backward()
   assert float(loss) == pytest.approx(theirs.item(), rel=1e-4)
   assert_gradients_equal(c, grads, model, 1e-4)
+
+
+@pytest.mark.parametrize('softcap', [0.0, 3.0])
+def test_temperature_divides_the_logits(softcap):
+  """With a soft cap too, under which hidden states are divided in place of the logits."""
+  c = dataclasses.replace(TINY, logit_softcap=softcap)
+  params = init_params(c, jax.random.key(0))
+  batch = batch_of([[0, 1]])
+  found = answer_logprobs(c, 0.6, 0, params, batch, {})
+  x = forward(c, params, batch['tokens'], batch['positions'], batch['segment_ids'])
+  all_logprobs = jax.nn.log_softmax(logits(c, params, x) / 0.6)
+  wanted = jnp.take_along_axis(all_logprobs, batch['targets'][..., None], -1)[..., 0]
+  np.testing.assert_allclose(found, np.where(batch['weights'] > 0, wanted, 0), atol=1e-5)
 
 
 def test_a_fresh_rollout_has_ratios_of_one():

@@ -11,17 +11,16 @@ For each token of an answer, with the ratio r of its probability now to that whe
 where d is the log-probability under the reference, less that under the model. The last bracket is
 an estimate of the KL divergence that is never negative (Schulman 2020, 'k3').
 
-Shapes: B rows, T tokens of a row, N = B T tokens, C tokens of a chunk, D model, V vocabulary.
+Shapes: B rows, T tokens of a row, N = B T tokens, D model.
 """
-
-import math
 
 import jax
 import jax.numpy as jnp
 
 from msm_jax.config import ModelConfig
-from msm_jax.model import Params, forward, logits
+from msm_jax.model import Params, forward, unembedding
 from msm_jax.objective_config import GrpoConfig
+from msm_jax.objectives.token_logprobs import token_logprobs
 
 
 def grpo(
@@ -39,7 +38,7 @@ def grpo(
   Args:
     model: the settings of the model.
     settings: the settings of the objective.
-    loss_chunk: for how many tokens at a time logits exist; 0 means for all at once.
+    loss_chunk: for how many tokens of a device logits exist at a time; 0 means for all at once.
     params: the trained parameters; gradients are taken by these.
     batch: (B, T) arrays `tokens`, `targets`, `segment_ids` and `positions` (int32), `weights`
       (fp32, the weight of each token of an answer; 0 elsewhere) and `advantages` (fp32). With
@@ -54,10 +53,8 @@ def grpo(
     [the clipped term was taken, so that the token gives no gradient]) and, with
     `reference_logprobs`, `kl` (weight x estimate of the KL divergence, in nats).
   """
-  all_params = (frozen or {}) | params
-  x_BTD = forward(model, all_params, batch['tokens'], batch['positions'], batch['segment_ids'], key)
-  logprobs_BT = target_logprobs(
-    model, all_params, x_BTD, batch['targets'], loss_chunk, settings.temperature
+  logprobs_BT = answer_logprobs(
+    model, settings.temperature, loss_chunk, params, batch, frozen or {}, key
   )
   weights_BT = batch['weights']
   advantages_BT = batch['advantages']
@@ -95,51 +92,44 @@ def keeps_reference(settings: GrpoConfig) -> bool:
   return settings.kl > 0
 
 
-def target_logprobs(
+def answer_logprobs(
   model: ModelConfig,
-  all_params: Params,
-  x_BTD: jax.Array,
-  targets_BT: jax.Array,
-  loss_chunk: int = 0,
-  temperature: float = 1.0,
+  temperature: float,
+  loss_chunk: int,
+  params: Params,
+  batch: dict[str, jax.Array],
+  frozen: Params,
+  key: jax.Array | None = None,
 ) -> jax.Array:
-  """Computes the log-probability of each target, and can be differentiated.
+  """Computes the log-probabilities of the tokens of answers, and can be differentiated.
 
   Args:
     model: the settings of the model.
-    all_params: all parameters, frozen ones too.
-    x_BTD: final hidden states.
-    targets_BT: int32 id of the token that follows each token.
-    loss_chunk: for about how many tokens at a time logits exist; 0 means for all at once. In the
-      backward pass they are computed again.
     temperature: logits are divided by it, as the sampler does.
+    loss_chunk: for how many tokens of a device logits exist at a time; 0 means for all at once.
+    params: the trained parameters.
+    batch: (B, T) arrays; see `grpo`.
+    frozen: the parameters that are not trained.
+    key: a random key for the dropout of adapters; None means no dropout.
 
   Returns:
-    (B, T) fp32 log-probabilities in nats.
+    (B, T) fp32, in nats; 0 where the weight is 0.
   """
-  x_ND = x_BTD.reshape(-1, x_BTD.shape[-1])
-  targets_N = targets_BT.reshape(-1)
-  N = len(targets_N)
-
-  def of_tokens(part: tuple[jax.Array, jax.Array]) -> jax.Array:
-    x_CD, targets_C = part
-    logits_CV = logits(model, all_params, x_CD) / temperature
-    of_targets_C = jnp.take_along_axis(logits_CV, targets_C[:, None], axis=-1)[:, 0]
-    return of_targets_C - jax.nn.logsumexp(logits_CV, axis=-1)
-
-  # The rows of a rollout are not always as many as those that `loss_chunk` was checked against.
-  C = math.gcd(loss_chunk, N) or N
-  if C == N:
-    return of_tokens((x_ND, targets_N)).reshape(targets_BT.shape)
-
-  def into_chunks(x_N: jax.Array) -> jax.Array:
-    # Every (N / C)-th token makes a chunk: consecutive tokens lie on one device.
-    return jnp.swapaxes(x_N.reshape(C, N // C, *x_N.shape[1:]), 0, 1)
-
-  chunks = (into_chunks(x_ND), into_chunks(targets_N))
-  # Without the checkpoint, the logits of all chunks would be kept for the backward pass.
-  by_chunk = jax.lax.map(jax.checkpoint(of_tokens), chunks)
-  return jnp.swapaxes(by_chunk, 0, 1).reshape(targets_BT.shape)
+  all_params = frozen | params
+  x_BTD = forward(model, all_params, batch['tokens'], batch['positions'], batch['segment_ids'], key)
+  # Dividing hidden states divides the logits; a soft cap, which comes after them, shrinks alike.
+  x_BTD = (x_BTD / temperature).astype(x_BTD.dtype)
+  logprobs_N = token_logprobs(
+    x_BTD.reshape(-1, x_BTD.shape[-1]),
+    unembedding(all_params),
+    batch['targets'].reshape(-1),
+    batch['weights'].reshape(-1),
+    loss_chunk,
+    model.logit_softcap / temperature,
+    # Adapters are never put on the unembedding. If anything is frozen, the unembedding is.
+    bool(frozen),
+  )
+  return logprobs_N.reshape(batch['targets'].shape)
 
 
 def rollout_logprobs(
@@ -156,7 +146,7 @@ def rollout_logprobs(
 
   Args:
     model: the settings of the model.
-    loss_chunk: for how many tokens at a time logits exist; 0 means for all at once.
+    loss_chunk: for how many tokens of a device logits exist at a time; 0 means for all at once.
     temperature: the temperature of sampling.
     params: the trained parameters, of the model or of the reference.
     frozen: the parameters that are not trained.
@@ -165,10 +155,8 @@ def rollout_logprobs(
   Returns:
     (A, B, T) fp32 log-probabilities in nats.
   """
-  all_params = frozen | params
 
   def of_micro_batch(part: dict[str, jax.Array]) -> jax.Array:
-    x_BTD = forward(model, all_params, part['tokens'], part['positions'], part['segment_ids'])
-    return target_logprobs(model, all_params, x_BTD, part['targets'], loss_chunk, temperature)
+    return answer_logprobs(model, temperature, loss_chunk, params, part, frozen)
 
   return jax.lax.map(of_micro_batch, batch)
