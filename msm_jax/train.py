@@ -522,17 +522,15 @@ def train_phase(
   checkpoints = checkpointing.Checkpoints(folder / 'checkpoints')
   local_rows = sharding.local_rows(mesh, phase.micro_batches, phase.batch_size)
   # In reinforcement learning, the batches are answers that the model itself samples.
-  rollouts: Rollouts | None = None
   data: BatchIterator | Rollouts
   if rewards is not None:
-    rollouts = Rollouts(label, config, phase, tokenizer, sources, rewards, seed, mesh, folder)
-    data = rollouts
+    data = Rollouts(label, config, phase, tokenizer, sources, rewards, seed, mesh, folder)
   else:
     data = batches(sources, tokenizer, phase.batch_size, phase.length, seed, local_rows)
   state = starting_state(program, checkpoints, data, seed, parent_params, frozen_params, meta, mesh)
   first_step = int(state.step)
-  if rollouts is not None:
-    rollouts.resume(first_step)
+  if isinstance(data, Rollouts):
+    data.resume(first_step)
   last_step = phase.updates if until is None else until
   # Processes must agree on what is saved.
   missing = [step for step in keep if points is not None and not points.has(step)]
@@ -554,7 +552,7 @@ def train_phase(
   saved_step = first_step
   # The metrics of a step are read while the device is busy with the next one: reading them at once
   # would leave the device idle.
-  pending_metrics: tuple[int, dict[str, jax.Array]] | None = None
+  pending_metrics: tuple[int, dict[str, Any]] | None = None
 
   def log_pending() -> None:
     """Waits for the metrics of the step before, checks them and logs them."""
@@ -594,9 +592,9 @@ def train_phase(
       for step in range(first_step + 1, last_step + 1):
         is_last = step == phase.updates
         sampled: dict[str, float] = {}
-        if rollouts is not None:
+        if isinstance(data, Rollouts):
           try:
-            batch, sampled = rollouts.batch(step, state.params, state.frozen, state.reference)
+            batch, sampled = data.batch(step, state.params, state.frozen, state.reference)
           except UserError:
             # A reward that fails or a judge that cannot be asked costs none of the updates before.
             if step - 1 > saved_step:
@@ -612,9 +610,9 @@ def train_phase(
 
         # All processes must take the same branch, so they are asked together.
         asks_now = single_process or is_last or step % STOP_POLL_STEPS == 0
-        if rollouts is not None:
+        if isinstance(data, Rollouts):
           # Within a rollout, what it sampled would be lost.
-          asks_now = asks_now and rollouts.is_boundary(step)
+          asks_now = asks_now and data.is_boundary(step)
         stopped = asks_now and multihost.any_process(stop())
         is_due = step % phase.checkpoint_every == 0 and not is_last
         if stopped or is_due:
