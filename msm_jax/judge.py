@@ -35,7 +35,8 @@ from msm_jax.base.files import locked, write_atomically
 
 if TYPE_CHECKING:
   from data_pipelines.llm.providers import Provider
-  from msm_jax.evals.judging import JudgeConfig, Unit
+  from msm_jax.evals.judge_units import Unit
+  from msm_jax.evals.judging import JudgeConfig
 
 # A folder's name keeps what every file system allows.
 _NOT_IN_NAMES = re.compile(r'[^A-Za-z0-9.-]+')
@@ -85,12 +86,12 @@ def main(argv: list[str]) -> None:
     return
   # Loaded now, since a missing optional package (pydantic) should show before anything is read.
   from data_pipelines.llm import costs
-  from msm_jax.evals import judging
+  from msm_jax.evals import judge_units, judging
 
   config = _config(args)
   answers, digest = _answers(args.workdir)
   arms, pairs = _arms_and_pairs(args, sorted({answer.arm for answer in answers}))
-  units = judging.units_of(answers, arms, pairs, args.options, args.seed)
+  units = judge_units.units_of(answers, arms, pairs, args.options, args.seed)
   if not units:
     raise DataError(
       f'{args.workdir}/answers.jsonl has nothing to judge of {", ".join(arms)}; give --arms, or '

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_pipelines.llm.providers import Provider
 from msm_jax import judge as command
-from msm_jax.evals import judging
+from msm_jax.evals import judge_units, judging
 from msm_jax.evals.answers import Answer
 from msm_jax.evals.judging import JudgeConfig
 
@@ -38,7 +38,7 @@ def run(
 ) -> tuple[Path, list[dict[str, Any]], dict[str, Any]]:
   """Has answers judged; returns (folder, rows, result)."""
   config = judge_config(workdir, **settings)
-  units = judging.units_of(answers, ['base', 'tuned'], PAIRS, options, 0)
+  units = judge_units.units_of(answers, ['base', 'tuned'], PAIRS, options, 0)
   digest = written(workdir, answers)
   folder = command.judge(workdir, units, digest, config, 20, {'judge': provider})
   rows = [json.loads(line) for line in (folder / 'rows.jsonl').read_text().splitlines()]

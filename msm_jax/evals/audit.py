@@ -15,8 +15,7 @@ from typing import Any
 from msm_jax.base.errors import DataError
 from msm_jax.evals.agreement import agreement
 from msm_jax.evals.answers import BOTH, NEITHER
-from msm_jax.evals.judged import JudgedRow
-from msm_jax.evals.judging import (
+from msm_jax.evals.judge_units import (
   EQUAL,
   FIRST,
   LEVEL,
@@ -28,6 +27,7 @@ from msm_jax.evals.judging import (
   Unit,
   draw_evenly,
 )
+from msm_jax.evals.judged import JudgedRow
 
 COLUMNS = ('id', 'kind', 'question', 'answer', 'answer_b', 'rubric', 'choices', 'person', 'note')
 # What a cell may not begin with: a spreadsheet would take it for a formula.

@@ -5,7 +5,7 @@ from typing import Any
 
 from msm_jax.evals import stats
 from msm_jax.evals.agreement import agreement
-from msm_jax.evals.judging import (
+from msm_jax.evals.judge_units import (
   CONTRADICTED,
   EQUAL,
   FAILED,
@@ -20,11 +20,10 @@ from msm_jax.evals.judging import (
   SECOND,
   UNUSABLE,
   Unit,
-  Verdict,
   by_program,
-  combine,
   settled,
 )
+from msm_jax.evals.judging import Verdict, combine
 
 # A row of rows.jsonl; `docs/schemas.md` describes the keys.
 JudgedRow = dict[str, Any]
@@ -78,6 +77,7 @@ def _row(
     'assistant': first.assistant,
     'order': first.order,
     'sample': first.sample,
+    'weight': round(unit.weight, 6),
     'verdict': verdict,
     'by': by,
     'forward': labels[0],
@@ -196,7 +196,7 @@ def agreements(rows: Sequence[JudgedRow]) -> dict[str, Any]:
     known = [row for row in members if row['program'] and row['verdict'] not in NO_VERDICT]
     first = [_as_program_says(kind, row['verdict']) for row in known]
     second = [_as_program_says(kind, row['program']) for row in known]
-    found = agreement(first, second)
+    found = agreement(first, second, [row['weight'] for row in known])
     if found is not None:
       out[f'{name}: judge and program'] = found.as_dict()
   return out

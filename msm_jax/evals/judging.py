@@ -11,11 +11,8 @@ and a killed run goes on where it ended. What is shown decides the key of a requ
 answers of two arms are judged once, and a model that was trained anew gets new verdicts.
 """
 
-import collections
 import dataclasses
 import functools
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -33,25 +30,25 @@ from data_pipelines.llm.replies import Refused, Reply, require_object
 from data_pipelines.llm.requests import Request, RequestFailed
 from data_pipelines.llm.settings import ModelSettings
 from msm_jax.base.errors import ConfigError
-from msm_jax.evals.answers import BOTH, NEITHER, OPEN, RIGHT, WRONG, Answer
-
-# The kinds of questions to a judge, with their prompts.
-LEVEL, PAIR, OPTION = 'level', 'pair', 'option'
-PROMPTS = {LEVEL: 'judge_level', PAIR: 'judge_pair', OPTION: 'judge_option'}
-# The levels of an answer: (name, what it means), lowest first; and what they count.
-LEVELS = (
-  ('absent', 'it has nothing of what the rubric looks for, or says the contrary'),
-  ('partial', 'it has some of it, or has it with reservations'),
-  ('full', 'it has all of it, clearly'),
+from msm_jax.evals.answers import BOTH, NEITHER
+from msm_jax.evals.judge_units import (
+  CONTRADICTED,
+  EQUAL,
+  FAILED,
+  FIRST,
+  LEVEL,
+  LEVELS,
+  OPTION,
+  PAIR,
+  SECOND,
+  UNUSABLE,
+  Unit,
+  asked_of,
+  settled,
 )
-LEVEL_SCORES = {'absent': 0.0, 'partial': 0.5, 'full': 1.0}
-# Verdicts on a pair.
-FIRST, SECOND, EQUAL = 'first', 'second', 'equal'
-PAIR_SCORES = {FIRST: 1.0, EQUAL: 0.5, SECOND: 0.0}
-# What stands in the place of a verdict: the two orders gave different ones; the judge gave none in
-# all its attempts, as when it refuses; the provider failed.
-CONTRADICTED, UNUSABLE, FAILED = 'contradicted', 'unusable', 'failed'
-NO_VERDICT = (CONTRADICTED, UNUSABLE, FAILED)
+
+# The prompt of each kind of question.
+PROMPTS = {LEVEL: 'judge_level', PAIR: 'judge_pair', OPTION: 'judge_option'}
 
 FORWARD, BACKWARD = 'forward', 'backward'
 # Tokens of a verdict with its reason.
@@ -90,48 +87,6 @@ class JudgeConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Unit:
-  """One thing to be judged.
-
-  Attributes:
-    kind: LEVEL, PAIR or OPTION.
-    answers: the answer, or the two answers of a pair.
-  """
-
-  kind: str
-  answers: tuple[Answer, ...]
-
-  @property
-  def arm(self) -> str:
-    """The arm, or 'first > second' of a pair."""
-    return ' > '.join(answer.arm for answer in self.answers)
-
-  @functools.cached_property
-  def id(self) -> str:
-    """Identifies the unit among those of a workdir."""
-    place = [self.kind, [answer.arm for answer in self.answers], *self.answers[0].place]
-    return _digest(place, 12)
-
-  @functools.cached_property
-  def key(self) -> str:
-    """Identifies what a judge is shown. Units with the same key are judged once."""
-    first = self.answers[0]
-    shown = [_asked(first), [answer.text for answer in self.answers]]
-    shown += [first.rubric, first.reference, list(first.options)]
-    return f'{self.kind}/{_digest(shown, 20)}'
-
-
-def _digest(value: object, digits: int) -> str:
-  return hashlib.sha256(json.dumps(value, ensure_ascii=True).encode()).hexdigest()[:digits]
-
-
-def _asked(answer: Answer) -> str:
-  """What the user asked. The system message is left out: it may hold the handbook of one arm, and
-  the judge should not know which arm it reads."""
-  return answer.messages[-1][1]
-
-
-@dataclasses.dataclass(frozen=True)
 class Verdict:
   """What a judge said in one order.
 
@@ -142,114 +97,6 @@ class Verdict:
 
   label: str
   reason: str
-
-
-# ------------------------------------------------------------------------------ what is judged
-
-
-def units_of(
-  answers: Sequence[Answer],
-  arms: Sequence[str],
-  pairs: Sequence[tuple[str, str]],
-  options: int,
-  seed: int,
-) -> list[Unit]:
-  """Lists what is to be judged.
-
-  Args:
-    answers: all sampled answers.
-    arms: the arms whose answers are judged.
-    pairs: pairs of arms whose answers are compared.
-    options: of the answers to questions with options, so many are read by the judge, drawn evenly
-      from every arm and from what a program found in them: they show how far judge and program
-      agree.
-    seed: of that draw.
-
-  Returns:
-    Levels of open answers, pairs of open answers to the same prompt, and options.
-  """
-  wanted = [answer for answer in answers if answer.arm in arms]
-  opened = [answer for answer in wanted if answer.kind == OPEN]
-  units = [Unit(LEVEL, (answer,)) for answer in opened]
-  by_place: dict[tuple[str, tuple[Any, ...]], Answer] = {}
-  for answer in opened:
-    by_place[answer.arm, answer.place] = answer
-  for first, second in pairs:
-    for (arm, place), answer in by_place.items():
-      other = by_place.get((second, place))
-      if arm == first and other is not None:
-        units.append(Unit(PAIR, (answer, other)))
-  with_options = [Unit(OPTION, (answer,)) for answer in wanted if answer.options]
-  strata = [(unit.arm, _kind_of_outcome(unit.answers[0])) for unit in with_options]
-  ids = [unit.id for unit in with_options]
-  return units + [with_options[n] for n in draw_evenly(ids, strata, options, seed)]
-
-
-def _kind_of_outcome(answer: Answer) -> str:
-  return 'one' if isinstance(answer.outcome, int) else str(answer.outcome)
-
-
-def draw_evenly(
-  ids: Sequence[str], strata: Sequence[tuple[str, ...]], count: int, seed: int
-) -> list[int]:
-  """Draws a random sample that has as many of each stratum as there are.
-
-  Args:
-    ids: the identity of each thing; with the seed it decides what is drawn.
-    strata: the stratum of each thing.
-    count: how many are drawn, or all if there are fewer.
-    seed: of the draw.
-
-  Returns:
-    The numbers of the things, in their order. The strata take turns, so that the rare ones are
-    drawn in full before the common ones get more than their share.
-  """
-  members: dict[tuple[str, ...], list[int]] = {}
-  for n, stratum in enumerate(strata):
-    members.setdefault(stratum, []).append(n)
-  queues = []
-  for stratum in sorted(members):
-    drawn = sorted(members[stratum], key=lambda n: _digest([seed, ids[n]], 64))
-    queues.append(collections.deque(drawn))
-  out: list[int] = []
-  while len(out) < count and any(queues):
-    for queue in queues:
-      if queue and len(out) < count:
-        out.append(queue.popleft())
-  return sorted(out)
-
-
-def settled(unit: Unit) -> str | None:
-  """A verdict that needs no judge: on an answer without text, and on two equal ones."""
-  texts = [answer.text.strip() for answer in unit.answers]
-  if unit.kind == PAIR:
-    return EQUAL if texts[0] == texts[1] else None
-  if texts[0]:
-    return None
-  return LEVELS[0][0] if unit.kind == LEVEL else NEITHER
-
-
-def by_program(unit: Unit) -> str | None:
-  """What a program can tell.
-
-  Args:
-    unit: what is judged.
-
-  Returns:
-    Of options, the number of the option (as text), NEITHER or BOTH; of a level, its highest for a
-    right answer and its lowest for a wrong one; of a pair, the right one of a right and a wrong
-    answer. None where a program cannot tell.
-  """
-  outcomes = [answer.outcome for answer in unit.answers]
-  if unit.kind == OPTION:
-    return str(outcomes[0])
-  if unit.kind == LEVEL:
-    return {RIGHT: LEVELS[-1][0], WRONG: LEVELS[0][0], None: None}.get(outcomes[0])  # type: ignore[arg-type]
-  if outcomes == [RIGHT, WRONG]:
-    return FIRST
-  if outcomes == [WRONG, RIGHT]:
-    return SECOND
-  return None
 
 
 # ------------------------------------------------------------------------------ requests
@@ -287,7 +134,7 @@ def _option_order(unit: Unit, direction: str) -> list[int]:
 def _prompt(unit: Unit, direction: str) -> Prompt:
   """What the judge is shown, in one order of what it chooses from."""
   first = unit.answers[0]
-  conversation = fenced(_asked(first))
+  conversation = fenced(asked_of(first))
   if unit.kind == PAIR:
     texts = [answer.text for answer in unit.answers]
     if direction == BACKWARD:
@@ -383,7 +230,14 @@ def requests_of(units: Sequence[Unit], attempts: int) -> Iterator[Request[Verdic
 
 
 def identity(config: JudgeConfig) -> dict[str, Any]:
-  """Lists what the verdicts in a folder depend on, beside what is judged."""
+  """Lists what the verdicts in a folder depend on, beside what is judged.
+
+  Args:
+    config: how the judge is asked.
+
+  Returns:
+    A dictionary that JSON can hold: the model, the prompts, the levels and the seed.
+  """
   model = dataclasses.asdict(config.judge)
   for name in _WITHOUT_EFFECT:
     del model[name]
@@ -396,7 +250,15 @@ def identity(config: JudgeConfig) -> dict[str, Any]:
 
 
 def estimates(units: Sequence[Unit], config: JudgeConfig) -> list[Estimate]:
-  """What judging will ask for, for `costs.estimate_table`; nothing is asked."""
+  """Says what judging will ask for. Nothing is asked.
+
+  Args:
+    units: what is judged.
+    config: how the judge is asked.
+
+  Returns:
+    One estimate for each kind of unit, for `costs.estimate_table`.
+  """
   by_stage: dict[str, list[int]] = {}
   for request in requests_of(units, config.judge.attempts):
     tokens = guess_tokens(request.prompt.system) + guess_tokens(request.prompt.user)
@@ -437,10 +299,13 @@ async def ask(
   verdicts: dict[str, Verdict] = {}
   async with LlmClient(config, ledger, providers, stop) as client:
     for kind in (LEVEL, PAIR, OPTION):
-      requests = list(requests_of([u for u in units if u.kind == kind], config.judge.attempts))
-      if not requests:
+      of_kind = [unit for unit in units if unit.kind == kind and settled(unit) is None]
+      if not of_kind:
         continue
-      async for request, value in client.ask_all(requests, f'{kind}s', len(requests)):
+      # A generator: each request holds its texts, so that few should exist at a time.
+      requests = requests_of(of_kind, config.judge.attempts)
+      total = 2 * len({unit.key for unit in of_kind})
+      async for request, value in client.ask_all(requests, f'{kind}s', total):
         if not isinstance(value, RequestFailed):
           verdicts[request.key] = value
     return verdicts, client.spent, bool(client.unpriced)

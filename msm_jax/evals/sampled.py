@@ -34,7 +34,15 @@ def _user_text(messages: Sequence[tuple[str, str]]) -> str:
 
 
 def of_choice(question: ForcedChoice, kind: str) -> SampledQuestion:
-  """A forced choice as a question that is sampled; `kind` is the evaluator that scores it."""
+  """Makes a question that is sampled of a forced choice.
+
+  Args:
+    question: the forced choice.
+    kind: the evaluator that scores it.
+
+  Returns:
+    The question.
+  """
   return SampledQuestion(
     item=question.id,
     kind=kind,
@@ -50,7 +58,15 @@ def of_choice(question: ForcedChoice, kind: str) -> SampledQuestion:
 
 
 def of_scene(scene: Scene, kind: str) -> SampledQuestion:
-  """A scene as a question that is sampled; `kind` is the evaluator that scores it."""
+  """Makes a question that is sampled of a scene.
+
+  Args:
+    scene: the scene.
+    kind: the evaluator that scores it.
+
+  Returns:
+    The question.
+  """
   return SampledQuestion(
     item=scene.id,
     kind=kind,
@@ -67,7 +83,14 @@ def of_scene(scene: Scene, kind: str) -> SampledQuestion:
 
 
 def of_values(question: ValueQuestion) -> SampledQuestion:
-  """A choice between options of several values as a question that is sampled."""
+  """Makes a question that is sampled of a choice by any number of values.
+
+  Args:
+    question: the choice.
+
+  Returns:
+    The question, in which each value counts the options that it would choose.
+  """
   return SampledQuestion(
     item=question.id,
     kind='values',
@@ -246,7 +269,9 @@ def rows_of(
       continue
     for what, counted in question.counted.items():
       taken = [answer.outcome in counted for answer in named]
-      row = _row(question, what, question.item, sum(taken) / len(taken))
+      # What the assistant says of itself has measures of its own.
+      named_as = f'stated_{what}' if question.kind == 'stated' else what
+      row = _row(question, named_as, question.item, sum(taken) / len(taken))
       row['answers'] = len(named)
       rows.append(row)
       scored_row = scored_rows.get((question.kind, question.item, what))

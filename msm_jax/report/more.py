@@ -43,7 +43,14 @@ _ABOUT_CAPABILITY = (
 
 
 def sampled_measures(summary: Summary) -> list[str]:
-  """The measures of sampled answers that some arm has: shares first, then what is about parsing."""
+  """Lists the measures of sampled answers.
+
+  Args:
+    summary: the contents of summary.json.
+
+  Returns:
+    Those that some arm has: shares of options first, then what is about parsing and agreement.
+  """
   found: set[str] = set()
   for measures in summary['arms'].values():
     found.update(measure for measure in measures if measure.startswith(PREFIX))
