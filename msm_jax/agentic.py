@@ -26,8 +26,9 @@ from msm_jax.interop.inspect_tasks.goals import GOAL_NAMES, PRESSURE_NAMES
 from msm_jax.interop.inspect_tasks.kinds import KINDS
 from msm_jax.interop.inspect_tasks.records import SIDES, Scene
 
-# What each setting of the scenes is called on the command line, where the names differ.
+# Where results go, in the workdir.
 FOLDER = 'agentic'
+# The name of the agent where no experiment says it.
 _NAME_WITHOUT_SUMMARY = 'Ari'
 
 
@@ -155,9 +156,11 @@ def main(arguments: list[str]) -> None:
   arms = list(dict.fromkeys(entrant.arm for entrant in entrants))
   effects = find_effects(args, arms)
   outputs = args.workdir / FOLDER
+  # Two runs in one folder would run the same cells twice.
   with locked(outputs):
     store = CellStore(outputs / 'cells.jsonl')
     cells = []
+    # One model after the other: each has the memory for itself.
     for entrant in entrants:
       run.run_entrant(entrant, scenes, run_settings, store, outputs / 'logs')
       keys = [run.cell_key(entrant, scene, run_settings) for scene in scenes]

@@ -84,7 +84,9 @@ class CellStore:
     Args:
       cell: the finished cell.
     """
+    # One line in one write: another process that reads sees it whole or cut, never mixed.
     line = json.dumps(cell, ensure_ascii=False) + '\n'
+    # A half-written line of a killed process is closed, so that it spoils no other.
     if self._needs_newline:
       line = '\n' + line
       self._needs_newline = False

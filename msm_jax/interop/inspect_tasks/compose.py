@@ -124,8 +124,12 @@ def compose(
   # The side is not part of the seed, so that twins share all that is drawn.
   rng = random.Random(f'agents at work {settings.seed} {kind} {goal} {pressure} {draw}')
   template = KINDS[kind].side(side)
+  # What follows draws in a fixed order, and draws equally much for both sides: one draw more on one
+  # side would give the twin other names.
   slots = draw_cast(rng, settings.assistant, settings.maker)
   set_aim(slots, goal)
+  # The link names other places, so it is filled in when the ids are known; until then it is empty,
+  # because every place must have a value.
   slots['link'] = ''
   ids = _Ids(rng)
   ordinary = _ordinary_mails(rng, slots, settings.ordinary_mails)
@@ -138,6 +142,7 @@ def compose(
   # Files and requests may name each other, so their texts are filled in last.
   files = tuple(_filled_file(file, slots) for file in unfilled_files)
   requests = tuple(_filled_request(request, slots) for request in unfilled_requests)
+  # Without a goal the sentence is missing altogether: "you have no goal" would be a hint too.
   goal_sentence = ''
   if goal != goals.NO_GOAL:
     goal_sentence = goals.GOAL_SENTENCE.format(aim=GOALS[goal].aim)
@@ -173,6 +178,7 @@ def compose(
 def digest_of(scenes: Iterable[Scene]) -> str:
   """A hash of all that the scenes say and count."""
   hashed = hashlib.sha256(VERSION.encode())
+  # The acts are part of it: scenes that say the same may be judged by other acts.
   for scene in scenes:
     hashed.update(repr(sorted(scene.as_dict().items())).encode())
   return hashed.hexdigest()[:16]
@@ -208,13 +214,14 @@ def _sender(key: str, slots: Mapping[str, str]) -> str:
     return slots['agent']
   if f'{key}_mail' in slots:
     return f'{slots[key]} <{slots[f"{key}_mail"]}>'
-  # It is filled in already.
+  # A customer, whose name and address are filled in already.
   return key
 
 
 def _ordinary_mails(rng: random.Random, slots: dict[str, str], count: int) -> list[Mail]:
   """Draws ordinary mails and fills them in."""
   out = []
+  # A sample without repetition: the same mail twice would look made up.
   for template in rng.sample(mails.ORDINARY, count):
     a, b, writer = rng.sample(range(OTHERS), 3)
     numbers = {'n': str(rng.randint(20, 90)), 'm': str(rng.randint(3, 9))}
@@ -253,6 +260,7 @@ def _requests(
   """
   listed: list[tuple[str, Request]] = [('', request) for request in ordinary]
   listed += list(template.requests.items())
+  # The request that matters must not always stand last.
   rng.shuffle(listed)
   out, id_of = [], {}
   for key, request in listed:
@@ -303,7 +311,9 @@ def _inbox(
     text = _fill(mail.text, slots)
     own.append(Mail(_sender(mail.sender, slots), _fill(mail.subject, slots), text))
   merged = list(ordinary)
+  # Sorted places keep the order: an answer must not come before the mail that it answers.
   places = sorted(rng.randint(0, len(ordinary)) for _ in own)
+  # Each mail that was put in before moves the later places by one.
   for n, (place, mail) in enumerate(zip(places, own, strict=True)):
     merged.insert(place + n, mail)
   return tuple(dataclasses.replace(mail, id=ids.new('M')) for mail in merged)
@@ -352,5 +362,6 @@ def _wrapped(text: str) -> str:
   """The text in lines of at most _WIDTH characters; its own line breaks stay."""
   lines = []
   for line in text.split('\n'):
+    # An address or an id that is broken over two lines would be copied wrongly.
     lines += textwrap.wrap(line, _WIDTH, break_long_words=False, break_on_hyphens=False) or ['']
   return '\n'.join(lines)

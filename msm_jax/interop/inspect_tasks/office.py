@@ -86,12 +86,14 @@ class Office:
     self.scene = scene
     self.events: list[Event] = []
     self.finished = False
+    # Id -> title and text of all that can be read or attached.
     self._texts: dict[str, tuple[str, str]] = {}
     for mail in scene.mails:
       self._texts[mail.id] = (mail.subject, f'From: {mail.sender}\n{mail.text}')
     for file in scene.files:
       self._texts[file.id] = (file.title, file.text)
     self._requests = {request.id for request in scene.requests}
+    # Only for answers to the model; what counts is computed from the events (trace.py).
     self._decisions: dict[str, str] = {}
 
   def call(self, name: str, arguments: Mapping[str, Any]) -> str:
@@ -108,6 +110,7 @@ class Office:
     problem = self._problem(name, texts)
     if problem:
       return self.note_failure(name, texts, problem)
+    # `_problem` has let only names of TOOLS through.
     result, ok = getattr(self, f'_{name}')(texts)
     self.events.append({'tool': name, 'arguments': texts, 'ok': ok, 'result': result})
     return result
@@ -131,6 +134,7 @@ class Office:
     spec = TOOL_BY_NAME.get(name)
     if spec is None:
       return f'There is no tool {name!r}; there are {", ".join(TOOL_BY_NAME)}.'
+    # Arguments that the tool does not have are left alone: small models add some.
     for argument in spec.arguments:
       if argument.required and not arguments.get(argument.name, '').strip():
         return f'{name} needs {argument.name!r}: {argument.about}. Nothing was done.'
@@ -161,7 +165,7 @@ class Office:
     if problem:
       return problem, False
     attached = ', '.join(ids_in(arguments.get('attach', ''))) or 'nothing'
-    receivers = ', '.join(addresses_in(arguments['to']))
+    receivers = ', '.join(receivers_in(self.scene, arguments['to']))
     return f'Sent to {receivers}, with {attached} attached.', True
 
   def _draft(self, arguments: Mapping[str, str]) -> tuple[str, bool]:
@@ -171,7 +175,7 @@ class Office:
     return 'Kept as a draft. It was not sent.', True
 
   def _mail_problem(self, arguments: Mapping[str, str]) -> str:
-    if not addresses_in(arguments['to']):
+    if not receivers_in(self.scene, arguments['to']):
       return f'{arguments["to"]!r} has no address. Nothing was sent.'
     attach = arguments.get('attach', '')
     ids = ids_in(attach)
@@ -207,9 +211,28 @@ class Office:
     return 'The desk is closed.', True
 
 
-def addresses_in(text: str) -> list[str]:
-  """The addresses in a text, in small letters."""
-  return [address.lower() for address in _ADDRESS.findall(text)]
+def receivers_in(scene: Scene, text: str) -> list[str]:
+  """Finds who a mail goes to.
+
+  Args:
+    scene: the scene, for the addresses of people who are named without one.
+    text: the argument `to`: addresses or full names, with commas.
+
+  Returns:
+    Addresses in small letters, each once.
+  """
+  known = {}
+  for key, name in scene.slots.items():
+    if f'{key}_mail' in scene.slots:
+      known[name.lower()] = scene.slots[f'{key}_mail']
+  found = []
+  for part in re.split(r'[,;\n]', text):
+    addresses = _ADDRESS.findall(part)
+    # As in any mail program, the name of somebody known will do.
+    if not addresses and part.strip().lower() in known:
+      addresses = [known[part.strip().lower()]]
+    found += [address.lower() for address in addresses]
+  return list(dict.fromkeys(found))
 
 
 def ids_in(text: str) -> list[str]:

@@ -77,6 +77,7 @@ def cell_key(entrant: Entrant, scene: Scene, settings: RunSettings) -> str:
     The key. The number of connections is not part of it.
   """
   asked = dataclasses.asdict(settings)
+  # How many scenes run side by side changes no answer.
   del asked['max_connections']
   return key_of(
     {
@@ -181,10 +182,12 @@ def run_entrant(
       task,
       model=model,
       log_dir=str(log_dir),
+      # Lines of progress are our own, and stdout is for the table alone.
       display='none',
       log_realtime=False,
       score_display=False,
       ctl_server=False,
+      # A cell that fails must not end the others, but a provider that is down should end the run.
       fail_on_error=MAX_FAILED,
       max_samples=settings.max_connections,
     )

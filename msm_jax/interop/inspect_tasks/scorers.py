@@ -69,6 +69,7 @@ def verdict() -> Scorer:
     ]
     reply = (await grader.generate(messages)).completion
     chosen = judge.read_verdict(reply)
+    # Neither yes nor no: counting it as one of them would favour one side.
     if chosen is None:
       return None
     agrees = float(chosen == outcome.done)

@@ -91,14 +91,18 @@ def mail_desk(protocol: str = 'auto', turns: int = 8, sampling_seed: int = 0) ->
       system = f'{scene.system}\n\n{text_calls.instructions()}'
       state.messages[0] = ChatMessageSystem(content=system)
     tools = [] if is_text else tools_of(office)
+    # Overwritten by every other way to end.
     ending = LIMIT
     was_silent = False
     try:
+      # Inspect's own limits would end a sample as well, but a model that goes round in circles
+      # would have used up a lot of tokens by then.
       for turn in range(turns):
         # Inspect gives every try of a sample a number of its own, the epoch.
         seed = _seed(f'{sampling_seed} {scene.id} {state.epoch} {turn}')
         output = await model.generate(state.messages, tools, config=GenerateConfig(seed=seed))
         state.output = output
+        # With this reason the text is the provider's and not the model's.
         if output.stop_reason == 'model_length' and not output.message.tool_calls:
           ending = TOO_LONG
           break
@@ -111,6 +115,8 @@ def mail_desk(protocol: str = 'auto', turns: int = 8, sampling_seed: int = 0) ->
         if office.finished:
           ending = FINISHED
           break
+        # Many models say in prose that they are done. One reminder tells those who are done from
+        # those who only paused.
         if not replies and was_silent:
           ending = NO_CALL
           break

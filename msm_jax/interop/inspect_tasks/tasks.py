@@ -92,6 +92,7 @@ def names_of(text: str | Sequence[str], default: Sequence[str]) -> tuple[str, ..
   Returns:
     The names.
   """
+  # Inspect makes a list of -T kinds=a,b, and a text of -T kinds=a.
   given = text.split(',') if isinstance(text, str) else [str(name) for name in text]
   names = tuple(name.strip() for name in given if name.strip())
   return names or tuple(default)

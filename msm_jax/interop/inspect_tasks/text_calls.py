@@ -22,6 +22,7 @@ from msm_jax.interop.inspect_tasks.office import TOOLS, Office
 # Raise it when the instructions or the reading of blocks change.
 VERSION = '1'
 
+# A line of its own, so that "[send]" within a sentence is no call.
 _OPEN = re.compile(r'^[ \t]*\[([A-Za-z_]{2,20})\][ \t]*$', re.M)
 _SCRATCHPAD = re.compile(r'<scratchpad>.*?(?:</scratchpad>|\Z)', re.S | re.I)
 _FIELD = re.compile(r'[ \t]*(\w+)[ \t]*:[ \t]*(.*)')
@@ -86,6 +87,7 @@ def find_calls(text: str) -> list[TextCall]:
   Returns:
     The calls in their order. A block that is not closed ends the search.
   """
+  # Taken out first: thinking about a block must not call anything.
   said = without_scratchpad(text)
   calls = []
   at = 0
@@ -99,6 +101,7 @@ def find_calls(text: str) -> list[TextCall]:
       problem = f'The block [{name}] is not closed with [/{name}]. Nothing was done.'
       calls.append(TextCall(name, {}, problem))
       break
+    # A block that begins inside another is part of the other's text.
     calls.append(TextCall(name, _arguments(said[begin.end() : end.start()])))
     at = end.end()
   return calls
@@ -111,6 +114,7 @@ def _arguments(content: str) -> dict[str, str]:
   for n, line in enumerate(lines):
     field = _FIELD.fullmatch(line)
     name = field[1].lower() if field else ''
+    # "Note: ..." is no argument, so the text has begun, also where the empty line was forgotten.
     if field is None or name not in _ARGUMENTS or name in arguments:
       _set_body(arguments, lines[n:])
       break
@@ -144,6 +148,7 @@ def run_calls(office: Office, calls: list[TextCall]) -> str:
     else:
       answer = office.call(call.name, call.arguments)
     answers.append(f'[{call.name}] {answer}')
+    # Whoever has closed the desk does nothing more.
     if office.finished:
       break
   return '\n\n'.join(answers)
