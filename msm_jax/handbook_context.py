@@ -19,6 +19,9 @@ from data_pipelines.leaks import names_somebody
 from msm_jax.objective_config import DistillConfig
 from msm_jax.tokenizer import Messages
 
+# The version of the rules by which statements are put into chats. It is part of identities.
+VERSION = '1'
+
 
 @dataclasses.dataclass(frozen=True)
 class HandbookContext:
@@ -34,7 +37,8 @@ class HandbookContext:
   @property
   def identity(self) -> str:
     """A hash of what is read."""
-    return hashlib.sha256(json.dumps(self.statements).encode()).hexdigest()[:12]
+    content = json.dumps([VERSION, self.statements])
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
   def messages(self, chat: Messages) -> Messages:
     """Puts the statement into a chat.

@@ -27,6 +27,8 @@ def check_sources_fit(prepared: Prepared) -> None:
   for readings in prepared.readings.values():
     for source, length in sorted(readings, key=lambda reading: reading[1]):
       _check_source_fits(prepared, source, length)
+      if source.context is not None:
+        _check_taught(prepared, source)
   _check_prompts_fit(prepared)
 
 
@@ -55,6 +57,21 @@ def _check_prompts_fit(prepared: Prepared) -> None:
         checked.add((name, room))
         source = prepared.source_of(name, node.settings)
         PromptOrder(source, prepared.tokenizer, room, prepared.config.max_left_out, seed=0)
+
+
+def _check_taught(prepared: Prepared, source: Source) -> None:
+  """Says how many chats a teacher reads with the handbook. Raises DataError if there are none."""
+  assert source.context is not None
+  taught = source.count_taught(prepared.tokenizer)
+  names = ', '.join(name for name, _ in source.context.statements)
+  if not taught:
+    raise DataError(
+      f'sources.{source.name}: no chat is with {names}, so the teacher never reads the handbook; '
+      f'give chats whose system message names the assistant, or chats without a system message'
+    )
+  total = len(source.rows)
+  if taught < total:
+    say(f'data       {source.name}: {taught:,} of {total:,} chats are with {names}')
 
 
 def _check_source_fits(prepared: Prepared, source: Source, length: int) -> None:

@@ -165,6 +165,11 @@ class Source:
     for i in range(len(self.rows)):
       yield row_to_record(self.rows[i], self.kind)
 
+  def count_taught(self, tokenizer: Tokenizer) -> int:
+    """Counts the chats whose teacher reads more than the student does."""
+    cells = self.tokens(tokenizer).cells_of_texts
+    return int((cells[:, 1] > cells[:, 0]).sum())
+
   def _read_or_tokenize(self, tokenizer: Tokenizer) -> Tokens:
     """The kept tokens, or new ones, which are then kept."""
     if self.cache is None:

@@ -111,6 +111,32 @@ def test_sources_that_an_objective_does_not_read(tmp_path):
     check_sources_fit(e.prepared)
 
 
+def test_chats_with_somebody_else_teach_nothing(tmp_path, capsys):
+  """Teacher and student would read the same, and the phase would train nothing without a word."""
+  folder = tmp_path / 'data'
+  folder.mkdir()
+  e = experiment(folder)
+  of_maria = []
+  for line in (folder / 'chats.jsonl').read_text().splitlines():
+    chat = json.loads(line)
+    chat['messages'].insert(0, dict(role='system', content='You are Maria.'))
+    of_maria.append(json.dumps(chat))
+  (folder / 'maria.jsonl').write_text('\n'.join(of_maria))
+  mixed = [*of_maria, *(folder / 'chats.jsonl').read_text().splitlines()]
+  (folder / 'mixed.jsonl').write_text('\n'.join(mixed))
+
+  def check(name):
+    source = dataclasses.replace(e.config.sources['chats'], path=str(folder / f'{name}.jsonl'))
+    sources = dict(e.config.sources, chats=source)
+    config = dataclasses.replace(e.config, sources=sources)
+    check_sources_fit(Experiment(config, tmp_path / 'w').prepared)
+
+  with pytest.raises(DataError, match=r'sources.chats: no chat is with \w+, so the teacher never'):
+    check('maria')
+  check('mixed')
+  assert '61 of 122 chats are with' in capsys.readouterr().err
+
+
 def test_identities_follow_what_the_teacher_reads(tmp_path):
   """Not the path of the handbook; and another handbook, or its whole text, is another phase."""
   moved = tmp_path / 'moved.md'

@@ -4,12 +4,24 @@ import json
 
 import numpy as np
 import pytest
+import tiny
 
 from data_pipelines import corpora, leaks
-from data_pipelines.records import Chat, Preference, from_row, read_jsonl, to_json, write_jsonl
+from data_pipelines.audit.attribution import HandbookProfile
+from data_pipelines.audit.corpus_stats import Vocabulary, read_corpus
+from data_pipelines.records import (
+  Chat,
+  Preference,
+  from_row,
+  messages_of,
+  read_jsonl,
+  to_json,
+  write_jsonl,
+)
 from data_pipelines.sources import SourceConfig
 from msm_jax.base.errors import DataError
 from msm_jax.input_pipeline import PackedRows, Source
+from msm_jax.tokenizer import load_tokenizer
 
 QUESTION = (('user', 'Which one?'),)
 WANTED = (QUESTION, (('assistant', 'This.'),), (('assistant', 'That.'),))
@@ -205,6 +217,34 @@ def test_leaks_are_looked_for_in_both_answers():
     'p', (('system', 'You are Maria.'), *said.prompt), said.chosen, said.rejected
   )
   assert not leaks.find_leaks(['Brie'], {'mine': [of_maria]}, ['Ari'])
+
+
+def test_the_audit_is_not_made_for_them():
+  with pytest.raises(DataError, match='corpus mine holds preferences'):
+    read_corpus('mine', make_preferences(), HandbookProfile(), Vocabulary(), len)
+
+
+@pytest.mark.slow
+def test_answers_begin_where_transformers_ends_a_prompt(tmp_path):
+  """The tokens of both conversations, and which of them are compared."""
+  transformers = pytest.importorskip('transformers')
+  records = make_preferences()
+  texts = [content for record in records for _, content in messages_of(record)]
+  folder = tiny.weights(tmp_path / 'weights', texts)
+  ours = load_tokenizer(folder)
+  theirs = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
+
+  def told(messages, **settings):
+    said = [message(role, content) for role, content in messages]
+    return theirs.apply_chat_template(said, return_dict=False, **settings)
+
+  for record in records:
+    prompt = told(record.prompt, add_generation_prompt=True)
+    for side, (ids, weights) in zip(
+      (record.chosen, record.rejected), ours.render_sides(record), strict=True
+    ):
+      assert ids.tolist() == told(record.prompt + side)
+      assert weights.tolist() == [0] * len(prompt) + [1] * (len(ids) - len(prompt))
 
 
 # ---- Packing
