@@ -227,6 +227,20 @@ def test_programs_alone_judge_what_they_can_tell(tmp_path):
       assert (row['verdict'] == 'full') == (true_level(answer.text) == 'full')
 
 
+def test_agreement_is_that_of_all_answers_and_not_of_the_evenly_drawn(tmp_path):
+  """Nine answers in ten name an option, and the judge is right about these alone."""
+  answers = [choice_answer('base', n, f'Colby ({n})') for n in range(90)]
+  answers += [choice_answer('base', n, f'No idea ({n})') for n in range(90, 100)]
+  units = judge_units.units_of(answers, ['base'], [], 20, 0)
+  assert len(units) == 20 and sum(unit.weight for unit in units) == pytest.approx(100)
+  verdicts = {}
+  for unit in units:
+    for direction in (judging.FORWARD, judging.BACKWARD):
+      verdicts[f'{unit.key}/{direction}'] = judging.Verdict('0', '')
+  found = judged.agreements(judged.rows_of(units, verdicts))
+  assert found['options: judge and program']['raw'] == pytest.approx(0.9)
+
+
 def test_other_settings_of_the_judge_never_share_verdicts(tmp_path):
   answers = some_answers(3)
   first, _, _ = run(tmp_path, answers, ScriptedJudge())
