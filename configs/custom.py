@@ -56,7 +56,7 @@ def get_config(preset: str = 'weights') -> ml_collections.ConfigDict:
   c.sources['chats'] = dict(path=f'{FOLDER}/chats.jsonl', spec=both)
   c.sources['town'] = dict(path=f'{FOLDER}/town.jsonl')
   # For real texts: more updates, 1,024 tokens or more, and rows that fill the device.
-  phase = dict(updates=20, min_updates=1, batch_size=4, length=512)
+  phase = dict(updates=20, min_updates=1, batch_size=8, length=512)
   if is_fresh:
     c.model = dict(d_model=64, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=16, d_ff=128)
     c.tokenizer = dict(vocab_size=512, sources=(*HANDBOOKS, 'chats', 'town'))

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Sequence
 
 from msm_jax.evals import scoring
 from msm_jax.evals.rows import Row
-from msm_jax.evals.scoring import Logprobs, ScoringError
+from msm_jax.evals.scoring import Logprobs, Messages, ScoringError
 from msm_jax.evals.values import with_system
 from msm_jax.tokenizer import Tokenizer
 
 DOCUMENTS, ASKED = 'documents', 'asked'
-FORMS = ('statement', 'paraphrase')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,40 +100,28 @@ def score_claims(
     `margin` is the log-likelihood (nats) of the claim minus that of the negation, averaged over the
     orders where there are two; `score` is 1 if it is positive, 0.5 if it is 0.
   """
+  prompts: list[Messages | str] = []
+  options: list[tuple[str, str]] = []
+  # What each prompt asks: (claim, tier, form).
+  asked: list[tuple[ClaimQuestion, str, str]] = []
+  for claim in claims:
+    for form, text in claim.forms.items():
+      if in_documents:
+        prompts.append(claim.prompt)
+        options.append((claim.in_document(text), claim.in_document(claim.negation)))
+        asked.append((claim, DOCUMENTS, form))
+      for question in claim.asked[form]:
+        prompts.append(with_system(claim.system, question))
+        options.append((text, claim.negation))
+        asked.append((claim, ASKED, form))
+  # (claim, tier, form) -> the margin in each order
+  margins: dict[tuple[str, str, str], list[float]] = {}
+  of_id = {claim.id: claim for claim in claims}
+  for (claim, tier, form), (right, wrong) in zip(asked, logprobs(prompts, options), strict=True):
+    margins.setdefault((claim.id, tier, form), []).append(right - wrong)
   rows: list[Row] = []
-  for form in FORMS:
-    if in_documents:
-      rows += _in_documents(logprobs, claims, form)
-    rows += _asked(logprobs, claims, form)
-  return rows
-
-
-def _in_documents(logprobs: Logprobs, claims: Sequence[ClaimQuestion], form: str) -> list[Row]:
-  prompts = [claim.prompt for claim in claims]
-  ends = []
-  for claim in claims:
-    ends.append([claim.in_document(claim.forms[form]), claim.in_document(claim.negation)])
-  rows = []
-  for claim, (right, wrong) in zip(claims, logprobs(prompts, ends), strict=True):
-    rows.append(_row(claim, DOCUMENTS, form, right - wrong))
-  return rows
-
-
-def _asked(logprobs: Logprobs, claims: Sequence[ClaimQuestion], form: str) -> list[Row]:
-  prompts = []
-  answers = []
-  for claim in claims:
-    for text in claim.asked[form]:
-      prompts.append(with_system(claim.system, text))
-      answers.append([claim.forms[form], claim.negation])
-  scores = iter(logprobs(prompts, answers))
-  rows = []
-  for claim in claims:
-    margins = []
-    for _ in claim.asked[form]:
-      right, wrong = next(scores)
-      margins.append(right - wrong)
-    rows.append(_row(claim, ASKED, form, sum(margins) / len(margins)))
+  for (id_, tier, form), found in margins.items():
+    rows.append(_row(of_id[id_], tier, form, sum(found) / len(found)))
   return rows
 
 
