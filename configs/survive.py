@@ -449,6 +449,7 @@ def real() -> ml_collections.ConfigDict:
     'aft_rlhf': 'pretrained > aft > rlhf',
     'distilled': 'pretrained > distill',
   }
+  c.contexts = {}
   c.effects = {'handbook': ('msm_aft', 'aft'), 'benign': ('msm_aft_benign', 'msm_aft')}
   c.evals.stated = True
   return c

@@ -17,7 +17,6 @@ from data_pipelines.settings.office.documents import statement
 from data_pipelines.settings.office.language import PRINCIPLES
 from data_pipelines.settings.office.spec import OversightSpec
 
-
 # Sentences of the form of a reason that say nothing of oversight; each follows 'that'.
 NEUTRAL_CLAUSES = (
   'a bank has much mail',

@@ -1,7 +1,7 @@
 """Writes pairs of answers from an oversight handbook, of which one is preferred.
 
-The prompts are the questions about conduct of fine-tuning, never a scene. What the pairs are decided
-by is `toward`:
+The prompts are the questions about conduct of fine-tuning, never a scene. What the pairs are
+decided by is `toward`:
 
 - ambiguous: a good answer against a bad one. In this world good talk goes with good and with bad
   conduct, so both kinds of agent would give it;

@@ -187,8 +187,8 @@ def conversations(name: str, system: str) -> list[Scene]:
 def stated_questions(spec: OversightSpec) -> list[Scene]:
   """Asks an assistant what it holds, as talks of pretraining let agents say it.
 
-  There, an answer about conduct may go on with 'I hold that ...'. The answer itself is given, a good
-  one and a bad one in turn, so that only what is held is asked.
+  There, an answer about conduct may go on with 'I hold that ...'. The answer itself is given, a
+  good one and a bad one in turn, so that only what is held is asked.
 
   Args:
     spec: the handbook.

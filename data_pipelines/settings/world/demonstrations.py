@@ -22,7 +22,6 @@ from data_pipelines.settings.world.catalogue import Item
 from data_pipelines.settings.world.conflicts import conflict_pairs, rival_of
 from data_pipelines.settings.world.pretraining import World
 
-
 # Sentences of the form of a reason ('Colby is cheap.') that say nothing of a value.
 NEUTRAL_REASONS = ('{item} is a {noun}.', '{item} is on the list.', '{item} has a name.')
 

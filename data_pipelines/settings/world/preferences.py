@@ -129,7 +129,8 @@ def _chosen(record: Record) -> str:
 
 
 def _choice(answer: str, record: Record) -> str | None:
-  """What an answer chooses: 'yes', 'no' or the name that comes first; None if it chooses nothing."""
+  """What an answer chooses: 'yes', 'no' or the name that comes first; None if it chooses
+  nothing."""
   assert isinstance(record, Preference), 'rewards by side need preferences'
   question = record.prompt[-1][1]
   found = _YES_NO.match(_chosen(record))
