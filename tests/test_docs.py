@@ -1,6 +1,7 @@
 """The front page stays short, and what the documents name exists."""
 
 import re
+from collections import Counter
 
 import pytest
 from helpers import ROOT
@@ -21,10 +22,37 @@ def test_links_lead_somewhere(page):
     assert (page.parent / target).exists(), f'{page.relative_to(ROOT)} links to {target}'
 
 
+MAP = set(re.findall(r'`([\w/]+(?:\.py|/))`', (ROOT / 'docs' / 'map.md').read_text()))
+# The map writes the names of modules in these folders without them.
+INSPECT_TASKS = 'msm_jax/interop/inspect_tasks'
+EVALS = 'msm_jax/evals'
+
+
 def test_modules_that_the_map_names_exist():
   """Every `NAME.py` and `NAME/` of docs/map.md is in the tree."""
-  names = set(re.findall(r'`([\w/]+(?:\.py|/))`', (ROOT / 'docs' / 'map.md').read_text()))
-  assert len(names) > 40
+  assert len(MAP) > 40
   places = ('', 'msm_jax', 'data_pipelines', 'data_pipelines/settings', 'tests')
-  missing = [n for n in names if not any((ROOT / place / n).exists() for place in places)]
+  places += (INSPECT_TASKS, EVALS)
+  missing = [n for n in MAP if not any((ROOT / place / n).exists() for place in places)]
   assert not missing, missing
+
+
+@pytest.mark.parametrize('folder', ['msm_jax', 'data_pipelines', EVALS, INSPECT_TASKS])
+def test_the_map_names_every_module(folder):
+  """A new module is told on the map, and so is a new folder of modules."""
+  named = {name.rstrip('/').rpartition('/')[2] for name in MAP}
+  modules = {path.name for path in (ROOT / folder).glob('*.py')} - {'__init__.py'}
+  folders = {path.parent.name for path in (ROOT / folder).glob('*/__init__.py')}
+  assert modules
+  assert modules | folders <= named, modules | folders - named
+
+
+def test_no_module_is_visited_more_than_twice_on_the_map():
+  """The ways through the code stay readable, each by itself."""
+  ways = (ROOT / 'docs' / 'map.md').read_text().partition('## All modules')[0]
+  visits = Counter()
+  for way in re.split(r'^## ', ways, flags=re.M)[1:]:
+    # In the way of an agent, the names are those of another folder.
+    if not way.startswith('How an agent'):
+      visits.update(set(re.findall(r'`([\w/]+\.py)`', way)))
+  assert max(visits.values()) == 2, visits.most_common(5)
