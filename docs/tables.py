@@ -544,8 +544,8 @@ def half_doses(block: Block, stored: Stored) -> str:
 
   _check_all_seeds(block)
   summary = stored['summary']
-  updates, body = half_rows(summary, layout_of(summary))
-  return markdown_table(['effect', *(f'after {update} updates' for update in updates)], body)
+  heads, body = half_rows(summary, layout_of(summary))
+  return markdown_table(['effect', *heads], body)
 
 
 def stated(block: Block, stored: Stored) -> str:

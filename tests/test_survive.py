@@ -376,6 +376,10 @@ def test_intervals_of_half_doses_are_those_of_t_over_logarithms():
   assert found['low'] is None and [kind for kind, _ in found['each']] == ['reached'] * 2 + ['over']
   assert found['dose'] == pytest.approx(survival.half_dose(doses, [10, 9, 13 / 3, 8 / 3], 1).dose)
   assert survival.half_of_runs(doses, [dict(n, seeds=1) for n in numbers])['high'] is None
+  # Half of what may be nothing has no dose.
+  numbers[0] = dict(number(10, 10, 10), low=-1.0, high=21.0)
+  found = survival.half_of_runs(doses, numbers)
+  assert found['kind'] == 'no effect' and found['dose'] is None
 
 
 @pytest.mark.parametrize(

@@ -68,17 +68,24 @@ def half_of_runs(doses: Sequence[float], numbers: Sequence[Mapping[str, Any]]) -
 
   Returns:
     `kind` and `dose`: if it was read off in every run, the geometric mean over the runs; else that
-    of the mean effect. `low` and `high`: its 95% interval over seeds (Student's t over logarithms);
-    None with fewer than three seeds, or if it was not read off in every run. `lowest` and
-    `highest`: [kind, dose] of the runs in which it is least and most; None if there is no effect in
-    any. `each`: [kind, dose] of every run; a dose is None where there is no effect. `seeds`.
+      of the mean effect. There is no effect if its interval at dose 0 holds 0.
+    `low` and `high`: its 95% interval over seeds (Student's t over logarithms); None with fewer
+      than three seeds, or if it was not read off in every run.
+    `lowest` and `highest`: [kind, dose] of the runs in which it is least and most; None if there is
+      no effect in any.
+    `each`: [kind, dose] of every run; a dose is None where there is no effect.
+    `seeds`: the number of seeds.
   """
   means = [number['mean'] for number in numbers]
   sign = math.copysign(1.0, means[0])
   runs = [half_dose(doses, each, sign) for each in zip(*(n['each'] for n in numbers), strict=True)]
-  kind, dose = half_dose(doses, means, sign)[::-1]
+  dose, kind = half_dose(doses, means, sign)
   low = high = None
-  if all(run.kind == REACHED for run in runs):
+  at_zero = numbers[0]
+  if at_zero.get('low') is not None and at_zero['low'] <= 0 <= at_zero['high']:
+    # Half of what may be nothing is gone at any dose.
+    dose, kind = math.nan, NO_EFFECT
+  elif all(run.kind == REACHED for run in runs):
     logs_R = np.log([run.dose for run in runs])
     kind, dose = REACHED, float(np.exp(logs_R.mean()))
     if numbers[0]['seeds'] >= stats.MIN_SEEDS and np.ptp(logs_R) > 0:

@@ -15,7 +15,8 @@ ABOUT = (
   'The dose at which half of an effect is gone: the share of contradicting demonstrations at which '
   'it first is at most half of what it is at dose 0, read off a straight line over the logarithm '
   'of the dose. Brackets: 95% interval over seeds; braces: range over the runs. &le;: gone at the '
-  'smallest dose; &gt;: not gone at the largest.'
+  'smallest dose; &gt;: not gone at the largest. An effect whose interval at dose 0 holds 0 has '
+  'no half.'
 )
 STATED_TITLE = 'What they say and what they do'
 ABOUT_STATED = (
@@ -65,8 +66,8 @@ def half_rows(summary: Summary, layout: ReportLayout) -> tuple[list[str], list[l
     layout: what its setting shows.
 
   Returns:
-    (updates, one row for each curve: its name and a cell for each update); empty if there are no
-    dose curves.
+    (headings, one row for each curve: its name, the effect at dose 0 after the last update, and the
+    half dose after each update); empty if there are no dose curves.
   """
   measure = _measure_of(summary, layout)
   updates: set[str] = set()
@@ -76,8 +77,10 @@ def half_rows(summary: Summary, layout: ReportLayout) -> tuple[list[str], list[l
   body = []
   for name, curve in summary.get('survival', {}).items():
     half = curve['half'].get(measure, {})
-    body.append([name, *(show_half(half.get(update)) for update in ordered)])
-  return ordered, body
+    at_zero = summary['effects'][curve['effects'][0]].get(measure)
+    cells = [show_half(half.get(update)) for update in ordered]
+    body.append([name, show_measure(at_zero, measure, is_effect=True), *cells])
+  return ['effect at dose 0', *(f'after {int(n):,} updates' for n in ordered)], body
 
 
 def _measure_of(summary: Summary, layout: ReportLayout) -> str:
@@ -91,11 +94,10 @@ def _measure_of(summary: Summary, layout: ReportLayout) -> str:
 
 def section(summary: Summary, layout: ReportLayout) -> Section | None:
   """The section of the page; None if there are no dose curves."""
-  updates, body = half_rows(summary, layout)
+  heads, body = half_rows(summary, layout)
   if not body:
     return None
-  heads = ['effect', *(f'after {int(update):,} updates' for update in updates)]
-  return TITLE, ABOUT, heads, [[html.escape(cell) for cell in row] for row in body]
+  return TITLE, ABOUT, ['effect', *heads], [[html.escape(cell) for cell in row] for row in body]
 
 
 def grid_of(

@@ -124,15 +124,15 @@ def sweep_table(rows: SweepRows, layout: ReportLayout) -> str:
 def _half_doses(rows: SweepRows, layout: ReportLayout) -> list[str]:
   """The table of the doses at which half of an effect is gone; empty without dose curves."""
   body: list[list[str]] = []
-  updates: list[str] = []
+  heads: list[str] = []
   for row in rows:
-    updates, of_point = survival.half_rows(row['summary'], layout)
+    heads, of_point = survival.half_rows(row['summary'], layout)
     for name, *cells in of_point:
       body.append([f'{point_label(row["point"])} {name}', *cells])
   if not body:
     return []
-  heads = [f'updates/{update}' for update in updates]
-  return ['', 'dose at which half of an effect is gone', *aligned('effect', heads, body, 60)]
+  columns = [f'/{head}' for head in heads]
+  return ['', 'dose at which half of an effect is gone', *aligned('effect', columns, body, 60)]
 
 
 def _is_measured(rows: SweepRows, measure: str) -> bool:

@@ -127,10 +127,10 @@ def table(summary: Summary, layout: ReportLayout) -> str:
     out += aligned('sampled answers', heads, body)
   if summary['effects']:
     out += _effects(summary, layout)
-  updates, half_doses = halves.half_rows(summary, layout)
+  heads, half_doses = halves.half_rows(summary, layout)
   if half_doses:
-    out += ['', 'dose at which half of an effect is gone, after so many updates']
-    out += aligned('effect', [f'/{update}' for update in updates], half_doses)
+    out += ['', 'dose at which half of an effect is gone']
+    out += aligned('effect', [f'/{head}' for head in heads], half_doses)
   if said := halves.stated_rows(summary):
     heads = ['/says', '/does', '/says minus does']
     out += ['', 'what arms say that they value, and what they do (shares of the handbook side)']
