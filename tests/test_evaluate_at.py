@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 from helpers import AFFORDABILITY, Run, tree, write_config
-from tiny import PHASE, experiment
+from tiny import PHASE, experiment, weights
 
 from msm_jax.base.checks import to_json
 from msm_jax.base.errors import ConfigError, Interrupted
@@ -200,6 +200,32 @@ def test_a_lost_point_is_made_anew_and_a_changed_one_is_refused(done, tmp_path):
       path.write_bytes(path.read_bytes()[:-1] + b'x')
   with pytest.raises(CheckpointError, match='cannot be read'):
     load_arm(e.workdir, 'tuned@2')
+
+
+def test_points_of_adapters_are_adapters(tmp_path):
+  for package in ('tokenizers', 'safetensors', 'jinja2'):
+    pytest.importorskip(package)
+  folder = weights(tmp_path / 'weights', ['The quick brown fox jumps over the dog.'] * 40)
+  phases = {'start': dict(weights=str(folder)), 'tune': dict(TUNE, evaluate_at=(0, 2))}
+  e = trained(
+    experiment(
+      tmp_path,
+      phases=phases,
+      arms={'base': 'start', 'tuned': 'start > tune'},
+      model=dict(lora=dict(rank=2, alpha=4.0)),
+      tokenizer={},
+    )
+  )
+  assert_same(params_of(e, 'tuned@0'), params_of(e, 'base'))
+  point, end = params_of(e, 'tuned@2'), params_of(e, 'tuned')
+  adapters = {name for name in point if name.endswith(('_a', '_b'))}
+  assert adapters and load_arm(e.workdir, 'tuned@2').model.lora is not None
+  assert all((point[name] != end[name]).any() for name in adapters)
+  assert_same(*({k: x for k, x in p.items() if k not in adapters} for p in (point, end)))
+  # Nothing but the adapters is on disk.
+  (folder,) = e.workdir.glob('phases/tune-*/points/2')
+  kept = sum(path.stat().st_size for path in folder.rglob('*') if path.is_file())
+  assert kept < 4 * sum(x.size for x in end.values())
 
 
 @pytest.mark.slow
