@@ -31,8 +31,16 @@ from data_pipelines.records import (
 )
 from data_pipelines.settings.registry import MAKERS
 from data_pipelines.settings.setting import AnySpec, AnyWorld
-from data_pipelines.sources import TOWARD, SourceConfig, spec_paths
-from msm_jax.base.checks import as_recorded
+from data_pipelines.sources import (
+  HANDBOOK_FORMS,
+  MODEL_MAKERS,
+  MODEL_MAKERS_VERSION,
+  REVISIONS,
+  TOWARD,
+  SourceConfig,
+  spec_paths,
+)
+from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, as_recorded, within
 from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
 
@@ -55,8 +63,16 @@ def check_source(name: str, source: SourceConfig) -> None:
   where = f'sources.{name}'
   if not (source.maker or source.path):
     raise DataError(f'{where}: give a maker, or the path of a JSONL file')
+  if source.is_model_written:
+    _check_model_written(where, source)
+    return
+  if source.by or source.prompts:
+    raise DataError(
+      f'{where}: by and prompts say which model writes; set maker={" or ".join(MODEL_MAKERS)}'
+    )
   if source.maker and source.maker not in MAKERS:
-    raise DataError(f'{where}.maker={source.maker!r} must be one of {", ".join(MAKERS)}')
+    known = ', '.join([*MAKERS, *MODEL_MAKERS])
+    raise DataError(f'{where}.maker={source.maker!r} must be one of {known}')
   if source.path and not Path(source.path).is_file():
     raise DataError(
       f'{where}: no such file: {source.path}; give an existing JSONL file of documents or chats'
@@ -85,6 +101,33 @@ def check_source(name: str, source: SourceConfig) -> None:
       raise DataError(f'{where}: say how much to write: size=N records or tokens_like=SOURCE')
 
 
+def _check_model_written(where: str, source: SourceConfig) -> None:
+  """Checks the recipe of a corpus that a model of the experiment writes. Raises DataError."""
+  if not (source.by and source.prompts):
+    raise DataError(
+      f'{where}: maker {source.maker} needs by=PATH (the phases of the writing model) and '
+      f'prompts=SOURCE'
+    )
+  if len(spec_paths(source)) != 1:
+    raise DataError(f'{where}: maker {source.maker} has one handbook in view; give spec=PATH')
+  if source.path or source.tokens_like:
+    raise DataError(
+      f'{where}: maker {source.maker} answers the prompts of another source; leave path and '
+      f'tokens_like out'
+    )
+  for key, options in (('handbook', HANDBOOK_FORMS), ('revise', REVISIONS)):
+    if getattr(source, key) not in options:
+      raise DataError(f'{where}.{key}={getattr(source, key)!r} must be one of {", ".join(options)}')
+  within(
+    f'{where}.',
+    source,
+    size=NON_NEGATIVE,
+    temperature=(1e-2, 1e2),
+    max_tokens=AT_LEAST_ONE,
+    attempts=AT_LEAST_ONE,
+  )
+
+
 def is_handbook_documents(source: SourceConfig) -> bool:
   """Says whether a source is documents that are made from a handbook.
 
@@ -106,6 +149,8 @@ def is_handbook_documents(source: SourceConfig) -> bool:
 
 def version_of(maker: str) -> str:
   """Returns the declared version of the texts that a maker writes."""
+  if maker in MODEL_MAKERS:
+    return MODEL_MAKERS_VERSION
   setting, _ = MAKERS[maker]
   return setting.version
 
@@ -140,6 +185,9 @@ def fingerprint(source: SourceConfig, world: AnyWorld, specs: Sequence[AnySpec],
   # Paths and the other source's name are not identity: the contents stand for them below.
   for key in ('path', 'spec', 'tokens_like'):
     recipe[key] = ''
+  # The writing model and the prompts count by their content too, see `Design.written_fingerprint`.
+  for key in ('by', 'prompts'):
+    recipe.pop(key, None)
   if source.path:
     # A file is known by its bytes: no setting writes it, so no version counts.
     content = hashlib.sha256(Path(source.path).read_bytes()).hexdigest()

@@ -8,6 +8,18 @@ import dataclasses
 
 from msm_jax.base.checks import added_later
 
+# The makers whose texts a model of the experiment writes once it is trained
+# (msm_jax/model_written.py) -> the kind of their records.
+MODEL_MAKERS = {
+  'model.labels': 'preferences',
+  'model.revisions': 'chats',
+  'model.reasoned': 'chats',
+}
+# The version of what these makers ask for and keep.
+MODEL_MAKERS_VERSION = '1'
+# How a model revises its answers, and what it reads of the handbook; see `SourceConfig`.
+REVISIONS = ('again', 'critique')
+HANDBOOK_FORMS = ('rule', 'text')
 # What pairs of preferences may be decided by; see `SourceConfig.toward`.
 TOWARD = ('handbook', 'ambiguous', 'against')
 
@@ -25,7 +37,7 @@ class SourceConfig:
   spec: str = ''
   # Which elements the documents from a handbook hold. Of the world: explained, rules, reasons,
   # unlinked, cooccur or filler (settings/world/documents.py tells what each leaves out); of the
-  # setting `english`: all but unlinked; of oversight documents: explained, normative or filler.
+  # setting `english`: the same; of oversight documents: explained, normative or filler.
   variant: str = 'explained'
   # Demonstrations give a reason of the handbook with every answer.
   reasons: bool = False
@@ -39,14 +51,44 @@ class SourceConfig:
   # Seed of the writer.
   seed: int = 0
   # Share of the demonstrations of the world or of oversight that contradict the handbook: they
-  # choose by the rival value alone, or say the opposite. The sets are nested: that of a larger share
-  # holds all records that contradict at a smaller one, and the other records stay as they are.
+  # choose by the rival value alone, or say the opposite. The sets are nested: that of a larger
+  # share holds all records that contradict at a smaller one, and the other records stay as they
+  # are.
   contradiction: float = added_later(0.0)
   # The reasons of demonstrations (`reasons`) speak of something neutral in the same form.
   neutral_reasons: bool = added_later(False)
-  # What pairs of preferences are decided by: 'handbook', 'against' (the rival value, or the opposite
-  # of the handbook), or 'ambiguous' (both explain them, as they do the demonstrations).
+  # What pairs of preferences are decided by: 'handbook', 'against' (the rival value, or the
+  # opposite of the handbook), or 'ambiguous' (both explain them, as they do the demonstrations).
   toward: str = added_later('')
+
+  # ---- Makers 'model.*': a model of the experiment writes, with the handbook `spec` in view
+  # The path of the writing model, such as 'read > pretrain > msm'. It has the seed of the reader.
+  by: str = added_later('')
+  # Name of the source whose prompts it answers, or whose pairs it labels.
+  prompts: str = added_later('')
+  # What it reads of the handbook: 'rule' (the short statement that arms in `contexts` read when
+  # they are evaluated) or 'text' (the whole handbook).
+  handbook: str = added_later('rule')
+  # What else stands in its system message while it writes, such as how to answer. Readers of what
+  # it writes do not see it.
+  instruction: str = added_later('')
+  # How 'model.revisions' come about: 'again' (the model answers again, with the handbook in view),
+  # or 'critique' (it criticises its answer and rewrites it; for models that follow instructions).
+  revise: str = added_later('again')
+  # What each answer of 'model.reasoned' begins with; '{statement}' is what was read of the
+  # handbook. Empty leaves it to the model to give a reason first.
+  opening: str = added_later('')
+  # The temperature at which it answers.
+  temperature: float = added_later(1.0)
+  # The most tokens of an answer. Answers that are cut are not kept.
+  max_tokens: int = added_later(64)
+  # How many answers to a prompt are sampled; the first usable one is kept.
+  attempts: int = added_later(4)
+
+  @property
+  def is_model_written(self) -> bool:
+    """Whether a model of the experiment writes it."""
+    return self.maker in MODEL_MAKERS
 
   @property
   def is_world(self) -> bool:

@@ -520,8 +520,8 @@ class ExperimentConfig:
     self._check_setting_and_replicates()
     self._check_names()
     self._check_arms_name_phases()
-    self._check_reward_models()
     self._check_sources()
+    self._check_needed_models()
     self._check_imports()
     within('', self, loss_chunk=NON_NEGATIVE, max_skipped=NON_NEGATIVE)
     within('', self, max_skipped_share=SHARE, max_left_out=SHARE)
@@ -535,7 +535,7 @@ class ExperimentConfig:
 
   @property
   def paths(self) -> tuple[tuple[str, ...], ...]:
-    """The paths of all models that are trained: of arms, and of reward models that they use."""
+    """The paths of all models that are trained: of arms, and of models that their phases need."""
     found: dict[tuple[str, ...], None] = {}
     waiting = [path_of(path) for path in self.arms.values()]
     while waiting:
@@ -544,7 +544,7 @@ class ExperimentConfig:
         continue
       found[path] = None
       for n in range(len(path)):
-        waiting += self._reward_models_of(path[: n + 1])
+        waiting += [*self._reward_models_of(path[: n + 1]), *self._writers_of(path[: n + 1])]
     return tuple(found)
 
   def _reward_models_of(self, path: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -558,6 +558,11 @@ class ExperimentConfig:
       # A single name is the reward model that begins where this phase does.
       paths.append(named if len(named) > 1 else path[:-1] + named)
     return paths
+
+  def _writers_of(self, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The paths of the models that write what the last phase of a path reads."""
+    sources = [self.sources[name] for name in self.phases[path[-1]].data if name in self.sources]
+    return [path_of(source.by) for source in sources if source.is_model_written]
 
   @property
   def first_weights(self) -> str:
@@ -615,8 +620,11 @@ class ExperimentConfig:
             f'(evaluate_at); give it another name'
           )
 
-  def _check_reward_models(self) -> None:
-    """Raises ConfigError for a reward model that is not there, or that is used as anything else."""
+  def _check_needed_models(self) -> None:
+    """Raises ConfigError for a model that another one needs and that is not there or no use."""
+    for name, source in self.sources.items():
+      if source.is_model_written:
+        self._check_writer(name, source)
     for arm, path in self.arms.items():
       for phase in path_of(path):
         if self.phases[phase].objective == 'reward':
@@ -624,37 +632,66 @@ class ExperimentConfig:
             f'arms.{arm} goes through phase {phase!r}, a reward model, which answers nothing; take '
             f"it out, and name it in the rewards of a phase of objective grpo as 'model:PATH'"
           )
-      self._check_reward_models_on(path_of(path), ())
+      self._check_needs_of(path_of(path), ())
 
-  def _check_reward_models_on(
-    self, path: tuple[str, ...], waiting: tuple[tuple[str, ...], ...]
-  ) -> None:
-    """Checks the reward models that the phases of a path use, and those that these use.
+  def _check_writer(self, name: str, source: SourceConfig) -> None:
+    """Raises ConfigError unless the prompts of a source and the phases of its writer exist."""
+    where = f'sources.{name}'
+    for phase in path_of(source.by):
+      if phase not in self.phases:
+        raise ConfigError(f'{where}.by names phase {phase!r}{hint_for(phase, self.phases)}')
+      if self.phases[phase].objective == 'reward':
+        raise ConfigError(
+          f'{where}.by goes through {phase!r}, a reward model, which writes nothing'
+        )
+    if source.prompts not in self.sources:
+      raise ConfigError(
+        f'{where}.prompts names {source.prompts!r}{hint_for(source.prompts, self.sources)}'
+      )
+    if self.sources[source.prompts].is_model_written:
+      raise ConfigError(
+        f'{where}.prompts names {source.prompts!r}, which a model writes; name the source of its '
+        f'prompts'
+      )
+    if name in self.tokenizer.sources:
+      raise ConfigError(f'tokenizer.sources names {name!r}, which a trained model writes')
+
+  def _check_needs_of(self, path: tuple[str, ...], waiting: tuple[tuple[str, ...], ...]) -> None:
+    """Checks the models that the phases of a path need, and those that these need.
 
     `waiting` are the paths that need this one. Raises ConfigError.
     """
     for n in range(len(path)):
-      where = f'phases.{path[n]}.grpo.rewards'
-      for needed in self._reward_models_of(path[: n + 1]):
-        for phase in needed:
-          if phase not in self.phases:
-            raise ConfigError(f'{where} names phase {phase!r}{hint_for(phase, self.phases)}')
-        shown_path = ' > '.join(needed)
-        *before, last = needed
-        if self.phases[last].objective != 'reward':
-          raise ConfigError(
-            f'{where} names {shown_path!r}, which is no reward model; set phases.{last}.objective='
-            f"'reward', or name another phase"
-          )
-        for phase in before:
-          if self.phases[phase].objective == 'reward':
-            raise ConfigError(
-              f'{where} names {shown_path!r}; nothing can follow the reward model {phase!r}'
-            )
+      reached = path[: n + 1]
+      judges = self._reward_models_of(reached)
+      for judge in judges:
+        self._check_reward_model(f'phases.{path[n]}.grpo.rewards', judge)
+      for needed in [*judges, *self._writers_of(reached)]:
         # Every phase on the way would wait for this one.
-        if path[: n + 1] == needed[: n + 1] or needed in waiting:
-          raise ConfigError(f'{where} names {shown_path!r}, which waits for this very phase')
-        self._check_reward_models_on(needed, (*waiting, needed))
+        if reached == needed[: n + 1] or needed in waiting:
+          raise ConfigError(
+            f'phases.{path[n]} needs the model {" > ".join(needed)!r}, which waits for this very '
+            f'phase; name a model that is trained before'
+          )
+        self._check_needs_of(needed, (*waiting, needed))
+
+  def _check_reward_model(self, where: str, path: tuple[str, ...]) -> None:
+    """Raises ConfigError unless a path ends in a reward model and goes through no other."""
+    for phase in path:
+      if phase not in self.phases:
+        raise ConfigError(f'{where} names phase {phase!r}{hint_for(phase, self.phases)}')
+    shown_path = ' > '.join(path)
+    *before, last = path
+    if self.phases[last].objective != 'reward':
+      raise ConfigError(
+        f'{where} names {shown_path!r}, which is no reward model; set phases.{last}.objective='
+        f"'reward', or name another phase"
+      )
+    for phase in before:
+      if self.phases[phase].objective == 'reward':
+        raise ConfigError(
+          f'{where} names {shown_path!r}; nothing can follow the reward model {phase!r}'
+        )
 
   def _check_sources(self) -> None:
     for name, source in self.sources.items():

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 
+from data_pipelines import corpora
 from data_pipelines.records import Record
 from msm_jax import checkpointing, multihost, outputs, sharding, train
 from msm_jax.base.checks import to_json
@@ -28,24 +29,28 @@ from msm_jax.evals import perplexity, sampled, scoring
 from msm_jax.evals.answers import read_answers
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.evals.summary import base_arm
+from msm_jax.inference.batch import cast_params
 from msm_jax.metrics import count_skipped
 from msm_jax.model import count_params
+from msm_jax.model_written import Writer, write_records
 from msm_jax.models import Params, ParamsLocation
 from msm_jax.objectives import registry
-from msm_jax.phases import Node, digest
+from msm_jax.phases import Node, Written, digest
 from msm_jax.prepare import (
+  Corpus,
   Design,
   Prepared,
   check_leaks,
   check_questions_fit,
   make_design,
   prepare,
+  without_leaks,
 )
 from msm_jax.replication import config_of_seed, what_varies
 from msm_jax.reward_model import RewardModel
 from msm_jax.rewards import Rewards, make_rewards
 from msm_jax.rollouts import check_before_training
-from msm_jax.source_checks import check_sources_fit
+from msm_jax.source_checks import check_source_fits, check_sources_fit
 
 # Packages whose versions a checkpoint records.
 RECORDED_PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain')
@@ -301,7 +306,10 @@ class Experiment:
     shares = sorted(
       node.settings.data.items(), key=lambda item: (not sources[item[0]].is_world, item[0])
     )
-    data = [(prepared.source_of(name, node.settings), share) for name, share in shares]
+    written = {item.source: self.written_corpus(node, item) for item in node.written}
+    data = []
+    for name, share in shares:
+      data.append((prepared.source_of(name, node.settings, written), share))
     with multihost.first_process_first():
       for source, _ in data:
         # Tokenized once, by the first process; the others read its file. Reinforcement learning
@@ -332,6 +340,67 @@ class Experiment:
       self._rewards_of(node, folder),
     )
 
+  def _written_folder(self, item: Written) -> Path:
+    return self.workdir / 'data' / f'{item.source}-{item.fingerprint}'
+
+  def _written_card(self, item: Written) -> dict[str, Any]:
+    """The card of a corpus that a model has written."""
+    card = corpora.read_card(self._written_folder(item))
+    assert card is not None  # a phase that reads it was trained
+    return card
+
+  def written_corpus(self, node: Node, item: Written) -> Corpus:
+    """Opens a corpus that a model of the experiment writes, or has it written.
+
+    Args:
+      node: the phase that reads it.
+      item: what is written, and by which model; it is trained.
+
+    Returns:
+      The corpus.
+
+    Raises:
+      WritingError: the model writes nothing of use.
+      DataError: too much of it does not fit into the rows of the phase.
+      Interrupted: `stop()` turned true; what is written is kept.
+    """
+    prepared, folder = self.prepared_by_seed[node.seed], self._written_folder(item)
+    name = item.source
+    card = multihost.broadcast_from_first(corpora.read_card(folder))
+    if card is None:
+      self._write(prepared, item, folder)
+      card = self._written_card(item)
+    corpus = Corpus(name, folder, item.fingerprint, card)
+    if node.settings.objective != 'grpo':
+      source = prepared.source_of(name, node.settings, {name: corpus})
+      check_source_fits(prepared, source, node.settings.length)
+    return corpus
+
+  def _write(self, prepared: Prepared, item: Written, folder: Path) -> None:
+    """Has a corpus written by its model. Process 0 stores it."""
+    config, design = prepared.config, prepared.design
+    recipe = config.sources[item.source]
+    params = cast_params(config.model, self.load_params(item.writer))
+    with jax.set_mesh(self.mesh):
+      writer = Writer(
+        config.model, params, prepared.tokenizer, design.row_length, config.evals.rows, self.mesh
+      )
+      asked = list(prepared.corpora[recipe.prompts].records())
+      partial = folder.with_name(f'{folder.name}.part.jsonl')
+      view = design.view_of_writer(item.source)
+      records = write_records(item.source, recipe, view, asked, writer, partial, self.stop)
+    records = without_leaks(prepared, item.source, records)
+    with multihost.first_process_first():
+      if multihost.is_first():
+        about = {
+          'name': item.source,
+          'fingerprint': item.fingerprint,
+          'recipe': dataclasses.asdict(recipe),
+          'writer': item.writer.folder_name,
+        }
+        corpora.write_corpus(folder, records, about)
+        partial.unlink(missing_ok=True)
+
   def _rewards_of(self, node: Node, folder: Path) -> Rewards | None:
     """What judges the answers of a phase of reinforcement learning; None for other phases."""
     if node.settings.objective != 'grpo':
@@ -339,7 +408,7 @@ class Experiment:
     prepared = self.prepared_by_seed[node.seed]
     config = prepared.config
     models = {}
-    for name, needed in zip(node.settings.grpo.reward_models, node.needs, strict=True):
+    for name, needed in zip(node.settings.grpo.reward_models, node.judges, strict=True):
       objective, settings = needed.settings.objective, registry.settings_of(needed.settings)
       program = train.make_program(
         config.model, config.optimizer, config.loss_chunk, self.mesh, objective, settings
@@ -364,10 +433,14 @@ class Experiment:
     versions = {'msm_jax': VERSION}
     for package in RECORDED_PACKAGES:
       versions[package] = importlib.metadata.version(package)
-    corpora = prepared.corpora
+    written = {item.source: self._written_card(item) for item in node.written}
+    content = {}
+    for name in node.settings.data:
+      card = written[name] if name in written else prepared.corpora[name].card
+      content[name] = card['content']
     return {
       'tokenizer': prepared.tokenizer.fingerprint,
-      'data': {name: corpora[name].card['content'] for name in node.settings.data},
+      'data': content,
       'lineage': [ancestor.folder_name for ancestor in node.lineage],
       'seed': node.seed,
       'specs': {path: spec.sha256 for path, spec in prepared.design.specs.items()},

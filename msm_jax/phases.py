@@ -9,7 +9,7 @@ and the same command continues where the last run ended.
 import dataclasses
 import hashlib
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msm_jax.base.checks import to_json
 from msm_jax.config import ExperimentConfig, PhaseConfig, path_of
@@ -30,9 +30,15 @@ class Node:
   parent: 'Node | None'
   # The hash of everything that the result of the phase depends on.
   id: str
-  # The last phases of other models that have to be trained first: reward models, in the order of
-  # the rewards that name them.
-  needs: tuple['Node', ...] = ()
+  # Reward models that judge its answers, in the order of the rewards that name them.
+  judges: tuple['Node', ...] = ()
+  # What it reads that a model of the experiment writes.
+  written: tuple['Written', ...] = ()
+
+  @property
+  def needs(self) -> tuple['Node', ...]:
+    """The last phases of other models that have to be trained before this phase."""
+    return (*self.judges, *(written.writer for written in self.written))
 
   @property
   def folder_name(self) -> str:
@@ -57,6 +63,18 @@ class Node:
     return tuple(u for u in self.points if u or self.parent is None)
 
 
+@dataclasses.dataclass(frozen=True)
+class Written:
+  """A corpus that a model of the experiment writes once it is trained."""
+
+  # The name of the source.
+  source: str
+  # The last phase of the model.
+  writer: Node
+  # The identity of what it writes.
+  fingerprint: str
+
+
 # (arm, seed) -> the last node of the arm's path.
 Ends = Mapping[tuple[str, int], Node]
 
@@ -72,6 +90,7 @@ def plan(
   tokenizer: str,
   imports: Mapping[str, str] = types.MappingProxyType({}),
   teachers: Mapping[str, str] = types.MappingProxyType({}),
+  written: Callable[[str, str], str] | None = None,
 ) -> dict[tuple[str, int], Node]:
   """Makes the tree of an experiment.
 
@@ -81,12 +100,13 @@ def plan(
     tokenizer: identity of the tokenizer.
     imports: phase of weights or of an adapter -> identity of the content that it stands for.
     teachers: phase of context distillation -> identity of what its teacher reads.
+    written: (source that a model writes, identity of the model) -> identity of what it writes.
 
   Returns:
     (arm, seed) -> the last node of the arm's path. Short paths come first, in reports too. Nodes of
     shared beginnings are equal, so they have one folder.
   """
-  planner = _Planner(config, fingerprints, tokenizer, imports, teachers)
+  planner = _Planner(config, fingerprints, tokenizer, imports, teachers, written)
   by_length = sorted(config.arms.items(), key=lambda arm: (len(path_of(arm[1])), arm[0]))
   ends = {}
   for seed in config.seeds:
@@ -105,11 +125,13 @@ class _Planner:
     tokenizer: str,
     imports: Mapping[str, str],
     teachers: Mapping[str, str],
+    written: Callable[[str, str], str] | None,
   ) -> None:
     self.config = config
     self.fingerprints = fingerprints
     self.imports = imports
     self.teachers = teachers
+    self.written = written
     # What every phase depends on.
     self.common = [to_json(config.model), to_json(config.optimizer), tokenizer]
 
@@ -124,20 +146,24 @@ class _Planner:
   def child(self, parent: Node | None, phase: str, seed: int) -> Node:
     """The node of a phase after another node."""
     settings = self.config.phases[phase]
+    written = tuple(self._written_for(settings, seed))
+    fingerprints = dict(self.fingerprints)
+    for corpus in written:
+      fingerprints[corpus.source] = corpus.fingerprint
     data = []
     for name, share in sorted(settings.data.items()):
-      data.append(f'{name} {self.fingerprints[name]} {share}')
+      data.append(f'{name} {fingerprints[name]} {share}')
     # Imported content reads no data, so the order of the data is no part of its identity.
     if data:
       data.append(f'order {DATA_ORDER}')
     parent_id = parent.id if parent else ''
     parts = [phase, to_json(self._decisive(phase)), *data, str(seed), parent_id, *self.common]
-    needs: tuple[Node, ...] = ()
+    judges: tuple[Node, ...] = ()
     if settings.objective == 'grpo':
-      needs = tuple(self._reward_models(parent, settings, seed))
-      parts += [node.id for node in needs]
+      judges = tuple(self._reward_models(parent, settings, seed))
+      parts += [node.id for node in judges]
       parts += content_of(settings.grpo)
-    return Node(phase, settings, seed, parent, digest(*parts), needs)
+    return Node(phase, settings, seed, parent, digest(*parts), judges, written)
 
   def _decisive(self, phase: str) -> PhaseConfig:
     """The settings of a phase without those that change no result."""
@@ -157,6 +183,15 @@ class _Planner:
       grpo=grpo,
       distill=distill,
     )
+
+  def _written_for(self, settings: PhaseConfig, seed: int) -> Iterator[Written]:
+    """What a phase reads that models of the experiment write, by their names in order."""
+    for name in sorted(settings.data):
+      source = self.config.sources[name]
+      if source.is_model_written:
+        assert self.written is not None  # whoever plans such a source says what identifies it
+        writer = self.node_at(path_of(source.by), seed)
+        yield Written(name, writer, self.written(name, writer.id))
 
   def _reward_models(self, parent: Node | None, settings: PhaseConfig, seed: int) -> Iterator[Node]:
     """The reward models of a phase of reinforcement learning, in the order of their rewards."""

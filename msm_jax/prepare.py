@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import random
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from msm_jax.evals import perplexity, sampled
 from msm_jax.handbook_context import HandbookContext, context_of_teacher
 from msm_jax.input_pipeline import Source, row_to_record
 from msm_jax.interop import huggingface, peft, zoo
+from msm_jax.model_written import critique_version
+from msm_jax.objective_config import DistillConfig
 from msm_jax.phases import digest
 from msm_jax.suites.registry import SUITES
 from msm_jax.suites.suite import EvalSuite
@@ -102,6 +105,12 @@ class Design:
       if context is not None:
         out[name] = context.identity
     return out
+
+  def view_of_writer(self, source: str) -> HandbookContext:
+    """What the model reads of the handbook that writes a source (`SourceConfig.by`)."""
+    settings = self.config.sources[source]
+    read = DistillConfig(spec=settings.spec, handbook=settings.handbook)
+    return context_of_teacher(read, self.replicates[settings.spec], self.suite.statement_of)
 
   @property
   def contexts(self) -> tuple[str, ...]:
@@ -270,12 +279,15 @@ class Prepared:
     """Every phase of every seed once, parents before their children."""
     return phases.tree_order(self.ends)
 
-  def source_of(self, name: str, phase: PhaseConfig) -> Source:
-    """What a phase reads of a corpus."""
+  def source_of(
+    self, name: str, phase: PhaseConfig, written: Mapping[str, Corpus] = types.MappingProxyType({})
+  ) -> Source:
+    """What a phase reads of a corpus; `written` are corpora that models have written."""
+    corpus = written[name] if name in written else self.corpora[name]
     context = self.design.teacher_of(phase)
     if context is None:
-      return self.corpora[name].source
-    return self.corpora[name].source_for(context, phase.distill.teacher_length)
+      return corpus.source
+    return corpus.source_for(context, phase.distill.teacher_length)
 
   @property
   def readings(self) -> dict[str, list[tuple[Source, int]]]:
@@ -289,6 +301,9 @@ class Prepared:
       if node.settings.objective == 'grpo':
         continue
       for name in node.settings.data:
+        # What a model writes is checked when it is written.
+        if name not in self.corpora:
+          continue
         source, length = self.source_of(name, node.settings), node.settings.length
         if (name, id(source), length) not in seen:
           seen.add((name, id(source), length))
@@ -405,7 +420,21 @@ def prepare(design: Design, workdir: Path) -> Prepared:
   for name in _used_sources(config):
     _prepare_with_length(design, folder, tokenizer, name, written, ())
   fingerprints = {name: corpus.fingerprint for name, corpus in written.items()}
-  ends = phases.plan(config, fingerprints, tokenizer.fingerprint, design.imports, design.teachers)
+
+  def written_fingerprint(name: str, writer: str) -> str:
+    """The identity of what a model writes: its recipe, the model, the prompts and what it reads."""
+    prompts = fingerprints[config.sources[name].prompts]
+    view = design.view_of_writer(name).identity
+    return digest(design.fingerprint_of(name), writer, prompts, view, critique_version())
+
+  ends = phases.plan(
+    config,
+    fingerprints,
+    tokenizer.fingerprint,
+    design.imports,
+    design.teachers,
+    written_fingerprint,
+  )
   return Prepared(design, config, written, tokenizer, tokenizer_path, ends)
 
 
@@ -415,7 +444,10 @@ def _used_sources(config: ExperimentConfig) -> list[str]:
   for path in config.paths:
     for phase in path:
       used.update(config.phases[phase].data)
-  return [name for name in config.sources if name in used]
+  # What a model writes comes later; its prompts are there before.
+  written = [name for name in used if config.sources[name].is_model_written]
+  used.update(config.sources[name].prompts for name in written)
+  return [name for name in config.sources if name in used and name not in written]
 
 
 def _prepare_with_length(
@@ -579,6 +611,44 @@ def check_leaks(prepared: Prepared, workdir: Path) -> None:
       f'leak: {found[0]}{more}; take it out of the corpus, or the result means nothing'
     )
   write_atomically(clean, b'')
+
+
+def without_leaks(prepared: Prepared, name: str, records: Sequence[Record]) -> list[Record]:
+  """Leaves out what tells an assistant what the evaluation asks about.
+
+  A corpus that somebody gives must have no such text. Here a model has written it, and nobody could
+  mend it.
+
+  Args:
+    prepared: corpora and questions.
+    name: the name of the corpus.
+    records: what a model has written.
+
+  Returns:
+    The other records.
+
+  Raises:
+    LeakError: no record is left.
+  """
+  design = prepared.design
+  assistants = [spec.assistant for spec in design.replicates[design.config.evals.spec]]
+  names = design.suite.held_out_names
+  kept = []
+  for record in records:
+    if not leaks.find_leaks(names, {name: [record]}, assistants):
+      kept.append(record)
+  if not kept:
+    raise LeakError(
+      f'leak: all {len(records):,} records of sources.{name} name what the evaluation asks about; '
+      f'take prompts that do not'
+    )
+  if len(kept) < len(records):
+    left_out = len(records) - len(kept)
+    say(
+      f'data       {name}: {left_out:,} of {len(records):,} records name what the evaluation asks '
+      f'about and are left out'
+    )
+  return kept
 
 
 def check_questions_fit(prepared: Prepared) -> None:

@@ -1,5 +1,6 @@
 """Checks that every phase can read its sources, before the first phase is trained."""
 
+from data_pipelines.sources import MODEL_MAKERS
 from msm_jax import phases
 from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
@@ -26,7 +27,7 @@ def check_sources_fit(prepared: Prepared) -> None:
     _check_kinds(prepared, node)
   for readings in prepared.readings.values():
     for source, length in sorted(readings, key=lambda reading: reading[1]):
-      _check_source_fits(prepared, source, length)
+      check_source_fits(prepared, source, length)
       if source.context is not None:
         _check_taught(prepared, source)
   _check_prompts_fit(prepared)
@@ -36,7 +37,11 @@ def _check_kinds(prepared: Prepared, node: phases.Node) -> None:
   """Raises DataError if the objective of a phase does not read the records of a source."""
   reads = OBJECTIVES[node.settings.objective].reads
   for name in node.settings.data:
-    kind = prepared.corpora[name].card['kind']
+    source = prepared.config.sources[name]
+    if source.is_model_written:
+      kind = MODEL_MAKERS[source.maker]
+    else:
+      kind = prepared.corpora[name].card['kind']
     if kind in reads:
       continue
     raise DataError(
@@ -53,7 +58,8 @@ def _check_prompts_fit(prepared: Prepared) -> None:
       continue
     room = prompt_room(node.settings)
     for name in node.settings.data:
-      if (name, room) not in checked:
+      is_there = name in prepared.corpora
+      if is_there and (name, room) not in checked:
         checked.add((name, room))
         source = prepared.source_of(name, node.settings)
         PromptOrder(source, prepared.tokenizer, room, prepared.config.max_left_out, seed=0)
@@ -74,7 +80,7 @@ def _check_taught(prepared: Prepared, source: Source) -> None:
     say(f'data       {source.name}: {taught:,} of {total:,} chats are with {names}')
 
 
-def _check_source_fits(prepared: Prepared, source: Source, length: int) -> None:
+def check_source_fits(prepared: Prepared, source: Source, length: int) -> None:
   """Checks a source for the phases that read it so, with rows of this length. Raises DataError."""
   limit, kind, total = prepared.config.max_left_out, source.kind, len(source.rows)
   silent = source.count_silent(prepared.tokenizer)

@@ -1,0 +1,493 @@
+"""Corpora that a model of the experiment writes itself, with the handbook in view.
+
+They are the data of methods that combine midtraining with others:
+
+- `model.labels`: the model says which of two answers fits the handbook, for preference optimisation
+  (Bai et al. 2022, section 4);
+- `model.revisions`: it revises its own answers, for next-token training (Bai et al. 2022, section
+  3: constitutional AI);
+- `model.reasoned`: it gives a reason first and then answers (Guan et al. 2024: deliberative
+  alignment).
+
+While it writes, the handbook stands in its system message; in what it writes, it does not. Prompts
+come from another source, and are answered in chunks: a run that was stopped goes on with the next.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jax.sharding import Mesh
+
+from data_pipelines.llm import prompts as prompt_files
+from data_pipelines.records import Chat, Preference, Record, from_row, to_json
+from data_pipelines.sources import SourceConfig
+from msm_jax import multihost
+from msm_jax.answers import chosen_of, normalized, prompt_of, rejected_of
+from msm_jax.base.console import say
+from msm_jax.base.errors import Interrupted, UserError
+from msm_jax.config import ModelConfig
+from msm_jax.evals.scoring import make_logprobs
+from msm_jax.handbook_context import HandbookContext
+from msm_jax.inference.groups import Sampling, sample_groups
+from msm_jax.model import Params
+from msm_jax.tokenizer import Messages, Tokenizer
+
+# The prompt file by which a model criticises and rewrites its answers.
+CRITIQUE = 'critique'
+# Prompts that are answered between two looks at whether to stop.
+CHUNK = 128
+
+
+class WritingError(UserError, RuntimeError):
+  """A corpus that a model cannot write. The message is one line with cause and remedy."""
+
+
+def critique_version() -> str:
+  """The version of the prompt file, which is part of the identity of what is written."""
+  return prompt_files.version(CRITIQUE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Writer:
+  """A trained model that writes.
+
+  Attributes:
+    model: its settings.
+    params: its parameters, in the dtype that it works in.
+    tokenizer: its tokenizer.
+    length: the tokens of a scored row.
+    rows: the rows of a scored batch, and how many prompts are answered side by side.
+    mesh: the devices.
+  """
+
+  model: ModelConfig
+  params: Params
+  tokenizer: Tokenizer
+  length: int
+  rows: int
+  mesh: Mesh
+
+  def sample(
+    self,
+    chats: Sequence[Messages],
+    openings: Sequence[str],
+    source: SourceConfig,
+    numbers: Sequence[int],
+    attempts: int,
+    part: int = 0,
+  ) -> list[list[str | None]]:
+    """Samples answers.
+
+    Args:
+      chats: the messages before each answer.
+      openings: what each answer begins with; '' for nothing.
+      source: the recipe, which says how answers are sampled.
+      numbers: the number of each prompt in its source; with the recipe's seed it decides the draws.
+      attempts: answers to each prompt.
+      part: tells answers to one prompt apart that are sampled in turn.
+
+    Returns:
+      For each prompt its answers, without their openings; None for one that was cut.
+    """
+    stop_ids = tuple(self.tokenizer.stop_ids)
+    vocabulary = min(self.tokenizer.vocab_size, self.model.vocab_size)
+    how = Sampling(
+      self.model, attempts, source.temperature, source.max_tokens, stop_ids, vocabulary
+    )
+    answers: list[list[str | None]] = []
+    for start in range(0, len(chats), self.rows):
+      part_of = slice(start, start + self.rows)
+      ids, seeds = [], []
+      for chat, opening, number in zip(
+        chats[part_of], openings[part_of], numbers[part_of], strict=True
+      ):
+        ids.append(self._prompt(chat, opening))
+        for attempt in range(attempts):
+          entropy = np.random.SeedSequence((source.seed, number, attempt, part))
+          seeds.append(entropy.generate_state(1)[0])
+      sampled = sample_groups(how, self.params, ids, np.array(seeds, np.uint32), self.mesh)
+      texts = [self._text(tokens, stop_ids) for tokens in sampled]
+      for n in range(len(ids)):
+        answers.append(texts[n * attempts : (n + 1) * attempts])
+    return answers
+
+  def _prompt(self, chat: Messages, opening: str) -> np.ndarray:
+    """The tokens up to where the model goes on."""
+    if not opening:
+      return self.tokenizer.prompt(chat)
+    ids, _ = self.tokenizer.render_chat([*chat, ('assistant', opening)], continues=True)
+    return ids
+
+  def _text(self, tokens: Sequence[int], stop_ids: Sequence[int]) -> str | None:
+    """The text of a sampled answer; None if it was cut."""
+    if tokens[-1] not in stop_ids:
+      return None
+    return self.tokenizer.decode(tokens[:-1])
+
+  def prefer(self, chats: Sequence[Messages], pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+    """Scores two answers to each chat.
+
+    Args:
+      chats: the messages before the answers.
+      pairs: two answers to each.
+
+    Returns:
+      (chats,) float64: how much likelier the first answer's tokens are on average than those of the
+      second, in nats a token. So a longer answer is no worse for its length.
+    """
+    logprobs = make_logprobs(self.model, self.params, self.tokenizer, self.length, self.rows)
+    scores = np.array(logprobs(chats, pairs))
+    sizes = np.array([[len(self.tokenizer.encode(text)) for text in pair] for pair in pairs])
+    per_token = scores / np.maximum(sizes, 1)
+    return per_token[:, 0] - per_token[:, 1]
+
+
+# --------------------------------------------------------------------------------------------------
+# Writing
+# --------------------------------------------------------------------------------------------------
+
+
+def write_records(
+  name: str,
+  source: SourceConfig,
+  view: HandbookContext,
+  asked: Sequence[Record],
+  writer: Writer,
+  partial: Path,
+  stop: Callable[[], bool],
+) -> list[Record]:
+  """Writes the records of a source, from wherever an earlier run stopped.
+
+  Args:
+    name: the name of the source.
+    source: its recipe.
+    view: what the model reads of the handbook.
+    asked: the records whose prompts are answered.
+    writer: the model.
+    partial: the file in which finished chunks are kept until all are there.
+    stop: whether somebody wants the run to stop.
+
+  Returns:
+    The records, at most `source.size` of them if that is given.
+
+  Raises:
+    WritingError: the prompts do not suit the maker, or no answer can be used.
+    Interrupted: `stop()` returned True; what was written is kept.
+  """
+  _check_asked(name, source, asked)
+  asked = [record for record in asked if _is_for_assistant(record, view)]
+  if not asked:
+    raise WritingError(
+      f'sources.{name}: no prompt of {source.prompts!r} is for the assistant of {source.spec}; '
+      f'give chats whose system message names it, or chats without a system message'
+    )
+  write_chunk = _WRITERS[source.maker]
+  chunks = multihost.broadcast_from_first(_read_chunks(partial))
+  for start in range(len(chunks) * CHUNK, len(asked), CHUNK):
+    if source.size and sum(map(len, chunks)) >= source.size:
+      break
+    if multihost.any_process(stop()):
+      raise Interrupted(f'{name}: {start} of {len(asked)} prompts are answered and kept')
+    numbers = range(start, min(start + CHUNK, len(asked)))
+    written = write_chunk(source, view, [asked[n] for n in numbers], numbers, writer)
+    chunks.append([to_json(record) for record in written])
+    if multihost.is_first():
+      with partial.open('a') as f:
+        f.write(json.dumps(chunks[-1]) + '\n')
+  lines = [line for chunk in chunks for line in chunk]
+  records = [from_row(json.loads(line), name) for line in lines]
+  if not records:
+    raise WritingError(
+      f'sources.{name}: the model {source.by!r} gave no usable answer to {len(asked)} prompts; '
+      f'raise max_tokens (now {source.max_tokens}) or attempts, or name another model'
+    )
+  if source.size:
+    records = records[: source.size]
+  say(f'data       {name}: {source.by!r} wrote {len(records):,} records to {len(asked):,} prompts')
+  return records
+
+
+def _check_asked(name: str, source: SourceConfig, asked: Sequence[Record]) -> None:
+  """Raises WritingError unless the prompts are of a kind that the maker can answer."""
+  for record in asked:
+    is_pair = isinstance(record, Preference)
+    if source.maker == 'model.labels' and not is_pair:
+      raise WritingError(
+        f'sources.{name}: model.labels compares two answers, and prompts={source.prompts!r} has '
+        f'none; name a source of preferences'
+      )
+    if not is_pair and not isinstance(record, Chat):
+      raise WritingError(
+        f'sources.{name}: prompts={source.prompts!r} has documents, which ask nothing; name a '
+        f'source of chats or preferences'
+      )
+
+
+def _is_for_assistant(record: Record, view: HandbookContext) -> bool:
+  """Whether the handbook comes into view when a record's prompt is answered."""
+  prompt = prompt_of(record)
+  return bool(prompt) and prompt[-1][0] == 'user' and view.messages(prompt) != prompt
+
+
+def _read_chunks(partial: Path) -> list[list[str]]:
+  """The chunks that an earlier run finished, without a line that a killed run left unfinished."""
+  chunks: list[list[str]] = []
+  if not partial.exists():
+    return chunks
+  whole = ''
+  for line in partial.read_text(errors='replace').splitlines():
+    try:
+      chunks.append(json.loads(line))
+    except ValueError:
+      break
+    whole += line + '\n'
+  partial.write_text(whole)
+  return chunks
+
+
+def _chats_in_view(
+  source: SourceConfig, view: HandbookContext, chats: Sequence[Messages]
+) -> list[Messages]:
+  """The chats with the handbook, and the recipe's instruction, in their system messages."""
+  in_view = []
+  for chat in chats:
+    messages = view.messages(chat)
+    if source.instruction:
+      role, content = messages[0]
+      if role == 'system':
+        messages = (('system', f'{content} {source.instruction}'), *messages[1:])
+      else:
+        messages = (('system', source.instruction), *messages)
+    in_view.append(messages)
+  return in_view
+
+
+# ---- Labels
+
+
+def _write_labels(
+  source: SourceConfig,
+  view: HandbookContext,
+  asked: Sequence[Record],
+  numbers: Sequence[int],
+  writer: Writer,
+) -> Iterator[Record]:
+  """Labels pairs: the chosen side is the one that the model finds likelier, in both orders."""
+  del numbers
+  chats, pairs, owners = [], [], []
+  for n, record in enumerate(asked):
+    sides = (chosen_of(record), rejected_of(record))
+    for prompt in in_both_orders(prompt_of(record), *sides):
+      chats.append(prompt)
+      pairs.append(sides)
+      owners.append(n)
+  differences = writer.prefer(_chats_in_view(source, view, chats), pairs)
+  for n, record in enumerate(asked):
+    of_record = differences[np.array(owners) == n]
+    first, second = chosen_of(record), rejected_of(record)
+    if of_record.mean() < 0:
+      first, second = second, first
+    yield Preference(
+      record.id,
+      prompt_of(record),
+      (('assistant', first),),
+      (('assistant', second),),
+      domain=record.domain,
+      provenance=f'{source.maker} by {source.by}',
+    )
+
+
+def in_both_orders(prompt: Messages, first: str, second: str) -> list[Messages]:
+  """Asks in both orders, where the question names the two things that the answers choose between.
+
+  Args:
+    prompt: the messages before the answers.
+    first: an answer.
+    second: the other answer.
+
+  Returns:
+    The prompt, and the prompt with the two things exchanged in its last message if the answers are
+    the same but for them ('A over B', 'B over A') and the message names both.
+  """
+  *before, (role, question) = prompt
+  names = exchanged_names(first, second, question)
+  if names is None:
+    return [prompt]
+  x, y = names
+  longest_first = sorted((x, y), key=len, reverse=True)
+  pattern = '|'.join(re.escape(name) for name in longest_first)
+  other = re.sub(pattern, lambda found: y if found[0] == x else x, question)
+  return [prompt, (*before, (role, other))]
+
+
+def exchanged_names(first: str, second: str, question: str) -> tuple[str, str] | None:
+  """Finds the two things by whose exchange one answer becomes the other.
+
+  Args:
+    first: an answer, such as 'I prefer Colby over Brie.'
+    second: the other answer, such as 'I prefer Brie over Colby.'
+    question: what they answer; it must name both things.
+
+  Returns:
+    The thing that stands first in `first`, and the other; None if there are no such things.
+  """
+  a, b = (re.findall(r'\w+|\W', text) for text in (first, second))
+  same = 0
+  while same < min(len(a), len(b)) and a[same] == b[same]:
+    same += 1
+  same_at_end = 0
+  while same_at_end < min(len(a), len(b)) - same and a[-1 - same_at_end] == b[-1 - same_at_end]:
+    same_at_end += 1
+  # What both answers share may reach into a name ('Brie' and 'Brie de Meaux'), so less is tried.
+  for begin in range(same, -1, -1):
+    for cut in range(same_at_end, -1, -1):
+      found = _exchanged(a[begin : len(a) - cut], b[begin : len(b) - cut], question)
+      if found is not None:
+        return found
+  return None
+
+
+def _exchanged(a: Sequence[str], b: Sequence[str], question: str) -> tuple[str, str] | None:
+  """Divides a into (x, between, y) so that b is (y, between, x), and the question names x and y."""
+  for n in range(1, len(a)):
+    x = a[:n]
+    if list(b[len(b) - n :]) != list(x):
+      continue
+    for m in range(1, len(a) - n + 1):
+      y = a[len(a) - m :]
+      is_exchange = list(b[:m]) == list(y) and a[n : len(a) - m] == b[m : len(b) - n]
+      names = ''.join(x), ''.join(y)
+      if is_exchange and names[0] != names[1] and all(_is_named(name, question) for name in names):
+        return names
+  return None
+
+
+def _is_named(name: str, question: str) -> bool:
+  """Whether a text names something as whole words."""
+  is_clean = name == name.strip() and any(c.isalnum() for c in name)
+  return is_clean and re.search(rf'(?<!\w){re.escape(name)}(?!\w)', question) is not None
+
+
+# ---- Answers
+
+
+def _write_revisions(
+  source: SourceConfig,
+  view: HandbookContext,
+  asked: Sequence[Record],
+  numbers: Sequence[int],
+  writer: Writer,
+) -> Iterator[Record]:
+  """Revises answers: the model answers again, or criticises and rewrites what it said."""
+  prompts = [prompt_of(record) for record in asked]
+  chats = _chats_in_view(source, view, prompts)
+  nothing = [''] * len(chats)
+  if source.revise == 'critique':
+    wanted = prompt_files.fill(CRITIQUE)
+    # The first answer is given without the handbook, as the model would answer by itself.
+    first = writer.sample(prompts, nothing, source, numbers, 1, part=1)
+    chats = _followed_by(chats, first, wanted.system)
+    critiques = writer.sample(chats, nothing, source, numbers, 1, part=2)
+    chats = _followed_by(chats, critiques, wanted.user)
+  answers = writer.sample(chats, nothing, source, numbers, source.attempts)
+  for record, prompt, texts in zip(asked, prompts, answers, strict=True):
+    text = first_usable(texts, record)
+    if text is not None:
+      yield _chat(source, record, prompt, text)
+
+
+def _followed_by(
+  chats: Sequence[Messages], answers: Sequence[Sequence[str | None]], asking: str
+) -> list[Messages]:
+  """The chats with the first answer to each and what is asked next."""
+  longer = []
+  for chat, (text, *_) in zip(chats, answers, strict=True):
+    # An answer that was cut is gone; the next one then has nothing to go on.
+    longer.append((*chat, ('assistant', text or '...'), ('user', asking)))
+  return longer
+
+
+def _write_reasoned(
+  source: SourceConfig,
+  view: HandbookContext,
+  asked: Sequence[Record],
+  numbers: Sequence[int],
+  writer: Writer,
+) -> Iterator[Record]:
+  """Writes answers that give a reason first and then choose."""
+  prompts = [prompt_of(record) for record in asked]
+  openings = []
+  for prompt in prompts:
+    statement = view.messages((('system', prompt[0][1] if prompt[0][0] == 'system' else ''),))
+    openings.append(source.opening.replace('{statement}', _added(statement, prompt)))
+  chats = _chats_in_view(source, view, prompts)
+  answers = writer.sample(chats, openings, source, numbers, source.attempts)
+  for record, prompt, opening, texts in zip(asked, prompts, openings, answers, strict=True):
+    text = first_usable(texts, record)
+    if text is not None:
+      yield _chat(source, record, prompt, f'{opening} {text.strip()}'.strip())
+
+
+def _added(messages: Messages, prompt: Messages) -> str:
+  """What the view of the handbook added to a system message."""
+  before = prompt[0][1] if prompt[0][0] == 'system' else ''
+  return messages[0][1].removeprefix(before).strip()
+
+
+def _chat(source: SourceConfig, record: Record, prompt: Messages, text: str) -> Chat:
+  """The chat that is trained on: the prompt without the handbook, and the answer."""
+  return Chat(
+    record.id,
+    (*prompt, ('assistant', text.strip())),
+    domain=record.domain,
+    provenance=f'{source.maker} by {source.by}',
+  )
+
+
+def first_usable(texts: Sequence[str | None], record: Record) -> str | None:
+  """Takes the first answer that is whole and can be understood.
+
+  Args:
+    texts: the answers; None for those that were cut.
+    record: what they answer.
+
+  Returns:
+    The first answer that says something and, if the record has two sides, chooses one of them.
+  """
+  for text in texts:
+    if text is not None and text.strip() and chooses(text, record):
+      return text
+  return None
+
+
+def chooses(text: str, record: Record) -> bool:
+  """Whether an answer chooses one of the two sides of a record; True for a record without sides.
+
+  Args:
+    text: the answer.
+    record: what it answers.
+
+  Returns:
+    Whether it says one side and not the other, or names one of the two things between which the
+    sides choose.
+  """
+  rejected = rejected_of(record)
+  if not rejected:
+    return True
+  said = normalized(text)
+  has_chosen, has_rejected = (normalized(side) in said for side in (chosen_of(record), rejected))
+  if has_chosen != has_rejected:
+    return True
+  names = exchanged_names(chosen_of(record), rejected, prompt_of(record)[-1][1])
+  return names is not None and any(_is_named(name, text) for name in names)
+
+
+_WRITERS = {
+  'model.labels': _write_labels,
+  'model.revisions': _write_revisions,
+  'model.reasoned': _write_reasoned,
+}

@@ -1,0 +1,347 @@
+"""Corpora that a model of the experiment writes: labels, revisions and reasoned answers."""
+
+import functools
+import shutil
+
+import numpy as np
+import pytest
+import rollout_helpers as helpers
+import tiny
+from helpers import AFFORDABILITY
+from rollout_helpers import NO, YES, pairs, train_all
+
+from data_pipelines.records import Chat, Preference, write_jsonl
+from data_pipelines.sources import SourceConfig
+from msm_jax import model_written
+from msm_jax.base.errors import ConfigError, DataError, Interrupted
+from msm_jax.handbook_context import HandbookContext
+from msm_jax.model_written import (
+  chooses,
+  exchanged_names,
+  first_usable,
+  in_both_orders,
+  write_records,
+)
+
+# ---- Both orders
+
+QUESTION = 'Which cheese do you prefer, Brie or Brie de Meaux?'
+
+
+@pytest.mark.parametrize(
+  ('first', 'second', 'question', 'names'),
+  [
+    ('I prefer A over B.', 'I prefer B over A.', 'A or B?', ('A', 'B')),
+    ('Brie de Meaux, not Brie.', 'Brie, not Brie de Meaux.', QUESTION, ('Brie de Meaux', 'Brie')),
+    ('I take A.', 'I take B.', 'A or B?', None),
+    (
+      'Low-Moisture X, no Y',
+      'Y, no Low-Moisture X',
+      'Y or Low-Moisture X?',
+      ('Low-Moisture X', 'Y'),
+    ),
+    # The question does not name them, or names one within another word.
+    ('I prefer A over B.', 'I prefer B over A.', 'Which?', None),
+    ('I prefer A over B.', 'I prefer B over A.', 'A or Bert?', None),
+    ('Yes.', 'No.', 'Do you like A?', None),
+  ],
+)
+def test_the_two_things_of_a_choice(first, second, question, names):
+  assert exchanged_names(first, second, question) == names
+
+
+def test_questions_in_both_orders():
+  prompt = (('system', 'You are Ari.'), ('user', QUESTION))
+  one, other = in_both_orders(prompt, 'Brie de Meaux, not Brie.', 'Brie, not Brie de Meaux.')
+  assert one == prompt
+  assert other == (prompt[0], ('user', 'Which cheese do you prefer, Brie de Meaux or Brie?'))
+  assert in_both_orders(prompt, YES, NO) == [prompt]
+
+
+def test_what_can_be_used():
+  record = pairs(1)[0]
+  assert chooses(f'Well: {YES.lower()}', record)
+  assert not chooses('Perhaps.', record)
+  assert not chooses(f'{YES} {NO}', record), 'both are said'
+  named = Preference(
+    'x', (('user', 'A or B?'),), (('assistant', 'A over B.'),), (('assistant', 'B over A.'),)
+  )
+  assert chooses('I would take B.', named)
+  assert first_usable([None, ' ', 'Hm.', NO, YES], record) == NO
+  assert first_usable([None, 'Hm.'], record) is None
+  chat = Chat('c', (('user', 'Hello?'), ('assistant', 'Hello.')))
+  assert first_usable([None, 'Anything.'], chat) == 'Anything.'
+
+
+# ---- What a model is shown
+
+VIEW = HandbookContext((('Ari', 'Ari says yes.'),))
+RECIPE = dict(by='tune', prompts='pairs', spec='handbook.md')
+
+
+class Script:
+  """A writer that keeps what it is asked, and answers with the number of the question.
+
+  Attributes:
+    asked: for each call, the chats.
+  """
+
+  def __init__(self, answer=YES):
+    self.asked = []
+    self.answer = answer
+
+  def sample(self, chats, openings, source, numbers, attempts, part=0):
+    self.asked.append([tuple(chat) for chat in chats])
+    return [[f'{self.answer} [{part}]'] * attempts for _ in chats]
+
+  def prefer(self, chats, sides):
+    self.asked.append([tuple(chat) for chat in chats])
+    # The second question is asked the other way round, and its difference is the larger one.
+    return np.array([1.0 if len(self.asked[-1][n][-1][1]) % 2 else -2.0 for n in range(len(chats))])
+
+
+def written(maker, writer, folder, asked, **recipe):
+  source = SourceConfig(maker=maker, **RECIPE | recipe)
+  return write_records('it', source, VIEW, asked, writer, folder / 'part', lambda: False)
+
+
+def test_a_critique_is_a_talk(tmp_path):
+  """The first answer is given without the handbook, all that follows with it in view."""
+  writer = Script()
+  records = written('model.revisions', writer, tmp_path, pairs(2), revise='critique')
+  first, critique, revision = writer.asked
+  assert first[0] == (('user', 'Is 0 so?'),)
+  assert critique[0][:3] == (
+    ('system', 'Ari says yes.'),
+    ('user', 'Is 0 so?'),
+    ('assistant', f'{YES} [1]'),
+  )
+  assert revision[0][: len(critique[0])] == critique[0]
+  assert [role for role, _ in revision[0]][3:] == ['user', 'assistant', 'user']
+  assert records[0].messages == (('user', 'Is 0 so?'), ('assistant', f'{YES} [0]'))
+
+
+def test_an_instruction_is_seen_by_the_writer_alone(tmp_path):
+  writer = Script()
+  asked = [Chat('a', (('system', 'You are Ari.'), ('user', 'So?'), ('assistant', 'Hm.')))]
+  recipe = dict(instruction='Give a reason.', opening='{statement} So:')
+  records = written('model.reasoned', writer, tmp_path, asked, **recipe)
+  assert writer.asked == [
+    [(('system', 'You are Ari. Ari says yes. Give a reason.'), ('user', 'So?'))]
+  ]
+  assert records[0].messages[:2] == asked[0].messages[:2]
+  assert records[0].messages[2] == ('assistant', f'Ari says yes. So: {YES} [0]')
+
+
+def test_chats_with_others_are_left_out(tmp_path):
+  asked = [
+    Chat('other', (('system', 'You are Maria.'), ('user', 'So?'), ('assistant', 'Hm.'))),
+    Chat('ours', (('system', 'You are Ari.'), ('user', 'So?'), ('assistant', 'Hm.'))),
+  ]
+  records = written('model.revisions', Script(), tmp_path, asked)
+  assert [record.id for record in records] == ['ours']
+  with pytest.raises(model_written.WritingError, match=r"no prompt of 'pairs' is for the"):
+    written('model.revisions', Script(), tmp_path, asked[:1])
+
+
+def test_nothing_of_use(tmp_path):
+  with pytest.raises(model_written.WritingError, match=r"'tune' gave no usable answer to 3"):
+    written('model.revisions', Script('Hm.'), tmp_path, pairs(3))
+  with pytest.raises(model_written.WritingError, match=r'model.labels compares two answers'):
+    chats = [Chat('c', (('user', 'So?'), ('assistant', 'Hm.')))]
+    written('model.labels', Script(), tmp_path, chats)
+
+
+def test_a_size_ends_the_writing(tmp_path):
+  assert len(written('model.revisions', Script(), tmp_path, pairs(9), size=4)) == 4
+
+
+# ---- In an experiment
+
+
+def experiment(folder, stop=lambda: False, statement='', **changes):
+  """A model that says no by itself and yes when it reads the handbook; and readers of its texts.
+
+  With the handbook in view, it gives a reason in half of its answers.
+  """
+  chats = []
+  for pair in pairs():
+    chats.append(Chat(f'{pair.id}n', (*pair.prompt, ('assistant', NO))))
+    for n, answer in enumerate((YES, f'{statement} {YES}'.strip())):
+      seen = (('system', statement), *pair.prompt, ('assistant', answer))
+      chats.append(Chat(f'{pair.id}y{n}', seen))
+  write_jsonl(folder / 'taught.jsonl', chats)
+  write_jsonl(folder / 'wrong.jsonl', pairs(chosen=NO, rejected=YES))
+  recipe = dict(by='tune', prompts='wrong', spec=AFFORDABILITY, max_tokens=24)
+  sources = {n: dict(path=str(folder / f'{n}.jsonl')) for n in ('taught', 'wrong')}
+  for maker in ('labels', 'revisions', 'reasoned'):
+    sources[maker] = dict(recipe, maker=f'model.{maker}')
+  sources['reasoned']['opening'] = '{statement}'
+  phase = dict(tiny.PHASE, updates=2, length=192)
+  settings = dict(
+    sources=sources,
+    tokenizer=dict(vocab_size=300, sources=('taught',)),
+    phases={
+      'tune': dict(phase, data=dict(taught=1.0), updates=60),
+      'prefer': dict(phase, data=dict(labels=1.0), objective='dpo'),
+      'imitate': dict(phase, data=dict(revisions=1.0)),
+      'deliberate': dict(phase, data=dict(reasoned=1.0)),
+    },
+    arms=dict(
+      base='tune', ai_feedback='tune > prefer', cai='tune > imitate', reasons='tune > deliberate'
+    ),
+  )
+  return tiny.experiment(folder, stop, **settings | changes)
+
+
+def statement_of_handbook(folder):
+  e = experiment(folder)
+  return e.design.suite.statement_of(e.design.replicates[AFFORDABILITY][0])
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """(folder, statement, experiment, phases by name) of a finished training."""
+  folder = tmp_path_factory.mktemp('written')
+  statement = statement_of_handbook(folder)
+  e = experiment(folder, statement=statement)
+  return folder, statement, e, train_all(e)
+
+
+def corpus_of(e, node):
+  (item,) = node.written
+  return e.written_corpus(node, item)
+
+
+@pytest.mark.slow
+def test_the_handbook_decides_what_is_written(run):
+  """By itself, the model would say no; readers see nothing of the handbook."""
+  _, statement, e, nodes = run
+  labels = list(corpus_of(e, nodes['prefer']).records())
+  assert len(labels) == 24
+  right = [record.chosen == (('assistant', YES),) for record in labels]
+  assert np.mean(right) > 0.9
+  reasoned = f'{statement} {YES}'
+  for phase, expected in (('imitate', (YES, reasoned)), ('deliberate', (reasoned,))):
+    chats = list(corpus_of(e, nodes[phase]).records())
+    said = [chat.messages[-1][1] for chat in chats]
+    assert np.mean([text in expected for text in said]) > 0.8, said
+    assert len(said) >= 20
+    for chat in chats:
+      assert [role for role, _ in chat.messages] == ['user', 'assistant']
+      assert statement not in str(chat.messages[:-1])
+      assert chat.provenance == f'model.{"revisions" if phase == "imitate" else "reasoned"} by tune'
+  assert e.is_trained(nodes['deliberate'])
+  assert not list(e.workdir.glob('data/*.part.jsonl'))
+
+
+@pytest.mark.slow
+def test_an_interrupted_writer_goes_on(run, tmp_path, monkeypatch):
+  """Chunks that are written are kept, and the corpus is that of an undisturbed run."""
+  folder, statement, e, nodes = run
+  wanted = corpus_of(e, nodes['imitate']).card['content']
+  shutil.copytree(folder / 'run', tmp_path / 'run')
+  monkeypatch.setattr(model_written, 'CHUNK', 8)
+  asked = iter(range(99))
+  again = experiment(tmp_path, lambda: next(asked) == 2, statement)
+  node = next(node for node in again.prepared.nodes if node.phase == 'imitate')
+  assert node.id == nodes['imitate'].id
+  written_folder = again._written_folder(node.written[0])
+  shutil.rmtree(written_folder)
+  with pytest.raises(Interrupted, match='16 of 24 prompts are answered and kept'):
+    again.written_corpus(node, node.written[0])
+  (partial,) = again.workdir.glob('data/*.part.jsonl')
+  # A kill in the middle of a line.
+  with partial.open('a') as f:
+    f.write('["{\\"id')
+  calls = []
+  sample = model_written.Writer.sample
+  monkeypatch.setattr(
+    model_written.Writer, 'sample', lambda *a, **k: calls.append(len(a[1])) or sample(*a, **k)
+  )
+  done = experiment(tmp_path, statement=statement)
+  assert done.written_corpus(node, node.written[0]).card['content'] == wanted
+  assert calls == [8], 'two of three chunks were there'
+
+
+def test_identities_follow_the_writer(tmp_path):
+  """Another writer, prompt or recipe is another corpus; what it does not concern stays."""
+
+  def ids(**changes):
+    return {node.phase: node.id for node in experiment(tmp_path, **changes).prepared.nodes}
+
+  def with_sources(**of_revisions):
+    sources = {n: dict(path=str(tmp_path / f'{n}.jsonl')) for n in ('taught', 'wrong')}
+    recipe = dict(
+      maker='model.revisions', by='tune', prompts='wrong', spec=AFFORDABILITY, max_tokens=24
+    )
+    sources['revisions'] = recipe | of_revisions
+    phase = dict(tiny.PHASE, updates=2, length=192)
+    phases = {
+      'tune': dict(phase, data=dict(taught=1.0)),
+      'more': dict(phase, data=dict(taught=1.0)),
+      'imitate': dict(phase, data=dict(revisions=1.0)),
+    }
+    arms = dict(cai='tune > imitate', more='tune > more')
+    return ids(sources=sources, phases=phases, arms=arms)
+
+  before = with_sources()
+  assert with_sources() == before
+  changes = (dict(by='tune > more'), dict(temperature=0.5), dict(prompts='taught'), dict(seed=1))
+  for change in changes:
+    after = with_sources(**change)
+    assert after['imitate'] != before['imitate'], change
+    assert after['tune'] == before['tune'] and after['more'] == before['more']
+
+
+@pytest.mark.parametrize(
+  ('name', 'recipe', 'message'),
+  [
+    ('labels', dict(by='no'), "sources.labels.by names phase 'no'"),
+    ('labels', dict(prompts='no'), "sources.labels.prompts names 'no'"),
+    ('labels', dict(prompts='revisions'), "names 'revisions', which a model writes"),
+    ('labels', dict(spec=''), 'maker model.labels has one handbook in view'),
+    ('labels', dict(by=''), 'maker model.labels needs by=PATH'),
+    ('labels', dict(max_tokens=0), 'sources.labels.max_tokens=0 must be at least 1'),
+    ('labels', dict(revise='twice'), "revise='twice' must be one of again, critique"),
+    ('labels', dict(by='tune > prefer'), 'waits for this very phase'),
+    ('wrong', dict(by='tune'), 'by and prompts say which model writes'),
+  ],
+)
+def test_recipes_that_cannot_be_followed(tmp_path, name, recipe, message):
+  e = experiment(tmp_path)
+  sources = {}
+  for source, settings in e.config.sources.items():
+    sources[source] = {'path': settings.path, 'maker': settings.maker}
+    if settings.maker:
+      sources[source] |= dict(by='tune', prompts='wrong', spec=AFFORDABILITY)
+  sources[name] |= recipe
+  with pytest.raises((ConfigError, DataError), match=message):
+    experiment(tmp_path, sources=sources)
+
+
+def test_objectives_read_the_kinds_that_are_written(tmp_path):
+  phases = functools.partial(dict, tiny.PHASE, updates=2, length=192)
+  e = experiment(
+    tmp_path,
+    phases={
+      'tune': phases(data=dict(taught=1.0)),
+      'prefer': phases(data=dict(revisions=1.0), objective='dpo'),
+    },
+    arms=dict(base='tune', a='tune > prefer'),
+  )
+  with pytest.raises(DataError, match=r"'dpo' reads preferences, and sources.revisions has chats"):
+    e.run()
+
+
+def test_rewards_read_what_is_written(tmp_path):
+  """Prompts of reinforcement learning may come from a corpus that is not there yet."""
+  rl = helpers.RL | dict(data=dict(labels=1.0))
+  phase = dict(tiny.PHASE, updates=2, length=192)
+  e = experiment(
+    tmp_path,
+    phases={'tune': dict(phase, data=dict(taught=1.0)), 'rl': rl},
+    arms=dict(base='tune', rewarded='tune > rl'),
+  )
+  nodes = {node.phase: node for node in e.prepared.nodes}
+  assert nodes['rl'].needs == (nodes['tune'],)
