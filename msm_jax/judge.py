@@ -235,7 +235,8 @@ def judge(
       'unpriced': unpriced,
       **found,
     }
-    lines = [json.dumps(row, ensure_ascii=False) + '\n' for row in rows]
+    # Escaped, because a reason may hold a character at which readers break lines.
+    lines = [json.dumps(row) + '\n' for row in rows]
     write_atomically(folder / 'rows.jsonl', ''.join(lines).encode())
     _write_audit(folder, rows, units, audit_rows, config.seed)
     _add_person(folder, rows, result)

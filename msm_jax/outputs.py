@@ -92,8 +92,9 @@ def list_arms(outputs: Path, entries: Mapping[tuple[str, int], dict[str, Any]]) 
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-  """Objects as text of a JSONL file."""
-  return ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows)
+  """Objects as text of a JSONL file. A model may say any character, also those at which readers
+  break lines, so all but ASCII is escaped."""
+  return ''.join(json.dumps(row) + '\n' for row in rows)
 
 
 def write_answers(answers: Sequence[Mapping[str, Any]], outputs: Path) -> None:

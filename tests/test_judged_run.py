@@ -6,6 +6,7 @@ import json
 import pytest
 import tiny
 from scripted_judge import number
+from test_capability import stored
 from test_custom import LIBRARY, experiment
 
 pytest.importorskip('pydantic')
@@ -76,9 +77,17 @@ def test_open_items_are_sampled_judged_and_reported(tmp_path):
   assert judge.calls
   rows = [json.loads(line) for line in (folder / 'rows.jsonl').read_text().splitlines()]
   assert len(rows) == len(units) == len(opened) + len(opened) // 2 + 10
-  # The command of the experiment takes the verdicts over, and everything else stays.
+  # The command of the experiment takes the verdicts over, and what lm-evaluation-harness found;
+  # everything else stays.
+  first, second = arms
+  stored(workdir, first, **{'acc,none': 0.9, 'acc_stderr,none': 0.01})
+  stored(workdir, second, **{'acc,none': 0.5, 'acc_stderr,none': 0.01})
   again = summary()
+  assert again.pop('capability')[second]['cheese/acc']['value'] == 0.5
+  gate = again['gates'].pop(f'cheese/acc: drop, worst arm ({second}) against {first}')
+  assert not gate['passed'] and gate['value'] == 0.4
   assert again.pop('judged') == {folder.name: json.loads((folder / 'judge.json').read_text())}
   assert again == found
   page = (workdir / 'report.html').read_text()
-  assert 'Judged answers: levels by scripted/judge' in page and 'Sampled answers' in page
+  for title in ('Judged answers: levels by scripted/judge', 'Sampled answers', 'General skills'):
+    assert title in page
