@@ -26,7 +26,8 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from msm_jax.base.errors import ConfigError
-from msm_jax.sharding import BATCH, batch_parts
+from msm_jax.products import product, transposed_product
+from msm_jax.sharding import BATCH, batch_parts, platform
 
 # What is added to the logits of pairs that may not see each other. A finite number: with -inf, a
 # row in which everything is masked would become NaN.
@@ -195,15 +196,6 @@ def choose_implementation(wanted: str, dtype: Any, B: int, T: int, H: int, G: in
   if problem:
     raise ConfigError(f"model.attention={wanted!r} {problem}; set it to 'auto' or 'xla'")
   return wanted
-
-
-def platform() -> str:
-  """The kind of the devices that the program is traced for: 'cpu', 'gpu' or 'tpu'."""
-  # A program for TPUs may be compiled on a machine without any, so the mesh comes first.
-  mesh = jax.sharding.get_abstract_mesh()
-  if not mesh.empty and mesh.abstract_device is not None:
-    return mesh.abstract_device.platform
-  return jax.default_backend()
 
 
 def _problem_of_splash(dtype: Any, T: int, K: int) -> str:
@@ -453,14 +445,14 @@ def _attend_forward(q_BGXK, k_BGSK, v_BGSK, bias_BTS):
 def _attend_backward(residuals, dout_BGXK):
   q_BGXK, k_BGSK, v_BGSK, e_BGXS, z_BGX1, out_BGXK = residuals
   dout_BGXK = (dout_BGXK / z_BGX1).astype(v_BGSK.dtype)
-  dv_BGSK = jnp.einsum('bgxs,bgxk->bgsk', e_BGXS, dout_BGXK)
+  dv_BGSK = transposed_product(e_BGXS, dout_BGXK)
   dp_BGXS = jnp.einsum('bgxk,bgsk->bgxs', dout_BGXK, v_BGSK, preferred_element_type=jnp.float32)
   # The derivative of a softmax is p x (dp - sum of p x dp), and that sum is dout . out, which is
   # cheap (Dao et al. 2022, App. B.2).
   mean_BGX1 = (dout_BGXK.astype(jnp.float32) * out_BGXK).sum(-1, keepdims=True)
   dlogits_BGXS = (e_BGXS * (dp_BGXS - mean_BGX1)).astype(q_BGXK.dtype)
-  dq_BGXK = jnp.einsum('bgxs,bgsk->bgxk', dlogits_BGXS, k_BGSK)
-  dk_BGSK = jnp.einsum('bgxs,bgxk->bgsk', dlogits_BGXS, q_BGXK)
+  dq_BGXK = product(dlogits_BGXS, k_BGSK)
+  dk_BGSK = transposed_product(dlogits_BGXS, q_BGXK)
   # The bias comes from positions and segments and needs no gradient.
   return dq_BGXK, dk_BGSK, dv_BGSK, None
 

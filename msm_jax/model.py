@@ -30,6 +30,7 @@ from msm_jax.attention import (
   select_mask,
 )
 from msm_jax.config import PROJECTIONS, ModelConfig, RopeScaling
+from msm_jax.products import product, transposed_product
 from msm_jax.sharding import constrain
 
 Params = dict[str, Any]
@@ -58,18 +59,18 @@ def linear(x: jax.Array, w_DF: jax.Array) -> jax.Array:
   whatever computed dy (which becomes a slow strided loop) and from computing dy twice. On other
   devices it costs nothing.
   """
-  return x @ w_DF
+  return product(x, w_DF)
 
 
 def _linear_forward(x, w_DF):
-  return x @ w_DF, (x, w_DF)
+  return product(x, w_DF), (x, w_DF)
 
 
 def _linear_backward(residuals, dy):
   x, w_DF = residuals
   dy = jax.lax.optimization_barrier(dy)
-  dx = dy @ w_DF.T
-  dw_DF = x.reshape(-1, x.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])
+  dx = product(dy, w_DF.T)
+  dw_DF = transposed_product(x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1]))
   return dx, dw_DF
 
 

@@ -341,6 +341,7 @@ def make_program(
       out_shardings=(layout, replicated),
       # The old state's memory is used for the new one.
       donate_argnums=0,
+      compiler_options=sharding.compiler_options(mesh, model.dtype),
     ),
     abstract_state=abstract_state,
     abstract_parent=abstract_parent,

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from msm_jax.attention import platform
-from msm_jax.sharding import over_own_tokens
+from msm_jax.products import product
+from msm_jax.sharding import over_own_tokens, platform
 
 # On a CPU, tokens of a chunk where no number is asked for. Smaller chunks take longer for each
 # token, larger ones hold more tokens without weight.
@@ -287,7 +287,7 @@ def _of_chunk(head: _Head, tokens: Tokens):
     e_CV *= 1 - (logits_CV / softcap) ** 2
     down_C1 *= 1 - (target_C[:, None] / softcap) ** 2
   e_CV = e_CV.astype(x_CD.dtype)
-  dx_CD = scale_C1 * (e_CV @ table_VD) - down_C1 * table_VD[targets_C]
+  dx_CD = scale_C1 * product(e_CV, table_VD) - down_C1 * table_VD[targets_C]
   dtable_VD = None
   if head.trains_table:
     scaled_CD = (scale_C1 * x_CD).astype(x_CD.dtype)

@@ -1,0 +1,74 @@
+"""Products of bf16 on a CPU: what they compute, and that the compiler has its fast kernel for them.
+
+Shapes: N tokens, D model, F feed-forward.
+"""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from steps import TINY, make_batch, one_device, rows_of
+
+from msm_jax import products, sharding, train
+from msm_jax.config import LoraConfig, OptimizerConfig
+
+
+def arrays(*shapes, dtype='bfloat16'):
+  rng = np.random.default_rng(0)
+  return [jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes]
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('of', [(24, 40), (40, 24), (2, 3, 8, 16), (2, 3, 16, 8)])
+def test_products_are_those_of_fp32_rounded_once(dtype, of):
+  """Both orders of the transposed product, with and without leading dimensions."""
+  *leading, K, M = of
+  x_NK, y_KM, z_NM = arrays((*leading, 32, K), of, (*leading, 32, M), dtype=dtype)
+  # Half of a last digit of bf16, and the error of 32 sums in fp32.
+  tolerance = 2**-8 if dtype == 'bfloat16' else 1e-5
+  for found, x, y in (
+    (jax.jit(products.product)(x_NK, y_KM), x_NK, y_KM),
+    (jax.jit(products.transposed_product)(x_NK, z_NM), x_NK.mT, z_NM),
+  ):
+    wanted = np.matmul(np.asarray(x, np.float64), np.asarray(y, np.float64))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(np.asarray(found, np.float64), wanted, tolerance, tolerance)
+
+
+def test_other_devices_have_plain_products(monkeypatch):
+  """A result in fp32 would double what a TPU sends when a product is divided over chips."""
+  x_NK, y_KM = arrays((8, 16), (16, 4))
+  on_cpu = str(jax.make_jaxpr(products.product)(x_NK, y_KM))
+  assert 'preferred_element_type=float32' in on_cpu
+  monkeypatch.setattr(products, 'platform', lambda: 'tpu')
+  on_tpu = str(jax.make_jaxpr(lambda x, y: products.product(x, y))(x_NK, y_KM))
+  assert 'preferred_element_type=bfloat16' in on_tpu
+
+
+def test_weights_stay_in_bf16():
+  """The compiled step slices the stacked weights in bf16. XLA:CPU, left alone, made a copy of all
+  of them in fp32 first. No product has a bf16 result either."""
+  model = dataclasses.replace(
+    TINY, dtype='bfloat16', scan_layers=True, n_layers=3, d_ff=56, lora=LoraConfig(rank=4)
+  )
+  mesh = one_device()
+  program = train.make_program(model, OptimizerConfig(), 0, mesh)
+  with jax.set_mesh(mesh):
+    batch = train.to_device(rows_of(make_batch(B=2)), 1, mesh)
+    lowered = program.step.lower(program.abstract_state, batch, jnp.zeros(2))
+    compiled = lowered.compile().as_text()
+  weights = program.abstract_state.frozen['w_gate'].shape
+  assert weights == (3, 32, 56)
+  assert 'bf16[3,32,56]' in compiled
+  assert not re.search(r'\bf32\[3,32,56\]', compiled)
+  assert not re.search(r'= bf16\[[\d,]*\]\S* dot\(', compiled)
+
+
+def test_options_for_the_compiler_are_for_one_kind_of_devices():
+  """fp32 on a CPU, as the tiny experiments have it, is compiled as its config says."""
+  mesh = one_device()
+  assert sharding.compiler_options(mesh, 'float32') == {}
+  assert 'float-normalization-bf16' in str(sharding.compiler_options(mesh, 'bfloat16'))
