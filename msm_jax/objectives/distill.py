@@ -13,12 +13,11 @@ N = B T tokens, D model, V vocabulary.
 import jax
 import jax.numpy as jnp
 
-from msm_jax.attention import platform
 from msm_jax.config import ModelConfig
 from msm_jax.model import Params, forward, unembedding
 from msm_jax.objective_config import DistillConfig
 from msm_jax.objectives.cross_entropy import CPU_CHUNK
-from msm_jax.sharding import batch_parts
+from msm_jax.sharding import batch_parts, platform
 
 
 def distill(

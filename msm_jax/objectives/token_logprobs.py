@@ -15,11 +15,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from msm_jax.attention import platform
 from msm_jax.config import ModelConfig
 from msm_jax.model import Params, forward, unembedding
 from msm_jax.objectives.cross_entropy import CPU_CHUNK, Tokens, loss_and_gradients
-from msm_jax.sharding import over_own_tokens
+from msm_jax.sharding import over_own_tokens, platform
 
 
 def batch_logprobs(
