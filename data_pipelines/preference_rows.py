@@ -33,9 +33,10 @@ _MARKED_SIDES = (
   ('response_0', 'response_1', 'better_response_id', ('0',), ('1',)),
   ('response_a', 'response_b', 'winner', ('model_a', 'a', 'A'), ('model_b', 'b', 'B')),
   ('conversation_a', 'conversation_b', 'winner', ('model_a', 'a', 'A'), ('model_b', 'b', 'B')),
+  ('human_ref_A', 'human_ref_B', 'labels', ('1',), ('0',)),
 )
 # The field of the prompt, and that of a system message before it.
-_PROMPTS = ('prompt', 'question', 'instruction', 'conversations')
+_PROMPTS = ('prompt', 'question', 'instruction', 'conversations', 'history')
 _SYSTEMS = ('system', 'system_prompt')
 # Roles as other sets call them ('from' and 'value' in place of 'role' and 'content').
 _OTHER_ROLES = {'human': 'user', 'gpt': 'assistant', 'bot': 'assistant', 'model': 'assistant'}
@@ -137,6 +138,9 @@ def _side(value: Any, where: str, name: str) -> Messages:
 def _prompt(row: Mapping[str, Any], where: str) -> Messages:
   """The prompt as messages; empty if the row has none. Raises DataError."""
   given = [name for name in _PROMPTS if row.get(name) is not None]
+  # Beside an instruction, `input` is what the instruction is about.
+  if not given and row.get('input') is not None:
+    given = ['input']
   if len(given) > 1:
     raise DataError(f'{where}: both {given[0]!r} and {given[1]!r} are given; keep one prompt')
   systems = [str(row[name]) for name in _SYSTEMS if row.get(name)]

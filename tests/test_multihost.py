@@ -212,6 +212,23 @@ def test_layers_and_adapters_divided_over_processes(folder):
   np.testing.assert_allclose(losses(at / 'two')[phase], losses_of_one, rtol=1e-5)
 
 
+def test_objectives_in_two_processes(tmp_path):
+  """Pairs, rows of teachers and the reference are divided over the processes as parameters are."""
+  from test_objectives import settings as of_objectives
+
+  short = dict(updates=3, batch_size=8)
+  changes = {name: short for name in ('read', 'prefer', 'recall')}
+  c = of_objectives(tmp_path, phases=changes, mesh=dict(data=1, fsdp=-1))
+  write_config(tmp_path / 'config.py', c)
+  one, two = Pod(tmp_path / 'one', 1), Pod(tmp_path / 'two', 2)
+  assert one.wait() == [0], one.said()
+  assert two.wait() == [0, 0], two.said()
+  found, wanted = losses(tmp_path / 'two'), losses(tmp_path / 'one')
+  assert found.keys() == wanted.keys() and len(wanted) == 3
+  for phase, of_one in wanted.items():
+    np.testing.assert_allclose(found[phase], of_one, rtol=1e-4, err_msg=phase)
+
+
 @pytest.mark.parametrize('asked', ['auto', '127.0.0.1:1,2', '127.0.0.1:1,two,0'])
 def test_processes_that_cannot_be_joined_are_refused_in_one_line(tmp_path, asked):
   command = [sys.executable, '-m', 'msm_jax.main', f'--workdir={tmp_path}']

@@ -57,6 +57,8 @@ PUBLISHED = {
     prompt='\n\nHuman: Which one?\n\nAssistant:', chosen='This.', rejected='That.'
   ),
   'orca': dict(system='', question='Which one?', chosen='This.', rejected='That.'),
+  'distilabel': dict(input='Which one?', chosen='This.', rejected='That.', generations=['x']),
+  'shp': dict(history='Which one?', human_ref_A='This.', human_ref_B='That.', labels=1),
   'responses': dict(question='Which one?', response_chosen='This.', response_rejected='That.'),
   'llama-factory': dict(
     conversations=[{'from': 'human', 'value': 'Which one?'}],
