@@ -1,10 +1,12 @@
 """What configs/survive.py needs: contradiction, preferences, controls and half doses."""
 
 import hashlib
+import importlib.util
 import itertools
 import json
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -457,6 +459,29 @@ def test_the_report_has_curves_half_doses_and_what_is_said(preset, tmp_path):
   assert '20 handbook' in re.sub(' +', ' ', report.sweep_table(points, layout)).replace('size=', '')
   report.write_sweep(tmp_path / 'sweep.html', 'x', 'about', points, layout)
   assert 'What is left of an effect' in (tmp_path / 'sweep.html').read_text()
+  check_documented(summary, layout)
+
+
+def check_documented(summary, layout):
+  """The blocks of docs/tables.py show the same."""
+  spec = importlib.util.spec_from_file_location('survive_tables', ROOT / 'docs' / 'tables.py')
+  tables = sys.modules['survive_tables'] = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(tables)
+  stored = {'summary': summary, 'layout': {'main': layout.main}}
+
+  def block(text):
+    parsed = tables.parsed(f'x {text}')
+    return tables.KINDS[parsed.kind](parsed, stored).splitlines()
+
+  assert block('survival')[0] == (
+    '| effect | effect at dose 0 | after 2 updates | after 4 updates |'
+  )
+  assert len(block('survival')) == 2 + len(summary['survival'])
+  assert len(block('stated rows=aft*')) == 2 + sum(arm.startswith('aft') for arm in summary['arms'])
+  (line,) = block('along phase=push rows=handbook*')[2:]
+  assert line.startswith('| handbook, push | ') and line.count('|') == 4
+  with pytest.raises(tables.TableError, match='no seeds can be left out'):
+    block('stated without=0')
 
 
 @pytest.mark.slow
