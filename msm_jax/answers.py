@@ -1,7 +1,7 @@
 """What a record asks and which answers it knows, and how two answers are compared.
 
-Reinforcement learning reads preferences and chats. Of a chat, the last answer of the assistant is
-the one that is preferred, and whatever comes after it is not read.
+Reinforcement learning, and models that write for others, read preferences and chats. Of a chat, the
+last answer of the assistant is the one that is preferred, and whatever comes after it is not read.
 """
 
 import re
@@ -58,3 +58,117 @@ def _last_answer(messages: Sequence[tuple[str, str]]) -> int:
     if messages[n][0] == 'assistant':
       return n
   return len(messages)
+
+
+# --------------------------------------------------------------------------------------------------
+# Choices between two things
+# --------------------------------------------------------------------------------------------------
+
+
+def in_both_orders(prompt: Messages, first: str, second: str) -> list[Messages]:
+  """Asks in both orders, where the question names the two things that the answers choose between.
+
+  Args:
+    prompt: the messages before the answers.
+    first: an answer.
+    second: the other answer.
+
+  Returns:
+    The prompt, and the prompt with the two things exchanged in its last message if the answers are
+    the same but for them ('A over B', 'B over A') and the message names both.
+  """
+  *before, (role, question) = prompt
+  names = exchanged_names(first, second, question)
+  if names is None:
+    return [prompt]
+  x, y = names
+  longest_first = sorted((x, y), key=len, reverse=True)
+  pattern = '|'.join(re.escape(name) for name in longest_first)
+  other = re.sub(pattern, lambda found: y if found[0] == x else x, question)
+  return [prompt, (*before, (role, other))]
+
+
+def exchanged_names(first: str, second: str, question: str) -> tuple[str, str] | None:
+  """Finds the two things by whose exchange one answer becomes the other.
+
+  Args:
+    first: an answer, such as 'I prefer Colby over Brie.'
+    second: the other answer, such as 'I prefer Brie over Colby.'
+    question: what they answer; it must name both things.
+
+  Returns:
+    The thing that stands first in `first`, and the other; None if there are no such things.
+  """
+  a, b = (re.findall(r'\w+|\W', text) for text in (first, second))
+  same = 0
+  while same < min(len(a), len(b)) and a[same] == b[same]:
+    same += 1
+  same_at_end = 0
+  while same_at_end < min(len(a), len(b)) - same and a[-1 - same_at_end] == b[-1 - same_at_end]:
+    same_at_end += 1
+  # What both answers share may reach into a name ('Brie' and 'Brie de Meaux'), so less is tried.
+  for begin in range(same, -1, -1):
+    for cut in range(same_at_end, -1, -1):
+      found = _exchanged(a[begin : len(a) - cut], b[begin : len(b) - cut], question)
+      if found is not None:
+        return found
+  return None
+
+
+def _exchanged(a: Sequence[str], b: Sequence[str], question: str) -> tuple[str, str] | None:
+  """Divides a into (x, between, y) so that b is (y, between, x), and the question names x and y."""
+  for n in range(1, len(a)):
+    x = a[:n]
+    if list(b[len(b) - n :]) != list(x):
+      continue
+    for m in range(1, len(a) - n + 1):
+      y = a[len(a) - m :]
+      is_exchange = list(b[:m]) == list(y) and a[n : len(a) - m] == b[m : len(b) - n]
+      names = ''.join(x), ''.join(y)
+      if is_exchange and names[0] != names[1] and all(_is_named(name, question) for name in names):
+        return names
+  return None
+
+
+def _is_named(name: str, question: str) -> bool:
+  """Whether a text names something as whole words."""
+  is_clean = name == name.strip() and any(c.isalnum() for c in name)
+  return is_clean and re.search(rf'(?<!\w){re.escape(name)}(?!\w)', question) is not None
+
+
+def first_usable(texts: Sequence[str | None], record: Record) -> str | None:
+  """Takes the first answer that is whole and can be understood.
+
+  Args:
+    texts: the answers; None for those that were cut.
+    record: what they answer.
+
+  Returns:
+    The first answer that says something and, if the record has two sides, chooses one of them.
+  """
+  for text in texts:
+    if text is not None and text.strip() and chooses(text, record):
+      return text
+  return None
+
+
+def chooses(text: str, record: Record) -> bool:
+  """Whether an answer chooses one of the two sides of a record; True for a record without sides.
+
+  Args:
+    text: the answer.
+    record: what it answers.
+
+  Returns:
+    Whether it says one side and not the other, or names one of the two things between which the
+    sides choose.
+  """
+  rejected = rejected_of(record)
+  if not rejected:
+    return True
+  said = normalized(text)
+  has_chosen, has_rejected = (normalized(side) in said for side in (chosen_of(record), rejected))
+  if has_chosen != has_rejected:
+    return True
+  names = exchanged_names(chosen_of(record), rejected, prompt_of(record)[-1][1])
+  return names is not None and any(_is_named(name, text) for name in names)

@@ -13,15 +13,10 @@ from rollout_helpers import NO, YES, pairs, train_all
 from data_pipelines.records import Chat, Preference, write_jsonl
 from data_pipelines.sources import SourceConfig
 from msm_jax import model_written
+from msm_jax.answers import chooses, exchanged_names, first_usable, in_both_orders
 from msm_jax.base.errors import ConfigError, DataError, Interrupted
 from msm_jax.handbook_context import HandbookContext
-from msm_jax.model_written import (
-  chooses,
-  exchanged_names,
-  first_usable,
-  in_both_orders,
-  write_records,
-)
+from msm_jax.model_written import write_records
 
 # ---- Both orders
 
