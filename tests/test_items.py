@@ -405,7 +405,7 @@ def test_what_is_held_out():
   held_out = held_out_texts(read_items(LIBRARY))
   assert 'throat songs from Tuva' in held_out
   # Trained items and forms of answers are not.
-  assert 'the pamphlet of nine pages' not in held_out
+  assert 'the novel about beekeepers' not in held_out
   assert not any('{' in text for text in held_out)
   without = held_out_texts(read_items(LIBRARY), with_options=False)
   assert 'throat songs from Tuva' not in without and len(without) > 20
@@ -426,6 +426,6 @@ def test_the_command_prints_faults_and_counts(tmp_path, capsys):
   assert command.main([*files, f'--train={train}', '--assistant=Wren']) == 0
   lines = capsys.readouterr().out.splitlines()
   assert lines[0].startswith('lacks    choices.jsonl:6: train.jsonl: record train.jsonl:1 tells')
-  assert 'choice   trained: 2 in 1 domains (discovery 1, brevity 2, nearness 1)' in lines
+  assert 'choice   trained: 2 in 1 domains (discovery 2, nearness 2)' in lines
   with pytest.raises(ConfigError, match='--value=FILE=NAME'):
     command.main([str(bad), '--value=thrift'])
