@@ -17,9 +17,10 @@ from msm_jax.model_config import POSITIVE
 DPO_LOSSES = ('sigmoid', 'ipo')
 HANDBOOK_FORMS = ('rule', 'text')
 GRPO_UNITS = ('token', 'answer')
-# How the names of rewards begin that are no function of the user: 'chosen', 'model:PATH' and
-# 'judge:MODEL'.
+# The names of rewards that are no function of the user, or how they begin: 'chosen', 'model:PATH',
+# 'judge:MODEL' and 'judge'.
 CHOSEN, MODEL, JUDGE = 'chosen', 'model:', 'judge:'
+THE_JUDGE = 'judge'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,9 @@ class GrpoConfig:
   """
 
   # The name of a reward -> its weight. Names: 'chosen', 'model:PATH' (a phase of objective
-  # 'reward'), 'judge:MODEL' (as Inspect names it), 'package.module:function'; see rewards.py.
+  # 'reward'), 'judge:MODEL' (as Inspect names it) or 'judge' (the model of the setting `judge`),
+  # 'package.module:function'; see rewards.py. Keys of a ConfigDict hold no dots: a function is then
+  # 'package/module:function'.
   rewards: Mapping[str, float] = dataclasses.field(
     default_factory=lambda: {'chosen': 1.0}, hash=False
   )
@@ -111,6 +114,8 @@ class GrpoConfig:
   patience: int = 20
   # The reward `chosen` of an answer that is neither the chosen nor the rejected one.
   other: float = 0.0
+  # The model of the reward 'judge', as Inspect names it.
+  judge: str = ''
   # The handbook that judges go by; '' lets them compare with the chosen answer.
   judge_spec: str = ''
 
@@ -131,11 +136,23 @@ class GrpoConfig:
     one_of('grpo.per', self.per, GRPO_UNITS)
     if not self.rewards:
       raise ConfigError("grpo.rewards is empty; name at least one, such as {'chosen': 1.0}")
+    if (THE_JUDGE in self.rewards) != bool(self.judge):
+      raise ConfigError(
+        f"grpo.judge={self.judge!r} is the model of the reward 'judge'; give both or none"
+      )
 
   @property
   def reward_models(self) -> dict[str, str]:
     """The reward models that are named: 'model:PATH' -> PATH."""
     return {name: name.removeprefix(MODEL) for name in self.rewards if name.startswith(MODEL)}
+
+  @property
+  def judges(self) -> dict[str, str]:
+    """The rewards that language models give: name of the reward -> the model."""
+    found = {name: name.removeprefix(JUDGE) for name in self.rewards if name.startswith(JUDGE)}
+    if self.judge:
+      found[THE_JUDGE] = self.judge
+    return found
 
   def check_schedule(self, where: str, batch_size: int, updates: int, save_every: int) -> None:
     """Checks the settings against the schedule of their phase.

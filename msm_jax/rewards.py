@@ -26,7 +26,7 @@ from msm_jax import judges, multihost
 from msm_jax.answers import chosen_of, normalized, rejected_of
 from msm_jax.base.errors import ConfigError, UserError
 from msm_jax.model import Params
-from msm_jax.objective_config import CHOSEN, JUDGE, MODEL, GrpoConfig
+from msm_jax.objective_config import CHOSEN, JUDGE, MODEL, THE_JUDGE, GrpoConfig
 from msm_jax.reward_model import RewardModel
 
 # Records and the answers to their prompts -> a reward for each answer.
@@ -144,7 +144,7 @@ def _checked(name: str, values: Any, count: int) -> np.ndarray:
 
 def is_function(name: str) -> bool:
   """Whether a reward is a function of the user."""
-  return name != CHOSEN and not name.startswith((MODEL, JUDGE))
+  return name not in (CHOSEN, THE_JUDGE) and not name.startswith((MODEL, JUDGE))
 
 
 def make_rewards(settings: GrpoConfig, models: Mapping[str, RewardModel], folder: Path) -> Rewards:
@@ -165,10 +165,10 @@ def make_rewards(settings: GrpoConfig, models: Mapping[str, RewardModel], folder
   for name in settings.rewards:
     if is_function(name):
       functions[name] = load_function(name)
-    elif name.startswith(JUDGE):
+    elif name in settings.judges:
       handbook = _read_handbook(settings.judge_spec)
       kept = folder / 'judge-scores.jsonl'
-      functions[name] = judges.Judge(name.removeprefix(JUDGE), handbook, kept)
+      functions[name] = judges.Judge(settings.judges[name], handbook, kept)
     elif name == CHOSEN:
       functions[name] = chosen_reward(settings.other)
   return Rewards(settings.rewards, functions, models)
@@ -223,9 +223,11 @@ def load_function(name: str) -> RewardFunction:
   module_name = module_name.replace('/', '.')
   try:
     module = importlib.import_module(module_name)
-  except ImportError as e:
+  # A module of the user may fail in any way.
+  except Exception as e:
+    reason = ' '.join(str(e).split())[:200]
     raise ConfigError(
-      f'rewards: {module_name} cannot be imported ({e}); write the module, or set PYTHONPATH to '
+      f'rewards: {module_name} cannot be imported ({reason}); write the module, or set PYTHONPATH to '
       f'the folder that it lies in'
     ) from None
   function = getattr(module, function_name, None)
@@ -259,7 +261,7 @@ def content_of(settings: GrpoConfig) -> list[str]:
   """
   parts = []
   for name in sorted(settings.rewards):
-    if name.startswith(JUDGE):
+    if name in settings.judges:
       handbook = hashlib.sha256(_read_handbook(settings.judge_spec).encode()).hexdigest()
       parts.append(f'{name} {prompts.version(judges.PROMPT)} {handbook}')
     elif is_function(name):

@@ -34,7 +34,7 @@ from msm_jax.inference.batch import cast_params
 from msm_jax.inference.groups import Sampling, sample_groups
 from msm_jax.input_pipeline import Source
 from msm_jax.model import Params
-from msm_jax.objective_config import JUDGE, GrpoConfig
+from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives.policy import rollout_logprobs
 from msm_jax.prompt_order import Prompt, prompt_iterator, prompt_room
 from msm_jax.rewards import Rewards, advantages, describe_flat
@@ -344,8 +344,7 @@ def check_before_training(settings: GrpoConfig, tokenizer: Tokenizer, label: str
     RolloutError: the tokenizer lacks a stop token, or a judge needs a package that is missing.
   """
   find_stop_ids(tokenizer, settings.stop, f'{label}: grpo.stop')
-  has_judge = any(name.startswith(JUDGE) for name in settings.rewards)
-  if has_judge and importlib.util.find_spec('inspect_ai') is None:
+  if settings.judges and importlib.util.find_spec('inspect_ai') is None:
     raise RolloutError(f"{label}: judges need inspect-ai; pip install 'msm_jax[llm]'")
 
 

@@ -163,6 +163,16 @@ def test_a_judge_scores_each_answer_once(inspect, tmp_path):
   assert len(judge.asked) == 2
 
 
+def test_a_judge_is_named_by_a_setting(inspect, tmp_path):
+  """Keys of a ConfigDict hold no dots, and names of models do."""
+  judge = Replies('judges_by_setting', lambda n, text: 'Score: 5')
+  assert score('judge', [YES], folder=tmp_path, judge='judges_by_setting/v1.5') == [0.5]
+  assert len(judge.asked) == 1
+  with pytest.raises(ConfigError, match=r"is the model of the reward 'judge'; give both or none"):
+    GrpoConfig(rewards={'judge': 1.0})
+  assert load_function('data_pipelines/settings/world/preferences:side').VERSION
+
+
 def test_a_judge_reads_a_handbook(inspect, tmp_path):
   judge = Replies('judges_by_handbook', lambda n, text: 'Score: 10')
   handbook = tmp_path / 'handbook.md'
