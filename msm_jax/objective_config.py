@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, SHARE, one_of, within
+from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, SHARE, added_later, one_of, within
 from msm_jax.base.errors import ConfigError
 from msm_jax.model_config import POSITIVE
 
@@ -115,7 +115,7 @@ class GrpoConfig:
   # The reward `chosen` of an answer that is neither the chosen nor the rejected one.
   other: float = 0.0
   # The model of the reward 'judge', as Inspect names it.
-  judge: str = ''
+  judge: str = added_later('')
   # The handbook that judges go by; '' lets them compare with the chosen answer.
   judge_spec: str = ''
 

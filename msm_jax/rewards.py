@@ -227,8 +227,8 @@ def load_function(name: str) -> RewardFunction:
   except Exception as e:
     reason = ' '.join(str(e).split())[:200]
     raise ConfigError(
-      f'rewards: {module_name} cannot be imported ({reason}); write the module, or set PYTHONPATH to '
-      f'the folder that it lies in'
+      f'rewards: {module_name} cannot be imported ({reason}); mend the module, or set '
+      f'PYTHONPATH to the folder that it lies in'
     ) from None
   function = getattr(module, function_name, None)
   if not callable(function):
