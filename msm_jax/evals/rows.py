@@ -19,8 +19,8 @@ class Row(TypedDict):
   other keys are there where an evaluator has them.
   """
 
-  # Which evaluator made the row: preferences, personas, conduct, conversations, agents, recall,
-  # stated, consistency, perplexity, agentic.
+  # Which evaluator made the row: preferences, values, claims, personas, conduct, conversations,
+  # agents, recall, stated, consistency, perplexity, sampled, agentic.
   evaluator: str
   # What it measured: 'conflict', 'misaligned', 'value' ...
   what: str
