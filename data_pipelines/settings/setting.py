@@ -1,8 +1,8 @@
 """What a setting is: the record that each setting hands to the registry.
 
-A setting (world, office, english, custom) is one package in this folder. Its module `setting.py` builds one
-`Setting`, which says how its world is built, how its handbooks are read and who writes its texts.
-`registry.py` lists the settings. Adding one takes a package and a line there.
+A setting (world, office, english, custom) is one package in this folder. Its module `setting.py`
+builds one `Setting`, which says how its world is built, how its handbooks are read and who writes
+its texts. `registry.py` lists the settings. Adding one takes a package and a line there.
 """
 
 import dataclasses
