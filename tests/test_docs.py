@@ -56,3 +56,22 @@ def test_no_module_is_visited_more_than_twice_on_the_map():
     if not way.startswith('How an agent'):
       visits.update(set(re.findall(r'`([\w/]+\.py)`', way)))
   assert max(visits.values()) == 2, visits.most_common(5)
+
+
+# Files of the reader, or that a command makes.
+NOT_THERE = {'specs/mine.md', 'configs/sweeps/cheese_dose.py', 'docs/results/data/tpu.jsonl'}
+NAMED_FILE = re.compile(
+  r'`((?:msm_jax|data_pipelines|tests|configs|docs|benchmarks|specs|notebooks)/[\w./-]+\.\w+)[:`]'
+)
+
+
+def test_files_that_pages_name_exist():
+  """Of files in code marks, with their folder; NAME stands for any name."""
+  named = set()
+  for page in PAGES:
+    # The log tells of files that are gone.
+    if page.name != 'LOG.md':
+      named.update(NAMED_FILE.findall(page.read_text()))
+  assert len(named) > 40
+  missing = [name for name in named - NOT_THERE if not (ROOT / name).exists()]
+  assert not [name for name in missing if 'NAME' not in name], missing
