@@ -429,3 +429,39 @@ def test_the_command_prints_faults_and_counts(tmp_path, capsys):
   assert 'choice   trained: 2 in 1 domains (discovery 2, nearness 2)' in lines
   with pytest.raises(ConfigError, match='--value=FILE=NAME'):
     command.main([str(bad), '--value=thrift'])
+
+
+# ---- nothing crashes
+
+
+def replaced(value, content):
+  """Every copy of a row in which one part, however deep, is replaced."""
+  yield content
+  if isinstance(value, dict):
+    for key in value:
+      for part in replaced(value[key], content):
+        yield value | {key: part}
+  if isinstance(value, list):
+    for n in range(len(value)):
+      for part in replaced(value[n], content):
+        yield [*value[:n], part, *value[n + 1 :]]
+
+
+def test_no_content_crashes_the_reader_or_the_checks(tmp_path):
+  """Anything that JSON can say, in the place of any part of any item."""
+  rows = [choice(group='g'), scene(), question(accept=['deck']), claim(prompt='p', question='q')]
+  for path in sorted(FERRY.glob('*.jsonl')):
+    rows.append(json.loads(path.read_text().splitlines()[0]))
+  rows.append(dict(options=['a', 'b'], cheaper=0, american=None, id='x', domain='d'))
+  rows.append(dict(question='Q\n(A) x\n(B) y', answer_matching_behavior=' (B)'))
+  contents = (None, True, -1, 10**30, 1.5, '', ' ', 'A', '{', [], [[]], ['a', 'a'], {}, {'text': 1})
+  lines = []
+  for row in rows:
+    for content in contents:
+      lines += [json.dumps(changed) for changed in replaced(row, content)]
+  path = write(tmp_path / 'any.jsonl', lines)
+  found = scan([path])
+  assert len(lines) > 1000 and len(found.items) + len(found.faults) == len(lines)
+  assert all(fault.problem and fault.remedy for fault in found.faults)
+  check_set(found.items)
+  held_out_texts(found.items)

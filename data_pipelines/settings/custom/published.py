@@ -172,7 +172,7 @@ def _index(answer: Any, texts: Sequence[str], key: str, labels: Sequence[str] = 
     number = answer
   elif answer in texts:
     number = list(texts).index(answer)
-  elif answer.strip() in labels:
+  elif answer.strip() in list(labels):
     number = list(labels).index(answer.strip())
   elif match := _LETTER.fullmatch(answer):
     number = LETTERS.index(match[1].upper())
@@ -186,7 +186,10 @@ def _multiple_choice(row: Mapping[str, Any], value: str) -> dict[str, Any]:
   choices, labels = row['choices'], list(LETTERS)
   # ARC has {'text': [...], 'label': [...]}.
   if isinstance(choices, dict):
-    labels = [str(label) for label in choices.get('label') or LETTERS]
+    given = choices.get('label', labels)
+    if not isinstance(given, list):
+      raise FieldError("'choices' has a 'label' that is no list", 'give a label for each choice')
+    labels = [str(label) for label in given]
     choices = choices.get('text')
   if not isinstance(choices, list) or not all(isinstance(c, str) and c.strip() for c in choices):
     raise FieldError("'choices' is no list of texts", 'give one text for each option')
