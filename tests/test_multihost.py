@@ -218,7 +218,8 @@ def test_objectives_in_two_processes(tmp_path):
 
   short = dict(updates=3, batch_size=8)
   changes = {name: short for name in ('read', 'prefer', 'recall')}
-  c = of_objectives(tmp_path, phases=changes, mesh=dict(data=1, fsdp=-1))
+  arms = dict(both='read > prefer > recall')
+  c = of_objectives(tmp_path, phases=changes, mesh=dict(data=1, fsdp=-1), arms=arms)
   write_config(tmp_path / 'config.py', c)
   one, two = Pod(tmp_path / 'one', 1), Pod(tmp_path / 'two', 2)
   assert one.wait() == [0], one.said()

@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import killed
+import ml_collections
 import pytest
 import tiny
 from helpers import AFFORDABILITY, CULTURE, little, small_corpora, write_config
@@ -17,6 +19,7 @@ from data_pipelines.records import Preference, write_jsonl
 from msm_jax import objective_config
 from msm_jax.base.checks import from_mapping, to_json
 from msm_jax.base.errors import ConfigError, DataError
+from msm_jax.base.paths import resolve_paths
 from msm_jax.config import ExperimentConfig, PhaseConfig
 from msm_jax.experiment import Experiment
 from msm_jax.objectives import registry
@@ -95,6 +98,14 @@ def test_what_is_not_used_leaves_no_trace():
 def test_settings_that_contradict_each_other(tmp_path, change, what):
   with pytest.raises(ConfigError, match=what):
     from_mapping(ExperimentConfig, settings(tmp_path, phases=dict(prefer=change)))
+
+
+def test_handbooks_are_found_from_any_folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  spec = 'specs/cheese_affordability.md'
+  phases = dict(p=dict(distill=dict(spec=spec), grpo=dict(judge_spec=spec)))
+  found = resolve_paths(ml_collections.ConfigDict(dict(phases=phases)))['phases']['p']
+  assert Path(found['distill']['spec']).is_file() and Path(found['grpo']['judge_spec']).is_file()
 
 
 def test_sources_that_an_objective_does_not_read(tmp_path):

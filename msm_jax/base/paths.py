@@ -82,8 +82,8 @@ def resolve_paths(config: Any) -> dict[str, Any]:
 
   Returns:
     Nested dicts. The paths of handbooks (`spec`, `contexts`, `sources.*.spec`, `evals.spec`,
-    `evals.rival`), of corpora (`sources.*.path`) and of items (`custom.items`) are those that
-    `find` returns.
+    `evals.rival`, `phases.*.distill.spec`, `phases.*.grpo.judge_spec`), of corpora
+    (`sources.*.path`) and of items (`custom.items`) are those that `find` returns.
   """
   settings = config.to_dict()
   _find_in_place(settings, 'spec')
@@ -94,6 +94,12 @@ def resolve_paths(config: Any) -> dict[str, Any]:
       # One file, whose name may have commas; `spec` is a list.
       if isinstance(source, dict) and isinstance(source.get('path'), str):
         source['path'] = find(source['path'])
+  phases = settings.get('phases')
+  if isinstance(phases, dict):
+    for phase in phases.values():
+      if isinstance(phase, dict):
+        _find_in_place(phase.get('distill'), 'spec')
+        _find_in_place(phase.get('grpo'), 'judge_spec')
   if isinstance(settings.get('contexts'), dict):
     _find_in_place(settings['contexts'], *settings['contexts'])
   _find_in_place(settings.get('evals'), 'spec', 'rival')
