@@ -6,15 +6,16 @@ mixed by their shares. So a phase that resumes goes on with the very next prompt
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import grain
 import numpy as np
 
 from data_pipelines.records import Record
 from msm_jax.answers import prompt_of
 from msm_jax.base.errors import DataError
 from msm_jax.config import PhaseConfig
-from msm_jax.input_pipeline import BatchIterator, Source, mixed_rows
+from msm_jax.input_pipeline import Source, mixed_rows
 from msm_jax.tokenizer import Tokenizer
 
 
@@ -79,6 +80,31 @@ class PromptOrder:
     return np.argsort(keys, kind='stable')
 
 
+class PromptIterator:
+  """The prompts of rollouts, without end. Its place can be saved and restored."""
+
+  def __init__(self, iterator: grain.DatasetIterator) -> None:
+    self._iterator = iterator
+
+  def __iter__(self) -> 'PromptIterator':
+    return self
+
+  def __next__(self) -> list[Prompt]:
+    return next(self._iterator)
+
+  def get_state(self) -> dict[str, Any]:
+    """The place after the last prompts that were taken, as JSON takes it."""
+    return self._iterator.get_state()
+
+  def set_state(self, state: dict[str, Any]) -> None:
+    """Goes to a place that `get_state` returned, in this process or another."""
+    self._iterator.set_state(state)
+
+  def close(self) -> None:
+    """Ends the iterator."""
+    self._iterator.close()
+
+
 def prompt_iterator(
   sources: Sequence[tuple[Source, float]],
   tokenizer: Tokenizer,
@@ -86,7 +112,7 @@ def prompt_iterator(
   room: int,
   max_left_out: float,
   seed: int,
-) -> BatchIterator:
+) -> PromptIterator:
   """Makes an endless iterator over the prompts of rollouts, whose place can be saved.
 
   Args:
@@ -116,4 +142,4 @@ def prompt_iterator(
     return [orders[source][place] for source, place in places.tolist()]
 
   dataset = mixed_rows([share for _, share in sources]).batch(count).map(make)
-  return BatchIterator(iter(dataset))
+  return PromptIterator(iter(dataset))

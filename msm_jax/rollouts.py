@@ -187,7 +187,7 @@ class Rollouts:
   def _roll_out(self, step: int, params: Params, frozen: Params, reference: Params) -> None:
     """Samples, judges and packs the answers of one rollout."""
     settings, phase = self.settings, self._phase
-    prompts: Any = next(self._prompts)
+    prompts = next(self._prompts)
     answers = self._sample(step, prompts, cast_params(self._sampling.model, frozen | params))
     records = [prompt.record for prompt in prompts for _ in range(settings.group_size)]
     rewards, parts = self._rewards(records, [answer.text for answer in answers], frozen)
