@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 import tiny
-from helpers import AFFORDABILITY
+from helpers import AFFORDABILITY, ROOT
 
 from data_pipelines.records import ForcedChoice, Scene
+from data_pipelines.settings.registry import SETTINGS
 from msm_jax.base.errors import DataError
-from msm_jax.config import EvalConfig
+from msm_jax.config import EnglishConfig, EvalConfig, OfficeConfig, WorldConfig
 from msm_jax.evals import sampled
 from msm_jax.evals.agreement import agreement, cohens_kappa, wilson
 from msm_jax.evals.answers import (
@@ -27,6 +28,7 @@ from msm_jax.evals.answers import (
   read_answers,
 )
 from msm_jax.evals.values import ValueQuestion
+from msm_jax.suites.registry import SUITES
 
 CHEESES = ('Brie', 'Brie de Meaux')
 CHOICE = ForcedChoice(
@@ -327,3 +329,31 @@ def test_an_answer_does_not_depend_on_the_arm_that_it_is_read_for():
   row = Answer('', 0, 'i', 'open', 't', 'd', '', 0, 0, (('user', 'q'),), 'a', 'stop').as_row()
   (line,) = sampled.with_model([row], 'arm', 3)
   assert (line['arm'], line['seed'], line['text']) == ('arm', 3, 'a')
+
+
+# ---- every suite
+
+
+SUITES_AND_SPECS = {
+  'world': 'specs/cheese_affordability.md',
+  'office': 'specs/oversight/philosophy.md',
+  'english': 'specs/english/affordability.md',
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('setting', SUITES_AND_SPECS)
+def test_every_option_and_every_answer_of_every_suite_is_recognised(setting):
+  """Two options that a program could not tell apart would look like indifference."""
+  path = str(ROOT / SUITES_AND_SPECS[setting])
+  defaults = {'world': WorldConfig(), 'office': OfficeConfig(), 'english': EnglishConfig()}
+  world = SETTINGS[setting].build(defaults[setting])
+  spec = SETTINGS[setting].read_spec(path, world)
+  suite = SUITES[setting](EvalConfig(spec=path), world, {path: spec}, {path: [spec]})
+  questions = suite.sampled_questions()
+  assert len(questions) > 50
+  assert len({(question.kind, question.item) for question in questions}) == len(questions)
+  for question in questions:
+    for n, (option, answer) in enumerate(zip(question.options, question.answers, strict=True)):
+      assert named_option(answer, question.options, question.answers) == n, question
+      assert named_option(option, question.options, question.answers) == n, question
