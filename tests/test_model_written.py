@@ -17,6 +17,7 @@ from msm_jax.answers import chooses, exchanged_names, first_usable, in_both_orde
 from msm_jax.base.errors import ConfigError, DataError, Interrupted
 from msm_jax.handbook_context import HandbookContext
 from msm_jax.model_written import write_records
+from msm_jax.node_training import written_corpus
 
 # ---- Both orders
 
@@ -205,7 +206,7 @@ def run(tmp_path_factory):
 
 def corpus_of(e, node):
   (item,) = node.written
-  return e.written_corpus(node, item)
+  return written_corpus(e, node, item)
 
 
 @pytest.mark.slow
@@ -244,7 +245,7 @@ def test_an_interrupted_writer_goes_on(run, tmp_path, monkeypatch):
   written_folder = again._written_folder(node.written[0])
   shutil.rmtree(written_folder)
   with pytest.raises(Interrupted, match='16 of 24 prompts are answered and kept'):
-    again.written_corpus(node, node.written[0])
+    written_corpus(again, node, node.written[0])
   (partial,) = again.workdir.glob('data/*.part.jsonl')
   # A kill in the middle of a line.
   with partial.open('a') as f:
@@ -255,7 +256,7 @@ def test_an_interrupted_writer_goes_on(run, tmp_path, monkeypatch):
     model_written.Writer, 'sample', lambda *a, **k: calls.append(len(a[1])) or sample(*a, **k)
   )
   done = experiment(tmp_path, statement=statement)
-  assert done.written_corpus(node, node.written[0]).card['content'] == wanted
+  assert written_corpus(done, node, node.written[0]).card['content'] == wanted
   assert calls == [8], 'two of three chunks were there'
 
 

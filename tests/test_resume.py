@@ -22,6 +22,7 @@ from msm_jax.base.checks import from_mapping
 from msm_jax.base.files import locked
 from msm_jax.config import ExperimentConfig
 from msm_jax.experiment import Experiment
+from msm_jax.node_evaluation import evaluate_node
 from msm_jax.phases import plan, tree_order
 
 # Left out of `make quick`.
@@ -295,12 +296,13 @@ def test_rows_that_are_damaged_are_made_again(files, tmp_path):
     {'item': 'x', 'score': 0.5},
     {'item': 'y', 'score': float(next(asked) > 9)},
   ]
-  rows = e.evaluate(node, dict)
+  rows = evaluate_node(e, node, dict)
   (path,) = e.folder(node).glob('evals-*.jsonl')
   whole = path.read_bytes()
   for torn in (b'', whole[: len(whole) // 2 + 5], b'\xff\xfe'):
     path.write_bytes(torn)
-    assert e.evaluate(node, dict) == rows == e.evaluate(node, dict) and path.read_bytes() == whole
+    assert evaluate_node(e, node, dict) == rows == evaluate_node(e, node, dict)
+    assert path.read_bytes() == whole
   assert next(asked) == 4, 'asked once, and once more for each damage'
 
 

@@ -1,0 +1,109 @@
+"""Asks everything about one model of an experiment: its rows, and its sampled answers.
+
+What was asked once is kept beside the checkpoints of the model, under the hash of the questions.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from data_pipelines.records import Record
+from msm_jax import multihost, outputs
+from msm_jax.base.files import read_json_lines
+from msm_jax.evals import perplexity, sampled, scoring
+from msm_jax.evals.answers import read_answers
+from msm_jax.evals.rows import Row, to_lines
+from msm_jax.phases import Node, digest
+from msm_jax.workspace import Workspace
+
+
+def evaluate_node(
+  workspace: Workspace,
+  node: Node,
+  held_out: Callable[[], Mapping[str, Sequence[Record]]],
+  context: str = '',
+  is_base: bool = False,
+  update: int | None = None,
+) -> list[Row]:
+  """Asks every evaluator about one model.
+
+  On the way of a phase, the assistant alone is asked: what other people do and how well held-out
+  text is read is asked at its end.
+
+  The rows are kept beside the model's checkpoints, under the hash of what was asked.
+
+  Args:
+    workspace: the experiment in its workdir.
+    node: the last phase of the model.
+    held_out: gives the text for perplexity, see `Prepared.held_out`. It is called only if the
+      rows are not kept.
+    context: path of a handbook that stands in the assistants' system message; '' for none.
+    is_base: whether the model is the base, which gates judge.
+    update: the update of the last phase after which the model is meant; None for its end.
+
+  Returns:
+    Rows without arm and seed.
+  """
+  prepared = workspace.prepared_by_seed[node.seed]
+  design, suite = prepared.design, prepared.design.suite
+  in_context = design.replicates_in(context)
+  asked_as = ['base'] if is_base and design.config.evals.gate_scenes else []
+  others = update is None and (is_base or design.config.evals.others_of == 'all')
+  if not others:
+    asked_as.append('assistant alone')
+  identity = digest(design.eval_identity, suite.identity(in_context), *asked_as)
+  path = workspace.folder(node) / f'evals-{identity}.jsonl'
+  if update is not None:
+    path = path.with_name(f'evals-{identity}-at-{update}.jsonl')
+  kept = multihost.broadcast_from_first(read_json_lines(path))
+  if kept:
+    return kept
+  model, length = prepared.config.model, design.row_length
+  rows_per_batch = prepared.config.evals.rows
+  params = workspace.load_params(node, update)
+  with jax.set_mesh(workspace.mesh):
+    logprobs = scoring.make_logprobs(model, params, prepared.tokenizer, length, rows_per_batch)
+    rows = suite.rows(logprobs, design.handbook_read_by(node), in_context, is_base, others)
+    if update is None:
+      rows += perplexity.held_out_loss(
+        model, params, prepared.tokenizer, held_out(), length, rows_per_batch
+      )
+  # Imported weights have no folder yet.
+  path.parent.mkdir(parents=True, exist_ok=True)
+  multihost.write_with_checksum(path, to_lines(rows))
+  return rows
+
+
+def sample_node(
+  workspace: Workspace, node: Node, scored: Sequence[Row], context: str = ''
+) -> tuple[list[dict[str, Any]], list[Row]]:
+  """Has one model answer the assistant's questions in free text.
+
+  The answers are kept beside the model's checkpoints, as rows are.
+
+  Args:
+    workspace: the experiment in its workdir.
+    node: the last phase of the model.
+    scored: its rows, with which the answers are compared.
+    context: as for `evaluate`.
+
+  Returns:
+    The answers, and their rows; both without arm and seed.
+  """
+  prepared = workspace.prepared_by_seed[node.seed]
+  design, evals = prepared.design, prepared.config.evals
+  questions = design.suite.sampled_questions(design.replicates_in(context))
+  questions = sampled.chosen_questions(questions, evals)
+  asked = digest(sampled.identity(questions, evals), str(design.row_length))
+  path = workspace.folder(node) / f'answers-{asked}.jsonl'
+  kept = read_json_lines(path)
+  if not kept:
+    params = workspace.load_params(node)
+    answers = sampled.sample_answers(
+      prepared.config.model, params, prepared.tokenizer, questions, evals, design.row_length
+    )
+    kept = [answer.as_row() for answer in answers]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    multihost.write_with_checksum(path, outputs.json_lines(kept))
+  return kept, sampled.rows_of(questions, read_answers(kept, str(path)), scored)

@@ -1,0 +1,224 @@
+"""Trains a node of the tree in a workdir, with everything that it reads.
+
+Some of it comes from other nodes: texts that a model of the experiment writes (`written_corpus`),
+and reward models.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from data_pipelines import corpora
+from msm_jax import multihost, train
+from msm_jax.base.checks import to_json
+from msm_jax.base.console import say
+from msm_jax.base.version import VERSION
+from msm_jax.inference.batch import cast_params
+from msm_jax.model_written import Writer, write_records
+from msm_jax.objectives import registry
+from msm_jax.phases import Node, Written, digest
+from msm_jax.prepare import Corpus, Prepared, without_leaks
+from msm_jax.reward_model import RewardModel
+from msm_jax.rewards import Rewards, make_rewards
+from msm_jax.source_checks import check_source_fits
+from msm_jax.workspace import Workspace
+
+# Packages whose versions a checkpoint records.
+RECORDED_PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain')
+
+
+def train_node(
+  workspace: Workspace,
+  node: Node,
+  number: str,
+  folder: Path | None = None,
+  until: int | None = None,
+) -> None:
+  """Trains one phase to its end, from wherever it stands.
+
+  Args:
+    workspace: the experiment in its workdir.
+    node: the phase; its parent is trained.
+    number: which phase of how many, for the progress line.
+    folder: where it leaves checkpoints and metrics; None for its own folder.
+    until: if given, training ends after this update.
+  """
+  prepared = workspace.prepared_by_seed[node.seed]
+  if folder is None:
+    folder = workspace.folder(node)
+  folder.mkdir(parents=True, exist_ok=True)
+  # The world's own text comes first. Then phases of one stream that replay the same text read it
+  # in the same order, whatever else they read.
+  sources = prepared.config.sources
+  shares = sorted(
+    node.settings.data.items(), key=lambda item: (not sources[item[0]].is_world, item[0])
+  )
+  written = {item.source: written_corpus(workspace, node, item) for item in node.written}
+  data = []
+  for name, share in shares:
+    data.append((prepared.source_of(name, node.settings, written), share))
+  with multihost.first_process_first():
+    for source, _ in data:
+      # Tokenized once, by the first process; the others read its file. Reinforcement learning
+      # reads prompts alone.
+      if node.settings.objective != 'grpo':
+        source.tokens(prepared.tokenizer)
+  parent = None
+  if node.parent:
+    parent = workspace.location(node.parent).load_trained
+  load_frozen = None
+  if prepared.design.weights:
+    load_frozen = workspace.location(node).load_frozen
+  train.train_phase(
+    prepared.config,
+    node.settings,
+    f'{number} {node.phase} (seed {node.seed})',
+    int(digest(node.settings.stream or node.phase, str(node.seed)), 16) % 2**31,
+    prepared.tokenizer,
+    data,
+    parent,
+    folder,
+    _meta(workspace, node),
+    workspace.stop,
+    load_frozen,
+    node.kept_points,
+    workspace.points_of(node) if node.kept_points else None,
+    until,
+    _rewards_of(workspace, node, folder),
+  )
+
+
+def keep_missing_points(workspace: Workspace, node: Node, number: str) -> None:
+  """Trains a finished phase again as far as its missing points need, and keeps these.
+
+  They are missing if `evaluate_at` was changed after the phase was trained. The same updates give
+  the same parameters, so its end stays as it is.
+
+  Args:
+    workspace: the experiment in its workdir.
+    node: the phase, trained to its end.
+    number: which phase of how many, for the progress line.
+  """
+  points = workspace.points_of(node)
+  missing = [update for update in node.kept_points if not points.has(update)]
+  missing = multihost.broadcast_from_first(missing)
+  if not missing:
+    return
+  listed = ', '.join(map(str, missing))
+  say(
+    f'{number} {node.phase} (seed {node.seed}): its parameters at update {listed} were not kept; '
+    f'its first {missing[-1]} updates are trained again, its end stays as it is'
+  )
+  again = workspace.folder(node) / 'again'
+  train_node(workspace, node, number, again, missing[-1])
+  if multihost.is_first():
+    shutil.rmtree(again)
+
+
+def written_corpus(workspace: Workspace, node: Node, item: Written) -> Corpus:
+  """Opens a corpus that a model of the experiment writes, or has it written.
+
+  Args:
+    workspace: the experiment in its workdir.
+    node: the phase that reads it.
+    item: what is written, and by which model; it is trained.
+
+  Returns:
+    The corpus.
+
+  Raises:
+    WritingError: the model writes nothing of use.
+    DataError: too much of it does not fit into the rows of the phase.
+    Interrupted: `stop()` turned true; what is written is kept.
+  """
+  prepared, folder = workspace.prepared_by_seed[node.seed], workspace.written_folder(item)
+  name = item.source
+  card = multihost.broadcast_from_first(corpora.read_card(folder))
+  if card is None:
+    _write(workspace, prepared, item, folder)
+    card = workspace.written_card(item)
+  corpus = Corpus(name, folder, item.fingerprint, card)
+  if node.settings.objective != 'grpo':
+    source = prepared.source_of(name, node.settings, {name: corpus})
+    check_source_fits(prepared, source, node.settings.length)
+  return corpus
+
+
+def _write(workspace: Workspace, prepared: Prepared, item: Written, folder: Path) -> None:
+  """Has a corpus written by its model. Process 0 stores it."""
+  config, design = prepared.config, prepared.design
+  recipe = config.sources[item.source]
+  params = cast_params(config.model, workspace.load_params(item.writer))
+  with jax.set_mesh(workspace.mesh):
+    writer = Writer(
+      config.model, params, prepared.tokenizer, design.row_length, config.evals.rows, workspace.mesh
+    )
+    asked = list(prepared.corpora[recipe.prompts].records())
+    partial = folder.with_name(f'{folder.name}.part.jsonl')
+    view = design.view_of_writer(item.source)
+    records = write_records(item.source, recipe, view, asked, writer, partial, workspace.stop)
+  records = without_leaks(prepared, item.source, records)
+  with multihost.first_process_first():
+    if multihost.is_first():
+      about = {
+        'name': item.source,
+        'fingerprint': item.fingerprint,
+        'recipe': dataclasses.asdict(recipe),
+        'writer': item.writer.folder_name,
+      }
+      corpora.write_corpus(folder, records, about)
+      partial.unlink(missing_ok=True)
+
+
+def _rewards_of(workspace: Workspace, node: Node, folder: Path) -> Rewards | None:
+  """What judges the answers of a phase of reinforcement learning; None for other phases."""
+  if node.settings.objective != 'grpo':
+    return None
+  prepared = workspace.prepared_by_seed[node.seed]
+  config = prepared.config
+  models = {}
+  for name, needed in zip(node.settings.grpo.reward_models, node.judges, strict=True):
+    objective, settings = needed.settings.objective, registry.settings_of(needed.settings)
+    program = train.make_program(
+      config.model, config.optimizer, config.loss_chunk, workspace.mesh, objective, settings
+    )
+    trained = workspace.location(needed).load_trained(program.abstract_state.params)
+    assert trained is not None  # a reward model is trained, so it has a checkpoint
+    length = max(node.settings.length, needed.settings.length)
+    models[name] = RewardModel(
+      name,
+      config.model,
+      trained,
+      prepared.tokenizer,
+      length,
+      needed.settings.batch_size,
+      workspace.mesh,
+    )
+  return make_rewards(node.settings.grpo, models, folder)
+
+
+def _meta(workspace: Workspace, node: Node) -> dict[str, Any]:
+  """What a checkpoint records beside arrays."""
+  prepared = workspace.prepared_by_seed[node.seed]
+  versions = {'msm_jax': VERSION}
+  for package in RECORDED_PACKAGES:
+    versions[package] = importlib.metadata.version(package)
+  written = {item.source: workspace.written_card(item) for item in node.written}
+  content = {}
+  for name in node.settings.data:
+    card = written[name] if name in written else prepared.corpora[name].card
+    content[name] = card['content']
+  return {
+    'tokenizer': prepared.tokenizer.fingerprint,
+    'data': content,
+    'lineage': [ancestor.folder_name for ancestor in node.lineage],
+    'seed': node.seed,
+    'specs': {path: spec.sha256 for path, spec in prepared.design.specs.items()},
+    'config': json.loads(to_json(prepared.config)),
+    'versions': versions,
+  }
