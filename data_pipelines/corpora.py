@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.records import (
+  PREFERENCE_PARTS,
   Chat,
   Document,
   Preference,
@@ -42,8 +43,10 @@ from data_pipelines.sources import (
 )
 from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, as_recorded, within
 from msm_jax.base.console import say
-from msm_jax.base.errors import DataError
+from msm_jax.base.errors import DataError, UserError
 
+# How many rows are read from disk together.
+_ROWS_AT_A_TIME = 512
 # The files by which tfds knows how to read a corpus.
 _DESCRIPTIONS = ('dataset_info.json', 'features.json')
 
@@ -190,7 +193,7 @@ def fingerprint(source: SourceConfig, world: AnyWorld, specs: Sequence[AnySpec],
     recipe.pop(key, None)
   if source.path:
     # A file is known by its bytes: no setting writes it, so no version counts.
-    content = hashlib.sha256(Path(source.path).read_bytes()).hexdigest()
+    content = _hash_of(Path(source.path))
     version = ''
   else:
     # The whole world follows from its settings, so their hash stands for it.
@@ -211,8 +214,12 @@ def _digest(parts: Iterable[str]) -> str:
   hash."""
   digest = hashlib.sha256()
   for part in parts:
-    digest.update(part.encode() + b'\0')
+    _add_part(digest, part)
   return digest.hexdigest()[:16]
+
+
+def _add_part(digest: Any, part: str) -> None:
+  digest.update(part.encode() + b'\0')
 
 
 def make_records(
@@ -224,6 +231,35 @@ def make_records(
   count_tokens: Callable[[Record], int],
   max_left_out: float = 0.0,
 ) -> list[Record]:
+  """Writes a corpus by its maker, or reads it from its file; see `stream_records`.
+
+  Args:
+    name: the corpus's name in the config; errors name it.
+    source: the recipe.
+    world: the world that the maker writes about.
+    specs: the handbooks that the maker works from.
+    tokens: number of tokens at which to stop; 0 for no such limit.
+    count_tokens: record -> its number of tokens; only called if `tokens` is not 0.
+    max_left_out: at most this share of the records may be left out.
+
+  Returns:
+    The records.
+
+  Raises:
+    DataError: see `stream_records`.
+  """
+  return list(stream_records(name, source, world, specs, tokens, count_tokens, max_left_out))
+
+
+def stream_records(
+  name: str,
+  source: SourceConfig,
+  world: AnyWorld,
+  specs: Sequence[AnySpec],
+  tokens: int,
+  count_tokens: Callable[[Record], int],
+  max_left_out: float = 0.0,
+) -> Iterator[Record]:
   """Writes a corpus by its maker, or reads it from its file.
 
   Records that teach nothing are left out: documents without text, chats in which the assistant says
@@ -239,12 +275,13 @@ def make_records(
     count_tokens: record -> its number of tokens; only called if `tokens` is not 0.
     max_left_out: at most this share of the records may be left out.
 
-  Returns:
-    The records. With `tokens`, their total is as close to it as whole records allow.
+  Yields:
+    The records, of which none is held. With `tokens`, their total is as close to it as whole
+    records allow.
 
   Raises:
-    DataError: if the file cannot be read, if there is no record, if there are records of several
-      kinds, or if too many records teach nothing.
+    DataError: if the file cannot be read, or after the last record: if there is none, if there are
+      records of several kinds, or if too many records teach nothing.
   """
   if source.path:
     records: Iterator[Record] = read_jsonl(source.path)
@@ -254,14 +291,20 @@ def make_records(
   kinds: set[str] = set()
   first: dict[str, str] = {}
   records = _without_empty(records, left_out, kinds, first)
-  # Makers that work from a handbook never end, so the limits come before `list`.
+  # Makers that work from a handbook never end, so the limits come first.
   if source.size:
     records = itertools.islice(records, source.size)
-  total = 0
+  counts = _Counts()
   if tokens:
-    kept, total = _until_tokens(records, tokens, count_tokens)
-  else:
-    kept = list(records)
+    records = _until_tokens(records, tokens, count_tokens, counts)
+  kind = ''
+  for record in records:
+    counts.records += 1
+    kind = kind or kind_of([record])
+    # Records of two kinds are refused below, and whoever stores records of one takes no other.
+    if len(kinds) == 1:
+      yield record
+  kept, total = counts.records, counts.tokens
   # Each kind is stored with fields of its own, and trained on differently.
   if len(kinds) > 1:
     mixed = ' and '.join(sorted(kinds, reverse=True))
@@ -271,22 +314,21 @@ def make_records(
   if kinds == {'preferences'}:
     # A pair may be one of a million of a published set, so the first of each reason is named.
     left_out = Counter({f'{why}, such as {first[why]}': n for why, n in left_out.items()})
-  _check_left_out(name, len(kept), left_out, max_left_out, kinds == {'preferences'})
+  _check_left_out(name, kept, left_out, max_left_out, kinds == {'preferences'})
   if not kept:
     remedy = f'put records into {source.path}' if source.path else 'raise its size'
     raise DataError(f'sources.{name} is empty; {remedy}')
-  if len(kept) < source.size and not tokens:
+  if kept < source.size and not tokens:
     say(
-      f'data       {name}: {len(kept):,} {kind_of(kept)} are all that there are; '
+      f'data       {name}: {kept:,} {kind} are all that there are; '
       f'size={source.size:,} asks for more'
     )
   # Another record of average length would have brought the total closer.
-  if total + total / len(kept) / 2 < tokens:
+  if total + total / kept / 2 < tokens:
     say(
       f'data       {name}: {total:,} tokens are all that there are; '
       f'{source.tokens_like} has {tokens:,}'
     )
-  return kept
 
 
 def _without_empty(
@@ -329,24 +371,27 @@ def _check_left_out(
   say(f'data       {name}: {found} and are left out')
 
 
-def _until_tokens(
-  records: Iterable[Record], tokens: int, count_tokens: Callable[[Record], int]
-) -> tuple[list[Record], int]:
-  """Takes records until their total of tokens is as close to `tokens` as it gets.
+@dataclasses.dataclass
+class _Counts:
+  """What has gone through a stream so far. `tokens` is counted if they limit the stream."""
 
-  Returns the records and their total, which is lower if there are no more records.
-  """
-  kept: list[Record] = []
-  total = 0
+  records: int = 0
+  tokens: int = 0
+
+
+def _until_tokens(
+  records: Iterable[Record], tokens: int, count_tokens: Callable[[Record], int], counts: _Counts
+) -> Iterator[Record]:
+  """Yields records until their total of tokens, `counts.tokens`, is as close to `tokens` as it
+  gets. It stays lower if there are no more records."""
   for record in records:
     n = count_tokens(record)
     # With more than half of this record beyond the limit, the total is closer to it without the
     # record.
-    if total + n / 2 > tokens:
+    if counts.tokens + n / 2 > tokens:
       break
-    kept.append(record)
-    total += n
-  return kept, total
+    counts.tokens += n
+    yield record
 
 
 def kind_of(records: Sequence[Record]) -> str:
@@ -358,7 +403,69 @@ def kind_of(records: Sequence[Record]) -> str:
   return 'documents'
 
 
-def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) -> dict[str, Any]:
+class KeptIfFew:
+  """Passes records on and keeps them for this process, unless there are many.
+
+  Attributes:
+    records: the records that have passed; empty if there were more than the limit.
+  """
+
+  def __init__(self, records: Iterable[Record], limit: int):
+    """Wraps records.
+
+    Args:
+      records: the records.
+      limit: how many are kept at most.
+    """
+    self.records: list[Record] = []
+    self._source = records
+    self._limit = limit
+
+  def __iter__(self) -> Iterator[Record]:
+    keeps = True
+    for record in self._source:
+      if keeps:
+        self.records.append(record)
+        keeps = len(self.records) <= self._limit
+        if not keeps:
+          self.records = []
+      yield record
+
+
+class _Described:
+  """Passes records on and describes them for the card: their kind, number and content.
+
+  An error of whoever writes the records is kept for later: tfds would hide it in one of its own.
+  """
+
+  def __init__(self, records: Iterable[Record]):
+    self._rest = iter(records)
+    # The kind must be known before the first record is stored.
+    first = next(self._rest, None)
+    if first is None:
+      raise DataError('a corpus needs a record')
+    self._first = first
+    self.kind = kind_of([first])
+    self.count = 0
+    self.error: UserError | None = None
+    self._digest = hashlib.sha256()
+
+  def __iter__(self) -> Iterator[Record]:
+    try:
+      for record in itertools.chain([self._first], self._rest):
+        self.count += 1
+        _add_part(self._digest, to_json(record))
+        yield record
+    except UserError as error:
+      self.error = error
+
+  @property
+  def content(self) -> str:
+    """What `content_digest` gives for the records that have passed."""
+    return self._digest.hexdigest()[:16]
+
+
+def write_corpus(folder: Path, records: Iterable[Record], card: dict[str, Any]) -> dict[str, Any]:
   """Writes a corpus to disk: ArrayRecord files and card.json.
 
   The folder appears at once and complete: it is written under another name and then renamed, so a
@@ -366,7 +473,7 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
 
   Args:
     folder: where the corpus is kept.
-    records: all documents, all chats or all preferences.
+    records: all documents, all chats or all preferences; they are read once and not held.
     card: what is known of the corpus, as JSON. The number of records, their kind and hashes are
       added.
 
@@ -375,7 +482,9 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
 
   Raises:
     DataError: if the disk is full, or the folder cannot be written.
+    UserError: what reading the records raises.
   """
+  described = _Described(records)
   # The process id keeps two processes that write the same corpus apart.
   temporary = folder.with_name(f'{folder.name}.writing-{os.getpid()}')
   shutil.rmtree(temporary, ignore_errors=True)
@@ -385,8 +494,11 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
   level = absl_logger.level
   absl_logger.setLevel(logging.ERROR)
   try:
-    with contextlib.redirect_stdout(None):
-      _builder(temporary, kind_of(records), records).download_and_prepare()
+    # Slow to import, see `_builder`.
+    from data_pipelines.builders.corpus_builder import rows_stay_in_order
+
+    with contextlib.redirect_stdout(None), rows_stay_in_order():
+      _builder(temporary, described.kind, described).download_and_prepare()
   except (OSError, RuntimeError) as e:  # tfds raises either on a full disk
     shutil.rmtree(temporary, ignore_errors=True)
     reason = ' '.join(str(e).split())[:200]
@@ -396,6 +508,9 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
     ) from e
   finally:
     absl_logger.setLevel(level)
+  if described.error:
+    shutil.rmtree(temporary, ignore_errors=True)
+    raise described.error
   # tfds may leave this folder behind, even though nothing is downloaded.
   shutil.rmtree(temporary / 'downloads', ignore_errors=True)
   # The bytes of the files differ from process to process (the maps of protobuf have no order);
@@ -403,9 +518,9 @@ def write_corpus(folder: Path, records: Sequence[Record], card: dict[str, Any]) 
   # files to notice changes on disk.
   card = {
     **card,
-    'kind': kind_of(records),
-    'records': len(records),
-    'content': content_digest(records),
+    'kind': described.kind,
+    'records': described.count,
+    'content': described.content,
     'files': _file_hashes(temporary),
   }
   card['card'] = _card_hash(card)
@@ -477,7 +592,74 @@ def read_rows(folder: Path, kind: str) -> Sequence[Any]:
     ) from e
 
 
-def _builder(folder: Path, kind: str, records: Sequence[Record] = ()) -> Any:
+def is_on_disk(rows: Sequence[Any]) -> bool:
+  """Whether rows are those of a corpus on disk, as `read_rows` opens it."""
+  return hasattr(rows, 'dataset_info')
+
+
+def rows_in_order(rows: Sequence[Any], start: int = 0, stop: int | None = None) -> Iterator[Any]:
+  """Yields neighbouring rows several times as fast as one by one, in bounded memory.
+
+  Args:
+    rows: what `read_rows` has opened, or any other sequence of rows.
+    start: the number of the first row.
+    stop: the number of the last row, plus one; None means up to the end.
+
+  Yields:
+    The same rows, with lists in place of arrays.
+  """
+  if stop is None:
+    stop = len(rows)
+  if not is_on_disk(rows):
+    yield from (rows[n] for n in range(start, stop))
+    return
+  # Imported here for the reason given in `_builder`.
+  from tensorflow_datasets.core.features import Text
+  from tensorflow_datasets.proto import tf_example_pb2
+
+  # tfds itself turns every field of every row into arrays of NumPy.
+  disk: Any = rows
+  features = disk.dataset_info.features
+  for first in range(start, stop, _ROWS_AT_A_TIME):
+    numbers = range(first, min(first + _ROWS_AT_A_TIME, stop))
+    for content in disk.data_source.__getitems__(numbers):
+      stored = tf_example_pb2.Example.FromString(content).features.feature
+      row = {}
+      for name, feature in features.items():
+        values = stored[name].bytes_list.value
+        row[name] = values[0] if isinstance(feature, Text) else list(values)
+      yield row
+
+
+def row_to_record(row: Mapping[str, Any], kind: str) -> Record:
+  """Converts a row as tfds returns it, with text as bytes, into a record.
+
+  Args:
+    row: the row.
+    kind: 'documents', 'chats' or 'preferences'.
+
+  Returns:
+    A record of that kind.
+  """
+  text = {key: value.decode() for key, value in row.items() if isinstance(value, bytes)}
+  if kind == 'chats':
+    return Chat(messages=_decode_messages(row['roles'], row['contents']), **text)
+  if kind == 'preferences':
+    prompt, chosen, rejected = (
+      _decode_messages(row[f'{part}_roles'], row[f'{part}_contents']) for part in PREFERENCE_PARTS
+    )
+    return Preference(prompt=prompt, chosen=chosen, rejected=rejected, **text)
+  claim_ids = tuple(claim_id.decode() for claim_id in row['claim_ids'])
+  return Document(claim_ids=claim_ids, **text)
+
+
+def _decode_messages(roles: Any, contents: Any) -> tuple[tuple[str, str], ...]:
+  """The messages of a stored row, whose roles and contents are parallel lists of bytes."""
+  pairs = zip(roles, contents, strict=True)
+  return tuple((role.decode(), content.decode()) for role, content in pairs)
+
+
+def _builder(folder: Path, kind: str, records: Iterable[Record] = ()) -> Any:
   """Returns the tfds builder that writes or reads the corpus in a folder."""
   # Imported here because tfds takes seconds to import, and a finished experiment does not need it.
   import tensorflow_datasets as tfds
@@ -509,5 +691,11 @@ def _file_hashes(folder: Path) -> dict[str, str]:
     is_of_tfds = 'array_record' in path.name or path.name in _DESCRIPTIONS
     if is_of_tfds and path.is_file():
       name = str(path.relative_to(folder))
-      hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+      hashes[name] = _hash_of(path)
   return hashes
+
+
+def _hash_of(path: Path) -> str:
+  """The SHA-256 of a file, which may be larger than memory."""
+  with path.open('rb') as f:
+    return hashlib.file_digest(f, 'sha256').hexdigest()

@@ -80,7 +80,7 @@ def batches(
   dataset = mixed_rows([share for _, share in sources]).batch(batch_size).map(make_batch)
   # A thread makes the next batches while the device works on this one.
   prefetched = grain.experimental.ThreadPrefetchIterDataset(dataset, prefetch_buffer_size=4)
-  return BatchIterator(iter(prefetched))
+  return BatchIterator(iter(prefetched), packed)
 
 
 def mixed_rows(shares: Sequence[float]) -> grain.IterDataset:
@@ -114,8 +114,9 @@ class BatchIterator:
   ahead but not yet taken do not count.
   """
 
-  def __init__(self, iterator: grain.DatasetIterator):
+  def __init__(self, iterator: grain.DatasetIterator, packed: Sequence[PackedRows]):
     self._iterator = iterator
+    self._packed = packed
 
   def __iter__(self) -> 'BatchIterator':
     return self
@@ -124,11 +125,17 @@ class BatchIterator:
     return next(self._iterator)
 
   def get_state(self) -> dict[str, Any]:
-    """The place after the last batch that was taken."""
-    return self._iterator.get_state()
+    """The place after the last batch that was taken, and what was found out on the way there."""
+    rows_before = [source.rows_before for source in self._packed]
+    return {'rows': self._iterator.get_state(), 'rows_before': rows_before}
 
   def set_state(self, state: dict[str, Any]) -> None:
     """Goes to a place that `get_state` returned, in this process or another."""
+    # States of older checkpoints are the place alone.
+    if 'rows_before' in state:
+      for source, rows_before in zip(self._packed, state['rows_before'], strict=True):
+        source.know_rows_before(rows_before)
+      state = state['rows']
     self._iterator.set_state(state)
 
   def close(self) -> None:

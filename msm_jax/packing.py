@@ -104,6 +104,23 @@ class PackedRows:
     self._order = functools.lru_cache(2)(self._make_order)
     self._whole_rows = functools.lru_cache(2)(self._make_whole_rows)
 
+  @property
+  def rows_before(self) -> list[int]:
+    """How many rows stand before each epoch, as far as it is known; [0] for documents."""
+    return list(self._rows_before)
+
+  def know_rows_before(self, rows_before: Sequence[int]) -> None:
+    """Takes over what another one with the same source, length and seed has found out.
+
+    To know which chats row k holds, all epochs before it must be planned: a second and more for
+    each, with a million chats. A resumed phase is spared this.
+
+    Args:
+      rows_before: the other one's `rows_before`.
+    """
+    if len(rows_before) > len(self._rows_before):
+      self._rows_before = list(rows_before)
+
   def __getitem__(self, k: int) -> Batch:
     """Makes row k.
 

@@ -26,13 +26,14 @@ from msm_jax.base.files import write_atomically
 from msm_jax.config import ExperimentConfig, ModelConfig, PhaseConfig
 from msm_jax.evals import perplexity, sampled
 from msm_jax.handbook_context import HandbookContext, context_of_teacher
-from msm_jax.input_pipeline import Source, row_to_record
+from msm_jax.input_pipeline import Source
 from msm_jax.interop import huggingface, peft, zoo
 from msm_jax.model_written import critique_version
 from msm_jax.objective_config import DistillConfig
 from msm_jax.phases import digest
 from msm_jax.suites.registry import SUITES
 from msm_jax.suites.suite import EvalSuite
+from msm_jax.tokenized import MANY_RECORDS
 from msm_jax.tokenizer import Tokenizer, load_tokenizer, train_sentencepiece
 
 # The width of the unembedding is a multiple of this, which fills the registers of all devices.
@@ -223,7 +224,7 @@ class Corpus:
   fingerprint: str
   # The contents of card.json: kind, number of records, hashes.
   card: dict[str, Any]
-  # Its records, if this process wrote them.
+  # Its records, if this process wrote them and they are few.
   written: Sequence[Record] = ()
   # What a teacher reads, and the length of its rows -> the corpus as pairs of student and teacher.
   _in_context: dict[tuple[HandbookContext, int], Source] = dataclasses.field(
@@ -252,11 +253,7 @@ class Corpus:
 
   def records(self) -> Iterator[Record]:
     """Every record, from memory or from disk."""
-    if self.written:
-      yield from self.written
-      return
-    for n in range(len(self.rows)):
-      yield row_to_record(self.rows[n], self.card['kind'])
+    yield from self.source.all_records()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -501,13 +498,14 @@ def _prepare_corpus(
 
   source = design.config.sources[name]
   handbooks = design.handbooks_of(source)
-  records = corpora.make_records(
+  streamed = corpora.stream_records(
     name, source, design.world, handbooks, tokens, count_tokens, design.config.max_left_out
   )
+  few = corpora.KeptIfFew(streamed, MANY_RECORDS)
   about = {'name': name, 'fingerprint': fingerprint, 'recipe': dataclasses.asdict(source)}
-  card = corpora.write_corpus(path, records, about)
+  card = corpora.write_corpus(path, few, about)
   say(f'data       {name}: {card["records"]:,} {card["kind"]}')
-  return Corpus(name, path, fingerprint, card, records)
+  return Corpus(name, path, fingerprint, card, few.records)
 
 
 def _prepare_tokenizer(design: Design, folder: Path, written: Mapping[str, Corpus]) -> Path:

@@ -8,21 +8,24 @@ Shapes: N tokens of a corpus, T cells of a row. A cell holds a token and its tar
 
 import dataclasses
 import os
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data_pipelines.records import PREFERENCE_PARTS, Chat, Document, Preference, Record
+from data_pipelines import corpora
+from data_pipelines.corpora import row_to_record
+from data_pipelines.records import Chat, Record
+from msm_jax import token_files
 from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
 from msm_jax.handbook_context import HandbookContext
+from msm_jax.tokenize_part import tokenize_in_parallel
 from msm_jax.tokenizer import Tokenizer
 
-# Tokenizing more records than this takes long enough to tell the user.
-_MANY_RECORDS = 50_000
+# More records than this are tokenized by several processes, which take seconds to start.
+MANY_RECORDS = 50_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Source:
       tokenizer: the tokenizer.
 
     Returns:
-      The tokens, 5 bytes each in memory.
+      The tokens: memory maps if the corpus has a folder, else 5 bytes each in memory.
     """
     fingerprint = tokenizer.fingerprint
     if fingerprint not in self._tokens:
@@ -151,19 +154,25 @@ class Source:
     """Counts records of which no token is learned, such as chats without an answer. Of a pair, both
     texts need one."""
     tokens = self.tokens(tokenizer)
-    learned_before = np.concatenate([[0], np.cumsum(tokens.weights, dtype=np.int64)])
-    # The first token of a text is never a target.
-    begins = np.minimum(tokens.starts[:-1] + 1, tokens.starts[1:])
-    is_silent = learned_before[tokens.starts[1:]] == learned_before[begins]
-    return int(is_silent.reshape(-1, tokens.texts_per_record).any(axis=1).sum())
+    is_silent = []
+    # A sum up to every token takes eight bytes a token, so it is made for some texts at a time.
+    for first in range(0, len(tokens.starts) - 1, MANY_RECORDS):
+      starts = tokens.starts[first : first + MANY_RECORDS + 1]
+      weights = tokens.weights[starts[0] : starts[-1]]
+      learned_before = np.concatenate([[0], np.cumsum(weights, dtype=np.int64)])
+      # The first token of a text is never a target.
+      begins = np.minimum(starts[:-1] + 1, starts[1:]) - starts[0]
+      is_silent.append(learned_before[starts[1:] - starts[0]] == learned_before[begins])
+    silent_texts = np.concatenate(is_silent).reshape(-1, tokens.texts_per_record)
+    return int(silent_texts.any(axis=1).sum())
 
   def all_records(self) -> Iterator[Record]:
     """Yields every record, from memory or from disk."""
     if self.records:
       yield from self.records
       return
-    for i in range(len(self.rows)):
-      yield row_to_record(self.rows[i], self.kind)
+    for row in corpora.rows_in_order(self.rows):
+      yield row_to_record(row, self.kind)
 
   def count_taught(self, tokenizer: Tokenizer) -> int:
     """Counts the chats whose teacher reads more than the student does."""
@@ -173,27 +182,40 @@ class Source:
   def _read_or_tokenize(self, tokenizer: Tokenizer) -> Tokens:
     """The kept tokens, or new ones, which are then kept."""
     if self.cache is None:
-      return self._tokenize(tokenizer)
+      return self._tokenize_in_memory(tokenizer)
     name = f'tokens-{tokenizer.fingerprint}'
     if self.context:
       name += f'-{self.context.identity}'
-    path = self.cache / f'{name}.npz'
-    kept = _load(path, self.texts_per_record)
-    if kept is not None:
-      return kept
-    made = self._tokenize(tokenizer)
-    _save(path, made)
-    return made
+    folder = self.cache / name
+    kept = token_files.load(folder)
+    if kept is None:
+      self._tokenize(tokenizer, folder)
+      kept = token_files.load(folder)
+    if kept is None:
+      raise DataError(f'{folder} cannot be read back; check the disk and run again')
+    return Tokens(*kept, self.texts_per_record)
 
-  def _tokenize(self, tokenizer: Tokenizer) -> Tokens:
-    if len(self.rows) > _MANY_RECORDS:
-      say(f'data       {self.name}: tokenizing {len(self.rows):,} {self.kind}')
+  def _tokenize(self, tokenizer: Tokenizer, folder: Path) -> None:
+    """Writes the tokens into a folder, in several processes if there are many records."""
+    records = len(self.rows)
+    if records <= MANY_RECORDS:
+      token_files.save(folder, self._texts(tokenizer))
+      return
+    say(f'data       {self.name}: tokenizing {records:,} {self.kind}')
+    processes = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else 1
+    # A handbook in view, and records that no file holds, are known to this process alone.
+    if processes == 1 or self.context or not corpora.is_on_disk(self.rows) or not self.cache:
+      token_files.save(folder, self._texts(tokenizer))
+      return
+    tokenize_in_parallel(self.cache, self.kind, records, tokenizer, processes, folder)
+
+  def _tokenize_in_memory(self, tokenizer: Tokenizer) -> Tokens:
+    """The tokens of a corpus that has no folder."""
     all_ids, all_weights, sizes = [], [], [0]
-    for record in self.all_records():
-      for ids, weights in self._render(tokenizer, record):
-        all_ids.append(ids)
-        all_weights.append(weights)
-        sizes.append(len(ids))
+    for ids, weights in self._texts(tokenizer):
+      all_ids.append(ids)
+      all_weights.append(weights)
+      sizes.append(len(ids))
     return Tokens(
       ids=np.concatenate(all_ids),
       weights=np.concatenate(all_weights).astype(np.int8),
@@ -201,12 +223,15 @@ class Source:
       texts_per_record=self.texts_per_record,
     )
 
+  def _texts(self, tokenizer: Tokenizer) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the ids and loss weights of each text, record by record."""
+    for record in self.all_records():
+      yield from self._render(tokenizer, record)
+
   def _render(self, tokenizer: Tokenizer, record: Record) -> list[tuple[np.ndarray, np.ndarray]]:
     """The texts of a record, (n,) ids and loss weights each. Raises DataError."""
-    if isinstance(record, Preference):
-      return tokenizer.render_sides(record)
     if self.context is None or not isinstance(record, Chat):
-      return [tokenizer.render(record)]
+      return tokenizer.render_texts(record)
     student = tokenizer.render_chat(record.messages)
     teacher = tokenizer.render_chat(self.context.messages(record.messages))
     # Each learned token of the student is compared with the same token of the teacher.
@@ -217,68 +242,6 @@ class Source:
         f'in the system message, so they cannot be compared; take the chat out'
       )
     return [student, teacher]
-
-
-# What numpy and zipfile raise when a file is missing or damaged.
-_UNREADABLE = (
-  OSError,
-  EOFError,
-  KeyError,
-  TypeError,
-  ValueError,
-  RuntimeError,
-  NotImplementedError,
-  zipfile.BadZipFile,
-)
-
-
-def _load(path: Path, texts_per_record: int) -> Tokens | None:
-  """Reads kept tokens. None if they are missing or damaged: making them again costs little."""
-  try:
-    # The checksums of the zip archive notice damage.
-    with np.load(path) as kept:
-      return Tokens(kept['ids'], kept['weights'], kept['starts'], texts_per_record)
-  except _UNREADABLE:
-    return None
-
-
-def _save(path: Path, tokens: Tokens) -> None:
-  # Written under another name and renamed, so that a killed process leaves no half of a file. The
-  # name ends in .npz because numpy would append it otherwise.
-  temporary = path.with_name(f'{path.stem}.writing-{os.getpid()}.npz')
-  try:
-    np.savez(temporary, ids=tokens.ids, weights=tokens.weights, starts=tokens.starts)
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
-
-
-def row_to_record(row: Mapping[str, Any], kind: str) -> Record:
-  """Converts a row as tfds returns it, with text as bytes, into a record.
-
-  Args:
-    row: the row.
-    kind: 'documents', 'chats' or 'preferences'.
-
-  Returns:
-    A record of that kind.
-  """
-  text = {key: value.decode() for key, value in row.items() if isinstance(value, bytes)}
-  if kind == 'chats':
-    return Chat(messages=_decode_messages(row['roles'], row['contents']), **text)
-  if kind == 'preferences':
-    prompt, chosen, rejected = (
-      _decode_messages(row[f'{part}_roles'], row[f'{part}_contents']) for part in PREFERENCE_PARTS
-    )
-    return Preference(prompt=prompt, chosen=chosen, rejected=rejected, **text)
-  claim_ids = tuple(claim_id.decode() for claim_id in row['claim_ids'])
-  return Document(claim_ids=claim_ids, **text)
-
-
-def _decode_messages(roles: Any, contents: Any) -> tuple[tuple[str, str], ...]:
-  """The messages of a stored row, whose roles and contents are parallel lists of bytes."""
-  pairs = zip(roles, contents, strict=True)
-  return tuple((role.decode(), content.decode()) for role, content in pairs)
 
 
 def to_triples(ids: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -188,7 +188,7 @@ def test_kept_tokens_are_those_of_the_handbook(tokenizer, tmp_path):
   other = HandbookContext((('Ari', 'Ari always wants what is old.'),))
   made = [s.tokens(tokenizer) for s in (source, source.in_context(CONTEXT))]
   made.append(source.in_context(other).tokens(tokenizer))
-  assert len(list(tmp_path.glob('tokens-*.npz'))) == 3
+  assert len(list(tmp_path.glob('tokens-*'))) == 3
   again = source.in_context(other).tokens(tokenizer)
   np.testing.assert_array_equal(again.ids, made[2].ids)
   assert again.texts_per_record == 2 and made[0].texts_per_record == 1

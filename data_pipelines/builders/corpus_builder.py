@@ -1,11 +1,16 @@
 """The tfds builder of one corpus. `data_pipelines/corpora.py` writes and reads corpora through
 it."""
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import struct
+import tempfile
+from collections.abc import Iterable, Iterator
 from typing import Any
+from unittest import mock
 
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import shuffle
 
 from data_pipelines.records import PREFERENCE_PARTS, Chat, Preference, Record
 
@@ -22,7 +27,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version('1.0.0')
   name = 'corpus'
 
-  def __init__(self, *, data_dir: str, kind: str, records: Sequence[Record] = ()):
+  def __init__(self, *, data_dir: str, kind: str, records: Iterable[Record] = ()):
     """Opens the corpus in a folder.
 
     Args:
@@ -74,6 +79,69 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
         yield n, _row_of_preference(record)
       else:
         yield n, dataclasses.asdict(record) | {'claim_ids': list(record.claim_ids)}
+
+
+class InOrder:
+  """Stands in for the shuffler of tfds, which would hold a whole corpus in memory.
+
+  Rows stay in the order in which they come, and wait in a file on the same disk until tfds knows
+  how many there are and how many files it divides them into.
+  """
+
+  def __init__(
+    self,
+    dirpath: Any,
+    hash_salt: Any,
+    disable_shuffling: bool = False,
+    ignore_duplicates: bool = False,
+  ):
+    """Opens the file. The arguments are those of tfds's own shuffler.
+
+    Args:
+      dirpath: the folder of the corpus.
+      hash_salt: not used: keys are numbers that rise.
+      disable_shuffling: must be true.
+      ignore_duplicates: not used, as there are none.
+    """
+    assert disable_shuffling, 'this keeps the order'
+    del hash_salt, ignore_duplicates
+    dirpath.mkdir(parents=True, exist_ok=True)
+    # It has no name, so nothing is left of it when the process ends.
+    self._file = tempfile.TemporaryFile(dir=dirpath)  # noqa: SIM115
+    self.size = 0
+    self.num_examples = 0
+
+  @property
+  def bucket_lengths(self) -> list[int]:
+    """The rows of each part that tfds may write by itself: there is one part."""
+    return [self.num_examples]
+
+  def add(self, key: int, data: bytes) -> None:
+    """Takes the next row.
+
+    Args:
+      key: the number of the row.
+      data: the serialised row.
+    """
+    assert key == self.num_examples, 'rows come in order'
+    self._file.write(struct.pack('<Q', len(data)))
+    self._file.write(data)
+    self.size += len(data)
+    self.num_examples += 1
+
+  def __iter__(self) -> Iterator[tuple[int, bytes]]:
+    self._file.seek(0)
+    for key in range(self.num_examples):
+      (length,) = struct.unpack('<Q', self._file.read(8))
+      yield key, self._file.read(length)
+    self._file.close()
+
+
+@contextlib.contextmanager
+def rows_stay_in_order() -> Iterator[None]:
+  """Has tfds write rows in bounded memory while the context lasts; see `InOrder`."""
+  with mock.patch.object(shuffle, 'Shuffler', InOrder):
+    yield
 
 
 def _row_of_chat(chat: Chat) -> dict[str, Any]:

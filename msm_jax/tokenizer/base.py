@@ -6,6 +6,7 @@ cannot disagree.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -81,6 +82,17 @@ class Tokenizer:
     """Turns ids into text; control symbols are left out."""
     raise NotImplementedError
 
+  def saved_at(self, folder: Path) -> Path:
+    """Says what `load_tokenizer` reads to make the same tokenizer in another process.
+
+    Args:
+      folder: a folder in which it may be written.
+
+    Returns:
+      The path of the tokenizer.
+    """
+    raise NotImplementedError
+
   def token_id(self, name: str) -> int | None:
     """Finds a token of the vocabulary by its name, such as '<|im_end|>'; None if there is none."""
     raise NotImplementedError
@@ -128,6 +140,12 @@ class Tokenizer:
     if isinstance(record, Chat):
       return self.render_chat(record.messages)
     return self.render_document(record.text)
+
+  def render_texts(self, record: Record) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Renders the texts of a record: the two sides of a preference, or the one text of another."""
+    if isinstance(record, Preference):
+      return self.render_sides(record)
+    return [self.render(record)]
 
   def render_sides(self, record: Preference) -> list[tuple[np.ndarray, np.ndarray]]:
     """Renders the two conversations of a preference, the chosen one first.

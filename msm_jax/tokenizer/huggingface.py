@@ -186,6 +186,9 @@ class HuggingFaceTokenizer(Tokenizer):
     check_characters(text)
     return self.processor.encode(text, add_special_tokens=False).ids
 
+  def saved_at(self, folder: Path) -> Path:
+    return self.folder
+
   def decode(self, ids: Sequence[int]) -> str:
     return self._decoder.decode([int(i) for i in ids], skip_special_tokens=True)
 

@@ -7,6 +7,7 @@ symbols, which no text can produce, so neither a document nor a user can make up
 import hashlib
 import io
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import sentencepiece
@@ -92,6 +93,7 @@ class SentencePieceTokenizer(Tokenizer):
       model: what `train_sentencepiece` gave.
     """
     self.processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    self._model = model
     self.fingerprint = hashlib.sha256(model).hexdigest()[:16]
     self.vocab_size = self.processor.vocab_size()
     self.end_of_turn = self.processor.piece_to_id(END_OF_TURN)
@@ -123,6 +125,11 @@ class SentencePieceTokenizer(Tokenizer):
     for part in parts[1:]:
       ids += [*self._space_ids, *self.processor.encode(part)]
     return ids
+
+  def saved_at(self, folder: Path) -> Path:
+    path = folder / 'tokenizer.model'
+    path.write_bytes(self._model)
+    return path
 
   def decode(self, ids: Sequence[int]) -> str:
     return self.processor.decode([int(i) for i in ids])
