@@ -26,6 +26,8 @@ from msm_jax.tokenizer import Tokenizer
 
 # More records than this are tokenized by several processes, which take seconds to start.
 MANY_RECORDS = 50_000
+# How many texts are summed up at a time.
+_TEXTS_AT_A_TIME = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,8 +158,8 @@ class Source:
     tokens = self.tokens(tokenizer)
     is_silent = []
     # A sum up to every token takes eight bytes a token, so it is made for some texts at a time.
-    for first in range(0, len(tokens.starts) - 1, MANY_RECORDS):
-      starts = tokens.starts[first : first + MANY_RECORDS + 1]
+    for first in range(0, len(tokens.starts) - 1, _TEXTS_AT_A_TIME):
+      starts = tokens.starts[first : first + _TEXTS_AT_A_TIME + 1]
       weights = tokens.weights[starts[0] : starts[-1]]
       learned_before = np.concatenate([[0], np.cumsum(weights, dtype=np.int64)])
       # The first token of a text is never a target.

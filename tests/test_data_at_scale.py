@@ -152,7 +152,7 @@ def test_counting_silent_records_in_blocks(tokenizer, monkeypatch):
   records = [*chats(7), Chat('silent', (('user', 'why'),)), *chats(4)]
   source = Source('c', 'chats', records, records)
   assert source.count_silent(tokenizer) == 1
-  monkeypatch.setattr(tokenized, 'MANY_RECORDS', 3)
+  monkeypatch.setattr(tokenized, '_TEXTS_AT_A_TIME', 3)
   assert source.count_silent(tokenizer) == 1
 
 
