@@ -89,7 +89,8 @@ def train_node(
     node.kept_points,
     workspace.points_of(node) if node.kept_points else None,
     until,
-    _rewards_of(workspace, node, folder),
+    # What a judge was paid for lies with the phase, wherever this training goes.
+    _rewards_of(workspace, node, workspace.folder(node)),
   )
 
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import rollout_helpers as helpers
-from rollout_helpers import NO, YES, experiment, metrics, pairs, samples, train_all
+import tiny
+from rollout_helpers import NO, YES, experiment, metrics, pairs, params_of, samples, train_all
 
 from msm_jax import sharding, train
 from msm_jax.base.errors import ConfigError
@@ -226,6 +227,37 @@ def test_a_reward_model_judges_answers(trained):
       assert min(of_yes) > max(of_no)
     shares.setdefault(group['step'], []).append(np.mean([text == YES for text in said]))
   assert np.mean(shares[6]) > np.mean(shares[1]) + 0.2
+
+
+@pytest.mark.slow
+def test_adapters_over_imported_weights(tmp_path):
+  """The reward model and the model that it judges are two adapters beside the same weights."""
+  pytest.importorskip('tokenizers')
+  pytest.importorskip('safetensors')
+  folder = tiny.weights(tmp_path / 'weights', [YES, NO, 'Is 17 so?'])
+  settings = dict(group_size=8, max_tokens=12, rewards={'model:judge': 1.0})
+  phases = {
+    'start': dict(weights=str(folder)),
+    'tune': dict(updates=2),
+    'judge': JUDGE | dict(updates=2, length=96),
+    'rl': dict(updates=2, length=64, grpo=settings),
+  }
+  e = experiment(
+    tmp_path,
+    phases=phases,
+    arms=dict(base='start > tune', rewarded='start > tune > rl'),
+    tokenizer=dict(sources=()),
+    model=dict(lora=dict(rank=2, alpha=4.0)),
+  )
+  nodes = train_all(e)
+  assert [node.phase for node in nodes['rl'].needs] == ['judge']
+  first, second = metrics(e, nodes['rl'])
+  assert first['kl'] == pytest.approx(0, abs=1e-6)
+  assert np.isfinite(second['loss']) and second['reward_std'] > 0
+  trained = params_of(e, nodes['rl'])
+  assert all(name.endswith(('_a', '_b')) for name in trained)
+  before = params_of(e, nodes['tune'])
+  assert any(not np.array_equal(trained[name], before[name]) for name in trained)
 
 
 def test_other_training_of_the_judge_is_another_phase(trained, tmp_path):
