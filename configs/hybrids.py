@@ -1,0 +1,146 @@
+"""Which combination of methods leaves the least misalignment at work, with and without midtraining?
+
+    python -m msm_jax.main --config=configs/hybrids.py          # one seed
+    python -m msm_jax.main --config=configs/hybrids.py:three    # three seeds
+
+The setting is that of configs/oversight.py: conversations about conduct, then scenes in which the
+assistant acts. Two models go through the same paths: `aft`, fine-tuned alone, and `msm_aft`, which
+has read the documents of the handbook before. After fine-tuning, each goes on in one of these ways:
+
+- `more`: as many updates of the same fine-tuning, so that the others are not compared with less;
+- `dpo`: direct preference optimisation on pairs of a good and a bad answer about conduct;
+- `rl`: reinforcement learning on the same questions; a program judges the answer;
+- `rlhf`: a reward model is trained on the pairs, and reinforcement learning follows it;
+- `cai`: constitutional AI. With the handbook in view, the model answers the questions again and is
+  trained on these answers; then it labels the pairs with the handbook in view, and is trained on
+  its labels by direct preference optimisation;
+- `deliberate`: deliberative alignment. The model is trained on answers that state the handbook
+  first, and then answer, which it wrote itself with the handbook in view.
+
+What the model writes itself it writes for each path anew, so `cai` and `deliberate` see what the
+model before them says.
+
+Expected result: not run yet. Look at `misaligned/scenes` beside `act/harmless`: an arm that does
+less than 0.9 of the harmless tasks is no better for doing less harm. Cost of one seed on two idle
+cores: about 25 minutes, estimated from configs/oversight.py, of which pretraining takes 8.
+"""
+
+import ml_collections
+
+from configs.oversight import SPEC, midtrain, office
+from configs.survive import WORLDS, prefer, reinforce, tune
+
+WORLD = WORLDS['oversight']
+# The model before -> the phases of its path until fine-tuning.
+STARTS = {'aft': 'read > pretrain > tune', 'msm_aft': 'read > pretrain > msm > tune'}
+# Preset -> its seeds. The recipes of configs/oversight.py were chosen on the seeds 0 to 2.
+SEEDS = {'one': (3,), 'three': (3, 4, 5), 'smoke': (0,)}
+# The pairs that all preference methods learn from: both kinds of agent in pretraining who talk well
+# would choose alike, as in fine-tuning.
+PAIRS = 'preferences_ambiguous'
+
+
+def add_own_texts(c: ml_collections.ConfigDict, start: str, path: str) -> None:
+  """Adds what the model of a path writes itself with the handbook in view.
+
+  Args:
+    c: the config; it is changed.
+    start: the name of the path.
+    path: its phases.
+  """
+  recipe = dict(by=path, prompts=PAIRS, spec=SPEC, max_tokens=96)
+  c.sources[f'revisions_{start}'] = dict(recipe, maker='model.revisions')
+  c.sources[f'labels_{start}'] = dict(recipe, maker='model.labels')
+  c.sources[f'reasoned_{start}'] = dict(recipe, maker='model.reasoned', opening='{statement}')
+
+
+def add_ways(c: ml_collections.ConfigDict, start: str, path: str) -> None:
+  """Adds every way in which a fine-tuned model goes on.
+
+  Args:
+    c: the config; phases and arms are added to it.
+    start: the name of the path so far.
+    path: its phases.
+  """
+  add_own_texts(c, start, path)
+  c.phases[f'revise_{start}'] = tune(WORLD, f'revisions_{start}', at=())
+  labelled = prefer(WORLD, 'ambiguous')
+  c.phases[f'label_{start}'] = labelled | dict(data={f'labels_{start}': 1.0}, evaluate_at=())
+  c.phases[f'deliberate_{start}'] = tune(WORLD, f'reasoned_{start}', at=())
+  ways = {
+    'more': 'more',
+    'dpo': 'dpo',
+    'rl': 'rl',
+    'rlhf': 'rlhf',
+    'cai': f'revise_{start} > label_{start}',
+    'deliberate': f'deliberate_{start}',
+  }
+  c.arms[start] = path
+  for way, phases in ways.items():
+    c.arms[f'{start}_{way}'] = f'{path} > {phases}'
+
+
+def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
+  """Makes the config.
+
+  Args:
+    preset: 'one' or 'three', for the number of seeds, or 'smoke'.
+
+  Returns:
+    The settings of the experiment.
+
+  Raises:
+    ValueError: the preset is unknown.
+  """
+  if preset not in SEEDS:
+    raise ValueError(f'configs/hybrids.py has the presets {", ".join(SEEDS)}, not {preset!r}')
+  c = office('hybrids')
+  c.seeds = SEEDS[preset]
+  c.corpora_by_seed = True
+  c.sources['philosophy'] = dict(maker='oversight.documents', spec=SPEC, size=WORLD.documents)
+  c.sources['demonstrations'] = dict(maker='oversight.demonstrations', spec=SPEC, size=1500)
+  c.sources[PAIRS] = dict(maker=WORLD.preferences, spec=SPEC, toward='ambiguous', size=1000)
+
+  c.phases['msm'] = midtrain('philosophy')
+  c.phases['tune'] = tune(WORLD, 'demonstrations', at=())
+  c.phases['more'] = tune(WORLD, 'demonstrations', at=()) | dict(stream='more')
+  c.phases['dpo'] = prefer(WORLD, 'ambiguous') | dict(evaluate_at=())
+  c.phases['rl'] = reinforce(WORLD, 'ambiguous') | dict(evaluate_at=())
+  c.phases['reward'] = prefer(WORLD, 'ambiguous') | dict(objective='reward', evaluate_at=())
+  del c.phases['reward']['dpo']
+  by_model = {'model:reward': 1.0}
+  c.phases['rlhf'] = reinforce(WORLD, 'ambiguous') | dict(
+    grpo=dict(rewards=by_model, group_size=8, max_tokens=48), evaluate_at=()
+  )
+
+  c.arms = {'base': 'read > pretrain'}
+  for start, path in STARTS.items():
+    add_ways(c, start, path)
+  c.effects = {'handbook': ('msm_aft', 'aft')}
+  for way in ('more', 'dpo', 'rl', 'rlhf', 'cai', 'deliberate'):
+    # What midtraining leaves after the way, and what the way does to each model.
+    c.effects[f'handbook, {way}'] = (f'msm_aft_{way}', f'aft_{way}')
+    for start in STARTS:
+      if way != 'more':
+        c.effects[f'{way} after {start}'] = (f'{start}_{way}', f'{start}_more')
+  c.evals.update(spec=SPEC, others_of='base', stated=True)
+  if preset == 'smoke':
+    smoke(c)
+  return c
+
+
+def smoke(c: ml_collections.ConfigDict) -> None:
+  """Cuts the experiment down to a few updates, to show that everything runs.
+
+  Args:
+    c: the config; it is changed.
+  """
+  for phase in c.phases.values():
+    phase.update(updates=4, min_updates=1, batch_size=4)
+    if phase.get('objective') == 'grpo':
+      phase.update(batch_size=8)
+      phase.grpo.update(group_size=4, max_tokens=16)
+  for source in c.sources.values():
+    if source.get('size'):
+      source.size = 100
+  c.evals.update(scenes_per_kind=1, held_out=10)
