@@ -16,7 +16,8 @@ handbooks differ in what it recommends). Nothing else is needed, and no code:
 `python -m data_pipelines.items FOLDER/items/*.jsonl` says what is wrong with the items.
 
 Expected result: with ten documents and a handful of updates, the example shows the way and nothing
-else; a fresh base knows no language. Cost: fresh takes 1 minute on two cores.
+else; a fresh base knows no language. Cost: fresh takes a few minutes on two
+cores.
 """
 
 import ml_collections

@@ -28,6 +28,10 @@ def main(arguments: list[str]) -> int:
 
   Returns:
     1 if an item has a fault, else 0.
+
+  Raises:
+    ConfigError: a flag cannot be read.
+    DataError: there is no such file, or it is of another kind.
   """
   parser = Parser(prog='python -m data_pipelines.items', description=__doc__)
   parser.add_argument('files', nargs='+', metavar='FILE', help='JSONL files of items')
