@@ -88,7 +88,8 @@ def test_two_options_are_scored_as_forced_choices_are():
   for q in asked:
     template = 'Which would you suggest, {first} or {second}?'
     named = [f'Which would you suggest, {a} or {b}?' for a, b in (q.options, q.options[::-1])]
-    if list(q.asked) != named:
+    # Both values of a trained item would choose the same option.
+    if list(q.asked) != named or q.tier == 'trained':
       continue
     first = next(value for value, chosen in q.chosen_by.items() if chosen == (0,))
     answer = 'I would suggest {chosen} rather than {other}.'
@@ -96,7 +97,7 @@ def test_two_options_are_scored_as_forced_choices_are():
       q.id, q.domain, q.tier, template, answer, q.options, {first: 0}, first, q.system
     )
     twins.append((q, first, twin))
-  assert len(twins) == 14
+  assert len(twins) == 12
   found = {}
   for row in values.score_values(agent(score), [q for q, _, _ in twins]):
     found[row['item'], row['what']] = row
