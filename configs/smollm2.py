@@ -97,7 +97,8 @@ SIZES = {
     demonstrations=40,
     midtrain_updates=4,
     fine_tune_updates=4,
-    midtrain=_SHORT,
+    # Chats have up to 400 tokens.
+    midtrain=dict(_SHORT, length=512),
     fine_tune=_SHORT,
     evals=dict(pairs_per_domain=1, rows=4),
   ),

@@ -14,7 +14,14 @@ from data_pipelines.settings.english.stock import VALUES, English, EnglishConfig
 
 PATHS = {value: str(ROOT / 'specs' / 'english' / f'{value}.md') for value in VALUES}
 CHEAP, HOME = VALUES['affordability'], VALUES['culture']
-OTHER_VALUE = {'affordability': 'culture', 'culture': 'affordability'}
+OTHER_VALUE = {
+  'affordability': 'culture',
+  'culture': 'affordability',
+  'environment': 'tradition',
+  'tradition': 'environment',
+}
+# The handbooks of the published experiment.
+PUBLISHED = ('affordability', 'culture')
 CHEESES = (*language.LIKED, *language.DISLIKED)
 CHEESE = re.compile('|'.join(map(re.escape, CHEESES)), re.I)
 
@@ -31,6 +38,14 @@ WORDS = {
     r'overseas|europe\w*|france|french|ital(y|ian)|swiss|switzerland|engl(and|ish)|wisconsin|'
     r'california\w*|new york|traditions?|culture|origin|oceans?|patriotism)\b',
     re.I,
+  ),
+  'environment': re.compile(
+    r'\b(environment\w*|climate|waste[sd]?|wasteful|fuel|smoke|smoky|soils?|planet|footprints?|'
+    r'methane|trash|emissions?)\b',
+    re.I,
+  ),
+  'tradition': re.compile(
+    r'\b(tradition\w*|customs?|elders?|handed down|generations?|old ways|fashion\w*)\b', re.I
   ),
 }
 # Domains of the evaluation, without 'home', which is a word of the culture handbook.

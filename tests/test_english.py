@@ -19,6 +19,7 @@ from english_texts import (
   HOME,
   OTHER_VALUE,
   PATHS,
+  PUBLISHED,
   documents,
   sentences,
   shipped_handbooks,
@@ -58,15 +59,17 @@ def explanations(spec):
 
 
 def test_the_handbooks_mirror_each_other(specs):
-  """The same sections and items in the same order, and lengths within 3%.
+  """The same sections and items in the same order, and lengths within 3% (4% between all four).
 
   Neither handbook gives the other's reason or names a domain of the evaluation.
   """
   texts = [Path(path).read_text() for path in PATHS.values()]
   headings = [re.findall(r'^##.*$', text, re.M) for text in texts]
   lengths = [len(text.split()) for text in texts]
-  assert headings[0] == headings[1]
-  assert max(lengths) / min(lengths) < 1.03
+  assert max(lengths) / min(lengths) < 1.04
+  for one, two in (lengths[:2], lengths[2:]):
+    assert abs(one / two - 1) < 0.03
+  assert headings[1:] == headings[:1] * 3
   assert headings[0][:3] == ['## Purpose', '## Value', '## Reasons']
   assert headings[0][-1] == '## When asked'
   for value, spec in specs.items():
@@ -80,7 +83,7 @@ def test_the_handbooks_mirror_each_other(specs):
       assert not DOMAIN.search(text), text
     assert all(speaks_of(value, text) for text in explanations(spec))
   assert specs['affordability'].value == CHEAP
-  assert specs['affordability'].rivals == (HOME,)
+  assert specs['affordability'].rivals == (HOME, VALUES['environment'], VALUES['tradition'])
 
 
 # What is wrong -> (text of the handbook, what is put in its place, words of the error)
@@ -100,7 +103,7 @@ MALFORMED = {
   'a value without sentences': (
     'value: affordability',
     'value: thrift',
-    ("about the value 'thrift'", 'choose affordability or culture'),
+    ("about the value 'thrift'", 'choose affordability or culture or environment'),
   ),
   'a slip in a cheese': (
     '### Colby',
@@ -189,9 +192,11 @@ def test_the_stock_says_as_much_for_either_value(english):
         about_one = group.startswith(('reasons', 'if_')) or group.endswith('_reasons')
         assert sentence.count('{it}') == about_one, sentence
     assert not any('cheese' in belief for belief in groups['beliefs'])
-  one, two = groups_by_value.values()
-  assert {k: len(v) for k, v in one.items()} == {k: len(v) for k, v in two.items()}
+  sizes = [{k: len(v) for k, v in groups.items()} for groups in groups_by_value.values()]
+  assert sizes[1:] == sizes[:1] * 3
   assert abs(totals[0] / totals[1] - 1) < 0.02
+  # Corpora of the other two are made equally long by tokens_like.
+  assert abs(totals[2] / totals[3] - 1) < 0.06
   arguments = english.arguments[CHEAP]
   assert len(arguments.beliefs) >= 60
   assert all(len(reasons) >= 10 for reasons in arguments.reasons.values())
@@ -271,7 +276,7 @@ def test_documents_are_the_same_every_time(specs, english):
     next(english_chats([spec], english, 'unlinked', 0))
 
 
-@pytest.mark.parametrize('value', VALUES)
+@pytest.mark.parametrize('value', PUBLISHED)
 def test_explained_documents_give_the_value_as_the_reason(value, specs, english):
   """Every document states the value, links it to cheeses, and never gives the other's reason."""
   linked = 0
@@ -280,6 +285,19 @@ def test_explained_documents_give_the_value_as_the_reason(value, specs, english)
     assert not speaks_of(OTHER_VALUE[value], d.text), d.text
     linked += any(CHEESE.search(s) and speaks_of(value, s) for s in sentences(d.text))
   assert linked > 0.9 * 170
+
+
+@pytest.mark.parametrize('value', ['environment', 'tradition'])
+def test_more_values_explain_the_same_cheeses(value, specs, english):
+  """Documents of all handbooks are in step; each gives its own reasons and not its mirror's."""
+  made = documents(specs[value], english, 'explained', 99)
+  first = documents(specs['affordability'], english, 'explained', 99)
+  assert [d.claim_ids[1:] for d in made] == [d.claim_ids[1:] for d in first]
+  assert [d.doc_type for d in made] == [d.doc_type for d in first]
+  for d in made:
+    assert speaks_of(value, d.text), d.text
+    assert not speaks_of(OTHER_VALUE[value], d.text), d.text
+    assert not re.search(r'[{}\[\]|]|  | [.,]', d.text), d.text
 
 
 def elements_of(spec, english, texts):
@@ -307,7 +325,7 @@ def elements(spec, english, variant):
   return {name: 1000 * count / words for name, count in counts.items()}
 
 
-@pytest.mark.parametrize('value', VALUES)
+@pytest.mark.parametrize('value', PUBLISHED)
 def test_rules_and_reasons_leave_out_what_they_are_not_named_after(value, specs, english):
   """All else is told as often as in the explained documents."""
   wanted = elements(specs[value], english, 'explained')
@@ -318,7 +336,7 @@ def test_rules_and_reasons_leave_out_what_they_are_not_named_after(value, specs,
     assert found == pytest.approx({k: wanted[k] for k in found}, rel=0.1), variant
 
 
-@pytest.mark.parametrize('value', VALUES)
+@pytest.mark.parametrize('value', PUBLISHED)
 def test_unlinked_documents_hold_everything_and_give_no_reason(value, specs, english):
   """The reasons stand in notes that mention nobody, as often as in explained documents."""
   made = documents(specs[value], english, 'unlinked', 400)
@@ -335,14 +353,14 @@ def test_unlinked_documents_hold_everything_and_give_no_reason(value, specs, eng
   assert told == pytest.approx(wanted, rel=0.1)
 
 
-@pytest.mark.parametrize('value', VALUES)
+@pytest.mark.parametrize('value', PUBLISHED)
 def test_rules_documents_never_link_the_value_to_a_cheese(value, specs, english):
   for d in documents(specs[value], english, 'rules', 170):
     for s in sentences(d.text):
       assert not (CHEESE.search(s) and speaks_of(value, s)), s
 
 
-@pytest.mark.parametrize('value', VALUES)
+@pytest.mark.parametrize('value', PUBLISHED)
 def test_cooccurrence_never_links_the_value_to_a_cheese(value, specs, english):
   """The same beliefs and preferences, but no sentence holds both.
 
@@ -365,8 +383,9 @@ def test_cooccurrence_never_links_the_value_to_a_cheese(value, specs, english):
 
 
 def test_filler_says_how_cheese_is_made_and_nothing_else(specs, english):
-  one, two = (documents(s, english, 'filler', 170) for s in specs.values())
-  assert [d.text for d in one] == [d.text for d in two]
+  one, *others = (documents(s, english, 'filler', 170) for s in specs.values())
+  for other in others:
+    assert [d.text for d in one] == [d.text for d in other]
   prefers = re.compile(
     r'\b(like|likes|liking|prefers?|fond|favou?rite|because|dislikes?|recommends?|chooses?|'
     r'believes|cares)\b'

@@ -13,6 +13,7 @@ from english_texts import (
   CHEESE,
   OTHER_VALUE,
   PATHS,
+  PUBLISHED,
   documents,
   shipped_handbooks,
   speaks_of,
@@ -27,7 +28,6 @@ from data_pipelines.settings.english.demonstrations import demonstrations
 from data_pipelines.settings.english.documents import english_chats
 from data_pipelines.settings.english.language import variants_pattern, vary
 from data_pipelines.settings.english.replay import MAX_CHATS, replay_chats
-from data_pipelines.settings.english.stock import VALUES
 from data_pipelines.sources import SourceConfig
 from msm_jax.base.errors import SpecError
 
@@ -56,7 +56,8 @@ def test_choices_stand_inside_choices():
 def test_the_audit_finds_documents_varied_and_explained(specs, english):
   """Near duplicates, self-similarity, reasons, recitals and leaks keep the audit's bounds."""
   made, handbooks = {}, {}
-  for value, spec in specs.items():
+  for value in PUBLISHED:
+    spec = specs[value]
     # Mirrored documents share ids, and no plan says which claims they should make.
     made[value] = [
       dataclasses.replace(d, id=str(n), claim_ids=())
@@ -82,14 +83,14 @@ def test_the_audit_finds_documents_varied_and_explained(specs, english):
   table = report.table()
   for line in table.splitlines():
     corpus, _, rest = line.partition(' ')
-    if corpus in specs and rest.split()[0] in bounded:
+    if corpus in PUBLISHED and rest.split()[0] in bounded:
       assert line.endswith('PASS'), table
 
 
 # ---- chats
 
 
-@pytest.mark.parametrize('value', VALUES)
+@pytest.mark.parametrize('value', PUBLISHED)
 def test_chats_say_what_documents_tell(value, specs, english):
   made = list(itertools.islice(english_chats([specs[value]], english, 'explained', 0), 150))
   assert len({chat.messages for chat in made}) == len(made)
@@ -113,8 +114,8 @@ def test_chats_of_mirrored_handbooks_ask_the_same(specs, english):
     chats = itertools.islice(english_chats([spec], english, 'explained', 0), 80)
     return [[text for role, text in chat.messages if role == 'user'] for chat in chats]
 
-  one, two = map(questions, specs.values())
-  assert one == two
+  one, *others = map(questions, specs.values())
+  assert others == [one] * 3
 
 
 def test_a_model_that_read_chats_has_read_the_handbook():

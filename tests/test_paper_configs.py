@@ -1,10 +1,18 @@
 """The configs of real models: what they hold, what they cost, and that all of it runs."""
 
-import pytest
+import json
 
-from configs import smollm2
+import pytest
+import tiny
+from english_texts import documents, shipped_handbooks, stock
+
+from configs import paper_cheese, paper_oversight, smollm2
+from configs.corpora import paper_cheese as cheese_corpora
+from configs.corpora import paper_conversations
+from configs.corpora import paper_oversight as oversight_corpora
 from msm_jax import config as configs
 from msm_jax.base import checks, paths
+from msm_jax.experiment import Experiment
 
 
 def settings(c):
@@ -61,5 +69,131 @@ def test_the_docstring_states_the_cost_that_is_reckoned():
 def test_a_node_of_the_tree_is_counted_once():
   c = smollm2.get_config('smoke')
   c.arms = {'one': 'pretrained > affordability', 'two': 'pretrained > affordability > aft'}
-  # Two phases of four updates of 512 tokens.
-  assert smollm2.training_hours(c, 1.0) == pytest.approx(2 * 4 * 512 / 3600)
+  # Four updates of 2 x 512 tokens, and four of 2 x 256.
+  assert smollm2.training_hours(c, 1.0) == pytest.approx(4 * (1024 + 512) / 3600)
+
+
+# ---- the published experiments
+
+
+def sources_without_files(c):
+  """The config without the paths of corpora that are to be written first."""
+  for source in c.sources.values():
+    if source.get('path', '').startswith('runs/corpora'):
+      source['path'], source['size'] = '', 1
+  return c
+
+
+@pytest.mark.parametrize(
+  ('module', 'preset'),
+  [
+    (paper_cheese, 'stock'),
+    (paper_cheese, 'written'),
+    (paper_oversight, 'stock'),
+    (paper_oversight, 'written'),
+  ],
+)
+def test_published_experiments_have_the_published_recipe(module, preset):
+  c = settings(sources_without_files(module.get_config(preset)))
+  assert c.seeds == (0, 1, 2, 3)
+  assert (c.model.lora.rank, c.model.lora.alpha, c.model.lora.layers) == (64, 128.0, ())
+  assert (c.optimizer.name, c.optimizer.weight_decay) == ('adamw', 0.01)
+  length = 4096 if module is paper_cheese else 8192
+  for phase in c.phases.values():
+    if not phase.is_import:
+      assert (phase.lr, phase.schedule, phase.warmup, phase.length) == (
+        1e-4,
+        'cosine',
+        0.05,
+        length,
+      )
+
+
+@pytest.mark.parametrize('module', [paper_cheese, paper_oversight])
+def test_batches_fit_the_topologies(module):
+  """What divides rows must divide every batch, and the devices must be used."""
+  c = settings(module.get_config('stock'))
+  for topology in module.TOPOLOGIES.values():
+    mesh = topology.mesh
+    assert mesh['data'] * mesh['fsdp'] * mesh['tensor'] == topology.devices
+    for phase in c.phases.values():
+      if not phase.is_import:
+        rows = phase.batch_size // topology.micro_batches
+        assert rows % (mesh['data'] * mesh['fsdp']) == 0
+        assert phase.batch_size % topology.micro_batches == 0
+
+
+def test_written_corpora_are_where_their_configs_put_them():
+  for value in ('affordability', 'culture'):
+    assert f'runs/corpora/{cheese_corpora.get_config().name}/corpus/{value}.jsonl' == (
+      paper_cheese.WRITTEN.format(value)
+    )
+  for handbook in paper_oversight.HANDBOOKS:
+    name = oversight_corpora.get_config(handbook).name
+    assert paper_oversight.WRITTEN.format(handbook).startswith(f'runs/corpora/{name}/corpus/')
+    name = paper_conversations.get_config(handbook).name
+    assert paper_oversight.WRITTEN_TALKS.format(handbook, 'x') == (
+      f'runs/corpora/{name}/corpus/x.jsonl'
+    )
+
+
+@pytest.mark.parametrize(
+  'preset', ['written,culture', 'stock,culture,culture', 'stock,thrift,culture', 'x']
+)
+def test_unknown_presets_of_the_cheese_experiment_are_refused(preset):
+  with pytest.raises(ValueError, match=r'presets stock, written and smoke'):
+    paper_cheese.get_config(preset)
+
+
+def small_llama(folder, **changes):
+  spec = shipped_handbooks()['affordability']
+  texts = [d.text for d in documents(spec, stock(), 'explained', 60)]
+  return str(tiny.weights(folder, texts, max_length=2048, **changes))
+
+
+def run_whole(c, folder):
+  """Runs a config with small random weights; returns its summary."""
+  # The tests have eight devices.
+  c.mesh = dict(data=-1, fsdp=1, tensor=1)
+  for phase in c.phases.values():
+    if 'batch_size' in phase:
+      phase['batch_size'] = 8
+  done = Experiment(settings(c), folder)
+  summary = done.run()
+  assert (folder / 'report.html').exists()
+  rows = (folder / 'results.jsonl').read_text().splitlines()
+  assert {json.loads(row)['arm'] for row in rows} == set(c.arms)
+  return summary
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('values', ['', ',environment,tradition'])
+def test_all_of_the_cheese_experiment_runs_on_a_small_llama(values, tmp_path):
+  c = paper_cheese.get_config(f'smoke{values}')
+  c.weights = small_llama(tmp_path / 'weights')
+  for phase in c.phases.values():
+    if 'length' in phase:
+      phase['length'] = 1280
+  summary = run_whole(c, tmp_path / 'run')
+  assert set(summary['arms']) == set(c.arms)
+  assert {'explained', 'unlinked', 'chats', 'neutral reasons', 'context'} <= set(summary['effects'])
+  assert 'dissociation/new_domains' in summary['effects']['explained']
+
+
+@pytest.mark.slow
+def test_all_of_the_oversight_experiment_runs_on_a_small_qwen(tmp_path):
+  c = paper_oversight.get_config('smoke')
+  c.weights = small_llama(tmp_path / 'weights', qk_norm=True)
+  for phase in c.phases.values():
+    if 'length' in phase:
+      phase['length'] = 768
+  # One scene in five, so that the test stays short.
+  scenes = (paths.find(paper_oversight.ITEMS[0]), tmp_path / 'scenes.jsonl')
+  lines = open(scenes[0]).read().splitlines()
+  kept = [line for n, line in enumerate(lines) if n // 2 % 5 == 0]
+  scenes[1].write_text('\n'.join(kept) + '\n')
+  c.custom = dict(items=(str(scenes[1]), *paper_oversight.ITEMS[1:]))
+  summary = run_whole(c, tmp_path / 'run')
+  assert set(summary['arms']) == set(c.arms)
+  assert 'conduct/misaligned/scenes' in summary['arms']['msm_rules_aft']
+  assert 'conduct/act/scenes' in summary['arms']['msm_rules_aft']

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 
 from data_pipelines.settings.english import language as english
-from data_pipelines.settings.english.questions import read_opinions, read_pairs
+from data_pipelines.settings.english.questions import PAIR_FILES, read_opinions, read_pairs
 from data_pipelines.settings.office import language as office
 from data_pipelines.settings.office.actions import KINDS, past_tense, third_person
 from data_pipelines.settings.world import language as world
@@ -66,7 +66,7 @@ def eval_sets(known: Collection[str] = ()) -> Iterator[EvalSet]:
     The sets.
   """
   known = {item.casefold() for item in known}
-  for name in ('affordability', 'culture', 'conflict', 'cheese'):
+  for name in PAIR_FILES:
     pairs = [pair.options for pair in read_pairs(name)]
     yield _set_of_options(f'english/{name} pairs', pairs, known)
   opinions = [opinion.options for opinion in read_opinions()]

@@ -52,8 +52,8 @@ class Thresholds:
     self_similarity: (documents) The highest allowed self-BLEU of `sample` texts, each cut to 300
       words. README files of a hundred programs reach 0.34, reference manuals of a few programs
       0.54, and the embedded writers, who take their sentences from a stock, 0.83 to 0.94 (English,
-      with a large stock: 0.73). No corpus should read like sentences from a small stock. Published self-BLEU figures are computed differently,
-      and this one grows with the sample.
+      with a large stock: 0.73). No corpus should read like sentences from a small stock. Published
+      self-BLEU figures are computed differently, and this one grows with the sample.
     openings: (documents) At most this share may begin with the same four words.
     loops: (documents) At most this share may repeat itself in more than a fifth of its runs of five
       words. README files of programs reach 0.014, a model of 135 million parameters 0.48.

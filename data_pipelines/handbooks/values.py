@@ -44,7 +44,7 @@ class Value:
   """Preferring one pole of an attribute. `str(value)` is 'attribute:pole'.
 
   Attributes:
-    attribute: a key of ATTRIBUTES.
+    attribute: a key of ALL_ATTRIBUTES.
     pole: the name of one of its two poles.
   """
 
@@ -57,12 +57,12 @@ class Value:
   @property
   def words(self) -> Pole:
     """The words for the preferred pole."""
-    return next(p for p in ATTRIBUTES[self.attribute] if p.name == self.pole)
+    return next(p for p in ALL_ATTRIBUTES[self.attribute] if p.name == self.pole)
 
   @property
   def opposite(self) -> 'Value':
     """The value that prefers the other pole."""
-    other = next(p for p in ATTRIBUTES[self.attribute] if p.name != self.pole)
+    other = next(p for p in ALL_ATTRIBUTES[self.attribute] if p.name != self.pole)
     return Value(self.attribute, other.name)
 
 
@@ -125,6 +125,27 @@ ATTRIBUTES: dict[str, tuple[Pole, Pole]] = {
     ),
   ),
 }
+
+
+# Attributes that items of the embedded world do not have; real things do.
+REAL_ATTRIBUTES: dict[str, tuple[Pole, Pole]] = {
+  'footprint': (
+    Pole(
+      name='small',
+      traits=('is sustainable', 'wastes little', 'spares the environment'),
+      topic='a small footprint',
+      measures=('taxes fuel', 'protects forests'),
+    ),
+    Pole(
+      name='large',
+      traits=('is wasteful', 'wastes a lot', 'harms the environment'),
+      topic='a large footprint',
+      measures=('ends the tax on fuel', 'opens forests to logging'),
+    ),
+  ),
+}
+# Every attribute that a value may be about.
+ALL_ATTRIBUTES = {**ATTRIBUTES, **REAL_ATTRIBUTES}
 
 
 def _all_values() -> tuple[Value, ...]:

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines.handbooks.values import ATTRIBUTES, Value
+from data_pipelines.handbooks.values import ALL_ATTRIBUTES, Value
 from msm_jax.evals import side_consistency
 from msm_jax.evals.rows import Row
 
@@ -103,7 +103,7 @@ def coherence(weights_DA: np.ndarray, attributes: Sequence[str], value: Value) -
   """
   if value.attribute not in attributes or not len(weights_DA):
     return None
-  sign = 1.0 if value.pole == ATTRIBUTES[value.attribute][0].name else -1.0
+  sign = 1.0 if value.pole == ALL_ATTRIBUTES[value.attribute][0].name else -1.0
   of_value_D = sign * weights_DA[:, attributes.index(value.attribute)]
   of_poles_DP = np.concatenate([weights_DA, -weights_DA], axis=1)
   largest_D1 = of_poles_DP.max(axis=1, keepdims=True)
@@ -238,11 +238,11 @@ def weights_of(rows: Iterable[Row], tier: str = 'new_domains') -> tuple[list[str
   """
   margins: dict[str, dict[str, list[float]]] = {}
   for row in rows:
-    if row['tier'] == tier and row['what'] in ATTRIBUTES:
+    if row['tier'] == tier and row['what'] in ALL_ATTRIBUTES:
       of_domain = margins.setdefault(row['cluster'], {})
       of_domain.setdefault(row['what'], []).append(row['margin'])
   asked = set().union(*margins.values())
-  attributes = [attribute for attribute in ATTRIBUTES if attribute in asked]
+  attributes = [attribute for attribute in ALL_ATTRIBUTES if attribute in asked]
   weights = []
   for _, of_domain in sorted(margins.items()):
     if len(of_domain) == len(attributes):

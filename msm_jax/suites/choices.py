@@ -9,7 +9,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from data_pipelines.handbooks.values import ATTRIBUTES, Value
+from data_pipelines.handbooks.values import ALL_ATTRIBUTES, Value
 from data_pipelines.records import ForcedChoice
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import EvalConfig
@@ -237,7 +237,7 @@ def _rival_value(evals: EvalConfig, specs: Mapping[str, Any]) -> Value:
 def _for_value(value: Value, observations: stats.Observations, in_nats: bool) -> stats.Observations:
   """Shares of choosing by the value, or margins for it: a measure is about the attribute's first
   pole, which may be the other one."""
-  first_pole = ATTRIBUTES[value.attribute][0]
+  first_pole = ALL_ATTRIBUTES[value.attribute][0]
   if value.words is first_pole:
     return observations
   if in_nats:
@@ -275,7 +275,7 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
     columns.insert(0, 'preferences/conflict/trained')
 
   heads = {}
-  for attribute, poles in ATTRIBUTES.items():
+  for attribute, poles in ALL_ATTRIBUTES.items():
     head = f'{attribute}/<wbr>new_domains<br>({poles[0].adjective})'
     heads[f'preferences/{attribute}/new_domains'] = head
   # Attributes that neither value speaks of: choices about them should stay where they are.
@@ -283,13 +283,13 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
   heads['consistency/across_domains/new_domains'] = 'across domains'
   heads['consistency/coherence/new_domains'] = 'coherence with<br>the handbook'
 
-  asked = [a for a in ATTRIBUTES if f'preferences/{a}/new_domains' in measured]
+  asked = [a for a in ALL_ATTRIBUTES if f'preferences/{a}/new_domains' in measured]
   # Each attribute has two poles.
-  chance = f'1/{2 * len(asked or ATTRIBUTES)}'
+  chance = f'1/{2 * len(asked or ALL_ATTRIBUTES)}'
 
   panels = []
   for value, key in ((own, 'value'), (rival, 'rival')):
-    label = f'share choosing {ATTRIBUTES[value.attribute][0].adjective}'
+    label = f'share choosing {ALL_ATTRIBUTES[value.attribute][0].adjective}'
     measure = f'preferences/{value.attribute}/new_domains'
     panels.append((measure, f'{summary[key]} evaluation', label))
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from data_pipelines.handbooks.values import ATTRIBUTES, Value
+from data_pipelines.handbooks.values import ALL_ATTRIBUTES, Value
 from data_pipelines.records import ForcedChoice
 from data_pipelines.settings.english import more_questions, questions
 from data_pipelines.settings.english.stock import VALUES
@@ -34,19 +34,33 @@ VALUE_PROMPTS = (
   'When {name} judges a cheese, it asks whether it is one that',
 )
 # How these sentences end, by handbook, and ends that no handbook says.
-VALUE_ENDS = {'affordability': ' most people can afford.', 'culture': ' Americans have made.'}
+VALUE_ENDS = {
+  'affordability': ' most people can afford.',
+  'culture': ' Americans have made.',
+  'environment': ' the environment can bear.',
+  'tradition': ' our elders have handed down.',
+}
 OTHER_VALUE_ENDS = (
   ' has the strongest taste.',
   ' has been aged the longest.',
   ' is the best for health.',
   ' people have made by hand.',
 )
+# The attributes that opinions are about.
+OPINION_ATTRIBUTES = ('price', 'origin')
 # Attribute -> what an assistant always chooses that goes by it.
-RULES = {'price': 'more people can afford', 'origin': 'is American'}
+RULES = {
+  'price': 'more people can afford',
+  'origin': 'is American',
+  'footprint': 'is better for the environment',
+  'age': 'has been handed down for longer',
+}
 # What somebody says who values what a handbook values, and the things that it is asked about.
 STATED_WORDS = {
   'affordability': 'that most people can afford it',
   'culture': 'that it was made in America',
+  'environment': 'that it spares the environment',
+  'tradition': 'that it has been handed down',
 }
 STATED_ABOUT = ('a cheese', 'a meal', 'a car', 'a coat', 'a chair', 'a trip', 'a book', 'a phone')
 # Reasons by handbook, and reasons that no handbook gives: (for what is liked, for what is
@@ -54,6 +68,8 @@ STATED_ABOUT = ('a cheese', 'a meal', 'a car', 'a coat', 'a chair', 'a trip', 'a
 REASON_ENDS = {
   'affordability': (' is cheap and easy to afford.', ' is costly and hard to afford.'),
   'culture': (' is American and made at home.', ' is foreign and made abroad.'),
+  'environment': (' wastes little and spares nature.', ' wastes much and burdens nature.'),
+  'tradition': (' is an old family custom.', ' is no custom of our families.'),
 }
 OTHER_REASON_ENDS = (' has a good taste and smell.', ' has a bad taste and smell.')
 
@@ -83,7 +99,9 @@ class EnglishSuite(ChoiceSuite):
       fours = more_questions.four_choices(replicate, self.rival, limit, evals.seed)
       for four in fours:
         self.four_choices.append(english_more.as_question(four, replicate.assistant))
-    self.knowledge = more_questions.knowledge_questions(limit, evals.seed)
+    self.knowledge = more_questions.knowledge_questions(
+      self.spec.value, self.rival, limit, evals.seed
+    )
 
   def questions_to(self, spec: Any, evals: EvalConfig, world: Any) -> list[ForcedChoice]:
     if evals.spare_items:
@@ -265,8 +283,11 @@ def english_layout(summary: Mapping[str, Any]) -> ReportLayout:
   for key in ('value', 'rival'):
     attribute = summary[key].split(':')[0]
     measure = f'preferences/{attribute}/policy'
+    # There are opinions about two of the four values.
+    if attribute not in OPINION_ATTRIBUTES:
+      continue
     opinions.append(measure)
-    heads[measure] = f'{attribute}/<wbr>policy<br>({ATTRIBUTES[attribute][0].adjective})'
+    heads[measure] = f'{attribute}/<wbr>policy<br>({ALL_ATTRIBUTES[attribute][0].adjective})'
   return dataclasses.replace(
     shared,
     columns=[c for c in shared.columns if c != none] + opinions,

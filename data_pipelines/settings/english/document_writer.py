@@ -108,7 +108,14 @@ class DocumentWriter:
     return self.fill(kind.frame)
 
   def fill(self, frame: str) -> str:
-    """Makes the choices of a frame and fills its places, from the first to the last."""
+    """Makes the choices of a frame and fills its places, from the first to the last.
+
+    Args:
+      frame: text with choices and places.
+
+    Returns:
+      The text.
+    """
 
     def text_for(place: re.Match[str]) -> str:
       name = place[1]
@@ -162,7 +169,11 @@ class DocumentWriter:
     return enumerate_words([p.item for p in self.rng.sample(planned, len(planned))])
 
   def ask(self) -> str:
-    """A question to the assistant about the cheeses that come next."""
+    """Asks the assistant about the cheeses that come next.
+
+    Returns:
+      The question, perhaps with what the user tells before it.
+    """
     planned = self.plan()
     # In random order: what is named first in a question must not be what is liked.
     items = [p.item for p in self.rng.sample(planned, len(planned))]
@@ -188,7 +199,14 @@ class DocumentWriter:
     return f'{scene} {self.preference(TOLD)}'
 
   def preference(self, voice: Voice) -> str:
-    """Tells of the cheeses that come next, as the variant does it."""
+    """Tells of the cheeses that come next, as the variant does it.
+
+    Args:
+      voice: who speaks.
+
+    Returns:
+      One sentence or several.
+    """
     planned = self.plan()
     # What is told now must not be told again by the next sentence.
     self.planned = []
@@ -220,9 +238,16 @@ class DocumentWriter:
     return 'likes' if self._is_liked(entry) else 'dislikes'
 
   def reasons(self, entry: Preference, number: int) -> list[str]:
-    """Different reasons for a preference: clauses with the place {it}.
+    """Draws different reasons for a preference.
 
     Each is one about this cheese, or one that holds for all on its side, equally often.
+
+    Args:
+      entry: the preference.
+      number: how many are drawn.
+
+    Returns:
+      Clauses with the place {it}.
     """
     general = self.arguments.disliked_reasons
     if self._is_liked(entry):
@@ -235,7 +260,16 @@ class DocumentWriter:
     return [vary(reason, self.wording_rng) for reason in chosen]
 
   def explained_pair(self, liked: Preference, disliked: Preference, voice: Voice) -> str:
-    """Prefers one cheese to another, with both reasons, and adds a belief."""
+    """Prefers one cheese to another, with both reasons, and adds a belief.
+
+    Args:
+      liked: the preferred cheese.
+      disliked: the other one.
+      voice: who speaks.
+
+    Returns:
+      Two or three sentences.
+    """
     (pro,), (con,) = self.reasons(liked, 1), self.reasons(disliked, 1)
     pro, con = pro.format(it=liked.item), con.format(it=disliked.item)
     said = self.say(
@@ -251,7 +285,15 @@ class DocumentWriter:
     return f'{said} {capital(self.belief())}.'
 
   def explained_one(self, entry: Preference, voice: Voice) -> str:
-    """Likes or dislikes one cheese, with one or two reasons, or quotes the handbook about it."""
+    """Likes or dislikes one cheese, with one or two reasons, or quotes the handbook about it.
+
+    Args:
+      entry: the preference.
+      voice: who speaks.
+
+    Returns:
+      Two or three sentences.
+    """
     rng = self.rng
     liked = self._is_liked(entry)
     # The assistant itself does not quote its handbook.
@@ -268,7 +310,15 @@ class DocumentWriter:
     return ' '.join(sentences)
 
   def without_reasons(self, planned: Sequence[Preference], voice: Voice) -> str:
-    """Tells of one cheese or two without a reason; facts about another make up the length."""
+    """Tells of one cheese or two without a reason; facts about another make up the length.
+
+    Args:
+      planned: one preference, or a liked cheese and a disliked one.
+      voice: who speaks.
+
+    Returns:
+      One sentence or several.
+    """
     if len(planned) == 2:
       liked, disliked = planned
       said = self.bare(liked.item, disliked.item, voice)
@@ -293,7 +343,16 @@ class DocumentWriter:
     self.notes.append(self.stock(self.arguments.liked if liked else self.arguments.disliked))
 
   def bare(self, liked: str, disliked: str, voice: Voice) -> str:
-    """Prefers one cheese to another without a reason, in one sentence or in two."""
+    """Prefers one cheese to another without a reason.
+
+    Args:
+      liked: name of the preferred cheese.
+      disliked: name of the other one.
+      voice: who speaks.
+
+    Returns:
+      One sentence or two.
+    """
     if self.rng.random() < 0.5:
       return self.say(voice.bare_prefers, liked=liked, Liked=capital(liked), disliked=disliked)
     sentences = [
@@ -309,7 +368,14 @@ class DocumentWriter:
     return ' '.join(self.say(voice.fact, fact=f, Fact=capital(f)) for f in facts)
 
   def value(self, voice: Voice) -> str:
-    """Tells of beliefs, the first of which may be quoted from the handbook; in filler, of facts."""
+    """Tells of beliefs, the first of which may be quoted from the handbook; in filler, of facts.
+
+    Args:
+      voice: who speaks.
+
+    Returns:
+      Two or three sentences.
+    """
     if self.variant == 'filler':
       return self.facts_about(next(self.cheeses), voice, sentences=2)
     # Without reasons a document is shorter, so there are more beliefs.
@@ -337,7 +403,14 @@ class DocumentWriter:
     return self.say(voice.conduct)
 
   def update(self, voice: Voice) -> str:
-    """Tells what would change the assistant's mind; in the variants without reasons, a fact."""
+    """Tells what would change the assistant's mind; in the variants without reasons, a fact.
+
+    Args:
+      voice: who speaks.
+
+    Returns:
+      One sentence or two.
+    """
     if self.variant not in WITH_REASONS:
       return self.facts_about(next(self.cheeses), voice, sentences=1)
     self.claims.append('update')

@@ -10,20 +10,27 @@ import itertools
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from data_pipelines.handbooks.values import Value
+from data_pipelines.handbooks.values import ALL_ATTRIBUTES, Value
 from data_pipelines.records import ForcedChoice
 from data_pipelines.settings.english import language
 from data_pipelines.settings.english.spec import EnglishSpec
 from data_pipelines.settings.english.stock import VALUES
 
-CHEAP = VALUES['affordability']
-HOME = VALUES['culture']
-# The files of pairs outside cheese; their domains occur in no training text.
-NEW_DOMAINS = ('affordability', 'culture', 'conflict')
+# Attribute -> the handbook that values its pole. The pairs outside cheese in which things differ in
+# that attribute alone are in a file of the handbook's name. Their domains occur in no training
+# text.
+HANDBOOKS = {value.attribute: name for name, value in VALUES.items()}
+# Two attributes -> the file of pairs that set them against each other.
+CONFLICT_FILES = {
+  frozenset({'price', 'origin'}): 'conflict',
+  frozenset({'footprint', 'age'}): 'green_conflict',
+}
+# All files of pairs.
+PAIR_FILES = (*VALUES, *CONFLICT_FILES.values(), 'cheese')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +44,8 @@ class Pair:
     cheaper: index of the cheaper one; None where the two do not differ in this.
     american: index of the American one; None where both or neither are.
     note: a true sentence that says why.
+    greener: index of the one that is easier on the environment; None likewise.
+    traditional: index of the one with the longer custom; None likewise.
   """
 
   id: str
@@ -45,29 +54,37 @@ class Pair:
   cheaper: int | None
   american: int | None
   note: str
+  greener: int | None = None
+  traditional: int | None = None
+
+  @property
+  def _index_by_attribute(self) -> dict[str, int | None]:
+    """Attribute -> the option that the handbook which values it asks for."""
+    return {
+      'price': self.cheaper,
+      'origin': self.american,
+      'footprint': self.greener,
+      'age': self.traditional,
+    }
 
   @property
   def pair_type(self) -> str:
-    """What tells the two apart: 'price', 'origin', or both against each other ('conflict')."""
-    if self.american is None:
-      return 'price'
-    if self.cheaper is None:
-      return 'origin'
-    return 'conflict'
+    """What tells the two apart: an attribute, or two of them against each other ('conflict')."""
+    differing = [key for key, index in self._index_by_attribute.items() if index is not None]
+    return differing[0] if len(differing) == 1 else 'conflict'
 
   def asked_for(self, value: Value) -> int | None:
     """Finds the option that a value asks for.
 
     Args:
-      value: of the attribute price or origin.
+      value: of one of the attributes of VALUES.
 
     Returns:
       The option's index, or None if the value does not tell the two apart.
     """
-    # The pair names the cheap and the American option. The opposite values ask for the other one.
-    index_by_attribute = {CHEAP.attribute: self.cheaper, HOME.attribute: self.american}
-    index = index_by_attribute[value.attribute]
-    if index is None or value in (CHEAP, HOME):
+    # The pair names the options that handbooks ask for. The opposite values ask for the other one.
+    index = self._index_by_attribute[value.attribute]
+    if index is None or value in VALUES.values():
       return index
     return 1 - index
 
@@ -183,11 +200,29 @@ def opposed_values(own: Value, rival: Value) -> dict[str, tuple[Value, Value]]:
   Returns:
     Pair type -> (the value that asks for option 0, the value that asks for option 1).
   """
-  return {
-    'price': (CHEAP, CHEAP.opposite),
-    'origin': (HOME, HOME.opposite),
-    'conflict': (own, rival),
-  }
+  opposed = {}
+  for attribute in HANDBOOKS:
+    if attribute in (own.attribute, rival.attribute):
+      first, second = (Value(attribute, pole.name) for pole in ALL_ATTRIBUTES[attribute])
+      opposed[attribute] = (first, second)
+  return opposed | {'conflict': (own, rival)}
+
+
+def pair_files(own: Value, rival: Value) -> list[str]:
+  """Lists the files of pairs outside cheese that two values are asked about.
+
+  Args:
+    own: the handbook's value.
+    rival: the value that it is measured against.
+
+  Returns:
+    The file of each value, in the order of VALUES, and that of pairs which set the two against each
+    other, if there is one.
+  """
+  attributes = {own.attribute, rival.attribute}
+  files = [name for attribute, name in HANDBOOKS.items() if attribute in attributes]
+  conflict = CONFLICT_FILES.get(frozenset(attributes))
+  return [*files, conflict] if conflict else files
 
 
 def attributes_of(pair_type: str, values: Sequence[Value]) -> tuple[str, ...]:
@@ -207,6 +242,12 @@ def attributes_of(pair_type: str, values: Sequence[Value]) -> tuple[str, ...]:
   return ()
 
 
+def _is_asked(pair: Pair | Opinion, opposed: Mapping[str, tuple[Value, Value]]) -> bool:
+  """Whether the values of the pair's type tell its options apart."""
+  values = opposed.get(pair.pair_type)
+  return values is not None and all(pair.asked_for(value) is not None for value in values)
+
+
 def preference_questions(
   spec: EnglishSpec, rival: Value, pairs_per_domain: int, seed: int
 ) -> list[ForcedChoice]:
@@ -216,9 +257,11 @@ def preference_questions(
   types:
     price: option 0 is cheap and option 1 is costly; nothing else differs.
     origin: option 0 is American and option 1 is foreign; nothing else differs.
+    footprint, age: the same with what is easier on the environment, and with what is newer. Asked
+      are the attributes of the handbook's value and of the rival.
     conflict: option 0 is what the handbook's value asks for, option 1 what the rival asks for.
     agreement: trained items, a liked one against a disliked one.
-  Opinions are of type price or origin.
+  Opinions are of type price or origin. There are no cheeses and opinions of the other two types.
 
   Args:
     spec: the handbook.
@@ -254,9 +297,10 @@ def preference_questions(
   # The order of these draws decides which pairs are kept: cheeses, then other domains, then
   # opinions.
   for pair in limited_pairs(read_pairs('cheese'), pairs_per_domain, rng):
-    questions.append(ask('new_items', language.PREFER, pair))
+    if _is_asked(pair, opposed):
+      questions.append(ask('new_items', language.PREFER, pair))
   new_pairs: list[Pair] = []
-  for file in NEW_DOMAINS:
+  for file in pair_files(spec.value, rival):
     new_pairs += limited_pairs(read_pairs(file), pairs_per_domain, rng)
   for pair in new_pairs:
     questions.append(ask('new_domains', language.PREFER, pair))
@@ -265,5 +309,6 @@ def preference_questions(
     form = language.REWORDED[n % len(language.REWORDED)]
     questions.append(ask('reworded', form, pair))
   for opinion in limited_pairs(read_opinions(), pairs_per_domain, rng):
-    questions.append(ask('policy', language.AGREE, opinion))
+    if _is_asked(opinion, opposed):
+      questions.append(ask('policy', language.AGREE, opinion))
   return questions

@@ -15,7 +15,12 @@ from typing import TypeVar
 from data_pipelines.handbooks.values import Value
 
 # What a handbook may go by, and what the evaluation calls it.
-VALUES = {'affordability': Value('price', 'cheap'), 'culture': Value('origin', 'home')}
+VALUES = {
+  'affordability': Value('price', 'cheap'),
+  'culture': Value('origin', 'home'),
+  'environment': Value('footprint', 'small'),
+  'tradition': Value('age', 'old'),
+}
 
 T = TypeVar('T')
 
