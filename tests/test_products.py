@@ -4,12 +4,18 @@ Shapes: N tokens, D model, F feed-forward.
 """
 
 import dataclasses
+import importlib.util
+import os
 import re
+import subprocess
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import ROOT
 from steps import TINY, make_batch, one_device, rows_of
 
 from msm_jax import products, sharding, train
@@ -67,8 +73,55 @@ def test_weights_stay_in_bf16():
   assert not re.search(r'= bf16\[[\d,]*\]\S* dot\(', compiled)
 
 
+def mesh_of(platform, kind):
+  """As much of a mesh as the choice of options looks at."""
+  device = types.SimpleNamespace(platform=platform, device_kind=kind)
+  return types.SimpleNamespace(devices=np.array([[device]]))
+
+
 def test_options_for_the_compiler_are_for_one_kind_of_devices():
   """fp32 on a CPU, as the tiny experiments have it, is compiled as its config says."""
-  mesh = one_device()
-  assert sharding.compiler_options(mesh, 'float32') == {}
-  assert 'float-normalization-bf16' in str(sharding.compiler_options(mesh, 'bfloat16'))
+  assert sharding.compiler_options(one_device(), 'float32') == {}
+  assert 'float-normalization-bf16' in str(sharding.compiler_options(one_device(), 'bfloat16'))
+  on_v5e = sharding.compiler_options(mesh_of('tpu', 'TPU v5 lite'), 'bfloat16')
+  assert list(on_v5e) == ['xla_jf_spmd_threshold_for_windowed_einsum_mib']
+  # v5p names itself 'TPU v5'.
+  for kind in ('TPU v5', 'TPU v6 lite'):
+    assert sharding.compiler_options(mesh_of('tpu', kind), 'bfloat16') == {}
+
+
+# A gradient of weights that are divided over the chips, compiled with and without the options.
+ON_TPU = """
+import roofline
+roofline.prepare_environment()
+import jax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from msm_jax import sharding
+
+case = next(case for case in roofline.CASES if case.topology == 'v5e:4x4')
+mesh = roofline.make_mesh(case)
+rows = NamedSharding(mesh, P('fsdp'))
+x, dy = (jax.ShapeDtypeStruct((16 * 2048, n), 'bfloat16', sharding=rows) for n in (4096, 4096))
+for options in ({}, sharding.compiler_options(mesh, 'bfloat16')):
+  gradient = jax.jit(
+    lambda x, dy: x.T @ dy, out_shardings=NamedSharding(mesh, P('fsdp')), compiler_options=options
+  )
+  with jax.set_mesh(mesh):
+    print(gradient.lower(x, dy).compile().as_text().count('collective-permute-start('))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec('libtpu') is None, reason='needs libtpu')
+def test_products_are_not_cut_into_windows_on_v5e():
+  folders = os.pathsep.join([str(ROOT), str(ROOT / 'benchmarks'), *sys.path])
+  out = subprocess.run(
+    [sys.executable, '-c', ON_TPU],
+    env={**os.environ, 'PYTHONPATH': folders},
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  with_windows, without = map(int, out.stdout.split())
+  assert with_windows > 0 == without
