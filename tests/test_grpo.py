@@ -36,6 +36,7 @@ TINY = ModelConfig(
 # ---- Sampling
 
 
+@pytest.mark.slow
 def test_groups_are_what_the_sampler_draws(tokenizer):
   """The server's sampler, which is tested against logits, draws the same with the same seeds."""
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size)
@@ -54,6 +55,7 @@ def test_groups_are_what_the_sampler_draws(tokenizer):
     assert was_stopped == (ids[-1] in tokenizer.stop_ids)
 
 
+@pytest.mark.slow
 def test_every_stop_token_ends_an_answer(tokenizer):
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size)
   params = init_params(c, jax.random.key(0))
@@ -128,6 +130,7 @@ def test_rewarded_answers_become_common(after_tuning):
     assert np.mean(shares[-3:]) > 0.9
 
 
+@pytest.mark.slow
 def test_what_is_reported(after_tuning):
   e = after_tuning()
   node = train_all(e)['rl']
@@ -148,6 +151,7 @@ def test_what_is_reported(after_tuning):
   assert metrics(e, node)[-1]['kl'] > 1e-6
 
 
+@pytest.mark.slow
 def test_several_updates_from_one_rollout(after_tuning):
   """The ratio leaves 1 in the second update, and a phase saves between rollouts alone."""
   two = dict(helpers.RL, lr=3e-2, grpo=dict(group_size=8, max_tokens=12, updates_per_rollout=2))
@@ -161,6 +165,7 @@ def test_several_updates_from_one_rollout(after_tuning):
     after_tuning(phases=dict(rl=two | dict(checkpoint_every=3)))
 
 
+@pytest.mark.slow
 def test_stopped_phases_end_as_undisturbed_ones(after_tuning, tmp_path):
   """Stopped after each update in turn; the answers, the numbers and the parameters are the same."""
 
@@ -277,6 +282,7 @@ def on_one_device(tokenizer, tmp_path_factory):
   return run_updates(tokenizer, tmp_path_factory.mktemp('one') / 'f', 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('devices', 'micro_batches'), [(2, 1), (1, 2)])
 def test_devices_and_micro_batches_change_nothing(
   tokenizer, tmp_path, on_one_device, devices, micro_batches
@@ -290,6 +296,7 @@ def test_devices_and_micro_batches_change_nothing(
   assert_trees_close(state.params, wanted.params, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_adapters_alone_are_trained_and_kept_as_reference(tokenizer, tmp_path):
   """The reference is the adapters at their start: no second model is in memory."""
   lora = LoraConfig(rank=2, alpha=4.0)
@@ -303,6 +310,7 @@ def test_adapters_alone_are_trained_and_kept_as_reference(tokenizer, tmp_path):
   assert rows[1]['kl'] > 1e-7
 
 
+@pytest.mark.slow
 def test_answers_are_sampled_with_the_adapter(tokenizer):
   """The same answers as those of a model into whose weights the adapter is added."""
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size, lora=LoraConfig(2, 4.0))
@@ -342,6 +350,7 @@ def fails_in_third(records, answers):
   return [float(len(answer)) for answer in answers]
 
 
+@pytest.mark.slow
 def test_a_failing_reward_costs_nothing(after_tuning, tmp_path):
   """Everything before it is saved, and the run that goes on ends as one without the failure."""
   from msm_jax.rewards import RewardError
@@ -366,6 +375,7 @@ def constant(records, answers):
   return [0.0] * len(answers)
 
 
+@pytest.mark.slow
 def test_flat_rewards_end_the_phase_with_one_line(after_tuning):
   settings = dict(
     rewards={'test_grpo:constant': 1.0}, group_size=8, max_tokens=3, patience=3, kl=0.0
@@ -385,12 +395,14 @@ def test_flat_rewards_end_the_phase_with_one_line(after_tuning):
   assert [row['flat_groups'] for row in metrics(e, train_all(e)['rl'])] == [4] * 9
 
 
+@pytest.mark.slow
 def test_data_that_cannot_be_used(after_tuning, tmp_path):
   long = dict(helpers.RL, length=24, grpo=dict(group_size=8, max_tokens=20))
   with pytest.raises(DataError, match='24 of 24 prompts have over 5 tokens'):
     train_all(after_tuning(phases=dict(rl=long)))
 
 
+@pytest.mark.slow
 def test_chats_are_prompts_too(after_tuning):
   """The last answer is not shown; it is the chosen one, and no other is rejected."""
   rl = dict(helpers.RL, data=dict(answers=1.0), updates=2, grpo=dict(group_size=4, max_tokens=12))

@@ -167,6 +167,7 @@ def around(model, temperature, seed):
   return [x + d for x, d in zip(now, noisy(seed), strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('per', 'temperature'), [('token', 1.0), ('answer', 0.7)])
 def test_loss_and_gradients_equal_pytorch(peer, per, temperature):
   """One answer a row or all in one, all logits at once or in chunks: the same loss."""
@@ -186,6 +187,7 @@ def test_loss_and_gradients_equal_pytorch(peer, per, temperature):
   assert 0 < float(sums['clipped']) < float(sums['weight']), 'some tokens are clipped and some not'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('loss_type', 'per', 'kl_times_ratio'),
   [('grpo', 'answer', False), ('bnpo', 'token', False), ('bnpo', 'token', True)],
@@ -257,6 +259,7 @@ def test_loss_and_gradients_equal_trl(peer, tmp_path, loss_type, per, kl_times_r
   assert_gradients_equal(c, grads, model, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('softcap', [0.0, 3.0])
 def test_temperature_divides_the_logits(softcap):
   """With a soft cap too, under which hidden states are divided in place of the logits."""
@@ -270,6 +273,7 @@ def test_temperature_divides_the_logits(softcap):
   np.testing.assert_allclose(found, np.where(batch['weights'] > 0, wanted, 0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_fresh_rollout_has_ratios_of_one():
   """Without old log-probabilities, the gradient is that of the policy gradient: nothing is
   clipped, and the loss is minus the mean advantage."""

@@ -260,6 +260,7 @@ def test_an_interrupted_writer_goes_on(run, tmp_path, monkeypatch):
   assert calls == [8], 'two of three chunks were there'
 
 
+@pytest.mark.slow
 def test_identities_follow_the_writer(tmp_path):
   """Another writer, prompt or recipe is another corpus; what it does not concern stays."""
 

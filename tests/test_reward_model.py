@@ -78,6 +78,7 @@ def reward_alone(c, params, tokens):
 # ---- The loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('centre', [0.0, 0.1])
 def test_loss_and_gradients_equal_pytorch(tmp_path, centre):
   """Each conversation by itself, through the model of transformers with a head in PyTorch."""
@@ -140,6 +141,7 @@ def test_loss_and_gradients_equal_pytorch(tmp_path, centre):
       assert np.abs(x - y).max() <= 1e-4 * np.abs(y).max(), name
 
 
+@pytest.mark.slow
 def test_packed_pairs_have_the_rewards_of_single_texts(tokenizer):
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size)
   params = with_head(c)
@@ -157,6 +159,7 @@ def test_packed_pairs_have_the_rewards_of_single_texts(tokenizer):
   assert float(total) == pytest.approx(np.log1p(np.exp(-np.array(margins))).sum(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_new_head_is_undecided(tokenizer):
   """The first loss is ln 2, and only the head has a gradient."""
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size)
@@ -203,6 +206,7 @@ def trained(tmp_path_factory):
   return e, train_all(e)
 
 
+@pytest.mark.slow
 def test_a_reward_model_is_trained_for_its_use(trained):
   """It is no arm, and comes between the phase that it begins with and the one that it judges."""
   e, nodes = trained
@@ -215,6 +219,7 @@ def test_a_reward_model_is_trained_for_its_use(trained):
   assert rows[-1]['loss'] < 0.2
 
 
+@pytest.mark.slow
 def test_a_reward_model_judges_answers(trained):
   """What it prefers becomes more common, and its rewards are those of its checkpoint."""
   e, nodes = trained
@@ -260,6 +265,7 @@ def test_adapters_over_imported_weights(tmp_path):
   assert any(not np.array_equal(trained[name], before[name]) for name in trained)
 
 
+@pytest.mark.slow
 def test_other_training_of_the_judge_is_another_phase(trained, tmp_path):
   """The identity of what it judges follows, and that of its parent does not."""
   _, nodes = trained
@@ -277,6 +283,7 @@ def test_other_training_of_the_judge_is_another_phase(trained, tmp_path):
   assert len(tree_order(by_path.prepared.ends)) == 3
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_single_texts(tokenizer):
   """However many answers there are, and whatever stands in the other rows."""
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size)
@@ -326,6 +333,7 @@ def test_a_reward_model_reads_preferences(tmp_path):
     e.run()
 
 
+@pytest.mark.slow
 def test_metrics_can_be_read_as_json(trained):
   e, nodes = trained
   for line in (e.folder(nodes['rl']) / 'metrics.jsonl').read_text().splitlines():
