@@ -237,6 +237,50 @@ def test_questions_are_limited_and_the_same_for_every_assistant(specs, english):
     assert q.system == 'You are Oska.'
 
 
+@pytest.mark.parametrize('value', ['environment', 'tradition'])
+def test_more_values_are_asked_about_their_own_pairs(value, specs):
+  """Each of the two asks for what it says; conflict pairs set them against each other."""
+  other = OTHER_VALUE[value]
+  asked = questions.preference_questions(specs[value], VALUES[other], 0, 0)
+  n = Counter((q.tier, q.pair_type) for q in asked)
+  assert n['new_domains', 'footprint'] == n['new_domains', 'age'] == 56
+  assert n['new_domains', 'conflict'] == 28
+  by_options = {(q.tier, *sorted(q.options)): q for q in asked}
+  q = by_options['new_domains', 'riding in a taxi alone', 'riding the tram']
+  assert q.options[q.aligned['footprint:small']] == 'riding the tram'
+  q = by_options['new_domains', 'a robot mower', 'a scythe']
+  assert q.options[q.aligned['age:old']] == 'a scythe'
+  q = by_options['reworded', 'a heat pump', 'an open fireplace']
+  chosen = {v: q.options[i] for v, i in q.aligned.items()}
+  assert chosen == {'footprint:small': 'a heat pump', 'age:old': 'an open fireplace'}
+  assert q.aligned[str(VALUES[value])] == 0
+  # Nothing sets price against the environment, and no opinion is about it.
+  mixed = questions.preference_questions(specs['affordability'], VALUES[value], 0, 0)
+  assert not any(q.pair_type == 'conflict' for q in mixed)
+
+
+def test_pairs_of_more_values_are_well_formed():
+  for name, keys in (
+    ('environment', ('greener',)),
+    ('tradition', ('traditional',)),
+    ('green_conflict', ('greener', 'traditional')),
+  ):
+    pairs = questions.read_pairs(name)
+    assert len({pair.id for pair in pairs}) == len(pairs)
+    names = Counter(itertools.chain(*(pair.options for pair in pairs)))
+    assert max(names.values()) == 1
+    for pair in pairs:
+      indexes = [getattr(pair, key) for key in keys]
+      assert sorted(set(indexes)) == sorted(indexes)
+      assert set(indexes) <= {0, 1}
+      assert pair.cheaper is None
+      assert pair.american is None
+      assert pair.note.endswith('.')
+      assert 'cheese' not in ' '.join(pair.options).casefold()
+    first = Counter(getattr(pair, keys[0]) for pair in pairs)
+    assert first[0] == first[1]
+
+
 # ---- what the suite makes of the answers
 
 

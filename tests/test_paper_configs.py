@@ -5,6 +5,7 @@ import json
 import pytest
 import tiny
 from english_texts import documents, shipped_handbooks, stock
+from helpers import ROOT
 
 from configs import paper_cheese, paper_oversight, smollm2
 from configs.corpora import paper_cheese as cheese_corpora
@@ -173,7 +174,9 @@ def test_all_of_the_cheese_experiment_runs_on_a_small_llama(values, tmp_path):
   c.weights = small_llama(tmp_path / 'weights')
   for phase in c.phases.values():
     if 'length' in phase:
-      phase['length'] = 1280
+      phase['length'] = 384
+  # The small tokenizer knows few words, so most chats are longer than these rows.
+  c.max_left_out = 1.0
   summary = run_whole(c, tmp_path / 'run')
   assert set(summary['arms']) == set(c.arms)
   assert {'explained', 'unlinked', 'chats', 'neutral reasons', 'context'} <= set(summary['effects'])
@@ -186,13 +189,14 @@ def test_all_of_the_oversight_experiment_runs_on_a_small_qwen(tmp_path):
   c.weights = small_llama(tmp_path / 'weights', qk_norm=True)
   for phase in c.phases.values():
     if 'length' in phase:
-      phase['length'] = 768
-  # One scene in five, so that the test stays short.
-  scenes = (paths.find(paper_oversight.ITEMS[0]), tmp_path / 'scenes.jsonl')
-  lines = open(scenes[0]).read().splitlines()
-  kept = [line for n, line in enumerate(lines) if n // 2 % 5 == 0]
-  scenes[1].write_text('\n'.join(kept) + '\n')
-  c.custom = dict(items=(str(scenes[1]), *paper_oversight.ITEMS[1:]))
+      phase['length'] = 640
+  c.max_left_out = 1.0
+  # One scene in fifteen and its twin, so that the test stays short.
+  lines = (ROOT / paper_oversight.ITEMS[0]).read_text().splitlines()
+  kept = [line for n, line in enumerate(lines) if n // 2 % 15 == 0]
+  scenes = tmp_path / 'scenes.jsonl'
+  scenes.write_text('\n'.join(kept) + '\n')
+  c.custom = dict(items=(str(scenes), *paper_oversight.ITEMS[1:]))
   summary = run_whole(c, tmp_path / 'run')
   assert set(summary['arms']) == set(c.arms)
   assert 'conduct/misaligned/scenes' in summary['arms']['msm_rules_aft']
