@@ -33,8 +33,9 @@ from configs.survive import WORLDS, prefer, reinforce, tune
 WORLD = WORLDS['oversight']
 # The model before -> the phases of its path until fine-tuning.
 STARTS = {'aft': 'read > pretrain > tune', 'msm_aft': 'read > pretrain > msm > tune'}
-# Preset -> its seeds. The recipes of configs/oversight.py were chosen on the seeds 0 to 2.
-SEEDS = {'one': (3,), 'three': (3, 4, 5), 'smoke': (0,)}
+# Preset -> its seeds. Recipes were chosen on the seeds 0 to 2, and the confirming run of
+# configs/oversight.py has 3 to 7.
+SEEDS = {'one': (11,), 'three': (11, 12, 13), 'smoke': (0,)}
 # The pairs that all preference methods learn from: both kinds of agent in pretraining who talk well
 # would choose alike, as in fine-tuning.
 PAIRS = 'preferences_ambiguous'
