@@ -242,7 +242,7 @@ def test_an_interrupted_writer_goes_on(run, tmp_path, monkeypatch):
   again = experiment(tmp_path, lambda: next(asked) == 2, statement)
   node = next(node for node in again.prepared.nodes if node.phase == 'imitate')
   assert node.id == nodes['imitate'].id
-  written_folder = again._written_folder(node.written[0])
+  written_folder = again.written_folder(node.written[0])
   shutil.rmtree(written_folder)
   with pytest.raises(Interrupted, match='16 of 24 prompts are answered and kept'):
     written_corpus(again, node, node.written[0])
