@@ -174,7 +174,8 @@ def drop_rows_after(path: Path, step: int) -> None:
   """
   kept = ''
   if path.exists():
-    for line in path.read_text(errors='replace').splitlines():
+    # `splitlines` would also break a line at characters that a sampled answer may hold.
+    for line in path.read_text(errors='replace').split('\n'):
       if _step(line) <= step:
         kept += line + '\n'
   # Renamed into place, so that a killed run leaves either the old rows or the new ones.

@@ -306,7 +306,7 @@ class Rollouts:
           'rewards': [round(float(x), 6) for x in rewards[group]],
           'advantages': [round(float(x), 6) for x in values[group]],
         }
-        f.write(json.dumps(line, ensure_ascii=False) + '\n')
+        f.write(json.dumps(line) + '\n')
 
 
 def _flat_rollouts(path: Path, until: int, updates_per_rollout: int) -> int:

@@ -513,7 +513,6 @@ def train_phase(
   mesh = sharding.make_mesh(**dataclasses.asdict(config.mesh))
   check_rows(phase, label, mesh)
   replicated = NamedSharding(mesh, P())
-  single_process = jax.process_count() == 1
 
   # ---- Program, data and state
   objective, settings = phase.objective, registry.settings_of(phase)
@@ -610,11 +609,7 @@ def train_phase(
         keep_point(step)
 
         # All processes must take the same branch, so they are asked together.
-        asks_now = single_process or is_last or step % STOP_POLL_STEPS == 0
-        if isinstance(data, Rollouts):
-          # Within a rollout, what it sampled would be lost.
-          asks_now = asks_now and data.is_boundary(step)
-        stopped = asks_now and multihost.any_process(stop())
+        stopped = asks_after(step, phase) and multihost.any_process(stop())
         is_due = step % phase.checkpoint_every == 0 and not is_last
         if stopped or is_due:
           save(step)
@@ -635,6 +630,22 @@ def train_phase(
       points.close()
     metrics.close()
     data.close()
+
+
+def asks_after(step: int, phase: PhaseConfig) -> bool:
+  """Says whether the processes ask one another after an update whether to stop.
+
+  Args:
+    step: the number of the update, 1-based.
+    phase: the phase's settings.
+
+  Returns:
+    Whether they do. Reinforcement learning stops between rollouts alone: within one, what it
+    sampled would be lost. It asks after each of them, since few of every eight updates may end one.
+  """
+  if phase.objective == 'grpo':
+    return step % phase.grpo.updates_per_rollout == 0
+  return jax.process_count() == 1 or step == phase.updates or step % STOP_POLL_STEPS == 0
 
 
 # --------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from msm_jax.inference.completion import Request
 from msm_jax.inference.groups import Sampling, sample_groups
 from msm_jax.inference.sampling import Sampler
 from msm_jax.input_pipeline import Source
+from msm_jax.metrics import drop_rows_after
 from msm_jax.model import adapted, init_params
 from msm_jax.objective_config import GrpoConfig
 from msm_jax.rewards import Rewards
@@ -351,6 +352,22 @@ def fails_in_third(records, answers):
 
 
 @pytest.mark.slow
+def test_samples_may_hold_any_character(tmp_path):
+  path = tmp_path / 'samples.jsonl'
+  row = {'step': 2, 'answers': ['a\u2028b\x85c']}
+  path.write_text(json.dumps(row, ensure_ascii=False) + '\n{"step": 3}\n{"st')
+  drop_rows_after(path, 2)
+  assert json.loads(path.read_text()) == row
+
+
+def test_processes_ask_after_every_rollout_whether_to_stop(monkeypatch):
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  plain = PhaseConfig(updates=20)
+  rl = PhaseConfig(updates=20, objective='grpo', grpo=GrpoConfig(updates_per_rollout=5))
+  assert [step for step in range(1, 21) if train.asks_after(step, plain)] == [8, 16, 20]
+  assert [step for step in range(1, 21) if train.asks_after(step, rl)] == [5, 10, 15, 20]
+
+
 def test_a_failing_reward_costs_nothing(after_tuning, tmp_path):
   """Everything before it is saved, and the run that goes on ends as one without the failure."""
   from msm_jax.rewards import RewardError
