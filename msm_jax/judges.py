@@ -108,6 +108,7 @@ class Judge:
         raise
       except Exception as e:
         raise self._error(f'cannot be asked ({_one_line(e)})') from None
+    self._end_last_line()
     asked = [self._ask(self._provider, key, prompt) for key, prompt in missing.items()]
     # The calls that succeed were paid for, so a failed one does not end them.
     results = await asyncio.gather(*asked, return_exceptions=True)
@@ -132,6 +133,12 @@ class Judge:
         return
     shown = ' '.join(said.split())[-80:]
     raise self._error(f'gave no score from 0 to {BEST} in {ATTEMPTS} replies ({shown!r})')
+
+  def _end_last_line(self) -> None:
+    """Ends a line that a killed run left unfinished: the next score would be lost with it."""
+    if self.kept.exists() and not self.kept.read_bytes().endswith(b'\n'):
+      with self.kept.open('a') as f:
+        f.write('\n')
 
   def _error(self, what: str) -> JudgeError:
     return JudgeError(

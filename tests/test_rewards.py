@@ -163,6 +163,14 @@ def test_a_judge_scores_each_answer_once(inspect, tmp_path):
   assert len(judge.asked) == 2
 
 
+def test_a_score_after_an_unfinished_line_is_kept(inspect, tmp_path):
+  judge = Replies('judges_after_a_kill', lambda n, text: 'Score: 3')
+  (tmp_path / 'judge-scores.jsonl').write_text('{"key": "x", "sc')
+  for _ in range(2):
+    assert score('judge:judges_after_a_kill/m', [YES], folder=tmp_path) == [0.3]
+  assert len(judge.asked) == 1
+
+
 def test_a_judge_is_named_by_a_setting(inspect, tmp_path):
   """Keys of a ConfigDict hold no dots, and names of models do."""
   judge = Replies('judges_by_setting', lambda n, text: 'Score: 5')
