@@ -119,6 +119,11 @@ class Design:
     return ('', *self.config.contexts.values())
 
   @property
+  def assistants(self) -> list[str]:
+    """The names of the assistant that is evaluated, in all replicates."""
+    return [spec.assistant for spec in self.replicates[self.config.evals.spec]]
+
+  @property
   def row_length(self) -> int:
     """Tokens of the rows that are scored: those of the longest phase."""
     return max(phase.length for phase in self.config.phases.values())
@@ -419,10 +424,13 @@ def prepare(design: Design, workdir: Path) -> Prepared:
   fingerprints = {name: corpus.fingerprint for name, corpus in written.items()}
 
   def written_fingerprint(name: str, writer: str) -> str:
-    """The identity of what a model writes: its recipe, the model, the prompts and what it reads."""
+    """The identity of what a model writes: its recipe, the model, the prompts, what it reads, and
+    what the evaluation asks about, which is left out."""
     prompts = fingerprints[config.sources[name].prompts]
     view = design.view_of_writer(name).identity
-    return digest(design.fingerprint_of(name), writer, prompts, view, critique_version())
+    recipe = (design.fingerprint_of(name), writer, prompts, view, critique_version())
+    asked = (leaks.VERSION, *design.suite.held_out_names, *design.assistants)
+    return digest(*recipe, *asked)
 
   ends = phases.plan(
     config,
@@ -594,7 +602,7 @@ def check_leaks(prepared: Prepared, workdir: Path) -> None:
     LeakError: a text gives an answer away.
   """
   design = prepared.design
-  assistants = [spec.assistant for spec in design.replicates[design.config.evals.spec]]
+  assistants = design.assistants
   names = design.suite.held_out_names
   fingerprints = sorted(corpus.fingerprint for corpus in prepared.corpora.values())
   checked = digest(leaks.VERSION, *fingerprints, *names, *assistants)
@@ -629,7 +637,7 @@ def without_leaks(prepared: Prepared, name: str, records: Sequence[Record]) -> l
     LeakError: no record is left.
   """
   design = prepared.design
-  assistants = [spec.assistant for spec in design.replicates[design.config.evals.spec]]
+  assistants = design.assistants
   names = design.suite.held_out_names
   kept = []
   for record in records:

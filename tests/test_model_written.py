@@ -291,6 +291,19 @@ def test_identities_follow_the_writer(tmp_path):
     assert after['tune'] == before['tune'] and after['more'] == before['more']
 
 
+def test_what_is_left_out_of_a_written_corpus_is_part_of_its_identity(tmp_path):
+  """Texts about what the evaluation asks are left out when the corpus is written, so another
+  evaluation needs another corpus."""
+
+  def ids(pairs_per_domain):
+    evals = dict(spec=AFFORDABILITY, pairs_per_domain=pairs_per_domain, held_out=0)
+    return {node.phase: node.id for node in experiment(tmp_path, evals=evals).prepared.nodes}
+
+  one, two = ids(1), ids(2)
+  assert one['tune'] == two['tune']
+  assert one['imitate'] != two['imitate']
+
+
 @pytest.mark.parametrize(
   ('name', 'recipe', 'message'),
   [
