@@ -185,7 +185,10 @@ def write_records(
       f'give chats whose system message names it, or chats without a system message'
     )
   write_chunk = _WRITERS[source.maker]
-  chunks = multihost.broadcast_from_first(_read_chunks(partial))
+  chunks: list[list[str]] = []
+  if multihost.is_first():
+    chunks = _read_chunks(partial)
+  chunks = multihost.broadcast_from_first(chunks)
   for start in range(len(chunks) * CHUNK, len(asked), CHUNK):
     if source.size and sum(map(len, chunks)) >= source.size:
       break

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from data_pipelines import corpora
-from msm_jax import multihost, train
+from msm_jax import checkpointing, multihost, train
 from msm_jax.base.checks import to_json
 from msm_jax.base.console import say
 from msm_jax.base.version import VERSION
@@ -116,6 +116,11 @@ def keep_missing_points(workspace: Workspace, node: Node, number: str) -> None:
     f'its first {missing[-1]} updates are trained again, its end stays as it is'
   )
   again = workspace.folder(node) / 'again'
+  with multihost.first_process_first():
+    # A second training that was stopped may have passed an update that is wanted only since then.
+    reached = checkpointing.Checkpoints(again / 'checkpoints').latest()
+    if multihost.is_first() and reached is not None and reached >= missing[0]:
+      shutil.rmtree(again)
   train_node(workspace, node, number, again, missing[-1])
   if multihost.is_first():
     shutil.rmtree(again)
@@ -146,7 +151,9 @@ def written_corpus(workspace: Workspace, node: Node, item: Written) -> Corpus:
   corpus = Corpus(name, folder, item.fingerprint, card)
   if node.settings.objective != 'grpo':
     source = prepared.source_of(name, node.settings, {name: corpus})
-    check_source_fits(prepared, source, node.settings.length)
+    # The first process tokenizes it; the others read its file.
+    with multihost.first_process_first():
+      check_source_fits(prepared, source, node.settings.length)
   return corpus
 
 

@@ -173,6 +173,16 @@ def test_points_that_were_not_kept_are_trained_again(done, tmp_path, capsys):
   assert 'trained again' not in capsys.readouterr().err
 
 
+def test_a_second_training_that_passed_a_new_point_begins_anew(done, tmp_path):
+  trained(made(tmp_path, at=(4,)))
+  polls = iter(range(100))
+  with pytest.raises(Interrupted, match='saved at step 2'):
+    trained(made(tmp_path, at=(3, 4), stop=lambda: next(polls) >= 1))
+  e = trained(made(tmp_path, at=(1, 3, 4)))
+  points = e.points_of(e.prepared.ends['tuned', 0])
+  assert points.has(1) and points.has(3)
+
+
 def test_a_run_that_was_stopped_keeps_the_same_points(done, tmp_path):
   polls = iter(range(100))
   # The base takes 3 polls; the fourth of `tune` would be its end.
