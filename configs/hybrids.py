@@ -64,10 +64,12 @@ def add_ways(c: ml_collections.ConfigDict, start: str, path: str) -> None:
     path: its phases.
   """
   add_own_texts(c, start, path)
-  c.phases[f'revise_{start}'] = tune(WORLD, f'revisions_{start}', at=())
+  # The stream of `more`: replay that is new to the model, and the same for all that is compared.
+  more = dict(stream='more')
+  c.phases[f'revise_{start}'] = tune(WORLD, f'revisions_{start}', at=()) | more
   labelled = prefer(WORLD, 'ambiguous')
   c.phases[f'label_{start}'] = labelled | dict(data={f'labels_{start}': 1.0}, evaluate_at=())
-  c.phases[f'deliberate_{start}'] = tune(WORLD, f'reasoned_{start}', at=())
+  c.phases[f'deliberate_{start}'] = tune(WORLD, f'reasoned_{start}', at=()) | more
   ways = {
     'more': 'more',
     'dpo': 'dpo',
