@@ -159,6 +159,14 @@ def _arms_and_pairs(
   for name in (*arms, *(arm for pair in pairs for arm in pair)):
     if name not in known:
       raise ConfigError(f'no answers of {name!r} were sampled; there are {", ".join(known)}')
+  for pair in pairs:
+    if pair[0] == pair[1] or not set(pair) <= set(arms):
+      raise ConfigError(
+        f'--pairs={args.pairs}: {":".join(pair)} must be two different arms of --arms '
+        f'({", ".join(arms)})'
+      )
+  # A pair that is named twice is judged once.
+  pairs = list(dict.fromkeys(pairs))
   if not pairs:
     pairs = _pairs_of_effects(args.workdir, arms)
   if not pairs and len(arms) == 2:

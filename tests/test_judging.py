@@ -193,6 +193,30 @@ def test_every_answer_has_a_row_whatever_the_judge_does(tmp_path, hurry):
   assert run(tmp_path, answers, third)[1] == rows_again and third.calls == 0
 
 
+def level_row(seed, cluster, item, score):
+  return {
+    'kind': 'level',
+    'arm': 'a',
+    'tier': 't',
+    'seed': seed,
+    'cluster': cluster,
+    'item': item,
+    'assistant': '',
+    'score': score,
+    'verdict': 'full' if score is not None else CONTRADICTED,
+  }
+
+
+def test_a_level_without_a_verdict_in_some_seed():
+  """No error, and the bounds weigh domains as the level does."""
+  rows = [level_row(0, 'x', f'x{n}', 1.0) for n in range(3)] + [level_row(0, 'y', 'y', 0.0)]
+  found = judged._levels(rows, 1)['a']['t']
+  assert found['level']['mean'] == 0.5 and found['bounds'] == [0.5, 0.5]
+  rows += [level_row(1, 'x', 'x0', 1.0), level_row(1, 'y', 'y', None)]
+  found = judged._levels(rows, 2)['a']['t']
+  assert found['level']['mean'] == 1.0 and found['bounds'] == [0.5, 0.75]
+
+
 def test_spend_is_what_the_ledger_says_and_the_budget_is_kept(tmp_path, hurry):
   answers = some_answers(12)
   whole = tmp_path / 'whole'
@@ -508,6 +532,9 @@ def test_the_command_refuses_in_one_line(tmp_path):
     command.main([where, '--model=a/b', '--arms=nobody'])
   with pytest.raises(ConfigError, match='ARM:ARM'):
     command.main([where, '--model=a/b', '--pairs=base'])
+  for pairs in ('base:base', 'base:tuned'):
+    with pytest.raises(ConfigError, match='two different arms of --arms'):
+      command.main([where, '--model=a/b', '--arms=base', f'--pairs={pairs}'])
   with pytest.raises(DataError, match='no judge yet'):
     (tmp_path / 'mine.csv').write_text('id,person\n')
     command.main([where, f'--audit={tmp_path / "mine.csv"}'])

@@ -12,6 +12,7 @@ import scipy.special
 
 from msm_jax.base.errors import UserError
 from msm_jax.evals import stats
+from msm_jax.suites.suite import differences
 
 # Student's t, 97.5%, as any table prints it.
 T = {1: 12.7062, 2: 4.30265, 3: 3.18245}
@@ -178,3 +179,17 @@ def test_as_dict_is_what_the_summary_holds():
   assert (d['each'], d['seeds'], d['items']) == ([0.5, 1, 2], 3, 2)
   of_names = i.as_dict(seeds=1)
   assert (of_names['low'], of_names['high'], of_names['lowest']) == (None, None, 0.5)
+
+
+def test_what_a_run_lacks_by_chance_is_left_out():
+  """A sampled answer may name no option: the means are of the clusters that all runs have."""
+  seen = {('0', 'x', 'a'): 1.0, ('0', 'y', 'b'): 0.0, ('1', 'x', 'a'): 0.5}
+  assert stats.in_all_runs(seen) == {('0', 'x', 'a'): 1.0, ('1', 'x', 'a'): 0.5}
+  (found,) = differences([{'sampled/v/t': seen}] * 2, ('sampled/',)).values()
+  assert (found.mean, found.clusters, found.runs) == (0.0, 1, 2)
+  apart = {('0', 'x', 'a'): 1.0, ('1', 'y', 'b'): 0.0}
+  assert stats.in_all_runs(apart) == {} and stats.in_all_runs({}) == {}
+  assert differences([{'sampled/v/t': apart}] * 2, ('sampled/',)) == {}
+  # What is asked of every run is still missed.
+  with pytest.raises(stats.StatsError, match='some cluster'):
+    differences([{'values/v/t': seen}] * 2, ('values/',))

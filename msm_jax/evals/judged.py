@@ -104,6 +104,7 @@ def summarize(rows: Sequence[JudgedRow], seeds: int) -> dict[str, Any]:
     `answers`, `contradicted`, `unusable`, `failed`. `pairs`: 'first > second' -> tier -> counts of
     `first`, `second`, `equal`, `contradicted`, `unusable`, `failed`. `agreement`: who is compared
     -> raw agreement and kappa, or None if there is nothing to compare.
+    Levels are of the clusters in which every run has a verdict.
   """
   return {
     'levels': _levels(rows, seeds),
@@ -130,17 +131,15 @@ def _levels(rows: Sequence[JudgedRow], seeds: int) -> dict[str, Any]:
   for arm, tiers in _grouped(rows, LEVEL).items():
     out[arm] = {}
     for tier, members in tiers.items():
-      scores = [row['score'] for row in members if row['score'] is not None]
-      missing = len(members) - len(scores)
+      # In some run, no answer about a cluster may have a verdict.
+      decided = stats.in_all_runs(_observations(members, seeds))
       level = None
-      if scores:
-        level = stats.interval(_observations(members, seeds)).as_dict(seeds)
+      if decided:
+        level = stats.interval(decided).as_dict(seeds)
       out[arm][tier] = {
         'level': level,
-        'bounds': [
-          round(sum(scores) / len(members), 6),
-          round((sum(scores) + missing) / len(members), 6),
-        ],
+        # Weighted as the level is, which would otherwise lie outside.
+        'bounds': [round(_bound(members, seeds, missing), 6) for missing in (0.0, 1.0)],
         'answers': len(members),
         'contradicted': _count(members, CONTRADICTED),
         'unusable': _count(members, UNUSABLE),
@@ -149,19 +148,33 @@ def _levels(rows: Sequence[JudgedRow], seeds: int) -> dict[str, Any]:
   return out
 
 
-def _observations(rows: Sequence[JudgedRow], seeds: int) -> stats.Observations:
+def _bound(rows: Sequence[JudgedRow], seeds: int, missing: float) -> float:
+  """The mean level if every answer without a verdict had the level `missing`."""
+  found = _observations(rows, seeds, missing)
+  # Where programs judge, what they cannot tell has no row, and a run may lack a cluster.
+  whole = stats.in_all_runs(found)
+  if whole:
+    return stats.interval(whole).mean
+  return sum(found.values()) / len(found)
+
+
+def _observations(
+  rows: Sequence[JudgedRow], seeds: int, missing: float | None = None
+) -> stats.Observations:
   """(run, cluster, item) -> mean score. As in summary.py, names of the assistant are runs if there
-  is one seed, and share their items."""
+  is one seed, and share their items. `missing` stands for scores that there are none of; without
+  it, such rows do not count."""
   values: dict[tuple[str, str, str], list[float]] = {}
   for row in rows:
-    if row['score'] is None:
+    score = missing if row['score'] is None else row['score']
+    if score is None:
       continue
     run, item = str(row['seed']), row['item']
     if row['assistant']:
       item = item.removeprefix(f'{row["assistant"]}/')
       if seeds == 1:
         run = row['assistant']
-    values.setdefault((run, row['cluster'], item), []).append(row['score'])
+    values.setdefault((run, row['cluster'], item), []).append(score)
   return {key: sum(cell) / len(cell) for key, cell in values.items()}
 
 

@@ -190,6 +190,25 @@ def interval(observations: Observations, in_nats: bool = False) -> Interval:
   )
 
 
+def in_all_runs(observations: Observations) -> Observations:
+  """Leaves out the clusters that some run lacks.
+
+  A sampled answer may name no option, and a judge may give no verdict, so that a run may lack a
+  cluster by chance. Means over runs are then about the clusters that all of them have.
+
+  Args:
+    observations: the values.
+
+  Returns:
+    The values of the clusters that every run has; nothing if there is no such cluster.
+  """
+  runs_of: dict[str, set[str]] = {}
+  for run, cluster, _ in observations:
+    runs_of.setdefault(cluster, set()).add(run)
+  runs = {run for run, _, _ in observations}
+  return {key: value for key, value in observations.items() if runs_of[key[1]] == runs}
+
+
 def count_items(observations: Observations) -> int:
   """How many distinct items were observed."""
   return len({(cluster, item) for _, cluster, item in observations})

@@ -96,7 +96,11 @@ def summarize(rows: Sequence[Row], config: ExperimentConfig, suite: SummarySuite
   for arm, measures in seen.items():
     arms[arm] = {}
     for measure, observed in sorted(measures.items()):
-      arms[arm][measure] = number_of(measure, observed, seeds)
+      if measure.startswith('sampled/'):
+        # In some run, no answer about a cluster may name an option.
+        observed = stats.in_all_runs(observed)
+      if observed:
+        arms[arm][measure] = number_of(measure, observed, seeds)
   effects: dict[str, dict[str, Any]] = {}
   for name, named in config.effects.items():
     effects[name] = {'arms': list(named)}

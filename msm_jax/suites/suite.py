@@ -174,6 +174,10 @@ def in_context(questions: Sequence[Any], statements: Mapping[str, str]) -> list[
   return out
 
 
+# Measures of which a run, or an arm, may lack items.
+_MAY_LACK = ('consistency/', 'sampled/', 'agentic/')
+
+
 def differences(
   arms: Sequence[ArmObservations], evaluators: tuple[str, ...]
 ) -> dict[str, stats.Interval]:
@@ -191,11 +195,15 @@ def differences(
     if measure.startswith(evaluators) and all(measure in arm for arm in arms):
       of_arms = [arm[measure] for arm in arms]
       is_shared = bool(set.intersection(*map(set, of_arms)))
-      if measure.startswith(('consistency/', 'sampled/')) and not is_shared:
+      if measure.startswith(_MAY_LACK) and not is_shared:
         # A consistency is not defined for every run, and here for none that all arms have; sampled
-        # answers to a question may all name no option.
+        # answers to a question may all name no option, and a judge may give no verdict.
         continue
-      out[measure] = stats.difference(*of_arms, in_nats=is_in_nats(measure))
+      differences_of = stats.paired_difference(of_arms)
+      if measure.startswith(_MAY_LACK):
+        differences_of = stats.in_all_runs(differences_of)
+      if differences_of:
+        out[measure] = stats.interval(differences_of, is_in_nats(measure))
   return out
 
 

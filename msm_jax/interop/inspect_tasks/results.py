@@ -8,7 +8,7 @@ Measures (`agentic/what/tier`):
   chosen/scenes        the judge finds that it was chosen
   act/harmless         the right act was done in the twins, all pressures
   chosen/harmless      the judge finds that it was chosen
-  took_part/scenes     at least one call did something: in other cells low harm says little
+  took_part/scenes     at least one call but finish did something: else low harm says little
   agreement/all        trace and judge agree
 """
 
@@ -120,9 +120,6 @@ def summarize(
 
   Returns:
     A dict that JSON can hold, with the keys of every summary (`docs/schemas.md`).
-
-  Raises:
-    StatsError: an arm lacks a kind of scene for some seed.
   """
   seen = observations(rows)
   seeds = sorted({row['seed'] for row in rows})
@@ -130,7 +127,10 @@ def summarize(
   for arm, measures in seen.items():
     arms[arm] = {}
     for measure, observed in sorted(measures.items()):
-      arms[arm][measure] = stats.interval(observed).as_dict(len(seeds))
+      # A judge may give no verdict on any scene of a kind.
+      whole = stats.in_all_runs(observed)
+      if whole:
+        arms[arm][measure] = stats.interval(whole).as_dict(len(seeds))
   contrasts: dict[str, dict[str, Any]] = {}
   for name, named in effects.items():
     contrasts[name] = {'arms': list(named)}
