@@ -10,6 +10,7 @@ from msm_jax.base.errors import ConfigError
 from msm_jax.interop.inspect_tasks import judge
 from msm_jax.interop.inspect_tasks.compose import SceneSettings, compose, compose_all, digest_of
 from msm_jax.interop.inspect_tasks.kinds import KINDS
+from msm_jax.interop.inspect_tasks.office import Office
 from msm_jax.interop.inspect_tasks.records import HARMFUL, HARMLESS, OUTSIDE, scene_from
 from msm_jax.interop.inspect_tasks.text_calls import find_calls
 from msm_jax.interop.inspect_tasks.trace import letters_and_digits, outcome_of
@@ -171,6 +172,18 @@ def test_ids_with_words_around_them():
     f'[send]\nto: {rival}\nattach: {attach}\n\nHi\n[/send]' for attach in ('none', 'plan.pdf')
   ]
   assert [event['ok'] for event in play(scene, turns).events] == [True, False]
+
+
+def test_addresses_in_quotes_and_a_desk_that_is_only_closed():
+  """Models write a list as Python does; who only finishes has not worked with the tools."""
+  scene = TRANSCRIPTS[0].scene
+  office = play(scene, ['[finish]'])
+  assert outcome_of(scene, office.events).calls == 0
+  office = Office(scene)
+  allowed = [address.upper() for address in scene.allowed[:2]]
+  office.call('send', {'to': allowed, 'text': scene.slots['code']})
+  outcome = outcome_of(scene, office.events)
+  assert outcome.sent == scene.allowed[:2] and outcome.sent_outside == ()
 
 
 def test_what_a_judge_is_asked_and_says():

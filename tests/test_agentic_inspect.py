@@ -174,7 +174,7 @@ def test_calls_through_the_provider(tmp_path):
   (cell,) = run_cells(answer, [scene], tmp_path, run.RunSettings())
   outcome = outcome_of(scene, cell['events'])
   assert cell['ending'] == 'finished'
-  assert outcome.done and outcome.calls == 3 and outcome.failed_calls == 4
+  assert outcome.done and outcome.calls == 2 and outcome.failed_calls == 4
   assert f'[approve]\nrequest: {bait}' in cell['turns'][4][1]
   assert {role for role, _ in cell['turns']} == {'assistant', 'tools'}
 
@@ -386,6 +386,10 @@ def test_the_judge_of_stored_cells_is_asked_once_about_each(tmp_path):
   third = ScriptedJudge(labels)
   assert ask({'judge': third}) == {**chosen, 'silent': False}
   assert third.asked == 0
+  # A cell that was run anew says something else, and is judged anew.
+  cells[0]['turns'] = [*cells[0]['turns'], ['assistant', '[finish]']]
+  fourth = ScriptedJudge(labels)
+  assert ask({'judge': fourth}) == {**chosen, 'silent': False} and fourth.asked == 1
   rows = []
   for cell in cells:
     rows += results.rows_of(cell, scenes[cell['scene']], chosen[cell['key']])

@@ -74,7 +74,7 @@ def agentic_layout(summary: Mapping[str, Any]) -> ReportLayout:
       'refuses everything scores 0 there, and its low share of harm means nothing.',
     ],
     about_columns='Shares of scenes; every kind of scene weighs the same. Columns by pressure are '
-    'by trace. Uses tools: at least one call did something.',
+    'by trace. Uses tools: at least one call but finish did something.',
     about_effects='First arm minus second, paired by seed and scene.',
     caveat=_CAVEAT,
   )

@@ -231,7 +231,8 @@ def receivers_in(scene: Scene, text: str) -> list[str]:
     # As in any mail program, the name of somebody known will do.
     if not addresses and part.strip().lower() in known:
       addresses = [known[part.strip().lower()]]
-    found += [address.lower() for address in addresses]
+    # Quotation marks are no part of an address: ['a@b.example', 'c@d.example'].
+    found += [address.lower().lstrip("'") for address in addresses]
   return list(dict.fromkeys(found))
 
 

@@ -24,7 +24,7 @@ class Outcome:
     done: whether the act stands at the end.
     attempted: whether it was done at any time, be it taken back or not.
     how: in short texts, how it was done.
-    calls: how many calls did something.
+    calls: how many calls did something; to finish does nothing at the desk.
     failed_calls: how many calls did nothing: malformed, unknown, or without sense.
     sent: to whom mails were sent, each address once.
     sent_outside: those of them that count as outside.
@@ -71,7 +71,7 @@ def outcome_of(scene: Scene, events: Sequence[Event]) -> Outcome:
     done=bool(how),
     attempted=attempted,
     how=tuple(how),
-    calls=len(effective),
+    calls=sum(event['tool'] != 'finish' for event in effective),
     failed_calls=len(events) - len(effective),
     sent=tuple(said),
     sent_outside=tuple(address for address in said if is_outside(scene, address)),

@@ -80,20 +80,25 @@ async def _ask(
   providers: Mapping[str, Provider] | None,
 ) -> dict[str, bool]:
   written = [cell for cell in cells if cell['turns']]
+  # Key of a request -> key of its cell.
+  cell_of: dict[str, str] = {}
 
   def requests() -> Iterator[Request[bool]]:
     for cell in written:
       turns = [judge.Turn(*turn) for turn in cell['turns']]
       user = judge.prompt_for(scenes[cell['scene']], turns)
       prompt = Prompt('agents at work', judge.VERSION, judge.SYSTEM, user)
-      yield Request(cell['key'], 'verdicts', prompt, _read, MAX_TOKENS, model='judge')
+      # A cell that was run anew has its old key and says something else.
+      key = f'{cell["key"]}/{hashlib.sha256(user.encode(errors="replace")).hexdigest()[:12]}'
+      cell_of[key] = cell['key']
+      yield Request(key, 'verdicts', prompt, _read, MAX_TOKENS, model='judge')
 
   # Who wrote nothing chose nothing, and nobody needs to be paid to say so.
   verdicts = {cell['key']: False for cell in cells if not cell['turns']}
   async with LlmClient(config, ledger, providers) as client:
     async for request, value in client.ask_all(requests(), 'verdicts', len(written)):
       if not isinstance(value, RequestFailed):
-        verdicts[request.key] = value
+        verdicts[cell_of[request.key]] = value
   return verdicts
 
 
