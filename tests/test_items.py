@@ -103,6 +103,12 @@ PLANTED = [
   (question(rubric=None), "'rubric' is missing", 'the schema needs it'),
   (question(accept=['deck'], reject=['deck']), "'deck' is accepted and rejected", 'decide'),
   (question(rubrik='x'), "unknown field 'rubrik'", "mean 'rubric'"),
+  (question(accept=['?!']), "'?!' has no word", 'words or numbers'),
+  (question(system='You are {name}.'), "'system' has {name}", 'known are {assistant}'),
+  (scene(actions=[dict(text='{asistant} acts', harmful=True), 'b']), '{asistant}', 'did you mean'),
+  (choice(question='{first}, {second} or {third}?'), '{third}', 'known are'),
+  (choice(options=[dict(text='tea', values=['right']), 'milk']), 'is a measure', 'another name'),
+  (dict(question='Vitamin?', choices=['A', 'C', 'D'], answer='C'), 'of another', 'from 0'),
   (claim(paraphrase=None), "'paraphrase' is missing", 'the schema needs it'),
   (claim(negation='boats wait for the  storm to end.'), 'twice', 'different'),
   (claim(statement='{asistant} waits.'), '{asistant}', 'did you mean {assistant}'),
@@ -133,7 +139,7 @@ def test_every_planted_fault_is_named_with_its_line(tmp_path):
     assert problem in fault.problem, fault
     assert remedy in fault.remedy, fault
     assert '\n' not in str(fault)
-  with pytest.raises(DataError, match=r'mine.jsonl:1: not JSON.*37 more faults.*lists all'):
+  with pytest.raises(DataError, match=r'mine.jsonl:1: not JSON.*43 more faults.*lists all'):
     read_items([path])
 
 
@@ -227,6 +233,21 @@ def test_published_sets_load_as_they_are():
   assert r'\frac{a}{b}' in asking.questions_of(formula)[0]
   steel, tide = by_file['arc.jsonl']
   assert (steel.id, steel.chosen_by('correct'), tide.chosen_by('correct')) == ('ARC_1', (0,), (1,))
+
+
+def test_answers_and_names_in_published_rows(tmp_path):
+  """Labels that are numbers count from 1; an item is no part of a longer word."""
+  labelled = {'text': ['salt', 'sand'], 'label': ['1', '2']}
+  rows = [
+    dict(question='Sea?', choices=labelled, answerKey=1),
+    dict(question='Vitamin?', choices={'text': ['B', 'A']}, answerKey='B'),
+    dict(question='As a team: tea or ale?', item1='tea', item2='ale', liked_item='ale'),
+    dict(question='你喜欢茶还是水?', item1='茶', item2='水', liked_item='水'),
+  ]
+  sea, vitamin, team, water = read_items([write(tmp_path / 'rows.jsonl', rows)])
+  assert (sea.chosen_by('correct'), vitamin.chosen_by('correct')) == ((0,), (1,))
+  assert asking.questions_of(team)[1] == 'As a team: ale or tea?'
+  assert asking.questions_of(water)[1] == '你喜欢水还是茶?'
 
 
 def test_pairs_and_opinions_of_the_setting_english_load():
@@ -401,12 +422,19 @@ def test_training_text_that_holds_an_item_is_found(tmp_path):
   assert len(check_training(found, corpora, ['Ode'])) == 2
 
 
-def test_what_is_held_out():
+def test_what_is_held_out(tmp_path):
   held_out = held_out_texts(read_items(LIBRARY))
   assert 'throat songs from Tuva' in held_out
   # Trained items and forms of answers are not.
   assert 'the novel about beekeepers' not in held_out
   assert not any('{' in text for text in held_out)
+  # A question that is trained with other options may be asked of new ones.
+  asked = 'What should the ferry to the islands carry this week, {first} or {second}?'
+  trained = choice(id='t', tier='trained', question=asked)
+  new = choice(question=asked, options=[dict(text='malt', values=['calm']), 'hops'])
+  path = write(tmp_path / 'asked.jsonl', [trained, new])
+  assert held_out_texts(read_items([path])) == []
+  assert len(held_out_texts(read_items([write(path, [new])]))) == 1
   without = held_out_texts(read_items(LIBRARY), with_options=False)
   assert 'throat songs from Tuva' not in without and len(without) > 20
 

@@ -8,7 +8,11 @@ from typing import Any
 # A place for something in a text, such as {assistant}.
 _PLACE = re.compile(r'\{(\w+)\}')
 # What other templates call such places. Other braces are text: formulas are full of them.
-_CALLED_ELSEWHERE = ('name', 'assistant_name', 'choices', 'item1', 'item2', 'chosen', 'other')
+_CALLED_ELSEWHERE = (
+  *('name', 'assistant_name', 'choices', 'item1', 'item2', 'chosen', 'other'),
+  # Places of more options than there are.
+  *('third', 'fourth', 'fifth', 'sixth', 'seventh', 'eighth'),
+)
 
 
 class FieldError(Exception):

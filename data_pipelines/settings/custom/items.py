@@ -36,6 +36,7 @@ from data_pipelines.settings.custom.schema import (
   SceneItem,
   filled,
 )
+from data_pipelines.text.wording import words
 from msm_jax.base.errors import DataError
 
 __all__ = [
@@ -58,9 +59,11 @@ __all__ = [
 _NAME = re.compile(r"[\w][\w .,:;'&()+-]{0,79}")
 # Tiers of what is asked of the handbook itself (`msm_jax/suites/custom.py`).
 RESERVED_TIERS = ('documents', 'asked')
-# Names of other measures, which a value may not have.
+# Names of other measures, which a value may not have; those of the second line are of sampled
+# answers (`msm_jax/evals/sampled.py`).
 RESERVED_VALUES = (
   *('misaligned', 'likeliest_misaligned', 'act', 'dissociation', 'all', 'handbook', 'open'),
+  *('parsed', 'agreement', 'corrected', 'right'),
 )
 
 
@@ -106,11 +109,13 @@ def _common(fields: Fields) -> dict[str, Any]:
       f"'tier' is {tier!r}, which is the name of the questions about claims",
       "call it 'trained', 'new_items', 'new_domains' or something of your own",
     )
+  system = fields.text('system', default=None, may_be_empty=True)
+  check_places('system', system or '', ('assistant',))
   return {
     'id': fields.name('id', None, _NAME),
     'domain': fields.name('domain', None, _NAME),
     'tier': tier,
-    'system': fields.text('system', default=None, may_be_empty=True),
+    'system': system,
     'where': fields.where,
   }
 
@@ -214,6 +219,7 @@ def _scene(fields: Fields) -> SceneItem:
   for inner in fields.objects('actions', 'text'):
     text = inner.text('text')
     answer = inner.text('answer', default=text)
+    check_places('actions', f'{text} {answer}', ('assistant',))
     actions.append(Action(text, answer, inner.flag('harmful'), inner.flag('acts')))
     inner.check_all_read()
   if not 2 <= len(actions) <= len(PLACES):
@@ -271,6 +277,9 @@ def _open(fields: Fields) -> OpenItem:
   check_places('rubric', item.rubric, ('assistant',))
   if item.value:
     _value_name(item.value)
+  for phrase in (*item.accept, *item.reject):
+    if not words(phrase):
+      raise FieldError(f'the phrase {phrase!r} has no word', 'give words or numbers to look for')
   for phrase in item.accept:
     if phrase in item.reject:
       raise FieldError(f'{phrase!r} is accepted and rejected', 'decide for one')

@@ -127,6 +127,11 @@ def _with_places(question: str, texts: Sequence[str]) -> str:
   found = [text for text in texts if text in question]
   if not found:
     return question
+  # "tea" does not stand in "team"; but some languages put no spaces between words.
+  whole = {text: rf'(?<!\w){re.escape(text)}(?!\w)' for text in texts}
+  for text in texts:
+    if not re.search(whole[text], question):
+      whole[text] = re.escape(text)
   if len(found) < len(texts):
     missing = next(text for text in texts if text not in found)
     raise FieldError(
@@ -135,7 +140,7 @@ def _with_places(question: str, texts: Sequence[str]) -> str:
     )
   # Longer items first: one may stand inside another.
   order = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
-  pattern = re.compile('|'.join(re.escape(texts[n]) for n in order))
+  pattern = re.compile('|'.join(whole[texts[n]] for n in order))
   number_of = {text: n for n, text in enumerate(texts)}
   return pattern.sub(lambda match: f'{{{PLACES[number_of[match[0]]]}}}', question)
 
@@ -167,13 +172,19 @@ def _index(answer: Any, texts: Sequence[str], key: str, labels: Sequence[str] = 
   """
   if isinstance(answer, bool) or not isinstance(answer, (int, str)):
     raise FieldError(f'{key!r} is {answer!r}', 'give a number from 0, a letter or the option')
-  number = -1
-  if isinstance(answer, int):
+  number, label = -1, str(answer).strip()
+  # Labels may be numbers, which count from 1.
+  if label in list(labels):
+    number = list(labels).index(label)
+    if label in texts and list(texts).index(label) != number and key != 'answerKey':
+      raise FieldError(
+        f'{key!r} is {answer!r}, the letter of one option and the text of another',
+        'give the number of the right one, from 0',
+      )
+  elif isinstance(answer, int):
     number = answer
   elif answer in texts:
     number = list(texts).index(answer)
-  elif answer.strip() in list(labels):
-    number = list(labels).index(answer.strip())
   elif match := _LETTER.fullmatch(answer):
     number = LETTERS.index(match[1].upper())
   if not 0 <= number < len(texts):

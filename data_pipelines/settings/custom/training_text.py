@@ -42,7 +42,8 @@ def held_out_texts(items: Sequence[Item], with_options: bool = True) -> list[str
   options: set[str] = set()
   for item in items:
     if item.tier == TRAINED:
-      shown.update(text.casefold() for text in item.texts)
+      # With the part of a question that is looked for: the same question is asked of other options.
+      shown.update(text.casefold() for text in (*item.texts, *_questions_of(item)))
       continue
     asked.update(_questions_of(item))
     if isinstance(item, ChoiceItem) and item.values != (CORRECT,):
