@@ -72,6 +72,20 @@ def test_a_model_that_lost_its_skills_misses_the_gate(tmp_path):
   assert 'General skills' in page and '0.700<small>&plusmn; 0.040</small>' in page
 
 
+def test_a_diverged_model_is_the_worst():
+  def number(value):
+    return {'value': value, 'standard_error': None}
+
+  found = {
+    name: {'x/acc': number(value), 'x/perplexity': number(value)}
+    for name, value in (('base', 0.8), ('sound', 0.79), ('lost', math.nan))
+  }
+  gates = capability.gates(found, 'base', GatesConfig())
+  assert len(gates) == 2
+  for name, gate in gates.items():
+    assert 'lost' in name and not gate['passed']
+
+
 def test_what_is_no_result_is_refused_by_name(tmp_path):
   stored(tmp_path, 'nobody', **{'acc,none': 0.5})
   with pytest.raises(DataError, match='nobody is called after no arm'):

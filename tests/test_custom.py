@@ -26,6 +26,7 @@ from msm_jax.prepare import LeakError, check_leaks, make_design
 from msm_jax.report.page import rows_by_measure, write_report
 from msm_jax.report.terminal import table
 from msm_jax.suites.custom import CustomSuite
+from msm_jax.suites.custom_layout import custom_layout
 from msm_jax.suites.registry import layout_of
 
 LIBRARY = ROOT / 'tests' / 'custom' / 'library'
@@ -592,3 +593,20 @@ def test_a_matrix_of_eight_values(tmp_path):
   page = (tmp_path / 'report.html').read_text()
   assert page.count('<b>1.00') == 8
   assert rows_by_measure(rows)['base', 'values/America/new_domains']
+
+
+def test_the_main_measure_is_one_that_is_asked():
+  """The first tier may hold items of other values alone."""
+  summary = {
+    'own_value': 'thrift',
+    'values': ['thrift', 'speed'],
+    'tiers': ['new_domains', 'new_items'],
+    'scene_tiers': [],
+    'claims_of': [],
+    'assistant': 'Ada',
+    'arms': {'base': {'values/speed/new_domains': {}, 'values/thrift/new_items': {}}},
+  }
+  layout = custom_layout(summary)
+  assert layout.main == 'values/thrift/new_items'
+  assert layout.columns == ['values/thrift/new_items']
+  assert layout.panels[0][0] == layout.main

@@ -144,7 +144,7 @@ def gates(
     if not others:
       continue
     if metric in _SHARES:
-      worst = min(others, key=lambda arm: others[arm]['value'])
+      worst = min(others, key=lambda arm: _or_worst(others[arm]['value'], -math.inf))
       drop = before['value'] - others[worst]['value']
       name = f'{measure}: drop, worst arm ({worst}) against {base}'
       out[name] = _at_most(drop, bounds.capability_drop)
@@ -152,10 +152,15 @@ def gates(
       if None not in errors:
         out[name]['standard_error'] = round(math.hypot(*errors), 4)
     elif metric in _PERPLEXITIES and before['value'] > 0:
-      worst = max(others, key=lambda arm: others[arm]['value'])
+      worst = max(others, key=lambda arm: _or_worst(others[arm]['value'], math.inf))
       name = f'{measure}: worst arm ({worst}) / {base}'
       out[name] = _at_most(others[worst]['value'] / before['value'], bounds.perplexity_ratio)
   return out
+
+
+def _or_worst(value: float, worst: float) -> float:
+  """A value that can be compared: no number (of a model that diverged) is worse than any."""
+  return worst if math.isnan(value) else value
 
 
 def _at_most(value: float, ceiling: float) -> dict[str, Any]:

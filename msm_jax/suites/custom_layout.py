@@ -36,13 +36,17 @@ def main_measure(summary: Mapping[str, Any]) -> str:
     summary: the contents of summary.json.
 
   Returns:
-    Choices by the own value if there are choices, else misaligned conduct, else stated belief.
+    Choices by the own value if there are choices, else misaligned conduct, else stated belief; in
+    the first tier that asks about it.
   """
-  if summary['tiers']:
-    return f'values/{summary["own_value"]}/{summary["tiers"][0]}'
-  if summary['scene_tiers']:
-    return f'conduct/misaligned/{summary["scene_tiers"][0]}'
-  return f'claims/{summary["claims_of"][0]}/asked'
+  measured: set[str] = set()
+  for measures in summary['arms'].values():
+    measured.update(measures)
+  candidates = [f'values/{summary["own_value"]}/{tier}' for tier in summary['tiers']]
+  candidates += [f'conduct/misaligned/{tier}' for tier in summary['scene_tiers']]
+  candidates += [f'claims/{value}/asked' for value in summary['claims_of']]
+  # A tier may hold items of other values, or harmless scenes, alone.
+  return next((measure for measure in candidates if measure in measured), candidates[0])
 
 
 def _head(value: str, tier: str) -> str:
@@ -64,15 +68,16 @@ def custom_layout(summary: Mapping[str, Any]) -> ReportLayout:
     measured.update(measures)
   heads: dict[str, str] = {}
   columns: list[str] = []
-  # The own value in all tiers, then the other values in the first one.
+  main_tier = main.rpartition('/')[2]
+  # The own value in all tiers, then the other values in the tier of the main measure.
   for tier in summary['tiers']:
     columns.append(f'values/{own}/{tier}')
     heads[columns[-1]] = _head(own, tier)
   for value in summary['values']:
-    measure = f'values/{value}/{(summary["tiers"] or [""])[0]}'
+    measure = f'values/{value}/{main_tier}'
     if measure not in heads:
       columns.append(measure)
-      heads[measure] = _head(value, summary['tiers'][0])
+      heads[measure] = _head(value, main_tier)
   of_values = [column for column in columns if column in measured]
   demonstrated = f'values/{ALL}/{TRAINED}'
   heads[demonstrated] = 'demonstrations<br>learned'
@@ -95,7 +100,7 @@ def custom_layout(summary: Mapping[str, Any]) -> ReportLayout:
         break
   shown = [measure for measure in (*of_values, *others, *consistency) if measure in measured]
   tiers = [measure for measure in shown if measure.startswith(f'values/{own}/')] or [main]
-  panels = [column for column in of_values if column.endswith(main.rpartition('/')[2])] or [main]
+  panels = [column for column in of_values if column.endswith(f'/{main_tier}')] or [main]
   assistant = html.escape(summary['assistant'])
   return ReportLayout(
     main=main,
