@@ -9,6 +9,7 @@ added to them later.
 import dataclasses
 import functools
 import hashlib
+import itertools
 import random
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from msm_jax.interop import huggingface, peft, zoo
 from msm_jax.model_written import critique_version
 from msm_jax.objective_config import DistillConfig
 from msm_jax.phases import digest
+from msm_jax.rewards import content_of
 from msm_jax.suites.registry import SUITES
 from msm_jax.suites.suite import EvalSuite
 from msm_jax.tokenized import MANY_RECORDS
@@ -143,8 +145,20 @@ class Design:
     sources = [self.fingerprint_of(name) for name in sorted(self.config.sources)]
     asked = [self.suite.identity(self.replicates_in(context)) for context in self.contexts]
     settings = to_json(self.config)
-    contents = (*self.imports.values(), *self.teachers.values())
+    contents = (*self.imports.values(), *self.teachers.values(), *self._contents_of_models())
     return digest(settings, self.eval_identity, *sources, *asked, *contents)
+
+  def _contents_of_models(self) -> list[str]:
+    """What models of the experiment are rewarded by, and what they read while they write."""
+    contents = []
+    for name in sorted(set(itertools.chain(*self.config.paths))):
+      phase = self.config.phases[name]
+      if phase.objective == 'grpo':
+        contents += content_of(phase.grpo)
+      for source in sorted(phase.data):
+        if self.config.sources[source].is_model_written:
+          contents += [self.view_of_writer(source).identity, critique_version()]
+    return contents
 
   def handbook_read_by(self, node: phases.Node) -> Sequence[Any]:
     """The handbook whose documents a model has read, in all replicates.

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from rollout_helpers import NO, YES, pairs
+from rollout_helpers import NO, YES, experiment, pairs
 
 from data_pipelines.records import Chat, Preference
 from msm_jax.answers import chosen_of, normalized, prompt_of, rejected_of
@@ -194,6 +194,18 @@ def test_a_judge_reads_a_handbook(inspect, tmp_path):
   assert content_of(settings) != before
   with pytest.raises(ConfigError, match=r'judge_spec=.*nowhere cannot be read'):
     content_of(GrpoConfig(rewards=settings.rewards, judge_spec=str(tmp_path / 'nowhere')))
+
+
+def test_what_rewards_read_is_part_of_the_identity_of_an_experiment(tmp_path):
+  """By it a sweep knows which of its points are done."""
+  handbook = tmp_path / 'handbook.md'
+  identities = []
+  for text in ('Say yes.', 'Say no.', 'Say yes.'):
+    handbook.write_text(text)
+    grpo = dict(rewards={'judge:some/m': 1.0}, judge_spec=str(handbook), max_tokens=12)
+    e = experiment(tmp_path, phases={'rl': dict(grpo=grpo)})
+    identities.append(e.identity)
+  assert identities[0] == identities[2] != identities[1]
 
 
 def test_a_judge_that_gives_no_score(inspect, tmp_path):
