@@ -199,7 +199,6 @@ def _rewards_of(workspace: Workspace, node: Node, folder: Path) -> Rewards | Non
     assert trained is not None  # a reward model is trained, so it has a checkpoint
     length = max(node.settings.length, needed.settings.length)
     models[name] = RewardModel(
-      name,
       config.model,
       trained,
       prepared.tokenizer,

@@ -15,33 +15,26 @@ from jax.sharding import PartitionSpec as P
 from data_pipelines.records import Record
 from msm_jax import multihost, sharding
 from msm_jax.answers import prompt_of
-from msm_jax.base.errors import UserError
 from msm_jax.config import ModelConfig
 from msm_jax.model import Params
 from msm_jax.objectives.reward import token_rewards
 from msm_jax.tokenizer import Tokenizer
 
 
-class RewardModelError(UserError, ValueError):
-  """An answer that a reward model cannot score."""
-
-
 class RewardModel:
   """Scores answers by the parameters that a phase of objective 'reward' left.
 
   Args:
-    name: the reward's name, for errors.
     model: the settings of the model.
     trained: the trained parameters, with the head.
     tokenizer: the tokenizer.
-    length: the tokens T of a row.
+    length: the tokens T of a row. Rows with longer answers are several times as long.
     rows: about so many rows are scored at a time.
     mesh: the devices; rows are divided over them.
   """
 
   def __init__(
     self,
-    name: str,
     model: ModelConfig,
     trained: Params,
     tokenizer: Tokenizer,
@@ -49,7 +42,6 @@ class RewardModel:
     rows: int,
     mesh: Mesh,
   ) -> None:
-    self.name = name
     self._model = model
     self._trained = trained
     self._tokenizer = tokenizer
@@ -69,21 +61,12 @@ class RewardModel:
 
     Returns:
       A score for each answer. Its zero means nothing; differences do.
-
-    Raises:
-      RewardModelError: an answer with its prompt is longer than a row.
     """
     texts = []
     for record, answer in zip(records, answers, strict=True):
       ids, _ = self._tokenizer.render_chat([*prompt_of(record), ('assistant', answer)])
       # The last token is only a target, as in training.
       texts.append(ids[:-1])
-    longest = max(map(len, texts))
-    if longest > self._length:
-      raise RewardModelError(
-        f'{self.name}: an answer with its prompt has {longest} tokens and the rows of the phase '
-        f'hold {self._length}; raise the length of the phase'
-      )
     params = frozen | self._trained
     scores: list[float] = []
     for start in range(0, len(texts), self._rows):
@@ -92,13 +75,16 @@ class RewardModel:
 
   def _score_rows(self, params: Params, texts: Sequence[np.ndarray]) -> list[float]:
     """Scores at most as many texts as there are rows, one in a row."""
-    shape = (self._rows, self._length)
+    # An answer may be longer here than it was sampled: one that was cut gets an end, and a text may
+    # have fewer tokens than the tokenizer makes of it.
+    length = -(-max(map(len, texts)) // self._length) * self._length
+    shape = (self._rows, length)
     tokens_BT = np.zeros(shape, np.int32)
     segments_BT = np.zeros(shape, np.int32)
     for n, ids in enumerate(texts):
       tokens_BT[n, : len(ids)] = ids
       segments_BT[n, : len(ids)] = 1
-    positions_BT = np.broadcast_to(np.arange(self._length, dtype=np.int32), shape) * segments_BT
+    positions_BT = np.broadcast_to(np.arange(length, dtype=np.int32), shape) * segments_BT
     arrays = []
     for array in (tokens_BT, positions_BT, segments_BT):
       arrays.append(multihost.place_replicated(array, self._layout))
