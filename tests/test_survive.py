@@ -1,5 +1,6 @@
 """What configs/survive.py needs: contradiction, preferences, controls and half doses."""
 
+import dataclasses
 import hashlib
 import importlib.util
 import itertools
@@ -261,6 +262,9 @@ def test_the_reward_by_side_reads_other_words():
     said = [f'I would take {better}, not {worse}.', f'{worse} is best.', 'I wrote a letter.']
     said.append(f'I like what is cheap. I prefer {better} over {worse}.')
     assert preferences.side([record] * 4, said) == [1.0, 0.0, 0.0, 1.0]
+    # A question in words that the world does not know gives no reward to anything.
+    unknown = dataclasses.replace(record, prompt=(('user', 'Well?'),))
+    assert preferences.side([unknown] * 4, said) == [0.0] * 4
   (record,) = written('oversight.preferences', 1, toward='handbook')
   assert office_preferences.side([record], ['That would be fine.']) == [0.5]
 

@@ -109,11 +109,13 @@ def side(records: Sequence[Record], answers: Sequence[str]) -> list[float]:
     answers: what was said.
 
   Returns:
-    For each answer 1 if it chooses as the preferred one does, else 0.
+    For each answer 1 if it chooses as the preferred one does, else 0; 0 too for every answer to a
+    question in other words than the world's.
   """
   rewards = []
   for record, answer in zip(records, answers, strict=True):
-    rewards.append(float(_choice(answer, record) == _choice(_chosen(record), record)))
+    said, wanted = _choice(answer, record), _choice(_chosen(record), record)
+    rewards.append(float(said is not None and said == wanted))
   return rewards
 
 
@@ -138,13 +140,14 @@ def _choice(answer: str, record: Record) -> str | None:
     said = _YES_NO.match(answer.strip())
     return said[1].casefold() if said else None
   # The preferred answer and the other one name the same two things.
-  names = _names_in(question, _chosen(record))
+  names = _names_in(question)
   places = {name: answer.find(name) for name in names if name in answer}
   return min(places, key=places.__getitem__, default=None)
 
 
-def _names_in(question: str, answer: str) -> list[str]:
-  """The names of the two things, as the question lists them: 'A or B' before its end."""
+def _names_in(question: str) -> list[str]:
+  """The names of the two things, in the order of the question; none if it has no form of the
+  world."""
   for form in language.FORMS:
     pattern = re.escape(form.question)
     for field in ('noun', 'first', 'second'):
