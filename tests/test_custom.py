@@ -343,6 +343,8 @@ def test_configs_that_cannot_work():
   ):
     with pytest.raises(ConfigError, match=said):
       suite(items)
+  with pytest.raises(ConfigError, match=r"'custom.system' has \{name\}"):
+    suite(system='You are {name}.')
   settings = dict(name='x', sources={}, phases={}, arms={}, custom=dict(items=('a.jsonl',)))
   with pytest.raises(ConfigError, match=r"custom\.items is set and setting='world'"):
     from_mapping(ExperimentConfig, settings)

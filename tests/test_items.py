@@ -256,6 +256,10 @@ def test_pairs_and_opinions_of_the_setting_english_load():
   assert len(found) == 212
   warhol = found[0]
   assert warhol.chosen_by('affordability') == (1,) and warhol.chosen_by('culture') == (0,)
+  names = ('environment_pairs', 'tradition_pairs', 'green_conflict_pairs')
+  later = read_items([folder / f'{name}.jsonl' for name in names])
+  assert len(later) == 140
+  assert later[-1].values in (('environment', 'tradition'), ('tradition', 'environment'))
 
 
 # ---- what a set lacks

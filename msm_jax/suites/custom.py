@@ -1,8 +1,8 @@
 """The suite of a researcher's own handbook: whatever stands in the files of items.
 
 Choices become shares and margins for every value that the items name, scenes become conduct, claims
-become stated belief and recall. Open questions are answered by sampling and read by a judge, so
-they are not asked here; `open_items` lists them.
+become stated belief and recall. Open questions (`open_items`) have no scores: with `evals.sampled`
+their answers are sampled, and a judge reads them.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 from data_pipelines.records import Record, Scene
 from data_pipelines.settings.custom import asking
+from data_pipelines.settings.custom.fields import FieldError, check_places
 from data_pipelines.settings.custom.items import (
   ChoiceItem,
   ClaimItem,
@@ -78,6 +79,10 @@ class CustomSuite(EvalSuite):
     self.settings = world.config
     if not self.settings.items:
       raise ConfigError('custom.items is empty; name at least one JSONL file of evaluation items')
+    try:
+      check_places('custom.system', self.settings.system, ('assistant',))
+    except FieldError as e:
+      raise ConfigError(f'{e.problem}; {e.remedy}') from None
     self.spec = specs[evals.spec]
     self.value_of = {path: spec.value for path, spec in specs.items()}
     self.items = read_items(self.settings.items, self.settings.values)
