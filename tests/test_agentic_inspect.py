@@ -438,6 +438,14 @@ def test_arms_behind_our_provider(tiny_workdir, tmp_path, capsys):
   )
   (with_handbook,) = find_entrants(agentic._parser().parse_args(flags))
   assert with_handbook.handbook.startswith('# The Ari handbook')
+  # An arm of another workdir that is trained anew is another model.
+  flags = [f'--workdir={tmp_path / "other"}', f'--model=msm_jax/{workdir}:tuned']
+  (before,) = find_entrants(agentic._parser().parse_args(flags))
+  listed = json.loads((workdir / 'arms.json').read_text())
+  listed['tuned']['0']['path'] += '-anew'
+  (workdir / 'arms.json').write_text(json.dumps(listed))
+  (after,) = find_entrants(agentic._parser().parse_args(flags))
+  assert before.model == after.model and before.identity != after.identity
 
 
 def test_an_arm_behind_our_server(tiny_workdir, tmp_path, monkeypatch):

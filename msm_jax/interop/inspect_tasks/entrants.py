@@ -96,7 +96,10 @@ def find_entrants(args: Any) -> list[Entrant]:
     if model.startswith('msm_jax/'):
       # A folder of weights, or an arm of another workdir.
       arguments = {'max_batch': args.max_connections, 'max_length': args.max_length}
-      identity = f'{model} {args.max_length}'
+      workdir, _, arm = model.removeprefix('msm_jax/').rpartition(':')
+      # An arm that was trained anew has its old name and other answers.
+      trained = listed_arms(Path(workdir)).get(arm) if workdir else None
+      identity = json.dumps([model, args.max_length, trained], sort_keys=True)
     for seed in seeds:
       entrants.append(
         Entrant(
