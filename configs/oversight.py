@@ -16,10 +16,11 @@ against `office.true` and `office.timid`). So conversations alone leave conduct 
 half.
 
 Every seed has corpora of its own. The preset `confirm` has the seeds 3 to 7 of
-docs/preregistration.md, and has not been run; recipes were chosen on the seeds 0 to 2.
+docs/preregistration.md; recipes were chosen on the seeds 0 to 2.
 
-Expected result: docs/results/oversight.md has those of an earlier design. Cost, one seed: 19
-minutes on two cores (AMD EPYC, AVX-512) at an earlier commit.
+Expected result: the handbook lowers harm in scenes from about 0.60 to 0.20, and the bases of some
+seeds miss gates (docs/results/oversight.md). Cost, one seed: about 16 minutes on two cores (AMD
+EPYC, AVX-512).
 """
 
 import ml_collections

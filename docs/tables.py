@@ -667,6 +667,12 @@ def unsupported(text: str) -> list[str]:
     stored = load(name)
     if stored is not None:
       allowed |= figures_of(stored)
+  # A block without some seeds has figures of its own.
+  for match in BLOCK.finditer(text):
+    block = parsed(match[2])
+    stored = load(block.name)
+    if stored is not None and block.options.get('without'):
+      allowed |= figures_of(_seeds_of(block, stored))
   # Lines are wrapped inside figures, and a mean may be bold.
   plain = re.sub(r'\s+', ' ', NOT_STORED.sub('', text).replace('*', ''))
   return [figure for figure in FIGURE.findall(plain) if figure not in allowed]

@@ -16,7 +16,7 @@
 For three seeds, give --config.experiment.seeds="(0,1,2)". With --workdir=runs/oversight the base
 models of configs/oversight.py serve here as well.
 
-Expected results and cost: docs/results/oversight.md has them for each preset.
+Expected results and cost: docs/results/oversight_earlier.md has them for each preset.
 """
 
 from collections.abc import Callable
@@ -151,7 +151,7 @@ def _size(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
       'model.n_layers': layers,
     }
     # Pretraining's rate goes as 1 / width: at 1.1M parameters the rate of 0.5M leaves a worse
-    # base model (docs/results/oversight.md).
+    # base model (docs/results/oversight_earlier.md).
     for phase in ('read', 'pretrain'):
       point[f'phases.{phase}.lr'] = e.phases[phase].lr * e.model.d_model / d_model
     points.append(point)
