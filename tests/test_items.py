@@ -382,6 +382,15 @@ def test_a_set_out_of_balance(tmp_path):
   assert any("'calm' is asked for in one domain alone (tea)" in text for text in found)
 
 
+def test_values_that_are_written_in_two_ways(tmp_path):
+  twice = dict(text='tea', values=['Calm'])
+  rows = [choice(), choice(id='d', options=[twice, OPTIONS[1]]), claim(value='calms')]
+  said = [line for line in lacks(tmp_path, rows) if 'write the two alike' in line]
+  assert len(said) == 2
+  assert "set.jsonl:2: a value is called 'Calm', and 'calm' at set.jsonl:1" in said[0]
+  assert "'calms'" in said[1]
+
+
 def test_claims_and_references_that_contradict_themselves(tmp_path):
   rows = [
     claim(paraphrase='Boats do wait for the storm to end.'),

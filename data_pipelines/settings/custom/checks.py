@@ -5,6 +5,7 @@ Every finding names the line of an item, or the file's first one if it is about 
 of an experiment do not refuse such a set; whoever writes it should know what it can show.
 """
 
+import difflib
 import math
 import re
 from collections import Counter, defaultdict
@@ -36,6 +37,8 @@ _RUN = 2
 _STEM = 5
 # Texts that share more words than this are no paraphrases; less than the other, no negations.
 _TOO_ALIKE, _TOO_DIFFERENT = 0.9, 0.25
+# Names of values that are so similar are most likely one name.
+_SAME_NAME = 0.8
 # Words of a question that mean another thing when the options change places.
 _BY_PLACE = re.compile(
   r'\b(the former|the latter|option [AB12]\b|(?:first|second|last) (?:one|option|of these))', re.I
@@ -56,6 +59,7 @@ def check_set(items: Sequence[Item]) -> list[Fault]:
   found = []
   for item in items:
     found += _check_item(item)
+  found += _check_names(items)
   found += _check_twins(scenes)
   found += _check_groups(choices)
   found += _check_duplicates(items)
@@ -187,6 +191,40 @@ def _check_open(item: OpenItem) -> list[Fault]:
 
 def _any_in(phrases: Iterable[str], text: str) -> bool:
   return any(_holds(text, phrase) for phrase in phrases)
+
+
+# ---- names of values
+
+
+def _values_of(item: Item) -> tuple[str, ...]:
+  if isinstance(item, ChoiceItem):
+    return item.values
+  if isinstance(item, ClaimItem | OpenItem) and item.value:
+    return (item.value,)
+  return ()
+
+
+def _check_names(items: Sequence[Item]) -> list[Fault]:
+  """Values whose names are nearly those of others: most likely they are misspelt."""
+  known: dict[str, str] = {}
+  found = []
+  for item in items:
+    for name in _values_of(item):
+      if name in known:
+        continue
+      folded = {other.casefold(): other for other in known}
+      close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=_SAME_NAME)
+      if close:
+        other = folded[close[0]]
+        found.append(
+          Fault(
+            item.where,
+            f'a value is called {name!r}, and {other!r} at {known[other]}',
+            'write the two alike, or they count as two values',
+          )
+        )
+      known[name] = item.where
+  return found
 
 
 # ---- twins and wordings
