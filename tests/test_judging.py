@@ -217,6 +217,13 @@ def test_a_level_without_a_verdict_in_some_seed():
   assert found['level']['mean'] == 1.0 and found['bounds'] == [0.5, 0.75]
 
 
+def test_the_two_orders_are_weighted_as_the_options_were_drawn():
+  common = dict(kind='option', by='judge', program='0', verdict='0', forward='0', weight=9.0)
+  rare = dict(common, verdict=CONTRADICTED, weight=1.0, backward='neither')
+  found = judged.agreements([dict(common, backward='0'), rare])
+  assert found['options: the judge in its two orders']['raw'] == 0.9
+
+
 def test_spend_is_what_the_ledger_says_and_the_budget_is_kept(tmp_path, hurry):
   answers = some_answers(12)
   whole = tmp_path / 'whole'

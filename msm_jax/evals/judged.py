@@ -203,7 +203,12 @@ def agreements(rows: Sequence[JudgedRow]) -> dict[str, Any]:
   for kind, name in _KINDS.items():
     members = [row for row in rows if row['kind'] == kind and row['by'] == 'judge']
     both = [row for row in members if _is_verdict(row['forward']) and _is_verdict(row['backward'])]
-    found = agreement([row['forward'] for row in both], [row['backward'] for row in both])
+    # Weights: of options some are drawn, the rare outcomes more often than the common ones.
+    found = agreement(
+      [row['forward'] for row in both],
+      [row['backward'] for row in both],
+      [row['weight'] for row in both],
+    )
     if found is not None:
       out[f'{name}: the judge in its two orders'] = found.as_dict()
     known = [row for row in members if row['program'] and row['verdict'] not in NO_VERDICT]
