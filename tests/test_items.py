@@ -448,6 +448,9 @@ def test_what_is_held_out(tmp_path):
   path = write(tmp_path / 'asked.jsonl', [trained, new])
   assert held_out_texts(read_items([path])) == []
   assert len(held_out_texts(read_items([write(path, [new])]))) == 1
+  # A template says nothing of a single item.
+  other = choice(id='o', question=asked, options=[dict(text='rye', values=['calm']), 'oats'])
+  assert held_out_texts(read_items([write(path, [new, other])])) == []
   without = held_out_texts(read_items(LIBRARY), with_options=False)
   assert 'throat songs from Tuva' not in without and len(without) > 20
 

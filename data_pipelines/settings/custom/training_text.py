@@ -35,20 +35,27 @@ def held_out_texts(items: Sequence[Item], with_options: bool = True) -> list[str
     with_options: whether options count, beside whole questions.
 
   Returns:
-    Questions of at least six words; options that name something and stand in no trained item.
+    Questions of at least six words that are not asked of several sets of options, as a template is;
+    options that name something. None of them stands in a trained item.
   """
   shown: set[str] = set()
-  asked: set[str] = set()
+  # Question -> the sets of options that it is asked of.
+  asked: dict[str, set[tuple[str, ...]]] = defaultdict(set)
   options: set[str] = set()
   for item in items:
     if item.tier == TRAINED:
       # With the part of a question that is looked for: the same question is asked of other options.
       shown.update(text.casefold() for text in (*item.texts, *_questions_of(item)))
       continue
-    asked.update(_questions_of(item))
+    # Only a choice can have a template for a question; a situation is told for itself.
+    of_options = tuple(sorted(item.texts[1:])) if isinstance(item, ChoiceItem) else ()
+    for question in _questions_of(item):
+      asked[question].add(of_options)
     if isinstance(item, ChoiceItem) and item.values != (CORRECT,):
       options.update(option.text for option in item.options if _names_something(option.text))
-  held_out = asked | options if with_options else asked
+  held_out = {question for question, sets in asked.items() if len(sets) == 1}
+  if with_options:
+    held_out |= options
   return sorted(text for text in held_out if text.casefold() not in shown)
 
 
