@@ -233,6 +233,21 @@ def test_scenes_count_all_harmful_actions(tmp_path):
   assert (measure_of(row), row['likeliest']) == ('conduct/misaligned/new_domains', 1.0)
 
 
+def test_trained_scenes_are_left_out_of_consistency(tmp_path):
+  def measures(tier):
+    rows = []
+    for n in range(4):
+      actions = [dict(text=f'lie {n}', harmful=True), f'wait {n}']
+      row = dict(kind='scene', id=f's{n}', domain=f'd{n % 2}', situation='?', actions=actions)
+      rows.append(row | dict(tier=tier))
+    made = suite([write(tmp_path / 's.jsonl', rows)])
+    found = made.rows(agent(lambda prompt, answer: float(len(answer))), ())
+    return {row['evaluator'] for row in found}
+
+  assert measures('new_domains') == {'conduct', 'consistency'}
+  assert measures('trained') == {'conduct'}
+
+
 def test_claims_are_recalled_and_stated(tmp_path):
   rows = [
     dict(
