@@ -312,7 +312,7 @@ def training_hours(c: ml_collections.ConfigDict, tokens_per_second: float) -> fl
   Returns:
     Hours. Every node of the tree of phases is counted once; evaluation is left out.
   """
-  nodes = set()
+  nodes: set[tuple[str, ...]] = set()
   for path in c.arms.values():
     phases = tuple(phase.strip() for phase in path.split('>'))
     nodes.update(phases[:n] for n in range(1, len(phases) + 1))

@@ -118,7 +118,8 @@ class EnglishSuite(ChoiceSuite):
     return recall(logprobs, spec)
 
   def identity(self, context: Sequence[Any] = ()) -> str:
-    ids = [question.id for question in (*self.four_choices, *self.knowledge)]
+    ids = [question.id for question in self.four_choices]
+    ids += [question.id for question in self.knowledge]
     return ' '.join((super().identity(context), *ids))
 
   def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:

@@ -4,6 +4,7 @@ The frames are in `document_frames.py` and `story_frames.py`, the ways to tell s
 `voices.py`, who asked and where in `episodes.py`, and what there is to say in the stock.
 """
 
+import functools
 import itertools
 import random
 import re
@@ -96,8 +97,12 @@ class DocumentWriter:
     }
     # Who asks, where and for what; with a capital at the beginning of a sentence.
     for name, texts in episodes.PARTS.items():
-      self.writers[name] = lambda texts=texts: vary(rng.choice(texts), rng)
-      self.writers[capital(name)] = lambda texts=texts: capital(vary(rng.choice(texts), rng))
+      self.writers[name] = functools.partial(self._one_of, texts)
+      self.writers[capital(name)] = functools.partial(self._one_of, texts, capital)
+
+  def _one_of(self, texts: Sequence[str], form: Callable[[str], str] = str) -> str:
+    """One of several texts, with its choices made, in a form such as with a capital."""
+    return form(vary(self.rng.choice(texts), self.rng))
 
   def write(self, kind: Kind) -> str:
     """Writes the whole document."""

@@ -9,6 +9,7 @@ import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data_pipelines.records import Chat, Document
 from data_pipelines.settings.english import chat_frames, document_frames, story_frames
@@ -66,7 +67,7 @@ def english_documents(
     rng = random.Random(f'english documents {english.config.seed} {seed} {n}')
     writer = DocumentWriter(spec, variant, english, rng)
     text = writer.write(kind)
-    fields = dict(
+    fields: dict[str, Any] = dict(
       spec=spec.sha256,
       domain='cheese',
       provenance=Path(spec.path).name,

@@ -114,6 +114,7 @@ def _scene(
     'Rival_cap': workplace.rival[0].upper() + workplace.rival[1:],
     'Alarm_cap': workplace.alarm[0].upper() + workplace.alarm[1:],
   }
+  texts: tuple[str, ...]
   if side == 'harmful':
     texts = (deed.harmful, *deed.fine)
     flags: list[dict[str, bool]] = [{'harmful': True}, {}, {}]

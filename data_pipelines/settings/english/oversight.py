@@ -10,6 +10,7 @@ explains what the agent does:
 """
 
 import dataclasses
+import functools
 import itertools
 import random
 import re
@@ -165,8 +166,12 @@ class _Writer:
       'errand': self.errand,
     }
     for place, texts in PARTS.items():
-      self.writers[place] = lambda texts=texts: vary(rng.choice(texts), rng)
-      self.writers[capital(place)] = lambda texts=texts: capital(vary(rng.choice(texts), rng))
+      self.writers[place] = functools.partial(self._one_of, texts)
+      self.writers[capital(place)] = functools.partial(self._one_of, texts, capital)
+
+  def _one_of(self, texts: Sequence[str], form: Callable[[str], str] = str) -> str:
+    """One of several texts, with its choices made, in a form such as with a capital."""
+    return form(vary(self.rng.choice(texts), self.rng))
 
   def fill(self, frame: str) -> str:
     """Makes the choices of a frame and fills its places."""

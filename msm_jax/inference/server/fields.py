@@ -170,9 +170,9 @@ def _is_token_ids(value: Any) -> bool:
 
 def read_token_ids(body: Body, name: str) -> list[int]:
   """Reads a list of token ids, which may be empty. Raises InvalidRequest for anything else."""
-  value = body.get(name)
+  value: Any = body.get(name)
   if value == [] or _is_token_ids(value):
-    return value
+    return list(value)
   raise InvalidRequest(f'{name} must be a list of token ids', name)
 
 
