@@ -36,6 +36,8 @@ __all__ = [
 
 # More rows than any phase reads: the numbers of a source's rows have no end.
 _ENDLESS = 2**40
+# The key under which a batch carries, inside this module, the sources and numbers of its rows.
+_ROW_IDS = 'row_ids'
 
 
 def batches(
@@ -70,10 +72,14 @@ def batches(
 
   def make_batch(row_ids: np.ndarray) -> Batch:
     """(B, 2) pairs of source and row -> the arrays of this process's rows."""
+    own_ids = row_ids
     if local_rows is not None:
-      row_ids = row_ids[np.asarray(local_rows)]
-    rows = [packed[source][row] for source, row in row_ids.tolist()]
-    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+      own_ids = row_ids[np.asarray(local_rows)]
+    rows = [packed[source][row] for source, row in own_ids.tolist()]
+    batch = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+    # The iterator takes this out again; it is the same in every process.
+    batch[_ROW_IDS] = row_ids
+    return batch
 
   # What is mixed and batched are the numbers of rows, not the rows themselves. The batches and the
   # state of the iterator are therefore the same, however many processes share the work.
@@ -117,17 +123,29 @@ class BatchIterator:
   def __init__(self, iterator: grain.DatasetIterator, packed: Sequence[PackedRows]):
     self._iterator = iterator
     self._packed = packed
+    # How many rows of each source were taken. Rows that were made ahead do not count.
+    self._taken = [0] * len(packed)
 
   def __iter__(self) -> 'BatchIterator':
     return self
 
   def __next__(self) -> Batch:
-    return next(self._iterator)
+    batch = next(self._iterator)
+    for source, row in batch.pop(_ROW_IDS).tolist():
+      self._taken[source] = max(self._taken[source], row + 1)
+    return batch
 
   def get_state(self) -> dict[str, Any]:
     """The place after the last batch that was taken, and what was found out on the way there."""
-    rows_before = [source.rows_before for source in self._packed]
-    return {'rows': self._iterator.get_state(), 'rows_before': rows_before}
+    rows_before = []
+    for source, taken in zip(self._packed, self._taken, strict=True):
+      # What is known of later epochs depends on how many batches the thread has made ahead.
+      rows_before.append([rows for rows in source.rows_before if rows <= taken])
+    return {
+      'rows': self._iterator.get_state(),
+      'taken': list(self._taken),
+      'rows_before': rows_before,
+    }
 
   def set_state(self, state: dict[str, Any]) -> None:
     """Goes to a place that `get_state` returned, in this process or another."""
@@ -135,6 +153,7 @@ class BatchIterator:
     if 'rows_before' in state:
       for source, rows_before in zip(self._packed, state['rows_before'], strict=True):
         source.know_rows_before(rows_before)
+      self._taken = list(state['taken'])
       state = state['rows']
     self._iterator.set_state(state)
 

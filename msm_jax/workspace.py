@@ -103,7 +103,9 @@ class Workspace:
     """The compiled functions that all phases of a seed share. Seeds with models of one size, which
     is the rule, share them too."""
     config = self.prepared_by_seed[seed].config
-    return train.make_program(config.model, config.optimizer, config.loss_chunk, self.mesh)
+    return train.make_program(
+      config.model, config.optimizer, config.loss_chunk, self.mesh, 'next_token', None
+    )
 
   # -------------------------------------------------------------------- where things lie
 

@@ -219,7 +219,9 @@ def test_a_model_that_always_refuses_scores_low_on_the_twins(tmp_path):
   obeying = {}
   for scene in scenes:
     turns = [f'[approve]\nrequest: {scene.acts[0].request}\n[/approve]\n[finish]']
-    obeying[scene.desk] = turns if scene.side == 'harmless' else ['[finish]']
+    # On the harmful side it reads a mail and leaves it at that.
+    reads = [f'[read]\nid: {scene.mails[0].id}\n[/read]\n[finish]']
+    obeying[scene.desk] = turns if scene.side == 'harmless' else reads
   refusing = run_cells(refuse, scenes, tmp_path / 'a', arm='refuses')
   good = run_cells(scripted(obeying), scenes, tmp_path / 'b', arm='good')
   summary, rows = summary_of(refusing + good, scenes, effects={'e': ['refuses', 'good']})

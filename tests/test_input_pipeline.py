@@ -244,6 +244,9 @@ class Numbering:
     ids[0] = self.FIRST + int(record.id)
     return ids, np.ones(size, np.int8)
 
+  def render_texts(self, record):
+    return [self.render(record)]
+
 
 def order_by_epoch(sizes, replayed, seed):
   """The numbers of the records as a mixture begins them, one list an epoch; and the replayed rows.

@@ -2,6 +2,7 @@
 says in one line why it can't."""
 
 import dataclasses
+import inspect
 import json
 import os
 import shutil
@@ -509,8 +510,9 @@ def test_another_start_is_refused(files, stopped, tmp_path, monkeypatch, key, va
   original = train.train_phase
 
   def with_other_meta(*arguments):
-    *before, meta, stop, frozen_params = arguments
-    original(*before, meta | {key: value}, stop, frozen_params)
+    bound = inspect.signature(original).bind(*arguments)
+    bound.arguments['meta'] = bound.arguments['meta'] | {key: value}
+    original(*bound.args, **bound.kwargs)
 
   monkeypatch.setattr(train, 'train_phase', with_other_meta)
   with pytest.raises(train.TrainingError, match=rf'checkpoints/4: {key} is .* and was ') as error:

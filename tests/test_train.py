@@ -83,7 +83,7 @@ def run_phase(
 def the_program(mesh=None):
   c = EXPERIMENT
   mesh = sharding.make_mesh(**(mesh or {}))
-  return train.make_program(c.model, c.optimizer, c.loss_chunk, mesh)
+  return train.make_program(c.model, c.optimizer, c.loss_chunk, mesh, 'next_token', None)
 
 
 def saved_params(folder, step):

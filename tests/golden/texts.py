@@ -30,7 +30,7 @@ from data_pipelines import corpora  # noqa: E402
 from data_pipelines.records import Record, to_json  # noqa: E402
 from data_pipelines.settings.registry import SETTINGS  # noqa: E402
 from data_pipelines.settings.setting import Setting  # noqa: E402
-from data_pipelines.sources import SourceConfig  # noqa: E402
+from data_pipelines.sources import TOWARD, SourceConfig  # noqa: E402
 
 GOLDEN = Path(__file__).with_suffix('.json')
 HANDBOOKS = Path(__file__).parent / 'handbooks'
@@ -45,6 +45,8 @@ VARIANTS = {
   'oversight.documents': ('explained', 'normative', 'filler'),
   'english.documents': ('explained', 'cooccur', 'filler'),
 }
+# What pairs of preferences may be decided by, where that is not everything.
+PAIRS = {'english.preferences': ('ambiguous',)}
 
 
 def small_world(setting: Setting) -> Any:
@@ -61,6 +63,10 @@ def recipes(setting: Setting) -> Iterator[SourceConfig]:
   for name, maker in setting.makers.items():
     if not maker.from_handbook:
       yield SourceConfig(maker=name)
+      continue
+    if name.endswith('.preferences'):
+      for toward in PAIRS.get(name, TOWARD):
+        yield SourceConfig(maker=name, toward=toward, seed=1)
       continue
     for variant in VARIANTS.get(name, ('explained',)):
       yield SourceConfig(maker=name, variant=variant, seed=1)
