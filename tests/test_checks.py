@@ -6,9 +6,11 @@ import json
 import pytest
 
 from configs import cheese, msm, oversight
+from data_pipelines.settings.custom.spec import CustomConfig
 from msm_jax.base.checks import added_later, from_mapping, to_json
 from msm_jax.base.paths import resolve_paths
 from msm_jax.config import ExperimentConfig
+from msm_jax.objective_config import DistillConfig, DpoConfig, GrpoConfig, RewardConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,17 @@ def test_a_field_that_is_added_later_keeps_identities():
 # Fields that ExperimentConfig and its parts got after identities were recorded -> their defaults.
 ADDED = {
   'corpora_by_seed': False,
+  'custom': CustomConfig(),
+  'dose_curves': (),
   'evals.gate_scenes': 0,
+  'evals.others_of': 'all',
+  'evals.sampled': 0,
+  'evals.sampled_items': 0,
+  'evals.sampled_temperature': 1.0,
+  'evals.sampled_tokens': 64,
+  'evals.spare_items': False,
+  'evals.stated': False,
+  'gates.capability_drop': 0.05,
   'gates.specificity': 0.25,
   'max_left_out': 0.01,
   'max_skipped_share': 0.1,
@@ -50,6 +62,37 @@ ADDED = {
   'world.reasons_only': 0.0,
   'world_seeds': (),
 }
+# The same for the settings of each phase and of each source.
+ADDED_TO_PHASES = {
+  'distill': DistillConfig(),
+  'dpo': DpoConfig(),
+  'evaluate_at': (),
+  'grpo': GrpoConfig(),
+  'objective': 'next_token',
+  'reward': RewardConfig(),
+}
+ADDED_TO_SOURCES = {
+  'attempts': 4,
+  'by': '',
+  'contradiction': 0.0,
+  'handbook': 'rule',
+  'instruction': '',
+  'max_tokens': 64,
+  'neutral_reasons': False,
+  'opening': '',
+  'prompts': '',
+  'revise': 'again',
+  'temperature': 1.0,
+  'toward': '',
+}
+
+
+def without_added(holder, field, default):
+  """Takes a field out of a dict of settings if it has its default."""
+  if dataclasses.is_dataclass(default):
+    default = dataclasses.asdict(default)
+  if holder[field] == default:
+    del holder[field]
 
 
 @pytest.mark.parametrize('module', [msm, cheese, oversight])
@@ -62,6 +105,9 @@ def test_the_json_of_a_config_is_that_of_its_dataclasses(module):
     holder = wanted
     for part in parts:
       holder = holder[part]
-    if holder[field] == default:
-      del holder[field]
+    without_added(holder, field, default)
+  for group, added in (('phases', ADDED_TO_PHASES), ('sources', ADDED_TO_SOURCES)):
+    for settings in wanted[group].values():
+      for field, default in added.items():
+        without_added(settings, field, default)
   assert to_json(config) == json.dumps(wanted, sort_keys=True)
