@@ -493,6 +493,7 @@ def test_the_report_and_the_terminal_show_all_values(finished):
   assert 'no model, bag of words: discovery' in text
 
 
+@pytest.mark.slow
 def test_a_fresh_base_on_own_text(tmp_path):
   """Without weights: a SentencePiece tokenizer and a tiny base on the researcher's own text."""
   made = experiment(tmp_path / 'run', seeds=(0,), assistants=('Oska',), effects={}, contexts={})

@@ -66,6 +66,7 @@ def test_rows_in_order_are_the_rows(kind, tmp_path, monkeypatch):
   assert part == wanted[3:9]
 
 
+@pytest.mark.slow
 def test_writing_a_corpus_holds_no_records(tmp_path):
   """Four times the records take no more memory. tfds would hold all rows until the end."""
   peaks = []

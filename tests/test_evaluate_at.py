@@ -88,6 +88,7 @@ def test_weights_have_no_points_and_no_arm_has_the_name_of_one(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_points_open_like_arms(done):
   names = [f'{arm}@{update}' for arm in ('tuned', 'tuned again') for update in (0, 2, 4)]
   assert set(trained_arms(done.workdir)) == {*ARMS, *names}
@@ -212,6 +213,7 @@ def test_a_lost_point_is_made_anew_and_a_changed_one_is_refused(done, tmp_path):
     load_arm(e.workdir, 'tuned@2')
 
 
+@pytest.mark.slow
 def test_points_of_adapters_are_adapters(tmp_path):
   for package in ('tokenizers', 'safetensors', 'jinja2'):
     pytest.importorskip(package)

@@ -429,6 +429,7 @@ def logprobs_of(arm):
   return logprobs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('preset', ['cheese_smoke', 'oversight_smoke'])
 def test_the_report_has_curves_half_doses_and_what_is_said(preset, tmp_path):
   arms = ['base', 'msm', 'aft_benign', 'msm_aft_benign']
