@@ -100,6 +100,7 @@ def test_points_open_like_arms(done):
   assert 'read > tune@2' in load_arm(done.workdir, 'tuned@2').description
 
 
+@pytest.mark.slow
 def test_a_point_is_what_a_shorter_phase_leaves(done, tmp_path):
   short = made(tmp_path, at=())
   phases = dict(short.config.phases)
@@ -109,6 +110,7 @@ def test_a_point_is_what_a_shorter_phase_leaves(done, tmp_path):
   assert_same(params_of(short, 'tuned'), params_of(done, 'tuned@2'))
 
 
+@pytest.mark.slow
 def test_rows_of_a_point_are_what_its_parameters_say(done):
   rows = [json.loads(line) for line in (done.workdir / 'points.jsonl').read_text().splitlines()]
   assert {(r['arm'], r['phase'], r['update']) for r in rows} == {
@@ -157,6 +159,7 @@ def test_the_report_shows_curves(done):
   assert 'Along the last phases, after so many updates' in page
 
 
+@pytest.mark.slow
 def test_points_that_were_not_kept_are_trained_again(done, tmp_path, capsys):
   e = trained(made(tmp_path, at=(4,)))
   kept = tree(e.workdir / 'phases')
@@ -174,6 +177,7 @@ def test_points_that_were_not_kept_are_trained_again(done, tmp_path, capsys):
   assert 'trained again' not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_second_training_that_passed_a_new_point_begins_anew(done, tmp_path):
   trained(made(tmp_path, at=(4,)))
   polls = iter(range(100))
@@ -184,6 +188,7 @@ def test_a_second_training_that_passed_a_new_point_begins_anew(done, tmp_path):
   assert points.has(1) and points.has(3)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_keeps_the_same_points(done, tmp_path):
   polls = iter(range(100))
   # The base takes 3 polls; the fourth of `tune` would be its end.

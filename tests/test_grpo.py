@@ -368,6 +368,7 @@ def test_processes_ask_after_every_rollout_whether_to_stop(monkeypatch):
   assert [step for step in range(1, 21) if train.asks_after(step, rl)] == [5, 10, 15, 20]
 
 
+@pytest.mark.slow
 def test_a_failing_reward_costs_nothing(after_tuning, tmp_path):
   """Everything before it is saved, and the run that goes on ends as one without the failure."""
   from msm_jax.rewards import RewardError
