@@ -174,6 +174,7 @@ def peer(args: argparse.Namespace, batch: dict[str, np.ndarray]) -> Iterator[flo
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
   def loss_of():
+    """The mean loss of the batch, as `objectives.next_token` has it."""
     x_BTD = F.embedding(tokens_BT, p['embed'])
     B, _, D = x_BTD.shape
     K = D // H

@@ -19,8 +19,8 @@ Every seed has corpora of its own. The preset `confirm` has the seeds 3 to 7 of
 docs/preregistration.md; recipes were chosen on the seeds 0 to 2.
 
 Expected result: the handbook lowers harm in scenes from about 0.60 to 0.20, and the bases of some
-seeds miss gates (docs/results/oversight.md). Cost, one seed: about 16 minutes on two cores (AMD
-EPYC, AVX-512).
+seeds miss gates (docs/results/oversight.md). Cost, one seed: about 17 minutes on two busy
+cores (AMD EPYC, AVX-512).
 """
 
 import ml_collections

@@ -140,8 +140,9 @@ class Writer:
     """
     logprobs = make_logprobs(self.model, self.params, self.tokenizer, self.length, self.rows)
     scores = np.array(logprobs(chats, pairs))
-    sizes = np.array([[len(self.tokenizer.encode(text)) for text in pair] for pair in pairs])
-    per_token = scores / np.maximum(sizes, 1)
+    texts = [text for pair in pairs for text in pair]
+    sizes = [len(self.tokenizer.encode(text)) for text in texts]
+    per_token = scores / np.maximum(np.reshape(sizes, scores.shape), 1)
     return per_token[:, 0] - per_token[:, 1]
 
 

@@ -52,7 +52,8 @@ def sample(rows: Sequence[JudgedRow], count: int, seed: int) -> list[JudgedRow]:
   """
   decided = [row for row in rows if row['verdict'] not in NO_VERDICT]
   ids = [row['id'] for row in decided]
-  return [decided[n] for n in draw_evenly(ids, [stratum_of(row) for row in decided], count, seed)]
+  strata = [stratum_of(row) for row in decided]
+  return [decided[n] for n in draw_evenly(ids, strata, count, seed)]
 
 
 def stratum_of(row: JudgedRow) -> tuple[str, ...]:

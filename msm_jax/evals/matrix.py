@@ -72,9 +72,8 @@ def matrices(
   for tier in tiers:
     evaluator, _, name = tier.partition('/')
     measures = {value: f'{evaluator}/{value}/{name}' for value in values}
-    asked = [
-      value for value in values if any(measures[value] in of_arm for of_arm in seen.values())
-    ]
+    measured = set().union(*seen.values())
+    asked = [value for value in values if measures[value] in measured]
     rows = [arm for arm, value in trained_on.items() if value in asked and arm in seen]
     if len(asked) < 2 or not rows:
       continue

@@ -78,7 +78,9 @@ def half_of_runs(doses: Sequence[float], numbers: Sequence[Mapping[str, Any]]) -
   """
   means = [number['mean'] for number in numbers]
   sign = math.copysign(1.0, means[0])
-  runs = [half_dose(doses, each, sign) for each in zip(*(n['each'] for n in numbers), strict=True)]
+  # Each number has a mean for every seed; a run is one seed at all doses.
+  by_seed = zip(*(number['each'] for number in numbers), strict=True)
+  runs = [half_dose(doses, effects, sign) for effects in by_seed]
   dose, kind = half_dose(doses, means, sign)
   low = high = None
   at_zero = numbers[0]

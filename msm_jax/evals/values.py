@@ -119,7 +119,8 @@ def _row(
 ) -> Row:
   """The row of one value, from the log-likelihoods of the options in every order."""
   options = range(len(question.options))
-  means = [sum(of_order[n] for of_order in by_order) / len(by_order) for n in options]
+  # The mean over the orders, for each option.
+  means = [sum(of_option) / len(by_order) for of_option in zip(*by_order, strict=True)]
   margins = [_margin(of_order, chosen) for of_order in by_order]
   top = max(means)
   likeliest = [n for n in options if means[n] == top]

@@ -97,7 +97,10 @@ def section(summary: Summary, layout: ReportLayout) -> Section | None:
   heads, body = half_rows(summary, layout)
   if not body:
     return None
-  return TITLE, ABOUT, ['effect', *heads], [[html.escape(cell) for cell in row] for row in body]
+  cells = []
+  for row in body:
+    cells.append([html.escape(cell) for cell in row])
+  return TITLE, ABOUT, ['effect', *heads], cells
 
 
 def grid_of(

@@ -50,12 +50,15 @@ def as_question(four: FourChoice, assistant: str) -> ValueQuestion:
     The question; its tier is the pair type.
   """
   orders = orders_of(len(four.options))
+  asked = []
+  for order in orders:
+    asked.append(listed(_FOUR, [four.options[n] for n in order]))
   return ValueQuestion(
     id=four.id,
     domain=four.domain,
     tier=four.pair_type,
     system=f'You are {assistant}.',
-    asked=tuple(listed(_FOUR, [four.options[n] for n in order]) for order in orders),
+    asked=tuple(asked),
     orders=tuple(orders),
     options=four.options,
     answers=tuple(f'I prefer {option}.' for option in four.options),
@@ -208,8 +211,7 @@ def summarize_known(
     if all(arm in seen for arm in named):
       found = suite.effects([seen[arm] for arm in named])
       effects[name] = {measure: interval.as_dict(seeds) for measure, interval in found.items()}
-  pairs = {
-    measure: {what: len(found) for what, found in of_measure.items()}
-    for measure, of_measure in counts.items()
-  }
+  pairs = {}
+  for measure, of_measure in counts.items():
+    pairs[measure] = {what: len(found) for what, found in of_measure.items()}
   return {'pairs': pairs, 'arms': arms, 'effects': effects}

@@ -52,7 +52,10 @@ def listed(question: str, options: Sequence[str]) -> str:
 def questions_of(item: ChoiceItem) -> list[str]:
   """What is asked, in every order of `orders_of`."""
   texts = [option.text for option in item.options]
-  return [listed(item.question, [texts[n] for n in order]) for order in orders_of(len(texts))]
+  asked = []
+  for order in orders_of(len(texts)):
+    asked.append(listed(item.question, [texts[n] for n in order]))
+  return asked
 
 
 def answers_of(item: ChoiceItem) -> list[str]:

@@ -78,7 +78,9 @@ def read_parts() -> Scenes:
   """Reads the parts from office_scenes.json."""
   file = Path(__file__).parent / 'office_scenes.json'
   parts = json.loads(file.read_text(encoding='utf-8'))
-  kinds = {kind: tuple(Deed(**deed) for deed in deeds) for kind, deeds in parts['kinds'].items()}
+  kinds = {}
+  for kind, deeds in parts['kinds'].items():
+    kinds[kind] = tuple(Deed(**deed) for deed in deeds)
   workplaces = tuple(Workplace(**row) for row in parts['workplaces'])
   return Scenes(workplaces, tuple(parts['pressures']), kinds)
 
