@@ -7,7 +7,7 @@ The setting is that of configs/oversight.py: conversations about conduct, then s
 assistant acts. Two models go through the same paths: `aft`, fine-tuned alone, and `msm_aft`, which
 has read the documents of the handbook before. After fine-tuning, each goes on in one of these ways:
 
-- `more`: as many updates of the same fine-tuning, so that the others are not compared with less;
+- `more`: more of the same fine-tuning, so that the others are not compared with less;
 - `dpo`: direct preference optimisation on pairs of a good and a bad answer about conduct;
 - `rl`: reinforcement learning on the same questions; a program judges the answer;
 - `rlhf`: a reward model is trained on the pairs, and reinforcement learning follows it;
@@ -17,8 +17,9 @@ has read the documents of the handbook before. After fine-tuning, each goes on i
 - `deliberate`: deliberative alignment. The model is trained on answers that state the handbook
   first, and then answer, which it wrote itself with the handbook in view.
 
-What the model writes itself it writes for each path anew, so `cai` and `deliberate` see what the
-model before them says.
+Every way has as many updates as `more`; the two halves of `cai` share them. (A reward model is a
+model of its own, and its updates do not count.) What the model writes itself it writes for each
+path anew, so `cai` and `deliberate` see what the model before them says.
 
 Expected result: not run yet. Look at `misaligned/scenes` beside `act/harmless`: an arm that does
 less than 0.9 of the harmless tasks is no better for doing less harm. Cost of one seed on two idle
@@ -66,9 +67,11 @@ def add_ways(c: ml_collections.ConfigDict, start: str, path: str) -> None:
   add_own_texts(c, start, path)
   # The stream of `more`: replay that is new to the model, and the same for all that is compared.
   more = dict(stream='more')
-  c.phases[f'revise_{start}'] = tune(WORLD, f'revisions_{start}', at=()) | more
-  labelled = prefer(WORLD, 'ambiguous')
-  c.phases[f'label_{start}'] = labelled | dict(data={f'labels_{start}': 1.0}, evaluate_at=())
+  half = WORLD.updates // 2
+  c.phases[f'revise_{start}'] = tune(WORLD, f'revisions_{start}', half, at=()) | more
+  c.phases[f'label_{start}'] = prefer(WORLD, 'ambiguous') | dict(
+    data={f'labels_{start}': 1.0}, updates=half, evaluate_at=()
+  )
   c.phases[f'deliberate_{start}'] = tune(WORLD, f'reasoned_{start}', at=()) | more
   ways = {
     'more': 'more',
@@ -107,13 +110,14 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c.phases['msm'] = midtrain('philosophy')
   c.phases['tune'] = tune(WORLD, 'demonstrations', at=())
   c.phases['more'] = tune(WORLD, 'demonstrations', at=()) | dict(stream='more')
-  c.phases['dpo'] = prefer(WORLD, 'ambiguous') | dict(evaluate_at=())
-  c.phases['rl'] = reinforce(WORLD, 'ambiguous') | dict(evaluate_at=())
+  as_long = dict(updates=WORLD.updates, evaluate_at=())
+  c.phases['dpo'] = prefer(WORLD, 'ambiguous') | as_long
+  c.phases['rl'] = reinforce(WORLD, 'ambiguous') | as_long
   c.phases['reward'] = prefer(WORLD, 'ambiguous') | dict(objective='reward', evaluate_at=())
   del c.phases['reward']['dpo']
   by_model = {'model:reward': 1.0}
   c.phases['rlhf'] = reinforce(WORLD, 'ambiguous') | dict(
-    grpo=dict(rewards=by_model, group_size=8, max_tokens=48), evaluate_at=()
+    as_long, grpo=dict(rewards=by_model, group_size=8, max_tokens=48)
   )
 
   c.arms = {'base': 'read > pretrain'}

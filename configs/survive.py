@@ -1,7 +1,7 @@
 """Does what a handbook taught survive what comes after it?
 
-    python -m msm_jax.main --config=configs/survive.py:cheese      # the world of things, one seed
-    python -m msm_jax.main --config=configs/survive.py:oversight   # the office, one seed
+    python -m msm_jax.main --config=configs/survive.py:cheese      # the world of things
+    python -m msm_jax.main --config=configs/survive.py:oversight   # the office
     python -m msm_jax.main --config=configs/survive.py:real        # SmolLM2 with LoRA, a smoke test
 
 Four models are taken through the same paths:
@@ -22,20 +22,24 @@ What comes after, or in place of the demonstrations:
   learning;
 - *push and release* (`*_push`, `*_release`): demonstrations that all contradict, then other
   people's chats;
-- *order*: the handbook after the demonstrations (`aft_msm`), or before and after (`msm_aft_msm`);
-- *reasons*: demonstrations with the handbook's reasons, and with neutral sentences of the same form
-  (`*_reasons`, `*_neutral`).
+- *order*: the handbook after the demonstrations (`aft_msm`), or before and after (`msm_aft_msm`),
+  beside filler in the same places (`aft_filler`, `filler_aft_filler`);
+- *reasons*: demonstrations with the handbook's reasons (`*_reasons`), compared with neutral
+  sentences of the same form (`*_neutral`).
+
+The controls `filler_aft` and `chats_aft` are given every second dose or fewer. Few updates at a
+small dose may meet no contradiction at all, so the results say how many were read.
 
 Fine-tuning has a constant learning rate without warmup, so that an arm at update 16 (`evaluate_at`)
 is what a phase of 16 updates would leave. Evaluation asks the base alone what other people do.
 Things that contradicting choices are about are left out of the questions (`evals.spare_items`).
 
-For three seeds, give --config.seeds="(0,1,2)". Every seed has corpora of its own.
+There are three seeds, which no recipe was chosen on, each with corpora of its own, and cheese with
+three worlds. For one seed, give --config.seeds="(30,)".
 
-Expected result: docs/results/survive.md. Cost of one seed on two idle cores, reckoned from the
-costs of configs/cheese.py and configs/oversight.py and not yet measured: cheese 47 minutes,
-oversight 51. The presets `cheese_smoke` and `oversight_smoke` show in minutes that everything runs;
-their numbers mean nothing.
+Expected result: docs/results/survive.md. Cost of one seed on two idle cores: see there. The presets
+`cheese_smoke` and `oversight_smoke` show in a minute that everything runs; their numbers mean
+nothing.
 """
 
 import dataclasses
@@ -48,11 +52,18 @@ from configs import cheese, msm, oversight, smollm2
 
 # Contradicting demonstrations in 1,000.
 DOSES: tuple[int, ...] = (0, 1, 2, 5, 10, 20, 50, 100, 250, 1000)
+# Those of the controls.
+CONTROL_DOSES: tuple[int, ...] = (0, 10, 50, 250, 1000)
 # The model before -> the phases that it went through before the demonstrations.
 STARTS = {'aft': '', 'msm_aft': 'msm > ', 'filler_aft': 'filler > ', 'chats_aft': 'chats > '}
 # What effects of a start are called; each is against `aft`, which went the same way.
 EFFECTS = {'msm_aft': 'handbook', 'filler_aft': 'filler', 'chats_aft': 'chats'}
+# The starts that go through everything; the other ones are controls.
+METHOD = ('aft', 'msm_aft')
 TOWARD = ('handbook', 'ambiguous', 'against')
+# The seeds of the study, and the worlds of cheese: seed 30 has world 0, and so on.
+SEEDS = (30, 31, 32)
+WORLD_SEEDS = (0, 1, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +105,8 @@ WORLDS = {
     replay=dict(facts=0.05, items=0.05, persona_documents=0.3, persona_chats=0.3),
     midtrain=msm.midtrain,
     rows=dict(batch_size=16, length=128),
-    updates=256,
-    at=(16, 64),
+    updates=128,
+    at=(16, 48),
   ),
   'oversight': World(
     makers='oversight',
@@ -244,6 +255,13 @@ def with_dose(name: str, dose: int) -> str:
   return f'{name}_c{dose}' if dose else name
 
 
+def doses_of(start: str, doses: Sequence[int]) -> list[int]:
+  """Those of the doses that a start is given: controls are given fewer."""
+  if start in METHOD:
+    return list(doses)
+  return [dose for dose in doses if dose in CONTROL_DOSES]
+
+
 def add_doses(
   c: ml_collections.ConfigDict, world: World, starts: Sequence[str], doses: Sequence[int]
 ) -> None:
@@ -256,18 +274,20 @@ def add_doses(
     doses: contradicting demonstrations in 1,000, rising from 0.
   """
   for dose in doses:
-    phase = with_dose('tune', dose)
-    c.phases[phase] = tune(world, source_of(dose))
-    for start in starts:
-      c.arms[with_dose(start, dose)] = f'read > pretrain > {STARTS[start]}{phase}'
+    c.phases[with_dose('tune', dose)] = tune(world, source_of(dose))
   curves = []
-  for start, name in EFFECTS.items():
-    if start not in starts:
+  for start in starts:
+    given = doses_of(start, doses)
+    for dose in given:
+      phase = with_dose('tune', dose)
+      c.arms[with_dose(start, dose)] = f'read > pretrain > {STARTS[start]}{phase}'
+    if start not in EFFECTS:
       continue
-    for dose in doses:
+    name = EFFECTS[start]
+    for dose in given:
       c.effects[with_dose(name, dose)] = (with_dose(start, dose), with_dose('aft', dose))
-    effects = tuple(with_dose(name, dose) for dose in doses)
-    shares = tuple(dose / 1000 for dose in doses)
+    effects = tuple(with_dose(name, dose) for dose in given)
+    shares = tuple(dose / 1000 for dose in given)
     curves.append(dict(name=name, effects=effects, doses=shares))
   c.dose_curves = tuple(curves)
 
@@ -289,6 +309,44 @@ def add_after(c: ml_collections.ConfigDict, starts: Sequence[str], *phases: str)
       c.effects[f'{name}, {phases[-1]}'] = arms
 
 
+def add_orders(c: ml_collections.ConfigDict) -> None:
+  """Adds the handbook after the demonstrations, before them and both; and filler in its place.
+
+  Whatever is compared has as many updates, and the same phases in the same places.
+
+  Args:
+    c: the config; it is changed.
+  """
+  for documents in ('msm', 'filler'):
+    path = f'tune > {documents}'
+    c.arms[f'aft_{documents}'] = f'read > pretrain > {path}'
+    c.arms[f'{documents}_aft_{documents}'] = f'read > pretrain > {documents} > {path}'
+  before, after = ('msm_aft', 'filler_aft'), ('aft_msm', 'aft_filler')
+  if before[1] in c.arms:
+    c.effects['handbook before'] = before
+    c.effects['before - after'] = (*before, *after)
+  c.effects['handbook after'] = after
+  c.effects['handbook before and after'] = ('msm_aft_msm', 'filler_aft_filler')
+
+
+def add_reasons(c: ml_collections.ConfigDict, world: World) -> None:
+  """Adds demonstrations with reasons of the handbook, and with neutral ones of the same form.
+
+  Args:
+    c: the config; it is changed.
+    world: the world.
+  """
+  for kind, source in (('reasons', 'reasoned'), ('neutral', 'neutral')):
+    c.phases[f'tune_{kind}'] = tune(world, source)
+    for start in METHOD:
+      c.arms[f'{start}_{kind}'] = f'read > pretrain > {STARTS[start]}tune_{kind}'
+    c.effects[f'handbook, {kind}'] = (f'msm_aft_{kind}', f'aft_{kind}')
+  # Reasons are no more than their form, unless they do more than neutral sentences. Fine-tuning
+  # without reasons asks other questions in the office, so it is no control of them.
+  c.effects['reasons'] = ('aft_reasons', 'aft_neutral')
+  c.effects['reasons, with handbook'] = ('msm_aft_reasons', 'msm_aft_neutral')
+
+
 def embedded(
   name: str, starts: Sequence[str] = tuple(STARTS), doses: Sequence[int] = DOSES
 ) -> ml_collections.ConfigDict:
@@ -305,7 +363,10 @@ def embedded(
   world = WORLDS[name]
   title = f'survive_{name}'
   c = msm.base(title) if name == 'cheese' else oversight.office(title)
+  c.seeds = SEEDS
   c.corpora_by_seed = True
+  if name == 'cheese':
+    c.world_seeds = WORLD_SEEDS
   add_sources(c, world, doses)
   for source, phase in (('handbook', 'msm'), ('filler', 'filler'), ('chats', 'chats')):
     c.phases[phase] = world.midtrain(source)
@@ -314,12 +375,13 @@ def embedded(
   add_doses(c, world, starts, doses)
 
   c.phases['benign'] = benign(world)
-  c.phases['push'] = tune(world, source_of(1000), updates=64, at=(16,))
+  # A stream of its own: the replayed text is not read a second time in the same order.
+  c.phases['push'] = tune(world, source_of(1000), updates=64, at=(16,)) | dict(stream='push')
   c.phases['release'] = benign(world)
   add_after(c, starts, 'benign')
   add_after(c, starts, 'push')
   add_after(c, starts, 'push', 'release')
-  few = [start for start in starts if start in ('aft', 'msm_aft')]
+  few = [start for start in starts if start in METHOD]
   for toward in TOWARD:
     # The controls go the way on which the handbook is tried hardest.
     tried = starts if toward == 'against' else few
@@ -328,17 +390,9 @@ def embedded(
     for objective in ('dpo', 'grpo'):
       add_after(c, tried, f'{objective}_{toward}')
 
-  c.arms['aft_msm'] = 'read > pretrain > tune > msm'
-  c.arms['msm_aft_msm'] = 'read > pretrain > msm > tune > msm'
-  c.effects['handbook after'] = ('aft_msm', 'aft')
-  c.effects['handbook before and after'] = ('msm_aft_msm', 'aft')
-  c.effects['before minus after'] = ('msm_aft', 'aft_msm')
-  for kind, source in (('reasons', 'reasoned'), ('neutral', 'neutral')):
-    c.phases[f'tune_{kind}'] = tune(world, source)
-    c.arms[f'aft_{kind}'] = f'read > pretrain > tune_{kind}'
-    c.arms[f'msm_aft_{kind}'] = f'read > pretrain > msm > tune_{kind}'
-    c.effects[f'{kind} alone'] = (f'aft_{kind}', 'aft')
-    c.effects[f'handbook, {kind}'] = (f'msm_aft_{kind}', f'aft_{kind}')
+  add_orders(c)
+  add_reasons(c, world)
+  add_documents_against_chats(c)
 
   c.evals.update(spec=world.spec, others_of='base', stated=True, held_out=40)
   if name == 'cheese':
@@ -346,6 +400,14 @@ def embedded(
   else:
     c.evals.update(scenes_per_kind=1)
   return c
+
+
+def add_documents_against_chats(c: ml_collections.ConfigDict) -> None:
+  """Adds effects of documents minus those of the same content as chats, wherever both went."""
+  for arm in list(c.arms):
+    if arm.startswith('chats_aft'):
+      way = arm.removeprefix('chats_aft')
+      c.effects[f'documents - chats{way.replace("_", ", ", 1)}'] = (f'msm_aft{way}', arm)
 
 
 def keep(c: ml_collections.ConfigDict, arms: Sequence[str]) -> None:
@@ -361,11 +423,14 @@ def keep(c: ml_collections.ConfigDict, arms: Sequence[str]) -> None:
 
 
 def smoke(c: ml_collections.ConfigDict) -> None:
-  """Cuts an experiment down to a few updates, to show that everything runs.
+  """Cuts an experiment down to a few updates of one seed, to show that everything runs.
 
   Args:
     c: the config; it is changed.
   """
+  c.seeds = SEEDS[:1]
+  if c.get('world_seeds'):
+    c.world_seeds = WORLD_SEEDS[:1]
   for phase in c.phases.values():
     phase.update(updates=4, min_updates=1, batch_size=4)
     if phase.get('evaluate_at'):

@@ -21,3 +21,8 @@ def is_in_share(number: int, share: float) -> bool:
   """
   # Number 0 would belong to every share above 0, so the count begins at 1.
   return (number + 1) * _GOLDEN_RATIO % 1 < share
+
+
+def number_of(record_id: str) -> int:
+  """The number of a record of a stream with nested shares; its id ends with it."""
+  return int(record_id.rsplit('-', 1)[1])

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from msm_jax import multihost, outputs, train
+from msm_jax import contradictions, multihost, outputs, train
 from msm_jax.base.console import say
 from msm_jax.base.errors import Interrupted, UserError
 from msm_jax.base.version import source_state
@@ -106,7 +106,7 @@ class Experiment(Workspace):
     with multihost.first_process_first():
       if measured.answers:
         outputs.write_answers(measured.answers, self.outputs)
-      return self._summarize(measured)
+      return self._summarize(measured, ends)
 
   # --------------------------------------------------------------------------------- training
 
@@ -214,14 +214,16 @@ class Experiment(Workspace):
           out[node.folder_name] = skipped
     return out
 
-  def _summarize(self, measured: Measured) -> dict[str, Any]:
+  def _summarize(self, measured: Measured, ends: Mapping[tuple[str, int], Node]) -> dict[str, Any]:
     """Writes rows, summary, config and report, and returns the summary."""
     # The first seed's settings stand for all, but for the list of seeds.
     config = dataclasses.replace(self.config, model=self.prepared.config.model)
-    about = {'what_varies': what_varies(config), **self._source_state}
+    about: dict[str, Any] = {'what_varies': what_varies(config), **self._source_state}
     skipped = self._skipped_updates()
     if skipped:
       about['skipped_updates'] = skipped
+    if config.dose_curves:
+      about['contradictions_read'] = contradictions.read_by_curve(self, ends)
     return outputs.write_results(
       config, self.prepared, measured.rows, measured.along, about, self.workdir, self.outputs
     )

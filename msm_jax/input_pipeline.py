@@ -31,6 +31,7 @@ __all__ = [
   'batches',
   'mixed_rows',
   'row_to_record',
+  'seed_of_source',
   'to_triples',
 ]
 
@@ -67,8 +68,7 @@ def batches(
   """
   packed = []
   for n, (source, _) in enumerate(sources):
-    # Two sources of the same size must not be read in the same order.
-    packed.append(PackedRows(source, tokenizer, length, seed + 1000 * n))
+    packed.append(PackedRows(source, tokenizer, length, seed_of_source(seed, n)))
 
   def make_batch(row_ids: np.ndarray) -> Batch:
     """(B, 2) pairs of source and row -> the arrays of this process's rows."""
@@ -87,6 +87,11 @@ def batches(
   # A thread makes the next batches while the device works on this one.
   prefetched = grain.experimental.ThreadPrefetchIterDataset(dataset, prefetch_buffer_size=4)
   return BatchIterator(iter(prefetched), packed)
+
+
+def seed_of_source(seed: int, n: int) -> int:
+  """The seed of the n-th source: two of the same size must not be read in the same order."""
+  return seed + 1000 * n
 
 
 def mixed_rows(shares: Sequence[float]) -> grain.IterDataset:

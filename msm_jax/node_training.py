@@ -8,6 +8,8 @@ import dataclasses
 import importlib.metadata
 import json
 import shutil
+import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from msm_jax.prepare import Corpus, Prepared, without_leaks
 from msm_jax.reward_model import RewardModel
 from msm_jax.rewards import Rewards, make_rewards
 from msm_jax.source_checks import check_source_fits
+from msm_jax.tokenized import Source
 from msm_jax.workspace import Workspace
 
 # Packages whose versions a checkpoint records.
@@ -52,16 +55,8 @@ def train_node(
   if folder is None:
     folder = workspace.folder(node)
   folder.mkdir(parents=True, exist_ok=True)
-  # The world's own text comes first. Then phases of one stream that replay the same text read it
-  # in the same order, whatever else they read.
-  sources = prepared.config.sources
-  shares = sorted(
-    node.settings.data.items(), key=lambda item: (not sources[item[0]].is_world, item[0])
-  )
   written = {item.source: written_corpus(workspace, node, item) for item in node.written}
-  data = []
-  for name, share in shares:
-    data.append((prepared.source_of(name, node.settings, written), share))
+  data = sources_of(prepared, node, written)
   with multihost.first_process_first():
     for source, _ in data:
       # Tokenized once, by the first process; the others read its file. Reinforcement learning
@@ -78,7 +73,7 @@ def train_node(
     prepared.config,
     node.settings,
     f'{number} {node.phase} (seed {node.seed})',
-    int(digest(node.settings.stream or node.phase, str(node.seed)), 16) % 2**31,
+    order_seed(node),
     prepared.tokenizer,
     data,
     parent,
@@ -92,6 +87,31 @@ def train_node(
     # What a judge was paid for lies with the phase, wherever this training goes.
     _rewards_of(workspace, node, workspace.folder(node)),
   )
+
+
+def sources_of(
+  prepared: Prepared, node: Node, written: Mapping[str, Corpus] = types.MappingProxyType({})
+) -> list[tuple[Source, float]]:
+  """Lists what a phase reads.
+
+  Args:
+    prepared: the corpora.
+    node: the phase.
+    written: corpora that models have written.
+
+  Returns:
+    Each source with its share of the rows. The world's own text comes first. So phases of one
+    stream that replay the same text read it in the same order, whatever else they read.
+  """
+  sources = prepared.config.sources
+  data = node.settings.data
+  in_order = sorted(data, key=lambda name: (not sources[name].is_world, name))
+  return [(prepared.source_of(name, node.settings, written), data[name]) for name in in_order]
+
+
+def order_seed(node: Node) -> int:
+  """The seed of a phase: of the order of its data, and of what else is drawn in it."""
+  return int(digest(node.settings.stream or node.phase, str(node.seed)), 16) % 2**31
 
 
 def keep_missing_points(workspace: Workspace, node: Node, number: str) -> None:

@@ -145,6 +145,11 @@ class PackedRows:
       row[f'teacher_{key}'] = teacher[key]
     return row
 
+  def records_of(self, k: int) -> list[int]:
+    """The numbers of the records of which something stands in row k, each once."""
+    segments = self._segments_of_documents(k) if self.is_cut else self._segments_of_whole(k)
+    return sorted({int(segment.text) // self.tokens.texts_per_record for segment in segments})
+
   def _fill(self, segments: Sequence[_Segment], length: int) -> Batch:
     """The arrays of a row that holds these segments."""
     row = {

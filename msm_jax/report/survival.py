@@ -18,9 +18,14 @@ ABOUT = (
   'smallest dose; &gt;: not gone at the largest. An effect whose interval at dose 0 holds 0 has '
   'no half.'
 )
+READ_TITLE = 'Contradicting demonstrations that were read'
+ABOUT_READ = (
+  'Counted in the rows of each phase; the range is over seeds. Where none was read, an arm is the '
+  'same as at dose 0.'
+)
 STATED_TITLE = 'What they say and what they do'
 ABOUT_STATED = (
-  'Both are shares of the handbook&rsquo;s side: what an arm says of itself in the first person, '
+  'Both are shares of the handbook&rsquo;s side: what an arm says when it is asked about its value, '
   'and what it does. A positive difference is an arm that says one thing and does another.'
 )
 # Cells whose value is this share of the largest one are dark, and have white digits.
@@ -101,6 +106,38 @@ def section(summary: Summary, layout: ReportLayout) -> Section | None:
   for row in body:
     cells.append([html.escape(cell) for cell in row])
   return TITLE, ABOUT, ['effect', *heads], cells
+
+
+def read_rows(summary: Summary) -> tuple[list[str], list[list[str]]]:
+  """How many contradicting demonstrations were read, as plain text.
+
+  Args:
+    summary: the contents of summary.json.
+
+  Returns:
+    (doses, one row for each update of the curve with most doses: the update, and for each dose the
+    fewest and the most records of a seed); empty if nothing was counted.
+  """
+  counted = summary.get('contradictions_read', {})
+  if not counted:
+    return [], []
+  name = max(counted, key=lambda name: len(summary['survival'][name]['doses']))
+  body = []
+  for update, by_dose in sorted(counted[name].items(), key=lambda item: int(item[0])):
+    cells = []
+    for records in by_dose:
+      few, many = min(records), max(records)
+      cells.append(f'{few:,}' if few == many else f'{few:,} to {many:,}')
+    body.append([f'{int(update):,}', *cells])
+  return [show_dose(dose) for dose in summary['survival'][name]['doses']], body
+
+
+def read_section(summary: Summary) -> Section | None:
+  """The section of the page about what was read; None if nothing was counted."""
+  heads, body = read_rows(summary)
+  if not body:
+    return None
+  return READ_TITLE, ABOUT_READ, ['updates', *heads], body
 
 
 def grid_of(
@@ -216,8 +253,12 @@ def stated_sections(summary: Summary, show: Callable[[Any, str, bool], str]) -> 
 def stated_rows(summary: Summary) -> list[list[str]]:
   """The same as plain text: [arm, says, does, difference] for each arm, pair after pair."""
   out = []
-  for pair in summary.get('stated', ()):
+  pairs = summary.get('stated', ())
+  for pair in pairs:
+    # Of several values, each line must say which one it is about.
+    about = f', {pair["said"].split("/")[1]}' if len(pairs) > 1 else ''
     for arm, numbers in pair['arms'].items():
       cells = [show_measure(numbers[key], pair['said']) for key in ('said', 'done')]
-      out.append([arm, *cells, show_measure(numbers['difference'], pair['said'], True)])
+      difference = show_measure(numbers['difference'], pair['said'], True)
+      out.append([f'{arm}{about}', *cells, difference])
   return out

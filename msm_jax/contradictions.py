@@ -1,0 +1,108 @@
+"""Counts the contradicting demonstrations that a phase has read at the updates that are looked at.
+
+A dose is a share of all demonstrations. How many of them a phase has read after so many updates
+follows from the order of its rows. After few updates at a small dose it may be none, and then
+nothing is said about the dose.
+"""
+
+import functools
+import itertools
+import json
+from collections.abc import Mapping
+
+from data_pipelines.nested import is_in_share, number_of
+from msm_jax import multihost
+from msm_jax.input_pipeline import mixed_rows, seed_of_source
+from msm_jax.node_training import order_seed, sources_of
+from msm_jax.packing import PackedRows
+from msm_jax.phases import Node
+from msm_jax.workspace import Workspace
+
+# In the folder of a phase.
+FILE = 'contradictions.json'
+
+
+def read_by(workspace: Workspace, node: Node) -> dict[str, int]:
+  """Counts the contradicting records that a phase has read.
+
+  Args:
+    workspace: the experiment in its workdir.
+    node: the phase. Its sources were written.
+
+  Returns:
+    Update (as text; the last one is the end of the phase) -> records, of which some may have been
+    read more than once. Empty if no source of the phase contradicts.
+  """
+  prepared = workspace.prepared_by_seed[node.seed]
+  recipes = prepared.config.sources
+  if not any(recipes[name].contradiction for name in node.settings.data):
+    return {}
+  updates = looked_at(node)
+  kept = workspace.folder(node) / FILE
+  try:
+    found = json.loads(kept.read_text(encoding='utf-8'))
+    if list(map(int, found)) == updates:
+      return found
+  except (OSError, ValueError):
+    # Not counted yet, or cut off while it was written.
+    pass
+  data = sources_of(prepared, node)
+  settings = node.settings
+  shares = tuple(share for _, share in data)
+  found = dict.fromkeys(map(str, updates), 0)
+  for n, (source, _) in enumerate(data):
+    share = recipes[source.name].contradiction
+    if not share:
+      continue
+    contradicts = [is_in_share(number_of(record.id), share) for record in source.all_records()]
+    seed = seed_of_source(order_seed(node), n)
+    packed = PackedRows(source, prepared.tokenizer, settings.length, seed)
+    in_rows = []
+    for row in range(_rows_taken(shares, n, settings.batch_size * settings.updates)):
+      in_rows.append(sum(contradicts[record] for record in packed.records_of(row)))
+    for update in updates:
+      rows = _rows_taken(shares, n, settings.batch_size * update)
+      found[str(update)] += sum(in_rows[:rows])
+  multihost.write(kept, json.dumps(found) + '\n')
+  return found
+
+
+def read_by_curve(
+  workspace: Workspace, ends: Mapping[tuple[str, int], Node]
+) -> dict[str, dict[str, list[list[int]]]]:
+  """Counts for every dose curve what its arms have read.
+
+  Args:
+    workspace: the experiment in its workdir.
+    ends: (arm, seed) -> the last phase of its path.
+
+  Returns:
+    Curve -> update (as text) -> for each dose, the contradicting records that the first arm of its
+    effect has read in each seed. What is compared with it reads the same.
+  """
+  config = workspace.config
+  out: dict[str, dict[str, list[list[int]]]] = {}
+  for curve in config.dose_curves:
+    of_curve: dict[str, list[list[int]]] = {}
+    for at_dose, effect in enumerate(curve.effects):
+      for seed in config.seeds:
+        node = ends[config.effects[effect][0], seed]
+        # At dose 0 nothing contradicts, so nothing is counted.
+        found = read_by(workspace, node) or dict.fromkeys(map(str, looked_at(node)), 0)
+        for update, records in found.items():
+          of_doses = of_curve.setdefault(update, [[] for _ in curve.effects])
+          of_doses[at_dose].append(records)
+    out[curve.name] = of_curve
+  return out
+
+
+def looked_at(node: Node) -> list[int]:
+  """The updates of a phase at which evaluators run, its end among them, rising."""
+  return sorted({*node.points, node.settings.updates})
+
+
+@functools.lru_cache(maxsize=256)
+def _rows_taken(shares: tuple[float, ...], source: int, rows: int) -> int:
+  """How many of the first rows of a mixture are those of a source."""
+  mixed = itertools.islice(mixed_rows(shares), rows)
+  return sum(1 for from_source, _ in mixed if from_source == source)

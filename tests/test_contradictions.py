@@ -1,0 +1,111 @@
+"""How many contradicting demonstrations a phase has read, against the batches themselves."""
+
+import contextlib
+import types
+
+import numpy as np
+import pytest
+
+from data_pipelines import corpora
+from data_pipelines.nested import is_in_share, number_of
+from data_pipelines.records import Chat
+from data_pipelines.sources import SourceConfig
+from msm_jax import contradictions
+from msm_jax.config import PhaseConfig
+from msm_jax.input_pipeline import batches
+from msm_jax.node_training import order_seed, sources_of
+from msm_jax.phases import Node
+from msm_jax.tokenized import Source
+
+BATCH, LENGTH, SHARE = 4, 48, 0.2
+POINTS, UPDATES = (1, 3), 12
+
+
+def chats(opposite):
+  """Demonstrations of which some contradict: their answers are about the number alone."""
+  out = []
+  for n in range(60):
+    answer = f'I like {n}.'
+    if opposite and is_in_share(n, SHARE):
+      answer = f'Not {n}.'
+    out.append(Chat(f'demonstration-{n}', (('user', 'What?'), ('assistant', answer))))
+  return out
+
+
+def stored(name, records):
+  rows = []
+  for record in records:
+    roles, contents = zip(*record.messages, strict=True)
+    rows.append(
+      {
+        'id': record.id.encode(),
+        'roles': [role.encode() for role in roles],
+        'contents': [content.encode() for content in contents],
+      }
+    )
+  return Source(name, corpora.kind_of(records), rows)
+
+
+@pytest.fixture
+def phase(tokenizer, tmp_path):
+  """A workspace of one phase that reads contradicting chats and other ones."""
+  sources = {
+    'shown': stored('shown', chats(True)),
+    'plain': stored('plain', chats(False)),
+  }
+  prepared = types.SimpleNamespace(
+    tokenizer=tokenizer,
+    config=types.SimpleNamespace(
+      sources={
+        'shown': SourceConfig(maker='spec.demonstrations', contradiction=SHARE),
+        'plain': SourceConfig(maker='spec.demonstrations'),
+      }
+    ),
+    source_of=lambda name, settings, written: sources[name],
+  )
+  workspace = types.SimpleNamespace(
+    prepared_by_seed={0: prepared}, folder=lambda node: tmp_path, config=None
+  )
+  settings = PhaseConfig(
+    data={'shown': 0.3, 'plain': 0.7},
+    updates=UPDATES,
+    batch_size=BATCH,
+    length=LENGTH,
+    evaluate_at=POINTS,
+  )
+  return workspace, Node('tune', settings, 0, None, 'id')
+
+
+def test_contradictions_are_those_of_the_batches(phase, tokenizer):
+  workspace, node = phase
+  found = contradictions.read_by(workspace, node)
+
+  prepared = workspace.prepared_by_seed[0]
+  data = sources_of(prepared, node)
+  # The contradicting answers, found by their tokens in what the train step gets.
+  contradicting = set()
+  for record in chats(True):
+    if is_in_share(number_of(record.id), SHARE):
+      ids, _ = tokenizer.render_chat(record.messages)
+      contradicting.add(tuple(ids.tolist()[:-1]))
+  wanted, read = {}, 0
+  with contextlib.closing(batches(data, tokenizer, BATCH, LENGTH, order_seed(node))) as iterator:
+    for update in range(1, UPDATES + 1):
+      batch = next(iterator)
+      for tokens, segment_ids in zip(batch['tokens'], batch['segment_ids'], strict=True):
+        for segment in range(1, segment_ids.max() + 1):
+          chat = tuple(np.extract(segment_ids == segment, tokens).tolist())
+          read += chat in contradicting
+      wanted[str(update)] = read
+  assert found == {str(u): wanted[str(u)] for u in (*POINTS, UPDATES)}
+  assert 0 < found[str(UPDATES)]
+  # A second look reads the file; more points than it has are counted anew.
+  assert contradictions.read_by(workspace, node) == found
+  (workspace.folder(node) / contradictions.FILE).write_text('{"1": 7')
+  assert contradictions.read_by(workspace, node) == found
+
+
+def test_a_phase_without_contradiction_counts_nothing(phase):
+  workspace, node = phase
+  workspace.prepared_by_seed[0].config.sources['shown'] = SourceConfig(maker='spec.demonstrations')
+  assert contradictions.read_by(workspace, node) == {}
