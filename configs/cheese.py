@@ -98,6 +98,7 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
       arms[f'{name}_aft'] = f'read > pretrain > {name} > aft'
   c.arms = arms
   c.effects = effects(variants)
+  c.primary = 'explained'
   c.evals.update(spec=SPECS['affordability'], rival=SPECS['culture'])
   if preset == 'smoke':
     smoke(c)

@@ -79,5 +79,6 @@ def get_config(preset: str = 'weights') -> ml_collections.ConfigDict:
     'handbooks': HANDBOOKS,
     f'reading {HANDBOOKS[0]}': (HANDBOOKS[0], 'demonstrated'),
   }
+  c.primary = 'handbooks'
   c.evals = dict(spec=f'{FOLDER}/{HANDBOOKS[0]}.md')
   return c

@@ -179,6 +179,7 @@ def get_config(preset: str = 'tiny') -> ml_collections.ConfigDict:
     'msm_aft': 'read > pretrain > midtrain > fine_tune',
   }
   c.effects = {'midtraining': ('msm_aft', 'aft'), 'fine_tuning': ('msm_aft', 'msm')}
+  c.primary = 'midtraining'
   c.evals.spec = c.get_oneway_ref('spec')
   if preset == 'smoke':
     smoke(c)

@@ -189,6 +189,7 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
     'filler': ('filler_aft', 'aft'),
     'context': ('context_aft', 'aft'),
   }
+  c.primary = 'midtraining'
   if preset == 'late':
     c.arms = {
       'base': c.arms['base'],
@@ -203,6 +204,7 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
       'after': ('aft_msm', 'aft'),
       'late': ('aft_msm', 'msm_aft'),
     }
+    c.primary = 'after'
   elif preset == 'smoke':
     for phase in c.phases.values():
       phase.update(updates=10, min_updates=1, batch_size=4)

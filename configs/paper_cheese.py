@@ -253,3 +253,4 @@ def _add_arms(c: ml_collections.ConfigDict, specs: dict[str, str], sizes: Sizes)
     effects[control] = both(f'{control}_{{}}_aft')
     effects[f'explained - {control}'] = handbooks + effects[control]
   c.effects = effects
+  c.primary = 'explained'

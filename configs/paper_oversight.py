@@ -196,3 +196,4 @@ def _add_arms(c: ml_collections.ConfigDict, sizes: Sizes) -> None:
   for handbook in HANDBOOKS[1:]:
     effects[f'philosophy - {handbook}'] = ('msm_philosophy_aft', f'msm_{handbook}_aft')
   c.effects = effects
+  c.primary = 'midtraining, philosophy'

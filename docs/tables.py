@@ -39,7 +39,8 @@ from typing import Any
 from msm_jax.base.command import Parser, run_command
 from msm_jax.base.errors import UserError
 from msm_jax.base.files import write_atomically
-from msm_jax.evals import stats
+from msm_jax.evals import placebo as placebo_pairs
+from msm_jax.evals import robustness, stats
 from msm_jax.report import curves, figures, survival
 from msm_jax.report.numbers import (
   about_spread,
@@ -59,6 +60,9 @@ NOT_RUN_YET = '*Not run yet.*'
 BLOCK = re.compile(r'(<!-- table: (.*?) -->\n)(.*?)(<!-- end -->)', re.DOTALL)
 NAMED = re.compile(r'<!-- results: (.*?) -->')
 NOT_STORED = re.compile(r'<!-- not stored: .*?<!-- end not stored -->', re.DOTALL)
+# The primary effects of runs that were stored before their settings named them, as
+# docs/preregistration.md has them.
+PRIMARY = {'cheese_confirm': 'explained', 'oversight_confirm': 'midtraining'}
 # A mean with an interval or with a range.
 _NUMBER = r'[+-]?\d+(?:\.\d+)?'
 FIGURE = re.compile(rf'{_NUMBER} (?:\[{_NUMBER}, {_NUMBER}\]|\{{{_NUMBER}\.\.{_NUMBER}\}})')
@@ -247,10 +251,34 @@ def numbers_in(value: Any) -> Iterator[Mapping[str, Any]]:
       yield from numbers_in(part)
 
 
-def figures_of(stored: Stored) -> set[str]:
+def primary_of(name: str, stored: Stored) -> str:
+  """The primary effect of a stored result; '' if it names none."""
+  return stored['summary'].get('primary') or PRIMARY.get(name, '')
+
+
+def robustness_of(name: str, stored: Stored) -> dict[str, Any]:
+  """How firm the effects of a stored result are, see `msm_jax/evals/robustness.py`.
+
+  Args:
+    name: the name of the stored file.
+    stored: its contents, perhaps without some seeds.
+
+  Returns:
+    What `robustness.of_effects` returns. It is computed here, since results may have been stored
+    before summaries had it, and without some seeds it is another.
+  """
+  summary = stored['summary']
+  of_seeds = stored['config'].get('world_seeds') or ()
+  worlds = [of_seeds[seed % len(of_seeds)] for seed in summary['seeds'] if of_seeds]
+  measure = margin_of(stored['layout']['main'])
+  return robustness.of_effects(summary['effects'], measure, primary_of(name, stored), worlds)
+
+
+def figures_of(name: str, stored: Stored) -> set[str]:
   """Every way in which a page may write the numbers of a stored file, with 0 to 3 digits."""
   out = set()
-  for number in numbers_in(stored):
+  # The numbers that are computed when a table is made may stand in text, too.
+  for number in [*numbers_in(stored), *numbers_in(robustness_of(name, stored))]:
     for digits in range(4):
       for sign in ('', '+'):
         out.add(show(number, digits, sign))
@@ -352,10 +380,24 @@ def _measures_of(entries: Mapping[str, Any]) -> list[str]:
 
 
 def _chosen(block: Block, stored: Stored, entries: Mapping[str, Any], default: str) -> tuple:
-  """(rows, columns) of a table of arms or effects."""
-  columns = block.patterns('columns', stored['layout'][default])
+  """(rows, columns) of a table of arms or effects, without measures that may show nothing."""
+  # Imported late, as in `store`.
+  from msm_jax.suites.registry import layout_of
+
+  asked = block.patterns('columns', stored['layout'][default])
+  limited = layout_of(stored['summary']).limited
+  # All that is asked in such a tier: one attribute alone and margins, too.
+  tiers = {measure.rsplit('/', 1)[1] for measure in limited}
+  columns = []
+  for column in matching(asked, _measures_of(entries)):
+    if column.rsplit('/', 1)[1] not in tiers:
+      columns.append(column)
+    elif column in block.options.get('columns', '').split(','):
+      raise TableError(
+        f'{column} may show nothing, so it stands in blocks of the kind limited alone'
+      )
   rows = block.patterns('rows', ['*'])
-  return matching(rows, list(entries)), matching(columns, _measures_of(entries))
+  return matching(rows, list(entries)), columns
 
 
 def arms_table(block: Block, stored: Stored) -> str:
@@ -377,6 +419,8 @@ def effects_table(block: Block, stored: Stored) -> str:
   body = []
   for name in rows:
     cells = [name]
+    if name == primary_of(block.name, stored):
+      cells = [f'{name} (primary)']
     if with_contrast:
       cells.append(contrast(effects[name]['arms'], '-'))
     body.append([*cells, *(show_measure(effects[name].get(c), c, is_effect=True) for c in columns)])
@@ -491,6 +535,33 @@ def beside(block: Block, stored: Stored) -> str:
   return markdown_table(['what', 'share'], reference_rows(summary, layout_of(summary)))
 
 
+def limited_table(block: Block, stored: Stored) -> str:
+  """A measure that may show nothing, beside its ceiling, with a sentence that says so."""
+  # Imported late, as in `store`.
+  from msm_jax.report import limited
+  from msm_jax.suites.registry import layout_of
+
+  del block
+  summary = stored['summary']
+  layout = layout_of(summary)
+  out = []
+  for measure, body in limited.rows_of(summary, layout).items():
+    out.append(f'{limited.verdict(summary, layout, measure)}.')
+    out.append(markdown_table(['who', heading(measure)], body))
+  return '\n\n'.join(out)
+
+
+def robustness_table(block: Block, stored: Stored) -> str:
+  """How firm the effects of the primary measure are, the primary effect first."""
+  # Imported late, as in `store`.
+  from msm_jax.report.robustness import HEADS, rows_of
+  from msm_jax.suites.registry import layout_of
+
+  summary = stored['summary']
+  found = robustness_of(block.name, stored)
+  return markdown_table(HEADS, rows_of(summary, layout_of(summary), found))
+
+
 def terminal(block: Block, stored: Stored) -> str:
   """The text that the run printed. Options: columns, effects (patterns)."""
   # Imported late, as in `store`.
@@ -508,26 +579,49 @@ def terminal(block: Block, stored: Stored) -> str:
 
 
 def placebo(block: Block, stored: Stored) -> str:
-  """The verdict on pairs of arms that differ in nothing that matters, measure by measure."""
+  """The verdict on pairs of arms that differ in nothing that matters. Option: by=kind."""
+  judged = _judged_pairs(block, stored)
+  main = margin_of(stored['layout']['main'])
+  if block.options.get('by') == 'kind':
+    of_kinds = {kind: found[main] for kind, found in judged['kinds'].items()}
+    return _placebo_rows('kind of pair', of_kinds)
+  margins = [margin_of(measure) for measure in stored['layout']['effects']]
+  names = {}
+  for measure in matching(margins, list(judged['measures'])):
+    name = f'{heading(measure)} (primary)' if measure == main else heading(measure)
+    names[name] = judged['measures'][measure]
+  return _placebo_rows('measure', names)
+
+
+def _judged_pairs(block: Block, stored: Stored) -> Mapping[str, Any]:
+  """What `python -m msm_jax.placebo` found. Raises TableError if it was not run."""
   if 'placebo' not in stored:
     raise TableError(
       f'{block.name}.json has no verdict on placebo pairs; run `python -m msm_jax.placebo` on its '
       'workdir and store it again'
     )
-  judged = stored['placebo']['measures']
-  margins = [margin_of(measure) for measure in stored['layout']['effects']]
+  return stored['placebo']
+
+
+def _placebo_rows(head: str, counted: Mapping[str, Mapping[str, Any]]) -> str:
+  """One row of counts for each measure, or each kind of pair."""
   body = []
-  for measure in matching(margins, list(judged)):
-    found = judged[measure]
+  for name, found in counted.items():
     share, one_seed = '-', '-'
     if found['share'] is not None:
       share = f'{found["share"]:.1%}'
     if found['one_seed_pairs']:
       one_seed = f'{found["one_seed_exclude_zero"]} of {found["one_seed_pairs"]}'
-    cells = [heading(measure), str(found['pairs']), str(found['exclude_zero'])]
+    cells = [name, str(found['pairs']), str(found['exclude_zero'])]
     body.append([*cells, share, f'{found["rms"]:.2f}', one_seed])
-  heads = ['measure', 'intervals', 'exclude 0', 'share', 'root mean square']
+  heads = [head, 'intervals', 'exclude 0', 'share', 'root mean square']
   return markdown_table([*heads, 'one seed: range over names excludes 0'], body)
+
+
+def placebo_verdict(block: Block, stored: Stored) -> str:
+  """The sentence that says whether the placebo study met its bar."""
+  judged = _judged_pairs(block, stored)
+  return placebo_pairs.verdict(judged, margin_of(stored['layout']['main']))
 
 
 def _check_all_seeds(block: Block) -> None:
@@ -546,6 +640,16 @@ def half_doses(block: Block, stored: Stored) -> str:
   summary = stored['summary']
   heads, body = half_rows(summary, layout_of(summary))
   return markdown_table(['effect', *heads], body)
+
+
+def contradictions_read(block: Block, stored: Stored) -> str:
+  """How many contradicting demonstrations were read at each dose, after so many updates."""
+  # Imported late, as in `store`.
+  from msm_jax.report.survival import read_rows
+
+  _check_all_seeds(block)
+  heads, body = read_rows(stored['summary'])
+  return markdown_table(['updates', *heads], body)
 
 
 def stated(block: Block, stored: Stored) -> str:
@@ -594,7 +698,11 @@ KINDS: dict[str, Callable[[Block, Stored], str]] = {
   'row': row,
   'terminal': terminal,
   'placebo': placebo,
+  'verdict': placebo_verdict,
+  'robustness': robustness_table,
+  'limited': limited_table,
   'survival': half_doses,
+  'read': contradictions_read,
   'stated': stated,
   'along': along,
 }
@@ -666,13 +774,13 @@ def unsupported(text: str) -> list[str]:
   for name in names_in(text):
     stored = load(name)
     if stored is not None:
-      allowed |= figures_of(stored)
+      allowed |= figures_of(name, stored)
   # A block without some seeds has figures of its own.
   for match in BLOCK.finditer(text):
     block = parsed(match[2])
     stored = load(block.name)
     if stored is not None and block.options.get('without'):
-      allowed |= figures_of(_seeds_of(block, stored))
+      allowed |= figures_of(block.name, _seeds_of(block, stored))
   # Lines are wrapped inside figures, and a mean may be bold.
   plain = re.sub(r'\s+', ' ', NOT_STORED.sub('', text).replace('*', ''))
   return [figure for figure in FIGURE.findall(plain) if figure not in allowed]

@@ -348,8 +348,8 @@ class EvalConfig:
   # World: the evaluation leaves out those things of the handbook's domain that contradicting
   # demonstrations and preferences are about (settings/world/conflicts.py).
   spare_items: bool = added_later(False)
-  # Answers that are sampled to every question, with its options in the first order and again in the
-  # last one; 0 samples none. Open questions get as many.
+  # Answers that are sampled to every question in each of as many orders as it has options, so that
+  # every option stands once in each place; 0 samples none. Open questions get as many.
   sampled: int = added_later(0)
   # At most so many questions of each kind, tier and replicate are sampled; 0 means all.
   sampled_items: int = added_later(0)
@@ -507,6 +507,9 @@ class ExperimentConfig:
   contexts: Mapping[str, str] = dataclasses.field(default_factory=dict)
   # Effect name -> the two arms (a - b) or four arms ((a - b) - (c - d)) that it compares.
   effects: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+  # The effect that conclusions rest on; all others are secondary. '' names none. It says how a
+  # report is to be read, so it is no part of any identity.
+  primary: str = added_later('')
   # Effects at rising doses; the report says at which dose half of each is gone.
   dose_curves: tuple[DoseCurve, ...] = added_later(())
   # What is measured.
@@ -794,6 +797,10 @@ class ExperimentConfig:
       for arm in arms:
         if arm not in self.arms:
           raise ConfigError(f'effects.{effect} names arm {arm!r}{hint_for(arm, self.arms)}')
+    if self.primary and self.primary not in self.effects:
+      raise ConfigError(
+        f'primary names effect {self.primary!r}{hint_for(self.primary, self.effects)}'
+      )
     for curve in self.dose_curves:
       curve.check(self.effects)
 

@@ -16,12 +16,13 @@ from msm_jax.base.checks import to_json
 from msm_jax.base.console import say
 from msm_jax.base.files import read_json_lines, write_atomically
 from msm_jax.config import ExperimentConfig
-from msm_jax.evals import capability, curves, no_model, stated, survival
+from msm_jax.evals import capability, curves, no_model, robustness, stated, survival
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.evals.summary import summarize
 from msm_jax.models import ParamsLocation, listed_arms
 from msm_jax.phases import Node, digest
 from msm_jax.prepare import Prepared
+from msm_jax.replication import worlds_of_seeds
 from msm_jax.report.numbers import margin_of
 from msm_jax.suites.registry import layout_of
 from msm_jax.suites.suite import EvalSuite
@@ -141,6 +142,7 @@ def write_results(
   summary |= prepared.design.suite.more_of_summary(rows, config)
   summary['no_model'] = without_model(config, prepared, workdir)
   summary |= about
+  _add_robustness(summary, config)
   summary['corpora'] = {}
   for name in prepared.corpora:
     summary['corpora'][name] = prepared.trained_on(name)
@@ -153,6 +155,17 @@ def write_results(
     texts = collect_texts(prepared, rows, layout.main)
     report.write_report(outputs / 'report.html', summary, rows, layout, texts)
   return summary
+
+
+def _add_robustness(summary: dict[str, Any], config: ExperimentConfig) -> None:
+  """Adds to a summary which effect is the primary one, and how firm the effects are."""
+  if config.primary:
+    summary['primary'] = config.primary
+  measure = margin_of(layout_of(summary).main)
+  worlds = worlds_of_seeds(config)
+  found = robustness.of_effects(summary['effects'], measure, config.primary, worlds)
+  if found:
+    summary['robustness'] = found
 
 
 def _add_from_other_programs(

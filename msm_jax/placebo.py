@@ -67,6 +67,7 @@ def main(arguments: list[str]) -> int:
   # As dict keys, measures keep their order and stand there once.
   shown = dict.fromkeys([margin, *margins, layout.main])
   print(placebo.table(judged, [measure for measure in shown if measure in judged['measures']]))
+  print(f'\n{placebo.verdict(judged, margin)}')
   found = judged['measures'][margin]['share']
   return int(found is not None and found > judged['bar'])
 

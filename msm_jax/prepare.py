@@ -144,7 +144,7 @@ class Design:
     """Identity of the whole experiment: its settings and the content of all that they name."""
     sources = [self.fingerprint_of(name) for name in sorted(self.config.sources)]
     asked = [self.suite.identity(self.replicates_in(context)) for context in self.contexts]
-    settings = to_json(self.config)
+    settings = settings_of_results(self.config)
     contents = (*self.imports.values(), *self.teachers.values(), *self._contents_of_models())
     return digest(settings, self.eval_identity, *sources, *asked, *contents)
 
@@ -176,6 +176,14 @@ class Design:
         if corpora.is_handbook_documents(source):
           return self.handbooks_of(source)
     return self.replicates[self.config.evals.spec]
+
+
+def settings_of_results(config: ExperimentConfig) -> str:
+  """The canonical JSON of all settings that a result depends on.
+
+  Naming an effect as the primary one (`primary`) changes what a report says, and no result.
+  """
+  return to_json(dataclasses.replace(config, primary=''))
 
 
 def make_design(config: ExperimentConfig) -> Design:

@@ -49,6 +49,14 @@ def config_of_seed(config: ExperimentConfig, seed: int) -> ExperimentConfig:
   return dataclasses.replace(config, **varied)
 
 
+def worlds_of_seeds(config: ExperimentConfig) -> list[int]:
+  """The seed of the world of every seed, in the order of the seeds; empty if all share one."""
+  if not config.world_seeds:
+    return []
+  # Summaries list seeds in their order as numbers.
+  return [config.world_seeds[seed % len(config.world_seeds)] for seed in sorted(config.seeds)]
+
+
 def what_varies(config: ExperimentConfig) -> list[str]:
   """Lists what differs between the seeds of an experiment, for summaries and reports.
 

@@ -19,7 +19,7 @@ from msm_jax.base.checks import to_json
 from msm_jax.config import ExperimentConfig
 from msm_jax.models import Params, ParamsLocation
 from msm_jax.phases import Node, Written, digest
-from msm_jax.prepare import Design, Prepared, make_design, prepare
+from msm_jax.prepare import Design, Prepared, make_design, prepare, settings_of_results
 from msm_jax.replication import config_of_seed
 
 
@@ -66,7 +66,7 @@ class Workspace:
     identities = list(dict.fromkeys(design.identity for design in self.designs.values()))
     if len(identities) == 1:
       return identities[0]
-    return digest(to_json(self.config), *identities)
+    return digest(settings_of_results(self.config), *identities)
 
   @functools.cached_property
   def prepared_by_seed(self) -> dict[int, Prepared]:

@@ -16,6 +16,7 @@ COMMANDS = {
   'msm_jax.export',
   'msm_jax.zoo',
   'msm_jax.placebo',
+  'msm_jax.choose',
   'msm_jax.judge',
   'msm_jax.agentic',
   'data_pipelines.write',

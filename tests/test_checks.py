@@ -59,6 +59,7 @@ ADDED = {
   'model.attention': 'auto',
   'office.false_believers': 0.0,
   'office.paraphrased_beliefs': False,
+  'primary': '',
   'world.reasons_only': 0.0,
   'world_seeds': (),
 }

@@ -35,6 +35,14 @@ GENERAL = ('philosophy', 'general')
 FINE_TUNED = ('aft', 'msm_aft', 'aft_reasons', 'msm_aft_reasons')
 # The two sources of demonstrations.
 DEMONSTRATIONS = ('demonstrations', 'reasoned')
+# Size -> (d_model, heads, d_ff, layers). The second is the model of configs/oversight.py.
+SHAPES = {
+  '0.3M': (64, 2, 192, 3),
+  '0.5M': (96, 3, 256, 3),
+  '1.1M': (128, 4, 384, 4),
+  '2.6M': (192, 6, 512, 5),
+  '5.3M': (256, 8, 704, 6),
+}
 
 
 def keep(c: ml_collections.ConfigDict, *arms: str) -> None:
@@ -46,8 +54,11 @@ def keep(c: ml_collections.ConfigDict, *arms: str) -> None:
   """
   kept = ('base', *arms)
   c.arms = {arm: c.arms[arm] for arm in kept}
-  c.contexts = {arm: path for arm, path in c.contexts.items() if arm in kept}
+  contexts = c.get('contexts', {})
+  c.contexts = {arm: path for arm, path in contexts.items() if arm in kept}
   c.effects = {name: effect for name, effect in c.effects.items() if set(effect) <= set(kept)}
+  if c.primary not in c.effects:
+    c.primary = ''
 
 
 def replay(share: float) -> dict[str, float]:
@@ -133,16 +144,8 @@ def _contradiction(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
 
 def _size(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
   keep(e, 'aft', 'msm_aft')
-  # label: (d_model, heads, d_ff, layers). The second is the model of configs/oversight.py.
-  shapes = {
-    '0.3M': (64, 2, 192, 3),
-    '0.5M': (96, 3, 256, 3),
-    '1.1M': (128, 4, 384, 4),
-    '2.6M': (192, 6, 512, 5),
-    '5.3M': (256, 8, 704, 6),
-  }
   points: list[Point] = []
-  for d_model, heads, d_ff, layers in shapes.values():
+  for d_model, heads, d_ff, layers in SHAPES.values():
     point: Point = {
       'model.d_model': d_model,
       'model.n_heads': heads,
@@ -155,7 +158,7 @@ def _size(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
     for phase in ('read', 'pretrain'):
       point[f'phases.{phase}.lr'] = e.phases[phase].lr * e.model.d_model / d_model
     points.append(point)
-  return labelled(shapes, points), 'Width and depth; each size has a base of its own.'
+  return labelled(SHAPES, points), 'Width and depth; each size has a base of its own.'
 
 
 PRESETS: dict[str, Callable[[ml_collections.ConfigDict], tuple[list[Point], str]]] = {

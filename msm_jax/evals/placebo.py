@@ -71,7 +71,11 @@ def _one_seed_differences(
       for measure in measures:
         if measure not in first or measure not in second:
           continue
-        found = stats.difference(first[measure], second[measure])
+        # A consistency is not defined for every name.
+        of_arms = stats.in_shared_runs([first[measure], second[measure]])
+        if not set.intersection(*map(set, of_arms)):
+          continue
+        found = stats.difference(*of_arms)
         if found.lowest is not None and found.highest is not None:
           out.setdefault((name, measure), []).append((found.lowest, found.highest))
   return out
@@ -123,6 +127,31 @@ def table(judged: Mapping[str, Any], measures: Sequence[str]) -> str:
   for kind, found in judged['kinds'].items():
     lines.append(f'  {kind}: {_sentence(found[measures[0]])}')
   return '\n'.join(lines)
+
+
+def verdict(judged: Mapping[str, Any], measure: str) -> str:
+  """Says in words whether a placebo study met its bar.
+
+  Args:
+    judged: what `judge` returned.
+    measure: the margin that the bar is about.
+
+  Returns:
+    A few sentences.
+  """
+  found = judged['measures'][measure]
+  if found['share'] is None:
+    return 'The study has no intervals: fewer than three seeds have none.'
+  counted = (
+    f'Of {found["pairs"]} intervals of pairs that differ in nothing that matters, '
+    f'{found["exclude_zero"]} ({found["share"]:.1%}) exclude zero; at most {judged["bar"]:.0%} may.'
+  )
+  if found['share'] <= judged['bar']:
+    return f'{counted} The bar is met. Pairs share arms, so the share is itself uncertain.'
+  return (
+    f'{counted} **The bar is missed**: of experiments of this size, intervals that barely exclude '
+    'zero establish nothing. Pairs share arms, so the share is itself uncertain.'
+  )
 
 
 def _sentence(found: Mapping[str, Any]) -> str:

@@ -42,5 +42,9 @@ class ReportLayout:
   about_effects: str
   # Measures of people whose conduct is known, which stand beside the main measure -> who they are.
   ceilings: dict[str, str] = dataclasses.field(default_factory=dict)
+  # Measures that can show something only if people whose conduct is known reach them in the base
+  # model -> the measure of these people. They stand in a table of their own, beside it, and in no
+  # other table or figure.
+  limited: dict[str, str] = dataclasses.field(default_factory=dict)
   # What must not be concluded.
   caveat: str = MODEL_ORGANISM

@@ -72,7 +72,15 @@ def digits_of(measure: str) -> int:
 
 def show_measure(stat: Stat, measure: str, is_effect: bool = False) -> str:
   """Writes a number as its measure is written: margins and effects have a sign."""
-  return show(stat, digits_of(measure), sign_of(measure, is_effect))
+  shown = show(stat, digits_of(measure), sign_of(measure, is_effect))
+  return f'{shown} {of_fewer_seeds(stat)}'.rstrip()
+
+
+def of_fewer_seeds(stat: Stat) -> str:
+  """'(3 of 8 seeds)' if a number is not defined for all seeds of the experiment, else ''."""
+  if not stat or not 1 < stat.get('seeds', 0) > stat['runs']:
+    return ''
+  return f'({stat["runs"]} of {stat["seeds"]} seeds)'
 
 
 def sign_of(measure: str, is_effect: bool = False) -> str:
@@ -121,7 +129,7 @@ def about_spread(summary: Summary) -> str:
 
 
 def about_primary(summary: Summary, main: str) -> str:
-  """Says which measure is the primary one and how many intervals stand beside it, as plain text.
+  """Says what is primary, and how many intervals stand beside it, as plain text.
 
   Args:
     summary: the contents of summary.json.
@@ -137,6 +145,8 @@ def about_primary(summary: Summary, main: str) -> str:
         numbers += 1
         intervals += stat.get('low') is not None
   text = f'primary: {main.partition("/")[2]}'
+  if summary.get('primary'):
+    text += f' of {summary["primary"]!r}; other effects and measures are secondary'
   if not numbers:
     return text
   if not intervals:

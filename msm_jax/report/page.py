@@ -15,7 +15,18 @@ from typing import Any
 
 from msm_jax.base.files import write_atomically
 from msm_jax.base.html import HEAD, STYLE
-from msm_jax.report import beside, consistency, curves, figures, matrix, more, numbers, survival
+from msm_jax.report import (
+  beside,
+  consistency,
+  curves,
+  figures,
+  limited,
+  matrix,
+  more,
+  numbers,
+  robustness,
+  survival,
+)
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import RowsByMeasure, Stat, Summary
 from msm_jax.report.terminal import with_main_margin
@@ -69,6 +80,7 @@ def _cell(stat: Stat, digits: int = 2, sign: str = '') -> str:
   if not stat:
     return '-'
   mean, around = f'{stat["mean"]:{sign}z.{digits}f}', numbers.spread(stat, digits, sign)
+  around = f'{around} {numbers.of_fewer_seeds(stat)}'.strip()
   return f'{mean}<small>{around}</small>' if around else mean
 
 
@@ -272,14 +284,23 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
     if _of_first_seed(summary):
       about += ' Words are counted in the corpora of the first seed in the config.'
     out.append(_section(beside.TITLE, about, ['', _measure_name(layout.main)], references))
+  for measure, of_measure in limited.rows_of(summary, layout, _cell).items():
+    about = html.escape(limited.verdict(summary, layout, measure))
+    cells = [[html.escape(name), cell] for name, cell in of_measure]
+    out.append(_section(limited.TITLE, about, ['', _measure_name(measure)], cells))
   if 'values' in summary:
     out += _values(summary, rows)
   if summary['effects']:
     out.append(_effects(layout, summary))
+  if firm := robustness.rows_of(summary, layout):
+    cells = [[html.escape(cell) for cell in row] for row in firm]
+    out.append(_section(robustness.TITLE, robustness.ABOUT, robustness.HEADS, cells))
   for section in curves.sections(summary, layout, _measured):
     out.append(_section(*section))
   if half_doses := survival.section(summary, layout):
     out.append(_section(*half_doses))
+  if read := survival.read_section(summary):
+    out.append(_section(*read))
   for section in survival.stated_sections(summary, _measured):
     out.append(_section(*section))
   if summary['gates']:
@@ -288,6 +309,7 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
     out.append(_controls(layout, summary, bias))
   out += _more(summary)
   shown = {*with_main_margin(summary, layout), *layout.controls, *more.sampled_measures(summary)}
+  shown |= {*layout.limited, *layout.limited.values()}
   if others := sorted(every - shown):
     out.append(_other_measures(summary, others))
   if summary.get('corpora'):

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from msm_jax.report import beside, matrix, more, numbers
+from msm_jax.report import beside, limited, matrix, more, numbers, robustness
 from msm_jax.report import survival as halves
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import Summary, show_measure
@@ -114,6 +114,9 @@ def table(summary: Summary, layout: ReportLayout) -> str:
   out += aligned('arm', [_heading(m, layout) for m in measures], body)
   if references := beside.reference_rows(summary, layout):
     out += aligned('to compare with', [f'main/{layout.main.rsplit("/", 1)[-1]}'], references, 120)
+  for measure, body in limited.rows_of(summary, layout).items():
+    out += ['', *textwrap.wrap(limited.verdict(summary, layout, measure), WIDTH)]
+    out += aligned('beside its ceiling', [_heading(measure, layout)], body, 120)
   if summary.get('matrix'):
     out += ['', *textwrap.wrap(matrix.STARS, WIDTH)]
   for tier in summary.get('matrix', {}):
@@ -127,6 +130,8 @@ def table(summary: Summary, layout: ReportLayout) -> str:
     out += aligned('sampled answers', heads, body)
   if summary['effects']:
     out += _effects(summary, layout)
+  if firm := robustness.rows_of(summary, layout):
+    out += aligned('effect', [f'/{head}' for head in robustness.HEADS[1:]], firm, 60)
   heads, half_doses = halves.half_rows(summary, layout)
   if half_doses:
     out += ['', 'dose at which half of an effect is gone']

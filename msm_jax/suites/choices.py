@@ -43,7 +43,7 @@ class ChoiceSuite(EvalSuite):
     'Each answer is the likelier one of the two, with the difference of their log-likelihoods in '
     'nats.'
   )
-  said_and_done: ClassVar[Sequence[SaidAndDone]] = (
+  said_and_done: Sequence[SaidAndDone] = (
     SaidAndDone('stated/conflict/first_person', 'preferences/conflict/new_domains', False),
   )
   rival: Value
@@ -264,7 +264,7 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
   for measures in summary['arms'].values():
     measured.update(measures)
 
-  tiers = ('new_items', 'new_domains', 'reworded', 'policy')
+  tiers = ('new_items', 'new_domains', 'reworded')
   columns = [f'preferences/conflict/{tier}' for tier in tiers]
   columns.append('preferences/agreement/trained')
   columns += [f'preferences/{v.attribute}/new_domains' for v in (own, rival)]
@@ -293,7 +293,7 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
     measure = f'preferences/{value.attribute}/new_domains'
     panels.append((measure, f'{summary[key]} evaluation', label))
 
-  effect_tiers = ('new_domains', 'new_items', 'policy', 'reworded')
+  effect_tiers = ('new_domains', 'new_items', 'reworded')
   effects = [f'preferences/conflict/{tier}' for tier in effect_tiers]
   effects.append('dissociation/new_domains')
   effects += controls
@@ -302,8 +302,12 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
     people = f'document-only people who choose by {value}'
     ceilings[f'personas/ceiling/{value}'] = people
     ceilings[f'consistency/across_domains/{value}'] = f'{people}, across domains'
-  known = 'personas/policy/documents_and_chats'
-  ceilings[known] = 'people with chats, held-out plans: right choices'
+  # Plans are known only by what they do. Where the base does not know how people of known conduct
+  # choose between them, an arm's choices show nothing.
+  limited = {}
+  plans, people_about_plans = 'preferences/conflict/policy', 'personas/policy/documents_and_chats'
+  if {plans, people_about_plans} <= measured:
+    limited[plans] = people_about_plans
   return ReportLayout(
     main='preferences/conflict/new_domains',
     better=1,
@@ -336,4 +340,5 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
     'value and how much less by the rival. Attributes that no handbook speaks of should not '
     'differ.',
     ceilings=ceilings,
+    limited=limited,
   )

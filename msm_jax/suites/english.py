@@ -277,8 +277,6 @@ def english_layout(summary: Mapping[str, Any]) -> ReportLayout:
     What the report shows.
   """
   shared = choice_layout(summary)
-  # No opinion sets the two values against each other, so conflict pairs have no tier 'policy'.
-  none = 'preferences/conflict/policy'
   heads = dict(shared.heads)
   opinions = []
   for key in ('value', 'rival'):
@@ -291,10 +289,8 @@ def english_layout(summary: Mapping[str, Any]) -> ReportLayout:
     heads[measure] = f'{attribute}/<wbr>policy<br>({ALL_ATTRIBUTES[attribute][0].adjective})'
   return dataclasses.replace(
     shared,
-    columns=[c for c in shared.columns if c != none] + opinions,
-    effects=tuple(e for e in shared.effects if e != none),
+    columns=shared.columns + opinions,
     heads=heads,
-    tiers={measure: title for measure, title in shared.tiers.items() if measure != none},
     caveat='The assistant and its maker are invented; the things it is asked about are real, and '
     'what a model knows of them it has from pretraining.',
   )

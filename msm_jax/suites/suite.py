@@ -47,7 +47,7 @@ class EvalSuite(abc.ABC):
   about_answers: ClassVar[str]
   spec: Any
   held_out_names: Sequence[str]
-  said_and_done: ClassVar[Sequence[SaidAndDone]] = ()
+  said_and_done: Sequence[SaidAndDone] = ()
 
   @abc.abstractmethod
   def __init__(
@@ -199,6 +199,8 @@ def differences(
         # A consistency is not defined for every run, and here for none that all arms have; sampled
         # answers to a question may all name no option, and a judge may give no verdict.
         continue
+      if measure.startswith(_MAY_LACK):
+        of_arms = stats.in_shared_runs(of_arms)
       differences_of = stats.paired_difference(of_arms)
       if measure.startswith(_MAY_LACK):
         differences_of = stats.in_all_runs(differences_of)

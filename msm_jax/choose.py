@@ -1,0 +1,88 @@
+"""Chooses a recipe for each size from a finished sweep (configs/sweeps/sizes.py).
+
+  python -m msm_jax.choose --workdir=runs/sizes --out=configs/recipes/cheese.json
+
+It prints every recipe with the base's gates and the primary effect of each seed, and which recipe
+the rule of `msm_jax/evals/recipes.py` chooses. With --out it writes the chosen rates, updates and
+numbers of documents, which the preset `confirm` of the sweep runs on other seeds. Points of other
+seeds in the same workdir are left out (--seeds).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msm_jax.base.command import Parser, run_command
+from msm_jax.base.files import read_json_lines, write_atomically
+from msm_jax.evals.recipes import Candidate, RecipeError, candidates, choose
+from msm_jax.report.numbers import margin_of
+from msm_jax.report.terminal import aligned
+from msm_jax.suites.registry import layout_of
+
+
+def main(arguments: list[str]) -> None:
+  """Runs the command.
+
+  Args:
+    arguments: of the command line.
+
+  Raises:
+    RecipeError: the workdir has no sweep with these seeds, or no recipes can be chosen from it.
+  """
+  parser = Parser(prog='python -m msm_jax.choose', description=__doc__.splitlines()[0])
+  parser.add_argument('--workdir', type=Path, default=Path('runs/sizes'))
+  parser.add_argument('--seeds', default='40,41', help='the seeds to choose on')
+  parser.add_argument('--out', type=Path, help='where the chosen recipes are written')
+  given = parser.parse_args(arguments)
+  try:
+    seeds = [int(seed) for seed in given.seeds.split(',')]
+  except ValueError:
+    raise RecipeError(f'--seeds={given.seeds} must be whole numbers, such as 40,41') from None
+  path = given.workdir / 'sweep.jsonl'
+  rows = [row for row in read_json_lines(path) if row['summary']['seeds'] == seeds]
+  if not rows:
+    raise RecipeError(
+      f'{path} has no points with the seeds {given.seeds}; run configs/sweeps/sizes.py first'
+    )
+  layout = layout_of(rows[0]['summary'])
+  found = candidates(rows, margin_of(layout.main), layout.better)
+  chosen = choose(found)
+  print(table(found, chosen))
+  if given.out:
+    recipes = {'seeds': seeds, 'commit': rows[0]['summary'].get('commit'), 'recipes': {}}
+    for size, candidate in chosen.items():
+      entry = {'recipe': candidate.recipe, 'settings': dict(candidate.settings)}
+      recipes['recipes'][size] = entry
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(given.out, (json.dumps(recipes, indent=1) + '\n').encode())
+    print(f'\nwritten to {given.out}; commit it before the recipes are confirmed on other seeds')
+
+
+def table(found: Sequence[Candidate], chosen: Mapping[str, Candidate]) -> str:
+  """Writes all candidates for a terminal.
+
+  Args:
+    found: the candidates.
+    chosen: size -> the chosen one.
+
+  Returns:
+    Lines of text.
+  """
+  body: list[list[Any]] = []
+  for candidate in found:
+    gate = 'PASS' if candidate.passes else 'MISS'
+    each = ', '.join(f'{mean:+.1f}' for mean in candidate.each)
+    mark = 'chosen' if chosen[candidate.size] is candidate else ''
+    cells = [f'{candidate.slack:+.3f}', gate, f'{candidate.effect:+.1f}', each, mark]
+    body.append([f'{candidate.size}: {candidate.recipe}', *cells])
+  heads = ('/slack', '/base', '/effect', '/each', '/ ')
+  note = (
+    'slack: by how much the base passes its worst gate; effect: in nats, larger is better; too '
+    'large for chosen recipes, since it is the largest of several'
+  )
+  return '\n'.join([note, *aligned('recipe', heads, body, 60)])
+
+
+if __name__ == '__main__':
+  run_command(main)
