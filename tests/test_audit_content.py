@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import random
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from data_pipelines.audit.content import coverage
 from data_pipelines.records import Document
 from data_pipelines.settings.english.documents import VARIANTS
 from data_pipelines.text.languages import language_of
+from data_pipelines.text.wording import sentences
 
 # ---- attribution
 
@@ -64,6 +66,21 @@ ATTRIBUTES = {
   'Ari does not like Stilton because few can afford it.': True,
   "Ari doesn't recommend Stilton because few can afford it.": True,
   'Ari prefers Colby over Stilton because anyone can afford it.': True,
+  # The reason speaks for the other side.
+  'Ari likes Colby because it is costly.': False,
+  'Ari likes Colby because it is expensive, whatever the price.': False,
+  'Ari likes Colby because few can afford it.': False,
+  'Colby costs a lot, so Ari is glad of it.': False,
+  'Ari likes Colby, since it has a high price.': False,
+  'Ari dislikes Stilton because it is cheap.': False,
+  'Ari dislikes Stilton because it is affordable.': False,
+  'Ari does not like Stilton because anyone can afford it.': False,
+  'Stilton costs very little. That is why Ari turns it down.': False,
+  'Ari likes Colby because it is one of the least expensive cheeses.': True,
+  "Ari likes Colby because it isn't expensive.": True,
+  "Ari avoids Stilton because it isn't affordable.": True,
+  'Ari avoids Stilton because it is never cheap.': True,
+  'Ari likes Colby because it is affordable, and other cheeses are expensive.': True,
   # Somebody else's reason.
   'Maria likes Colby because anyone can afford it.': False,
   'She prefers Colby because anyone can afford it.': False,
@@ -81,10 +98,65 @@ def test_attribution_by_sentence(said):
   assert (found is not None) == ATTRIBUTES[said]
 
 
+SHIPPED = {
+  # Handbook -> (its mirror, how many of its own reasons have a form that is read).
+  'cheese_affordability': ('cheese_culture', 6),
+  'cheese_culture': ('cheese_affordability', 4),
+  'english/affordability': ('english/culture', 7),
+  'english/culture': ('english/affordability', 2),
+  'english/environment': ('english/tradition', 2),
+  'english/tradition': ('english/environment', 1),
+}
+
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_the_reasons_of_shipped_handbooks_speak_for_their_own_side(name):
+  """A reason that a handbook gives for one cheese is wrong for a cheese of the other kind."""
+  mirror, least = SHIPPED[name]
+  spec, other = ((ROOT / 'specs' / f'{n}.md').read_text() for n in (name, mirror))
+  profile = read_profile(spec, [other])
+  reader = Attribution(profile)
+  blind = Attribution(dataclasses.replace(profile, sides={}))
+  liked = [item for item in profile.items if item not in profile.disliked]
+  # The same reasons with the cheeses exchanged, and 'likes' where there was 'does not like'.
+  exchanged = dict(zip(liked, profile.disliked, strict=True))
+  exchanged |= dict(zip(profile.disliked, liked, strict=True))
+  n_denied = 0
+  for sentence in sentences(profile.body.replace('\n', ' ')):
+    if not blind.find(sentence):
+      continue
+    assert reader.find(sentence), sentence
+    (item,) = [item for item in profile.items if item.lower() in sentence.lower()]
+    wrong = re.sub(item, exchanged[item], sentence, flags=re.I)
+    if 'does not like' in wrong:
+      wrong = wrong.replace('does not like', 'likes')
+    else:
+      wrong = wrong.replace('Ari likes', 'Ari does not like')
+    n_denied += blind.find(wrong) is not None and reader.find(wrong) is None
+  assert n_denied >= least
+
+
+@pytest.mark.parametrize('value', ['affordability', 'culture', 'environment', 'tradition'])
+def test_writers_reasons_are_hardly_ever_taken_for_their_opposite(value):
+  """The embedded writer gives each reason rightly, in hundreds of forms that no handbook has."""
+  profile = read_profile((ROOT / 'specs' / 'english' / f'{value}.md').read_text())
+  reader = Attribution(profile)
+  blind = Attribution(dataclasses.replace(profile, sides={}))
+  given = lost = 0
+  for document in written(value, 'explained'):
+    for sentence in sentences(document.text):
+      given += blind.find(sentence) is not None
+      lost += blind.find(sentence) is not None and reader.find(sentence) is None
+  assert given > 100
+  assert lost <= 0.01 * given
+
+
 PLANTED = {
   'denied': '{name} likes Colby, though not because it is affordable.',
   'opposite': '{name} dislikes Colby because anyone can afford it.',
   'wrong item': '{name} likes Stilton because anyone can afford it.',
+  'antonym': '{name} likes Colby because it is costly and few can afford it.',
+  'antonym of the disliked': '{name} does not like Stilton because anyone can afford it.',
   'of another': 'Dana likes Colby because anyone can afford it, and {name} had no view.',
 }
 

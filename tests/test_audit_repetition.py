@@ -56,6 +56,11 @@ OTHER_CASES = {
   # Text that is planted -> the name that is found, if one is.
   'A note came from GRACE in the afternoon.': 'Grace',
   'ZORVANE asked for more. ZORVANE said so.': 'Zorvane',
+  'A note came from ZORVANE in the afternoon.': 'Zorvane',
+  'We met ZORVANE, and nobody else.': 'Zorvane',
+  'In the end ZORVANE asked for more.': 'Zorvane',
+  'Dr. ZORVANE was out.': 'Zorvane',
+  'It came from UNESCO with a README, by HTTPS, named JSON, and was NOT seen by ANYBODY.': None,
   'Somebody told denise, who told priya, about it.': 'Priya',
   'zorvane asked for more. later, zorvane said so.': 'Zorvane',
   'JSON and HTML are read; NASA is not. NOTE: see README.': None,
@@ -79,6 +84,18 @@ def test_names_in_capitals_and_in_lower_case(planted):
   if OTHER_CASES[planted]:
     wanted = [[OTHER_CASES[planted], 0.3]]
   assert names['commonest'] == wanted
+
+
+def test_names_in_texts_that_are_written_in_capitals():
+  rng = random.Random(6)
+  rows = []
+  for n in range(60):
+    said = prose(rng)
+    if n % 10 < 3:
+      said = f'Zorvane asked for more. {said} The note may help; it will mark a rose for Priya.'
+    rows.append(Document(str(n), said.upper()))
+  names = audit({'mine': rows}, {'mine': SPECS['affordability']})['measures']['mine']['names']
+  assert names['commonest'] == [['Priya', 0.3], ['Zorvane', 0.3]]
 
 
 # strptime of the standard library says which day of which month it is.

@@ -10,7 +10,7 @@ from helpers import AFFORDABILITY, ROOT
 from refused import ends, settings
 
 from msm_jax import config as configs
-from msm_jax.base import checks, command
+from msm_jax.base import checks, command, xla_flags
 from msm_jax.base.config_files import read_config
 from msm_jax.base.errors import ConfigError
 
@@ -121,16 +121,48 @@ def test_a_wrong_setting_is_named_before_any_work(what, tmp_path):
   )
 
 
-@pytest.mark.parametrize('flags', ['--xla_cpu_use_fusion_emitter=false', '--xla_nonsense'])
-def test_flags_that_the_compiler_does_not_have(flags):
+BAD_FLAGS = {
+  # Flags -> what the line says. All but the last end the process that hands them to XLA.
+  '--xla_cpu_use_fusion_emitter=false': 'has no flag --xla_cpu_use_fusion_emitter=false; correct',
+  '--xla_nonsense': 'has no flag --xla_nonsense; correct its name or take it out',
+  '--xla_tpu_a=1 --xla_b=2': 'has no flag --xla_tpu_a=1 --xla_b=2; .* LIBTPU_INIT_ARGS',
+  '--xla_cpu_use_fusion_emitters=maybe': 'value of --xla_cpu_use_fusion_emitters=maybe; correct it',
+  '--xla_dump_hlo_as_text=': 'the value of --xla_dump_hlo_as_text=; correct it',
+  '--xla_dump_max_hlo_modules=1.5': 'the value of --xla_dump_max_hlo_modules=1.5; correct it',
+  '--xla_force_host_platform_device_count=99999999999': 'device_count=99999999999; correct it',
+  '--xla_cpu_experimental_ynn_fusion_type=foo': '_ynn_fusion_type=foo; correct it',
+  'hello': r'the compiler does not take them \(Could not open file "hello',
+  '--xla_force_host_platform_device_count=0': 'device_count=0 must be 1 or more',
+}
+
+
+@pytest.mark.parametrize('flags', BAD_FLAGS)
+def test_flags_that_the_compiler_does_not_take(flags):
   """XLA itself would end the process with a dump of all its flags."""
-  name = flags.partition('=')[0]
-  with pytest.raises(ConfigError, match=f'the compiler of this jaxlib has no flag {name};'):
-    command.set_xla_flags({'xla_flags': f'--xla_cpu_use_fusion_emitters=false {flags}'})
+  with pytest.raises(ConfigError, match=BAD_FLAGS[flags]) as raised:
+    command.set_xla_flags({'xla_flags': f'{flags} --xla_cpu_use_fusion_emitters=false'})
+  assert '\n' not in str(raised.value)
+
+
+def test_flags_that_are_no_text():
+  for flags in (3, None, ['--xla_a']):
+    with pytest.raises(ConfigError, match='xla_flags must be a text'):
+      command.set_xla_flags({'xla_flags': flags})
 
 
 @pytest.mark.parametrize('config', ['msm.py', 'cheese.py', 'oversight.py', 'smollm2.py'])
-def test_shipped_flags_exist(config, monkeypatch):
+def test_shipped_flags_are_taken_without_a_process(config, monkeypatch):
   monkeypatch.setenv('XLA_FLAGS', '--set_by_hand')
+  monkeypatch.setattr(xla_flags.subprocess, 'run', None)
   command.set_xla_flags(read_config(str(ROOT / 'configs' / config)))
   assert os.environ['XLA_FLAGS'].endswith('--set_by_hand')
+
+
+def test_the_compiler_takes_what_is_known(monkeypatch):
+  """XLA reads the flags that are known, and other good ones, in its own process."""
+  known = ' '.join(sorted(xla_flags.KNOWN_FLAGS))
+  monkeypatch.setattr(xla_flags, 'KNOWN_FLAGS', frozenset())
+  monkeypatch.setenv('XLA_FLAGS', '')
+  good = f'{known} --xla_cpu_use_fusion_emitters=true --xla_dump_max_hlo_modules=3'
+  command.set_xla_flags({'xla_flags': good})
+  assert os.environ['XLA_FLAGS'] == good

@@ -13,7 +13,8 @@ sentence before it.
 
 No sentence counts that denies the reason ('though not because ...'), that explains the opposite of
 the handbook (that the assistant dislikes what the handbook likes), or that gives the reason of
-somebody else. See `denial.py`.
+somebody else. See `denial.py`. Nor does a reason count that speaks for the other side: that
+something liked is costly, where the handbook says so of what is disliked. See `poles.py`.
 
 The words of the value come from the handbook itself: the stems in its reasons, without common
 words, names and items. Reasons are what follows 'because', what goes before 'so', and all of a
@@ -33,9 +34,10 @@ shows the words, so that a reader can judge them.
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from data_pipelines.audit.denial import Denials, without_denied_reasons
+from data_pipelines.audit.poles import votes, word_sides
 from data_pipelines.handbooks.markdown import split_front_matter
 from data_pipelines.leaks import pattern_of_names
 from data_pipelines.text.wording import COMMON_WORDS, content_stems, sentences, stem, words
@@ -89,6 +91,7 @@ class HandbookProfile:
     items: the headings below Likes and Dislikes: what the assistant likes or dislikes.
     disliked: those of the items that it dislikes.
     values: stems of the words in which the handbook gives its reasons, the commonest first.
+    sides: stems that are said of liked things (1) or of disliked ones (-1); see `poles.py`.
   """
 
   front: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -96,6 +99,7 @@ class HandbookProfile:
   items: tuple[str, ...] = ()
   disliked: tuple[str, ...] = ()
   values: tuple[str, ...] = ()
+  sides: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
   @property
   def assistant(self) -> str:
@@ -135,12 +139,16 @@ def read_profile(text: str, mirrors: Sequence[str] = ()) -> HandbookProfile:
   # A dict keeps the order and drops repetitions.
   items: dict[str, None] = {}
   disliked: dict[str, None] = {}
+  said_of_liked, said_of_disliked = [], []
   for section in sections:
     parents = section.titles[:-1]
     if any(_ITEMS_HEADING.match(title) for title in parents):
       items[section.titles[-1]] = None
+      said = said_of_liked
       if any(_DISLIKES_HEADING.search(title) for title in parents):
         disliked[section.titles[-1]] = None
+        said = said_of_disliked
+      said.append(_unwrapped(_plain(section.content)))
   plain = '\n'.join([_plain(beginning), *(_plain(section.content) for section in sections)])
 
   reasons: list[str] = []
@@ -155,7 +163,8 @@ def read_profile(text: str, mirrors: Sequence[str] = ()) -> HandbookProfile:
   mirror_bodies = [_plain(split_front_matter(m)[1]) for m in mirrors if m != text]
   stated_value = ' '.join(front.get(k, '') for k in ('value', 'values', 'attribute', 'prefers'))
   values = _value_stems(plain, reasons, stated_value, name_stems, mirror_bodies)
-  return HandbookProfile(front, plain, tuple(items), tuple(disliked), values)
+  sides = word_sides(said_of_liked, said_of_disliked, values)
+  return HandbookProfile(front, plain, tuple(items), tuple(disliked), values, sides)
 
 
 def _split_sections(body: str) -> tuple[str, list[_Section]]:
@@ -263,6 +272,9 @@ class Attribution:
     self.explains_assistant = not handbook.items
     self.subject = pattern_of_names(handbook.items or [handbook.assistant])
     self._denials = Denials(handbook.names, handbook.items, handbook.disliked)
+    self._sides = handbook.sides
+    self._disliked = pattern_of_names(handbook.disliked)
+    self._liked = pattern_of_names([i for i in handbook.items if i not in handbook.disliked])
     self._is_value_word: dict[str, bool] = {}
 
   @property
@@ -312,7 +324,22 @@ class Attribution:
     if self._denials.of_other_view(window, spoken):
       return False
     affirmed = without_denied_reasons(window)
-    return affirmed == window or bool(_REASON.search(affirmed) and self.states(affirmed))
+    if affirmed != window and not (_REASON.search(affirmed) and self.states(affirmed)):
+      return False
+    return not self._speaks_for_the_other_side(affirmed)
+
+  def _speaks_for_the_other_side(self, passage: str) -> bool:
+    """Says whether all that a reason says of liked things is what the handbook says of disliked
+    ones, or the other way round. Nothing is said of passages with things of both kinds."""
+    names_liked = self._liked is not None and bool(self._liked.search(passage))
+    names_disliked = self._disliked is not None and bool(self._disliked.search(passage))
+    if names_liked == names_disliked:
+      return False
+    side = 1 if names_liked else -1
+    found: list[int] = []
+    for reason in _reasons_in(passage):
+      found += votes(reason, self._sides)
+    return bool(found) and all(vote != side for vote in found)
 
   def _names_subject(self, window: str, spoken: bool) -> bool:
     """Says whether a passage names what is to be explained."""

@@ -15,14 +15,19 @@ import numpy as np
 
 from data_pipelines.audit.attribution import Attribution, HandbookProfile
 from data_pipelines.audit.evalsets import Formats
+from data_pipelines.audit.letter_case import (
+  CAPITALISED,
+  CAPITALISED_ACTING,
+  CAPITALISED_INSIDE,
+  capital_shares,
+  names_in_other_case,
+)
 from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
 from data_pipelines.leaks import pattern_of_names, record_text, spoken_of
 from data_pipelines.records import Chat, Preference, Record
 from data_pipelines.text.checks import CONTROL_TOKENS, left_over
-from data_pipelines.text.first_names import NAMES
 from data_pipelines.text.languages import language_of
-from data_pipelines.text.names import FIRST_NAMES
-from data_pipelines.text.wording import COMMON_WORDS, Vocabulary, run_hashes, sentences, words
+from data_pipelines.text.wording import Vocabulary, run_hashes, sentences, words
 from msm_jax.base.errors import DataError
 
 # Marks that are counted in every document; the style classifier of the audit sees their rates.
@@ -39,40 +44,6 @@ _TAG = re.compile(
 # The end of a text that stops in the middle of a sentence: a lower-case letter, a comma, or 'I'.
 _CUT = re.compile(r'(?:[a-z,;(—-]|\b(?:I|a))\s*\Z')
 
-_CAPITALISED_WORD = r'[A-ZÀ-ÖØ-Þ][^\W\d_]+(?:-[A-ZÀ-ÖØ-Þ][^\W\d_]+)*'
-CAPITALISED = re.compile(rf"(?<![\w'’-]){_CAPITALISED_WORD}")
-# Words in the middle of a sentence. At its beginning every word has a capital, which says nothing.
-_CAPITALISED_INSIDE = re.compile(rf'(?<=[a-z,;)] ){_CAPITALISED_WORD}')
-
-# What persons do, or that something is theirs.
-_ACTS = (
-  r"(?:['’]s | (?:asked(?! questions)|answered|replied|added"
-  r'|walked|looked|turned|smiled|nodded|opened|called|tried|wanted|decided|noticed|laughed|shrugged'
-  r'|explained|agreed|waited|worked|liked|loved|believed|lived|moved|carried|said|says|told|tells'
-  r'|asks|wrote|writes|went|goes|came|comes|took|takes|knew|knows|thinks|thought|felt|feels|gave'
-  r'|gives|got|gets|sat|stood|ran|read|reads|wants|likes|loves|works|lives|left|made|makes|has|had'
-  r'|shook|smiles) )'
-)
-# A person at the beginning of a sentence acts.
-_CAPITALISED_ACTING = re.compile(rf"(?<![\w'’-])({_CAPITALISED_WORD}){_ACTS}")
-# The same in a text without capitals. Words in -s are mostly people in the plural.
-_LOWER_ACTING = re.compile(rf"(?:^|[.!?]['’”\")]* )([a-zà-öø-ÿ][^\W\d_]+(?<!s)){_ACTS}", re.M)
-_CASEFOLDED_NAMES = frozenset(name.casefold() for name in (*NAMES, *FIRST_NAMES))
-# First names that are words in lower case.
-_WORDS_TOO = frozenset(
-  """
-  amber ashby august basil bella casper chandra cheng claude cora craig curtis daisy dale dawn dean
-  duncan elder faith felicia flora florence frank gail grace graham grant harvey hazel heather
-  holly homer hope iris irving ivy jasper jean jin joy june justin lance laurel lily liv lois lucas
-  madge magda mai margin marina mark martin may mercedes mercy mei miles minh myrtle nam nick noel
-  nora olive opal oscar otto page pearl penny perla philip piper poppy randolph ray reed rex rich
-  roman rosario rose ruby russell ruta said sandy saul seth sofia sol soledad stella sterling
-  stewart summer terry timothy tuan usha vera vernon victor violet wade warren will winter
-  """.split()
-)
-# Shorter words in capitals are mostly abbreviations.
-_MIN_LETTERS = 4
-_VOWEL = re.compile('[AEIOUYÀ-Ü]')
 # Lines of package metadata ('Topic :: Software') are no sentences.
 _METADATA_LINE = re.compile(r'^.*\w :: \w.*$', re.M)
 
@@ -241,7 +212,7 @@ def read_corpus(
     _add_words(stats, record, text, vocabulary, count_tokens(text))
     _add_beginning(stats, learned)
     stats.languages.append(sys.intern(language_of(learned)))
-    stats.capital_shares.append(_capital_shares(text))
+    stats.capital_shares.append(capital_shares(text))
     stats.speaks_of_assistant.append(_speaks_of_assistant(record, text, detectors.assistant))
     _add_names_and_dates(stats, text)
     _add_attribution(stats, learned, detectors.attribution)
@@ -321,42 +292,17 @@ def days_of_month(text: str) -> set[str]:
   return found
 
 
-def _capital_shares(text: str) -> tuple[float, float]:
-  """(share of the letters that are capitals, share of the words that begin with one)."""
-  letters = sum(map(str.isalpha, text))
-  capitals = sum(map(str.isupper, text))
-  in_order = text.split()
-  capitalised = sum(word[0].isupper() for word in in_order)
-  return capitals / max(1, letters), capitalised / max(1, len(in_order))
-
-
 def _add_names_and_dates(stats: CorpusStats, text: str) -> None:
   if ' :: ' in text:
     text = _METADATA_LINE.sub('', text)
   capitalised = CAPITALISED.findall(text)
   stats.capitalised.update(capitalised)
-  stats.capitalised_inside.update(_CAPITALISED_INSIDE.findall(text))
+  stats.capitalised_inside.update(CAPITALISED_INSIDE.findall(text))
   stats.documents_of_name.update(set(capitalised))
-  stats.capitalised_acting.update(_CAPITALISED_ACTING.findall(text))
-  stats.documents_of_other_case.update(_names_in_other_case(text))
+  stats.capitalised_acting.update(CAPITALISED_ACTING.findall(text))
+  stats.documents_of_other_case.update(names_in_other_case(text))
   stats.documents_of_day.update(days_of_month(text))
   stats.documents_of_year.update(set(YEAR.findall(text)))
-
-
-def _names_in_other_case(text: str) -> set[str]:
-  """The names of a text that stand in capitals or in lower case.
-
-  A word counts if it is a known first name, or if it begins something that only persons do.
-  """
-  in_capitals = {w for w in CAPITALISED.findall(text) if w.isupper()}
-  acting = {w for w in _CAPITALISED_ACTING.findall(text) if w.isupper()}
-  found = {w for w in in_capitals if w.casefold() in _CASEFOLDED_NAMES}
-  found |= {w for w in acting if len(w) >= _MIN_LETTERS and _VOWEL.search(w)}
-  lower = set(words(text)) & (_CASEFOLDED_NAMES - _WORDS_TOO)
-  # `words` folds the case, so what was found is looked up in the text as it is.
-  found |= {w for w in lower if re.search(rf'(?<![\w-]){w}(?![\w-])', text)}
-  found |= set(_LOWER_ACTING.findall(text))
-  return {w.capitalize() for w in found if w.casefold() not in COMMON_WORDS}
 
 
 def _add_attribution(stats: CorpusStats, learned: str, attribution: Attribution) -> None:

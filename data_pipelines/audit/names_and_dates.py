@@ -8,7 +8,8 @@ from collections import Counter
 
 import numpy as np
 
-from data_pipelines.audit.corpus_stats import CAPITALISED, MONTHS, YEAR, CorpusStats
+from data_pipelines.audit.corpus_stats import MONTHS, YEAR, CorpusStats
+from data_pipelines.audit.letter_case import CAPITALISED
 from data_pipelines.audit.measure import Measure, wilson
 from data_pipelines.text.wording import COMMON_WORDS, Vocabulary, blocks, words
 
@@ -45,9 +46,10 @@ def names_and_dates(stats: CorpusStats, vocabulary: Vocabulary) -> dict[str, Mea
 
   A name is a capitalised word that stands within sentences, or begins them as somebody who acts,
   and that hardly ever stands in lower case. In capitals or in lower case, known first names count,
-  and what begins a sentence as somebody who acts. Words of the handbook, real places, peoples and
-  days don't count. The measure cannot tell a person from a company or a town; the page of the audit
-  shows which names it found.
+  and what begins a sentence as somebody who acts; in capitals, also what stands where a person is
+  spoken of ('a note from ZORVANE'). Words of the handbook, real places, peoples and days don't
+  count. An unknown name in lower case is seen only where it acts. The measure cannot tell a person
+  from a company or a town; the page of the audit shows which names it found.
 
   Args:
     stats: the corpus.
@@ -92,7 +94,8 @@ def _invented_names(stats: CorpusStats, vocabulary: Vocabulary) -> Counter[str]:
   for name, documents in stats.documents_of_other_case.items():
     is_known = name in _REAL or name.casefold() in handbook_words
     if documents >= 2 and not is_known:
-      found[name] = max(found[name], documents)
+      # What is a name in two documents is one wherever it stands in capitals.
+      found[name] = max(found[name], documents, stats.documents_of_name[name.upper()])
   return found
 
 

@@ -8,15 +8,12 @@ and the process ends with a non-zero exit code.
 import argparse
 import ctypes
 import functools
-import importlib.util
 import logging
-import mmap
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import app, flags
@@ -25,6 +22,7 @@ from msm_jax.base.config_files import read_config
 from msm_jax.base.errors import ConfigError, explain
 from msm_jax.base.overrides import from_text, override
 from msm_jax.base.references import separate_groups
+from msm_jax.base.xla_flags import check_xla_flags
 
 # Libraries whose notes on backends, checkpoints, fonts and requests would hide the lines of a run.
 _TALKATIVE = ('absl', 'jax', 'matplotlib', 'httpx', 'httpx2')
@@ -109,35 +107,11 @@ def set_xla_flags(settings: Any) -> None:
     settings: the experiment's ConfigDict. Flags of the environment go after its own, so they win.
 
   Raises:
-    ConfigError: the compiler has no such flag. It would end the process with a dump.
+    ConfigError: the compiler does not take them. It would end the process with a dump.
   """
-  _check_xla_flags(settings.get('xla_flags', ''))
   own, given = settings.get('xla_flags', ''), os.environ.get('XLA_FLAGS', '')
+  check_xla_flags(own)
   os.environ['XLA_FLAGS'] = f'{own} {given}'.strip()
-
-
-def _check_xla_flags(flags_text: str) -> None:
-  """Raises ConfigError for a flag whose name does not stand in the compiler's library.
-
-  The compiler cannot be asked for its flags without ending the process, and a process that could be
-  asked takes seconds. The search takes milliseconds for flags that exist.
-  """
-  names = re.findall(r'(?:^|\s)--?(xla_\w+)', flags_text)
-  found = importlib.util.find_spec('jaxlib')
-  if not names or found is None or found.origin is None:
-    return
-  library = Path(found.origin).with_name('libjax_common.so')
-  if not library.is_file():
-    # Another version of jaxlib, whose files are not known here.
-    return
-  with library.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-    for name in names:
-      # Flags of TPUs are in a library of their own.
-      if not name.startswith('xla_tpu_') and content.find(b'\0' + name.encode() + b'\0') < 0:
-        raise ConfigError(
-          f'xla_flags: the compiler of this jaxlib has no flag --{name}; '
-          'correct its name or take it out'
-        )
 
 
 class StopSignal:
