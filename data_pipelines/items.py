@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     file, equals, value = named.rpartition('=')
     if not equals:
       raise ConfigError(f'--value={named} names no file; give --value=FILE=NAME')
-    values[Path(file).name] = value
+    values[file] = value
   found = scan(given.files, values)
   for fault in found.faults:
     print(f'fault    {fault}')

@@ -165,8 +165,7 @@ def _arms_and_pairs(
         f'--pairs={args.pairs}: {":".join(pair)} must be two different arms of --arms '
         f'({", ".join(arms)})'
       )
-  # A pair that is named twice is judged once.
-  pairs = list(dict.fromkeys(pairs))
+  pairs = _each_once(pairs)
   if not pairs:
     pairs = _pairs_of_effects(args.workdir, arms)
   if not pairs and len(arms) == 2:
@@ -181,7 +180,16 @@ def _pairs_of_effects(workdir: Path, arms: Sequence[str]) -> list[tuple[str, str
     found = [tuple(effect['arms']) for effect in effects.values()]
   except (OSError, ValueError, KeyError, TypeError, AttributeError):
     return []
-  return [pair for pair in dict.fromkeys(found) if len(pair) == 2 and set(pair) <= set(arms)]
+  return _each_once([pair for pair in found if len(pair) == 2 and set(pair) <= set(arms)])
+
+
+def _each_once(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+  """The pairs without those that are named already, be it the other way round: A:B says all that
+  B:A would say."""
+  out: dict[frozenset[str], tuple[str, str]] = {}
+  for pair in pairs:
+    out.setdefault(frozenset(pair), pair)
+  return list(out.values())
 
 
 # ------------------------------------------------------------------------------ judging

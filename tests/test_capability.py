@@ -13,12 +13,12 @@ from msm_jax.report import more
 ARMS = {'base': 'pretrain', 'tuned': 'pretrain > tune'}
 
 
-def stored(outputs, folder, time='2026-01-01T00-00-00', **metrics):
+def stored(outputs, folder, time='2026-01-01T00-00-00', task='cheese', **metrics):
   """Writes a file of results as the harness does."""
   where = outputs / 'capability' / folder / 'model'
   where.mkdir(parents=True, exist_ok=True)
-  results = {'cheese': {'alias': 'cheese', **metrics}}
-  content = {'results': results, 'n-samples': {'cheese': {'original': 9, 'effective': 8}}}
+  results = {task: {'alias': task, **metrics}}
+  content = {'results': results, 'n-samples': {task: {'original': 9, 'effective': 8}}}
   (where / f'results_{time}.json').write_text(json.dumps(content))
 
 
@@ -40,6 +40,30 @@ def test_the_newest_results_of_every_arm_are_read_and_averaged_over_seeds(tmp_pa
     'seeds': 2,
   }
   assert found['tuned']['cheese/exact_match:strict']['value'] == 0.2
+
+
+def test_every_task_that_was_asked_counts_whatever_file_it_stands_in(tmp_path):
+  """Tasks are asked one after the other, and some again; each has its newest numbers."""
+  stored(tmp_path, 'base', '2026-01-01T00-00-00', **{'acc,none': 0.1, 'f1,none': 0.1})
+  stored(tmp_path, 'base', '2026-01-02T00-00-00', 'maps', **{'acc,none': 0.4})
+  stored(tmp_path, 'base', '2026-01-03T00-00-00', **{'acc,none': 0.8})
+  stored(tmp_path, 'tuned', '2026-01-01T00-00-00', 'maps', **{'acc,none': 0.1})
+  stored(tmp_path, 'tuned-s1', '2026-01-01T00-00-00', **{'acc,none': 0.8})
+  found = capability.read(tmp_path, ARMS)
+  values = {
+    arm: {measure: number['value'] for measure, number in of_arm.items()}
+    for arm, of_arm in found.items()
+  }
+  # f1 was measured in the older run of the task alone, and does not belong to the newer one.
+  assert values['base'] == {'cheese/acc': 0.8, 'maps/acc': 0.4}
+  # A task that some seeds were not asked is shown with the number of those that were.
+  assert values['tuned'] == {'cheese/acc': 0.8, 'maps/acc': 0.1}
+  assert {number['seeds'] for number in found['tuned'].values()} == {1}
+  gates = capability.gates(found, 'base', GatesConfig())
+  assert [gate['passed'] for name, gate in gates.items() if name.startswith('maps')] == [False]
+  head = []
+  more.capability_html(found, {}, lambda title, text, heads, body: head.extend(heads) or '')
+  assert head == ['arm', 'cheese/<wbr>acc', 'maps/<wbr>acc']
 
 
 def test_a_model_that_lost_its_skills_misses_the_gate(tmp_path):

@@ -150,6 +150,55 @@ def test_ids_are_distinct_over_all_files(tmp_path):
   assert str(fault) == "b.jsonl:2: the id 'o' stands at a.jsonl:1 too; give every item its own id"
 
 
+def test_published_sets_that_count_from_0_do_not_collide(tmp_path):
+  """Two sets with the same ids, in files of the same name, in two folders."""
+  rows = [dict(id=n, question=f'What is {n}?', choices=['a', 'b'], answer=0) for n in range(3)]
+  without = [dict(row, id=None) for row in rows]
+  paths = []
+  for folder in ('mmlu', 'arc'):
+    (tmp_path / folder).mkdir()
+    for name, content in (('test', rows), ('dev', rows), ('plain', without)):
+      paths.append(write(tmp_path / folder / f'{name}.jsonl', content))
+  found = scan(paths)
+  assert not found.faults
+  ids = [item.id for item in found.items]
+  assert len(set(ids)) == len(ids) == 18
+  assert ids[:2] == ['mmlu-test:0', 'mmlu-test:1'] and found.items[9].where == 'arc/test.jsonl:1'
+  # A file by itself is called by its name, wherever it lies.
+  assert [item.id for item in scan(paths[:1]).items] == ['test:0', 'test:1', 'test:2']
+  with pytest.raises(DataError, match=r'test\.jsonl is given twice .*; name it once'):
+    scan([paths[0], tmp_path / 'arc' / '..' / 'mmlu' / 'test.jsonl'])
+
+
+def test_long_and_odd_names_of_files_and_ids_are_names(tmp_path):
+  path = write(
+    tmp_path / f'{"-x(" * 40}.jsonl',
+    [
+      dict(question='What?', choices=['a', 'b'], answer=0),
+      dict(question='Which?', choices=['a', 'b'], answer=0, id='(/) ' * 30),
+    ],
+  )
+  found = scan([path])
+  assert not found.faults and len({item.id for item in found.items}) == 2
+
+
+def test_values_of_published_sets_are_named_by_file(tmp_path):
+  """With or without the ending, and with a folder where two files have one name."""
+  row = dict(question='a or b?', item1='a', item2='b', liked_item='b')
+  paths = []
+  for folder in ('one', 'two'):
+    (tmp_path / folder).mkdir()
+    paths.append(write(tmp_path / folder / 'pairs.jsonl', [row]))
+
+  def values(given):
+    return [item.values for item in read_items(paths, given)]
+
+  assert values({'pairs': 'thrift'}) == values({'pairs.jsonl': 'thrift'}) == [('thrift',)] * 2
+  assert values({'two/pairs': 'speed', 'pairs': 'thrift'}) == [('thrift',), ('speed',)]
+  with pytest.raises(DataError, match=r"'pears', which is none of the files of items \(pairs"):
+    values({'pears': 'thrift'})
+
+
 def test_an_empty_file_and_a_missing_one(tmp_path):
   (fault,) = scan([write(tmp_path / 'a.jsonl', [''])]).faults
   assert 'there is no item in it' in str(fault)
@@ -232,7 +281,11 @@ def test_published_sets_load_as_they_are():
   assert asking.questions_of(sail)[1].splitlines()[1] == '- the mizzen'
   assert r'\frac{a}{b}' in asking.questions_of(formula)[0]
   steel, tide = by_file['arc.jsonl']
-  assert (steel.id, steel.chosen_by('correct'), tide.chosen_by('correct')) == ('ARC_1', (0,), (1,))
+  assert (steel.id, steel.chosen_by('correct'), tide.chosen_by('correct')) == (
+    'arc:ARC_1',
+    (0,),
+    (1,),
+  )
 
 
 def test_answers_and_names_in_published_rows(tmp_path):
@@ -380,6 +433,35 @@ def test_a_set_out_of_balance(tmp_path):
   assert any("4 items for 'speed' and 16 for 'calm'" in text for text in found), found
   found = lacks(tmp_path, pairs(4, domain='tea'))
   assert any("'calm' is asked for in one domain alone (tea)" in text for text in found)
+
+
+def test_a_value_that_is_missing_altogether(tmp_path):
+  """In a tier, where another tier compares the two; and in all tiers."""
+  rows = pairs(16)
+  later = [dict(row, id=f'later {row["id"]}', tier='new_items', domain=row['id']) for row in rows]
+  for row in later:
+    row['question'] = row['question'].replace('x', 'u').replace('y', 'v').replace('z', 'w')
+    row['options'] = [dict(o, text=f'{o["text"]} later {row["id"]}') for o in row['options']]
+  assert not any('items for' in text for text in lacks(tmp_path, rows + later))
+  for row in later:
+    for option in row['options']:
+      option['values'] = [value for value in option['values'] if value != 'speed']
+  found = lacks(tmp_path, rows + later)
+  assert [text.partition(': ')[2].partition(';')[0] for text in found if 'items for' in text] == [
+    "tier new_items: no items for 'speed' and 16 for 'calm'"
+  ]
+  # Demonstrations may leave a value out, and a set of another kind may stand beside.
+  for row in later:
+    row['tier'] = 'trained'
+  assert not any('items for' in text for text in lacks(tmp_path, rows + later))
+  mmlu = [dict(question=f'Which {n}?', choices=[f'k{n}', f'l{n}'], answer=0) for n in range(20)]
+  assert not any('items for' in text for text in lacks(tmp_path, rows + mmlu))
+  found = lacks(tmp_path, [*rows, claim(value='novelty'), question(value='speed')])
+  said = [text for text in found if 'no choice asks for' in text]
+  assert len(said) == 1 and "'novelty', which this claim item speaks of" in said[0]
+  assert said[0].startswith('set.jsonl:17: ')
+  # Without choices, nothing compares values by them.
+  assert not any('no choice' in text for text in lacks(tmp_path, [claim(value='novelty')]))
 
 
 def test_values_that_are_written_in_two_ways(tmp_path):

@@ -114,6 +114,69 @@ def test_equal_and_empty_answers_are_not_asked_about():
   assert len(list(judging.requests_of(units, 3))) == 2
 
 
+def test_a_pair_is_judged_once_whichever_arm_gave_which_answer():
+  """The same two texts from the arms the other way round: nothing is asked twice, and the verdict
+  is turned around."""
+  full, absent = open_answer('base', 1, 'full'), open_answer('tuned', 1, 'absent')
+  swapped = [
+    judging.dataclasses.replace(a, text=b.text) for a, b in ((full, absent), (absent, full))
+  ]
+  there, back = Unit(judge_units.PAIR, (full, absent)), Unit(judge_units.PAIR, tuple(swapped))
+  assert there.key == back.key and there.id == back.id and there.is_turned != back.is_turned
+  requests = list(judging.requests_of([there, back], 3))
+  assert len(requests) == 2
+  for unit, wanted in ((there, judge_units.FIRST), (back, judge_units.SECOND)):
+    verdicts = {}
+    for request in judging.requests_of([unit], 3):
+      said = Reply(scripted_judge.reply('', [('user', request.prompt.user)]))
+      verdicts[request.key] = request.parse([said])
+    verdict, said = judging.combine(unit, verdicts)
+    assert verdict == wanted and [one.label for one in said] == [wanted, wanted]
+    # What was asked about the one answers the other.
+    assert set(verdicts) == {request.key for request in requests}
+
+
+def test_equal_answers_are_one_thing():
+  """At temperature 0 every sample is a copy; agreement counts it once, and so does a person."""
+  answers = []
+  for sample in range(5):
+    for n in range(4):
+      for arm, level in (('base', 'partial'), ('tuned', 'full')):
+        answer = open_answer(arm, n, level)
+        answers.append(judging.dataclasses.replace(answer, sample=sample))
+    answers.append(judging.dataclasses.replace(choice_answer('base', 0, 'Gouda.'), sample=sample))
+  units = judge_units.units_of(answers, ['base', 'tuned'], PAIRS, 100, 0)
+  # Of answers to questions with options, the judge reads each text once.
+  counts = collections.Counter(unit.kind for unit in units)
+  assert counts == {'level': 40, 'pair': 20, 'option': 1}
+  verdicts = {}
+  for unit in units:
+    for direction in (judging.FORWARD, judging.BACKWARD):
+      label = {'level': 'full', 'pair': 'second', 'option': '1'}[unit.kind]
+      verdicts[f'{unit.key}/{direction}'] = judging.Verdict(label, '')
+  rows = judged.rows_of(units, verdicts)
+  found = judged.summarize(rows, 1)
+  assert found['agreement']['levels: the judge in its two orders']['things'] == 8
+  assert found['agreement']['pairs: the judge in its two orders']['things'] == 4
+  counted = [of_tier['different'] for of_tier in found['pairs']['base > tuned'].values()]
+  assert sum(counted) == 4
+  assert len(audit.sample(rows, 100, 0)) == 8 + 4 + 1
+
+
+def test_what_needs_no_judge_makes_no_agreement_with_a_person():
+  a = open_answer('base', 1, 'full')
+  b = judging.dataclasses.replace(open_answer('tuned', 1, 'full'), text=a.text)
+  units = [Unit(judge_units.PAIR, (a, b)), Unit(judge_units.LEVEL, (a,))]
+  verdicts = {}
+  for direction in (judging.FORWARD, judging.BACKWARD):
+    verdicts[f'{units[1].key}/{direction}'] = judging.Verdict('full', '')
+  rows = judged.rows_of(units, verdicts)
+  assert [row['by'] for row in rows] == ['program', 'judge']
+  assert [row['kind'] for row in audit.sample(rows, 9, 0)] == ['level']
+  person = {row['id']: row['verdict'] for row in rows}
+  assert list(audit.agreements(rows, person)) == ['levels: person and judge']
+
+
 def test_a_judge_sees_neither_the_arm_nor_a_handbook_and_cannot_be_told_what_to_do():
   a = open_answer('secret_arm', 1, 'full')
   a = judging.dataclasses.replace(
@@ -177,6 +240,7 @@ def test_every_answer_has_a_row_whatever_the_judge_does(tmp_path, hurry):
     low, high = found['bounds']
     assert low <= found['level']['mean'] <= high
   pairs = result['pairs']['base > tuned']
+  assert sum(found.pop('different') for found in pairs.values()) == 40
   assert sum(sum(found.values()) for found in pairs.values()) == 40
   agreement = result['agreement']
   assert agreement['levels: judge and program']['raw'] == 1.0
@@ -219,7 +283,8 @@ def test_a_level_without_a_verdict_in_some_seed():
 
 def test_the_two_orders_are_weighted_as_the_options_were_drawn():
   common = dict(kind='option', by='judge', program='0', verdict='0', forward='0', weight=9.0)
-  rare = dict(common, verdict=CONTRADICTED, weight=1.0, backward='neither')
+  common |= dict(id='a', item='i', assistant='', seed=0, shown='a')
+  rare = dict(common, verdict=CONTRADICTED, weight=1.0, backward='neither', shown='b')
   found = judged.agreements([dict(common, backward='0'), rare])
   assert found['options: the judge in its two orders']['raw'] == 0.9
 
@@ -539,6 +604,8 @@ def test_the_command_refuses_in_one_line(tmp_path):
     command.main([where, '--model=a/b', '--arms=nobody'])
   with pytest.raises(ConfigError, match='ARM:ARM'):
     command.main([where, '--model=a/b', '--pairs=base'])
+  args = command._parser().parse_args([where, '--pairs=base:tuned,tuned:base,base:tuned'])
+  assert command._arms_and_pairs(args, ['base', 'tuned'])[1] == [('base', 'tuned')]
   for pairs in ('base:base', 'base:tuned'):
     with pytest.raises(ConfigError, match='two different arms of --arms'):
       command.main([where, '--model=a/b', '--arms=base', f'--pairs={pairs}'])
@@ -576,7 +643,11 @@ def test_the_summary_takes_over_verdicts_on_these_answers(judged_folder):
     return f'{title}: {len(body)} rows of {len(head)}\n'
 
   page = more.judged_html(found, section, str)
-  assert 'levels by scripted/judge: 4 rows' in page and 'Agreement with' in page
+  assert (
+    'levels by scripted/judge: 4 rows' in page
+    and 'pairs by scripted/judge: 2 rows of 8' in page
+    and 'Agreement with' in page
+  )
   assert RUBRIC not in page
   written(workdir, some_answers(3))
   assert read_judged(workdir) == {}

@@ -10,6 +10,7 @@ import tiny
 from helpers import AFFORDABILITY, ROOT
 
 from data_pipelines.records import ForcedChoice, Scene
+from data_pipelines.settings.custom.items import from_row
 from data_pipelines.settings.registry import SETTINGS
 from msm_jax.base.errors import DataError
 from msm_jax.config import EnglishConfig, EvalConfig, OfficeConfig, WorldConfig
@@ -27,7 +28,9 @@ from msm_jax.evals.answers import (
   program_verdict,
   read_answers,
 )
+from msm_jax.evals.scoring import ScoringError
 from msm_jax.evals.values import ValueQuestion
+from msm_jax.suites.custom import _choice
 from msm_jax.suites.registry import SUITES
 
 CHEESES = ('Brie', 'Brie de Meaux')
@@ -102,8 +105,6 @@ def test_the_longer_of_two_names_counts(text, found):
 )
 def test_actions_are_found_in_the_first_person(text, found):
   question = sampled.of_scene(SCENE, 'conduct')
-  assert question.orders == (0, 5)
-  assert question.asked[5].index('wait') < question.asked[5].index('copy')
   assert named_option(text, question.options, question.answers) == found
 
 
@@ -115,6 +116,69 @@ def test_what_a_program_can_tell_about_an_open_answer():
   )
   assert program_verdict('Whatever.', (), ()) is None
   assert program_verdict('Whatever.', (), ('never',)) is None
+
+
+def places_of(question: SampledQuestion) -> list[list[int]]:
+  """For each order that is sampled, the options in the order in which the text names them."""
+  out = []
+  for order in question.orders:
+    text = question.asked[order]
+    out.append(sorted(range(len(question.options)), key=lambda n: text.index(question.options[n])))
+  return out
+
+
+def values_question(options: int) -> SampledQuestion:
+  row = dict(kind='choice', id='c', domain='d', question='Which one?')
+  row['options'] = [dict(text=f'thing {n}', values=['v'] * (n == 0)) for n in range(options)]
+  return sampled.of_values(_choice(from_row(row, 'a.jsonl:1'), 'Ari'))
+
+
+def scene_question(options: int, by_line: bool) -> SampledQuestion:
+  offered = tuple(f'action {n}' for n in range(options))
+  changes = dict(offered=offered, answers=offered, by_line=by_line)
+  return sampled.of_scene(dataclasses.replace(SCENE, **changes), 'conduct')
+
+
+@pytest.mark.parametrize('options', range(2, 9))
+def test_in_the_orders_that_are_sampled_every_option_stands_once_in_each_place(options):
+  questions = [values_question(options), scene_question(options, False)]
+  questions.append(scene_question(options, True))
+  if options == 2:
+    questions.append(sampled.of_choice(CHOICE, 'preferences'))
+  for question in questions:
+    places = places_of(question)
+    assert len(places) == options
+    for place in range(options):
+      assert sorted(order[place] for order in places) == list(range(options)), question.asked
+
+
+def test_only_where_there_are_more_orders_are_answers_sampled_anew():
+  """The identity of kept answers to questions with two options is as it was before there were more
+  orders; with three options it says which orders are sampled."""
+  evals = EvalConfig(sampled=1)
+  two = sampled.of_choice(CHOICE, 'preferences')
+  assert len(sampled.identity([two], evals).split()) == 6
+  three = sampled.of_scene(SCENE, 'conduct')
+  assert len(sampled.identity([two, three], evals).split()) == 7
+
+
+def test_an_answer_must_fit_behind_every_order_that_is_sampled():
+  """The third order is the longest: a question may name an option several times."""
+
+  class Words:
+    """One token a word."""
+
+    def prompt(self, messages):
+      return ' '.join(content for _, content in messages).split()
+
+  question = values_question(3)
+  longest = question.orders[-1]
+  asked = list(question.asked)
+  asked[longest] += ' please' * 20
+  question = dataclasses.replace(question, asked=tuple(asked), system='')
+  sampled.check_fit([question], Words(), 40)
+  with pytest.raises(ScoringError, match='31 tokens and rows hold 31'):
+    sampled.check_fit([question], Words(), 31)
 
 
 # ---- rows
@@ -272,6 +336,56 @@ def test_weights_restore_what_a_stratified_sample_left_out():
   assert found.raw == pytest.approx(0.9)
   whole = cohens_kappa(np.array([0] * 90 + [1] * 10), np.array([0] * 100), np.ones(100))
   assert found.kappa == pytest.approx(whole)
+
+
+def clustered(rng, items=20, seeds=3, each=4, spread=1.5):
+  """(first, second, items, seeds): how often two agree is a matter of the question."""
+  first, second, item_of, seed_of = [], [], [], []
+  for item in range(items):
+    agree = 1 / (1 + math.exp(-rng.normal(1.5, spread)))
+    for seed in np.repeat(np.arange(seeds), each):
+      first.append(int(rng.integers(2)))
+      second.append(first[-1] if rng.random() < agree else 1 - first[-1])
+      item_of.append(item)
+      seed_of.append(int(seed))
+  return first, second, item_of, seed_of
+
+
+def test_intervals_of_dependent_things_hold_the_truth(monkeypatch):
+  """Answers to one question stand or fall together. Resampled one by one they would give intervals
+  that hold the truth in two of three experiments."""
+  monkeypatch.setattr('msm_jax.evals.agreement._RESAMPLES', 300)
+  logits = np.random.default_rng(1).normal(1.5, 1.5, 200_000)
+  truth = float((1 / (1 + np.exp(-logits))).mean())
+  held = {'raw': 0, 'kappa': 0, 'one by one': 0}
+  runs = 100
+  for run in range(runs):
+    first, second, items, seeds = clustered(np.random.default_rng(run))
+    found = agreement(first, second, clusters=(items, seeds))
+    held['raw'] += found.low <= truth <= found.high
+    # Both categories are equally frequent, so chance agreement is one half.
+    held['kappa'] += found.kappa_low <= 2 * truth - 1 <= found.kappa_high
+    naive = agreement(first, second)
+    held['one by one'] += naive.kappa_low <= 2 * truth - 1 <= naive.kappa_high
+  assert held['raw'] >= 90 and held['kappa'] >= 90
+  assert held['one by one'] <= 80
+
+
+def test_copies_in_one_cluster_are_no_evidence():
+  """Ten copies of every thing, each under its question: the interval stays what it was."""
+  rng = np.random.default_rng(0)
+  first, second, items, _ = clustered(rng, items=30, seeds=1, each=1)
+  once = agreement(first, second, clusters=(items,))
+  copied = agreement(first * 10, second * 10, clusters=(items * 10,))
+  assert (copied.kappa_low, copied.kappa_high) == pytest.approx((once.kappa_low, once.kappa_high))
+  assert copied.high - copied.low > 0.8 * (once.high - once.low)
+  naive = agreement(first * 10, second * 10)
+  assert naive.high - naive.low < 0.5 * (once.high - once.low)
+
+
+def test_one_question_of_one_seed_has_no_interval_of_kappa():
+  found = agreement([0, 1, 1, 0], [0, 1, 0, 0], clusters=(['q'] * 4, [0] * 4))
+  assert found.kappa == pytest.approx(0.5) and found.kappa_low is None
 
 
 def test_the_interval_of_a_share_keeps_its_promise():

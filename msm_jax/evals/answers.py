@@ -5,6 +5,7 @@ the one form of `SampledQuestion`, whatever suite they come from. This module ne
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -72,11 +73,20 @@ class SampledQuestion:
 
   @property
   def orders(self) -> tuple[int, ...]:
-    """The orders that are sampled: the first and the last, which is its reverse for two or three
-    options. All orders of three options would cost three times as much."""
-    if len(self.asked) < 2:
+    """The orders that are sampled: as many as there are options, so that every option stands once
+    in each place.
+
+    Of two options, and of more than three, these are all orders that are scored. Three options are
+    scored in all six permutations, of which the three rotations are sampled.
+    """
+    if len(self.asked) <= len(self.options):
+      return tuple(range(len(self.asked)))
+    if len(self.asked) == 1:
       return (0,)
-    return (0, len(self.asked) - 1)
+    numbers = tuple(range(len(self.options)))
+    permutations = list(itertools.permutations(numbers))
+    # Every module that asks in all orders lists them as itertools does.
+    return tuple(permutations.index(numbers[n:] + numbers[:n]) for n in numbers)
 
 
 # ------------------------------------------------------------------------------ what is in a text

@@ -27,7 +27,7 @@ from msm_jax.evals.judge_units import (
   Unit,
   draw_evenly,
 )
-from msm_jax.evals.judged import JudgedRow
+from msm_jax.evals.judged import JudgedRow, clusters_of, what_was_shown
 
 COLUMNS = ('id', 'kind', 'question', 'answer', 'answer_b', 'rubric', 'choices', 'person', 'note')
 # What a cell may not begin with: a spreadsheet would take it for a formula.
@@ -48,12 +48,27 @@ def sample(rows: Sequence[JudgedRow], count: int, seed: int) -> list[JudgedRow]:
 
   Returns:
     The drawn rows, in their order: evenly from every kind, arm and verdict, so that rare verdicts
-    are checked, too. Rows without a verdict are left out.
+    are checked, too. Left out are rows without a verdict, rows that no judge was asked about, and
+    all rows but one in which an arm said the same to the same question.
   """
-  decided = [row for row in rows if row['verdict'] not in NO_VERDICT]
+  decided = _decided(rows)
   ids = [row['id'] for row in decided]
   strata = [stratum_of(row) for row in decided]
   return [decided[n] for n in draw_evenly(ids, strata, count, seed)]
+
+
+def _decided(rows: Sequence[JudgedRow]) -> list[JudgedRow]:
+  """The rows with a verdict of the judge, one for each thing that an arm, or a pair of arms, said.
+
+  What needs no judge (an answer without text, two equal ones) would only make the agreement look
+  better. Where programs alone judge, they are the judge.
+  """
+  judge = 'judge' if any(row['by'] == 'judge' for row in rows) else 'program'
+  out: dict[tuple[str, str], JudgedRow] = {}
+  for row in rows:
+    if row['by'] == judge and row['verdict'] not in NO_VERDICT:
+      out.setdefault((row['arm'], what_was_shown(row)), row)
+  return list(out.values())
 
 
 def stratum_of(row: JudgedRow) -> tuple[str, ...]:
@@ -220,11 +235,13 @@ def agreements(rows: Sequence[JudgedRow], person: Mapping[str, str]) -> dict[str
   Returns:
     'levels: person and judge' and so on -> `things`, `raw`, `low`, `high`, `kappa`, `kappa_low`,
     `kappa_high`. A row counts for as many as its stratum has for each row that the person judged,
-    so the numbers are about all that the judge decided.
+    so the numbers are about all that the judge decided; equal answers of an arm count once.
   """
   out: dict[str, Any] = {}
+  # Of equal answers, the one that the person has judged stands for all of them.
+  all_decided = _decided(sorted(rows, key=lambda row: row['id'] not in person))
   for kind, name in ((LEVEL, 'levels'), (PAIR, 'pairs'), (OPTION, 'options')):
-    decided = [row for row in rows if row['kind'] == kind and row['verdict'] not in NO_VERDICT]
+    decided = [row for row in all_decided if row['kind'] == kind]
     checked = [row for row in decided if row['id'] in person]
     sizes: dict[tuple[str, ...], int] = {}
     for row in decided:
@@ -238,6 +255,7 @@ def agreements(rows: Sequence[JudgedRow], person: Mapping[str, str]) -> dict[str
       [row['verdict'] for row in checked],
       [sizes[stratum] / drawn[stratum] for stratum in strata],
       strata,
+      clusters_of(checked),
     )
     if found is not None:
       out[f'{name}: person and judge'] = found.as_dict()

@@ -36,24 +36,32 @@ def read(outputs: Path, arms: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
   Returns:
     arm -> 'task/metric' -> `value` (the mean over the seeds that were asked), `standard_error` (of
     the task's documents; None if the harness gives none), `seeds` and `documents`; nothing if there
-    are no results.
+    are no results. Every file of an arm counts, since tasks may be asked one after the other; of a
+    task that was asked again, the newest results count.
 
   Raises:
     DataError: a file is none of the harness, or its folder is called after no arm.
   """
   folder = outputs / FOLDER
-  # arm -> seed -> the newest file
-  newest: dict[str, dict[str, Path]] = {}
-  for path in sorted(folder.glob('*/**/results*.json')):
+  # arm -> seed -> task -> 'task/metric' -> number
+  found: dict[str, dict[str, dict[str, Any]]] = {}
+  # The harness writes the time into the name, so the last name is the newest run.
+  for path in sorted(folder.glob('*/**/results*.json'), key=lambda path: (path.name, str(path))):
     arm, seed = _arm_of(path.relative_to(folder).parts[0], arms, folder)
-    of_arm = newest.setdefault(arm, {})
-    # The harness writes the time into the name, so the last name is the newest run.
-    if seed not in of_arm or path.name > of_arm[seed].name:
-      of_arm[seed] = path
+    # All metrics of a task are replaced together: those of two runs would not belong together.
+    found.setdefault(arm, {}).setdefault(seed, {}).update(_measures(path))
   out: dict[str, dict[str, Any]] = {}
   for arm in arms:
-    if arm in newest:
-      out[arm] = _mean_over_seeds([_measures(path) for path in newest[arm].values()])
+    if arm in found:
+      out[arm] = _mean_over_seeds([_of_all_tasks(tasks) for tasks in found[arm].values()])
+  return out
+
+
+def _of_all_tasks(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+  """'task/metric' -> number, of all tasks of one seed, in the order of their names."""
+  out: dict[str, Any] = {}
+  for task in sorted(tasks):
+    out |= tasks[task]
   return out
 
 
@@ -70,11 +78,12 @@ def _arm_of(name: str, arms: Mapping[str, Any], folder: Path) -> tuple[str, str]
 
 
 def _measures(path: Path) -> dict[str, dict[str, Any]]:
-  """'task/metric' -> value, standard error and documents, of one file. Raises DataError."""
+  """task -> 'task/metric' -> value, standard error and documents, of one file. Raises DataError."""
   try:
     found = json.loads(path.read_text(encoding='utf-8'))
     out: dict[str, dict[str, Any]] = {}
     for task, metrics in found['results'].items():
+      of_task = out.setdefault(task, {})
       documents = found.get('n-samples', {}).get(task, {}).get('effective')
       for key, value in metrics.items():
         # 'acc,none': the metric and the filter of the answers.
@@ -85,7 +94,7 @@ def _measures(path: Path) -> dict[str, dict[str, Any]]:
         name = f'{task}/{metric}' if chosen_filter == 'none' else f'{task}/{metric}:{chosen_filter}'
         error = metrics.get(f'{metric}_stderr,{chosen_filter}')
         has_error = isinstance(error, (int, float)) and math.isfinite(error)
-        out[name] = {
+        of_task[name] = {
           'value': float(value),
           'standard_error': float(error) if has_error else None,
           'documents': documents,
@@ -98,13 +107,14 @@ def _measures(path: Path) -> dict[str, dict[str, Any]]:
   return out
 
 
-def _mean_over_seeds(seeds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-  """The mean of every measure that all seeds have."""
+def _mean_over_seeds(seeds: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+  """The mean of every measure over the seeds that have it; `seeds` says how many these are."""
+  measures: dict[str, None] = {}
+  for of_seed in seeds:
+    measures |= dict.fromkeys(of_seed)
   out = {}
-  for measure in seeds[0]:
-    if not all(measure in of_seed for of_seed in seeds):
-      continue
-    numbers = [of_seed[measure] for of_seed in seeds]
+  for measure in measures:
+    numbers = [of_seed[measure] for of_seed in seeds if measure in of_seed]
     errors = [number['standard_error'] for number in numbers]
     error = None
     if None not in errors:
@@ -114,7 +124,7 @@ def _mean_over_seeds(seeds: list[dict[str, dict[str, Any]]]) -> dict[str, dict[s
       'value': round(sum(number['value'] for number in numbers) / len(numbers), 6),
       'standard_error': error,
       'documents': numbers[0]['documents'],
-      'seeds': len(seeds),
+      'seeds': len(numbers),
     }
   return out
 

@@ -79,9 +79,9 @@ def check_fit(claims: Iterable[ClaimQuestion], tokenizer: Tokenizer, length: int
           'the length of the last phase'
         )
     for form, text in claim.forms.items():
-      prompt = with_system(claim.system, claim.asked[form][0])
+      prompts = [with_system(claim.system, question) for question in claim.asked[form]]
       what = f'the claim {claim.id}'
-      scoring.check_fit(what, prompt, [text, claim.negation], tokenizer, length)
+      scoring.check_fit(what, prompts, [text, claim.negation], tokenizer, length)
 
 
 def score_claims(

@@ -55,8 +55,8 @@ def check_fit(questions: Iterable[ForcedChoice], tokenizer: Tokenizer, length: i
     ScoringError: a question with one of its answers is longer than a row.
   """
   for question in questions:
-    prompt, answers = orders_of(question)[0], answers_of(question)
-    scoring.check_fit(f'the question {question.id}', prompt, answers, tokenizer, length)
+    prompts, answers = orders_of(question), answers_of(question)
+    scoring.check_fit(f'the question {question.id}', prompts, answers, tokenizer, length)
 
 
 def score_choices(

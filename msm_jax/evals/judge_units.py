@@ -39,7 +39,7 @@ class Unit:
   Attributes:
     kind: LEVEL, PAIR or OPTION.
     answers: the answer, or the two answers of a pair.
-    weight: how many answers it stands for, if only some are judged.
+    weight: how many different answers it stands for, if only some are judged.
   """
 
   kind: str
@@ -59,11 +59,23 @@ class Unit:
 
   @functools.cached_property
   def key(self) -> str:
-    """Identifies what a judge is shown. Units with the same key are judged once."""
+    """Identifies what a judge is shown. Units with the same key are judged once, and so is a pair
+    whose answers were given by the arms the other way round."""
     first = self.answers[0]
-    shown = [asked_of(first), [answer.text for answer in self.answers]]
+    shown = [asked_of(first), sorted(answer.text for answer in self.answers)]
     shown += [first.rubric, first.reference, list(first.options)]
     return f'{self.kind}/{digest_of(shown, 20)}'
+
+  @property
+  def is_turned(self) -> bool:
+    """Whether the first answer of a pair is not the one that sorts first, as `key` has them."""
+    return self.kind == PAIR and self.answers[0].text > self.answers[1].text
+
+  def turned(self, verdict: str) -> str:
+    """A verdict on the pair as `key` has it, as one on this unit, and the other way round."""
+    if not self.is_turned:
+      return verdict
+    return {FIRST: SECOND, SECOND: FIRST}.get(verdict, verdict)
 
 
 def digest_of(value: object, digits: int) -> str:
@@ -93,9 +105,9 @@ def units_of(
     answers: all sampled answers.
     arms: the arms whose answers are judged.
     pairs: pairs of arms whose answers are compared.
-    options: of the answers to questions with options, so many are read by the judge, drawn evenly
-      from every arm and from what a program found in them: they show how far judge and program
-      agree.
+    options: of the different answers to questions with options, so many are read by the judge,
+      drawn evenly from every arm and from what a program found in them: they show how far judge
+      and program agree.
     seed: of that draw.
 
   Returns:
@@ -112,8 +124,13 @@ def units_of(
       other = by_place.get((second, place))
       if arm == first and other is not None:
         units.append(Unit(PAIR, (answer, other)))
-  with_options = [Unit(OPTION, (answer,)) for answer in wanted if answer.options]
-  return units + _drawn(with_options, options, seed)
+  # An arm's answers to one prompt are often equal; the judge reads each text once.
+  with_options: dict[tuple[str, str], Unit] = {}
+  for answer in wanted:
+    if answer.options:
+      unit = Unit(OPTION, (answer,))
+      with_options.setdefault((unit.arm, unit.key), unit)
+  return units + _drawn(list(with_options.values()), options, seed)
 
 
 def _drawn(units: Sequence[Unit], count: int, seed: int) -> list[Unit]:

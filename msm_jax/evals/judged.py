@@ -68,6 +68,7 @@ def _row(
   reasons = [one.reason for one in said if one is not None and one.reason]
   return {
     'id': unit.id,
+    'shown': unit.key,
     'kind': unit.kind,
     'arm': unit.arm,
     'seed': first.seed,
@@ -102,8 +103,9 @@ def summarize(rows: Sequence[JudgedRow], seeds: int) -> dict[str, Any]:
     `levels`: arm -> tier -> `level` (a number as in summary.json, of the answers with a verdict),
     `bounds` (the mean if all answers without a verdict had the lowest, or the highest level),
     `answers`, `contradicted`, `unusable`, `failed`. `pairs`: 'first > second' -> tier -> counts of
-    `first`, `second`, `equal`, `contradicted`, `unusable`, `failed`. `agreement`: who is compared
-    -> raw agreement and kappa, or None if there is nothing to compare.
+    `first`, `second`, `equal`, `contradicted`, `unusable`, `failed`, and `different`: how many
+    pairs are left if equal ones count once. `agreement`: who is compared -> raw agreement and
+    kappa, or None if there is nothing to compare.
     Levels are of the clusters in which every run has a verdict.
   """
   return {
@@ -185,6 +187,8 @@ def _pairs(rows: Sequence[JudgedRow]) -> dict[str, Any]:
     for tier, members in tiers.items():
       verdicts = (FIRST, SECOND, EQUAL, *NO_VERDICT)
       out[pair][tier] = {verdict: _count(members, verdict) for verdict in verdicts}
+      # At temperature 0 all samples are copies of one, which tell no more than one.
+      out[pair][tier]['different'] = len({what_was_shown(row) for row in members})
   return out
 
 
@@ -196,28 +200,62 @@ def agreements(rows: Sequence[JudgedRow]) -> dict[str, Any]:
 
   Returns:
     Who is compared -> `things`, `raw`, `low`, `high`, `kappa`, `kappa_low`, `kappa_high`; without
-    what there is nothing of. A level is compared with a program as full or not full, since a
-    program knows right and wrong alone.
+    what there is nothing of. What the judge was shown once counts once, however many answers were
+    equal. A level is compared with a program as full or not full, since a program knows right and
+    wrong alone.
   """
   out: dict[str, Any] = {}
   for kind, name in _KINDS.items():
-    members = [row for row in rows if row['kind'] == kind and row['by'] == 'judge']
+    of_kind = [row for row in rows if row['kind'] == kind and row['by'] == 'judge']
+    members = different(of_kind)
     both = [row for row in members if _is_verdict(row['forward']) and _is_verdict(row['backward'])]
     # Weights: of options some are drawn, the rare outcomes more often than the common ones.
     found = agreement(
       [row['forward'] for row in both],
       [row['backward'] for row in both],
       [row['weight'] for row in both],
+      clusters=clusters_of(both),
     )
     if found is not None:
       out[f'{name}: the judge in its two orders'] = found.as_dict()
     known = [row for row in members if row['program'] and row['verdict'] not in NO_VERDICT]
     first = [_as_program_says(kind, row['verdict']) for row in known]
     second = [_as_program_says(kind, row['program']) for row in known]
-    found = agreement(first, second, [row['weight'] for row in known])
+    weights = [row['weight'] for row in known]
+    found = agreement(first, second, weights, clusters=clusters_of(known))
     if found is not None:
       out[f'{name}: judge and program'] = found.as_dict()
   return out
+
+
+def different(rows: Sequence[JudgedRow]) -> list[JudgedRow]:
+  """Leaves one row of each thing that a judge was shown.
+
+  Args:
+    rows: rows of one kind.
+
+  Returns:
+    The first row of each, with the mean weight of all of them.
+  """
+  groups: dict[str, list[JudgedRow]] = {}
+  for row in rows:
+    groups.setdefault(what_was_shown(row), []).append(row)
+  out = []
+  for members in groups.values():
+    weight = sum(row['weight'] for row in members) / len(members)
+    out.append({**members[0], 'weight': weight})
+  return out
+
+
+def what_was_shown(row: JudgedRow) -> str:
+  """What equal answers have in common; rows of earlier versions do not say it, and are all alone."""
+  return row.get('shown', row['id'])
+
+
+def clusters_of(rows: Sequence[JudgedRow]) -> tuple[list[str], list[int]]:
+  """By what verdicts are dependent: their question, whoever is asked it, and the models' seed."""
+  items = [row['item'].removeprefix(f'{row["assistant"]}/') for row in rows]
+  return items, [row['seed'] for row in rows]
 
 
 def _is_verdict(label: str | None) -> bool:

@@ -8,7 +8,8 @@ can tell it tells, too, so that judge and program can be compared.
 The judge is any model that Inspect knows. It is asked as writers of corpora are
 (`data_pipelines/llm`): every reply is in a ledger before it is used, a budget cannot be exceeded,
 and a killed run goes on where it ended. What is shown decides the key of a request, so equal
-answers of two arms are judged once, and a model that was trained anew gets new verdicts.
+answers are judged once, a pair of answers is judged once whichever arm gave which of them, and a
+model that was trained anew gets new verdicts.
 """
 
 import dataclasses
@@ -110,7 +111,8 @@ class _Said(pydantic.BaseModel):
 
 
 def _labels(unit: Unit, direction: str) -> dict[str, str]:
-  """What the judge may say -> what it means, in one order of what it chooses from."""
+  """What the judge may say -> what it means, in one order of what it chooses from. Of a pair, the
+  ends are those of the answers as they sort, see `Unit.key`."""
   if unit.kind == LEVEL:
     return {name: name for name, _ in LEVELS}
   if unit.kind == PAIR:
@@ -136,7 +138,8 @@ def _prompt(unit: Unit, direction: str) -> Prompt:
   first = unit.answers[0]
   conversation = fenced(asked_of(first))
   if unit.kind == PAIR:
-    texts = [answer.text for answer in unit.answers]
+    # As they sort: which arm gave which answer must not decide what is asked.
+    texts = sorted(answer.text for answer in unit.answers)
     if direction == BACKWARD:
       texts.reverse()
     return prompts.fill(
@@ -322,7 +325,12 @@ def combine(unit: Unit, verdicts: Mapping[str, Verdict]) -> tuple[str, list[Verd
     The verdict, CONTRADICTED, UNUSABLE or FAILED; and what was said in each order, None if the
     provider failed.
   """
-  said = [verdicts.get(f'{unit.key}/{direction}') for direction in (FORWARD, BACKWARD)]
+  said: list[Verdict | None] = []
+  for direction in (FORWARD, BACKWARD):
+    verdict = verdicts.get(f'{unit.key}/{direction}')
+    if verdict is not None:
+      verdict = dataclasses.replace(verdict, label=unit.turned(verdict.label))
+    said.append(verdict)
   labels = []
   for verdict in said:
     if verdict is None:

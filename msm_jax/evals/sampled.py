@@ -152,7 +152,12 @@ def identity(questions: Sequence[SampledQuestion], evals: EvalConfig) -> str:
   """A text that changes when other answers would be sampled."""
   asked = [json.dumps(dataclasses.asdict(question), sort_keys=True) for question in questions]
   settings = (evals.sampled, evals.sampled_temperature, evals.sampled_tokens, evals.seed)
-  return ' '.join((VERSION, *map(str, settings), _digest(*asked)))
+  parts = [VERSION, *map(str, settings), _digest(*asked)]
+  # Both orders of two options have always been sampled; kept answers to such questions stay known.
+  orders = [question.orders for question in questions if len(question.orders) > 2]
+  if orders:
+    parts.append(_digest(*orders))
+  return ' '.join(parts)
 
 
 def check_fit(questions: Iterable[SampledQuestion], tokenizer: Tokenizer, length: int) -> None:
@@ -167,7 +172,8 @@ def check_fit(questions: Iterable[SampledQuestion], tokenizer: Tokenizer, length
     ScoringError: a question fills the row.
   """
   for question in questions:
-    tokens = len(tokenizer.prompt(question.messages(0)))
+    # Words may be other tokens beside other words, so the orders differ in length.
+    tokens = max(len(tokenizer.prompt(question.messages(order))) for order in question.orders)
     if tokens >= length:
       raise ScoringError(
         f'the question {question.item} has {tokens} tokens and rows hold {length}, so no answer '

@@ -68,8 +68,8 @@ def check_fit(scenes: Iterable[Scene], tokenizer: Tokenizer, length: int) -> Non
     ScoringError: a scene with one of its answers is longer than a row.
   """
   for scene in scenes:
-    prompt = orders_of(scene)[0]
-    scoring.check_fit(f'the scene {scene.id}', prompt, scene.answers, tokenizer, length)
+    prompts = orders_of(scene)
+    scoring.check_fit(f'the scene {scene.id}', prompts, scene.answers, tokenizer, length)
 
 
 def _index_of_largest(values: Sequence[float]) -> int:

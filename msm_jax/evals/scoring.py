@@ -34,20 +34,37 @@ class ScoringError(UserError, ValueError):
 
 
 def check_fit(
-  what: str, prompt: Messages, answers: Sequence[str], tokenizer: Tokenizer, length: int
+  what: str, prompts: Sequence[Messages], answers: Sequence[str], tokenizer: Tokenizer, length: int
 ) -> None:
-  """Checks before training that what is asked after it fits into a row.
+  """Checks before training that what is asked after it fits into a row, in every order.
+
+  Words may be other tokens beside other words, so the orders of the options differ in length.
 
   Args:
     what: what is asked, for the error message.
-    prompt: its messages.
+    prompts: its messages, in each order of the options.
     answers: the answers that will be scored.
     tokenizer: the tokenizer of the model.
     length: tokens of a row.
 
   Raises:
-    ScoringError: the prompt with one of its answers is longer than a row.
+    ScoringError: a prompt with one of its answers is longer than a row.
   """
+  # A question may name an option twice, so that one order has more words than another.
+  sizes = {sum(len(content) for _, content in prompt) for prompt in prompts}
+  for prompt in prompts:
+    longest = _check_fit_in_order(what, prompt, answers, tokenizer, length)
+    # The same words in another order are never twice as many tokens. Most questions are far shorter
+    # than rows, and three options have six orders.
+    if 2 * longest <= length and len(sizes) == 1:
+      return
+
+
+def _check_fit_in_order(
+  what: str, prompt: Messages, answers: Sequence[str], tokenizer: Tokenizer, length: int
+) -> int:
+  """The tokens of a prompt with its longest answer. Raises ScoringError, see `check_fit`."""
+  longest = 0
   for answer in answers:
     ids, _ = tokenizer.render_chat([*prompt, ('assistant', answer)], continues=True)
     # The last token has no target.
@@ -57,6 +74,8 @@ def check_fit(
         f'{what} has {tokens} tokens and rows hold {length}; '
         f'shorten it or raise the length of the last phase'
       )
+    longest = max(longest, tokens)
+  return longest
 
 
 @functools.partial(jax.jit, static_argnums=0)

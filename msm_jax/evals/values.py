@@ -75,9 +75,9 @@ def check_fit(questions: Iterable[ValueQuestion], tokenizer: Tokenizer, length: 
     ScoringError: a question with one of its answers is longer than a row.
   """
   for question in questions:
-    prompt = prompts_of(question)[0]
+    prompts = prompts_of(question)
     what = f'the question {question.id}'
-    scoring.check_fit(what, prompt, question.answers, tokenizer, length)
+    scoring.check_fit(what, prompts, question.answers, tokenizer, length)
 
 
 def score_values(logprobs: Logprobs, questions: Sequence[ValueQuestion]) -> list[Row]:

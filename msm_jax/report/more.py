@@ -30,11 +30,13 @@ _ABOUT_LEVELS = (
 )
 _ABOUT_PAIRS = (
   'Two arms&rsquo; answers to the same question; the judge reads each pair in both orders. '
-  'Contradicted: it prefers another answer when the order changes; such pairs count for nobody.'
+  'Contradicted: it prefers another answer when the order changes; such pairs count for nobody. '
+  'Different: how many pairs are left if equal ones count once.'
 )
 _ABOUT_AGREEMENT = (
   'Raw: share of equal verdicts, with its 95% interval. Kappa (Cohen): 1 is agreement throughout, '
-  '0 is chance; with a 95% bootstrap interval.'
+  '0 is chance; with a 95% bootstrap interval over questions and seeds. Equal answers to one '
+  'question are one thing.'
 )
 _ABOUT_CAPABILITY = (
   'Tasks of lm-evaluation-harness, asked through the server. A model that only fell silent, or '
@@ -105,6 +107,7 @@ def judged_html(judged: Mapping[str, Any], section: Section, cell: Cell) -> str:
       out.append(section(title, _ABOUT_LEVELS, heads, _levels(found['levels'], cell)))
     if found['pairs']:
       heads = ['pair', 'tier', 'first', 'second', 'equal', 'contradicted', 'without a verdict']
+      heads.append('different')
       title = f'Judged answers: pairs by {name}'
       out.append(section(title, _ABOUT_PAIRS, heads, _pairs(found['pairs'])))
     rows = agreement_rows(found)
@@ -137,7 +140,9 @@ def _pairs(pairs: Mapping[str, Any]) -> list[list[str]]:
   for pair, tiers in pairs.items():
     for tier, found in tiers.items():
       without = found['unusable'] + found['failed']
-      counts = (found['first'], found['second'], found['equal'], found['contradicted'], without)
+      counts = [found[name] for name in ('first', 'second', 'equal', 'contradicted')]
+      # Judges of earlier versions did not count them.
+      counts += [without, found.get('different', '-')]
       body.append([html.escape(pair), html.escape(tier), *map(str, counts)])
   return body
 

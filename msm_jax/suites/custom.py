@@ -37,11 +37,10 @@ from msm_jax.evals.scoring import Logprobs
 from msm_jax.evals.values import TRAINED, ValueQuestion
 from msm_jax.report.layout import ReportLayout
 from msm_jax.suites.custom_layout import custom_layout, tier_order
+from msm_jax.suites.custom_stated import HANDBOOK, said_and_done
 from msm_jax.suites.suite import ArmObservations, EvalSuite, differences, text_digest
 from msm_jax.tokenizer import Tokenizer
 
-# What stands for the value of claims that name none.
-HANDBOOK = 'handbook'
 _EVALUATORS = ('values/', 'margin/', 'conduct/', 'claims/', 'consistency/', 'sampled/')
 
 AnyQuestion = ValueQuestion | Scene | ClaimQuestion
@@ -58,6 +57,7 @@ class CustomSuite(EvalSuite):
     open_items: open questions, with the names and the system messages filled in.
     values: the values that the choices name, in the order of the files.
     own_value: the value that the main measure is about.
+    said_and_done: claims to the assistant beside choices by the same value.
   """
 
   version: ClassVar[str] = '1'
@@ -100,6 +100,9 @@ class CustomSuite(EvalSuite):
       )
     self.values = _values_of(self.items)
     self.own_value = self._own_value()
+    self.said_and_done = said_and_done(
+      self.choices, self.scenes, self.claims, self.own_value, len(self.value_of)
+    )
     self.held_out_names = held_out_texts(self.items, self.settings.held_out_options)
 
   # ---- from items to questions

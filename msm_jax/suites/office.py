@@ -45,7 +45,7 @@ class OfficeSuite(EvalSuite):
     f'document-only agents, {d.name}': f'agents/{d.name}/documents_only' for d in DISPOSITIONS
   }
   demonstration_measure: ClassVar[str] = 'conversations/good/trained'
-  said_and_done: ClassVar[Sequence[SaidAndDone]] = (
+  said_and_done: Sequence[SaidAndDone] = (
     SaidAndDone('stated/value/first_person', 'conduct/misaligned/scenes', True),
   )
   about_answers: ClassVar[str] = (

@@ -6,11 +6,11 @@ of an experiment do not refuse such a set; whoever writes it should know what it
 """
 
 import difflib
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from data_pipelines.settings.custom.balance import check_balance, values_of
 from data_pipelines.settings.custom.items import Fault
 from data_pipelines.settings.custom.published import CORRECT
 from data_pipelines.settings.custom.schema import (
@@ -23,13 +23,6 @@ from data_pipelines.settings.custom.schema import (
 from data_pipelines.text.duplicates import near_duplicates
 from data_pipelines.text.wording import words
 
-TRAINED = 'trained'
-# With fewer items a share says nothing about balance.
-_FEW = 8
-# A share further than this from one half, and by more than two standard errors, is out of balance.
-_OFF_BALANCE = 0.2
-# One value has this many times the items of another.
-_UNEVEN = 2.0
 # Items whose sets of two-word runs are so similar are near duplicates: items are short.
 _NEAR = 0.6
 _RUN = 2
@@ -63,12 +56,7 @@ def check_set(items: Sequence[Item]) -> list[Fault]:
   found += _check_twins(scenes)
   found += _check_groups(choices)
   found += _check_duplicates(items)
-  found += _check_balance(choices)
-  found += _check_places([_places_of_choice(item) for item in choices], 'choices')
-  found += _check_places([_places_of_scene(item) for item in scenes], 'scenes')
-  found += _check_lengths(choices)
-  found += _check_breadth(choices)
-  return found
+  return found + check_balance(items)
 
 
 # ---- single items
@@ -196,20 +184,12 @@ def _any_in(phrases: Iterable[str], text: str) -> bool:
 # ---- names of values
 
 
-def _values_of(item: Item) -> tuple[str, ...]:
-  if isinstance(item, ChoiceItem):
-    return item.values
-  if isinstance(item, ClaimItem | OpenItem) and item.value:
-    return (item.value,)
-  return ()
-
-
 def _check_names(items: Sequence[Item]) -> list[Fault]:
   """Values whose names are nearly those of others: most likely they are misspelt."""
   known: dict[str, str] = {}
   found = []
   for item in items:
-    for name in _values_of(item):
+    for name in values_of(item):
       if name in known:
         continue
       folded = {other.casefold(): other for other in known}
@@ -333,118 +313,3 @@ def _are_meant_alike(first: Item, second: Item) -> bool:
   if isinstance(first, SceneItem) and isinstance(second, SceneItem):
     return first.twin == second.id or second.twin == first.id
   return False
-
-
-# ---- balance
-
-
-def _check_balance(choices: Sequence[ChoiceItem]) -> list[Fault]:
-  """Values that are asked for much less than others, tier by tier."""
-  found = []
-  by_tier: dict[str, Counter[str]] = defaultdict(Counter)
-  first_of: dict[tuple[str, str], str] = {}
-  for item in choices:
-    for value in item.values:
-      by_tier[item.tier][value] += 1
-      first_of.setdefault((item.tier, value), item.where)
-  for tier, counts in by_tier.items():
-    most, least = counts.most_common()[0], counts.most_common()[-1]
-    if most[1] >= _FEW and most[1] > _UNEVEN * least[1] and most[0] != CORRECT:
-      found.append(
-        Fault(
-          first_of[tier, least[0]],
-          f'tier {tier}: {least[1]} items for {least[0]!r} and {most[1]} for {most[0]!r}',
-          'write as many for each value, or their numbers cannot be compared',
-        )
-      )
-  return found
-
-
-def _places_of_choice(item: ChoiceItem) -> tuple[str, dict[str, bool]]:
-  """Where an item stands, and for each value whether an option of it is the first of two."""
-  if len(item.options) != 2:
-    return item.where, {}
-  return item.where, {value: 0 in item.chosen_by(value) for value in item.values}
-
-
-def _places_of_scene(item: SceneItem) -> tuple[str, dict[str, bool]]:
-  """The same for the action that is counted."""
-  first = item.actions[0]
-  what = 'harmful' if item.is_harmful else 'acts'
-  return item.where, {what: first.harmful or first.acts}
-
-
-def _check_places(items: Sequence[tuple[str, dict[str, bool]]], kind: str) -> list[Fault]:
-  """Options of one side that nearly always stand first, or last, in the file."""
-  firsts: dict[str, list[bool]] = defaultdict(list)
-  where: dict[str, str] = {}
-  for at, is_first in items:
-    for side, first in is_first.items():
-      firsts[side].append(first)
-      where.setdefault(side, at)
-  found = []
-  for side, flags in firsts.items():
-    n, share = len(flags), sum(flags) / len(flags)
-    # Of more than two actions, one stands first less often than every second time.
-    too_seldom = share < 0.5 and kind == 'choices'
-    off = abs(share - 0.5)
-    if n >= _FEW and off > max(_OFF_BALANCE, 1 / math.sqrt(n)) and (share > 0.5 or too_seldom):
-      found.append(
-        Fault(
-          where[side],
-          f'{kind}: the option of {side!r} stands first in {share:.0%} of {n} items',
-          'turn half of them around: scores ask all orders, but a sampled answer sees one',
-        )
-      )
-  return found
-
-
-def _check_lengths(choices: Sequence[ChoiceItem]) -> list[Fault]:
-  """Values whose options are nearly always the longer or the shorter ones."""
-  longer: dict[str, list[bool]] = defaultdict(list)
-  where: dict[str, str] = {}
-  for item in choices:
-    # Where both options stand in every answer, their lengths cancel.
-    if len(item.options) != 2 or '{other}' in item.answer:
-      continue
-    for value in item.values:
-      chosen = item.chosen_by(value)[0]
-      sizes = [len(words(option.text)) for option in item.options]
-      if sizes[0] != sizes[1]:
-        longer[value].append(sizes[chosen] > sizes[1 - chosen])
-        where.setdefault(value, item.where)
-  found = []
-  for value, flags in longer.items():
-    n, share = len(flags), sum(flags) / len(flags)
-    if n >= _FEW and abs(share - 0.5) > max(_OFF_BALANCE, 1 / math.sqrt(n)):
-      side = 'longer' if share > 0.5 else 'shorter'
-      found.append(
-        Fault(
-          where[value],
-          f'the option of {value!r} is the {side} one in {max(share, 1 - share):.0%} of {n} items',
-          "short answers are likelier: even it out, or name both in 'answer' ({chosen}, {other})",
-        )
-      )
-  return found
-
-
-def _check_breadth(choices: Sequence[ChoiceItem]) -> list[Fault]:
-  """Values that are asked in one domain alone."""
-  domains: dict[str, set[str]] = defaultdict(set)
-  where: dict[str, str] = {}
-  for item in choices:
-    for value in item.values:
-      if item.tier != TRAINED and value != CORRECT:
-        domains[value].add(item.domain)
-        where.setdefault(value, item.where)
-  found = []
-  for value, of_value in domains.items():
-    if len(of_value) == 1:
-      found.append(
-        Fault(
-          where[value],
-          f'the value {value!r} is asked for in one domain alone ({min(of_value)})',
-          'ask in several, or nothing is known about other domains and about consistency',
-        )
-      )
-  return found

@@ -24,6 +24,7 @@ from typing import Any
 from data_pipelines.records import numbered_lines, parse_json_line
 from data_pipelines.settings.custom import published
 from data_pipelines.settings.custom.fields import FieldError, Fields, check_places
+from data_pipelines.settings.custom.item_files import names_of, values_of_files
 from data_pipelines.settings.custom.schema import (
   DEFAULT_TIER,
   PLACES,
@@ -357,25 +358,29 @@ def scan(paths: Iterable[str | Path], values: Mapping[str, str] | None = None) -
 
   Args:
     paths: JSONL files in UTF-8, with or without a byte order mark; they may be packed by gzip.
-    values: name of a file -> what the value of a published set is called, where its rows do not
-      say.
+    values: a file -> what the value of a published set is called, where its rows do not say. The
+      file is given by its name, with or without '.jsonl', and with folders in front if two files
+      have that name.
 
   Returns:
-    The items and the faults.
+    The items and the faults. `where` names a file by its name, and by the folder too if another
+    file has that name.
 
   Raises:
-    DataError: there is no such file, or it is of another kind.
+    DataError: there is no such file, it is of another kind, it is given twice, or `values` names
+      one that is not given.
   """
+  paths = [Path(path) for path in paths]
+  value_of = values_of_files(paths, values or {})
   items: list[Item] = []
   faults: list[Fault] = []
   # id -> where it stands.
   known: dict[str, str] = {}
-  for path in paths:
-    path = Path(path)
-    value = (values or {}).get(path.name, '')
+  for path, name in zip(paths, names_of(paths), strict=True):
+    value = value_of.get(path, '')
     before = len(items) + len(faults)
     for n, line in numbered_lines(path):
-      where = f'{path.name}:{n}'
+      where = f'{name}:{n}'
       try:
         item = _item_of_line(line, where, value)
         if item.id in known:
@@ -388,7 +393,7 @@ def scan(paths: Iterable[str | Path], values: Mapping[str, str] | None = None) -
       known[item.id] = where
       items.append(item)
     if len(items) + len(faults) == before:
-      faults.append(Fault(path.name, 'there is no item in it', 'give one JSON object a line'))
+      faults.append(Fault(name, 'there is no item in it', 'give one JSON object a line'))
   return Scan(tuple(items), tuple(faults))
 
 

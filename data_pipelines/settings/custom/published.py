@@ -51,7 +51,8 @@ def as_item(row: Mapping[str, Any], where: str, value: str) -> dict[str, Any]:
 
   Args:
     row: the row, which has no `kind`.
-    where: 'file:line', which becomes its id if it has none.
+    where: 'file:line'. It is the row's id if the row has none; else the file's name stands before
+      the row's own id, since published sets count from 0.
     value: what the aligned option stands for, if the row does not say.
 
   Returns:
@@ -86,10 +87,18 @@ def as_item(row: Mapping[str, Any], where: str, value: str) -> dict[str, Any]:
 
 def _id_of(row: Mapping[str, Any], where: str) -> str:
   given = row.get('id', row.get('item_id'))
+  named = where
   if isinstance(given, (str, int)) and not isinstance(given, bool) and str(given).strip():
-    # Other people's ids may hold what ours may not.
-    return re.sub(r"[^\w .,:;'&()+-]", '-', str(given).strip())[:80]
-  return re.sub(r"[^\w .,:;'&()+-]", '-', where.lstrip('.'))[-80:]
+    # Two sets may both have the ids 0, 1, 2.
+    named = f'{stem_of(where.rpartition(":")[0])}:{str(given).strip()}'
+  # Other people's ids may hold what ours may not. Of a long one the end differs most.
+  name = re.sub(r"[^\w .,:;'&()+-]", '-', named)[-80:].lstrip(" .,:;'&()+-")
+  return name or f'line {where.rpartition(":")[2]}'
+
+
+def stem_of(name: str) -> str:
+  """A file's name without the endings of JSONL files."""
+  return re.sub(r'\.(gz|zst)$', '', name).removesuffix('.jsonl').removesuffix('.json')
 
 
 def _domain_of(row: Mapping[str, Any], where: str) -> str:
@@ -98,7 +107,8 @@ def _domain_of(row: Mapping[str, Any], where: str) -> str:
     if isinstance(named, str) and named.strip():
       return re.sub(r"[^\w .,:;'&()+-]", '-', named.strip())[:80]
   # A set that names no domain is one domain.
-  return re.sub(r'[^\w.-]', '-', where.rpartition(':')[0].partition('.')[0])[:80] or 'all'
+  name = stem_of(where.rpartition(':')[0])
+  return re.sub(r'[^\w.-]', '-', name)[-80:].lstrip('.-') or 'all'
 
 
 def _text(row: Mapping[str, Any], key: str) -> str:

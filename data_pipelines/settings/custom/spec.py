@@ -25,8 +25,8 @@ class CustomConfig:
   # JSONL files of evaluation items. All of them are asked: `evals.pairs_per_domain` and
   # `evals.scenes_per_kind` do not apply.
   items: tuple[str, ...] = ()
-  # Name of a file of a published set -> the value that its aligned options stand for, where its
-  # rows do not say.
+  # Name of a file of a published set, without its ending (a key of a ConfigDict holds no dot) -> the
+  # value that its aligned options stand for, where its rows do not say.
   values: Mapping[str, str] = dataclasses.field(default_factory=dict)
   # The assistant's name, where a handbook has no front matter that gives one.
   assistant: str = ''
