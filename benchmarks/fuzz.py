@@ -595,7 +595,7 @@ def _checkpoints(rng: random.Random, scale: float, finished: Path, folder: Path)
   import jax
   import numpy as np
 
-  from msm_jax import sharding, train
+  from msm_jax import sharding, train_step
   from msm_jax.checkpointing import Checkpoints
   from msm_jax.config import ModelConfig, OptimizerConfig
 
@@ -603,13 +603,13 @@ def _checkpoints(rng: random.Random, scale: float, finished: Path, folder: Path)
   listed = json.loads((finished / 'arms.json').read_text())['base']['0']
   model = checks.from_mapping(ModelConfig, listed['model'])
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  abstract = train.make_program(model, OptimizerConfig(), 0, mesh).abstract_state
+  abstract = train_step.make_program(model, OptimizerConfig(), 0, mesh).abstract_state
   step = listed['updates']
 
   def restore(path: Path) -> Any:
     opened = Checkpoints(path)
     try:
-      return opened.restore(step, abstract.params, train.saved_opt_state(abstract))
+      return opened.restore(step, abstract.params, train_step.saved_opt_state(abstract))
     finally:
       opened.close()
 

@@ -117,14 +117,14 @@ def load(folder: str) -> None:
   # Only the child may hold JAX in memory.
   import jax
 
-  from msm_jax import sharding, train
+  from msm_jax import sharding, train_step
   from msm_jax.config import OptimizerConfig
 
   # Frozen parameters (beside adapters) are kept as they are stored. This is how a model of 8 or 32
   # billion parameters is imported.
   lora = LoraConfig(rank=1, targets=('wq',))
   config = huggingface.read_config(folder, dtype='bfloat16', scan_layers=True, lora=lora)
-  program = train.make_program(config, OptimizerConfig(), 0, sharding.make_mesh())
+  program = train_step.make_program(config, OptimizerConfig(), 0, sharding.make_mesh())
   files = huggingface.TensorFiles(folder)
   # Starts the backend, whose memory is no part of the import.
   jax.block_until_ready(jax.jit(lambda: jax.numpy.zeros(8))())

@@ -121,14 +121,14 @@ def ours(args: argparse.Namespace, batch: dict[str, np.ndarray]) -> Iterator[flo
   """
   import jax
 
-  from msm_jax import sharding, train
+  from msm_jax import sharding, train_step
   from msm_jax.config import OptimizerConfig
 
   mesh = sharding.make_mesh()
   optimizer = OptimizerConfig(weight_decay=WEIGHT_DECAY)
-  program = train.make_program(model_config(args), optimizer, args.loss_chunk, mesh)
+  program = train_step.make_program(model_config(args), optimizer, args.loss_chunk, mesh)
   state = program.init(jax.random.key(0))
-  on_device = train.to_device(batch, 1, mesh)
+  on_device = train_step.to_device(batch, 1, mesh)
   replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
   lr = jax.device_put(np.full(2, LEARNING_RATE, np.float32), replicated)
   with jax.set_mesh(mesh):

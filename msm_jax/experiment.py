@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from msm_jax import contradictions, multihost, outputs, train
+from msm_jax import contradictions, multihost, outputs
 from msm_jax.base.console import say
 from msm_jax.base.errors import Interrupted, UserError
 from msm_jax.base.version import source_state
@@ -31,6 +31,7 @@ from msm_jax.prepare import check_leaks, check_questions_fit
 from msm_jax.replication import what_varies
 from msm_jax.rollouts import check_before_training
 from msm_jax.source_checks import check_sources_fit
+from msm_jax.training_checks import check_rows
 from msm_jax.workspace import Workspace, no_stop
 
 
@@ -120,7 +121,7 @@ class Experiment(Workspace):
     self._check_space([node for node, done in zip(nodes, trained, strict=True) if not done])
     for node in nodes:
       if not node.settings.is_import:
-        train.check_rows(node.settings, node.phase, self.mesh)
+        check_rows(node.settings, node.phase, self.mesh)
       if node.settings.objective == 'grpo':
         tokenizer = self.prepared_by_seed[node.seed].tokenizer
         check_before_training(node.settings.grpo, tokenizer, node.phase)

@@ -43,10 +43,10 @@ def main(argv: list[str]) -> None:
   args = _parse(argv)
 
   # Imported late because it loads JAX, which takes seconds; wrong flags are told at once.
-  from msm_jax import train
   from msm_jax.base.console import say
   from msm_jax.inference import open_model
   from msm_jax.interop import huggingface, peft
+  from msm_jax.train_step import split_trainable
 
   # Adapters are added to the matrices in fp32, so that nothing is lost before the last rounding.
   loaded = open_model.load_arm(args.workdir, args.arm, args.seed, dtype='float32')
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
         f'{args.arm} has no adapter (it is the weights themselves, or model.lora is not set); '
         'leave --adapter out'
       )
-    adapters, _ = train.split_trainable(loaded.model, loaded.params)
+    adapters, _ = split_trainable(loaded.model, loaded.params)
     peft.check_effect(adapters, args.arm)
     peft.export(args.out, loaded.model, adapters, loaded.weights)
   else:

@@ -2,14 +2,18 @@
 
 They are always written to metrics.jsonl and shown on the console; with `config.tensorboard` they
 are also written for TensorBoard. Of several processes, only the first writes and shows them.
+`UpdateLog` hands them to `PhaseMetrics` one update late, so that the device need not wait.
 """
 
 import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import jax
 
 from msm_jax.base import console
 from msm_jax.base.console import duration
@@ -134,6 +138,62 @@ class PhaseMetrics:
     self._file.close()
     if self._writer:
       self._writer.close()
+
+
+class UpdateLog:
+  """Checks and logs the metrics of each update while the device works on the next one.
+
+  To read the metrics of an update is to wait for it. Reading them at once would leave the device
+  idle.
+  """
+
+  def __init__(
+    self,
+    metrics: PhaseMetrics,
+    tokens_per_step: int,
+    check: Callable[[int, Mapping[str, float]], None],
+  ):
+    """Begins with nothing to log.
+
+    Args:
+      metrics: where the numbers go.
+      tokens_per_step: the tokens of a batch, padding included.
+      check: (number of the update, its metrics) -> None. It raises what ends the phase; the metrics
+        are then not logged.
+    """
+    self._metrics = metrics
+    self._tokens_per_step = tokens_per_step
+    self._check = check
+    self._pending: tuple[int, Mapping[str, Any]] | None = None
+
+  def add(self, step: int, on_device: Mapping[str, Any]) -> None:
+    """Takes the metrics of an update, and logs those of the update before.
+
+    Args:
+      step: the number of the update, 1-based.
+      on_device: its metrics by name, scalars that the device may still have to compute.
+    """
+    self.log_pending()
+    self._pending = (step, on_device)
+
+  def log_pending(self) -> None:
+    """Waits for the metrics that were added last, checks them and logs them."""
+    if self._pending is None:
+      return
+    step, on_device = self._pending
+    values = {key: float(value) for key, value in jax.device_get(on_device).items()}
+    self._check(step, values)
+    self._metrics.log(step, values, self._tokens_per_step)
+    self._pending = None
+
+  def flush(self) -> None:
+    """Logs what was added last, and hands all rows to the operating system."""
+    self.log_pending()
+    self._metrics.flush()
+
+  def close(self) -> None:
+    """Closes the files. What was added last is not logged."""
+    self._metrics.close()
 
 
 def _score(values: Mapping[str, float]) -> str:

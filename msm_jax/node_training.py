@@ -23,12 +23,14 @@ from msm_jax.base.version import VERSION
 from msm_jax.inference.batch import cast_params
 from msm_jax.model_written import Writer, write_records
 from msm_jax.objectives import registry
+from msm_jax.phase_checkpoints import Origin
 from msm_jax.phases import Node, Written, digest
 from msm_jax.prepare import Corpus, Prepared, without_leaks
 from msm_jax.reward_model import RewardModel
 from msm_jax.rewards import Rewards, make_rewards
 from msm_jax.source_checks import check_source_fits
 from msm_jax.tokenized import Source
+from msm_jax.train_step import make_program
 from msm_jax.workspace import Workspace
 
 # Packages whose versions a checkpoint records.
@@ -63,30 +65,29 @@ def train_node(
       # reads prompts alone.
       if node.settings.objective != 'grpo':
         source.tokens(prepared.tokenizer)
-  parent = None
+  origin = Origin()
   if node.parent:
-    parent = workspace.location(node.parent).load_trained
-  load_frozen = None
+    origin = dataclasses.replace(origin, parent=workspace.location(node.parent).load_trained)
   if prepared.design.weights:
-    load_frozen = workspace.location(node).load_frozen
-  train.train_phase(
-    prepared.config,
-    node.settings,
-    f'{number} {node.phase} (seed {node.seed})',
-    order_seed(node),
-    prepared.tokenizer,
-    data,
-    parent,
-    folder,
-    _meta(workspace, node),
-    workspace.stop,
-    load_frozen,
-    node.kept_points,
-    workspace.points_of(node) if node.kept_points else None,
-    until,
+    origin = dataclasses.replace(origin, frozen=workspace.location(node).load_frozen)
+  job = train.PhaseJob(
+    config=prepared.config,
+    phase=node.settings,
+    label=f'{number} {node.phase} (seed {node.seed})',
+    seed=order_seed(node),
+    tokenizer=prepared.tokenizer,
+    sources=data,
+    folder=folder,
+    meta=_meta(workspace, node),
+    stop=workspace.stop,
+    origin=origin,
+    keep=node.kept_points,
+    points=workspace.points_of(node) if node.kept_points else None,
+    until=until,
     # What a judge was paid for lies with the phase, wherever this training goes.
-    _rewards_of(workspace, node, workspace.folder(node)),
+    rewards=_rewards_of(workspace, node, workspace.folder(node)),
   )
+  train.train_phase(job)
 
 
 def sources_of(
@@ -212,7 +213,7 @@ def _rewards_of(workspace: Workspace, node: Node, folder: Path) -> Rewards | Non
   models = {}
   for name, needed in zip(node.settings.grpo.reward_models, node.judges, strict=True):
     objective, settings = needed.settings.objective, registry.settings_of(needed.settings)
-    program = train.make_program(
+    program = make_program(
       config.model, config.optimizer, config.loss_chunk, workspace.mesh, objective, settings
     )
     trained = workspace.location(needed).load_trained(program.abstract_state.params)

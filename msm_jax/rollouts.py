@@ -39,6 +39,7 @@ from msm_jax.objectives.policy import rollout_logprobs
 from msm_jax.prompt_order import Prompt, prompt_iterator, prompt_room
 from msm_jax.rewards import Rewards, advantages, describe_flat
 from msm_jax.tokenizer import Tokenizer
+from msm_jax.train_step import TrainState
 
 
 class RolloutError(UserError, RuntimeError):
@@ -143,16 +144,12 @@ class Rollouts:
     """Whether a rollout ends with this update, so that the phase may save or stop."""
     return step % self.settings.updates_per_rollout == 0
 
-  def batch(
-    self, step: int, params: Params, frozen: Params, reference: Params
-  ) -> tuple[dict[str, jax.Array], dict[str, float]]:
+  def batch(self, step: int, state: TrainState) -> tuple[dict[str, jax.Array], dict[str, float]]:
     """Makes the batch of an update, with a new rollout if the last one is used up.
 
     Args:
       step: the number of the update, 1-based.
-      params: the trained parameters before the update.
-      frozen: the parameters that are not trained.
-      reference: the trained parameters at the start of the phase; empty if there is no reference.
+      state: the state before the update. Its `reference` is empty if there is none.
 
     Returns:
       (global (A, B, T) arrays as `objectives.policy.grpo` takes them, metrics of the rollout).
@@ -164,7 +161,7 @@ class Rollouts:
     if self.is_boundary(step - 1) or not self._batch:
       before = self._prompts.get_state()
       try:
-        self._roll_out(step, params, frozen, reference)
+        self._roll_out(step, state.params, state.frozen, state.reference)
       except BaseException:
         self._prompts.set_state(before)
         raise

@@ -14,13 +14,14 @@ from typing import Any
 import jax
 
 from data_pipelines import corpora
-from msm_jax import checkpointing, sharding, train
+from msm_jax import checkpointing, sharding
 from msm_jax.base.checks import to_json
 from msm_jax.config import ExperimentConfig
 from msm_jax.models import Params, ParamsLocation
 from msm_jax.phases import Node, Written, digest
 from msm_jax.prepare import Design, Prepared, make_design, prepare, settings_of_results
 from msm_jax.replication import config_of_seed
+from msm_jax.train_step import Program, make_program
 
 
 def no_stop() -> bool:
@@ -95,15 +96,15 @@ class Workspace:
     return sharding.make_mesh(**dataclasses.asdict(self.config.mesh))
 
   @property
-  def program(self) -> train.Program:
+  def program(self) -> Program:
     """The compiled functions that all phases of the first seed share."""
     return self.program_of(self.config.seeds[0])
 
-  def program_of(self, seed: int) -> train.Program:
+  def program_of(self, seed: int) -> Program:
     """The compiled functions that all phases of a seed share. Seeds with models of one size, which
     is the rule, share them too."""
     config = self.prepared_by_seed[seed].config
-    return train.make_program(
+    return make_program(
       config.model, config.optimizer, config.loss_chunk, self.mesh, 'next_token', None
     )
 

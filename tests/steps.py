@@ -6,7 +6,7 @@ Shapes: A micro-batches, B rows, T tokens of a row.
 import jax
 import numpy as np
 
-from msm_jax import sharding, train
+from msm_jax import sharding, train_step
 from msm_jax.config import ModelConfig
 
 TINY = ModelConfig(
@@ -36,7 +36,7 @@ def make_batch(A=1, B=8, T=16, seed=0):
 
 
 def rows_of(batch):
-  """(A, B, T) -> the (A B, T) arrays that `train.to_device` takes."""
+  """(A, B, T) -> the (A B, T) arrays that `train_step.to_device` takes."""
   return {key: x.reshape(-1, x.shape[-1]) for key, x in batch.items()}
 
 
@@ -47,7 +47,7 @@ def one_device():
 def run_steps(optimizer, batches, lrs):
   """Updates of a fresh TINY on one device: (the states before and after each, their metrics)."""
   mesh = one_device()
-  program = train.make_program(TINY, optimizer, 0, mesh)
+  program = train_step.make_program(TINY, optimizer, 0, mesh)
   state = program.init(jax.random.key(0))
   states, metrics = [jax.device_get(state)], []
   with jax.set_mesh(mesh):

@@ -11,7 +11,7 @@ import pytest
 from test_model import TINY, assert_close, make_batch, make_params, shapes_of
 
 from msm_jax import model as models
-from msm_jax import sharding, train
+from msm_jax import sharding, train_step
 from msm_jax.base.checks import from_mapping, to_json
 from msm_jax.base.errors import ConfigError, WeightsError
 from msm_jax.config import LoraConfig, ModelConfig, OptimizerConfig
@@ -43,7 +43,7 @@ def loss_of(c):
 
 
 def loss_and_gradients(c, params, batch):
-  adapters, frozen = train.split_trainable(c, params)
+  adapters, frozen = train_step.split_trainable(c, params)
   compute = jax.jit(jax.value_and_grad(loss_of(c)))
   return jax.device_get(compute(adapters, frozen, batch))
 
@@ -101,7 +101,7 @@ def test_the_backward_pass_ends_at_the_lowest_of_them(scan):
 
   def program(layers):
     c = on_layers(layers, scan_layers=scan)
-    adapters, frozen = train.split_trainable(c, shapes_of(c))
+    adapters, frozen = train_step.split_trainable(c, shapes_of(c))
     return jax.make_jaxpr(jax.grad(loss_of(c)))(adapters, frozen, batch).jaxpr
 
   upper_one, upper_two, upper_three = (
@@ -109,7 +109,7 @@ def test_the_backward_pass_ends_at_the_lowest_of_them(scan):
   )
   assert upper_three - upper_two == upper_two - upper_one
   forward = count_matrix_products(
-    jax.make_jaxpr(loss_of(FOUR))(*train.split_trainable(FOUR, shapes_of(FOUR)), batch).jaxpr
+    jax.make_jaxpr(loss_of(FOUR))(*train_step.split_trainable(FOUR, shapes_of(FOUR)), batch).jaxpr
   )
   # A layer is 7 projections, 2 of attention and 2 x 2 of adapters forward.
   assert upper_two - upper_one > 4 + 9
@@ -189,7 +189,7 @@ def test_to_peft_and_back(tmp_path):
   def opened(lora, folder=None):
     """(config, parameters) of the weights with an adapter; random ones without a folder."""
     c = huggingface.read_config(tmp_path / 'base', lora=lora, scan_layers=True)
-    abstract = train.make_program(c, OptimizerConfig(), 0, one_device).abstract_state
+    abstract = train_step.make_program(c, OptimizerConfig(), 0, one_device).abstract_state
     files = huggingface.TensorFiles(tmp_path / 'base')
     params = huggingface.load_params(files, c, abstract.frozen)
     if folder is not None:
@@ -218,7 +218,7 @@ def test_to_peft_and_back(tmp_path):
   lora = LoraConfig(rank=4, alpha=8.0, targets=('wq', 'w_down'), layers=layers)
   c, params = opened(lora)
   assert c.n_layers > 1
-  adapters, _ = train.split_trainable(c, params)
+  adapters, _ = train_step.split_trainable(c, params)
   peft.export(tmp_path / 'ours', c, adapters, str(tmp_path / 'base'))
   assert peft.read_config(tmp_path / 'ours') == lora
   jax.tree.map(np.testing.assert_array_equal, opened(lora, tmp_path / 'ours')[1], params)

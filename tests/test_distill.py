@@ -11,7 +11,7 @@ from steps import TINY, assert_trees_close, one_device
 
 from data_pipelines.records import Chat
 from msm_jax import model as models
-from msm_jax import sharding, train
+from msm_jax import sharding, train_step
 from msm_jax.base.errors import DataError
 from msm_jax.config import OptimizerConfig
 from msm_jax.handbook_context import HandbookContext
@@ -85,14 +85,16 @@ def test_micro_batches_and_devices_make_one_update():
 
   def update(mesh, A):
     settings = DistillConfig(spec='x')
-    program = train.make_program(TINY, OptimizerConfig(eps=1e-2), 16, mesh, 'distill', settings)
+    program = train_step.make_program(
+      TINY, OptimizerConfig(eps=1e-2), 16, mesh, 'distill', settings
+    )
     layout = jax.tree.map(lambda x: x.sharding, program.abstract_state.reference)
     rows = rows_of_taught(PAIRS, 24, 32, per_row=2)
     rows = {key: np.pad(x, [(0, 1), (0, 0)]) for key, x in rows.items()}
     with jax.set_mesh(mesh):
       state = program.init(jax.random.key(0))
       state.reference = jax.device_put(TEACHER, layout)
-      batch = train.to_device(rows, A, mesh)
+      batch = train_step.to_device(rows, A, mesh)
       state, metrics = program.step(state, batch, jnp.full(2, 0.05))
     return jax.device_get(metrics), jax.device_get(state.params)
 

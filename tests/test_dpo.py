@@ -14,12 +14,13 @@ import tiny
 from pairs import changed, make_pairs, one_by_one, rows_of_pairs
 from steps import TINY, assert_trees_close, assert_trees_equal, one_device
 
-from msm_jax import checkpointing, sharding, train
+from msm_jax import checkpointing, sharding, train_step
 from msm_jax import model as models
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import LoraConfig, OptimizerConfig
 from msm_jax.objective_config import DpoConfig
 from msm_jax.objectives.dpo import dpo
+from msm_jax.phase_checkpoints import Origin, starting_state
 
 PAIRS = make_pairs(7)
 T = 64
@@ -134,7 +135,7 @@ LINEAR_ADAM = OptimizerConfig(eps=1e-2)
 
 def two_updates(mesh, A):
   """(metrics of two updates of DPO, parameters after them) in A micro-batches on a mesh."""
-  program = train.make_program(TINY, LINEAR_ADAM, 20, mesh, 'dpo', DpoConfig(beta=0.5))
+  program = train_step.make_program(TINY, LINEAR_ADAM, 20, mesh, 'dpo', DpoConfig(beta=0.5))
   found = []
   with jax.set_mesh(mesh):
     state = program.init(jax.random.key(0))
@@ -144,7 +145,7 @@ def two_updates(mesh, A):
       rows = rows_of_pairs(make_pairs(9, seed), T, per_row=3)
       # Four rows, the last of them empty.
       rows = {key: np.pad(x, [(0, 1), (0, 0)]) for key, x in rows.items()}
-      batch = train.to_device(rows, A, mesh)
+      batch = train_step.to_device(rows, A, mesh)
       state, metrics = program.step(state, batch, jnp.full(2, 0.05))
       found.append(jax.device_get(metrics))
     assert_trees_equal(state.reference, program.init(jax.random.key(0)).params)
@@ -175,9 +176,9 @@ class NoData:
 def test_the_reference_of_adapters_is_the_adapter_at_its_start(tmp_path):
   """To the bit, after resuming too, and without a second model in memory."""
   mesh = one_device()
-  program = train.make_program(ADAPTED, LINEAR_ADAM, 0, mesh, 'dpo', DpoConfig())
+  program = train_step.make_program(ADAPTED, LINEAR_ADAM, 0, mesh, 'dpo', DpoConfig())
   everything = models.init_params(ADAPTED, jax.random.key(5))
-  start, frozen = train.split_trainable(ADAPTED, changed(everything))
+  start, frozen = train_step.split_trainable(ADAPTED, changed(everything))
   reads = []
 
   def put(params, abstract):
@@ -189,27 +190,19 @@ def test_the_reference_of_adapters_is_the_adapter_at_its_start(tmp_path):
 
   def start_or_resume():
     checkpoints = checkpointing.Checkpoints(tmp_path / 'checkpoints')
-    state = train.starting_state(
-      program,
-      checkpoints,
-      NoData(),
-      0,
-      parent,
-      lambda abstract: put(frozen, abstract),
-      {},
-      mesh,
-    )
+    origin = Origin(parent, lambda abstract: put(frozen, abstract))
+    state = starting_state(program, checkpoints, NoData(), origin, 0, {})
     return checkpoints, state
 
   with jax.set_mesh(mesh):
     checkpoints, state = start_or_resume()
     assert_trees_equal(state.params, start)
     assert_trees_equal(state.reference, start)
-    batch = train.to_device(rows_of_pairs(PAIRS, T, per_row=3), 1, mesh)
+    batch = train_step.to_device(rows_of_pairs(PAIRS, T, per_row=3), 1, mesh)
     compiled = program.step.lower(program.abstract_state, batch, jnp.zeros(2)).compile()
     for _ in range(2):
       state, metrics = program.step(state, batch, jnp.full(2, 0.05))
-    checkpoints.save(2, state.params, train.saved_opt_state(state), {'at': 2}, {})
+    checkpoints.save(2, state.params, train_step.saved_opt_state(state), {'at': 2}, {})
     checkpoints.close()
     trained = jax.device_get(state.params)
     assert_trees_equal(state.reference, start)
@@ -305,7 +298,7 @@ def test_loss_and_gradients_equal_trl(tmp_path, monkeypatch, settings):
   tiny.weights(tmp_path / 'model', texts)
   tiny.weights(tmp_path / 'reference', texts)
   c = huggingface.read_config(tmp_path / 'model')
-  abstract = train.make_program(c, OptimizerConfig(), 0, one_device()).abstract_state.params
+  abstract = train_step.make_program(c, OptimizerConfig(), 0, one_device()).abstract_state.params
   params = huggingface.load_params(huggingface.TensorFiles(tmp_path / 'model'), c, abstract)
   reference = changed(jax.device_get(params), 0.02)
   stored = dict(huggingface.stored_tensors(c, reference, 'float32'))

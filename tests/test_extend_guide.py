@@ -16,7 +16,7 @@ from steps import TINY, make_batch, one_device
 from data_pipelines.records import Preference
 from data_pipelines.settings.setting import Setting
 from msm_jax import model as models
-from msm_jax import objective_config, train
+from msm_jax import objective_config, train_step
 from msm_jax.base.checks import from_mapping
 from msm_jax.config import ExperimentConfig, OptimizerConfig
 from msm_jax.interop.inspect_tasks.compose import SceneSettings, compose_all
@@ -94,7 +94,7 @@ def test_the_objective_in_a_train_step(monkeypatch):
   monkeypatch.setitem(registry.OBJECTIVES, 'z_loss', entry)
   batch = make_batch(A=2, B=2, T=8)
   mesh = one_device()
-  program = train.make_program(TINY, OptimizerConfig(), 0, mesh, 'z_loss', ZLossConfig())
+  program = train_step.make_program(TINY, OptimizerConfig(), 0, mesh, 'z_loss', ZLossConfig())
   state = program.init(jax.random.key(0))
   params = jax.device_get(state.params)
   with jax.set_mesh(mesh):

@@ -23,7 +23,7 @@ from helpers import mounted
 from safetensors.numpy import load_file
 
 from msm_jax import model as models
-from msm_jax import sharding, train
+from msm_jax import sharding, train_step
 from msm_jax.base.errors import WeightsError
 from msm_jax.config import OptimizerConfig, RopeScaling
 from msm_jax.interop import gguf as ours
@@ -55,7 +55,7 @@ def imported(folder):
   files = huggingface.TensorFiles(folder)
   huggingface.check_tensors(files, c)
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  program = train.make_program(c, OptimizerConfig(), 0, mesh)
+  program = train_step.make_program(c, OptimizerConfig(), 0, mesh)
   return c, huggingface.load_params(files, c, program.abstract_state.params)
 
 

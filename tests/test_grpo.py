@@ -18,8 +18,8 @@ from prefork import Prefork
 from rollout_helpers import NO, YES, experiment, metrics, params_of, samples, train_all
 from steps import assert_trees_close, assert_trees_equal
 
-from msm_jax import sharding, train
-from msm_jax.base.errors import ConfigError, DataError
+from msm_jax import sharding, train, train_step
+from msm_jax.base.errors import ConfigError, DataError, Interrupted
 from msm_jax.config import ExperimentConfig, LoraConfig, ModelConfig, OptimizerConfig, PhaseConfig
 from msm_jax.inference.completion import Request
 from msm_jax.inference.groups import Sampling, sample_groups
@@ -28,6 +28,7 @@ from msm_jax.input_pipeline import Source
 from msm_jax.metrics import drop_rows_after
 from msm_jax.model import adapted, init_params
 from msm_jax.objective_config import GrpoConfig
+from msm_jax.optim import learning_rate
 from msm_jax.rewards import Rewards
 from msm_jax.rollouts import RolloutError, Rollouts, find_stop_ids
 
@@ -183,7 +184,7 @@ def test_stopped_phases_end_as_undisturbed_ones(after_tuning, tmp_path):
   wanted = (samples(undisturbed, node), metrics(undisturbed, node), params_of(undisturbed, node))
   (undisturbed.folder(node)).rename(tmp_path / 'kept')
   for updates in (1, 2):
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(Interrupted):
       train_all(after_tuning(StopAfter(updates)))
   e = after_tuning()
   train_all(e)
@@ -260,8 +261,8 @@ def run_updates(tokenizer, folder, devices, micro_batches=1, lora=None):
   source = Source('pairs', 'preferences', (), helpers.pairs())
   rewards = Rewards({'length': 1.0}, {'length': length_of_answers}, {})
   rollouts = Rollouts('rl', config, phase, tokenizer, [(source, 1.0)], rewards, 5, mesh, folder)
-  program = train.make_program(c, OptimizerConfig(), 0, mesh, 'grpo', settings)
-  _, frozen = train.split_trainable(c, init_params(c, jax.random.key(0)))
+  program = train_step.make_program(c, OptimizerConfig(), 0, mesh, 'grpo', settings)
+  _, frozen = train_step.split_trainable(c, init_params(c, jax.random.key(0)))
   state = program.init(jax.random.key(0))
   reference = jax.tree.map(jnp.copy, state.params)
   state = dataclasses.replace(state, frozen=frozen, reference=reference)
@@ -269,8 +270,8 @@ def run_updates(tokenizer, folder, devices, micro_batches=1, lora=None):
   rows = []
   with jax.set_mesh(mesh):
     for step in (1, 2):
-      batch, numbers = rollouts.batch(step, state.params, state.frozen, state.reference)
-      lr = train.learning_rate(phase, step - 1)
+      batch, numbers = rollouts.batch(step, state)
+      lr = learning_rate(phase, step - 1)
       state, found = program.step(state, batch, lr)
       rows.append(jax.device_get(found) | numbers)
   rollouts.close()

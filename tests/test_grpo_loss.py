@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msm_jax import sharding, train
+from msm_jax import sharding, train_step
 from msm_jax.config import ModelConfig, OptimizerConfig
 from msm_jax.model import forward, init_params, logits
 from msm_jax.objective_config import GrpoConfig
@@ -87,7 +87,7 @@ def peer(tmp_path_factory):
   model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation='eager')
   c = huggingface.read_config(folder)
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  abstract = train.make_program(c, OptimizerConfig(), 0, mesh).abstract_state.params
+  abstract = train_step.make_program(c, OptimizerConfig(), 0, mesh).abstract_state.params
   return c, huggingface.load_params(huggingface.TensorFiles(folder), c, abstract), model
 
 

@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from msm_jax import model as models
-from msm_jax import sharding, train
+from msm_jax import sharding, train_step
 from msm_jax.base.errors import WeightsError
 from msm_jax.config import LoraConfig, OptimizerConfig
 from msm_jax.interop import huggingface, peft
@@ -44,7 +44,7 @@ def imported(folder, mesh=MESHES['one'], **ours):
   c = huggingface.read_config(folder, **ours)
   files = huggingface.TensorFiles(folder)
   huggingface.check_tensors(files, c)
-  program = train.make_program(c, OptimizerConfig(), 0, sharding.make_mesh(**mesh))
+  program = train_step.make_program(c, OptimizerConfig(), 0, sharding.make_mesh(**mesh))
   load = functools.partial(huggingface.load_params, files, c)
   if c.lora:
     return c, load(program.abstract_state.frozen) | program.init(jax.random.key(0)).params
@@ -233,14 +233,14 @@ def test_adapters_merged_and_beside(tmp_path, case):
 
 def abstract_adapters(c, mesh):
   """Shapes, dtypes and shardings of a model's adapters."""
-  program = train.make_program(c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES[mesh]))
+  program = train_step.make_program(c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES[mesh]))
   return program.abstract_state.params
 
 
 def test_adapters_in_the_format_of_peft(tmp_path):
   make.write_folder(tmp_path, 'qwen3')
   c, params = imported(tmp_path, lora=LoraConfig(rank=4, alpha=8.0, targets=('wq', 'w_down')))
-  adapters, _ = train.split_trainable(c, noisy(params))
+  adapters, _ = train_step.split_trainable(c, noisy(params))
   peft.export(tmp_path / 'adapter', c, adapters, 'some/base')
   assert peft.read_config(tmp_path / 'adapter') == c.lora
   back = peft.load_params(tmp_path / 'adapter', c, abstract_adapters(c, 'all'))
@@ -248,7 +248,7 @@ def test_adapters_in_the_format_of_peft(tmp_path):
     np.testing.assert_array_equal(back[k], x)
 
   with pytest.raises(WeightsError, match='changes no output'):
-    peft.check_effect(train.split_trainable(c, params)[0], 'here')
+    peft.check_effect(train_step.split_trainable(c, params)[0], 'here')
   path = tmp_path / 'adapter' / 'adapter_config.json'
   raw = json.loads(path.read_text())
   for change, says in (
@@ -275,7 +275,7 @@ def test_a_step_with_adapters(tmp_path, dropout):
   lora = dataclasses.replace(LORA, dropout=dropout)
   mesh = sharding.make_mesh(**MESHES['all'])
   c = huggingface.read_config(tmp_path, lora=lora)
-  program = train.make_program(c, OptimizerConfig(), 0, mesh)
+  program = train_step.make_program(c, OptimizerConfig(), 0, mesh)
   state, files = program.init(jax.random.key(0)), huggingface.TensorFiles(tmp_path)
   frozen = jax.device_get(huggingface.load_params(files, c, program.abstract_state.frozen))
   adapters = {f'{t}_{x}' for t in lora.targets for x in 'ab'}
@@ -356,7 +356,8 @@ def test_peft_and_transformers_load_what_is_written(tmp_path):
   c, params = imported(tmp_path / 'base', lora=LORA)
   params = noisy(params)
   beside = logits(c, params)
-  peft.export(tmp_path / 'adapter', c, train.split_trainable(c, params)[0], str(tmp_path / 'base'))
+  adapters, _ = train_step.split_trainable(c, params)
+  peft.export(tmp_path / 'adapter', c, adapters, str(tmp_path / 'base'))
   huggingface.export(tmp_path / 'merged', c, params, tmp_path / 'base')
 
   def told(model):
@@ -377,7 +378,7 @@ def test_peft_and_transformers_load_what_is_written(tmp_path):
   made = theirs.get_peft_model(load(tmp_path / 'base'), settings)
   made.save_pretrained(tmp_path / 'theirs')
   c = dataclasses.replace(c, lora=peft.read_config(tmp_path / 'theirs'))
-  program = train.make_program(c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one']))
+  program = train_step.make_program(c, OptimizerConfig(), 0, sharding.make_mesh(**MESHES['one']))
   params = huggingface.load_params(
     huggingface.TensorFiles(tmp_path / 'base'), c, program.abstract_state.frozen
   )

@@ -18,7 +18,7 @@ import pytest
 from helpers import ROOT
 from steps import TINY, make_batch, one_device, rows_of
 
-from msm_jax import products, sharding, train
+from msm_jax import products, sharding, train_step
 from msm_jax.config import LoraConfig, OptimizerConfig
 
 
@@ -61,9 +61,9 @@ def test_weights_stay_in_bf16():
     TINY, dtype='bfloat16', scan_layers=True, n_layers=3, d_ff=56, lora=LoraConfig(rank=4)
   )
   mesh = one_device()
-  program = train.make_program(model, OptimizerConfig(), 0, mesh)
+  program = train_step.make_program(model, OptimizerConfig(), 0, mesh)
   with jax.set_mesh(mesh):
-    batch = train.to_device(rows_of(make_batch(B=2)), 1, mesh)
+    batch = train_step.to_device(rows_of(make_batch(B=2)), 1, mesh)
     lowered = program.step.lower(program.abstract_state, batch, jnp.zeros(2))
     compiled = lowered.compile().as_text()
   weights = program.abstract_state.frozen['w_gate'].shape

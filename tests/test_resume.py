@@ -2,7 +2,6 @@
 says in one line why it can't."""
 
 import dataclasses
-import inspect
 import json
 import os
 import shutil
@@ -18,13 +17,15 @@ import pytest
 from helpers import AFFORDABILITY, little, small_corpora, tree, write_config
 from prefork import Prefork
 
-from msm_jax import checkpointing, sharding, train
+from msm_jax import checkpointing, sharding, train, train_step
 from msm_jax.base.checks import from_mapping
+from msm_jax.base.errors import Interrupted
 from msm_jax.base.files import locked
 from msm_jax.config import ExperimentConfig
 from msm_jax.experiment import Experiment
 from msm_jax.node_evaluation import evaluate_node
 from msm_jax.phases import plan, tree_order
+from msm_jax.training_checks import TrainingError
 
 # Left out of `make quick`.
 pytestmark = pytest.mark.slow
@@ -98,7 +99,7 @@ def state_of(e, node, step=None):
   c = checkpointing.Checkpoints(e.folder(node) / 'checkpoints')
   try:
     params, opt_state, data, meta = c.restore(
-      step, abstract.params, train.saved_opt_state(abstract)
+      step, abstract.params, train_step.saved_opt_state(abstract)
     )
   finally:
     c.close()
@@ -176,7 +177,7 @@ def test_tensorboard_gets_the_same_numbers(files, workdir, monkeypatch):
   clock = types.SimpleNamespace(time=lambda: 1e9)
   monkeypatch.setattr('tensorboardX.event_file_writer.time', clock)
   c = settings(files, tensorboard=True, arms=dict(base='read'))
-  with pytest.raises(train.Interrupted):
+  with pytest.raises(Interrupted):
     train_all(c, workdir, StopAfter(5))
   e, (node,) = train_all(c, workdir)
   scalars = events(e.folder(node) / 'tensorboard')
@@ -190,7 +191,7 @@ def test_stopped_over_and_over(files, undisturbed, workdir):
   parameters, moments and numbers in the end."""
   # Updates 1, 2, 5 and 8 of the first phase, then 2 and 5 ... of the others.
   for updates in [1, 1, 3, 3, 2, 4, 4, 3]:
-    with pytest.raises(train.Interrupted, match='saved at step'):
+    with pytest.raises(Interrupted, match='saved at step'):
       train_all(settings(files), workdir, StopAfter(updates))
   finished = train_all(settings(files), workdir)
   assert_same_run(finished, undisturbed)
@@ -267,8 +268,8 @@ def test_phases_of_one_stream_read_alike(files, tmp_path, monkeypatch):
   own, however the sources are called."""
   seen = {}
 
-  def train_phase(config, phase, label, seed, tokenizer, sources, *rest):
-    seen[label.split()[1]] = (seed, [s.name for s, _ in sources])
+  def train_phase(job):
+    seen[job.label.split()[1]] = (job.seed, [s.name for s, _ in job.sources])
 
   monkeypatch.setattr(train, 'train_phase', train_phase)
   c = settings(files)
@@ -399,7 +400,7 @@ def test_a_phase_moves_to_another_mesh(files, undisturbed, workdir):
   """Begun on 8 x data, gone on with on 2 x 2 x 2 and then on 8 x fsdp: the undisturbed run's
   parameters, up to the order of sums."""
   for mesh, updates in zip((MESHES[0], MESHES[2]), (3, 2), strict=True):
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(Interrupted):
       train_all(settings(files, mesh=mesh), workdir, StopAfter(updates))
   e, (node, *_) = prepared(settings(files, mesh=MESHES[1]), workdir)
   e.train(node, 'test')
@@ -428,7 +429,7 @@ def test_parameters_restore_on_any_mesh_and_alone(undisturbed, tmp_path):
   meshes = [sharding.make_mesh(**sizes) for sizes in MESHES]
   meshes.append(sharding.make_mesh(devices=jax.devices()[:1]))
   for mesh in meshes:
-    program = train.make_program(config.model, config.optimizer, config.loss_chunk, mesh)
+    program = train_step.make_program(config.model, config.optimizer, config.loss_chunk, mesh)
     abstract = program.abstract_state.params
     c = checkpointing.Checkpoints(folder)
     params = c.restore_params(8, abstract)
@@ -446,7 +447,7 @@ def stopped(files, undisturbed, tmp_path_factory):
   """A workdir whose first phase was stopped at step 4, with step 3 before it."""
   folder = tmp_path_factory.mktemp('stopped')
   shutil.copytree(undisturbed[0].workdir / 'data', folder / 'data')
-  with pytest.raises(train.Interrupted, match='saved at step 4'):
+  with pytest.raises(Interrupted, match='saved at step 4'):
     train_all(settings(files), folder, StopAfter(4))
   return folder
 
@@ -509,13 +510,11 @@ def test_another_start_is_refused(files, stopped, tmp_path, monkeypatch, key, va
   e, (node, *_) = prepared(settings(files), tmp_path / 'w')
   original = train.train_phase
 
-  def with_other_meta(*arguments):
-    bound = inspect.signature(original).bind(*arguments)
-    bound.arguments['meta'] = bound.arguments['meta'] | {key: value}
-    original(*bound.args, **bound.kwargs)
+  def with_other_meta(job):
+    original(dataclasses.replace(job, meta=job.meta | {key: value}))
 
   monkeypatch.setattr(train, 'train_phase', with_other_meta)
-  with pytest.raises(train.TrainingError, match=rf'checkpoints/4: {key} is .* and was ') as error:
+  with pytest.raises(TrainingError, match=rf'checkpoints/4: {key} is .* and was ') as error:
     e.train(node, 'test')
   assert '\n' not in str(error.value)
 

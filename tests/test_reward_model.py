@@ -12,7 +12,7 @@ import rollout_helpers as helpers
 import tiny
 from rollout_helpers import NO, YES, experiment, metrics, pairs, params_of, samples, train_all
 
-from msm_jax import sharding, train
+from msm_jax import sharding, train_step
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import LoraConfig, ModelConfig, OptimizerConfig
 from msm_jax.input_pipeline import Source, batches
@@ -92,7 +92,7 @@ def test_loss_and_gradients_equal_pytorch(tmp_path, centre):
   model = transformers.AutoModel.from_pretrained(tmp_path, attn_implementation='eager')
   c = huggingface.read_config(tmp_path)
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  abstract = train.make_program(c, OptimizerConfig(), 0, mesh).abstract_state.params
+  abstract = train_step.make_program(c, OptimizerConfig(), 0, mesh).abstract_state.params
   params = huggingface.load_params(huggingface.TensorFiles(tmp_path), c, abstract)
   params[HEAD] = jnp.asarray(with_head(c)[HEAD])
 
@@ -164,7 +164,7 @@ def test_a_new_head_is_undecided(tokenizer):
   """The first loss is ln 2, and only the head has a gradient."""
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size)
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  program = train.make_program(c, OptimizerConfig(), 0, mesh, 'reward', RewardConfig())
+  program = train_step.make_program(c, OptimizerConfig(), 0, mesh, 'reward', RewardConfig())
   params = program.init(jax.random.key(0)).params
   assert program.abstract_parent.keys() == params.keys() - {HEAD}
   batch = packed_batch(tokenizer)
@@ -182,7 +182,7 @@ def test_a_new_head_is_undecided(tokenizer):
 def test_adapters_are_trained_beside_the_head(tokenizer):
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size, lora=LoraConfig(2, 4.0))
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
-  program = train.make_program(c, OptimizerConfig(), 0, mesh, 'reward', RewardConfig())
+  program = train_step.make_program(c, OptimizerConfig(), 0, mesh, 'reward', RewardConfig())
   params = program.abstract_state.params
   assert HEAD in params
   assert all(name.endswith(('_a', '_b')) for name in params.keys() - {HEAD})

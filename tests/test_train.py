@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from steps import TINY, assert_trees_equal
 
-from msm_jax import checkpointing, sharding, train
+from msm_jax import checkpointing, sharding, train, train_step
 from msm_jax.base import checks
 from msm_jax.base.errors import ConfigError, Interrupted
 from msm_jax.config import ExperimentConfig, MeshConfig, PhaseConfig
 from msm_jax.input_pipeline import Source
 from msm_jax.metrics import count_skipped
+from msm_jax.phase_checkpoints import Origin
+from msm_jax.training_checks import TrainingError, UpdateGuard
 
 
 def documents(texts):
@@ -65,25 +67,26 @@ def run_phase(
   )
   phase = PhaseConfig(**dict(PHASE, data={source.name: 1.0}) | settings)
   folder.mkdir(exist_ok=True)
-  train.train_phase(
-    c,
-    phase,
-    'this phase',
-    0,
-    tokenizer,
-    [(source, 1.0)],
-    parent,
-    folder,
-    {'data': source.name},
-    stop,
+  job = train.PhaseJob(
+    config=c,
+    phase=phase,
+    label='this phase',
+    seed=0,
+    tokenizer=tokenizer,
+    sources=[(source, 1.0)],
+    folder=folder,
+    meta={'data': source.name},
+    stop=stop,
+    origin=Origin(parent=parent),
   )
+  train.train_phase(job)
   return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
 
 
 def the_program(mesh=None):
   c = EXPERIMENT
   mesh = sharding.make_mesh(**(mesh or {}))
-  return train.make_program(c.model, c.optimizer, c.loss_chunk, mesh, 'next_token', None)
+  return train_step.make_program(c.model, c.optimizer, c.loss_chunk, mesh, 'next_token', None)
 
 
 def saved_params(folder, step):
@@ -100,7 +103,7 @@ def saved_params(folder, step):
 def test_one_program_serves_all_phases(tmp_path, tokenizer):
   """Fresh, from a parent and resumed, with other schedules, data and rates: the step is compiled
   once."""
-  train.make_program.cache_clear()
+  train_step.make_program.cache_clear()
   first = run_phase(tmp_path / 'a', tokenizer, documents(SENTENCES), lr=1e-2)
 
   def parent(abstract_params):
@@ -113,7 +116,7 @@ def test_one_program_serves_all_phases(tmp_path, tokenizer):
   said = chats([[('user', s), ('assistant', s)] for s in SENTENCES])
   second = dict(schedule='constant', lr=1e-3, updates=5, checkpoint_every=2)
   stop = iter([False, False, True]).__next__
-  with pytest.raises(train.Interrupted, match='this phase: saved at step 3'):
+  with pytest.raises(Interrupted, match='this phase: saved at step 3'):
     run_phase(tmp_path / 'b', tokenizer, said, parent=parent, stop=stop, **second)
   rows = run_phase(tmp_path / 'b', tokenizer, said, parent=unused_parent, **second)
   assert the_program().step._cache_size() == 1
@@ -158,7 +161,7 @@ def test_a_rate_that_explodes_stops_the_phase(tmp_path, tokenizer):
   names them; 3 are borne."""
   settings = dict(lr=1e37, updates=10, schedule='constant', warmup=0.0, max_skipped=3)
   message = r'^this phase: updates 2 to 5 were not finite; lower .*lr .*1e\+37.*max_skipped$'
-  with pytest.raises(train.TrainingError, match=message) as e:
+  with pytest.raises(TrainingError, match=message) as e:
     run_phase(tmp_path, tokenizer, documents(SENTENCES), **settings)
   assert '\n' not in str(e.value)
 
@@ -168,7 +171,7 @@ def test_a_phase_that_learned_nothing_is_no_phase(tmp_path, tokenizer):
   """Fewer updates than max_skipped bears, and not one of them finite: the rate is more than fp32
   holds."""
   settings = dict(lr=1e39, updates=3, schedule='constant', warmup=0.0)
-  with pytest.raises(train.TrainingError, match=r'^this phase: updates 1 to 3 were not finite'):
+  with pytest.raises(TrainingError, match=r'^this phase: updates 1 to 3 were not finite'):
     run_phase(tmp_path, tokenizer, documents(SENTENCES), **settings)
 
 
@@ -191,7 +194,7 @@ def test_most_updates_skipped_are_no_phase(tmp_path, tokenizer):
     r'^this phase: 19 of the 20 updates so far were not finite and changed nothing; '
     r'lower phases lr \(now 1e\+37\) or raise max_skipped_share \(now 0.1\)$'
   )
-  with pytest.raises(train.TrainingError, match=message):
+  with pytest.raises(TrainingError, match=message):
     run_phase(tmp_path, tokenizer, documents(SENTENCES), **settings)
   assert checkpointing.Checkpoints(tmp_path / 'checkpoints').latest() is None
 
@@ -200,7 +203,7 @@ def test_scattered_skips_are_counted_together(tmp_path, tokenizer, monkeypatch, 
   """Never two in a row: a share counts them, a streak does not. Up to the share they are said."""
   poison(monkeypatch, 3, 5, 8)
   settings = dict(updates=20)
-  with pytest.raises(train.TrainingError, match=r'^this phase: 3 of the 20 updates so far'):
+  with pytest.raises(TrainingError, match=r'^this phase: 3 of the 20 updates so far'):
     run_phase(tmp_path / 'a', tokenizer, documents(SENTENCES), **settings)
   settings |= dict(max_skipped_share=0.15)
   metrics = run_phase(tmp_path / 'b', tokenizer, documents(SENTENCES), **settings)
@@ -217,13 +220,13 @@ def test_skips_before_an_interruption_count(tmp_path, tokenizer, monkeypatch):
   with pytest.raises(Interrupted):
     run_phase(tmp_path, tokenizer, documents(SENTENCES), stop=lambda: next(stops, True), **settings)
   assert checkpointing.Checkpoints(tmp_path / 'checkpoints').latest() == 6
-  with pytest.raises(train.TrainingError, match=r'^this phase: 3 of the 20 updates so far'):
+  with pytest.raises(TrainingError, match=r'^this phase: 3 of the 20 updates so far'):
     run_phase(tmp_path, tokenizer, documents(SENTENCES), **settings)
 
 
 def test_the_last_update_must_be_finite(tmp_path, tokenizer, monkeypatch):
   poison(monkeypatch, 20)
-  with pytest.raises(train.TrainingError, match=r'the last update, 20, was not finite'):
+  with pytest.raises(TrainingError, match=r'the last update, 20, was not finite'):
     run_phase(tmp_path, tokenizer, documents(SENTENCES), updates=20)
 
 
@@ -231,10 +234,12 @@ def test_many_scattered_skips_end_a_long_phase_early():
   """More than both bounds: nothing that comes later can make up for it."""
   phase = PhaseConfig(**dict(PHASE, data={'documents': 1.0}, updates=1000))
   c = dataclasses.replace(EXPERIMENT, max_skipped=20, max_skipped_share=0.1)
-  values = {'skipped': 1.0}
-  train.check_skipped(phase, 'p', 300, values, 100, c)
-  with pytest.raises(train.TrainingError, match='101 of the 300 updates so far'):
-    train.check_skipped(phase, 'p', 300, values, 101, c)
+  guard = UpdateGuard(c, phase, 'p', skipped=99)
+  values = {'skipped': 1.0, 'weight': 8.0}
+  guard.check(300, values)
+  assert guard.skipped == 100
+  with pytest.raises(TrainingError, match='101 of the 300 updates so far'):
+    guard.check(300, values)
 
 
 def test_no_supervised_token(tmp_path, tokenizer):
@@ -242,7 +247,7 @@ def test_no_supervised_token(tmp_path, tokenizer):
   changes nothing."""
   silent = chats([[('user', s)] for s in SENTENCES])
   message = r'^this phase: the batch of update 1 has no supervised token; give chats .*length=32$'
-  with pytest.raises(train.TrainingError, match=message):
+  with pytest.raises(TrainingError, match=message):
     run_phase(tmp_path, tokenizer, silent, updates=2)
   assert checkpointing.Checkpoints(tmp_path / 'checkpoints').latest() is None
 
@@ -261,13 +266,13 @@ UNDIVIDED = [
   (
     dict(data=4, fsdp=2),
     dict(batch_size=12),
-    train.TrainingError,
+    TrainingError,
     '12 rows per micro-batch cannot be split over data x fsdp = 4 x 2',
   ),
   (
     dict(data=8),
     dict(batch_size=16, micro_batches=4),
-    train.TrainingError,
+    TrainingError,
     '4 rows per micro-batch cannot be split',
   ),
 ]

@@ -19,7 +19,7 @@ from steps import (
   run_steps,
 )
 
-from msm_jax import sharding, train
+from msm_jax import sharding, train_step
 from msm_jax.config import LoraConfig, OptimizerConfig
 from msm_jax.model import init_params
 from msm_jax.optim import make_optimizer
@@ -45,25 +45,27 @@ def two_updates(name, A=1, optimizer=LINEAR_ADAM, model=TINY, chunk=0):
   for seed in (1, 2):
     batch = make_batch(seed=seed)
     batches.append({key: x.reshape(A, -1, x.shape[-1]) for key, x in batch.items()})
-  _, frozen = train.split_trainable(model, init_params(model, jax.random.key(1)))
+  _, frozen = train_step.split_trainable(model, init_params(model, jax.random.key(1)))
   if name == 'no mesh':
     # The program serves for its initial state only.
-    program = train.make_program(model, optimizer, chunk, one_device())
+    program = train_step.make_program(model, optimizer, chunk, one_device())
     initial = jax.device_get(program.init(jax.random.key(0)))
     state = jax.device_put(initial, jax.devices()[0])
     state = dataclasses.replace(state, frozen=frozen)
-    step = jax.jit(functools.partial(train.train_step, model, make_optimizer(optimizer), chunk))
+    step = jax.jit(
+      functools.partial(train_step.train_step, model, make_optimizer(optimizer), chunk)
+    )
     context = contextlib.nullcontext()
   else:
     devices = jax.devices()[: math.prod(MESHES[name].values())]
     mesh = sharding.make_mesh(**MESHES[name], devices=devices)
-    program = train.make_program(model, optimizer, chunk, mesh)
+    program = train_step.make_program(model, optimizer, chunk, mesh)
     layout = jax.tree.map(lambda x: x.sharding, program.abstract_state.frozen)
     state = program.init(jax.random.key(0))
     state = dataclasses.replace(state, frozen=jax.device_put(frozen, layout))
     step = program.step
     context = jax.set_mesh(mesh)
-    batches = [train.to_device(rows_of(batch), A, mesh) for batch in batches]
+    batches = [train_step.to_device(rows_of(batch), A, mesh) for batch in batches]
   found = []
   with context:
     for batch in batches:
@@ -81,7 +83,7 @@ def test_meshes_agree(mesh):
   found, sharded_params = two_updates(mesh)
   assert_trees_close(found, wanted, rtol=1e-5)
   assert_trees_close(sharded_params, params, rtol=1e-5, atol=2e-6)
-  program = train.make_program(TINY, LINEAR_ADAM, 0, one_device())
+  program = train_step.make_program(TINY, LINEAR_ADAM, 0, one_device())
   fresh = jax.device_get(program.init(jax.random.key(0)).params)
   for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(fresh), strict=True):
     assert np.abs(a - b).max() > 1e-4, 'nothing was learned'
@@ -127,9 +129,9 @@ def test_devices_that_divide_rows_alone_exchange_once(optimizer, gathers):
   tokens, it lay on one device, XLA gathered all hidden states and every device computed the whole
   loss."""
   mesh = sharding.make_mesh(data=8)
-  program = train.make_program(TINY, OptimizerConfig(name=optimizer), 64, mesh)
+  program = train_step.make_program(TINY, OptimizerConfig(name=optimizer), 64, mesh)
   with jax.set_mesh(mesh):
-    batch = train.to_device(rows_of(make_batch(B=16)), 1, mesh)
+    batch = train_step.to_device(rows_of(make_batch(B=16)), 1, mesh)
     lowered = program.step.lower(program.abstract_state, batch, jnp.zeros(2))
     compiled = lowered.compile().as_text()
   assert compiled.count(' all-reduce(') == 1
@@ -144,7 +146,7 @@ def test_nothing_large_is_replicated(optimizer):
   """Under fsdp every device holds an eighth of each matrix and of its moments, at the start of a
   phase and after a step."""
   mesh = sharding.make_mesh(data=1, fsdp=8)
-  program = train.make_program(TINY, OptimizerConfig(name=optimizer), 0, mesh)
+  program = train_step.make_program(TINY, OptimizerConfig(name=optimizer), 0, mesh)
 
   def check(state):
     large = {
@@ -163,7 +165,7 @@ def test_nothing_large_is_replicated(optimizer):
   with jax.set_mesh(mesh):
     state = program.start(state.params)
     check(state)
-    batch = train.to_device(rows_of(make_batch()), 1, mesh)
+    batch = train_step.to_device(rows_of(make_batch()), 1, mesh)
     state, _ = program.step(state, batch, jnp.zeros(2))
   check(state)
 
@@ -196,7 +198,7 @@ def test_the_embedding_learns_at_its_own_rate():
   """Adam's updates are the rate's size: with a hundredth of the rate, everything but the embedding
   moves a hundredth as far."""
   mesh = one_device()
-  program = train.make_program(TINY, OptimizerConfig(weight_decay=0.0, clip=0.0), 0, mesh)
+  program = train_step.make_program(TINY, OptimizerConfig(weight_decay=0.0, clip=0.0), 0, mesh)
   before = jax.device_get(program.init(jax.random.key(0)).params)
 
   def after_one_update(lr):

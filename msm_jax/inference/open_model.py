@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from msm_jax import checkpointing, models, sharding, train
+from msm_jax import checkpointing, models, sharding
 from msm_jax.base import checks
 from msm_jax.base.errors import ConfigError, UserError
 from msm_jax.config import ModelConfig
@@ -23,6 +23,7 @@ from msm_jax.interop import huggingface, zoo
 from msm_jax.model import init_params
 from msm_jax.models import ParamsLocation, listed_arms
 from msm_jax.tokenizer import Tokenizer, load_tokenizer
+from msm_jax.train_step import split_trainable
 
 
 class ArmError(UserError, RuntimeError):
@@ -128,7 +129,7 @@ def load_arm(
     # Adapters that nothing has trained yet are zero: the model is the same without them.
     model = dataclasses.replace(model, lora=None)
   location = _location(workdir, entry, model)
-  trainable, frozen = train.split_trainable(model, abstract_params(model, mesh, dtype))
+  trainable, frozen = split_trainable(model, abstract_params(model, mesh, dtype))
   # `load_trained` returns None only for adapters that nothing has trained; there are none by now.
   trained = location.load_trained(trainable) or {}
   params = {**location.load_frozen(frozen), **trained}
