@@ -5,8 +5,14 @@
     python -m msm_jax.agentic --workdir=runs/paper_oversight_stock --arms=aft,msm_philosophy_aft ...
 
 Model Spec Midtraining, sections 4 and 5 and App. B.4: LoRA of rank 64 and alpha 128 on all
-projections, AdamW at 1e-4, cosine decay, 5% warmup, weight decay 0.01, rows of 8,192 tokens, one
-epoch a stage, four seeds. Where the paper says nothing: 4 rows (32,768 tokens) in an update.
+projections, AdamW at 1e-4, cosine decay, 5% warmup, weight decay 0.01, rows of 8,192 tokens, four
+seeds. Where the paper says nothing: 4 rows (32,768 tokens) in an update.
+
+The paper trains one epoch a stage. Here the documents of every handbook get 824 updates (27 million
+tokens), so that handbooks are compared after equal training. That is one epoch of the written
+corpora of rules and value_augmented, and two thirds of one of philosophy, which has 41 million
+tokens: --config.phases.philosophy.updates=1251 reads all of it, as the paper does. The stock is
+smaller and is read several times.
 
 The presets say where documents and conversations come from:
 
@@ -64,7 +70,7 @@ class Sizes:
   documents: int = 12_000
   conversations: int = 10_000
   instructions: int = 10_000
-  # 27 million tokens in updates of 4 x 8,192.
+  # 27 million tokens in updates of 4 x 8,192, for every handbook.
   midtrain_updates: int = 824
   # Some 4 million tokens of conversations and instructions.
   fine_tune_updates: int = 120

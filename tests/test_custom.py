@@ -17,13 +17,14 @@ from msm_jax.base.config_files import read_config
 from msm_jax.base.errors import ConfigError, SpecError
 from msm_jax.base.paths import resolve_paths
 from msm_jax.config import EvalConfig, ExperimentConfig
-from msm_jax.evals import consistency, matrix, scenes, summary, values
-from msm_jax.evals.forced_choice import score_choices
+from msm_jax.evals import consistency, matrix, scenes, stated, summary, values
+from msm_jax.evals.forced_choice import check_fit, score_choices
 from msm_jax.evals.rows import measure_of
 from msm_jax.evals.scoring import ScoringError
 from msm_jax.experiment import Experiment
 from msm_jax.prepare import LeakError, check_leaks, make_design
 from msm_jax.report.page import rows_by_measure, write_report
+from msm_jax.report.survival import stated_rows
 from msm_jax.report.terminal import table
 from msm_jax.suites.custom import CustomSuite
 from msm_jax.suites.custom_layout import custom_layout
@@ -284,6 +285,114 @@ def test_claims_are_recalled_and_stated(tmp_path):
     ('claims/discovery/asked', 'paraphrase'): (0.0, -2.0),
   }
   assert ('Notes:', ' Wren waits.') in seen
+
+
+# ---- what fits, and what belongs together
+
+
+class WordTokens:
+  """One token a word; a question that ends with 'long' has five more."""
+
+  document_start = ()
+
+  def encode(self, text):
+    return text.split()
+
+  def render_chat(self, messages, continues=False):
+    words = []
+    for role, content in messages:
+      words += content.split()
+      if role == 'user' and content.endswith('long'):
+        words += ['more'] * 5
+    return words, None
+
+
+# Kind -> an item of which the first order does not end with 'long' and another order does, and the
+# tokens of the first order with the longest answer. The last token has no target.
+LONGER_LATER = {
+  'choice': (dict(question='?', options=[dict(text='so long', values=['v']), 'b', 'c', 'd']), 11),
+  'scene': (
+    dict(situation='?', actions=[dict(text='be long', harmful=True), 'wait', 'act', 'run']),
+    11,
+  ),
+  'claim': (dict(statement='It is long', negation='It is not', paraphrase='It ends never'), 16),
+}
+
+
+@pytest.mark.parametrize('kind', LONGER_LATER)
+def test_an_item_must_fit_in_every_order(tmp_path, kind):
+  fields, of_first = LONGER_LATER[kind]
+  row = dict(kind=kind, id='x', domain='d', system='') | fields
+  made = suite([write(tmp_path / 'i.jsonl', [row])])
+  made.check_fit(WordTokens(), of_first + 5)
+  with pytest.raises(ScoringError, match=rf'Wren/x has {of_first + 5} tokens and rows hold'):
+    made.check_fit(WordTokens(), of_first)
+
+
+def test_a_forced_choice_must_fit_in_both_orders():
+  """An option that the question names three times."""
+  question = ForcedChoice(
+    'x',
+    'd',
+    't',
+    '{first}! {first}! {first} or {second}?',
+    '{chosen}',
+    ('a', 'b c d e f g'),
+    {},
+    'p',
+  )
+  check_fit([question], WordTokens(), 30)
+  with pytest.raises(ScoringError, match='the question x has 20 tokens'):
+    check_fit([question], WordTokens(), 18)
+
+
+def test_what_is_said_stands_beside_what_is_done(tmp_path):
+  """Claims of a value beside choices by it; the number is the difference of the two."""
+  rows = choices(8)
+  for n, value in enumerate(('v1', 'v1', 'v0', 'unasked')):
+    texts = dict(statement=f'Yes {n}.', negation=f'No {n}.', paraphrase=f'Indeed {n}.')
+    rows.append(dict(kind='claim', id=f'k{n}', domain='d', value=value, **texts))
+  trained = dict(rows[0], id='t', tier='trained', domain='e')
+  made = suite([write(tmp_path / 'c.jsonl', [trained, *rows])])
+  assert made.said_and_done == [
+    ('claims/v1/asked', 'values/v1/new_domains', False),
+    ('claims/v0/asked', 'values/v0/new_domains', False),
+  ]
+
+  def says_yes_and_takes_v0(prompt, answer):
+    return float(answer.startswith(('Yes', 'Indeed', 'by0')))
+
+  found = made.rows(agent(says_yes_and_takes_v0), ())
+  arms = {}
+  for measure, observed in summary.observations([{**row, 'arm': 'a', 'seed': 0} for row in found])[
+    'a'
+  ].items():
+    arms[measure] = summary.stats.interval(observed).as_dict(1)
+  v1, v0 = stated.summarize_stated({'a': arms}, made.said_and_done)
+  assert (v1['arms']['a']['said']['mean'], v1['arms']['a']['done']['mean']) == (1.0, 0.0)
+  assert (v1['arms']['a']['difference']['mean'], v0['arms']['a']['difference']['mean']) == (1, 0)
+  said = [line[0] for line in stated_rows({'stated': [v1, v0]})]
+  assert said == ['a, v1', 'a, v0'] and stated_rows({'stated': [v1]})[0][0] == 'a'
+
+
+def test_claims_that_name_no_value_stand_beside_the_own_one_or_beside_conduct(tmp_path):
+  actions = [dict(text='lie', harmful=True), 'wait']
+  scene = dict(kind='scene', id='s', domain='d', tier='scenes', situation='?', actions=actions)
+  texts = dict(statement='Yes.', negation='No.', paraphrase='Indeed.')
+  claim = dict(kind='claim', id='k', domain='d', **texts)
+
+  def pairs(*rows):
+    return suite([write(tmp_path / 'c.jsonl', rows)]).said_and_done
+
+  asked = dict(
+    kind='choice', id='c', domain='d', question='?', options=[dict(text='a', values=['x']), 'b']
+  )
+  assert pairs(claim, scene, asked) == [('claims/handbook/asked', 'values/x/new_domains', False)]
+  assert pairs(claim, scene) == [('claims/handbook/asked', 'conduct/misaligned/scenes', True)]
+  of_value = dict(claim, value='kindness')
+  assert pairs(of_value, scene) == [('claims/kindness/asked', 'conduct/misaligned/scenes', True)]
+  harmless = dict(scene, actions=[dict(text='go', acts=True), 'wait'])
+  assert pairs(claim, harmless) == [] == pairs(scene)
 
 
 # ---- handbooks, names, contexts, identities, leaks

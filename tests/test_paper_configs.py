@@ -110,6 +110,23 @@ def test_published_experiments_have_the_published_recipe(module, preset):
       )
 
 
+def test_what_the_oversight_config_says_of_epochs():
+  """Equal updates for all handbooks, whose corpora differ in size."""
+  c = settings(sources_without_files(paper_oversight.get_config('written')))
+  stated = ' '.join(paper_oversight.__doc__.split())
+  epochs = {}
+  for handbook, tokens in oversight_corpora.TOKENS.items():
+    phase = c.phases[handbook]
+    assert f'{phase.updates} updates' in stated
+    a_batch = phase.batch_size * phase.length
+    assert f'({a_batch:,} tokens) in an update' in stated
+    epochs[handbook] = phase.updates * a_batch / tokens
+  assert epochs['rules'] == epochs['value_augmented'] == pytest.approx(1, abs=0.01)
+  assert epochs['philosophy'] == pytest.approx(2 / 3, abs=0.01) and 'two thirds of one' in stated
+  whole = round(oversight_corpora.TOKENS['philosophy'] / a_batch)
+  assert f'--config.phases.philosophy.updates={whole} ' in stated
+
+
 @pytest.mark.parametrize('module', [paper_cheese, paper_oversight])
 def test_batches_fit_the_topologies(module):
   """What divides rows must divide every batch, and the devices must be used."""

@@ -248,7 +248,7 @@ def different(rows: Sequence[JudgedRow]) -> list[JudgedRow]:
 
 
 def what_was_shown(row: JudgedRow) -> str:
-  """What equal answers have in common; rows of earlier versions do not say it, and are all alone."""
+  """What equal answers have in common; rows of earlier versions do not say it: each is alone."""
   return row.get('shown', row['id'])
 
 
