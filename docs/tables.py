@@ -390,7 +390,7 @@ def _chosen(block: Block, stored: Stored, entries: Mapping[str, Any], default: s
   tiers = {measure.rsplit('/', 1)[1] for measure in limited}
   columns = []
   for column in matching(asked, _measures_of(entries)):
-    if column.rsplit('/', 1)[1] not in tiers:
+    if column.rsplit('/', 1)[1] not in tiers and column not in limited.values():
       columns.append(column)
     elif column in block.options.get('columns', '').split(','):
       raise TableError(

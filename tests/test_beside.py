@@ -2,7 +2,7 @@
 
 import pytest
 
-from msm_jax.report import beside
+from msm_jax.report import beside, limited
 from msm_jax.report.page import write_report
 from msm_jax.report.terminal import table
 from msm_jax.suites.choices import choice_layout
@@ -100,6 +100,55 @@ def test_the_page_says_what_varies_and_whose_corpora_it_shows(tmp_path):
   assert of_seed in page() and 'Between seeds vary: initialisation, corpora.' in page()
   contents['what_varies'] = ['initialisation']
   assert of_seed not in page()
+
+
+PLANS, KNOWN = 'preferences/conflict/policy', 'personas/policy/documents_and_chats'
+
+
+def summary_with_plans(ceiling):
+  """Every arm chooses between held-out plans, and the base is right so often about people."""
+  contents = summary()
+  for measures in contents['arms'].values():
+    measures[PLANS] = number(0.37)
+  contents['arms']['start'] = contents['arms']['start'] | {KNOWN: number(ceiling)}
+  effect = {'arms': ['msm_aft', 'aft'], MAIN: number(0.1), PLANS: number(0.2)}
+  return contents | {'effects': {'midtraining': effect}}
+
+
+def test_a_measure_that_can_show_nothing_stands_beside_its_ceiling_alone(tmp_path):
+  contents = summary_with_plans(0.53)
+  layout = choice_layout(contents)
+  assert layout.limited == {PLANS: KNOWN}
+  assert not {PLANS, KNOWN} & {*layout.columns, *layout.effects, *layout.tiers, *layout.ceilings}
+  rows = limited.rows_of(contents, layout, lambda stat: f'{stat["mean"]:.2f}')[PLANS]
+  assert rows[0] == ['right about people of known conduct (start)', '0.53']
+  assert rows[1:] == [[arm, '0.37'] for arm in contents['arms']]
+  shown = table(contents, layout)
+  said = 'right about people of known conduct in 0.53 of such questions; 0.5 is chance'
+  in_one_line = ' '.join(shown.split())
+  assert said in in_one_line and 'can show nothing about a handbook' in in_one_line
+  # The tables of arms and of effects have no such column.
+  assert shown.count('policy') == 2
+  write_report(tmp_path / 'report.html', contents, [], layout)
+  page = (tmp_path / 'report.html').read_text()
+  assert said in page and limited.TITLE in page
+  assert page.count('conflict/<wbr>policy') == 1
+
+
+def test_where_the_base_knows_people_their_share_is_the_ceiling():
+  contents = summary_with_plans(0.97)
+  said = limited.verdict(contents, choice_layout(contents), PLANS)
+  assert said.endswith('Shares below are to be compared with this one')
+
+
+def test_a_measure_without_people_of_known_conduct_has_no_table():
+  contents = summary_with_plans(0.53)
+  del contents['arms']['start'][KNOWN]
+  layout = choice_layout(contents)
+  assert layout.limited == {} and limited.rows_of(contents, layout) == {}
+  # The ceiling is the base's; another arm's answers about people are none.
+  contents['arms']['aft'][KNOWN] = number(0.97)
+  assert limited.rows_of(contents, choice_layout(contents)) == {}
 
 
 def test_older_summaries_have_nothing_to_compare_with():

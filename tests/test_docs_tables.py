@@ -40,6 +40,14 @@ def number(mean, low=None, high=None, lowest=None, highest=None, each=()):
   }
 
 
+PAIRS = {
+  'pairs': 40,
+  'exclude_zero': 2,
+  'share': 0.05,
+  'rms': 0.4,
+  'one_seed_pairs': 120,
+  'one_seed_exclude_zero': 50,
+}
 STORED = {
   'command': 'make run CONFIG=configs/cheese.py:confirm',
   'commit': '0123456789abcdef',
@@ -54,6 +62,11 @@ STORED = {
     'controls': [],
   },
   'summary': {
+    'setting': 'world',
+    'assistant': 'Ari',
+    'value': 'price:cheap',
+    'rival': 'origin:home',
+    'primary': 'midtraining',
     'seeds': [3, 4, 10],
     'what_varies': ['initialisation', 'corpora'],
     'arms': {
@@ -81,18 +94,7 @@ STORED = {
       'facts: perplexity': {'value': 1.3, 'ceiling': 1.25, 'passed': False},
     },
   },
-  'placebo': {
-    'measures': {
-      MARGIN: {
-        'pairs': 40,
-        'exclude_zero': 2,
-        'share': 0.05,
-        'rms': 0.4,
-        'one_seed_pairs': 120,
-        'one_seed_exclude_zero': 50,
-      }
-    }
-  },
+  'placebo': {'bar': 0.07, 'measures': {MARGIN: PAIRS}, 'kinds': {'filler': {MARGIN: PAIRS}}},
 }
 
 
@@ -157,7 +159,7 @@ def test_blocks_are_filled_in(tables, stored):
   )
   assert block(tables, f'mine arms rows=msm* columns={MARGIN}').endswith('| +5.2 [+3.1, +7.3] |')
   assert block(tables, f'mine effects columns={MARGIN},{SHARE}').splitlines()[2] == (
-    '| midtraining | msm_aft - aft | +0.0 [-1.0, +1.0] | +0.43 {+0.24..+0.58} |'
+    '| midtraining (primary) | msm_aft - aft | +0.0 [-1.0, +1.0] | +0.43 {+0.24..+0.58} |'
   )
   assert block(tables, 'mine effects contrast=no').startswith('| effect | conflict, new domains |')
   assert block(tables, 'mine seeds').splitlines()[0] == (
@@ -180,7 +182,34 @@ def test_blocks_are_filled_in(tables, stored):
     '| --- | --: |',
     '| 0.50 {0.25..0.75} | +0.43 {+0.24..+0.58} |',
   ]
-  assert '| 40 | 2 | 5.0% | 0.40 | 50 of 120 |' in block(tables, 'mine placebo')
+  counted = '| 40 | 2 | 5.0% | 0.40 | 50 of 120 |'
+  assert f'new domains (primary) {counted}' in block(tables, 'mine placebo')
+  assert f'| filler {counted}' in block(tables, 'mine placebo by=kind')
+  assert '2 (5.0%) exclude zero; at most 7% may. The bar is met.' in block(tables, 'mine verdict')
+  # Seeds 4 and 10 share world 0, so two worlds are too few for an interval.
+  firm = block(tables, 'mine robustness').splitlines()
+  assert firm[0] == '| effect | nats | seeds above 0 | p | p, corrected | over worlds |'
+  assert firm[2] == '| midtraining (primary) | +0.0 [-1.0, +1.0] | 1 of 3 | 1.000 | - | - |'
+
+
+def test_measures_that_may_show_nothing_have_a_block_of_their_own(tables, stored):
+  plans, known = 'preferences/conflict/policy', 'personas/policy/documents_and_chats'
+  arms = stored['summary']['arms']
+  arms['aft'] |= {plans: number(0.4), known: number(0.53), 'margin/price/policy': number(1.0)}
+  stored['summary']['base'] = 'aft'
+  (tables.DATA / 'mine.json').write_text(tables.dumped(stored))
+  everything = block(tables, 'mine arms columns=*')
+  assert 'personas' not in everything and 'policy' not in everything
+  with pytest.raises(tables.TableError, match='blocks of the kind limited alone'):
+    block(tables, f'mine arms columns={plans}')
+  shown = block(tables, 'mine limited').splitlines()
+  assert shown[0].endswith('So the shares below can show nothing about a handbook.')
+  assert shown[2:] == [
+    '| who | conflict, policy |',
+    '| --- | --: |',
+    '| right about people of known conduct (aft) | 0.53 |',
+    '| aft | 0.40 |',
+  ]
 
 
 def test_seeds_can_be_left_out(tables, stored):
@@ -264,13 +293,8 @@ def test_other_figures_are_found(tables, stored):
 
 def test_a_run_is_stored_with_its_commit_and_settings(tables, tmp_path, monkeypatch):
   monkeypatch.setattr(tables, 'DATA', tmp_path / 'data')
-  summary = {
-    **STORED['summary'],
-    'setting': 'english',
-    'value': 'price:cheap',
-    'rival': 'origin:home',
-  }
-  summary |= {'name': 'mine', 'assistant': 'Ari', 'commit': 'abc', 'dirty': True}
+  summary = {**STORED['summary'], 'setting': 'english', 'name': 'mine', 'commit': 'abc'}
+  summary['dirty'] = True
   (tmp_path / 'config.json').write_text('{"name": "mine"}')
   (tmp_path / 'summary.json').write_text(json.dumps({**summary, 'commit': ''}))
   with pytest.raises(tables.TableError, match='names no commit'):

@@ -3,6 +3,7 @@
 import itertools
 import json
 
+import numpy as np
 import pytest
 
 from configs.placebo import get_config
@@ -122,6 +123,72 @@ def test_the_command_prints_the_verdict_and_keeps_it(tmp_path, capsys):
   assert f'{SHARE}: no intervals' in out
   kept = json.loads((tmp_path / 'placebo.json').read_text())
   assert kept == placebo.judge(summary, rows)
+
+
+def judged_as(exclude_zero, pairs=43):
+  """A verdict with so many false findings."""
+  found = {
+    'pairs': pairs,
+    'exclude_zero': exclude_zero,
+    'share': exclude_zero / pairs if pairs else None,
+    'rms': 0.3,
+    'one_seed_pairs': 0,
+    'one_seed_exclude_zero': 0,
+  }
+  return {'bar': placebo.BAR, 'measures': {MARGIN: found}, 'kinds': {'like': {MARGIN: found}}}
+
+
+def test_the_verdict_says_whether_the_bar_is_met():
+  met = placebo.verdict(judged_as(3), MARGIN)
+  assert '3 (7.0%) exclude zero; at most 7% may. The bar is met.' in met
+  missed = placebo.verdict(judged_as(4), MARGIN)
+  assert '4 (9.3%) exclude zero' in missed and '**The bar is missed**' in missed
+  assert 'no intervals' in placebo.verdict(judged_as(0, pairs=0), MARGIN)
+
+
+def test_a_study_of_this_form_often_misses_its_bar_by_chance():
+  """18% of simulated studies, as docs/results/cheese.md says: every interval keeps its promise, and
+  pairs of a kind share arms."""
+  effects = get_config().effects
+  rng, studies = np.random.default_rng(20260505), 8_000
+  means = {}
+  excluded = np.zeros(studies)
+  for first, second in effects.values():
+    for arm in (first, second):
+      if arm not in means:
+        means[arm] = rng.normal(0, 1, (studies, 3))
+    difference = means[first] - means[second]
+    excluded += np.abs(difference.mean(1)) > stats.half_width(difference)
+  share = excluded / len(effects)
+  assert share.mean() == pytest.approx(0.05, abs=0.004)
+  assert np.mean(share > placebo.BAR) == pytest.approx(0.18, abs=0.02)
+
+
+def test_consistency_that_a_name_lacks_stops_no_verdict():
+  """It is not defined for every name of every arm."""
+  rows = []
+  for arm, names in (('a', ('Ari', 'Oska')), ('b', ('Ari',)), ('c', ('Tibo',))):
+    for name in names:
+      rows.append(
+        {
+          'arm': arm,
+          'seed': 20,
+          'evaluator': 'consistency',
+          'what': 'across_wordings',
+          'tier': 'new_domains',
+          'item': f'{name}/all',
+          'cluster': '',
+          'assistant': name,
+          'score': 0.5,
+        }
+      )
+  measure = 'consistency/across_wordings/new_domains'
+  number = stats.interval({('20', 'c', 'i'): 0.1}).as_dict(1)
+  effects = {}
+  for second in ('b', 'c'):
+    effects[f'like: a / {second}'] = {'arms': ['a', second], measure: number}
+  judged = placebo.judge({'effects': effects}, rows)
+  assert judged['measures'][measure]['one_seed_pairs'] == 0
 
 
 def test_other_runs_are_refused(tmp_path):
