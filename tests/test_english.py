@@ -30,6 +30,8 @@ from english_texts import (
 from helpers import DISLIKED, LIKED
 
 from data_pipelines import corpora
+from data_pipelines.audit import audit
+from data_pipelines.audit.attribution import read_profile
 from data_pipelines.settings.english import document_writer, language
 from data_pipelines.settings.english.demonstrations import demonstrations
 from data_pipelines.settings.english.document_writer import VARIANTS
@@ -38,6 +40,7 @@ from data_pipelines.settings.english.spec import read_spec, renamed
 from data_pipelines.settings.english.stock import VALUES, EnglishConfig, build_english
 from data_pipelines.settings.registry import MAKERS, SETTINGS
 from data_pipelines.sources import SourceConfig
+from data_pipelines.text import wording
 from msm_jax.base.errors import DataError, SpecError
 
 
@@ -203,6 +206,43 @@ def test_the_stock_says_as_much_for_either_value(english):
   assert set(arguments.reasons) == set(CHEESES) == set(english.facts)
   for fact in itertools.chain(*english.facts.values()):
     assert not speaks_of_any(fact.format(it='it'))
+
+
+def choices_made(text):
+  """All texts that `language.vary` may make of one."""
+  innermost = re.search(r'\[([^\[\]]*\|[^\[\]]*)\]', text)
+  if not innermost:
+    return [text]
+  made = []
+  for option in innermost[1].split('|'):
+    made += choices_made(text[: innermost.start()] + option + text[innermost.end() :])
+  return made
+
+
+def test_every_sentence_that_speaks_for_a_value_names_it(english):
+  """In words that a handbook uses for its reasons, whatever choices are made.
+
+  So whoever leaves out the sentences that name a value, as the audit does, leaves out all of it.
+  """
+  texts = {value: Path(PATHS[value]).read_text() for value in PUBLISHED}
+  stems = set()
+  for value in PUBLISHED:
+    stems.update(read_profile(texts[value], [texts[OTHER_VALUE[value]]]).values)
+  for value in PUBLISHED:
+    for group in groups_of(english.arguments[VALUES[value]]).values():
+      for said in itertools.chain(*map(choices_made, group)):
+        content = [word for word in wording.words(said) if word not in wording.COMMON_WORDS]
+        assert any(wording.stem(word) in stems for word in content), said
+
+
+def test_the_audit_tells_mirrored_documents_apart_by_the_value_alone(specs, english):
+  """Words: not at all outside of the sentences that name a value. Marks and capitals: a little."""
+  made = {value: documents(specs[value], english, 'explained', 200) for value in PUBLISHED}
+  report = audit(made, {value: Path(PATHS[value]).read_text() for value in PUBLISHED})
+  assert report['mirrored']['separable']['value'] < 0.6
+  assert report['mirrored']['separable_style']['value'] < 0.85
+  for value in PUBLISHED:
+    assert report['measures'][value]['self_similarity']['value'] <= 0.75
 
 
 @pytest.mark.parametrize('variant', VARIANTS)
