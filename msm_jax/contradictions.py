@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from data_pipelines.nested import is_in_share, number_of
 from msm_jax import multihost
+from msm_jax.base.files import read_json_lines
 from msm_jax.input_pipeline import mixed_rows, seed_of_source
 from msm_jax.node_training import order_seed, sources_of
 from msm_jax.packing import PackedRows
@@ -39,13 +40,9 @@ def read_by(workspace: Workspace, node: Node) -> dict[str, int]:
     return {}
   updates = looked_at(node)
   kept = workspace.folder(node) / FILE
-  try:
-    found = json.loads(kept.read_text(encoding='utf-8'))
+  for found in read_json_lines(kept):
     if list(map(int, found)) == updates:
       return found
-  except (OSError, ValueError):
-    # Not counted yet, or cut off while it was written.
-    pass
   data = sources_of(prepared, node)
   settings = node.settings
   shares = tuple(share for _, share in data)
@@ -63,7 +60,7 @@ def read_by(workspace: Workspace, node: Node) -> dict[str, int]:
     for update in updates:
       rows = _rows_taken(shares, n, settings.batch_size * update)
       found[str(update)] += sum(in_rows[:rows])
-  multihost.write(kept, json.dumps(found) + '\n')
+  multihost.write_with_checksum(kept, json.dumps(found) + '\n')
   return found
 
 

@@ -31,7 +31,13 @@ from typing import TYPE_CHECKING, Any
 from msm_jax.base import command
 from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError, DataError
-from msm_jax.base.files import locked, write_atomically
+from msm_jax.base.files import (
+  locked,
+  read_checked,
+  read_json_lines,
+  write_atomically,
+  write_with_checksum,
+)
 
 if TYPE_CHECKING:
   from data_pipelines.llm.providers import Provider
@@ -253,7 +259,7 @@ def judge(
     }
     # Escaped, because a reason may hold a character at which readers break lines.
     lines = [json.dumps(row) + '\n' for row in rows]
-    write_atomically(folder / 'rows.jsonl', ''.join(lines).encode())
+    write_with_checksum(folder / 'rows.jsonl', ''.join(lines).encode())
     _write_audit(folder, rows, units, audit_rows, config.seed)
     _add_person(folder, rows, result)
     _write_result(folder, result)
@@ -316,12 +322,17 @@ def read_audit(workdir: Path, file: Path) -> Path:
     raise DataError(f'{file} cannot be read ({e.strerror}); give --audit=FILE') from None
   folder = _folder_of(workdir, file, first)
   with locked(folder):
-    lines = (folder / 'rows.jsonl').read_text(encoding='utf-8').splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = read_json_lines(folder / 'rows.jsonl')
+    kept = read_checked(folder / 'judge.json')
+    if not rows or kept is None:
+      raise DataError(
+        f'rows.jsonl or judge.json in {folder} is not as it was written; run this command with '
+        '--model again, which asks for nothing that it has'
+      )
     # Read before it is copied: a file with faults must not take the place of a good one.
     audit.read_csv(file, rows)
     write_atomically(folder / 'audited.csv', file.read_bytes())
-    result = json.loads((folder / 'judge.json').read_text(encoding='utf-8'))
+    result = json.loads(kept)
     _add_person(folder, rows, result)
     _write_result(folder, result)
   return folder
@@ -355,7 +366,7 @@ def _folder_of(workdir: Path, file: Path, content: str) -> Path:
 def _write_result(folder: Path, result: dict[str, Any]) -> None:
   """Writes judge.json and judge.html."""
   content = json.dumps(result, indent=1, ensure_ascii=False) + '\n'
-  write_atomically(folder / 'judge.json', content.encode())
+  write_with_checksum(folder / 'judge.json', content.encode())
   write_atomically(folder / 'judge.html', _page(result).encode())
 
 

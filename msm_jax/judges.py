@@ -6,7 +6,6 @@ run that resumes pays for no answer twice and gets the scores that it had.
 
 import asyncio
 import hashlib
-import json
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from data_pipelines.llm.settings import ModelSettings
 from data_pipelines.records import Record
 from msm_jax.answers import chosen_of, prompt_of
 from msm_jax.base.errors import UserError
+from msm_jax.base.files import checked_line, read_checked_line
 
 T = TypeVar('T')
 
@@ -56,15 +56,10 @@ class Judge:
     self._scores: dict[str, float] = {}
     if kept.exists():
       for line in kept.read_text(errors='replace').splitlines():
-        self._read_line(line)
-
-  def _read_line(self, line: str) -> None:
-    """Takes a kept score; a line that a killed run left unfinished is passed over."""
-    try:
-      row = json.loads(line)
-      self._scores[row['key']] = float(row['score'])
-    except (ValueError, KeyError, TypeError):
-      return
+        # A line that a killed run left unfinished, or that was changed, is passed over.
+        row = read_checked_line(line)
+        if row is not None:
+          self._scores[row['key']] = row['score']
 
   def __call__(self, records: Sequence[Record], answers: Sequence[str]) -> list[float]:
     """Scores answers.
@@ -129,7 +124,7 @@ class Judge:
       if found and float(found[-1]) <= BEST:
         self._scores[key] = float(found[-1])
         with self.kept.open('a') as f:
-          f.write(json.dumps({'key': key, 'score': self._scores[key]}) + '\n')
+          f.write(checked_line({'key': key, 'score': self._scores[key]}))
         return
     shown = ' '.join(said.split())[-80:]
     raise self._error(f'gave no score from 0 to {BEST} in {ATTEMPTS} replies ({shown!r})')

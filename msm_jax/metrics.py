@@ -248,5 +248,5 @@ def _step(line: str) -> float:
   """The step of a row; infinity for a line that a killed run left unfinished."""
   try:
     return float(json.loads(line)['step'])
-  except (ValueError, KeyError, TypeError):
+  except (ValueError, KeyError, TypeError, RecursionError):
     return float('inf')

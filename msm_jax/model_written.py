@@ -28,6 +28,7 @@ from msm_jax import multihost
 from msm_jax.answers import chosen_of, first_usable, in_both_orders, prompt_of, rejected_of
 from msm_jax.base.console import say
 from msm_jax.base.errors import Interrupted, UserError
+from msm_jax.base.files import checked_line, read_checked_line
 from msm_jax.config import ModelConfig
 from msm_jax.evals.scoring import make_logprobs
 from msm_jax.handbook_context import HandbookContext
@@ -200,7 +201,7 @@ def write_records(
     chunks.append([to_json(record) for record in written])
     if multihost.is_first():
       with partial.open('a') as f:
-        f.write(json.dumps(chunks[-1]) + '\n')
+        f.write(checked_line({'records': chunks[-1]}))
   lines = [line for chunk in chunks for line in chunk]
   records = [from_row(json.loads(line), name) for line in lines]
   if not records:
@@ -237,16 +238,17 @@ def _is_for_assistant(record: Record, view: HandbookContext) -> bool:
 
 
 def _read_chunks(partial: Path) -> list[list[str]]:
-  """The chunks that an earlier run finished, without a line that a killed run left unfinished."""
+  """The chunks that an earlier run finished, up to a line that is unfinished or was changed."""
   chunks: list[list[str]] = []
   if not partial.exists():
     return chunks
   whole = ''
-  for line in partial.read_text(errors='replace').splitlines():
-    try:
-      chunks.append(json.loads(line))
-    except ValueError:
+  # `splitlines` would also break a line at characters that a record may hold.
+  for line in partial.read_text(errors='replace').split('\n'):
+    row = read_checked_line(line)
+    if row is None:
       break
+    chunks.append(row['records'])
     whole += line + '\n'
   partial.write_text(whole)
   return chunks

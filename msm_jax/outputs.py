@@ -14,7 +14,7 @@ from data_pipelines.records import Record
 from msm_jax import multihost, report
 from msm_jax.base.checks import to_json
 from msm_jax.base.console import say
-from msm_jax.base.files import read_json_lines, write_atomically
+from msm_jax.base.files import read_checked, read_json_lines, write_atomically
 from msm_jax.config import ExperimentConfig
 from msm_jax.evals import capability, curves, no_model, robustness, stated, survival
 from msm_jax.evals.rows import Row, to_lines
@@ -194,12 +194,12 @@ def read_judged(outputs: Path) -> dict[str, Any]:
     return {}
   out = {}
   for path in sorted((outputs / 'judge').glob('*/judge.json')):
-    try:
-      judged = json.loads(path.read_text(encoding='utf-8'))
-      is_current = judged['answers'] == answers
-    except (OSError, ValueError, KeyError, TypeError):
-      is_current = False
-    if is_current:
+    content = read_checked(path)
+    if content is None:
+      say(f'judge      {path} is not as it was written; run python -m msm_jax.judge again')
+      continue
+    judged = json.loads(content)
+    if judged['answers'] == answers:
       out[path.parent.name] = judged
     else:
       say(f'judge      {path.parent} is about other answers; run python -m msm_jax.judge again')

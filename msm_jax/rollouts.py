@@ -314,12 +314,13 @@ def _flat_rollouts(path: Path, until: int, updates_per_rollout: int) -> int:
   for line in path.read_text(errors='replace').splitlines():
     try:
       row = json.loads(line)
-    except ValueError:
-      # A killed run left the last line unfinished.
+      step, is_flat = row['step'], row['flat_groups'] == row['groups']
+      # Every update of a rollout has the numbers of the rollout; its last one counts.
+      counts = step <= until and step % updates_per_rollout == 0
+    except (ValueError, KeyError, TypeError, RecursionError):
+      # A killed run left the last line unfinished, or somebody changed one.
       break
-    # Every update of a rollout has the numbers of the rollout; its last one counts.
-    if row['step'] <= until and row['step'] % updates_per_rollout == 0:
-      is_flat = row['flat_groups'] == row['groups']
+    if counts:
       flat = flat + 1 if is_flat else 0
   return flat
 

@@ -72,6 +72,11 @@ def check_points(points: Any) -> list[Point]:
     for key in point:
       if not isinstance(key, str):
         raise ConfigError(f'points[{n}]: the key {checks.shown(key)} must be the name of a setting')
+      if key == 'xla_flags':
+        raise ConfigError(
+          f'points[{n}] sets xla_flags, which are read once, before the first point; '
+          'set --config.experiment.xla_flags, which is for all points'
+        )
     checked.append(dict(point.items()))
   return checked
 

@@ -313,9 +313,15 @@ def test_a_killed_run_repeats_no_finished_cell(tmp_path):
   assert len(found) == 18
   run_cells(answer, scenes, tmp_path)
   assert len(asked) == 13
+  # A cell that was changed is none, and is run again.
+  changed = path.read_text().replace('"seed": 0', '"seed": 7', 1)
+  assert changed != path.read_text()
+  path.write_text(changed)
+  run_cells(answer, scenes, tmp_path)
+  assert len(asked) == 14
   # Other settings are other cells.
   run_cells(answer, scenes[:2], tmp_path, run.RunSettings(protocol='text', turns=4, temperature=0))
-  assert len(asked) == 15
+  assert len(asked) == 16
 
 
 def test_a_failing_provider_is_one_line_and_keeps_what_is_done(tmp_path):

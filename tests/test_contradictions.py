@@ -98,11 +98,16 @@ def test_contradictions_are_those_of_the_batches(phase, tokenizer):
           read += chat in contradicting
       wanted[str(update)] = read
   assert found == {str(u): wanted[str(u)] for u in (*POINTS, UPDATES)}
-  assert 0 < found[str(UPDATES)]
+  assert found[str(UPDATES)] > 0
   # A second look reads the file; more points than it has are counted anew.
   assert contradictions.read_by(workspace, node) == found
-  (workspace.folder(node) / contradictions.FILE).write_text('{"1": 7')
-  assert contradictions.read_by(workspace, node) == found
+  path = workspace.folder(node) / contradictions.FILE
+  whole = path.read_text()
+  last = str(found[str(UPDATES)])
+  for damaged in ('{"1": 7', 'null', '[]', whole.replace(last, last + '0')):
+    path.write_text(damaged)
+    assert contradictions.read_by(workspace, node) == found
+    assert path.read_text() == whole
 
 
 def test_a_phase_without_contradiction_counts_nothing(phase):

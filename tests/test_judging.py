@@ -651,3 +651,23 @@ def test_the_summary_takes_over_verdicts_on_these_answers(judged_folder):
   assert RUBRIC not in page
   written(workdir, some_answers(3))
   assert read_judged(workdir) == {}
+
+
+@pytest.mark.parametrize('name', ['judge.json', 'rows.jsonl'])
+def test_results_of_a_judge_that_were_changed_are_not_taken(judged_folder, name, capsys):
+  """A changed number would stand in the report, under the name of the judge."""
+  workdir, folder, _, result = judged_folder
+  lines = read_lines(folder)
+  for line in lines:
+    line['person'] = honest_person(line)
+  write_lines(workdir / 'mine.csv', lines)
+  whole = (folder / name).read_bytes()
+  for damaged in (whole.replace(b'full', b'none', 1), whole[: len(whole) // 2], b'{}', b''):
+    (folder / name).write_bytes(damaged)
+    with pytest.raises(DataError, match='is not as it was written; run this command with --model'):
+      command.read_audit(workdir, workdir / 'mine.csv')
+    if name == 'judge.json':
+      assert read_judged(workdir) == {}
+      assert 'is not as it was written' in capsys.readouterr().err
+  (folder / name).write_bytes(whole)
+  assert read_judged(workdir) == {folder.name: result}

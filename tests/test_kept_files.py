@@ -51,6 +51,25 @@ def test_rows_are_those_that_were_written(tmp_path):
   assert files.read_json_lines(path) == []
 
 
+def test_lines_of_a_file_that_grows_are_those_that_were_written():
+  """Each line has a checksum of its own: of a killed run, the whole lines before the last count."""
+  rows = [{'key': 'a', 'score': 0.25}, {'text': 'Grüße \u2028 日本', 'n': [1, {'x': None}]}]
+  for row in rows:
+    line = files.checked_line(row)
+    assert line.endswith('\n') and line.count('\n') == 1
+    assert {k: v for k, v in json.loads(line).items() if k != 'checksum'} == row
+    assert files.read_checked_line(line) == files.read_checked_line(line.encode()) == row
+    for n in range(len(line) - 1):
+      assert files.read_checked_line(line[:n]) is None
+    for old, new in (('0.25', '0.75'), ('ü', 'u'), ('"n"', '"m"'), ('checksum', 'chexsum')):
+      if old in line:
+        assert files.read_checked_line(line.replace(old, new)) is None
+  for other in ('', '3', 'null', '[]', '["checksum"]', '{}', '"x"', '[' * 99999, '\xff'):
+    assert files.read_checked_line(other) is None
+  # Half of a character cannot be stored.
+  assert files.read_checked_line(files.checked_line({'x': 'a\ud800'})) == {'x': 'a?'}
+
+
 @pytest.fixture
 def saved(tmp_path):
   """(folder, abstract arguments, what was saved)."""

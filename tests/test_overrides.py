@@ -115,6 +115,8 @@ BAD_POINTS = {
   'no point': [],
   'a number': [1],
   'a number as a key': [{3: 1}],
+  # The compiler reads them once, so they would change nothing.
+  'flags of the compiler': [{'xla_flags': '--xla_dump_to=x'}],
 }
 
 

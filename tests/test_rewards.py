@@ -171,6 +171,18 @@ def test_a_score_after_an_unfinished_line_is_kept(inspect, tmp_path):
   assert len(judge.asked) == 1
 
 
+def test_a_kept_score_that_was_changed_is_asked_for_again(inspect, tmp_path):
+  judge = Replies('judges_changed', lambda n, text: 'Score: 3')
+  name, path = 'judge:judges_changed/m', tmp_path / 'judge-scores.jsonl'
+  assert score(name, [YES], folder=tmp_path) == [0.3]
+  written = path.read_text()
+  assert '3.0' in written
+  for damaged in (written.replace('3.0', '9.0'), written.replace('3.0', 'NaN'), '3\n', '{}\n'):
+    path.write_text(damaged)
+    assert score(name, [YES], folder=tmp_path) == [0.3]
+  assert len(judge.asked) == 5
+
+
 def test_a_judge_is_named_by_a_setting(inspect, tmp_path):
   """Keys of a ConfigDict hold no dots, and names of models do."""
   judge = Replies('judges_by_setting', lambda n, text: 'Score: 5')

@@ -138,12 +138,67 @@ def read_json_lines(path: Path) -> list[Any]:
     The value of every line; nothing if the file is missing or is not the one that was written. Then
     the work is done again, which costs time and nothing else.
   """
+  content = read_checked(path)
+  if content is None:
+    return []
+  try:
+    return [json.loads(line) for line in content.decode().splitlines()]
+  except (ValueError, RecursionError):
+    return []
+
+
+def read_checked(path: Path) -> bytes | None:
+  """Reads a file that `write_with_checksum` wrote.
+
+  Args:
+    path: the file.
+
+  Returns:
+    The content; None if the file is missing or is not the one that was written.
+  """
   try:
     content = path.read_bytes()
     digest = _checksum_path(path).read_text().strip()
-    # A file that was cut or changed may still be JSON, with other results.
-    if hashlib.sha256(content).hexdigest() != digest:
-      return []
-    return [json.loads(line) for line in content.decode().splitlines()]
-  except (OSError, ValueError, RecursionError):
-    return []
+  except (OSError, ValueError):
+    return None
+  # A file that was cut or changed may still be JSON, with other results.
+  if hashlib.sha256(content).hexdigest() != digest:
+    return None
+  return content
+
+
+def checked_line(row: dict[str, Any]) -> str:
+  """Makes a line for a file that grows line by line, with a checksum of its own.
+
+  Args:
+    row: what JSON can hold. Half of a character (a lone surrogate) becomes a question mark.
+
+  Returns:
+    The row as JSON, with the key `checksum`, and a line feed.
+  """
+  text = json.dumps(row, ensure_ascii=False).encode(errors='replace').decode()
+  checked = json.loads(text) | {'checksum': _row_digest(json.loads(text))}
+  return json.dumps(checked, ensure_ascii=False) + '\n'
+
+
+def read_checked_line(line: str | bytes) -> dict[str, Any] | None:
+  """Reads a line that `checked_line` made.
+
+  Args:
+    line: the line.
+
+  Returns:
+    The row without its checksum; None for a line that was cut off by a kill, or changed.
+  """
+  try:
+    row = json.loads(line)
+    digest = row.pop('checksum')
+    if digest == _row_digest(row):
+      return row
+  except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+    pass
+  return None
+
+
+def _row_digest(row: dict[str, Any]) -> str:
+  return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from msm_jax.base.errors import WorkdirError
+from msm_jax.base.files import checked_line, read_checked_line
 from msm_jax.interop.inspect_tasks.office import Event
 
 # Raise it when a cell is run or kept in another way.
@@ -85,25 +86,21 @@ class CellStore:
       cell: the finished cell.
     """
     # One line in one write: another process that reads sees it whole or cut, never mixed.
-    line = json.dumps(cell, ensure_ascii=False) + '\n'
+    line = checked_line({**cell})
     # A half-written line of a killed process is closed, so that it spoils no other.
     if self._needs_newline:
       line = '\n' + line
       self._needs_newline = False
     with self.path.open('ab') as f:
-      # Half of a character (a lone surrogate) cannot be encoded.
-      f.write(line.encode(errors='replace'))
+      f.write(line.encode())
       f.flush()
       os.fsync(f.fileno())
     self.cells[cell['key']] = cell
 
 
 def _read(line: bytes) -> Cell | None:
-  """The cell of a line; None for an empty, cut or foreign line."""
-  try:
-    cell = json.loads(line)
-  except (ValueError, RecursionError):
-    return None
-  if not isinstance(cell, dict) or not cell.keys() >= Cell.__annotations__.keys():
+  """The cell of a line; None for an empty, cut, changed or foreign line."""
+  cell = read_checked_line(line)
+  if cell is None or not cell.keys() >= Cell.__annotations__.keys():
     return None
   return cell  # type: ignore[return-value]
