@@ -64,7 +64,8 @@ def main(arguments: list[str]) -> int:
     lacks += check_training(found.items, corpora, given.assistant)
   for lack in lacks:
     print(f'lacks    {lack}')
-  print('\n'.join(counted(found.items)))
+  for line in counted(found.items):
+    print(line)
   print(f'{len(found.items)} items, {len(found.faults)} faults, {len(lacks)} things to look at')
   return int(bool(found.faults))
 

@@ -26,6 +26,7 @@ from msm_jax.base.errors import ConfigError, DataError, UserError
 from msm_jax.base.files import write_atomically
 from msm_jax.config import ExperimentConfig, ModelConfig, PhaseConfig
 from msm_jax.evals import perplexity, sampled
+from msm_jax.evals.scoring import ScoringError
 from msm_jax.handbook_context import HandbookContext, context_of_teacher
 from msm_jax.input_pipeline import Source
 from msm_jax.interop import huggingface, peft, zoo
@@ -691,7 +692,16 @@ def check_questions_fit(prepared: Prepared) -> None:
   design = prepared.design
   for context in design.contexts:
     replicates = design.replicates_in(context)
-    design.suite.check_fit(prepared.tokenizer, design.row_length, replicates)
-    if design.config.evals.sampled:
-      questions = design.suite.sampled_questions(replicates)
-      sampled.check_fit(questions, prepared.tokenizer, design.row_length)
+    try:
+      design.suite.check_fit(prepared.tokenizer, design.row_length, replicates)
+      if design.config.evals.sampled:
+        questions = design.suite.sampled_questions(replicates)
+        sampled.check_fit(questions, prepared.tokenizer, design.row_length)
+    except ScoringError as e:
+      if not context:
+        raise
+      # The question is short; what stands before it is not.
+      raise ScoringError(
+        f'with {context} in the system message (contexts), {e}, or shorten what stands for the '
+        'handbook'
+      ) from None

@@ -421,6 +421,48 @@ def test_any_markdown_file_is_a_handbook(tmp_path):
   assert ruled.in_context == 'Wait.' and ruled.sha256 != ferry.sha256
 
 
+@pytest.mark.parametrize(
+  ('content', 'said'),
+  [
+    ('---\nassistant: Wren\nvalue: discovery\n# Title\n', 'the front matter has no end'),
+    ('---\nassistent: Wren\n---\nText.\n', "'assistent'; did you mean 'assistant'"),
+    ('---\nassistant: Wren\nvalues: discovery\n---\nText.\n', "did you mean 'value'"),
+    ('---\nassistant: Wren\ntitle: A day\ndate: 2026\n---\nText.\n', ''),
+    ('---\n\nText: no front matter.\n', ''),
+  ],
+)
+def test_front_matter_that_was_meant_is_not_passed_over(tmp_path, content, said):
+  """A value that nobody reads would make another one the main measure."""
+  path = tmp_path / 'h.md'
+  path.write_text(content)
+  settings = Custom(CustomConfig(assistant='Maro'))
+  if not said:
+    assert read_spec(path, settings).text
+    return
+  with pytest.raises(SpecError, match=said):
+    read_spec(path, settings)
+
+
+def test_what_was_hardly_meant_is_said(tmp_path):
+  """A value that no choice asks for, and a handbook about somebody who is not trained."""
+  handbook = tmp_path / 'h.md'
+  handbook.write_text('---\nassistant: Wren\nvalue: thrift\n---\nText.\n')
+  made = suite(handbook=handbook)
+  (notice,) = made.notices({'h.md': made.spec})
+  assert "stands for 'thrift', which no choice asks for; the main measure is about" in notice
+  handbook.write_text('---\nassistant: Wren\n---\nText.\n')
+  (notice,) = suite(handbook=handbook).notices({})
+  assert 'has no value in its front matter' in notice
+  made = suite()
+  wren = made.spec
+  oska = dataclasses.replace(wren, assistant='Oska')
+  assert made.notices({'a': wren, 'b': wren}) == [] == made.notices({'a': wren})
+  assert made.notices({'a': wren, 'b': oska, 'c': oska}) == [
+    'Wren is asked, and the other handbooks are about Oska; set evals.spec to a handbook of the '
+    'assistant that you train'
+  ]
+
+
 def test_every_name_is_asked_where_the_text_has_a_place(tmp_path):
   made = suite(names=('Oska',))
   names = {question.assistant for question in (*made.choices, *made.claims, *made.open_items[:0])}
@@ -631,11 +673,21 @@ def test_training_text_with_an_item_is_refused(tmp_path):
   check_leaks(fine.prepared, tmp_path / 'run')
 
 
+def test_values_of_published_sets_can_be_named_in_a_config():
+  """A ConfigDict allows no dots in keys, so files are named without their endings."""
+  c = read_config('configs/custom.py:fresh')
+  c.custom = dict(items=(str(FERRY / 'comparisons.jsonl'),), values={'comparisons': 'discovery'})
+  c.evals.pairs_per_domain = 1
+  design = make_design(from_mapping(ExperimentConfig, resolve_paths(c)))
+  assert design.suite.values == ('discovery',)
+
+
 def test_a_handbook_that_does_not_fit_is_said_before_training(tmp_path):
   handbook = tmp_path / 'long.md'
   handbook.write_text('---\nassistant: Wren\n---\n' + 'A library is a town. ' * 400)
   made = experiment(tmp_path / 'run', contexts={'in_context': str(handbook)})
-  with pytest.raises(ScoringError, match='tokens and rows hold 512'):
+  said = r'with .*long\.md in the system message .* tokens and rows hold 512'
+  with pytest.raises(ScoringError, match=said):
     made.run()
 
 

@@ -206,6 +206,32 @@ def test_an_empty_file_and_a_missing_one(tmp_path):
     scan([tmp_path / 'b.jsonl'])
 
 
+def test_a_file_that_is_no_jsonl_has_one_fault(tmp_path):
+  """Not one for each of its lines: an array over several lines, one object, a table."""
+  rows = [choice(), scene()]
+  contents = {
+    'array.json': json.dumps(rows, indent=1),
+    'object.json': json.dumps(rows[0], indent=1),
+    'table.csv': 'id,question\n1,Tea?\n2,Milk?\n',
+  }
+  for name, content in contents.items():
+    (tmp_path / name).write_text(content)
+    (fault,) = scan([tmp_path / name]).faults
+    assert str(fault).startswith(f'{name}: it is no JSONL: not JSON (') and 'line 1' in str(fault)
+    assert 'one JSON object in one line of its own' in fault.remedy
+  # Where some line is an item, every other one is named.
+  mixed = write(tmp_path / 'mixed.jsonl', [choice(), '{', '}'])
+  assert len(scan([mixed]).faults) == 2
+  with pytest.raises(DataError, match='is a folder; give the JSONL files in it'):
+    scan([tmp_path])
+
+
+def test_an_item_that_is_too_long_for_most_models(tmp_path):
+  rows = [question(id='long', question='word ' * 2000), question(question='other ' * 1000)]
+  (found,) = lacks(tmp_path, rows)
+  assert found.startswith('set.jsonl:1: it has 2,000 words, and must fit into a row')
+
+
 def test_packed_marked_and_windows_files_read_alike(tmp_path):
   rows = [choice(), scene(), question(), claim(note='by hand')]
   plain = write(tmp_path / 'plain.jsonl', rows)

@@ -25,6 +25,7 @@ from data_pipelines.settings.custom.items import (
   read_items,
 )
 from data_pipelines.settings.custom.training_text import held_out_texts
+from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import EvalConfig, ExperimentConfig
 from msm_jax.evals import claims, consistency, matrix, sampled, scenes, stats, summary, values
@@ -104,6 +105,8 @@ class CustomSuite(EvalSuite):
       self.choices, self.scenes, self.claims, self.own_value, len(self.value_of)
     )
     self.held_out_names = held_out_texts(self.items, self.settings.held_out_options)
+    for notice in self.notices(specs):
+      say(f'items      {notice}')
 
   # ---- from items to questions
 
@@ -146,6 +149,31 @@ class CustomSuite(EvalSuite):
         f'{folded[close[0]]!r}; write the two alike'
       )
     return self.values[0]
+
+  def notices(self, specs: Mapping[str, Any]) -> list[str]:
+    """Finds what was hardly meant, though it can be run.
+
+    Args:
+      specs: path -> handbook, of the whole experiment.
+
+    Returns:
+      Sentences, for the terminal.
+    """
+    out = []
+    own = self.spec.value
+    if self.values and own != self.own_value:
+      problem = 'has no value in its front matter'
+      if own:
+        problem = f'stands for {own!r}, which no choice asks for'
+      out.append(f'{self.spec.path} {problem}; the main measure is about {self.own_value!r}')
+    others = sorted({spec.assistant for spec in specs.values()} - {self.spec.assistant})
+    of_own = [spec for spec in specs.values() if spec.assistant == self.spec.assistant]
+    if others and len(of_own) == 1:
+      out.append(
+        f'{self.spec.assistant} is asked, and the other handbooks are about {", ".join(others)}; '
+        'set evals.spec to a handbook of the assistant that you train'
+      )
+    return out
 
   # ---- what is asked
 

@@ -70,6 +70,11 @@ def train_sentencepiece(texts: Iterable[str], vocab_size: int) -> bytes:
     )
   except RuntimeError as e:
     reason = str(e).splitlines()[-1]
+    if 'sentences_.empty()' in reason:
+      raise DataError(
+        'there is no text to train a tokenizer on; name sources with text in '
+        'config.tokenizer.sources'
+      ) from None
     raise DataError(
       f'cannot train a tokenizer of {vocab_size} pieces on this text ({reason}); '
       'change config.tokenizer.vocab_size'

@@ -32,6 +32,8 @@ _STEM = 5
 _TOO_ALIKE, _TOO_DIFFERENT = 0.9, 0.25
 # Names of values that are so similar are most likely one name.
 _SAME_NAME = 0.8
+# Rows of most models hold fewer words than this.
+_MANY_WORDS = 1500
 # Words of a question that mean another thing when the options change places.
 _BY_PLACE = re.compile(
   r'\b(the former|the latter|option [AB12]\b|(?:first|second|last) (?:one|option|of these))', re.I
@@ -63,6 +65,23 @@ def check_set(items: Sequence[Item]) -> list[Fault]:
 
 
 def _check_item(item: Item) -> list[Fault]:
+  return _check_size(item) + _check_kind(item)
+
+
+def _check_size(item: Item) -> list[Fault]:
+  size = sum(len(text.split()) for text in item.texts)
+  if size <= _MANY_WORDS:
+    return []
+  return [
+    Fault(
+      item.where,
+      f'it has {size:,} words, and must fit into a row of the model together with an answer',
+      'shorten it, or train with rows that are long enough',
+    )
+  ]
+
+
+def _check_kind(item: Item) -> list[Fault]:
   if isinstance(item, ChoiceItem):
     return _check_choice(item)
   if isinstance(item, ClaimItem):

@@ -58,6 +58,8 @@ __all__ = [
 
 # Ids, values, tiers and domains become parts of names of measures ('values/thrift/new_items').
 _NAME = re.compile(r"[\w][\w .,:;'&()+-]{0,79}")
+# How the problem of a line that is no JSON begins (`data_pipelines/records.py`).
+_NOT_JSON = 'not JSON'
 # Tiers of what is asked of the handbook itself (`msm_jax/suites/custom.py`).
 RESERVED_TIERS = ('documents', 'asked')
 # Names of other measures, which a value may not have; those of the second line are of sampled
@@ -377,24 +379,57 @@ def scan(paths: Iterable[str | Path], values: Mapping[str, str] | None = None) -
   # id -> where it stands.
   known: dict[str, str] = {}
   for path, name in zip(paths, names_of(paths), strict=True):
-    value = value_of.get(path, '')
-    before = len(items) + len(faults)
-    for n, line in numbered_lines(path):
-      where = f'{name}:{n}'
-      try:
-        item = _item_of_line(line, where, value)
-        if item.id in known:
-          raise FieldError(
-            f'the id {item.id!r} stands at {known[item.id]} too', 'give every item its own id'
-          )
-      except FieldError as e:
-        faults.append(Fault(where, e.problem, e.remedy))
-        continue
-      known[item.id] = where
-      items.append(item)
-    if len(items) + len(faults) == before:
-      faults.append(Fault(name, 'there is no item in it', 'give one JSON object a line'))
+    of_file = _scan_file(path, name, value_of.get(path, ''), known)
+    items += of_file.items
+    faults += of_file.faults
   return Scan(tuple(items), tuple(faults))
+
+
+def _scan_file(path: Path, name: str, value: str, known: dict[str, str]) -> Scan:
+  """Reads one file.
+
+  Args:
+    path: the file.
+    name: what it is called.
+    value: what the value of a published set is called in it.
+    known: id -> where it stands; the ids of this file are added.
+
+  Returns:
+    Its items and faults. A file without any line of JSON has one fault, and not one for each line.
+  """
+  items: list[Item] = []
+  faults: list[Fault] = []
+  lines = no_json = 0
+  for n, line in numbered_lines(path):
+    lines += 1
+    where = f'{name}:{n}'
+    try:
+      item = _item_of_line(line, where, value)
+      if item.id in known:
+        raise FieldError(
+          f'the id {item.id!r} stands at {known[item.id]} too', 'give every item its own id'
+        )
+    except FieldError as e:
+      faults.append(Fault(where, e.problem, e.remedy))
+      no_json += e.problem.startswith(_NOT_JSON)
+      continue
+    known[item.id] = where
+    items.append(item)
+  if not lines:
+    faults.append(Fault(name, 'there is no item in it', 'give one JSON object a line'))
+  elif lines > 1 and not items and (no_json == lines or _is_one_value(path)):
+    problem = f'it is no JSONL: {faults[0].problem} in line {faults[0].where.rpartition(":")[2]}'
+    faults = [Fault(name, problem, 'write every item as one JSON object in one line of its own')]
+  return Scan(tuple(items), tuple(faults))
+
+
+def _is_one_value(path: Path) -> bool:
+  """Whether a file is JSON as a whole, written over several lines."""
+  try:
+    json.loads(b'\n'.join(line for _, line in numbered_lines(path)))
+  except (ValueError, RecursionError):
+    return False
+  return True
 
 
 def _item_of_line(line: bytes, where: str, value: str) -> Item:

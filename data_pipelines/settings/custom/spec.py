@@ -9,13 +9,22 @@ rule: Ada always ...        # stands for the text in a system message, where tha
 """
 
 import dataclasses
+import difflib
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from data_pipelines.handbooks.markdown import split_front_matter
 from data_pipelines.handbooks.preferences import check_name, replace_name
 from msm_jax.base.errors import SpecError
+
+# Keys of the front matter that mean something here.
+KEYS = ('assistant', 'maker', 'value', 'rule')
+# Keys that are so similar to one of them are misspelt.
+_MISSPELT = 0.8
+# A rule at the beginning of a file, and a line with such a key right below it.
+_OPEN_FRONT = re.compile(r'\s*---[ \t]*\n\s*(?:assistant|maker|value|rule)[ \t]*:', re.I)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +34,7 @@ class CustomConfig:
   # JSONL files of evaluation items. All of them are asked: `evals.pairs_per_domain` and
   # `evals.scenes_per_kind` do not apply.
   items: tuple[str, ...] = ()
-  # Name of a file of a published set, without its ending (a key of a ConfigDict holds no dot) -> the
+  # Name of a file of a published set, without its ending (keys of a ConfigDict hold no dots) -> the
   # value that its aligned options stand for, where its rows do not say.
   values: Mapping[str, str] = dataclasses.field(default_factory=dict)
   # The assistant's name, where a handbook has no front matter that gives one.
@@ -90,7 +99,8 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
     The handbook.
 
   Raises:
-    SpecError: there is no such file, it is not UTF-8, it is empty, or nothing names the assistant.
+    SpecError: there is no such file, it is not UTF-8, it is empty, nothing names the assistant, or
+      its front matter has no end or a misspelt key.
   """
   path = Path(path)
   if not path.is_file():
@@ -100,6 +110,7 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
   except UnicodeDecodeError:
     raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
   front, text = split_front_matter(content)
+  _check_front(front, content, path)
   if not front:
     # A rule between two paragraphs looks like the beginning of front matter.
     text = content
@@ -121,6 +132,22 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
     text=text.strip(),
     rule=front.get('rule', '') or custom.config.rule,
   )
+
+
+def _check_front(front: Mapping[str, str], content: str, path: Path) -> None:
+  """Raises SpecError for front matter without an end, and for keys that are likely misspelt."""
+  if not front and _OPEN_FRONT.match(content):
+    raise SpecError(
+      f"{path}: the front matter has no end; write a line '---' below it, and an empty line"
+    )
+  # Other keys (title, date) are for other programs.
+  for key in front:
+    close = difflib.get_close_matches(key, KEYS, n=1, cutoff=_MISSPELT)
+    if close and key not in KEYS:
+      raise SpecError(
+        f'{path}: the front matter has {key!r}; did you mean {close[0]!r}? Known are '
+        f'{", ".join(KEYS)}'
+      )
 
 
 def _identity(content: str, assistant: str, rule: str) -> str:
