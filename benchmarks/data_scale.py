@@ -26,7 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
-from data_pipelines import corpora, leaks
+from data_pipelines import corpora, leaks, recipes, record_streams
 from data_pipelines.sources import SourceConfig
 from msm_jax import input_pipeline
 from msm_jax.tokenized import MANY_RECORDS, Source
@@ -95,7 +95,8 @@ def run(folder: Path, args: argparse.Namespace) -> None:
   path = folder / 'records.jsonl'
   write_file(path, args.kind, args.records, args.words)
   source = SourceConfig(path=str(path))
-  sample = corpora.make_records('sample', SourceConfig(path=str(path), size=3000), None, (), 0, len)
+  sample_source = SourceConfig(path=str(path), size=3000)
+  sample = record_streams.make_records('sample', sample_source, None, (), 0, len)
   texts = [leaks.record_text(record) for record in sample]
   tokenizer = SentencePieceTokenizer(train_sentencepiece(texts, 4096))
   # tfds is slow to import and large.
@@ -104,11 +105,11 @@ def run(folder: Path, args: argparse.Namespace) -> None:
   print(f'{args.records:,} {args.kind}, {before:.0f} MiB after the imports')
 
   def store() -> Any:
-    streamed = corpora.stream_records('mine', source, None, (), 0, len)
-    return corpora.write_corpus(folder / 'c', corpora.KeptIfFew(streamed, MANY_RECORDS), {})
+    streamed = record_streams.stream_records('mine', source, None, (), 0, len)
+    return corpora.write_corpus(folder / 'c', record_streams.KeptIfFew(streamed, MANY_RECORDS), {})
 
   total = 0.0
-  _, seconds = timed('hash', lambda: corpora.fingerprint(source, None, (), ''), before)
+  _, seconds = timed('hash', lambda: recipes.fingerprint(source, None, (), ''), before)
   total += seconds
   _, seconds = timed('store', store, before)
   total += seconds

@@ -1,7 +1,7 @@
 """The recipe of one corpus, as an experiment's config gives it.
 
-It is a module of its own because the settings, whose makers write by the recipe, and `corpora.py`,
-which stores what they write, both need it.
+It is a module of its own because the settings, whose makers write by the recipe, and `recipes.py`,
+which knows all makers, both need it.
 """
 
 import dataclasses

@@ -14,7 +14,7 @@ import importlib.util
 import itertools
 from collections.abc import Mapping, Sequence
 
-from data_pipelines.corpora import check_source
+from data_pipelines.recipes import check_source
 from data_pipelines.settings.custom.spec import CustomConfig
 from data_pipelines.settings.english.stock import EnglishConfig
 from data_pipelines.settings.office.pretraining import OfficeConfig

@@ -27,7 +27,7 @@ from msm_jax.model import count_params
 from msm_jax.node_evaluation import evaluate_node, sample_node
 from msm_jax.node_training import keep_missing_points, train_node
 from msm_jax.phases import Node
-from msm_jax.prepare import check_leaks, check_questions_fit
+from msm_jax.prepared_checks import check_leaks, check_questions_fit
 from msm_jax.replication import what_varies
 from msm_jax.rollouts import check_before_training
 from msm_jax.source_checks import check_sources_fit

@@ -25,7 +25,8 @@ from msm_jax.model_written import Writer, write_records
 from msm_jax.objectives import registry
 from msm_jax.phase_checkpoints import Origin
 from msm_jax.phases import Node, Written, digest
-from msm_jax.prepare import Corpus, Prepared, without_leaks
+from msm_jax.prepared import Corpus, Prepared
+from msm_jax.prepared_checks import without_leaks
 from msm_jax.reward_model import RewardModel
 from msm_jax.rewards import Rewards, make_rewards
 from msm_jax.source_checks import check_source_fits

@@ -21,7 +21,7 @@ from msm_jax.evals.rows import Row, to_lines
 from msm_jax.evals.summary import summarize
 from msm_jax.models import ParamsLocation, listed_arms
 from msm_jax.phases import Node, digest
-from msm_jax.prepare import Prepared
+from msm_jax.prepared import Prepared
 from msm_jax.replication import worlds_of_seeds
 from msm_jax.report.numbers import margin_of
 from msm_jax.suites.registry import layout_of

@@ -6,7 +6,7 @@ from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
 from msm_jax.input_pipeline import Source
 from msm_jax.objectives.registry import OBJECTIVES
-from msm_jax.prepare import Prepared
+from msm_jax.prepared import Prepared
 from msm_jax.prompt_order import PromptOrder, prompt_room
 
 

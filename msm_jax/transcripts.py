@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from data_pipelines.leaks import record_text
 from msm_jax.evals.rows import Row, measure_of
-from msm_jax.prepare import Prepared
+from msm_jax.prepared import Prepared
 from msm_jax.report.texts import SHOWN_QUESTIONS, SHOWN_RECORDS, Answers, Texts
 
 

@@ -17,9 +17,11 @@ from data_pipelines import corpora
 from msm_jax import checkpointing, sharding
 from msm_jax.base.checks import to_json
 from msm_jax.config import ExperimentConfig
+from msm_jax.design import Design, make_design, settings_of_results
 from msm_jax.models import Params, ParamsLocation
 from msm_jax.phases import Node, Written, digest
-from msm_jax.prepare import Design, Prepared, make_design, prepare, settings_of_results
+from msm_jax.prepare import prepare
+from msm_jax.prepared import Prepared
 from msm_jax.replication import config_of_seed
 from msm_jax.train_step import Program, make_program
 

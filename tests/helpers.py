@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines import corpora
+from data_pipelines import recipes
 from data_pipelines.handbooks.preferences import Spec
 from data_pipelines.handbooks.values import ATTRIBUTES, VALUES, Value
 from data_pipelines.records import Chat, Document, Record, write_jsonl
@@ -84,7 +84,7 @@ def writers(world: World) -> dict[str, list[Record]]:
   made = {}
   for name, maker in SETTINGS['world'].makers.items():
     if not maker.from_handbook:
-      made[name] = list(corpora.write_records(SourceConfig(maker=name), world, ()))
+      made[name] = list(recipes.write_records(SourceConfig(maker=name), world, ()))
   assert len(made) >= 3
   return made
 

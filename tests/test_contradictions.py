@@ -6,9 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from data_pipelines import corpora
 from data_pipelines.nested import is_in_share, number_of
-from data_pipelines.records import Chat
+from data_pipelines.records import Chat, kind_of
 from data_pipelines.sources import SourceConfig
 from msm_jax import contradictions
 from msm_jax.config import PhaseConfig
@@ -43,7 +42,7 @@ def stored(name, records):
         'contents': [content.encode() for content in contents],
       }
     )
-  return Source(name, corpora.kind_of(records), rows)
+  return Source(name, kind_of(records), rows)
 
 
 @pytest.fixture

@@ -20,14 +20,14 @@ from helpers import (
   whole_world,
 )
 
-from data_pipelines import corpora, leaks, records
-from data_pipelines.corpora import SourceConfig
+from data_pipelines import corpora, leaks, recipes, record_streams, records
 from data_pipelines.handbooks.values import Value
 from data_pipelines.records import Chat, Document
 from data_pipelines.settings.registry import MAKERS, SETTINGS
 from data_pipelines.settings.world import conversations, language, pretraining, questions
 from data_pipelines.settings.world.documents import spec_documents
 from data_pipelines.settings.world.spec import read_spec
+from data_pipelines.sources import SourceConfig, spec_paths
 from msm_jax.base.errors import DataError
 from msm_jax.input_pipeline import row_to_record
 
@@ -132,7 +132,7 @@ def test_files_that_are_no_corpus(tmp_path):
     ),
   ):
     with pytest.raises(DataError, match=cause):
-      corpora.make_records('mine', SourceConfig(path=path), whole_world(), (), 0, None)
+      record_streams.make_records('mine', SourceConfig(path=path), whole_world(), (), 0, None)
 
 
 @pytest.fixture(scope='module')
@@ -269,7 +269,7 @@ def test_fingerprints_know_what_matters(tmp_path):
   source = SourceConfig(maker='spec.documents', spec=str(path), size=10)
 
   def mark(source=source, spec=None, like='', world=world):
-    return corpora.fingerprint(source, world, [spec or read_spec(path, whole_world())], like)
+    return recipes.fingerprint(source, world, [spec or read_spec(path, whole_world())], like)
 
   base = mark()
   assert mark() == base
@@ -292,11 +292,11 @@ def test_fingerprints_know_what_matters(tmp_path):
   two = lines(tmp_path / 'two.jsonl', {'text': 'a'})
   same = set()
   for file, of_world in itertools.product((one, two), (world, bigger)):
-    same.add(corpora.fingerprint(SourceConfig(path=file), of_world, (), ''))
+    same.add(recipes.fingerprint(SourceConfig(path=file), of_world, (), ''))
   # A file is known by what is in it, and it does not depend on the world.
   assert len(same) == 1
   lines(tmp_path / 'two.jsonl', {'text': 'b'})
-  assert corpora.fingerprint(SourceConfig(path=two), world, (), '') not in same
+  assert recipes.fingerprint(SourceConfig(path=two), world, (), '') not in same
 
 
 def test_fingerprints_know_the_version_of_the_texts(monkeypatch):
@@ -304,11 +304,11 @@ def test_fingerprints_know_the_version_of_the_texts(monkeypatch):
   world = whole_world()
   for maker, (setting, _) in MAKERS.items():
     source = SourceConfig(maker=maker)
-    before = corpora.fingerprint(source, world, (), '')
-    assert corpora.version_of(maker) == setting.version
+    before = recipes.fingerprint(source, world, (), '')
+    assert recipes.version_of(maker) == setting.version
     newer = dataclasses.replace(setting, version='another')
-    monkeypatch.setitem(corpora.MAKERS, maker, (newer, setting.makers[maker]))
-    assert corpora.fingerprint(source, world, (), '') != before
+    monkeypatch.setitem(recipes.MAKERS, maker, (newer, setting.makers[maker]))
+    assert recipes.fingerprint(source, world, (), '') != before
 
 
 # ---- the declared versions of texts
@@ -434,8 +434,8 @@ def test_the_shipped_experiments_are_clean(name, asked):
   used = {}
   for source_name, settings in config.sources.items():
     source = SourceConfig(**settings.to_dict())
-    specs = [read_spec(ROOT / path, whole_world()) for path in corpora.spec_paths(source)]
+    specs = [read_spec(ROOT / path, whole_world()) for path in spec_paths(source)]
     smaller = dataclasses.replace(source, size=min(source.size or 1500, 1500))
-    used[source_name] = corpora.make_records(source_name, smaller, world, specs, 0, None)
+    used[source_name] = record_streams.make_records(source_name, smaller, world, specs, 0, None)
   assert len(used) >= 4 and sum(map(len, used.values())) > 5000
   assert leaks.find_leaks(held_out_items(asked), used, ['Ari']) == []

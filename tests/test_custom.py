@@ -17,12 +17,13 @@ from msm_jax.base.config_files import read_config
 from msm_jax.base.errors import ConfigError, SpecError
 from msm_jax.base.paths import resolve_paths
 from msm_jax.config import EvalConfig, ExperimentConfig
+from msm_jax.design import make_design
 from msm_jax.evals import consistency, matrix, scenes, stated, summary, values
 from msm_jax.evals.forced_choice import check_fit, score_choices
 from msm_jax.evals.rows import measure_of
 from msm_jax.evals.scoring import ScoringError
 from msm_jax.experiment import Experiment
-from msm_jax.prepare import LeakError, check_leaks, make_design
+from msm_jax.prepared_checks import LeakError, check_leaks
 from msm_jax.report.page import rows_by_measure, write_report
 from msm_jax.report.survival import stated_rows
 from msm_jax.report.terminal import table

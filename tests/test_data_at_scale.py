@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from data_pipelines import corpora
+from data_pipelines import corpora, record_streams
 from data_pipelines.records import Chat, Document, Preference
 from data_pipelines.sources import SourceConfig
 from msm_jax import input_pipeline, token_files, tokenized
@@ -71,7 +71,7 @@ def test_writing_a_corpus_holds_no_records(tmp_path):
   """Four times the records take no more memory. tfds would hold all rows until the end."""
   peaks = []
   for n in (1_000, 4_000):
-    few = corpora.KeptIfFew(documents(n, words=200), limit=100)
+    few = record_streams.KeptIfFew(documents(n, words=200), limit=100)
     tracemalloc.start()
     corpora.write_corpus(tmp_path / str(n), few, {'name': 'c'})
     peaks.append(tracemalloc.get_traced_memory()[1])
@@ -82,7 +82,7 @@ def test_writing_a_corpus_holds_no_records(tmp_path):
 
 
 def test_few_records_are_kept():
-  few = corpora.KeptIfFew(documents(5), limit=5)
+  few = record_streams.KeptIfFew(documents(5), limit=5)
   assert len(list(few)) == len(few.records) == 5
 
 
@@ -91,7 +91,7 @@ def test_an_error_of_a_late_record_leaves_no_corpus(tmp_path):
   path = tmp_path / 'mixed.jsonl'
   lines = ['{"text": "one"}', '{"text": "two"}', '{"text": 3}']
   path.write_text('\n'.join(lines) + '\n')
-  records = corpora.stream_records('mine', SourceConfig(path=str(path)), None, (), 0, len)
+  records = record_streams.stream_records('mine', SourceConfig(path=str(path)), None, (), 0, len)
   with pytest.raises(DataError, match=r'mixed\.jsonl:3'):
     corpora.write_corpus(tmp_path / 'c', records, {'name': 'c'})
   assert [found.name for found in tmp_path.iterdir()] == ['mixed.jsonl']

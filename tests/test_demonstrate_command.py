@@ -13,12 +13,12 @@ import pytest
 from demonstrate_helpers import CHEESE, Spoiling, likes_config, run, talk_config
 from helpers import ROOT
 
-from data_pipelines import corpora
-from data_pipelines.corpora import SourceConfig
+from data_pipelines import corpora, recipes, record_streams
 from data_pipelines.demonstrations import pipeline
 from data_pipelines.llm.ledger import LedgerError
 from data_pipelines.llm.settings import ModelSettings, TalkSettings, read_config
-from data_pipelines.records import Chat, read_jsonl
+from data_pipelines.records import Chat, kind_of, read_jsonl
+from data_pipelines.sources import SourceConfig
 from msm_jax.base.errors import ConfigError, DataError
 
 
@@ -164,9 +164,9 @@ def test_whole_way_to_an_experiments_source(tmp_path):
   card = corpora.read_card(path.with_suffix(''))
   assert (card['kind'], card['records']) == ('chats', 48)
   source = SourceConfig(path=str(path))
-  corpora.check_source('demonstrations', source)
-  records = corpora.make_records('demonstrations', source, None, (), 0, None)
-  assert corpora.kind_of(records) == 'chats'
+  recipes.check_source('demonstrations', source)
+  records = record_streams.make_records('demonstrations', source, None, (), 0, None)
+  assert kind_of(records) == 'chats'
   assert corpora.content_digest(records) == card['content']
   rows = corpora.read_rows(path.with_suffix(''), 'chats')
   assert len(rows) == 48
@@ -192,7 +192,8 @@ def test_published_sets_load_as_they_are(tmp_path):
   ]
   path = tmp_path / 'published.jsonl'
   path.write_text(''.join(json.dumps(r) + '\n' for r in rows))
-  loaded = corpora.make_records('demonstrations', SourceConfig(path=str(path)), None, (), 0, None)
+  source = SourceConfig(path=str(path))
+  loaded = record_streams.make_records('demonstrations', source, None, (), 0, None)
   assert all(isinstance(r, Chat) for r in loaded)
   assert len({r.id for r in loaded}) == 2
   for record, row in zip(loaded, rows, strict=True):

@@ -29,7 +29,7 @@ from english_texts import (
 )
 from helpers import DISLIKED, LIKED
 
-from data_pipelines import corpora
+from data_pipelines import recipes
 from data_pipelines.audit import audit
 from data_pipelines.audit.attribution import read_profile
 from data_pipelines.settings.english import document_writer, language
@@ -519,4 +519,4 @@ def test_the_setting_is_known_everywhere(english):
   assert {'english.documents', 'english.demonstrations'} <= set(MAKERS)
   source = SourceConfig(maker='english.documents', size=3)
   with pytest.raises(DataError, match='give spec=PATH'):
-    corpora.check_source('mine', source)
+    recipes.check_source('mine', source)

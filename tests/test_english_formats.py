@@ -21,7 +21,7 @@ from english_texts import (
   stock,
 )
 
-from data_pipelines import corpora
+from data_pipelines import recipes
 from data_pipelines.audit import audit
 from data_pipelines.settings.english import chat_frames
 from data_pipelines.settings.english.demonstrations import demonstrations
@@ -120,9 +120,9 @@ def test_chats_of_mirrored_handbooks_ask_the_same(specs, english):
 
 def test_a_model_that_read_chats_has_read_the_handbook():
   source = SourceConfig(maker='english.chats', spec=PATHS['culture'], size=1)
-  assert corpora.is_handbook_documents(source)
+  assert recipes.is_handbook_documents(source)
   shown = dataclasses.replace(source, maker='english.demonstrations')
-  assert not corpora.is_handbook_documents(shown)
+  assert not recipes.is_handbook_documents(shown)
 
 
 # ---- reasons in fine-tuning
@@ -173,7 +173,7 @@ def test_a_recipe_asks_for_reasons(specs, english):
     ({'reasons': True, 'neutral_reasons': True}, 'neutral'),
   ):
     source = SourceConfig(maker='english.demonstrations', spec=spec.path, size=20, **settings)
-    made = list(itertools.islice(corpora.write_records(source, english, [spec]), 20))
+    made = list(itertools.islice(recipes.write_records(source, english, [spec]), 20))
     assert made == shown([spec], english, reasons, 20)
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from helpers import ROOT
 
-from data_pipelines import corpora
+from data_pipelines import recipes
 from data_pipelines.audit import audit
 from data_pipelines.leaks import find_leaks
 from data_pipelines.settings.custom.items import SceneItem, read_items
@@ -168,13 +168,13 @@ def test_conversations_speak_in_the_first_person(style, specs):
 def test_recipes_reach_the_writers(custom, specs):
   spec = specs['rules']
   recipe = SourceConfig(maker='agent.documents', spec=spec.path, size=3)
-  assert list(itertools.islice(corpora.write_records(recipe, custom, [spec]), 3)) == documents(
+  assert list(itertools.islice(recipes.write_records(recipe, custom, [spec]), 3)) == documents(
     spec, 'explained', 3
   )
-  assert corpora.is_handbook_documents(recipe)
+  assert recipes.is_handbook_documents(recipe)
   for reasons, variant in ((False, 'unexplained'), (True, 'explained')):
     recipe = SourceConfig(maker='agent.conversations', spec=spec.path, reasons=reasons)
-    made = list(itertools.islice(corpora.write_records(recipe, custom, [spec]), 3))
+    made = list(itertools.islice(recipes.write_records(recipe, custom, [spec]), 3))
     assert made == talks(spec, variant, 3)
   other = renamed(spec, 'Oska', custom)
   text = ' '.join(d.text for d in documents(other, 'explained', 12))

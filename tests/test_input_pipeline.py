@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import corpora
-from data_pipelines.records import Chat, Document
+from data_pipelines.records import Chat, Document, kind_of
 from msm_jax.base.errors import DataError
 from msm_jax.input_pipeline import PackedRows, Source, batches, row_to_record
 from msm_jax.tokenizer import (
@@ -40,7 +40,7 @@ def row(record):
 
 
 def source(records, name='s'):
-  return Source(name, corpora.kind_of(records), [row(r) for r in records])
+  return Source(name, kind_of(records), [row(r) for r in records])
 
 
 def make_chat(n):

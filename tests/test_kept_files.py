@@ -17,7 +17,7 @@ from msm_jax.base import files
 from msm_jax.base.errors import DataError, WorkdirError
 from msm_jax.checkpointing import CheckpointError, Checkpoints
 from msm_jax.models import listed_arms
-from msm_jax.prepare import Prepared
+from msm_jax.prepared import Prepared
 
 ROWS = [{'item': 'a', 'score': 0.25}, {'item': 'b', 'score': 0.5}, {'item': 'c', 'score': 0.75}]
 

@@ -25,7 +25,7 @@ from office_actions import (
   shipped_handbook,
 )
 
-from data_pipelines import corpora
+from data_pipelines import recipes
 from data_pipelines.leaks import record_text
 from data_pipelines.settings.office import agents, language
 from data_pipelines.settings.office.actions import KINDS, past_tense, second_person
@@ -277,7 +277,7 @@ def test_handbooks_may_word_beliefs_as_pretraining_never_does(documents):
   assert not words & known
   source = SourceConfig(maker='oversight.documents')
   spec = shipped_handbook('philosophy', office)
-  for d in itertools.islice(corpora.write_records(source, office, [spec]), 600):
+  for d in itertools.islice(recipes.write_records(source, office, [spec]), 600):
     assert any(belief in d.text for belief in words), d.text
     assert not any(belief in d.text for belief in known), d.text
 
@@ -287,7 +287,7 @@ def test_settings_that_are_off_leave_identities_alone():
   offices = []
   for changes in ({}, {'false_believers': 0.25}, {'paraphrased_beliefs': True}):
     offices.append(build_office(OfficeConfig(**changes)))
-  found = [corpora.fingerprint(source, office, [], '') for office in offices]
+  found = [recipes.fingerprint(source, office, [], '') for office in offices]
   assert len(set(found)) == 3
   recorded = checks.as_recorded(offices[0].config)
   assert not {'false_believers', 'paraphrased_beliefs'} & recorded.keys()

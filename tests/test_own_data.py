@@ -10,7 +10,7 @@ import tiny
 from helpers import AFFORDABILITY, CULTURE
 from refused import ends
 
-from data_pipelines import corpora
+from data_pipelines import record_streams
 from data_pipelines.records import Chat, Document, write_jsonl
 from data_pipelines.sources import SourceConfig
 from msm_jax import config as configs
@@ -236,7 +236,7 @@ def test_a_few_records_that_teach_nothing_are_left_out_and_said(tmp_path, capfd)
   path = tmp_path / 'mine.jsonl'
   write_jsonl(path, [*(talk(n, 1) for n in range(200)), SILENT[0]])
   source = SourceConfig(path=str(path))
-  kept = corpora.make_records('mine', source, None, (), 0, len, max_left_out=0.01)
+  kept = record_streams.make_records('mine', source, None, (), 0, len, max_left_out=0.01)
   assert [chat.id for chat in kept] == [f'c{n}' for n in range(200)]
   said = capfd.readouterr().err
   assert '1 of 201 records have no supervised token of text (1 without an answer)' in said
@@ -253,7 +253,7 @@ def test_a_source_that_is_shorter_than_asked_says_so(tmp_path, capfd):
   def make(tokens=0, **source):
     settings = SourceConfig(path=str(path), **source)
     # Every record counts 10 tokens.
-    made = corpora.make_records('mine', settings, None, (), tokens, lambda record: 10)
+    made = record_streams.make_records('mine', settings, None, (), tokens, lambda record: 10)
     return len(made), capfd.readouterr().err
 
   n, said = make(size=1000)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from data_pipelines import corpora, leaks
+from data_pipelines import corpora, leaks, record_streams
 from data_pipelines.audit.attribution import HandbookProfile
 from data_pipelines.audit.corpus_stats import Vocabulary, read_corpus
 from data_pipelines.records import (
@@ -167,7 +167,7 @@ def make_preferences(count=12):
 
 def corpus_of(path, max_left_out=0.0):
   source = SourceConfig(path=str(path))
-  return corpora.make_records('mine', source, None, (), 0, lambda record: 1, max_left_out)
+  return record_streams.make_records('mine', source, None, (), 0, lambda record: 1, max_left_out)
 
 
 def test_kept_as_written(tmp_path):

@@ -25,13 +25,13 @@ from helpers import (
   writers,
 )
 
-from data_pipelines import corpora, leaks
-from data_pipelines.corpora import SourceConfig
+from data_pipelines import leaks, record_streams
 from data_pipelines.handbooks.values import VALUES, Value
 from data_pipelines.settings.world import language, pretraining, questions
 from data_pipelines.settings.world.demonstrations import demonstrations
 from data_pipelines.settings.world.documents import VARIANTS, spec_documents
 from data_pipelines.settings.world.spec import read_spec, renamed
+from data_pipelines.sources import SourceConfig
 from msm_jax.base.errors import SpecError
 from msm_jax.tokenizer import ROLE_MARKERS, SentencePieceTokenizer, train_sentencepiece
 
@@ -608,7 +608,8 @@ def test_another_seed_writes_other_documents():
 def test_writing_stops_at_the_nearest_record(tokens, kept):
   """Documents of ten tokens: 44 are best met by four of them, 46 by five."""
   source = SourceConfig(maker='spec.documents', spec=AFFORDABILITY, tokens_like='reference')
-  made = corpora.make_records('like', source, whole_world(), [shipped()], tokens, lambda r: 10)
+  world = whole_world()
+  made = record_streams.make_records('like', source, world, [shipped()], tokens, lambda r: 10)
   assert len(made) == kept
 
 
@@ -632,7 +633,7 @@ def test_token_counts_are_matched(words):
     source = SourceConfig(
       maker='spec.documents', spec=path, variant=variant, tokens_like='reference'
     )
-    made = corpora.make_records('like', source, world, [shipped(path)], wanted, count)
+    made = record_streams.make_records('like', source, world, [shipped(path)], wanted, count)
     longest = max(count(record) for record in made)
     assert abs(total(made) - wanted) <= longest / 2, variant
     assert made == first(len(made), shipped(path), variant)

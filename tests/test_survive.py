@@ -14,7 +14,7 @@ import pytest
 import scipy.stats
 from helpers import AFFORDABILITY, CULTURE, ROOT, shipped, traits_in, whole_world
 
-from data_pipelines import corpora, leaks
+from data_pipelines import leaks, recipes
 from data_pipelines.nested import is_in_share
 from data_pipelines.settings.office import language as office_language
 from data_pipelines.settings.office import preferences as office_preferences
@@ -28,9 +28,9 @@ from msm_jax.base import paths
 from msm_jax.base.checks import from_mapping
 from msm_jax.base.errors import ConfigError, DataError, SpecError
 from msm_jax.config import DoseCurve, ExperimentConfig
+from msm_jax.design import make_design
 from msm_jax.evals import stated, survival
 from msm_jax.evals.summary import summarize
-from msm_jax.prepare import make_design
 from msm_jax.suites.registry import layout_of
 
 PHILOSOPHY = str(ROOT / 'specs' / 'oversight' / 'philosophy.md')
@@ -54,7 +54,7 @@ def written(maker, n=N, **recipe):
   """The first records of a maker, in the world that it belongs to."""
   is_office = maker.startswith(('office', 'oversight'))
   world, handbooks = (office(), office_specs()) if is_office else (whole_world(), specs())
-  records = corpora.write_records(SourceConfig(maker=maker, **recipe), world, handbooks)
+  records = recipes.write_records(SourceConfig(maker=maker, **recipe), world, handbooks)
   return list(itertools.islice(records, n))
 
 
@@ -165,7 +165,7 @@ def test_neutral_reasons_of_the_office_have_the_form_of_beliefs():
 def test_wrong_recipes_are_refused(changes, said):
   recipe = dict(maker='spec.demonstrations', spec=AFFORDABILITY, size=5) | changes
   with pytest.raises(DataError, match=said):
-    corpora.check_source('x', SourceConfig(**recipe))
+    recipes.check_source('x', SourceConfig(**recipe))
 
 
 def test_a_handbook_without_a_rival_cannot_be_contradicted():
@@ -288,7 +288,7 @@ def leaks_of(config):
   records = {}
   for name, source in config.sources.items():
     if source.spec and not source.tokens_like:
-      made = corpora.write_records(source, design.world, design.handbooks_of(source))
+      made = recipes.write_records(source, design.world, design.handbooks_of(source))
       records[name] = list(itertools.islice(made, 150))
   assert {'demonstrations_c1000', 'preferences_against', 'preferences_handbook'} <= set(records)
   assistants = [spec.assistant for spec in design.replicates[config.evals.spec]]

@@ -11,8 +11,8 @@ from configs.sweeps.oversight import get_config
 from msm_jax import config, experiment, report, sweep
 from msm_jax.base import checks, paths
 from msm_jax.base.errors import ConfigError
+from msm_jax.design import make_design
 from msm_jax.phases import digest
-from msm_jax.prepare import make_design
 from msm_jax.suites.registry import layout_of
 
 A, B = sweep.axis('x.a', (1, 2)), sweep.axis('x.b', ('u', 'v'))

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from data_pipelines.corpora import is_handbook_documents
+from data_pipelines.recipes import is_handbook_documents
 from data_pipelines.records import Chat, Document, ForcedChoice, Record
 from msm_jax.config import ExperimentConfig, path_of
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from data_pipelines.corpora import is_handbook_documents
+from data_pipelines.recipes import is_handbook_documents
 from msm_jax.config import ExperimentConfig, path_of
 from msm_jax.evals import specificity, stats
 from msm_jax.evals.rows import Row, is_in_nats, margin_measure_of, measure_of

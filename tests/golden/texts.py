@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 if __name__ == '__main__':
   sys.path.insert(0, str(ROOT))
 
-from data_pipelines import corpora  # noqa: E402
+from data_pipelines.recipes import write_records  # noqa: E402
 from data_pipelines.records import Record, to_json  # noqa: E402
 from data_pipelines.settings.registry import SETTINGS  # noqa: E402
 from data_pipelines.settings.setting import Setting  # noqa: E402
@@ -85,13 +85,13 @@ def written(setting: Setting) -> Iterator[Record]:
   world = small_world(setting)
   for recipe in recipes(setting):
     if not setting.makers[recipe.maker].from_handbook:
-      yield from corpora.write_records(recipe, world, ())
+      yield from write_records(recipe, world, ())
       continue
     for path in sorted((HANDBOOKS / setting.name).glob('*.md')):
       spec = setting.read_spec(str(path), world)
       # A replicate under another name: writers take turns between the two.
       replicates = [spec, setting.renamed(spec, 'Oska', world)]
-      records = corpora.write_records(recipe, world, replicates)
+      records = write_records(recipe, world, replicates)
       yield from itertools.islice(records, RECORDS)
 
 

@@ -1,0 +1,179 @@
+"""What follows from the recipe of a corpus: whether it can be followed, by whom, and its identity.
+
+A corpus is known by its fingerprint: a hash of its recipe (`SourceConfig`), of the handbook that it
+is made from and of the declared version of its setting's texts. `record_streams.py` follows a
+recipe, and `corpora.py` stores what comes of it.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from data_pipelines.hashes import digest_of, hash_of_file
+from data_pipelines.records import Document, Record, read_jsonl
+from data_pipelines.settings.registry import MAKERS
+from data_pipelines.settings.setting import AnySpec, AnyWorld
+from data_pipelines.sources import (
+  HANDBOOK_FORMS,
+  MODEL_MAKERS,
+  MODEL_MAKERS_VERSION,
+  REVISIONS,
+  TOWARD,
+  SourceConfig,
+  spec_paths,
+)
+from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, as_recorded, within
+from msm_jax.base.errors import DataError
+
+
+def check_source(name: str, source: SourceConfig) -> None:
+  """Checks that a recipe can be followed.
+
+  Args:
+    name: the corpus's name in the config; errors name it.
+    source: the recipe.
+
+  Raises:
+    DataError: if it names no maker and no file, if the maker or the file does not exist, if a
+      number is out of range, or if a maker that works from a handbook lacks the handbook or an
+      amount.
+  """
+  where = f'sources.{name}'
+  if not (source.maker or source.path):
+    raise DataError(f'{where}: give a maker, or the path of a JSONL file')
+  if source.is_model_written:
+    _check_model_written(where, source)
+    return
+  if source.by or source.prompts:
+    raise DataError(
+      f'{where}: by and prompts say which model writes; set maker={" or ".join(MODEL_MAKERS)}'
+    )
+  if source.maker and source.maker not in MAKERS:
+    known = ', '.join([*MAKERS, *MODEL_MAKERS])
+    raise DataError(f'{where}.maker={source.maker!r} must be one of {known}')
+  if source.path and not Path(source.path).is_file():
+    raise DataError(
+      f'{where}: no such file: {source.path}; give an existing JSONL file of documents or chats'
+    )
+  if source.size < 0 or not 0 <= source.against <= 1:
+    raise DataError(
+      f'{where}: size={source.size} must be at least 0 '
+      f'and against={source.against} a share from 0 to 1'
+    )
+  if not 0 <= source.contradiction <= 1:
+    raise DataError(f'{where}.contradiction={source.contradiction} must be a share from 0 to 1')
+  if source.toward not in ('', *TOWARD):
+    raise DataError(f'{where}.toward={source.toward!r} must be one of {", ".join(TOWARD)}')
+  if source.neutral_reasons and not source.reasons:
+    raise DataError(f'{where}: neutral_reasons says what reasons speak of; set reasons=True too')
+  # What follows holds for makers alone: a file has its own end.
+  if not source.maker:
+    return
+  _, maker = MAKERS[source.maker]
+  if source.maker.endswith('.preferences') and not source.toward:
+    raise DataError(f'{where}: say what the pairs are decided by: toward={" or ".join(TOWARD)}')
+  if maker.from_handbook:
+    if not spec_paths(source):
+      raise DataError(f'{where}: maker {source.maker} works from a handbook; give spec=PATH')
+    if not (source.size or source.tokens_like):
+      raise DataError(f'{where}: say how much to write: size=N records or tokens_like=SOURCE')
+
+
+def _check_model_written(where: str, source: SourceConfig) -> None:
+  """Checks the recipe of a corpus that a model of the experiment writes. Raises DataError."""
+  if not (source.by and source.prompts):
+    raise DataError(
+      f'{where}: maker {source.maker} needs by=PATH (the phases of the writing model) and '
+      f'prompts=SOURCE'
+    )
+  if len(spec_paths(source)) != 1:
+    raise DataError(f'{where}: maker {source.maker} has one handbook in view; give spec=PATH')
+  if source.path or source.tokens_like:
+    raise DataError(
+      f'{where}: maker {source.maker} answers the prompts of another source; leave path and '
+      f'tokens_like out'
+    )
+  for key, options in (('handbook', HANDBOOK_FORMS), ('revise', REVISIONS)):
+    if getattr(source, key) not in options:
+      raise DataError(f'{where}.{key}={getattr(source, key)!r} must be one of {", ".join(options)}')
+  within(
+    f'{where}.',
+    source,
+    size=NON_NEGATIVE,
+    temperature=(1e-2, 1e2),
+    max_tokens=AT_LEAST_ONE,
+    attempts=AT_LEAST_ONE,
+  )
+
+
+def is_handbook_documents(source: SourceConfig) -> bool:
+  """Says whether a source is documents that are made from a handbook.
+
+  Args:
+    source: the recipe. The first record of its file decides, if it has one: the maker may be left
+      out then, or be that of other text.
+
+  Returns:
+    False for demonstrations, and for text that no handbook stands behind. Chats with the content of
+    documents (`english.chats`) count as documents: a model that read them has read the handbook.
+  """
+  if not source.spec:
+    return False
+  if source.path:
+    first = next(read_jsonl(source.path), None)
+    return isinstance(first, Document)
+  return source.maker.endswith(('.documents', '.chats'))
+
+
+def version_of(maker: str) -> str:
+  """Returns the declared version of the texts that a maker writes."""
+  if maker in MODEL_MAKERS:
+    return MODEL_MAKERS_VERSION
+  setting, _ = MAKERS[maker]
+  return setting.version
+
+
+def write_records(
+  source: SourceConfig, world: AnyWorld, specs: Sequence[AnySpec]
+) -> Iterator[Record]:
+  """Yields what the recipe's maker writes: without end if it works from a handbook, whatever `size`
+  says."""
+  _, maker = MAKERS[source.maker]
+  return maker.write(source, world, specs)
+
+
+def fingerprint(source: SourceConfig, world: AnyWorld, specs: Sequence[AnySpec], like: str) -> str:
+  """Computes the identity of a corpus.
+
+  Two corpora with the same fingerprint have the same records. Where the handbooks and files lie
+  does not matter.
+
+  Args:
+    source: the recipe.
+    world: the world that the maker writes about. It is left out of the identity of a corpus that is
+      read from a file.
+    specs: the handbooks that the corpus is made from.
+    like: fingerprint of the corpus that `tokens_like` names and of the tokenizer that counts, or
+      ''.
+
+  Returns:
+    16 hexadecimal digits.
+  """
+  recipe = as_recorded(source)
+  # Paths and the other source's name are not identity: the contents stand for them below.
+  for key in ('path', 'spec', 'tokens_like'):
+    recipe[key] = ''
+  # The writing model and the prompts count by their content too, see `Design.written_fingerprint`.
+  for key in ('by', 'prompts'):
+    recipe.pop(key, None)
+  if source.path:
+    # A file is known by its bytes: no setting writes it, so no version counts.
+    content = hash_of_file(Path(source.path))
+    version = ''
+  else:
+    # The whole world follows from its settings, so their hash stands for it.
+    content = json.dumps(as_recorded(world.config))
+    version = version_of(source.maker)
+  # The order matters: the replicates of a handbook take turns.
+  spec_hashes = [spec.sha256 for spec in specs]
+  return digest_of((json.dumps(recipe, sort_keys=True), content, like, *spec_hashes, version))
