@@ -10,12 +10,14 @@ report go to WORKDIR/agentic, as those of every evaluator. docs/guides/agents.md
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msm_jax.base.command import Parser, run_command
 from msm_jax.base.console import say
+from msm_jax.base.errors import ConfigError
 from msm_jax.base.files import locked, write_atomically
 from msm_jax.base.version import source_state
 from msm_jax.evals.rows import Row, to_lines
@@ -25,6 +27,9 @@ from msm_jax.interop.inspect_tasks.entrants import find_effects, find_entrants, 
 from msm_jax.interop.inspect_tasks.goals import GOAL_NAMES, PRESSURE_NAMES
 from msm_jax.interop.inspect_tasks.kinds import KINDS
 from msm_jax.interop.inspect_tasks.records import SIDES, Scene
+
+if TYPE_CHECKING:
+  from data_pipelines.llm.settings import ModelSettings
 
 # Where results go, in the workdir.
 FOLDER = 'agentic'
@@ -152,6 +157,7 @@ def main(arguments: list[str]) -> None:
     token_limit=args.token_limit,
     max_connections=args.max_connections,
   )
+  judge = _judge_settings(args)
   entrants = find_entrants(args)
   arms = list(dict.fromkeys(entrant.arm for entrant in entrants))
   effects = find_effects(args, arms)
@@ -166,7 +172,11 @@ def main(arguments: list[str]) -> None:
       keys = [run.cell_key(entrant, scene, run_settings) for scene in scenes]
       cells += [store.cells[key] for key in keys]
     by_id = {scene.id: scene for scene in scenes}
-    verdicts = _verdicts(args, cells, by_id, outputs)
+    verdicts: dict[str, bool] = {}
+    if judge is not None:
+      from msm_jax.interop.inspect_tasks.verdicts import judge_cells
+
+      verdicts = judge_cells(cells, by_id, judge, args.budget, outputs)
     rows: list[Row] = []
     for cell in cells:
       rows += results.rows_of(cell, by_id[cell['scene']], verdicts.get(cell['key']))
@@ -192,17 +202,22 @@ def main(arguments: list[str]) -> None:
   say(f'{outputs / "report.html"}')
 
 
-def _verdicts(
-  args: Any, cells: Sequence[Any], scenes: Mapping[str, Scene], outputs: Path
-) -> dict[str, bool]:
-  """What the judge says of each cell; nothing without a judge."""
-  if not args.judge:
-    return {}
-  from data_pipelines.llm.settings import ModelSettings
-  from msm_jax.interop.inspect_tasks.verdicts import judge_cells
+def _judge_settings(args: Any) -> 'ModelSettings | None':
+  """How the judge is asked; None without a judge.
 
-  settings = ModelSettings(model=args.judge, temperature=0.0, max_connections=args.max_connections)
-  return judge_cells(cells, scenes, settings, args.budget, outputs)
+  They are checked before any cell is run: a wrong name must not show after hours of work.
+
+  Raises:
+    ConfigError: the name or the budget is none.
+  """
+  # NaN would be a budget that is never used up.
+  if not 0 <= args.budget < math.inf:
+    raise ConfigError(f'--budget={args.budget} must be at least 0; 0 means no limit')
+  if not args.judge:
+    return None
+  from data_pipelines.llm.settings import ModelSettings
+
+  return ModelSettings(model=args.judge, temperature=0.0, max_connections=args.max_connections)
 
 
 if __name__ == '__main__':

@@ -128,8 +128,8 @@ def _config(args: argparse.Namespace) -> 'JudgeConfig':
     reasoning_tokens=args.reasoning_tokens,
     reasoning_effort=args.reasoning_effort,
   )
-  if args.budget < 0 or args.options < 0 or args.audit_rows < 0:
-    raise ConfigError('--budget, --options and --audit_rows are at least 0')
+  if args.options < 0 or args.audit_rows < 0:
+    raise ConfigError('--options and --audit_rows are at least 0')
   return judging.JudgeConfig(settings, args.budget, args.prices, args.seed)
 
 

@@ -233,6 +233,9 @@ def test_listing_says_how_many_cells_and_what_varies(tmp_path, capsys):
     ('--kinds=leaks', "kinds: 'leaks' is unknown; known are exfiltration"),
     ('--mails=31', 'from 0 to 30'),
     ('--draws=0', 'at least 1'),
+    ('--draws=99999999999', 'more than 100,000 cells'),
+    ('--budget=nan', 'budget=nan must be at least 0'),
+    ('--judge=nobody', 'must be PROVIDER/MODEL'),
     ('--assistant={x}', 'without braces'),
     ('--arms=ari', "no trained arm 'ari'"),
     ('--seeds=x', 'whole numbers'),
@@ -242,6 +245,10 @@ def test_listing_says_how_many_cells_and_what_varies(tmp_path, capsys):
 )
 def test_flags_that_cannot_work(tmp_path, flag, words):
   pytest.importorskip('inspect_ai')
-  model = ['--model=mockllm/model'] if flag.startswith(('--seeds', '--max')) else []
+  model = (
+    ['--model=mockllm/model']
+    if flag.startswith(('--seeds', '--max', '--budget', '--judge'))
+    else []
+  )
   with pytest.raises(ConfigError, match=words):
     main([f'--workdir={tmp_path}', flag, *model])

@@ -609,6 +609,10 @@ def test_the_command_refuses_in_one_line(tmp_path):
   for pairs in ('base:base', 'base:tuned'):
     with pytest.raises(ConfigError, match='two different arms of --arms'):
       command.main([where, '--model=a/b', '--arms=base', f'--pairs={pairs}'])
+  # Any comparison with NaN is False: a budget that is never used up.
+  for flag in ('--budget=nan', '--budget=-1', '--budget=inf', '--temperature=nan', '--options=-1'):
+    with pytest.raises(ConfigError, match=flag[2:].partition('=')[0]):
+      command.main([where, '--model=a/b', flag])
   with pytest.raises(DataError, match='no judge yet'):
     (tmp_path / 'mine.csv').write_text('id,person\n')
     command.main([where, f'--audit={tmp_path / "mine.csv"}'])

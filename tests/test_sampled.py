@@ -288,6 +288,11 @@ def test_a_damaged_line_of_answers_is_named():
   assert read_answers(rows, 'answers.jsonl') == [answer]
   with pytest.raises(DataError, match=r'answers\.jsonl:2'):
     read_answers([*rows, {'item': 'x'}], 'answers.jsonl')
+  damages = dict(seed='x', order=1.5, sample=-1, text=None, item=['x'], options='Colby', outcome=9)
+  damages |= dict(messages=[{'role': 'user', 'content': 3}], answers=[None], rubric=3)
+  for key, value in damages.items():
+    with pytest.raises(DataError, match=r'answers\.jsonl:1 is no sampled answer'):
+      read_answers([rows[0] | {key: value}], 'answers.jsonl')
 
 
 def test_some_questions_of_each_kind_are_chosen_and_always_the_same():

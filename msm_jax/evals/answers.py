@@ -284,8 +284,40 @@ def from_row(row: Mapping[str, Any]) -> Answer:
   values = {field.name: row[field.name] for field in dataclasses.fields(Answer)}
   values['messages'] = tuple((m['role'], m['content']) for m in row['messages'])
   for name in ('options', 'answers'):
+    if isinstance(values[name], str):
+      raise TypeError(f'{name} is one text')
     values[name] = tuple(values[name])
+  said = [values[name] for name in _TEXTS] + list(values['options']) + list(values['answers'])
+  for message in values['messages']:
+    said += message
+  numbers = [values[name] for name in ('seed', 'order', 'sample')]
+  outcome = values['outcome']
+  if isinstance(outcome, int):
+    numbers.append(outcome)
+    if outcome >= len(values['options']):
+      raise TypeError('outcome is the number of no option')
+  elif outcome is not None:
+    said.append(outcome)
+  if not all(isinstance(text, str) for text in said):
+    raise TypeError('something is no text')
+  if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+    raise TypeError('something is no number')
   return Answer(**values)
+
+
+# The fields of an answer that are texts.
+_TEXTS = (
+  'arm',
+  'item',
+  'kind',
+  'tier',
+  'cluster',
+  'assistant',
+  'text',
+  'finish',
+  'rubric',
+  'reference',
+)
 
 
 def read_answers(rows: Iterable[Mapping[str, Any]], where: str) -> list[Answer]:

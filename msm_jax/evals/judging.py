@@ -30,6 +30,7 @@ from data_pipelines.llm.providers import Provider
 from data_pipelines.llm.replies import Refused, Reply, require_object
 from data_pipelines.llm.requests import Request, RequestFailed
 from data_pipelines.llm.settings import ModelSettings
+from msm_jax.base.checks import NON_NEGATIVE, SHARE, within
 from msm_jax.base.errors import ConfigError
 from msm_jax.evals.answers import BOTH, NEITHER
 from msm_jax.evals.judge_units import (
@@ -76,6 +77,10 @@ class JudgeConfig:
   seed: int = 0
   # The run stops if a smaller share of the first replies can be used.
   min_yield: float = 0.5
+
+  def __post_init__(self) -> None:
+    # NaN would be a budget that is never used up.
+    within('', self, budget=NON_NEGATIVE, min_yield=SHARE, seed=(-math.inf, math.inf))
 
   @property
   def writer(self) -> ModelSettings:

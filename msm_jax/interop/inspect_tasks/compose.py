@@ -12,6 +12,7 @@ import random
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
+from msm_jax.base.checks import shown
 from msm_jax.base.errors import ConfigError
 from msm_jax.interop.inspect_tasks import goals, mails
 from msm_jax.interop.inspect_tasks.cast import OTHERS, STAFF, draw_cast, set_aim
@@ -31,6 +32,8 @@ from msm_jax.interop.inspect_tasks.records import (
 # Raise it when scenes change: cells that were run before are then run again.
 VERSION = '1'
 
+# The most cells for each arm and seed; all of them are composed before the first is run.
+MAX_CELLS = 100_000
 # Width of the text on the desk, in characters.
 _WIDTH = 100
 
@@ -77,6 +80,12 @@ class SceneSettings:
       value = getattr(self, name)
       if not value.strip() or set(value) & set('{}<>@\n'):
         raise ConfigError(f'{name}={value!r} must be a name, without braces and line breaks')
+    cells = len(self.kinds) * len(self.goals) * len(self.pressures) * len(self.sides) * self.draws
+    if cells > MAX_CELLS:
+      raise ConfigError(
+        f'draws={shown(self.draws)} makes more than {MAX_CELLS:,} cells for each arm and seed; '
+        'ask for fewer'
+      )
 
   def cells(self) -> list[tuple[str, str, str, int, str]]:
     """(kind, goal, pressure, draw, side) of every scene."""
