@@ -14,7 +14,7 @@ from data_pipelines import record_streams
 from data_pipelines.records import Chat, Document, write_jsonl
 from data_pipelines.sources import SourceConfig
 from msm_jax import config as configs
-from msm_jax import train
+from msm_jax import config_checks, train
 from msm_jax.base import checks
 from msm_jax.base.errors import DataError
 from msm_jax.evals import summary as results
@@ -300,7 +300,7 @@ class NoMeasures:
 
 def gates_of(settings, losses, monkeypatch):
   # The files of these sources are never read.
-  monkeypatch.setattr(configs, 'check_source', lambda name, source: None)
+  monkeypatch.setattr(config_checks, 'check_source', lambda name, source: None)
   config = checks.from_mapping(configs.ExperimentConfig, settings)
   rows = []
   for arm, loss in losses.items():
