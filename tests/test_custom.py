@@ -10,6 +10,7 @@ import pytest
 import tiny
 from helpers import ROOT
 
+from configs import smollm2
 from data_pipelines.records import Document, ForcedChoice, write_jsonl
 from data_pipelines.settings.custom.spec import Custom, CustomConfig, read_spec, renamed
 from msm_jax.base.checks import from_mapping, to_json
@@ -672,6 +673,21 @@ def test_training_text_with_an_item_is_refused(tmp_path):
   allowed = dataclasses.replace(config.custom, held_out_options=False)
   fine = Experiment(dataclasses.replace(config, custom=allowed), tmp_path / 'run')
   check_leaks(fine.prepared, tmp_path / 'run')
+
+
+def test_the_template_says_what_was_reckoned():
+  """Every phase of the tree once, at the speed that another config has measured."""
+  c = read_config('configs/custom.py')
+  phases = set()
+  for path in c.arms.values():
+    names = path.split(' > ')
+    phases.update(tuple(names[:n]) for n in range(2, len(names) + 1))
+  updates = sum(c.phases[path[-1]]['updates'] for path in phases)
+  phase = c.phases.demonstrate
+  minutes = updates * phase.batch_size * phase.length / smollm2.SPEED_ALL / 60
+  stated = ' '.join((ROOT / 'configs' / 'custom.py').read_text().split())
+  assert f'at the {smollm2.SPEED_ALL} tokens a second of configs/smollm2.py' in stated
+  assert f'the {updates} updates of a seed are reckoned at {minutes:.0f} minutes' in stated
 
 
 def test_values_of_published_sets_can_be_named_in_a_config():
