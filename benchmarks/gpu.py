@@ -11,7 +11,7 @@ crashes or hangs takes no other with it.
 - `matmul`: what the card gives in bf16. MFU is measured against this rate.
 - `parity`: the loss and gradients of a small model with cuDNN's attention against those of `xla`,
   both against fp32.
-- training: the step of `train.make_program`, as every phase runs it: AdamW, fp32 master weights,
+- training: the step of `make_program`, as every phase runs it: AdamW, fp32 master weights,
   bf16 compute, texts of 200 to 800 tokens packed into rows. LoRA has rank 64 on all projections.
 - PyTorch: see gpu_peer.py. It is given rows of one text each, which take its fastest kernel. The
   losses of the first steps are those of such rows in both programs. Where a model is small, both
@@ -131,8 +131,8 @@ CASES = (
   FULL_135M,
   variant(FULL_135M, attention='xla', remat='block'),
   variant(FULL_135M, program='pytorch', seconds=60),
-  # The shape of configs/smollm2.py:gpu.
-  Case('smollm2.py:gpu', 'train', rows=16, rank=64, remat='block', loss_chunk=4096),
+  # Midtraining of configs/smollm2.py:gpu.
+  Case('smollm2.py:gpu', 'train', rows=4, rank=64, remat='block', loss_chunk=4096),
   LORA_8B,
   variant(LORA_8B, program='pytorch', seconds=80),
   LORA_135M,
@@ -361,18 +361,18 @@ def run_train(case: Case, smoke: bool) -> dict[str, Any]:
 def _train_ours(case: Case, config: ModelConfig) -> dict[str, Any]:
   import jax
 
-  from msm_jax import sharding, train
+  from msm_jax import sharding, train_step
 
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
   optimizer = OptimizerConfig(weight_decay=WEIGHT_DECAY)
-  program = train.make_program(config, optimizer, case.loss_chunk, mesh)
+  program = train_step.make_program(config, optimizer, case.loss_chunk, mesh)
   state = program.init(jax.random.key(0))
   if config.lora:
     state = dataclasses.replace(state, frozen=_random_like(program.abstract_state.frozen))
   batches = []
   for packed in (False, True):
     rows = make_batch(case.rows, case.length, config.vocab_size, packed)
-    batches.append(train.to_device(rows, 1, mesh))
+    batches.append(train_step.to_device(rows, 1, mesh))
   whole, packed_rows = batches
   replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
   lr = jax.device_put(np.full(2, LEARNING_RATE, np.float32), replicated)

@@ -130,7 +130,7 @@ class Kind:
       shutil.rmtree(workdir, ignore_errors=True)
       self.seconds = self._run(server, workdir)
     self.repeat_seconds = self._run(server, workdir)
-    self.wanted = killed.outcome(server, workdir)
+    self.wanted = killed.outcome(workdir, server)
 
   def _run(self, server: Prefork, workdir: Path) -> float:
     """Lets a run end, and returns the CPU time of its first process."""
@@ -292,7 +292,7 @@ class Campaign:
           break
       if not is_ended and not self._finish(kind, server, workdir):
         return
-      names = killed.differences(killed.outcome(server, workdir), kind.wanted)
+      names = killed.differences(killed.outcome(workdir, server), kind.wanted)
     self.differing += [f'{kind.name}, {workdir}: {name}' for name in names]
     if not names:
       shutil.rmtree(workdir)

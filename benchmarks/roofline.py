@@ -2,9 +2,12 @@
 
     pip install 'jax[tpu]'        # brings the compiler (libtpu), Linux x86-64
     python benchmarks/roofline.py [--only NAME ...] [--list]
-    python benchmarks/roofline.py --only NAME --attention xla --option FLAG=VALUE    # prints alone
+    python benchmarks/roofline.py --only NAME --with rows=2 remat=dots --option FLAG=VALUE
+    python benchmarks/roofline.py --only NAME --keep FOLDER --largest 20
 
-Each case compiles the step of `train.make_program`, as every phase runs it, for a slice that is
+With `--with` or `--option`, a case is a trial: its result is printed and not kept.
+
+Each case compiles the step of `make_program`, as every phase runs it, for a slice that is
 described and not there. The text of the compiled program (hlo.py reads it) holds the compiler's
 estimate of the cycles of each fusion, and all exchanges between chips. From these come the seconds
 of a step:
@@ -21,15 +24,14 @@ the peak: no step can have a higher MFU than that product. An estimate that is a
 under half of it, would mean that CHIPS has a wrong clock, and is refused.
 
 None of this was measured on a TPU. Each result is kept as a line of docs/results/data/tpu.jsonl,
-and the table of docs/results/tpu.md is made from these lines. The exit code is 1 if a case does not
-fit.
+and the tables of docs/results/tpu.md and docs/guides/paper.md are made from these lines
+(tpu_pages.py). The exit code is 1 if a case does not fit.
 """
 
 import argparse
 import collections
 import dataclasses
 import json
-import math
 import os
 import re
 import sys
@@ -41,46 +43,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import hlo
-from sizes import MODELS, training_flops
+import hlo_largest
+import tpu_pages
+from sizes import MODELS, scoring_flops, training_flops
+from tpu_cases import CASES, Case, Chip, changed
 
 from msm_jax.config import LoraConfig, ModelConfig, OptimizerConfig
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / 'docs' / 'results' / 'data' / 'tpu.jsonl'
-PAGE = ROOT / 'docs' / 'results' / 'tpu.md'
-BEGIN, END = '<!-- roofline -->\n', '<!-- end roofline -->'
 GIB = 2**30
-
-
-@dataclasses.dataclass(frozen=True)
-class Chip:
-  """What a chip can do, by docs.cloud.google.com/tpu/docs/v5e, v5p and v6e.
-
-  Attributes:
-    flops: the peak in bf16, FLOP/s.
-    clock: cycles per second. The pages do not name it: it is the peak divided by the FLOPs of a
-      cycle (2 x 128 x 128 for each of the 4 units of v5e and 8 of v5p). For v6e it is a guess,
-      which the matrix product checks.
-    memory: HBM in GiB.
-    bandwidth: of HBM, bytes/s.
-    link: of one link to a neighbour, bytes/s in one direction. The pages name the sum over all
-      links (4, 6 and 4) and both directions: 400, 1,200 and 800 GB/s.
-    wraps: a dimension of the slice whose size is a multiple of this is a ring; others are lines.
-  """
-
-  flops: float
-  clock: float
-  memory: int
-  bandwidth: float
-  link: float
-  wraps: int
-
-
-CHIPS = {
-  'v5e': Chip(197e12, 1.5e9, 16, 819e9, 50e9, 16),
-  'v5p': Chip(459e12, 1.75e9, 95, 2765e9, 100e9, 4),
-  'v6e': Chip(918e12, 1.75e9, 32, 1600e9, 100e9, 16),
-}
 # The rate of attention kernels, as a share of the peak: what good ones reach. An assumption.
 KERNEL_RATE = 0.4
 # The matrix products of each kernel of splash attention, of (T, K) by (K, T) or the like for each
@@ -88,66 +58,6 @@ KERNEL_RATE = 0.4
 KERNEL_PRODUCTS = {'fwd': 2, 'dq': 3, 'dkv': 4}
 KERNEL = re.compile(r'splash_m[hq]a_(fwd|dq|dkv)_')
 MATMUL_SIDE = 8192
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-  """A model on a slice.
-
-  Attributes:
-    name: the name of the case.
-    model: a key of MODELS.
-    topology: kind and shape of the slice, such as 'v5e:4x4'.
-    length: tokens of a row.
-    rows: rows of the batch for each chip (each group of `tensor` chips).
-    rank: the rank of adapters on all projections; 0 trains everything.
-    mesh: over how many chips data, fsdp and tensor divide; -1 means whatever is left.
-    remat: what is computed again in the backward pass.
-    loss_chunk: for how many tokens of a chip logits exist at a time.
-    attention: which implementation is asked for; 'auto' takes the kernel of TPUs.
-    bar: the MFU that the project wants to reach; 0 if none is set.
-  """
-
-  name: str
-  model: str
-  topology: str
-  length: int
-  rows: int = 1
-  rank: int = 0
-  mesh: tuple[int, int, int] = (1, -1, 1)
-  remat: str = 'block'
-  loss_chunk: int = 1024
-  attention: str = 'auto'
-  bar: float = 0.0
-
-  @property
-  def chip(self) -> Chip:
-    """What a chip of the slice can do."""
-    return CHIPS[self.topology.partition(':')[0]]
-
-  @property
-  def shape(self) -> tuple[int, ...]:
-    """The chips of the slice in each dimension."""
-    return tuple(int(size) for size in self.topology.partition(':')[2].split('x'))
-
-
-M135, B8, B32 = 'smollm2-135m', 'llama-3.1-8b', 'qwen3-32b'
-CASES = (
-  # The shape of configs/smollm2.py:gpu: 16 rows, every chip holds the whole model.
-  Case('smollm2-gpu', M135, 'v5e:2x2', 1024, 4, 64, mesh=(-1, 1, 1)),
-  Case('135m-full-v5e-2048', M135, 'v5e:2x2', 2048, 4),
-  Case('8b-full-v5e-2048', B8, 'v5e:4x4', 2048, bar=0.45),
-  Case('8b-full-v5e-8192', B8, 'v5e:4x4', 8192, bar=0.45),
-  Case('8b-lora-v5e-8192', B8, 'v5e:4x4', 8192, rank=64),
-  Case('8b-full-v6e-4096', B8, 'v6e:4x4', 4096),
-  Case('8b-full-v6e-8192', B8, 'v6e:4x4', 8192, bar=0.35),
-  Case('8b-lora-v6e-8192', B8, 'v6e:4x4', 8192, rank=64),
-  Case('32b-full-v5p-4096', B32, 'v5p:4x4x4', 4096, bar=0.5),
-  Case('32b-full-v5p-4096-4x16', B32, 'v5p:4x4x4', 4096, mesh=(4, 16, 1), bar=0.5),
-  Case('32b-lora-v5p-4096', B32, 'v5p:4x4x4', 4096, rank=64),
-  Case('32b-full-v5p-8192', B32, 'v5p:4x4x4', 8192, bar=0.5),
-  Case('32b-lora-v5p-8192', B32, 'v5p:4x4x4', 8192, rank=64),
-)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -284,7 +194,8 @@ def rates(case: Case, model: ModelConfig, seconds: float) -> tuple[float, float]
   """
   # Each group of `tensor` chips has `rows` rows.
   tokens = case.rows * case.length / case.mesh[2]
-  flops = training_flops(model, case.length) * tokens
+  flops_of_token = training_flops if case.kind == 'train' else scoring_flops
+  flops = flops_of_token(model, case.length) * tokens
   return tokens / seconds, flops / seconds / case.chip.flops
 
 
@@ -350,8 +261,8 @@ def make_mesh(case: Case) -> Any:
   return sharding.make_mesh(data, fsdp, tensor, devices=described.devices)
 
 
-def compile_step(case: Case, mesh: Any, options: Mapping[str, str]) -> Any:
-  """Compiles a training step for a slice.
+def compile_case(case: Case, mesh: Any, options: Mapping[str, str]) -> Any:
+  """Compiles a training step, or the scoring of a batch, for a slice.
 
   Args:
     case: the case.
@@ -359,28 +270,56 @@ def compile_step(case: Case, mesh: Any, options: Mapping[str, str]) -> Any:
     options: flags for the compiler, beside those that the product sets.
 
   Returns:
-    The compiled step.
+    The compiled program.
   """
+  import jax
+
+  from msm_jax import train_step
+
+  model = model_of(case)
+  program = train_step.make_program(model, OptimizerConfig(), case.loss_chunk, mesh)
+  lower = {'train': _lower_step, 'score': _lower_scoring}[case.kind]
+  with jax.set_mesh(mesh):
+    return lower(case, model, program, mesh).compile(compiler_options=dict(options) or None)
+
+
+def _lower_step(case: Case, model: ModelConfig, program: Any, mesh: Any) -> Any:
+  """Traces a training step. Shapes are all that the compiler needs."""
   import jax
   from jax.sharding import NamedSharding
   from jax.sharding import PartitionSpec as P
 
-  from msm_jax import sharding, train
+  from msm_jax import sharding
 
-  rows = case.rows * math.prod(case.shape) // mesh.shape['tensor']
-  program = train.make_program(model_of(case), OptimizerConfig(), case.loss_chunk, mesh)
-  # Shapes are all that the compiler needs; one micro-batch of `rows` rows.
+  del model
+  # One micro-batch.
+  shape = (1, case.rows * sharding.batch_parts(mesh), case.length)
   layout = sharding.batch_sharding(mesh, 1)
   batch = {}
   for key in ('tokens', 'targets', 'segment_ids', 'positions'):
-    batch[key] = jax.ShapeDtypeStruct((1, rows, case.length), 'int32', sharding=layout)
-  batch['weights'] = jax.ShapeDtypeStruct((1, rows, case.length), 'float32', sharding=layout)
+    batch[key] = jax.ShapeDtypeStruct(shape, 'int32', sharding=layout)
+  batch['weights'] = jax.ShapeDtypeStruct(shape, 'float32', sharding=layout)
   lr = jax.ShapeDtypeStruct((2,), 'float32', sharding=NamedSharding(mesh, P()))
-  with jax.set_mesh(mesh):
-    # The type of `step` hides that it is a jitted function.
-    step: Any = program.step
-    lowered = step.lower(program.abstract_state, batch, lr)
-    return lowered.compile(compiler_options=dict(options) or None)
+  return program.step.lower(program.abstract_state, batch, lr)
+
+
+def _lower_scoring(case: Case, model: ModelConfig, program: Any, mesh: Any) -> Any:
+  """Traces the scoring of a batch in which every token is scored, which takes the most memory."""
+  import jax
+
+  from msm_jax import sharding
+  from msm_jax.evals.scoring import token_logprobs
+
+  parts = sharding.batch_parts(mesh)
+  layout = sharding.batch_sharding(mesh)
+
+  def integers(*shape: int) -> Any:
+    return jax.ShapeDtypeStruct(shape, 'int32', sharding=layout)
+
+  rows = integers(case.rows * parts, case.length)
+  scored = integers(parts, case.rows, case.length)
+  params = program.abstract_state.frozen | program.abstract_state.params
+  return token_logprobs.lower(model, params, rows, rows, rows, scored, scored)
 
 
 def compile_matmul(mesh: Any) -> str:
@@ -430,13 +369,16 @@ def matmul_share(text: str, chip: Chip) -> float:
   return share
 
 
-def run(case: Case, options: Mapping[str, str], keep: Path | None) -> dict[str, Any]:
+def run(
+  case: Case, options: Mapping[str, str], keep: Path | None = None, largest: int = 0
+) -> dict[str, Any]:
   """Compiles a case and estimates its step.
 
   Args:
     case: the case.
     options: flags for the compiler.
     keep: a folder for the text of the compiled program, or None.
+    largest: of how many groups of operations the time is printed.
 
   Returns:
     What is kept of it: the case, memory, seconds and rates. A step that does not fit has the
@@ -460,7 +402,7 @@ def run(case: Case, options: Mapping[str, str], keep: Path | None) -> dict[str, 
   result['matmul_share'] = matmul_share(compile_matmul(mesh), case.chip)
   began = time.monotonic()
   try:
-    compiled = compile_step(case, mesh, options)
+    compiled = compile_case(case, mesh, options)
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
@@ -472,12 +414,16 @@ def run(case: Case, options: Mapping[str, str], keep: Path | None) -> dict[str, 
     (keep / f'{case.name}.hlo').write_text(text)
   memory = compiled.memory_analysis()
   result['state_gib'] = memory.argument_size_in_bytes / GIB
+  result['peak_bytes'] = memory.peak_memory_in_bytes
   result['peak_gib'] = memory.peak_memory_in_bytes / GIB
   result['fits'] = result['peak_gib'] < case.chip.memory
-  coordinates = [device.coords for device in mesh.devices.ravel()]
-  result |= estimate(hlo.parse(text), case, model, coordinates)
+  coordinates = [tuple(device.coords) for device in mesh.devices.ravel()]
+  program = hlo.parse(text)
+  result |= estimate(program, case, model, coordinates)
   result['tokens_per_second'], result['mfu'] = rates(case, model, result['seconds'])
   _, result['mfu_without_exchanges'] = rates(case, model, result['computing_seconds'])
+  if largest:
+    print(hlo_largest.table(hlo_largest.groups(program, case.chip.clock), largest), flush=True)
   return result
 
 
@@ -487,123 +433,6 @@ def _libtpu_version() -> str:
   return importlib.metadata.version('libtpu')
 
 
-# --------------------------------------------------------------------------------------------------
-# Lines and table
-# --------------------------------------------------------------------------------------------------
-
-
-def read_lines(file: Path) -> dict[str, dict[str, Any]]:
-  """Reads kept results.
-
-  Args:
-    file: the file of lines, which may not be there yet.
-
-  Returns:
-    Name of the case -> result.
-  """
-  if not file.exists():
-    return {}
-  kept = {}
-  for line in file.read_text().splitlines():
-    result = json.loads(line)
-    kept[result['name']] = result
-  return kept
-
-
-def keep_line(file: Path, result: Mapping[str, Any]) -> None:
-  """Writes a result in place of the older one of its case; cases stay in the order of CASES.
-
-  Args:
-    file: the file of lines.
-    result: what `run` has returned.
-  """
-  kept = read_lines(file)
-  kept[result['name']] = dict(result)
-  lines = []
-  for case in CASES:
-    if case.name in kept:
-      lines.append(json.dumps(kept[case.name]) + '\n')
-  file.write_text(''.join(lines))
-
-
-def exchanged(result: Mapping[str, Any]) -> str:
-  """The exchanges of a step in words: GiB that come into a chip, and how many, by kind."""
-  parts = []
-  for kind, total in result['exchanges'].items():
-    parts.append(f'{kind} {total["bytes"] / GIB:.1f} ({total["count"]:,})')
-  return ', '.join(parts) or 'none'
-
-
-def table(kept: Mapping[str, Mapping[str, Any]]) -> str:
-  """Makes the table of the page.
-
-  Args:
-    kept: name of the case -> result.
-
-  Returns:
-    A Markdown table, in the order of CASES, and a line with versions; a line that says so if there
-    are no results.
-  """
-  rows = []
-  versions = set()
-  for case in CASES:
-    if case.name not in kept:
-      continue
-    result = kept[case.name]
-    versions.add(((result['commit'] or 'unknown')[:7], result['jax'], result['libtpu']))
-    tokens = f'{case.rows} x {case.length:,}'
-    if 'seconds' not in result:
-      cells = [case.name, case.topology, tokens, '**does not fit**', *[''] * 6]
-    else:
-      peak = f'{result["peak_gib"]:.2f} of {case.chip.memory}'
-      if not result['fits']:
-        peak += ' **does not fit**'
-      cells = [
-        case.name,
-        case.topology,
-        tokens,
-        peak,
-        f'{1e3 * result["computing_seconds"]:,.0f}',
-        f'{1e3 * result["exchanging_seconds"]:,.0f}',
-        f'{1e3 * result["seconds"]:,.0f}',
-        f'{result["tokens_per_second"]:,.0f}',
-        f'{result["mfu"]:.1%} ({result["matmul_share"]:.0%})',
-        exchanged(result),
-      ]
-    rows.append(f'| {" | ".join(cells)} |\n')
-  if not rows:
-    return '*Not run yet.*\n'
-  head = (
-    '| case | slice | tokens a chip | peak GiB | computing, ms | exchanges, ms | step, ms '
-    '| tokens/s/chip | MFU (of a matmul) | GiB exchanged (times) |\n'
-    '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n'
-  )
-  made_with = []
-  for commit, jax_version, libtpu in sorted(versions):
-    made_with.append(f'{commit} with JAX {jax_version} and libtpu {libtpu}')
-  return f'{head}{"".join(rows)}\nMade at {"; ".join(made_with)}.\n'
-
-
-def with_table(page: str, new: str) -> str:
-  """Puts the table between the markers of a page.
-
-  Args:
-    page: the text of the page.
-    new: the table.
-
-  Returns:
-    The new text.
-
-  Raises:
-    ValueError: the page lacks the markers.
-  """
-  before, begin, rest = page.partition(BEGIN)
-  _, end, after = rest.partition(END)
-  if not begin or not end:
-    raise ValueError(f'the page has no block {BEGIN.strip()} ... {END}')
-  return f'{before}{begin}{new}{end}{after}'
-
-
 def main() -> None:
   """Runs the cases that are asked for."""
   parser = argparse.ArgumentParser(
@@ -611,34 +440,42 @@ def main() -> None:
   )
   parser.add_argument('--only', nargs='+', choices=[case.name for case in CASES], metavar='NAME')
   parser.add_argument('--list', action='store_true', help='print the names of the cases')
-  parser.add_argument('--table', action='store_true', help='make the table anew and run nothing')
-  parser.add_argument('--attention', help='another implementation; the result is not kept')
+  parser.add_argument('--table', action='store_true', help='make the tables anew and run nothing')
+  parser.add_argument(
+    '--with',
+    dest='changes',
+    nargs='+',
+    default=[],
+    metavar='FIELD=VALUE',
+    help='change fields of the cases, such as topology=v6e:4x4; the result is not kept',
+  )
   parser.add_argument(
     '--option', action='append', default=[], help='FLAG=VALUE for the compiler; not kept either'
   )
   parser.add_argument('--keep', type=Path, help='a folder for the texts of compiled programs')
+  parser.add_argument(
+    '--largest', type=int, default=0, help='print so many operations that take the most time'
+  )
   args = parser.parse_args()
   if args.list:
     print('\n'.join(case.name for case in CASES))
     return
   prepare_environment()
   options = dict(option.split('=', 1) for option in args.option)
-  is_trial = bool(args.attention or options)
+  is_trial = bool(args.changes or options)
   cases = [case for case in CASES if not args.only or case.name in args.only]
   if args.table:
     cases = []
   fits = True
   for case in cases:
-    if args.attention:
-      case = dataclasses.replace(case, attention=args.attention)
-    result = run(case, options, args.keep)
+    result = run(changed(case, args.changes), options, args.keep, args.largest)
     print(json.dumps(result), flush=True)
     # All cases are run, even after one that does not fit.
     fits &= result['fits']
     if not is_trial:
-      keep_line(RESULTS, result)
+      tpu_pages.keep_line(tpu_pages.RESULTS, result)
   if not is_trial:
-    PAGE.write_text(with_table(PAGE.read_text(), table(read_lines(RESULTS))))
+    tpu_pages.write_pages()
   sys.exit(not fits)
 
 

@@ -46,6 +46,18 @@ MODELS = {
     tie_embeddings=False,
     qk_norm=True,
   ),
+  'qwen2.5-32b': ModelConfig(
+    d_model=5120,
+    n_layers=64,
+    n_heads=40,
+    n_kv_heads=8,
+    head_dim=128,
+    d_ff=27_648,
+    vocab_size=152_064,
+    rope_theta=1e6,
+    tie_embeddings=False,
+    qkv_bias=True,
+  ),
 }
 
 
@@ -86,3 +98,18 @@ def training_flops(c: ModelConfig, length: int) -> float:
   flops += 6.0 * adapters - 2.0 * (c.n_layers * in_block + c.vocab_size * D)
   # The backward pass ends at the lowest layer with adapters.
   return flops - min(layers) * (2.0 * in_block + 4.0 * Q * length)
+
+
+def scoring_flops(c: ModelConfig, length: int) -> float:
+  """Counts the FLOPs of scoring per token: two for each parameter of a matrix, and attention.
+
+  Args:
+    c: the model's settings.
+    length: the tokens of a row.
+
+  Returns:
+    A third of the FLOPs of training all parameters. Adapters are left out.
+  """
+  from msm_jax.model import flops_per_token
+
+  return flops_per_token(c, length) / 3

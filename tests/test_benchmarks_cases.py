@@ -13,14 +13,17 @@ sys.path.append(str(ROOT / 'benchmarks'))
 
 import gpu
 import hlo
+import hlo_largest
 import roofline
 import sizes
+import tpu_cases
+import tpu_pages
 
 from msm_jax.config import LoraConfig
 from msm_jax.model import flops_per_token
 
-V5E = roofline.CHIPS['v5e']
-V5P = roofline.CHIPS['v5p']
+V5E = tpu_cases.CHIPS['v5e']
+V5P = tpu_cases.CHIPS['v5p']
 ALL_OF_4X4 = [(x, y, 0) for x in range(4) for y in range(4)]
 
 
@@ -31,6 +34,7 @@ def test_sizes_are_those_of_the_published_models():
     'llama-3.2-1b': 1.236e9,
     'llama-3.1-8b': 8.03e9,
     'qwen3-32b': 32.76e9,
+    'qwen2.5-32b': 32.76e9,
   }
   for name, model in sizes.MODELS.items():
     # 6 FLOPs for each parameter in a matrix; an embedding apart from the unembedding has none.
@@ -117,7 +121,7 @@ ENTRY %main (x: bf16[64,64], w: bf16[50000000]) -> bf16[64,64] {
   ROOT %result = bf16[64,64]{1,0} copy(%kernel)
 }
 """  # noqa: E501
-CASE = roofline.Case('toy', 'smollm2-135m', 'v5e:2x1', length=1024, rows=2)
+CASE = tpu_cases.Case('toy', 'smollm2-135m', 'v5e:2x1', length=1024, rows=2)
 
 
 def test_estimate():
@@ -163,7 +167,7 @@ def test_one_matrix_product_checks_the_clock():
 
 def result(name, **changes):
   """What is kept of a case."""
-  case = next(case for case in roofline.CASES if case.name == name)
+  case = next(case for case in tpu_cases.CASES if case.name == name)
   return dataclasses.asdict(case) | {
     'commit': '0123456789',
     'jax': '0.10.2',
@@ -183,38 +187,95 @@ def result(name, **changes):
 
 def test_lines_and_table(tmp_path):
   file = tmp_path / 'tpu.jsonl'
-  assert roofline.table(roofline.read_lines(file)) == '*Not run yet.*\n'
-  roofline.keep_line(file, result('8b-full-v5e-8192'))
-  roofline.keep_line(file, result('8b-full-v5e-2048', mfu=0.1))
+  assert tpu_pages.speed_table(tpu_pages.read_lines(file)) == '*Not run yet.*\n'
+  tpu_pages.keep_line(file, result('8b-full-v5e-8192'))
+  tpu_pages.keep_line(file, result('8b-full-v5e-2048', mfu=0.1))
   # A newer result takes the place of the older one.
-  roofline.keep_line(file, result('8b-full-v5e-2048'))
+  tpu_pages.keep_line(file, result('8b-full-v5e-2048'))
   too_large = {'name': '8b-full-v5e-8192', 'fits': False, 'message': 'Used 21.66G of 15.75G hbm'}
-  roofline.keep_line(file, result('8b-full-v5e-8192') | too_large)
-  kept = roofline.read_lines(file)
+  tpu_pages.keep_line(file, result('8b-full-v5e-8192') | too_large)
+  kept = tpu_pages.read_lines(file)
   assert list(kept) == ['8b-full-v5e-2048', '8b-full-v5e-8192']
-  page = 'before\n<!-- roofline -->\nold\n<!-- end roofline -->\nafter\n'
-  made = roofline.with_table(page, roofline.table(kept))
+  page = 'before\n<!-- roofline: speed -->\nold\n<!-- end roofline -->\nafter\n'
+  made = tpu_pages.with_table(page, 'speed', tpu_pages.speed_table(kept))
   assert (
-    '| 8b-full-v5e-2048 | v5e:4x4 | 1 x 2,048 | 10.34 of 16 | 1,238 | 500 | 1,300 | 1,575 '
-    '| 37.3% (88%) | all-gather 3.2 (1,234) |\n'
+    '| 8b-full-v5e-2048 | v5e:4x4 | fsdp over all | block | 1 x 2,048 | 10.34 of 16 | 1,238 | 500 '
+    '| 1,300 | 1,575 | 37.3% (88%) | all-gather 3.2 (1,234) |\n'
   ) in made
   assert '10.34 of 16 **does not fit**' in made
   assert 'Made at 0123456 with JAX 0.10.2 and libtpu 0.0.42.1.' in made
-  assert made.startswith('before\n<!-- roofline -->\n| case')
+  assert made.startswith('before\n<!-- roofline: speed -->\n| case')
   assert made.endswith('<!-- end roofline -->\nafter\n')
   assert 'old' not in made
-  assert roofline.with_table(made, roofline.table(kept)) == made
+  assert tpu_pages.with_table(made, 'speed', tpu_pages.speed_table(kept)) == made
   with pytest.raises(ValueError, match='no block'):
-    roofline.with_table('a page', 'a table')
+    tpu_pages.with_table('a page', 'speed', 'a table')
 
 
-def test_the_page_is_as_the_kept_lines_say():
-  page = roofline.PAGE.read_text()
-  assert roofline.with_table(page, roofline.table(roofline.read_lines(roofline.RESULTS))) == page
+def test_a_published_experiment_says_what_a_chip_holds():
+  """A batch of fine-tuning has 16 rows, and eight chips share them."""
+  kept = {'paper_cheese-fine_tune-v5e-2x4': result('paper_cheese-fine_tune-v5e-2x4', state_gib=2.2)}
+  assert (
+    '| `configs/paper_cheese.py` | v5e:2x4 | fine-tune | 16 x 4,096 | 2.20 GiB '
+    '| 10.34 of 16 GiB |\n'
+  ) in tpu_pages.memory_table(kept)
+  # It has a table of its own.
+  assert tpu_pages.speed_table(kept) == '*Not run yet.*\n'
+  assert 'paper_cheese-fine_tune' in tpu_pages.configs_table(kept)
+  refused = {'name': 'paper_cheese-fine_tune-v5e-2x4', 'fits': False, 'message': ''}
+  refused |= {'commit': '0', 'jax': '0', 'libtpu': '0'}
+  assert '| - | **does not fit** |' in tpu_pages.memory_table({refused['name']: refused})
+
+
+@pytest.mark.parametrize('page', tpu_pages.PAGES, ids=lambda page: page.name)
+def test_the_pages_are_as_the_kept_lines_say(page):
+  assert tpu_pages.filled(page) == page.read_text()
+
+
+def test_cases_of_a_config():
+  """What the config says of a batch and of devices is what is compiled."""
+  cases = {case.name: case for case in tpu_cases.CASES}
+  case = cases['paper_cheese-midtrain-v5p-2x2x1']
+  assert (case.rows, case.length, case.mesh, case.rank) == (2, 4096, (1, 4, 1), 64)
+  assert cases['paper_cheese-fine_tune-v5p-2x2x1'].rows == 4
+  assert cases['paper_cheese-score-v5p-2x2x1'].rows == 16
+  # Four rows, divided over four groups of four chips.
+  case = cases['paper_oversight-train-v6e-4x4']
+  assert (case.rows, case.length, case.mesh, case.loss_chunk) == (1, 8192, (1, 4, 4), 2048)
+  # GPUs have no compiler here.
+  assert not [name for name in cases if 'h100' in name or 'h200' in name]
+  smollm2_case = cases['smollm2-gpu']
+  assert (smollm2_case.rows * 4, smollm2_case.length) == (4, 1024)
+  on_gpu = next(case for case in gpu.CASES if case.name == 'smollm2.py:gpu')
+  assert (on_gpu.rows, on_gpu.length, on_gpu.loss_chunk) == (4, 1024, smollm2_case.loss_chunk)
+
+
+def test_a_case_is_changed():
+  case = tpu_cases.CASES[0]
+  changed = tpu_cases.changed(case, ['topology=v6e:4x4', 'rows=3', 'mesh=(2,8,1)'])
+  assert (changed.topology, changed.rows, changed.mesh) == ('v6e:4x4', 3, (2, 8, 1))
+  assert changed.name == case.name
+  for wrong in ('row=3', 'rows=(3,)'):
+    with pytest.raises(ValueError, match='field'):
+      tpu_cases.changed(case, [wrong])
+
+
+def test_the_largest_operations():
+  """Three executions of a product of 2 x 64^3 FLOPs, of a million cycles and a half each."""
+  first, *others = hlo_largest.groups(hlo.parse(STEP), V5E.clock)
+  assert (first.name, first.opcode, first.times) == ('busy', 'fusion', 3)
+  assert first.seconds == pytest.approx(3e-3)
+  assert first.flops == 3 * 2 * 64**3
+  assert all(group.seconds == 0 for group in others)
+  # The kernel has no estimate, and is named after what JAX has called it.
+  assert 'forward: step/splash_mha_fwd_segmented_residuals' in [group.name for group in others]
+  lines = hlo_largest.table([first, *others], 1).splitlines()
+  assert lines[0].split() == ['3.0', 'ms', 'in', 'all']
+  assert lines[2].split()[:3] == ['3.0', '3', '0.5']
 
 
 def test_cases_have_names_of_their_own():
-  for cases in (roofline.CASES, gpu.CASES):
+  for cases in (tpu_cases.CASES, gpu.CASES):
     names = [case.name for case in cases]
     assert len(set(names)) == len(names)
 

@@ -229,7 +229,7 @@ def test_configs_and_presets_that_are_named_exist():
     'python -m msm_jax.chatt --weights=FOLDER',
     'make rum',
     "pip install -e '.[lmm]'",
-    'python benchmarks/tpu_fit.py --modle llama-3.1-8b',
+    'python benchmarks/roofline.py --onyl 8b-full-v5e-2048',
     'pytest tests/test_nothing.py',
     'inspect eval msm_jax/agents_at_work --model openai/NAME -T kindes=leak',
   ],
