@@ -40,6 +40,9 @@ SPLASH_BLOCKS = (1024, 512, 256, 128)
 # The backward kernel that makes all three gradients at once keeps a gradient of the queries for
 # every block of keys. Up to so many blocks it is worth its memory.
 MOST_FUSED_BLOCKS = 8
+# The name under which the kernel's output and normaliser may be kept for the backward pass; see
+# `ModelConfig.remat`.
+KEPT_NAME = 'attention'
 # Rows that are shorter than this gain nothing from a kernel.
 SHORTEST_ROW = 128
 
@@ -374,7 +377,10 @@ def _splash_kernel(
     use_fused_bwd_kernel=is_fused,
   )
   return kernels.make_splash_mha_single_device(
-    masks.MultiHeadMask([own] * H), block_sizes=sizes, interpret=interpret
+    masks.MultiHeadMask([own] * H),
+    block_sizes=sizes,
+    residual_checkpoint_name=KEPT_NAME,
+    interpret=interpret,
   )
 
 

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from msm_jax.attention import (
+  KEPT_NAME,
   Mask,
   attention,
   cache_mask,
@@ -39,10 +40,14 @@ Cache = tuple[jax.Array, jax.Array]
 
 # The functions that `ModelConfig.activation` names. `nn.gelu` is the tanh form.
 ACTIVATIONS = {'silu': nn.silu, 'gelu': nn.gelu}
-# What `ModelConfig.remat` keeps of a layer for the backward pass: nothing, or matrix products.
+_OUTPUT_OF_KERNEL = jax.checkpoint_policies.save_only_these_names(KEPT_NAME)
+# What `ModelConfig.remat` keeps of a layer for the backward pass beside its input.
 REMAT_POLICIES = {
   'block': None,
-  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  'attention': _OUTPUT_OF_KERNEL,
+  'dots': jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.dots_with_no_batch_dims_saveable, _OUTPUT_OF_KERNEL
+  ),
 }
 
 

@@ -8,6 +8,7 @@ Shapes: B rows, T tokens of a row, H query heads, G key/value heads, K head size
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -164,6 +165,34 @@ def test_a_model_with_local_layers(monkeypatch, scan):
     return jax.device_get(jax.jit(jax.value_and_grad(squares))(params))
 
   assert_close(run('splash'), run('xla'), 2e-5)
+
+
+@pytest.mark.parametrize(
+  ('remat', 'calls'), [('none', 2), ('block', 3), ('attention', 2), ('dots', 2)]
+)
+@pytest.mark.parametrize('on_mesh', [False, True])
+def test_the_kernel_is_not_computed_again_where_its_output_is_kept(
+  monkeypatch, remat, calls, on_mesh
+):
+  """Read off the gradient before it is compiled: how often a layer uses what a kernel gives. Calls
+  without results are still there, and the compiler drops them."""
+  c = dataclasses.replace(LOCAL, local_layers=(), scan_layers=True, remat=remat)
+  params = jax.eval_shape(functools.partial(models.init_params, c), jax.random.key(0))
+  monkeypatch.setattr(models, 'choose_implementation', lambda *_: 'splash')
+
+  def loss(params):
+    rows = jnp.ones((2, 128), jnp.int32)
+    return models.forward(c, params, rows, rows, rows).sum()
+
+  gradient = jax.jit(jax.grad(loss))
+  if on_mesh:
+    with jax.set_mesh(sharding.make_mesh(data=1, fsdp=2, devices=jax.devices()[:2])):
+      text = str(gradient.trace(params).jaxpr)
+  else:
+    text = str(gradient.trace(params).jaxpr)
+  found = re.findall(r'(.*) = jit\[\s+name=_splash_attention', text)
+  # Others prepare the mask; the head size is that of an output or of a gradient.
+  assert len([results for results in found if ',64]' in results]) == calls
 
 
 # --------------------------------------------------------------------------------------------------

@@ -163,6 +163,7 @@ def test_positions_matter():
   [
     dict(scan_layers=True),
     dict(remat='block'),
+    dict(remat='attention'),
     dict(remat='dots'),
     dict(scan_layers=True, remat='block'),
   ],
