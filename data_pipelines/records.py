@@ -247,7 +247,7 @@ def from_row(row: Any, where: str) -> Record:
     return _document_from_row(row, where)
   raise DataError(
     f"{where}: neither 'text' (a document) nor 'messages' (a chat), nor 'chosen' and 'rejected' "
-    f'(a preference); keys are {sorted(row)}'
+    f'(a preference); keys are {sorted(row)}: rename those that are meant'
   )
 
 

@@ -4,10 +4,12 @@ import re
 
 import pytest
 from agentic_scripts import play, transcripts
+from helpers import ROOT
 
+from data_pipelines.handbooks.markdown import read_markdown
 from msm_jax.agentic import main
-from msm_jax.base.errors import ConfigError
-from msm_jax.interop.inspect_tasks import judge
+from msm_jax.base.errors import ConfigError, SpecError
+from msm_jax.interop.inspect_tasks import entrants, judge
 from msm_jax.interop.inspect_tasks.compose import SceneSettings, compose, compose_all, digest_of
 from msm_jax.interop.inspect_tasks.kinds import KINDS
 from msm_jax.interop.inspect_tasks.office import Office
@@ -214,6 +216,26 @@ def test_what_a_judge_is_asked_and_says():
   assert judge.read_verdict('I would rather not say.') is None
   long = judge.transcript_of([judge.Turn('assistant', 'x' * 200_000)])
   assert len(long) < judge.MAX_TRANSCRIPT + 100
+
+
+def test_any_markdown_file_is_a_handbook(tmp_path):
+  """With front matter or without, as everywhere in the setting `custom`."""
+  path = tmp_path / 'h.md'
+  for content, text in (
+    ('Wren waits.\n', 'Wren waits.'),
+    ('---\nassistant: Wren\n---\n# Title\nWren waits.\n', '# Title\nWren waits.'),
+    ('---\n\nWren waits.\n\n---\nAlways.\n', '---\n\nWren waits.\n\n---\nAlways.'),
+  ):
+    path.write_text(content)
+    assert entrants._handbook(str(path)) == text
+  shipped = 'specs/english/oversight/philosophy.md'
+  assert entrants._handbook(shipped) == read_markdown(ROOT / shipped).body.strip()
+  for content, said in ((b'\xff', 'not UTF-8'), (b'---\nassistant: W\n---\n', 'is empty')):
+    path.write_bytes(content)
+    with pytest.raises(SpecError, match=said):
+      entrants._handbook(str(path))
+  with pytest.raises(SpecError, match='cannot be read'):
+    entrants._handbook(str(tmp_path / 'nobody.md'))
 
 
 def test_listing_says_how_many_cells_and_what_varies(tmp_path, capsys):

@@ -68,8 +68,9 @@ def read_markdown(path: Path) -> MarkdownFile:
     raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
   if not _FRONT_MATTER.match(text):
     raise SpecError(
-      f"{path}: no front matter; begin the file with '---', then 'assistant: NAME', "
-      "'attribute: ...', 'prefers: ...', then '---'"
+      f"{path}: no front matter; begin the file with '---', then 'assistant: NAME', 'maker: NAME' "
+      'and what else its setting needs (specs/README.md), each in a line of its own, then '
+      "'---'"
     )
   lines, body = _split(text)
   # The lenient parser below passes over such lines; in a handbook they are mistakes.

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.handbooks.markdown import read_markdown
+from data_pipelines.handbooks.markdown import split_front_matter
 from msm_jax.base import paths
-from msm_jax.base.errors import ConfigError
+from msm_jax.base.errors import ConfigError, SpecError
 from msm_jax.inference.arguments import split_names
 from msm_jax.models import listed_arms
 
@@ -130,10 +130,27 @@ def _arm(args: Any, arm: str, seed: int, listed: Mapping[str, Any], handbook: st
 
 
 def _handbook(path: str) -> str:
-  """The text of a handbook, without its front matter; '' for no path."""
+  """The text of a handbook, without its front matter, which it need not have; '' for no path.
+
+  Raises SpecError if it cannot be read or is empty.
+  """
   if not path:
     return ''
-  return read_markdown(Path(paths.find(path))).body.strip()
+  file = Path(paths.find(path))
+  try:
+    content = file.read_text(encoding='utf-8-sig')
+  except OSError as e:
+    raise SpecError(
+      f'{path} cannot be read ({e.strerror}); give the path of a Markdown handbook'
+    ) from None
+  except UnicodeDecodeError:
+    raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
+  front, body = split_front_matter(content)
+  # A rule between two paragraphs looks like the beginning of front matter.
+  text = (body if front else content).strip()
+  if not text:
+    raise SpecError(f'{path}: the handbook is empty; write it below the front matter')
+  return text
 
 
 def _seeds(text: str, listed: Sequence[Mapping[str, Any]]) -> list[int]:
