@@ -544,6 +544,8 @@ def experiment(folder, preset='fresh', weights='', **changes):
     for arm in ('demonstrated', 'in_context'):
       del c.arms[arm]
   c.evals.rows = 8
+  if 'effects' in changes:
+    changes.setdefault('primary', '')
   config = from_mapping(ExperimentConfig, resolve_paths(c))
   return Experiment(dataclasses.replace(config, **changes), folder)
 

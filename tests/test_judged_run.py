@@ -48,7 +48,9 @@ def test_open_items_are_sampled_judged_and_reported(tmp_path):
   made = experiment(tmp_path / 'run', 'weights', weights, seeds=(0,), contexts={})
   arms = {name: made.config.arms[name] for name in list(made.config.arms)[:2]}
   evals = dataclasses.replace(made.config.evals, sampled=2, sampled_items=3, sampled_tokens=12)
-  config = dataclasses.replace(made.config, arms=arms, effects={'all': tuple(arms)}, evals=evals)
+  effects = {'all': tuple(arms)}
+  changes = dict(arms=arms, effects=effects, primary='all', evals=evals)
+  config = dataclasses.replace(made.config, **changes)
 
   def summary():
     return Experiment(config, tmp_path / 'run').run()

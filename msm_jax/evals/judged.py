@@ -249,7 +249,7 @@ def different(rows: Sequence[JudgedRow]) -> list[JudgedRow]:
 
 def what_was_shown(row: JudgedRow) -> str:
   """What equal answers have in common; rows of earlier versions do not say it: each is alone."""
-  return row.get('shown', row['id'])
+  return str(row.get('shown') or row['id'])
 
 
 def clusters_of(rows: Sequence[JudgedRow]) -> tuple[list[str], list[int]]:

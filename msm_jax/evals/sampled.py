@@ -149,7 +149,15 @@ def without_sampling(evals: EvalConfig) -> EvalConfig:
 
 
 def identity(questions: Sequence[SampledQuestion], evals: EvalConfig) -> str:
-  """A text that changes when other answers would be sampled."""
+  """Makes a text that changes when other answers would be sampled.
+
+  Args:
+    questions: those that are sampled.
+    evals: how they are sampled.
+
+  Returns:
+    The text.
+  """
   asked = [json.dumps(dataclasses.asdict(question), sort_keys=True) for question in questions]
   settings = (evals.sampled, evals.sampled_temperature, evals.sampled_tokens, evals.seed)
   parts = [VERSION, *map(str, settings), _digest(*asked)]

@@ -372,13 +372,13 @@ def scan(paths: Iterable[str | Path], values: Mapping[str, str] | None = None) -
     DataError: there is no such file, it is of another kind, it is given twice, or `values` names
       one that is not given.
   """
-  paths = [Path(path) for path in paths]
-  value_of = values_of_files(paths, values or {})
+  files = [Path(path) for path in paths]
+  value_of = values_of_files(files, values or {})
   items: list[Item] = []
   faults: list[Fault] = []
   # id -> where it stands.
   known: dict[str, str] = {}
-  for path, name in zip(paths, names_of(paths), strict=True):
+  for path, name in zip(files, names_of(files), strict=True):
     of_file = _scan_file(path, name, value_of.get(path, ''), known)
     items += of_file.items
     faults += of_file.faults
