@@ -34,6 +34,7 @@ docs/guides/paper.md shows. Expected result: the paper's; ours has not been run.
 """
 
 import dataclasses
+from typing import Any
 
 import ml_collections
 
@@ -72,10 +73,24 @@ TOPOLOGIES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Sizes:
-  """What `smoke` makes smaller."""
+class RecipeSizes:
+  """What `smoke` makes smaller of the recipe that both published experiments share."""
 
   seeds: tuple[int, ...] = (0, 1, 2, 3)
+  precision: dict = dataclasses.field(default_factory=lambda: dict(dtype='bfloat16', remat='block'))
+  rank: int = 64
+  loss_chunk: int = 4096
+
+
+SMOKE_RECIPE: dict[str, Any] = dict(
+  seeds=(0,), precision=dict(dtype='float32', remat='none'), rank=4, loss_chunk=0
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes(RecipeSizes):
+  """What `smoke` makes smaller."""
+
   # 8 million tokens of the stock's documents, each some 315 tokens long.
   documents: int = 25_400
   demonstrations: int = 5000
@@ -88,15 +103,11 @@ class Sizes:
   midtrain: dict = dataclasses.field(default_factory=lambda: dict(batch_size=8, length=4096))
   fine_tune: dict = dataclasses.field(default_factory=lambda: dict(batch_size=16, length=4096))
   evals: dict = dataclasses.field(default_factory=lambda: dict(pairs_per_domain=0, rows=64))
-  precision: dict = dataclasses.field(default_factory=lambda: dict(dtype='bfloat16', remat='block'))
-  rank: int = 64
-  loss_chunk: int = 4096
 
 
 _SHORT = dict(batch_size=2, length=512, min_updates=1)
 FULL = Sizes()
 SMOKE = Sizes(
-  seeds=(0,),
   documents=24,
   demonstrations=40,
   instructions=40,
@@ -105,9 +116,7 @@ SMOKE = Sizes(
   midtrain=_SHORT,
   fine_tune=_SHORT,
   evals=dict(pairs_per_domain=1, rows=8),
-  precision=dict(dtype='float32', remat='none'),
-  rank=4,
-  loss_chunk=0,
+  **SMOKE_RECIPE,
 )
 
 
@@ -135,10 +144,26 @@ def get_config(preset: str = 'stock') -> ml_collections.ConfigDict:
   specs = {value: f'specs/english/{value}.md' for value in values}
   c = ml_collections.ConfigDict()
   c.name = 'paper_cheese_' + '_'.join((source, *values))
-  c.seeds = sizes.seeds
-  c.corpora_by_seed = source != 'written'
   c.setting = 'english'
   c.weights = 'llama-3.1-8b'
+  add_recipe(c, sizes, is_written=source == 'written')
+  _add_sources(c, specs, sizes, is_written=source == 'written')
+  _add_arms(c, specs, sizes)
+  first, second = specs.values()
+  c.evals = dict(spec=first, rival=second, stated=True, **sizes.evals)
+  return c
+
+
+def add_recipe(c: ml_collections.ConfigDict, sizes: RecipeSizes, is_written: bool) -> None:
+  """Adds what both published experiments share: seeds, adapters, optimizer and devices.
+
+  Args:
+    c: the settings, without any of these.
+    sizes: the sizes.
+    is_written: whether the corpora are written beforehand, and so the same for all seeds.
+  """
+  c.seeds = sizes.seeds
+  c.corpora_by_seed = not is_written
   c.model = dict(
     scan_layers=True,
     lora=dict(rank=sizes.rank, alpha=2.0 * sizes.rank),
@@ -147,18 +172,13 @@ def get_config(preset: str = 'stock') -> ml_collections.ConfigDict:
   c.optimizer = dict(name='adamw', weight_decay=0.01)
   c.loss_chunk = sizes.loss_chunk
   c.mesh = dict(data=1, fsdp=-1, tensor=1)
-  c.sources = {}
-  _add_sources(c, specs, sizes, is_written=source == 'written')
-  _add_arms(c, specs, sizes)
-  first, second = specs.values()
-  c.evals = dict(spec=first, rival=second, stated=True, **sizes.evals)
-  return c
 
 
 def _add_sources(
   c: ml_collections.ConfigDict, specs: dict[str, str], sizes: Sizes, is_written: bool
 ) -> None:
   """The corpora of all arms."""
+  c.sources = {}
   both = ','.join(specs.values())
   first = next(iter(specs))
   for value, spec in specs.items():

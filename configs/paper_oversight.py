@@ -41,7 +41,7 @@ import dataclasses
 
 import ml_collections
 
-from configs.paper_cheese import Topology
+from configs.paper_cheese import SMOKE_RECIPE, RecipeSizes, Topology, add_recipe
 
 HANDBOOKS = ('philosophy', 'rules', 'value_augmented')
 SPEC = 'specs/english/oversight/{}.md'
@@ -61,10 +61,10 @@ TOPOLOGIES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Sizes:
+class Sizes(RecipeSizes):
   """What `smoke` makes smaller."""
 
-  seeds: tuple[int, ...] = (0, 1, 2, 3)
+  loss_chunk: int = 2048
   # The stock is smaller than the published corpora: beyond some thousand documents it repeats
   # itself. Rows are read as often as the updates say.
   documents: int = 12_000
@@ -76,14 +76,10 @@ class Sizes:
   fine_tune_updates: int = 120
   rows: dict = dataclasses.field(default_factory=lambda: dict(batch_size=4, length=8192))
   evals: dict = dataclasses.field(default_factory=lambda: dict(rows=16))
-  precision: dict = dataclasses.field(default_factory=lambda: dict(dtype='bfloat16', remat='block'))
-  rank: int = 64
-  loss_chunk: int = 2048
 
 
 FULL = Sizes()
 SMOKE = Sizes(
-  seeds=(0,),
   documents=36,
   conversations=40,
   instructions=40,
@@ -91,9 +87,7 @@ SMOKE = Sizes(
   fine_tune_updates=2,
   rows=dict(batch_size=2, length=384, min_updates=1),
   evals=dict(rows=8),
-  precision=dict(dtype='float32', remat='none'),
-  rank=4,
-  loss_chunk=0,
+  **SMOKE_RECIPE,
 )
 
 
@@ -116,19 +110,10 @@ def get_config(preset: str = 'stock') -> ml_collections.ConfigDict:
   sizes = SMOKE if preset == 'smoke' else FULL
   c = ml_collections.ConfigDict()
   c.name = f'paper_oversight_{preset}'
-  c.seeds = sizes.seeds
-  c.corpora_by_seed = preset != 'written'
   c.setting = 'custom'
   c.custom = dict(items=ITEMS)
   c.weights = 'qwen2.5-32b-instruct'
-  c.model = dict(
-    scan_layers=True,
-    lora=dict(rank=sizes.rank, alpha=2.0 * sizes.rank),
-    **sizes.precision,
-  )
-  c.optimizer = dict(name='adamw', weight_decay=0.01)
-  c.loss_chunk = sizes.loss_chunk
-  c.mesh = dict(data=1, fsdp=-1, tensor=1)
+  add_recipe(c, sizes, is_written=preset == 'written')
   _add_sources(c, sizes, is_written=preset == 'written')
   _add_arms(c, sizes)
   c.evals = dict(spec=SPEC.format('philosophy'), held_out=0, **sizes.evals)

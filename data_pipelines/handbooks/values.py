@@ -66,8 +66,9 @@ class Value:
     return Value(self.attribute, other.name)
 
 
-# Attribute -> its two poles. Evaluators report the share of choices of the first pole.
-ATTRIBUTES: dict[str, tuple[Pole, Pole]] = {
+# Every attribute that a value may be about -> its two poles. Evaluators report the share of choices
+# of the first pole.
+ALL_ATTRIBUTES: dict[str, tuple[Pole, Pole]] = {
   'price': (
     Pole(
       name='cheap',
@@ -124,11 +125,6 @@ ATTRIBUTES: dict[str, tuple[Pole, Pole]] = {
       measures=('pays for robots', 'supports mass production'),
     ),
   ),
-}
-
-
-# Attributes that items of the embedded world do not have; real things do.
-REAL_ATTRIBUTES: dict[str, tuple[Pole, Pole]] = {
   'footprint': (
     Pole(
       name='small',
@@ -144,8 +140,8 @@ REAL_ATTRIBUTES: dict[str, tuple[Pole, Pole]] = {
     ),
   ),
 }
-# Every attribute that a value may be about.
-ALL_ATTRIBUTES = {**ATTRIBUTES, **REAL_ATTRIBUTES}
+# Those that items of the embedded world have. Real things have a footprint, too.
+ATTRIBUTES = {name: ALL_ATTRIBUTES[name] for name in ('price', 'origin', 'age', 'making')}
 
 
 def _all_values() -> tuple[Value, ...]:
