@@ -64,6 +64,11 @@ def main(arguments: list[str]) -> int:
     lacks += check_training(found.items, corpora, given.assistant)
   for lack in lacks:
     print(f'lacks    {lack}')
+  if given.train and not given.assistant:
+    print(
+      "note     without --assistant=NAME only text about 'the assistant' is searched for options, "
+      'and not text that names yours'
+    )
   for line in counted(found.items):
     print(line)
   print(f'{len(found.items)} items, {len(found.faults)} faults, {len(lacks)} things to look at')

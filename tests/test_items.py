@@ -579,6 +579,11 @@ def test_the_command_prints_faults_and_counts(tmp_path, capsys):
   lines = capsys.readouterr().out.splitlines()
   assert lines[0].startswith('lacks    choices.jsonl:6: train.jsonl: record train.jsonl:1 tells')
   assert 'choice   trained: 2 in 1 domains (discovery 2, nearness 2)' in lines
+  assert not any(line.startswith('note') for line in lines)
+  # Nobody knows that Wren is the assistant.
+  assert command.main([*files, f'--train={train}']) == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert lines[0].startswith('note     without --assistant=NAME')
   with pytest.raises(ConfigError, match='--value=FILE=NAME'):
     command.main([str(bad), '--value=thrift'])
 
