@@ -124,14 +124,9 @@ def test_every_figure_of_a_page_occurs_in_a_stored_result(tables):
 
 
 def test_few_pages_have_numbers_that_no_stored_file_holds(tables):
-  """These hold an audit of a corpus, a smoke test, and earlier designs until the log has them."""
+  """These hold the audit of a corpus, and an earlier design until the log has it."""
   exempt = {str(p.relative_to(ROOT)) for p in tables.pages() if '<!-- not stored' in p.read_text()}
-  assert exempt <= {
-    'docs/results/cheese.md',
-    'docs/results/oversight_earlier.md',
-    'docs/results/corpora.md',
-    'docs/tutorial.md',
-  }
+  assert exempt <= {'docs/results/oversight_earlier.md', 'docs/results/corpora.md'}
 
 
 def test_stored_files_say_where_they_come_from(tables):

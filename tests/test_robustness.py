@@ -7,6 +7,7 @@ import scipy.stats
 
 from msm_jax.evals import robustness, stats
 from msm_jax.report import robustness as shown
+from msm_jax.report.numbers import about_spread, show_measure
 from msm_jax.suites.choices import choice_layout
 from msm_jax.suites.suite import differences
 
@@ -85,6 +86,8 @@ def test_the_table_has_the_primary_effect_first():
   assert first[4] == '-' and second[4] == f'{summary["robustness"]["effects"]["a"]["p"]:.3f}'
   assert first[5] == '+4.2 [+2.3, +6.1]'
   assert shown.show_p(0.0004) == '<0.001'
+  said = about_spread({**summary, 'seeds': [0, 1, 2, 3]})
+  assert said.endswith('as if seeds of one world were independent; see the intervals over worlds')
 
 
 # ---- simulations, which the pages and docstrings quote
@@ -174,8 +177,6 @@ def test_an_arm_that_lacks_a_seed_is_refused():
 
 
 def test_a_number_of_fewer_seeds_says_so():
-  from msm_jax.report.numbers import show_measure
-
   number = effect_of(1, 2, 3)[MARGIN]
   assert show_measure(number, MARGIN) == '+2.0 [-0.5, +4.5]'
   assert show_measure({**number, 'seeds': 8}, MARGIN) == '+2.0 [-0.5, +4.5] (3 of 8 seeds)'

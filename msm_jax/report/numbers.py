@@ -122,10 +122,14 @@ def about_spread(summary: Summary) -> str:
     return f'one seed: braces hold the range over {over}; another seed may differ more; no interval'
   if seeds == 2:
     return 'two seeds: braces hold both; no interval below three seeds'
-  return (
+  text = (
     f'braces: range over {over}; brackets: 95% interval over {over} (Student t), for these '
     f'questions'
   )
+  firm = summary.get('robustness', {}).get('effects', {})
+  if any(effect['over_worlds'] for effect in firm.values()):
+    text += ', as if seeds of one world were independent; see the intervals over worlds'
+  return text
 
 
 def about_primary(summary: Summary, main: str) -> str:
