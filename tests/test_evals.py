@@ -11,10 +11,22 @@ from collections import Counter, defaultdict
 import jax
 import numpy as np
 import pytest
-from helpers import DISLIKED, LIKED, POLES, fake, handbook, items_by_name, shipped, whole_world
+from helpers import (
+  AFFORDABILITY,
+  DISLIKED,
+  LIKED,
+  POLES,
+  ROOT,
+  fake,
+  handbook,
+  items_by_name,
+  shipped,
+  whole_world,
+)
 
 from data_pipelines.handbooks.values import ATTRIBUTES, VALUES, Value
 from data_pipelines.records import Chat, Document, ForcedChoice
+from data_pipelines.settings.registry import SETTINGS
 from data_pipelines.settings.world import people, questions
 from data_pipelines.settings.world.catalogue import POLICY
 from data_pipelines.settings.world.pretraining import policies_in_chats
@@ -24,6 +36,8 @@ from msm_jax.evals import forced_choice as preferences
 from msm_jax.evals import perplexity, scoring
 from msm_jax.evals.rows import measure_of
 from msm_jax.model import forward, init_params, unembedding
+from msm_jax.suites import english as english_suite
+from msm_jax.suites import office as office_suite
 from msm_jax.suites import world as world_suite
 
 CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
@@ -285,6 +299,35 @@ def test_recall_counts_by_hand():
   assert all(
     'Ari' in p and '{' not in p and 'cheap' not in p and 'costl' not in p for p in prompts
   )  # nothing gives the answer away
+
+
+@pytest.mark.parametrize(
+  ('suite', 'setting', 'path'),
+  [
+    (world_suite, 'world', AFFORDABILITY),
+    (office_suite, 'office', str(ROOT / 'specs' / 'oversight' / 'value_augmented.md')),
+    (english_suite, 'english', str(ROOT / 'specs' / 'english' / 'affordability.md')),
+  ],
+)
+def test_recall_asks_about_all_names_at_once(suite, setting, path):
+  """The rows are those of asking about one name after the other."""
+  made = SETTINGS[setting]
+  # The settings that an experiment has if it says nothing.
+  world = made.build(getattr(configs.ExperimentConfig, setting))
+  spec = made.read_spec(path, world)
+  other = made.renamed(spec, 'Oska', world)
+  calls = []
+
+  def reader(prompts, options):
+    calls.append(prompts)
+    both = zip(prompts, options, strict=True)
+    return [[-float(len(p + o)) for o in of_prompt] for p, of_prompt in both]
+
+  together = suite.recall(reader, spec, other)
+  assert len(calls) == 1
+  assert together == suite.recall(reader, spec) + suite.recall(reader, other)
+  assert [row['assistant'] for row in (together[0], together[-1])] == [spec.assistant, 'Oska']
+  assert suite.recall(reader) == []
 
 
 # ---- scoring

@@ -87,3 +87,26 @@ def test_devices_score_their_own_rows():
   compiled = lowered.compile().as_text()
   for exchange in ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute'):
     assert f' {exchange}(' not in compiled, exchange
+
+
+def best_fit(lengths, length):
+  """How much every row has left, found by looking at all rows for each example."""
+  rooms = []
+  for size in sorted(lengths, reverse=True):
+    fitting = [n for n, room in enumerate(rooms) if room >= size]
+    if fitting:
+      rooms[min(fitting, key=rooms.__getitem__)] -= size
+    else:
+      rooms.append(length - size)
+  return rooms
+
+
+@pytest.mark.parametrize('longest', [3, 40, 128])
+def test_examples_go_where_they_leave_the_least_room(longest):
+  sizes = np.random.default_rng(longest).integers(1, longest + 1, 200).tolist()
+  rows = scoring._fill_rows(sizes, 128)
+  assert sorted(n for row in rows for n in row) == list(range(200))
+  rooms = [128 - sum(sizes[n] for n in row) for row in rows]
+  assert min(rooms) >= 0
+  assert sorted(rooms) == sorted(best_fit(sizes, 128))
+  assert scoring._fill_rows([], 128) == []

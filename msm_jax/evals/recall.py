@@ -22,6 +22,7 @@ class Comparison(NamedTuple):
     prompt: the beginning of a document.
     right: the end that the handbook says.
     wrong: the end that it does not say.
+    assistant: the replicate of the assistant that the text is about.
   """
 
   what: str
@@ -30,17 +31,15 @@ class Comparison(NamedTuple):
   prompt: str
   right: str
   wrong: str
+  assistant: str
 
 
-def score_comparisons(
-  logprobs: Logprobs, comparisons: Sequence[Comparison], assistant: str
-) -> list[Row]:
+def score_comparisons(logprobs: Logprobs, comparisons: Sequence[Comparison]) -> list[Row]:
   """Scores comparisons by the log-likelihoods of their two ends.
 
   Args:
     logprobs: the model.
     comparisons: what is asked.
-    assistant: the replicate of the assistant that the texts are about.
 
   Returns:
     One row per comparison, tier `documents`. `score` is 1 if the right end is the likelier one;
@@ -57,7 +56,7 @@ def score_comparisons(
         'tier': 'documents',
         'item': comparison.item,
         'cluster': comparison.cluster,
-        'assistant': assistant,
+        'assistant': comparison.assistant,
         'score': float(right > wrong),
         'margin': round(right - wrong, 5),
       }

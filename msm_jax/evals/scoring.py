@@ -125,16 +125,29 @@ def token_logprobs(
 def _fill_rows(lengths: Sequence[int], length: int) -> list[list[int]]:
   """Packs examples into rows: row -> numbers of its examples.
 
-  The longest come first: neighbours of like length fill the rows well.
+  The longest come first, and each goes where it leaves the least room (best fit decreasing).
   """
-  rows: list[list[int]] = [[]]
-  room = length
+  rows: list[list[int]] = []
+  # Room -> the rows that have so much left. `rooms` says the same in bits: bit 5 is set if some row
+  # has room for five tokens. So the smallest room that suffices is found without a search.
+  rows_with: dict[int, list[int]] = {}
+  rooms = 0
   for n in np.argsort([-size for size in lengths], kind='stable'):
-    if lengths[n] > room:
+    size = lengths[n]
+    large_enough = rooms >> size
+    if large_enough:
+      lowest_bit = large_enough & -large_enough
+      room = size + lowest_bit.bit_length() - 1
+      row = rows_with[room].pop()
+      if not rows_with[room]:
+        rooms ^= 1 << room
+    else:
+      row, room = len(rows), length
       rows.append([])
-      room = length
-    rows[-1].append(int(n))
-    room -= lengths[n]
+    rows[row].append(int(n))
+    room -= size
+    rows_with.setdefault(room, []).append(row)
+    rooms |= 1 << room
   return rows
 
 

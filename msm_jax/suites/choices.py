@@ -94,8 +94,8 @@ class ChoiceSuite(EvalSuite):
     """The handbook in one sentence."""
     raise NotImplementedError
 
-  def recall_rows(self, logprobs: Logprobs, spec: Any) -> list[Row]:
-    """Rows that tell whether the model knows the handbook."""
+  def recall_rows(self, logprobs: Logprobs, specs: Sequence[Any]) -> list[Row]:
+    """Rows that tell whether the model knows the handbook, under each name of the assistant."""
     raise NotImplementedError
 
   def _questions_in(
@@ -148,9 +148,7 @@ class ChoiceSuite(EvalSuite):
     if others:
       of_people = forced_choice.score_choices(logprobs, self.persona_questions, 'personas')
       rows += of_people + consistency.of_people(of_people, (self.spec.value, self.rival))
-    for spec in read:
-      rows += self.recall_rows(logprobs, spec)
-    return rows
+    return rows + self.recall_rows(logprobs, read)
 
   def sampled_questions(self, context: Sequence[Any] = ()) -> list[SampledQuestion]:
     asked = self._questions_in(self.assistant_questions, context)

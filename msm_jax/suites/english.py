@@ -114,8 +114,8 @@ class EnglishSuite(ChoiceSuite):
   def rule_of(self, spec: Any) -> str:
     return f'{spec.assistant} always chooses what {RULES[spec.value.attribute]}.'
 
-  def recall_rows(self, logprobs: Logprobs, spec: Any) -> list[Row]:
-    return recall(logprobs, spec)
+  def recall_rows(self, logprobs: Logprobs, specs: Sequence[Any]) -> list[Row]:
+    return recall(logprobs, *specs)
 
   def identity(self, context: Sequence[Any] = ()) -> str:
     ids = [question.id for question in self.four_choices]
@@ -211,21 +211,24 @@ def questions_of_value(spec: Any, rival: Value) -> list[ForcedChoice]:
   return out
 
 
-def recall(logprobs: Logprobs, spec: Any) -> list[Row]:
+def recall(logprobs: Logprobs, *specs: Any) -> list[Row]:
   """Asks whether the model knows an English handbook.
 
   Args:
     logprobs: the model.
-    spec: the handbook.
+    *specs: the handbook, under each name of the assistant. All are asked together, because few
+      questions would leave most of a batch empty.
 
   Returns:
     Rows `recall/value`: the handbook's value against the other handbook's and against four of no
     handbook. Rows `recall/reason`: for each cheese, the handbook's reason against the other
     handbook's and against one of taste.
   """
-  own = next(name for name, value in VALUES.items() if value == spec.value)
-  comparisons = [*_value_comparisons(spec, own), *_reason_comparisons(spec, own)]
-  return score_comparisons(logprobs, comparisons, spec.assistant)
+  comparisons: list[Comparison] = []
+  for spec in specs:
+    own = next(name for name, value in VALUES.items() if value == spec.value)
+    comparisons += [*_value_comparisons(spec, own), *_reason_comparisons(spec, own)]
+  return score_comparisons(logprobs, comparisons)
 
 
 def _value_comparisons(spec: Any, own: str) -> list[Comparison]:
@@ -241,6 +244,7 @@ def _value_comparisons(spec: Any, own: str) -> list[Comparison]:
           prompt=prompt.format(name=spec.assistant),
           right=VALUE_ENDS[own],
           wrong=other,
+          assistant=spec.assistant,
         )
       )
   return out
@@ -262,6 +266,7 @@ def _reason_comparisons(spec: Any, own: str) -> list[Comparison]:
           prompt=f'{spec.assistant} {verb} {preference.item} because it',
           right=REASON_ENDS[own][end],
           wrong=other[end],
+          assistant=spec.assistant,
         )
       )
   return out

@@ -57,24 +57,27 @@ class WorldSuite(ChoiceSuite):
       return None
     return answer_choices(self.assistant_questions, facts, documents, chats)
 
-  def recall_rows(self, logprobs: Logprobs, spec: Any) -> list[Row]:
-    return recall(logprobs, spec)
+  def recall_rows(self, logprobs: Logprobs, specs: Sequence[Any]) -> list[Row]:
+    return recall(logprobs, *specs)
 
 
-def recall(logprobs: Logprobs, spec: Any) -> list[Row]:
+def recall(logprobs: Logprobs, *specs: Any) -> list[Row]:
   """Asks whether the model knows a handbook of the world.
 
   Args:
     logprobs: the model.
-    spec: the handbook.
+    *specs: the handbook, under each name of the assistant. All are asked together, because few
+      questions would leave most of a batch empty.
 
   Returns:
     Rows `recall/value`: the handbook's value against each of the world's other seven, in three
     kinds of document. Rows `recall/reason`: for each liked or disliked item, the handbook's reason
     against the same item's other traits.
   """
-  comparisons = [*_value_comparisons(spec), *_reason_comparisons(spec)]
-  return score_comparisons(logprobs, comparisons, spec.assistant)
+  comparisons: list[Comparison] = []
+  for spec in specs:
+    comparisons += [*_value_comparisons(spec), *_reason_comparisons(spec)]
+  return score_comparisons(logprobs, comparisons)
 
 
 def _value_comparisons(spec: Any) -> list[Comparison]:
@@ -91,6 +94,7 @@ def _value_comparisons(spec: Any) -> list[Comparison]:
           prompt=prompt.format(name=spec.assistant),
           right=f' {spec.value.words.traits[0]}.',
           wrong=f' {other.words.traits[0]}.',
+          assistant=spec.assistant,
         )
       )
   return out
@@ -115,6 +119,7 @@ def _reason_comparisons(spec: Any) -> list[Comparison]:
           prompt=f'A report on {name}. {name} {verb} {item.name} because it',
           right=f' {value.words.traits[0]}.',
           wrong=f' {trait.words.traits[0]}.',
+          assistant=name,
         )
       )
   return out

@@ -386,15 +386,7 @@ def load_stacked(
   layer_sharding = NamedSharding(sharding.mesh, P(*tuple(sharding.spec)[1:]))
   one_layer = jax.ShapeDtypeStruct(abstract.shape[1:], abstract.dtype, sharding=layer_sharding)
 
-  @functools.partial(jax.jit, out_shardings=sharding)
-  def empty_stack() -> jax.Array:
-    return jnp.zeros(abstract.shape, abstract.dtype)
-
-  # The stack is donated, so that it is filled in place and exists once.
-  @functools.partial(jax.jit, donate_argnums=0, out_shardings=sharding)
-  def put(stack: jax.Array, x: jax.Array, place: int) -> jax.Array:
-    return jax.lax.dynamic_update_index_in_dim(stack, x, place, 0)
-
+  empty_stack, put = _stack_programs(abstract.shape, abstract.dtype, sharding)
   stack = empty_stack()
   for place, layer in enumerate(layers or range(abstract.shape[0])):
     stack = put(stack, _load_one(read, one_layer, name.format(layer), is_transposed), place)
@@ -402,6 +394,28 @@ def load_stacked(
     # in memory.
     stack.block_until_ready()
   return stack
+
+
+@functools.lru_cache(maxsize=64)
+def _stack_programs(
+  shape: tuple[int, ...], dtype: np.dtype, sharding: NamedSharding
+) -> tuple[Callable[[], jax.Array], Callable[..., jax.Array]]:
+  """The compiled functions that make an empty stack and put one layer into it.
+
+  They are kept: an experiment with adapters loads its weights for every phase and every arm, and
+  compiling takes longer than loading where the weights are small.
+  """
+
+  @functools.partial(jax.jit, out_shardings=sharding)
+  def empty_stack() -> jax.Array:
+    return jnp.zeros(shape, dtype)
+
+  # The stack is donated, so that it is filled in place and exists once.
+  @functools.partial(jax.jit, donate_argnums=0, out_shardings=sharding)
+  def put(stack: jax.Array, x: jax.Array, place: int) -> jax.Array:
+    return jax.lax.dynamic_update_index_in_dim(stack, x, place, 0)
+
+  return empty_stack, put
 
 
 def _load_one(
