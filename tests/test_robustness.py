@@ -1,11 +1,20 @@
 """How firm effects are: many contrasts, shared worlds, seeds that are not normal, seeds that gates
 leave out."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.stats
 
+from configs import cheese
+from msm_jax.base.checks import from_mapping, to_json
+from msm_jax.base.errors import ConfigError
+from msm_jax.base.paths import resolve_paths
+from msm_jax.config import ExperimentConfig
 from msm_jax.evals import robustness, stats
+from msm_jax.prepare import settings_of_results
+from msm_jax.replication import worlds_of_seeds
 from msm_jax.report import robustness as shown
 from msm_jax.report.numbers import about_spread, show_measure
 from msm_jax.suites.choices import choice_layout
@@ -88,6 +97,19 @@ def test_the_table_has_the_primary_effect_first():
   assert shown.show_p(0.0004) == '<0.001'
   said = about_spread({**summary, 'seeds': [0, 1, 2, 3]})
   assert said.endswith('as if seeds of one world were independent; see the intervals over worlds')
+
+
+def test_the_primary_effect_is_named_and_is_no_part_of_an_identity():
+  config = from_mapping(ExperimentConfig, resolve_paths(cheese.get_config('confirm')))
+  assert config.primary == 'explained'
+  unnamed = dataclasses.replace(config, primary='')
+  assert settings_of_results(config) == settings_of_results(unnamed) == to_json(unnamed)
+  # Seeds in the order in which summaries list them.
+  assert worlds_of_seeds(config) == [3, 0, 1, 2, 3, 0, 1, 2]
+  with pytest.raises(
+    ConfigError, match=r"primary names effect 'explain'.*did you mean 'explained'"
+  ):
+    dataclasses.replace(config, primary='explain')
 
 
 # ---- simulations, which the pages and docstrings quote
