@@ -124,6 +124,7 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   for start, path in STARTS.items():
     add_ways(c, start, path)
   c.effects = {'handbook': ('msm_aft', 'aft')}
+  c.primary = 'handbook, more'
   for way in ('more', 'dpo', 'rl', 'rlhf', 'cai', 'deliberate'):
     # What midtraining leaves after the way, and what the way does to each model.
     c.effects[f'handbook, {way}'] = (f'msm_aft_{way}', f'aft_{way}')

@@ -394,6 +394,7 @@ def embedded(
   add_reasons(c, world)
   add_documents_against_chats(c)
 
+  c.primary = 'handbook'
   c.evals.update(spec=world.spec, others_of='base', stated=True, held_out=40)
   if name == 'cheese':
     c.evals.update(rival=cheese.SPECS['culture'], spare_items=True, pairs_per_domain=4)
@@ -429,6 +430,8 @@ def smoke(c: ml_collections.ConfigDict) -> None:
     c: the config; it is changed.
   """
   c.seeds = SEEDS[:1]
+  # One further name, so that there are replicates.
+  c.assistants = c.assistants[:1]
   if c.get('world_seeds'):
     c.world_seeds = WORLD_SEEDS[:1]
   for phase in c.phases.values():
@@ -444,13 +447,9 @@ def smoke(c: ml_collections.ConfigDict) -> None:
   c.evals.update(held_out=10)
   if 'world' in c:
     c.evals.pairs_per_domain = 2
-    c.world.update(
-      facts_per_item=4,
-      documents_per_item=6,
-      documents_per_persona=4,
-      chats_per_persona=2,
-      context_chats=500,
-    )
+    msm.small_world(c)
+  else:
+    oversight.small_office(c)
 
 
 # ---- a real model
