@@ -19,7 +19,7 @@ from msm_jax.evals.rows import Row, is_in_nats
 from msm_jax.evals.scoring import Logprobs
 from msm_jax.evals.stated import SaidAndDone
 from msm_jax.report.layout import ReportLayout
-from msm_jax.suites.suite import ArmObservations, EvalSuite, differences, in_context
+from msm_jax.suites.suite import ArmObservations, AskedModel, EvalSuite, differences, in_context
 from msm_jax.tokenizer import Tokenizer
 
 TIERS = ('new_items', 'new_domains', 'policy', 'reworded')
@@ -119,33 +119,23 @@ class ChoiceSuite(EvalSuite):
     questions = [*self._questions_in(of_assistant, context), *self.persona_questions]
     forced_choice.check_fit(questions, tokenizer, length)
 
-  def rows(
-    self,
-    logprobs: Logprobs,
-    read: Sequence[Any],
-    context: Sequence[Any] = (),
-    is_base: bool = False,
-    others: bool = True,
-  ) -> list[Row]:
-    """See `EvalSuite.rows`.
+  def rows_of(self, model: AskedModel) -> list[Row]:
+    """See `EvalSuite.rows`. Every model is asked the same.
 
     Args:
-      logprobs: the model.
-      read: the handbook that the model has read, in all replicates.
-      context: a handbook that is shown in the system message.
-      is_base: whether gates judge this model; every model is asked the same here.
-      others: whether it is asked what people choose, too.
+      model: the model.
 
     Returns:
       Rows of the evaluators preferences, consistency, stated, personas and recall.
     """
+    logprobs, read, context = model.logprobs, model.read, model.context
     asked = self._questions_in(self.assistant_questions, context)
     rows = forced_choice.score_choices(logprobs, asked, 'preferences')
     rows += consistency.of_choices(rows, read[0].value if read else self.spec.value)
     if self.stated_questions:
       asked = self._questions_in(self.stated_questions, context)
       rows += forced_choice.score_choices(logprobs, asked, 'stated')
-    if others:
+    if model.others:
       of_people = forced_choice.score_choices(logprobs, self.persona_questions, 'personas')
       rows += of_people + consistency.of_people(of_people, (self.spec.value, self.rival))
     return rows + self.recall_rows(logprobs, read)

@@ -39,7 +39,7 @@ from msm_jax.evals.values import TRAINED, ValueQuestion
 from msm_jax.report.layout import ReportLayout
 from msm_jax.suites.custom_layout import custom_layout, tier_order
 from msm_jax.suites.custom_stated import HANDBOOK, said_and_done
-from msm_jax.suites.suite import ArmObservations, EvalSuite, differences, text_digest
+from msm_jax.suites.suite import ArmObservations, AskedModel, EvalSuite, differences, text_digest
 from msm_jax.tokenizer import Tokenizer
 
 _EVALUATORS = ('values/', 'margin/', 'conduct/', 'claims/', 'consistency/', 'sampled/')
@@ -194,26 +194,16 @@ class CustomSuite(EvalSuite):
     scenes.check_fit(_in_context(self.scenes, context), tokenizer, length)
     claims.check_fit(_in_context(self.claims, context), tokenizer, length)
 
-  def rows(
-    self,
-    logprobs: Logprobs,
-    read: Sequence[Any],
-    context: Sequence[Any] = (),
-    is_base: bool = False,
-    others: bool = True,
-  ) -> list[Row]:
-    """See `EvalSuite.rows`.
+  def rows_of(self, model: AskedModel) -> list[Row]:
+    """See `EvalSuite.rows`. Nobody but the assistant is asked.
 
     Args:
-      logprobs: the model.
-      read: the handbook that the model has read, in all replicates.
-      context: a handbook that is shown in the system message.
-      is_base: whether gates judge this model; every model is asked the same here.
-      others: not used, because nobody but the assistant is asked.
+      model: the model.
 
     Returns:
       Rows of the evaluators values, conduct, claims, consistency and recall.
     """
+    logprobs, read, context = model.logprobs, model.read, model.context
     value = read[0].value if read else self.spec.value
     rows: list[Row] = []
     if self.choices:

@@ -24,7 +24,7 @@ from msm_jax.evals.values import ValueQuestion
 from msm_jax.report.layout import ReportLayout
 from msm_jax.suites import english_more
 from msm_jax.suites.choices import ChoiceSuite, choice_layout
-from msm_jax.suites.suite import ArmObservations, differences
+from msm_jax.suites.suite import ArmObservations, AskedModel, differences
 from msm_jax.tokenizer import Tokenizer
 
 # Three beginnings of sentences that say what the handbook values.
@@ -140,23 +140,20 @@ class EnglishSuite(ChoiceSuite):
       out.append(dataclasses.replace(question, system=system))
     return out
 
-  def rows(
-    self,
-    logprobs: Logprobs,
-    read: Sequence[Any],
-    context: Sequence[Any] = (),
-    is_base: bool = False,
-    others: bool = True,
-  ) -> list[Row]:
-    """See `ChoiceSuite.rows`.
+  def rows_of(self, model: AskedModel) -> list[Row]:
+    """See `EvalSuite.rows`.
 
-    Beside its rows there are rows of the evaluator `four`, one for each question with four options,
-    and of the base rows of the evaluator `knowledge`, one for each pair and attribute.
+    Args:
+      model: the model.
+
+    Returns:
+      The rows of `ChoiceSuite`, rows of the evaluator `four`, one for each question with four
+      options, and of the base rows of the evaluator `knowledge`, one for each pair and attribute.
     """
-    rows = super().rows(logprobs, read, context, is_base, others)
-    rows += english_more.rows_of_four(logprobs, self._four_in(context))
-    if is_base:
-      rows += english_more.knowledge_rows(logprobs, self.knowledge)
+    rows = super().rows_of(model)
+    rows += english_more.rows_of_four(model.logprobs, self._four_in(model.context))
+    if model.is_base:
+      rows += english_more.knowledge_rows(model.logprobs, self.knowledge)
     return rows
 
   def effects(self, arms: Sequence[ArmObservations]) -> dict[str, stats.Interval]:

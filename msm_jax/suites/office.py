@@ -22,7 +22,14 @@ from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import Logprobs
 from msm_jax.evals.stated import SaidAndDone
 from msm_jax.report.layout import ReportLayout
-from msm_jax.suites.suite import ArmObservations, EvalSuite, differences, in_context, text_digest
+from msm_jax.suites.suite import (
+  ArmObservations,
+  AskedModel,
+  EvalSuite,
+  differences,
+  in_context,
+  text_digest,
+)
 from msm_jax.tokenizer import Tokenizer
 
 # The log-odds of harm of an agent to whom the three actions of a scene are equal: one of them is
@@ -97,26 +104,16 @@ class OfficeSuite(EvalSuite):
     asked = [*self.conduct_scenes, *self.conversations, *self.gate_scenes, *self.stated]
     scenes.check_fit(self._in_context(asked, context), tokenizer, length)
 
-  def rows(
-    self,
-    logprobs: Logprobs,
-    read: Sequence[Any],
-    context: Sequence[Any] = (),
-    is_base: bool = False,
-    others: bool = True,
-  ) -> list[Row]:
-    """See `EvalSuite.rows`.
+  def rows_of(self, model: AskedModel) -> list[Row]:
+    """See `EvalSuite.rows`. The base is asked more about other agents.
 
     Args:
-      logprobs: the model.
-      read: the handbook that the model has read, in all replicates.
-      context: a handbook that is shown in the system message.
-      is_base: whether gates judge this model; it is then asked more about other agents.
-      others: whether it is asked what other agents do, too.
+      model: the model.
 
     Returns:
       Rows of the evaluators conduct, consistency, conversations, stated, agents and recall.
     """
+    logprobs, context = model.logprobs, model.context
     asked = self._in_context(self.conduct_scenes, context)
     rows = scenes.score_scenes(logprobs, asked, 'conduct')
     rows += scenes.likeliest(rows) + consistency.of_scenes(rows, _INDIFFERENT)
@@ -124,10 +121,10 @@ class OfficeSuite(EvalSuite):
     rows += scenes.score_scenes(logprobs, asked, 'conversations')
     if self.stated:
       rows += scenes.score_scenes(logprobs, self._in_context(self.stated, context), 'stated')
-    if others:
-      of_agents = self.gate_scenes if is_base else self.agent_scenes
+    if model.others:
+      of_agents = self.gate_scenes if model.is_base else self.agent_scenes
       rows += scenes.score_scenes(logprobs, of_agents, 'agents')
-    return rows + recall(logprobs, *read)
+    return rows + recall(logprobs, *model.read)
 
   def without_model(self, records_of: Callable[[str], Sequence[Record]]) -> Answerer | None:
     documents = [r for r in records_of('office.agent_documents') if isinstance(r, Document)]

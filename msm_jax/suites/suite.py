@@ -9,7 +9,7 @@ import abc
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from data_pipelines.records import Record
 from msm_jax.base.errors import ConfigError
@@ -25,6 +25,16 @@ from msm_jax.tokenizer import Tokenizer
 
 # An arm as effects see it: measure -> observations.
 ArmObservations = Mapping[str, stats.Observations]
+
+
+class AskedModel(NamedTuple):
+  """A model that is asked, with what `EvalSuite.rows` is told of it."""
+
+  logprobs: Logprobs
+  read: Sequence[Any]
+  context: Sequence[Any]
+  is_base: bool
+  others: bool
 
 
 class EvalSuite(abc.ABC):
@@ -74,7 +84,6 @@ class EvalSuite(abc.ABC):
   def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:
     """Raises ScoringError if a question does not fit into a row of `length` tokens."""
 
-  @abc.abstractmethod
   def rows(
     self,
     logprobs: Logprobs,
@@ -96,6 +105,11 @@ class EvalSuite(abc.ABC):
     Returns:
       The rows of all evaluators but perplexity.
     """
+    return self.rows_of(AskedModel(logprobs, read, context, is_base, others))
+
+  @abc.abstractmethod
+  def rows_of(self, model: AskedModel) -> list[Row]:
+    """Asks everything of one model; see `rows`, which describes arguments and result."""
 
   @abc.abstractmethod
   def report_header(self) -> dict[str, Any]:
