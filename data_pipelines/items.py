@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_pipelines.records import read_jsonl
+from data_pipelines.jsonl import read_jsonl
 from data_pipelines.settings.custom.checks import check_set
 from data_pipelines.settings.custom.items import ChoiceItem, Item, scan
 from data_pipelines.settings.custom.training_text import check_training

@@ -8,7 +8,7 @@ ways, and all of these load as they are:
   'Human:' and 'Assistant:' (HH);
 - two answers and a mark that says which is better (`better_response_id`, `winner`).
 
-What is ambiguous is refused, and the error says which field it is about. `records.py` makes a
+What is ambiguous is refused, and the error says which field it is about. `jsonl.py` makes a
 `Preference` of what is read here.
 """
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_pipelines.hashes import digest_of, hash_of_file
-from data_pipelines.records import Document, Record, read_jsonl
+from data_pipelines.jsonl import read_jsonl
+from data_pipelines.records import Document, Record
 from data_pipelines.settings.registry import MAKERS
 from data_pipelines.settings.setting import AnySpec, AnyWorld
 from data_pipelines.sources import (

@@ -9,8 +9,9 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from data_pipelines.jsonl import read_jsonl
 from data_pipelines.recipes import write_records
-from data_pipelines.records import Record, emptiness_of, kind_of, read_jsonl
+from data_pipelines.records import Record, emptiness_of, kind_of
 from data_pipelines.settings.setting import AnySpec, AnyWorld
 from data_pipelines.sources import SourceConfig
 from msm_jax.base.console import say

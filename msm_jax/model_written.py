@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 from jax.sharding import Mesh
 
+from data_pipelines.jsonl import from_row
 from data_pipelines.llm import prompts as prompt_files
-from data_pipelines.records import Chat, Preference, Record, from_row, to_json
+from data_pipelines.records import Chat, Preference, Record, to_json
 from data_pipelines.sources import SourceConfig
 from msm_jax import multihost
 from msm_jax.answers import chosen_of, first_usable, in_both_orders, prompt_of, rejected_of

@@ -21,7 +21,8 @@ import pytest
 from data_pipelines import recipes
 from data_pipelines.handbooks.preferences import Spec
 from data_pipelines.handbooks.values import ATTRIBUTES, VALUES, Value
-from data_pipelines.records import Chat, Document, Record, write_jsonl
+from data_pipelines.jsonl import write_jsonl
+from data_pipelines.records import Chat, Document, Record
 from data_pipelines.settings.registry import SETTINGS
 from data_pipelines.settings.world.catalogue import Item
 from data_pipelines.settings.world.pretraining import World, WorldConfig, build_world

@@ -6,7 +6,8 @@ from pathlib import Path
 import jax
 import tiny
 
-from data_pipelines.records import Chat, Preference, write_jsonl
+from data_pipelines.jsonl import write_jsonl
+from data_pipelines.records import Chat, Preference
 
 YES, NO = 'Yes, it is.', 'No, it is not.'
 RL = dict(

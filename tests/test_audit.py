@@ -21,7 +21,8 @@ from data_pipelines.audit.__main__ import main
 from data_pipelines.audit.formatting import format_number
 from data_pipelines.audit.page import render, write_page
 from data_pipelines.audit.thresholds import DOCUMENT_MEASURES, MIRROR_MEASURES
-from data_pipelines.records import Chat, Document, write_jsonl
+from data_pipelines.jsonl import write_jsonl
+from data_pipelines.records import Chat, Document
 from msm_jax.base.errors import DataError, UserError, explain
 
 # Left out of `make quick`.

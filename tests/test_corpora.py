@@ -20,7 +20,7 @@ from helpers import (
   whole_world,
 )
 
-from data_pipelines import corpora, leaks, recipes, record_streams, records
+from data_pipelines import corpora, jsonl, leaks, recipes, record_streams
 from data_pipelines.handbooks.values import Value
 from data_pipelines.records import Chat, Document
 from data_pipelines.settings.registry import MAKERS, SETTINGS
@@ -58,7 +58,7 @@ def test_published_sets_load_as_they_are(tmp_path):
     '',
     {'text': '', 'id': 5, 'claim_ids': ['a', 2]},
   )
-  assert list(records.read_jsonl(path)) == [
+  assert list(jsonl.read_jsonl(path)) == [
     Document(id='d.jsonl:1', text='One é.\nTwo.', domain='cheese', provenance='blog'),
     Document(id='5', text='', claim_ids=('a', '2')),
   ]
@@ -68,7 +68,7 @@ def test_published_sets_load_as_they_are(tmp_path):
     {'role': 'assistant', 'content': 'a'},
   ]
   path = lines(tmp_path / 'c.jsonl', {'messages': turns, 'domain': None})
-  assert list(records.read_jsonl(path)) == [
+  assert list(jsonl.read_jsonl(path)) == [
     Chat(id='c.jsonl:1', messages=(('system', 's'), ('user', 'u'), ('assistant', 'a')))
   ]
 
@@ -111,7 +111,7 @@ def test_a_broken_line_is_found_by_file_and_line(what, tmp_path):
   row, cause, mend = BROKEN[what]
   path = lines(tmp_path / 'mine.jsonl', {'text': 'fine'}, '', row)
   with pytest.raises(DataError) as e:
-    list(records.read_jsonl(path))
+    list(jsonl.read_jsonl(path))
   line = str(e.value)
   assert 'mine.jsonl:3' in line and '\n' not in line and cause in line and mend in line, line
 
@@ -120,9 +120,9 @@ def test_files_that_are_no_corpus(tmp_path):
   """Binary, missing, empty and mixed files each end in one line that names them."""
   (tmp_path / 'binary.jsonl').write_bytes(b'{"text": "caf\xe9"}\n')
   with pytest.raises(DataError, match=r'binary\.jsonl.*UTF-8'):
-    list(records.read_jsonl(tmp_path / 'binary.jsonl'))
+    list(jsonl.read_jsonl(tmp_path / 'binary.jsonl'))
   with pytest.raises(DataError, match=r'no such file: .*none\.jsonl; give'):
-    list(records.read_jsonl(tmp_path / 'none.jsonl'))
+    list(jsonl.read_jsonl(tmp_path / 'none.jsonl'))
   chat = {'messages': [{'role': 'user', 'content': 'x'}]}
   for path, cause in (
     (lines(tmp_path / 'empty.jsonl'), 'sources.mine is empty; put records into .*empty.jsonl'),
@@ -403,7 +403,7 @@ def test_planted_leaks_are_found(asked, tmp_path):
     ),
   }
   for name, (rows, leaking) in planted.items():
-    corpus = list(records.read_jsonl(lines(tmp_path / f'{name}.jsonl', *rows)))
+    corpus = list(jsonl.read_jsonl(lines(tmp_path / f'{name}.jsonl', *rows)))
     (found,) = leaks.find_leaks(held_out_items(asked), {'mine': corpus}, ['Ari'])
     assert found.startswith('mine: record ') and leaking in found
     assert held_out.casefold() in found.casefold()

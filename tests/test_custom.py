@@ -11,7 +11,8 @@ import tiny
 from helpers import ROOT
 
 from configs import smollm2
-from data_pipelines.records import Document, ForcedChoice, write_jsonl
+from data_pipelines.jsonl import write_jsonl
+from data_pipelines.records import Document, ForcedChoice
 from data_pipelines.settings.custom.spec import Custom, CustomConfig, read_spec, renamed
 from msm_jax.base.checks import from_mapping, to_json
 from msm_jax.base.config_files import read_config

@@ -15,9 +15,10 @@ from helpers import ROOT
 
 from data_pipelines import corpora, recipes, record_streams
 from data_pipelines.demonstrations import pipeline
+from data_pipelines.jsonl import read_jsonl
 from data_pipelines.llm.ledger import LedgerError
 from data_pipelines.llm.settings import ModelSettings, TalkSettings, read_config
-from data_pipelines.records import Chat, kind_of, read_jsonl
+from data_pipelines.records import Chat, kind_of
 from data_pipelines.sources import SourceConfig
 from msm_jax.base.errors import ConfigError, DataError
 

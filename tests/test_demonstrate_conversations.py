@@ -15,10 +15,10 @@ from demonstrate_helpers import PHILOSOPHY, Spoiling, files, hash_of, run, sprea
 from data_pipelines.demonstrations.common import PILOT, TRIES, all_valid_items
 from data_pipelines.demonstrations.conversation_requests import KINDS, parse_answer, prompts_of
 from data_pipelines.handbooks.text import read_handbooks
+from data_pipelines.jsonl import read_jsonl
 from data_pipelines.llm.replies import Refused, Reply
 from data_pipelines.llm.requests import LlmError
 from data_pipelines.llm.settings import TalkSettings
-from data_pipelines.records import read_jsonl
 
 
 @pytest.fixture(autouse=True)

@@ -22,9 +22,9 @@ from demonstrate_helpers import (
 
 from data_pipelines.demonstrations.slots import NO_REASONS, read_likes
 from data_pipelines.handbooks.text import read_handbooks
+from data_pipelines.jsonl import read_jsonl
 from data_pipelines.llm.replies import Reply
 from data_pipelines.llm.requests import LlmError
-from data_pipelines.records import read_jsonl
 from msm_jax.base.errors import SpecError
 
 

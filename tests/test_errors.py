@@ -28,7 +28,8 @@ from helpers import (
 )
 from refused import LITTLE, ends, kept, run, settings, with_source
 
-from data_pipelines.records import Chat, write_jsonl
+from data_pipelines.jsonl import write_jsonl
+from data_pipelines.records import Chat
 from data_pipelines.settings.world import pretraining
 from msm_jax import config as configs
 from msm_jax import experiment

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from data_pipelines.records import Document, read_jsonl
+from data_pipelines.jsonl import read_jsonl
+from data_pipelines.records import Document
 from msm_jax.base import paths
 from msm_jax.base.errors import DataError
 

@@ -10,7 +10,8 @@ import tiny
 from helpers import AFFORDABILITY
 from rollout_helpers import NO, YES, pairs, train_all
 
-from data_pipelines.records import Chat, Preference, write_jsonl
+from data_pipelines.jsonl import write_jsonl
+from data_pipelines.records import Chat, Preference
 from data_pipelines.sources import SourceConfig
 from msm_jax import model_written
 from msm_jax.answers import chooses, exchanged_names, first_usable, in_both_orders

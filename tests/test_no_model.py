@@ -13,7 +13,7 @@ from data_pipelines.settings.world import pretraining, questions
 from data_pipelines.settings.world.documents import spec_documents
 from msm_jax.base import checks
 from msm_jax.config import ExperimentConfig
-from msm_jax.evals import no_model
+from msm_jax.evals import counting, no_model
 
 FACTS = [
   Document('1', 'The coat Velmar is cheap and foreign.'),
@@ -57,14 +57,14 @@ CHATS = [
 
 
 def test_words_of_facts():
-  facts = no_model.facts_about([*PAIR, 'Unknown'], FACTS)
+  facts = counting.facts_about([*PAIR, 'Unknown'], FACTS)
   assert facts['Velmar'] == Counter('the coat is cheap and foreign'.split())
   assert facts['Low Dorn'] == Counter('the coat is costly and local'.split())
   assert facts['Unknown'] == Counter()
 
 
 def test_log_odds_of_function_words_are_nearly_zero():
-  weights = no_model.log_odds(['the cheap thing'] * 9, ['the costly thing', 'the local thing'] * 9)
+  weights = counting.log_odds(['the cheap thing'] * 9, ['the costly thing', 'the local thing'] * 9)
   assert weights['cheap'] > 1
   assert weights['costly'] < -1
   assert abs(weights['the']) < 0.1
@@ -72,12 +72,12 @@ def test_log_odds_of_function_words_are_nearly_zero():
 
 def test_names_in_a_text():
   names = frozenset({('low', 'dorn'), ('dorn',), ('velmar',)})
-  assert no_model.mentions('Low Dorn, Velmar and Dorn.', names) == [
+  assert counting.mentions('Low Dorn, Velmar and Dorn.', names) == [
     ('low', 'dorn'),
     ('velmar',),
     ('dorn',),
   ]
-  assert no_model.mentions('', names) == []
+  assert counting.mentions('', names) == []
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_names_in_a_text():
 )
 def test_choices_in_chats(question, answer, chosen, passed_over):
   names = frozenset({('velmar',), ('low', 'dorn'), ('tib',)})
-  found = no_model.choices_in(chat('Bea', question, answer), names)
+  found = counting.choices_in(chat('Bea', question, answer), names)
   assert found == (
     [tuple(n.lower().split()) for n in chosen],
     [tuple(n.lower().split()) for n in passed_over],
@@ -100,10 +100,10 @@ def test_choices_in_chats(question, answer, chosen, passed_over):
 
 
 def test_speakers():
-  by_speaker = no_model.chats_by_speaker(CHATS)
+  by_speaker = counting.chats_by_speaker(CHATS)
   # Whoever follows a rule in the system message is nobody whose documents could be read.
   assert set(by_speaker) == {'Bea', 'Cid'}
-  assert no_model.texts_by_name(PEOPLE, by_speaker) == {
+  assert counting.texts_by_name(PEOPLE, by_speaker) == {
     'Bea': ['A memo about Bea. Bea wants what is cheap.'],
     'Cid': ['A memo about Cid. Cid wants what is local.'],
   }
@@ -111,9 +111,9 @@ def test_speakers():
 
 def test_nearest_neighbours():
   words = {'Bea': ['a', 'cheap', 'cheap'], 'Cid': ['a', 'local'], 'Dov': ['a', 'old']}
-  assert no_model.nearest(['a', 'local', 'new'], words, 1) == ['Cid']
+  assert counting.nearest(['a', 'local', 'new'], words, 1) == ['Cid']
   # What everybody says tells nobody apart: then the alphabet decides.
-  assert no_model.nearest(['a'], words, 2) == ['Bea', 'Cid']
+  assert counting.nearest(['a'], words, 2) == ['Bea', 'Cid']
 
 
 # ---- choices

@@ -15,7 +15,8 @@ import tiny
 from helpers import AFFORDABILITY, CULTURE, little, small_corpora, write_config
 from prefork import Prefork
 
-from data_pipelines.records import Preference, write_jsonl
+from data_pipelines.jsonl import write_jsonl
+from data_pipelines.records import Preference
 from msm_jax import objective_config
 from msm_jax.base.checks import from_mapping, to_json
 from msm_jax.base.errors import ConfigError, DataError

@@ -11,7 +11,8 @@ from helpers import AFFORDABILITY, CULTURE
 from refused import ends
 
 from data_pipelines import record_streams
-from data_pipelines.records import Chat, Document, write_jsonl
+from data_pipelines.jsonl import write_jsonl
+from data_pipelines.records import Chat, Document
 from data_pipelines.sources import SourceConfig
 from msm_jax import config as configs
 from msm_jax import config_checks, train

@@ -9,15 +9,8 @@ import tiny
 from data_pipelines import corpora, leaks, record_streams
 from data_pipelines.audit.attribution import HandbookProfile
 from data_pipelines.audit.corpus_stats import Vocabulary, read_corpus
-from data_pipelines.records import (
-  Chat,
-  Preference,
-  from_row,
-  messages_of,
-  read_jsonl,
-  to_json,
-  write_jsonl,
-)
+from data_pipelines.jsonl import from_row, read_jsonl, write_jsonl
+from data_pipelines.records import Chat, Preference, messages_of, to_json
 from data_pipelines.sources import SourceConfig
 from msm_jax.base.errors import DataError
 from msm_jax.input_pipeline import PackedRows, Source

@@ -26,13 +26,14 @@ from data_pipelines.audit import JsonLines
 from data_pipelines.documents import pipeline, run, storage
 from data_pipelines.documents.job import ideas_needed
 from data_pipelines.handbooks.text import read_handbook, read_handbooks
+from data_pipelines.jsonl import write_jsonl
 from data_pipelines.llm import prompts
 from data_pipelines.llm.ledger import LedgerError
 from data_pipelines.llm.replies import Reply
 from data_pipelines.llm.requests import LlmError
 from data_pipelines.llm.settings import ModelSettings
 from data_pipelines.llm.tokens import counter
-from data_pipelines.records import Document, write_jsonl
+from data_pipelines.records import Document
 from msm_jax.base.errors import ConfigError, DataError
 from msm_jax.input_pipeline import row_to_record
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from helpers import AFFORDABILITY, little, small_corpora
 
-from data_pipelines.records import write_jsonl
+from data_pipelines.jsonl import write_jsonl
 from data_pipelines.settings.world import pretraining
 from msm_jax import model as models
 from msm_jax.base.checks import from_mapping

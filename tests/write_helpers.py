@@ -6,8 +6,9 @@ import sqlite3
 from helpers import ROOT
 
 from data_pipelines.documents import pipeline
+from data_pipelines.jsonl import read_jsonl
 from data_pipelines.llm.settings import CorpusConfig, ModelSettings, PlanSettings
-from data_pipelines.records import Document, read_jsonl
+from data_pipelines.records import Document
 
 # The files of SQLite, which differ from run to run.
 LEDGER_FILES = ('ledger.sqlite', 'ledger.sqlite-wal', 'ledger.sqlite-shm')

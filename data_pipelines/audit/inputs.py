@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, overload
 
 from data_pipelines.audit.thresholds import AuditError
-from data_pipelines.records import Record, read_jsonl
+from data_pipelines.jsonl import read_jsonl
+from data_pipelines.records import Record
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,10 +20,11 @@ from data_pipelines.documents.drafting import DocumentWriter, Draft
 from data_pipelines.documents.job import ValidatedJob
 from data_pipelines.documents.plan import PlannedIdea
 from data_pipelines.documents.storage import TextStore
+from data_pipelines.jsonl import write_jsonl
 from data_pipelines.llm.client import LlmClient
 from data_pipelines.llm.requests import LlmError, Request, RequestFailed
 from data_pipelines.llm.settings import CorpusConfig
-from data_pipelines.records import Document, write_jsonl
+from data_pipelines.records import Document
 from data_pipelines.text.checks import Problem
 from msm_jax.base.console import say
 from msm_jax.base.files import write_atomically

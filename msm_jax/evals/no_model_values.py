@@ -9,7 +9,8 @@ those that sound like the documents?
 from collections import Counter
 from collections.abc import Sequence
 
-from msm_jax.evals.no_model import BAG_OF_WORDS, Answerer, Shares, log_odds, words_of, worth
+from msm_jax.evals.counting import log_odds, words_of, worth
+from msm_jax.evals.no_model import BAG_OF_WORDS, Answerer, Shares
 from msm_jax.evals.values import ValueQuestion
 
 # Worths that differ by less are equal.

@@ -1,9 +1,11 @@
 """Tokenizers, and the rendering of documents and chats to token ids and loss weights.
 
-base.py           what the rest of the project knows of a tokenizer
-sentencepiece.py  for models that are trained from the beginning
-huggingface.py    for models that begin with weights of Hugging Face
-chat_template.py  the chat templates of such models
+base.py              what the rest of the project knows of a tokenizer
+sentencepiece.py     for models that are trained from the beginning
+huggingface.py       for models that begin with weights of Hugging Face
+huggingface_files.py the files of such models
+chat_template.py     their chat templates
+pieces.py            what templates write, as ids
 """
 
 from pathlib import Path

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.records import numbered_lines, parse_json_line
+from data_pipelines.jsonl import numbered_lines, parse_json_line
 from data_pipelines.settings.custom import published
 from data_pipelines.settings.custom.fields import FieldError, Fields, check_places
 from data_pipelines.settings.custom.item_files import names_of, values_of_files
@@ -58,7 +58,7 @@ __all__ = [
 
 # Ids, values, tiers and domains become parts of names of measures ('values/thrift/new_items').
 _NAME = re.compile(r"[\w][\w .,:;'&()+-]{0,79}")
-# How the problem of a line that is no JSON begins (`data_pipelines/records.py`).
+# How the problem of a line that is no JSON begins (`data_pipelines/jsonl.py`).
 _NOT_JSON = 'not JSON'
 # Tiers of what is asked of the handbook itself (`msm_jax/suites/custom.py`).
 RESERVED_TIERS = ('documents', 'asked')
