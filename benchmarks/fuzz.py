@@ -2,6 +2,10 @@
 
     python benchmarks/fuzz.py [--seed 0] [--scale 1.0] [--only http,gguf]
 
+The campaigns: settings (overrides, config files, points of sweeps, objectives, flags of commands),
+text (handbooks, JSONL, preferences, items, sampled answers), workdirs and checkpoints of a finished
+run, and other people's files (weights, adapters, chat templates, GGUF, requests by HTTP).
+
 Inputs are made from good ones by seeded changes: values of other types, enormous numbers, cut and
 flipped bytes, lines out of place. All run in this process, so 2,000 of them take minutes. Each
 ends in one of four ways:
@@ -13,7 +17,7 @@ ends in one of four ways:
 
 Beside these it counts finished work that was lost (a file of a finished run that changed, or other
 results than before without a word) and nonsense that was accepted: some inputs come from a list of
-what must be refused. Bars: at least 2,000 inputs, 300 of them from that list, and 0 of each fault.
+what must be refused, in most cases by a line that names what is wrong. Bars: at least 2,000 inputs, 300 of them from that list, and 0 of each fault.
 The exit code is 1 if one is missed.
 """
 

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from msm_jax.base import checks, command, paths
 from msm_jax.base.config_files import read_config
 from msm_jax.base.errors import ConfigError, Interrupted
+from msm_jax.base.references import check_keys
 from msm_jax.config import ExperimentConfig
 from msm_jax.results import Results, load_results
 
@@ -73,6 +74,7 @@ def _to_settings(config: object) -> ExperimentConfig:
       f'the config is of the type {type(config).__name__}; '
       'give FILE.py[:preset], a ConfigDict or an ExperimentConfig'
     )
+  check_keys(config)
   return checks.from_mapping(ExperimentConfig, paths.resolve_paths(config))
 
 

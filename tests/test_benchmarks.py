@@ -9,6 +9,8 @@ from helpers import ROOT
 BENCHMARKS = sorted((ROOT / 'benchmarks').glob('*.py'))
 # They read text alone, and import nothing of the project.
 STANDALONE = {'hlo', 'hlo_largest', 'tpu_cases', 'tpu_pages'}
+# They import what stands beside them.
+STANDALONE |= {'fuzz', 'fuzz_experiments'}
 
 
 def imported_names(tree):

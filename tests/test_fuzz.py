@@ -19,7 +19,20 @@ def fuzz():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('campaign', ['configs', 'sweeps', 'jsonl', 'overrides'])
+@pytest.mark.parametrize(
+  'campaign',
+  [
+    'configs',
+    'sweeps',
+    'jsonl',
+    'overrides',
+    'objectives',
+    'flags',
+    'preferences',
+    'items',
+    'answers',
+  ],
+)
 def test_malformed_input(campaign, fuzz):
   """The list of nonsense is tried whole, and a tenth of the random inputs."""
   tally, faults = fuzz.run_campaign(campaign, seed=1, scale=0.1)
@@ -45,8 +58,8 @@ def test_the_judge_knows_all_ends(fuzz, monkeypatch):
 
   from msm_jax.base.errors import DataError
 
-  monkeypatch.setattr(fuzz, 'MAX_SECONDS', 0.2)
-  fuzz.signal.signal(fuzz.signal.SIGALRM, fuzz._time_is_up)
+  monkeypatch.setattr(sys.modules['fuzz_inputs'], 'MAX_SECONDS', 0.2)
+  fuzz.signal.signal(fuzz.signal.SIGALRM, fuzz.time_is_up)
   tally = fuzz.Tally()
 
   def fail(error):
@@ -55,15 +68,20 @@ def test_the_judge_knows_all_ends(fuzz, monkeypatch):
   assert fuzz.judge(fuzz.Input('x', lambda: fail(DataError('x; y')), True), tally) == ''
   assert 'KeyError' in fuzz.judge(fuzz.Input('x', lambda: fail(KeyError('x'))), tally)
   assert fuzz.judge(fuzz.Input('x', lambda: 3, True), tally) == 'accepted'
+  other = fuzz.Input('x', lambda: fail(DataError('y')), True, says='x')
+  assert fuzz.judge(other, tally).startswith('refused for another reason than x: error: y')
   assert fuzz.judge(fuzz.Input('x', lambda: time.sleep(9)), tally) == 'hang'
-  assert fuzz.judge(fuzz.Input('x', lambda: fail(fuzz.Lost('x'))), tally) == 'lost: x'
+  assert (
+    fuzz.judge(fuzz.Input('x', lambda: fail(sys.modules['fuzz_inputs'].Lost('x'))), tally)
+    == 'lost: x'
+  )
   assert dict(vars(tally), seconds=0) == dict(
-    inputs=5,
+    inputs=6,
     refused=1,
-    nonsense=2,
+    nonsense=3,
     tracebacks=1,
     hangs=1,
     lost=1,
-    accepted_nonsense=1,
+    accepted_nonsense=2,
     seconds=0,
   )

@@ -8,6 +8,8 @@ import ml_collections
 import pytest
 from helpers import ROOT
 
+import msm_jax
+from msm_jax.base.errors import ConfigError
 from msm_jax.base.overrides import override
 from msm_jax.base.references import separate_groups
 from msm_jax.sweep import overridden
@@ -114,6 +116,25 @@ def test_separate_groups_changes_no_value_and_keeps_references():
   assert c.to_dict() == before and len({id(phase) for phase in c.phases.values()}) == 3
   c.spec = 'b'
   assert c.evals.spec == c.sources.one.spec == 'b'
+
+
+@pytest.mark.parametrize('key', [3, 1.5, True])
+@pytest.mark.parametrize('place', ['', 'phases', 'phases.p.data'])
+def test_a_key_that_is_no_text_is_one_line(key, place):
+  """ml_collections sorts keys and fails where some are numbers and others texts."""
+  settings = own_config().to_dict()
+  group = settings
+  for part in filter(None, place.split('.')):
+    group = group[part]
+  for alone in (False, True):
+    if alone:
+      group.clear()
+    group[key] = 1.0
+    c = ml_collections.ConfigDict(settings)
+    for fails in (lambda c=c: separate_groups(c), lambda c=c: msm_jax.run(c)):
+      with pytest.raises(ConfigError, match='no text; name every setting by a text') as raised:
+        fails()
+      assert str(raised.value).startswith('.'.join(['config', place]).rstrip('.'))
 
 
 def test_the_command_line_reaches_what_it_names():

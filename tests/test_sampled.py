@@ -289,7 +289,7 @@ def test_a_damaged_line_of_answers_is_named():
   with pytest.raises(DataError, match=r'answers\.jsonl:2'):
     read_answers([*rows, {'item': 'x'}], 'answers.jsonl')
   damages = dict(seed='x', order=1.5, sample=-1, text=None, item=['x'], options='Colby', outcome=9)
-  damages |= dict(messages=[{'role': 'user', 'content': 3}], answers=[None], rubric=3)
+  damages |= dict(messages=[{'role': 'user', 'content': 3}], answers=[None], rubric=3, arm=None)
   for key, value in damages.items():
     with pytest.raises(DataError, match=r'answers\.jsonl:1 is no sampled answer'):
       read_answers([rows[0] | {key: value}], 'answers.jsonl')
@@ -409,10 +409,9 @@ def test_the_interval_of_a_share_keeps_its_promise():
 
 @pytest.mark.slow
 def test_a_run_samples_answers_once_and_reports_the_agreement(tmp_path, monkeypatch):
-  evals = dict(
-    spec=AFFORDABILITY, pairs_per_domain=1, held_out=0, sampled=2, sampled_items=2, sampled_tokens=8
-  )
-  plain = tiny.experiment(tmp_path)
+  evals = dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=0, others_of='base')
+  plain = tiny.experiment(tmp_path, evals=dict(evals))
+  evals |= dict(sampled=2, sampled_items=2, sampled_tokens=8)
   plain.run()
   kept = sorted(tmp_path.rglob('evals-*.jsonl'))
   experiment = tiny.experiment(tmp_path, evals=evals)

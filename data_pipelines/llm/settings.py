@@ -80,7 +80,8 @@ class ModelSettings:
         'writer or judge: trim=True is for writers without tags; set tags=False too, or trim=False'
       )
     # An empty name is allowed here: a judge without a model is the writer.
-    if self.model and '/' not in self.model:
+    provider, _, name = self.model.partition('/')
+    if self.model and not (provider.strip() and name.strip()):
       raise ConfigError(
         f'writer or judge: model={self.model!r} must be PROVIDER/MODEL as in Inspect: '
         "'anthropic/...', 'openai/...', 'vllm/...'"

@@ -8,14 +8,44 @@ change of them reaches.
 
 from ml_collections import ConfigDict
 
+from msm_jax.base.errors import ConfigError
+
 
 def separate_groups(config: ConfigDict) -> None:
   """Replaces every group that stands in several places by copies, in place.
 
   Args:
     config: the config. Its values stay as they are, and so do its references.
+
+  Raises:
+    ConfigError: a key is no text.
   """
+  check_keys(config)
   _separate(config, set())
+
+
+def check_keys(group: ConfigDict, where: str = 'config', seen: tuple[int, ...] = ()) -> None:
+  """Checks that every setting has a name.
+
+  A ConfigDict takes other keys, and then fails wherever its keys are sorted.
+
+  Args:
+    group: a config, or a group of settings.
+    where: what errors call it.
+    seen: the ids of the groups that it stands in.
+
+  Raises:
+    ConfigError: a key is no text.
+  """
+  try:
+    settings = list(group.items(preserve_field_references=True))
+  except TypeError:
+    raise ConfigError(f'{where} has a key that is no text; name every setting by a text') from None
+  for name, value in settings:
+    if not isinstance(name, str):
+      raise ConfigError(f'{where}: the key {name!r} is no text; name every setting by a text')
+    if isinstance(value, ConfigDict) and id(value) not in seen:
+      check_keys(value, f'{where}.{name}', (*seen, id(group)))
 
 
 def _separate(group: ConfigDict, seen: set[int]) -> None:

@@ -287,6 +287,8 @@ def from_row(row: Mapping[str, Any]) -> Answer:
     if isinstance(values[name], str):
       raise TypeError(f'{name} is one text')
     values[name] = tuple(values[name])
+  if not values['messages']:
+    raise TypeError('nothing is asked')
   said = [values[name] for name in _TEXTS] + list(values['options']) + list(values['answers'])
   for message in values['messages']:
     said += message
