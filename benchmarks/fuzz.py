@@ -17,8 +17,8 @@ ends in one of four ways:
 
 Beside these it counts finished work that was lost (a file of a finished run that changed, or other
 results than before without a word) and nonsense that was accepted: some inputs come from a list of
-what must be refused, in most cases by a line that names what is wrong. Bars: at least 2,000 inputs, 300 of them from that list, and 0 of each fault.
-The exit code is 1 if one is missed.
+what must be refused, in most cases by a line that names what is wrong. Bars: at least 2,000 inputs,
+300 of them from that list, and 0 of each fault. The exit code is 1 if one is missed.
 """
 
 import argparse
@@ -29,6 +29,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -120,7 +121,12 @@ def main() -> int:
   total = Tally()
   all_faults = []
   for name in names:
-    tally, faults = run_campaign(name, args.seed, args.scale)
+    try:
+      tally, faults = run_campaign(name, args.seed, args.scale)
+    except Exception:
+      # What a campaign begins with is wrong. stderr is not shown.
+      print(f'{name}: the campaign itself failed\n{traceback.format_exc()}')
+      return 1
     all_faults += faults
     for field in dataclasses.fields(Tally):
       sum_ = getattr(total, field.name) + getattr(tally, field.name)

@@ -71,10 +71,16 @@ def capital_shares(text: str) -> tuple[float, float]:
 
 
 def names_in_other_case(text: str) -> set[str]:
-  """The names of a text that stand in capitals or in lower case.
+  """Finds the names of a text that stand in capitals or in lower case.
 
   A word counts if it is a known first name, or if it begins something that only persons do. In
   capitals it also counts where a person is spoken of ('a note from ZORVANE').
+
+  Args:
+    text: any text.
+
+  Returns:
+    The names, as they are usually written.
   """
   if capital_shares(text)[0] > _MOSTLY_CAPITALS:
     text = text.lower()
