@@ -13,7 +13,7 @@ from msm_jax.interop.gguf.config import read_config
 from msm_jax.interop.gguf.reader import open_file, stored_shape
 from msm_jax.interop.gguf.tensors import ROPE_FACTORS, GGUFTensors
 from msm_jax.interop.gguf.tokenizer import Vocabulary, make_tokenizer, read_vocabulary
-from msm_jax.interop.huggingface.config import config_to_json
+from msm_jax.interop.huggingface.config_writing import config_to_json
 from msm_jax.interop.huggingface.folder import (
   SHARD_BYTES,
   new_folder,

@@ -20,7 +20,8 @@ import numpy as np
 from msm_jax.base.errors import WeightsError
 from msm_jax.base.version import VERSION
 from msm_jax.config import ModelConfig
-from msm_jax.interop.huggingface.config import config_to_json, read_json
+from msm_jax.interop.huggingface.config import read_json
+from msm_jax.interop.huggingface.config_writing import config_to_json
 from msm_jax.interop.huggingface.tensors import tensor_names
 from msm_jax.model import adapted
 
