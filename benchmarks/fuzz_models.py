@@ -238,6 +238,21 @@ BAD_FIELDS: tuple[dict[str, Any], ...] = (
 )
 
 
+# Bodies of /tokenize and /detokenize that ask for nothing that could be done.
+BAD_CONVERSIONS: dict[str, tuple[dict[str, Any], ...]] = {
+  'tokenize': (
+    *({}, {'prompt': None}, {'prompt': 3}, {'prompt': ['Hi']}, {'prompt': 'x\ud800'}),
+    *({'prompt': 'Hi', 'model': 'x'}, {'prompt': 'Hi', 'model': 3}),
+    {'prompt': 'Hi', 'add_special_tokens': 'yes'},
+  ),
+  'detokenize': (
+    *({}, {'tokens': None}, {'tokens': 'x'}, {'tokens': ['x']}, {'tokens': [1.5]}),
+    *({'tokens': [-1]}, {'tokens': [10**9]}, {'tokens': [True]}, {'tokens': [[1]]}),
+    {'tokens': [1], 'model': 'x'},
+  ),
+}
+
+
 def http(rng: random.Random, scale: float) -> Iterator[Input]:
   """Bodies of HTTP requests, up to where the engine would take them.
 
@@ -252,6 +267,7 @@ def http(rng: random.Random, scale: float) -> Iterator[Input]:
 
   from msm_jax.inference.open_model import load_weights
   from msm_jax.inference.sampling import Sampler
+  from msm_jax.inference.server import tokenization
   from msm_jax.inference.server.requests import parse_request
 
   folder = Path(tempfile.mkdtemp(prefix='fuzz-http-'))
@@ -264,9 +280,21 @@ def http(rng: random.Random, scale: float) -> Iterator[Input]:
     text = json.dumps(body)
     parse_request(json.loads(text), samplers, chat)
 
+  def convert(kind: str, body: Any) -> None:
+    done = getattr(tokenization, kind)(json.loads(json.dumps(body)), samplers)
+    json.dumps(done)
+
   for changes in BAD_FIELDS:
     body = GOOD_BODIES[0][1] | changes
     yield Input(f'http {changes}', lambda body=body: run(body, True), is_nonsense=True)
+  for kind, bodies in BAD_CONVERSIONS.items():
+    for body in bodies:
+      yield Input(f'http {kind} {body}', lambda k=kind, b=body: convert(k, b), is_nonsense=True)
+  for _ in range(int(60 * scale)):
+    for kind, body in (('tokenize', {'prompt': 'Hi'}), ('detokenize', {'tokens': [1, 2]})):
+      body = damaged_json(rng, {'model': 'm', **body})
+      if isinstance(body, dict):
+        yield Input(f'http {kind} {str(body)[:200]}', lambda k=kind, b=body: convert(k, b))
   for _ in range(int(350 * scale)):
     chat, good = rng.choice(GOOD_BODIES)
     body = damaged_json(rng, good)

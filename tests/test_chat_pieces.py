@@ -1,6 +1,7 @@
 """Chats that are encoded in pieces: the ids are those of `transformers`, whatever a tokenizer does
 at the start of a text, and whichever file says what a control symbol is."""
 
+import asyncio
 import io
 import json
 import signal
@@ -528,6 +529,37 @@ def test_an_error_of_one_turn_does_not_end_a_chat(tmp_path, monkeypatch, capsys)
   told = capsys.readouterr().err
   assert told.count('not that') == 2 and told.count('there is no model') == 1
   assert asked == [tok.prompt([('user', 'good')]).tolist()]
+
+
+@pytest.mark.parametrize(
+  'fails', ['{{ raise_exception("not that") }}', '{{ 1 // 0 }}', '{{ "".index("x") }}']
+)
+def test_a_request_that_the_template_refuses_is_the_clients(tmp_path, fails):
+  """HTTP 400 and one line, whatever the template does; never 500."""
+  pytest.importorskip('starlette')
+  from msm_jax.inference.server.app import error_response
+  from msm_jax.inference.server.requests import parse_request
+
+  refuses = '{% if "bad" in messages[-1].content %}' + fails + '{% endif %}'
+  tok = chatml(tmp_path, CHATML + refuses)
+
+  class Sampler:
+    """Has no model: what it is given was rendered."""
+
+    tokenizer = tok
+
+    def new_completion(self, request):
+      raise RequestError('there is no model')
+
+  statuses = {}
+  for content in ('bad', 'good'):
+    body = {'model': 'm', 'messages': [{'role': 'user', 'content': content}]}
+    with pytest.raises((DataError, RequestError)) as e:
+      parse_request(body, {'m': Sampler()}, True)
+    answer = asyncio.run(error_response(None, e.value))
+    statuses[content] = answer.status_code
+    assert '\n' not in json.loads(answer.body)['error']['message']
+  assert isinstance(e.value, RequestError) and statuses == {'bad': 400, 'good': 400}
 
 
 @pytest.mark.parametrize(
