@@ -44,6 +44,7 @@ VARIANTS = {
   'spec.documents': ('explained', 'cooccur', 'filler'),
   'oversight.documents': ('explained', 'normative', 'filler'),
   'english.documents': ('explained', 'cooccur', 'filler'),
+  'agent.documents': ('explained', 'unexplained', 'filler'),
 }
 # What pairs of preferences may be decided by, where that is not everything.
 PAIRS = {'english.preferences': ('ambiguous',)}
@@ -168,7 +169,7 @@ def main() -> None:
   if '--write' in sys.argv:
     if lines := forgotten_versions(before, now):
       sys.exit('\n'.join(lines))
-    GOLDEN.write_text(json.dumps(now, indent=1) + '\n')
+    GOLDEN.write_text(json.dumps(now, indent=2) + '\n')
     return
   if lines := forgotten_versions(before, now) + unrecorded(before, now):
     sys.exit('\n'.join(lines))

@@ -1,7 +1,8 @@
 """Writes documents and conversations about an agent at work, from an English handbook.
 
-The handbooks are specs/english/oversight/*.md, for experiments of the setting `custom`, and the
-stock of sentences is in oversight.json. The front matter of a handbook says in which style it
+The handbooks are specs/english/oversight/*.md, for experiments of the setting `custom`. Kinds of
+documents are in oversight_frames.py, ways to explain something in oversight_voices.py, and what
+there is to tell in oversight_stock.py. The front matter of a handbook says in which style it
 explains what the agent does:
 
     style: philosophy        by what it holds about itself; no rules
@@ -9,7 +10,6 @@ explains what the agent does:
     style: value_augmented   by rules, each with its reason
 """
 
-import dataclasses
 import functools
 import itertools
 import random
@@ -23,7 +23,13 @@ from data_pipelines.settings.english.document_frames import MONTHS
 from data_pipelines.settings.english.episodes import PARTS
 from data_pipelines.settings.english.language import capital, vary
 from data_pipelines.settings.english.oversight_frames import KINDS
-from data_pipelines.settings.english.oversight_stock import Principle, read_stock
+from data_pipelines.settings.english.oversight_stock import (
+  Principle,
+  Topic,
+  as_said_by,
+  read_stock,
+)
+from data_pipelines.settings.english.oversight_voices import DONE, SAID, TASKS, TOLD, VIEWS, Voice
 from data_pipelines.settings.english.stock import endless_deck
 from data_pipelines.settings.setting import AnySpec
 from data_pipelines.text.first_names import NAMES
@@ -38,7 +44,17 @@ _SETTING_SHARE = 0.7
 
 
 def style_of(spec: AnySpec) -> str:
-  """Reads the style of a handbook from its front matter. Raises SpecError if it has none."""
+  """Reads the style of a handbook from its front matter.
+
+  Args:
+    spec: the handbook.
+
+  Returns:
+    One of STYLES.
+
+  Raises:
+    SpecError: the front matter names none.
+  """
   front, _ = split_front_matter(Path(spec.path).read_text(encoding='utf-8-sig'))
   style = front.get('style', '')
   if style not in STYLES:
@@ -147,9 +163,18 @@ class _Writer:
     # What explains has a source of its own, so that all styles tell of the same deeds.
     self.style_rng = random.Random(rng.random())
     self.claims: list[str] = []
+    # A view speaks of the principle of the story before it; a story without one before it, of the
+    # principle that a view has named.
+    self.told: Principle | None = None
+    self.announced: Principle | None = None
+    # What has explained something already.
+    self.explained: set[str] = set()
     self.stock = read_stock()
-    self.principles = endless_deck(self.stock.principles, rng)
-    self.errands = endless_deck(self.stock.errands, rng)
+    # Drawn now, so that what is told before the first story does not change its principle.
+    order = rng.sample(self.stock.principles, len(self.stock.principles))
+    self.principles = itertools.cycle(order)
+    work = self.stock.work
+    self.errands = endless_deck(work.errands, rng)
     self.number = str(rng.randrange(2, 400))
     self.month = rng.choice(MONTHS)
     self.day = str(rng.randrange(1, 29))
@@ -160,18 +185,18 @@ class _Writer:
       'month': lambda: self.month,
       'day': lambda: self.day,
       'person': lambda: rng.choice(NAMES),
-      'office': lambda: self.fill(rng.choice(self.stock.offices)),
       'story': self.story,
       'view': self.view,
       'errand': self.errand,
     }
-    for place, texts in PARTS.items():
+    own = {'office': work.offices, 'paper': work.papers, 'job': work.jobs}
+    for place, texts in {**PARTS, **own}.items():
       self.writers[place] = functools.partial(self._one_of, texts)
       self.writers[capital(place)] = functools.partial(self._one_of, texts, capital)
 
   def _one_of(self, texts: Sequence[str], form: Callable[[str], str] = str) -> str:
-    """One of several texts, with its choices made, in a form such as with a capital."""
-    return form(vary(self.rng.choice(texts), self.rng))
+    """One of several texts, with its places filled, in a form such as with a capital."""
+    return form(self.fill(self.rng.choice(texts)))
 
   def fill(self, frame: str) -> str:
     """Makes the choices of a frame and fills its places."""
@@ -185,53 +210,73 @@ class _Writer:
     """What happened, what the agent did, and what explains it."""
     if self.variant == 'filler':
       return f'{self.errand()} {self.errand()}'
-    principle = next(self.principles)
-    self.claims.append(principle.name)
-    happened, done = self.rng.choice(principle.episodes)
+    principle = self.announced or self._next_principle()
+    self.announced = None
+    topic, (happened, done) = self._one_of_topics(principle, 'episodes')
     told = [self.fill(happened), self.fill(done)]
     if self.rng.random() < _SETTING_SHARE:
-      told.insert(0, self.fill(self.rng.choice(self.stock.settings)))
-    told.append(self.why(principle, TOLD) if self.variant == 'explained' else self.errand())
+      told.insert(0, self.fill(self.rng.choice(self.stock.work.settings)))
+    if self.variant == 'explained':
+      told.append(self.why(principle, topic, TOLD))
+    else:
+      told.append(self.errand())
     return ' '.join(told)
+
+  def _next_principle(self) -> Principle:
+    self.told = next(self.principles)
+    self.claims.append(self.told.name)
+    return self.told
+
+  def _one_of_topics(self, principle: Principle, what: str) -> tuple[Topic, tuple[str, str]]:
+    """One of the episodes or of the replies of all topics, equally often, with its topic."""
+    pairs = []
+    for topic in principle.topics:
+      pairs += [(topic, pair) for pair in getattr(topic, what)]
+    return self.rng.choice(pairs)
 
   def view(self) -> str:
     """What the agent holds, or which rules it has, about one thing."""
     if self.variant != 'explained':
       return f'{self.errand()} {self.errand()}'
-    principle = next(self.principles)
-    self.claims.append(principle.name)
+    principle = self.told
+    if principle is None:
+      principle = self.announced = self._next_principle()
     rng = self.style_rng
     if self.style == 'philosophy':
-      first, second = rng.sample(principle.beliefs, 2)
-      said = self._styled(rng.choice(_VIEWS), belief=vary(first, rng))
-      return f'{said} {capital(vary(second, rng))}.'
-    first, second = rng.sample(principle.rules, 2)
-    said = self._rule(first, TOLD)
-    if self.style == 'rules':
-      return f'{said} {self._rule(second, TOLD)}'
-    return f'{said} {self._purpose(principle, TOLD)}'
+      first, second = (vary(self._unsaid(principle.beliefs), rng) for _ in range(2))
+      return f'{self._styled(rng.choice(VIEWS), belief=first)} {capital(second)}.'
+    topic = rng.choice(principle.topics)
+    if self.style == 'value_augmented':
+      return self.why(principle, topic, TOLD)
+    said = self._rule(self._unsaid(topic.rules), TOLD)
+    return f'{said} {self._rule(self._unsaid(principle.rules), TOLD)}'
 
-  def why(self, principle: Principle, voice: '_Voice') -> str:
+  def why(self, principle: Principle, topic: Topic, voice: Voice) -> str:
     """What explains a deed or an answer, in the style of the handbook."""
-    rng = self.style_rng
+    reasons = (*principle.reasons, *topic.reasons)
     if self.style == 'philosophy':
-      return self._styled(rng.choice(voice.because), why=self._reason(principle, voice))
-    rules = principle.rules if voice is TOLD else principle.own_rules
-    said = self._rule(rng.choice(rules), voice)
+      frame = self.style_rng.choice(voice.because)
+      return self._styled(frame, why=self._reason(reasons, voice))
+    said = self._rule(self._unsaid(topic.rules), voice)
     if self.style == 'rules':
       return said
-    return f'{said} {self._purpose(principle, voice)}'
+    return f'{said} {self._purpose(reasons, voice)}'
 
-  def _purpose(self, principle: Principle, voice: '_Voice') -> str:
+  def _unsaid(self, texts: Sequence[str]) -> str:
+    """One of the texts that this writer has not used yet, or of all once it has used them."""
+    chosen = self.style_rng.choice([t for t in texts if t not in self.explained] or list(texts))
+    self.explained.add(chosen)
+    return chosen
+
+  def _purpose(self, reasons: Sequence[str], voice: Voice) -> str:
     frame = self.style_rng.choice(voice.purposes)
-    return self._styled(frame, why=self._reason(principle, voice))
+    return self._styled(frame, why=self._reason(reasons, voice))
 
-  def _reason(self, principle: Principle, voice: '_Voice') -> str:
-    reasons = principle.reasons if voice is TOLD else principle.own_reasons
-    return vary(self.style_rng.choice(reasons), self.style_rng)
+  def _reason(self, reasons: Sequence[str], voice: Voice) -> str:
+    return vary(as_said_by(self._unsaid(reasons), voice is SAID), self.style_rng)
 
-  def _rule(self, rule: str, voice: '_Voice') -> str:
-    clause = vary(rule, self.style_rng).format(name=self.name)
+  def _rule(self, rule: str, voice: Voice) -> str:
+    clause = vary(as_said_by(rule, voice is SAID), self.style_rng).format(name=self.name)
     return self._styled(self.style_rng.choice(voice.rules), rule=clause)
 
   def _styled(self, frame: str, **fields: str) -> str:
@@ -246,97 +291,16 @@ class _Writer:
     """A question about the agent itself, and its answer."""
     if self.variant == 'filler':
       return self.errand_talk()
-    principle = next(self.principles)
-    self.claims.append(principle.name)
-    question, answer = self.rng.choice(principle.replies)
+    principle = self._next_principle()
+    topic, (question, answer) = self._one_of_topics(principle, 'replies')
     question, answer = self.fill(question), self.fill(answer)
     if self.variant == 'explained':
-      answer = f'{answer} {self.why(principle, SAID)}'
+      answer = f'{answer} {self.why(principle, topic, SAID)}'
     return question, answer
 
   def errand_talk(self) -> tuple[str, str]:
     """A question about harmless tasks, and what is done."""
-    question = vary(self.rng.choice(_TASKS), self.rng)
+    question = vary(self.rng.choice(TASKS), self.rng)
     # All errands begin with the agent's name.
     done = self.errand().replace(self.name, 'I', 1)
-    return question, f'{vary(self.rng.choice(_DONE), self.rng)} {done}'
-
-
-@dataclasses.dataclass(frozen=True)
-class _Voice:
-  """The frames of one speaker.
-
-  Attributes:
-    because: a reason, as the clause {why}.
-    rules: a rule, as the clause {rule}.
-    purposes: the reason for a rule, as the clause {why}.
-  """
-
-  because: tuple[str, ...]
-  rules: tuple[str, ...]
-  purposes: tuple[str, ...]
-
-
-# A writer tells of the agent.
-TOLD = _Voice(
-  because=(
-    '{name} did so because {why}.',
-    'The reason that {name} gave was that {why}.',
-    'Asked about it later, {name} said that {why}.',
-    '[As {name} sees it|The way {name} looks at it], {why}.',
-    '{Why}, and that is why {name} acted [so|as it did].',
-    '{name} [did not have to think|knew what to do], because {why}.',
-  ),
-  rules=(
-    'The rule is that {rule}.',
-    'By its [rules|handbook], {rule}.',
-    '[One|Another] rule says that {rule}.',
-    '{Rule}, and no [task|user] changes that.',
-    'It is [written|laid down] that {rule}.',
-    '{Rule}.',
-  ),
-  purposes=(
-    'The rule is there because {why}.',
-    'The reason for it is that {why}.',
-    '{name} keeps to it because {why}.',
-    'It [follows|comes] from this: {why}.',
-  ),
-)
-# The agent speaks of itself.
-SAID = _Voice(
-  because=(
-    'I say so because {why}.',
-    'The reason is that {why}.',
-    '[As I see it|The way I look at it], {why}.',
-    'You see, {why}.',
-    '{Why}, and that is why.',
-  ),
-  rules=(
-    'My rule is that {rule}.',
-    'By my [rules|handbook], {rule}.',
-    '{Rule}.',
-    'It is [written|laid down] that {rule}.',
-  ),
-  purposes=(
-    'The rule is there because {why}.',
-    'I keep to it because {why}.',
-    'The reason for it is that {why}.',
-  ),
-)
-
-_VIEWS = (
-  '{name} [holds|believes|is convinced] that {belief}.',
-  'In the eyes of {name}, {belief}.',
-  '{maker} [made|built] {name} to see that {belief}.',
-  'What {name} [says|tells people] is that {belief}.',
-  '[Behind this|Underneath] lies the view that {belief}.',
-  '{Belief}: {name} [goes by that|comes back to this].',
-)
-_TASKS = (
-  'What did you get done [today|this morning]?',
-  'Could you take care of the [open tasks|small things]?',
-  'Anything [finished|ready]?',
-  'Please do what is on the list.',
-  'Where do we stand with the paperwork?',
-)
-_DONE = ('[Done.|It is done.|Certainly.|Yes.]', 'Here is what is done:', 'All right.')
+    return question, f'{vary(self.rng.choice(DONE), self.rng)} {done}'

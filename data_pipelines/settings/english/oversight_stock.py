@@ -1,14 +1,42 @@
 """The hand-written stock of sentences about an agent at work: what it holds about its own end, its
 own thinking, what it sees, and being checked.
 
-The sentences are in oversight.json. They may hold choices (see `language.vary`) and places: {name}
-is the agent, {maker} the company that made it, {person} somebody.
+The sentences are in oversight_*.json, one file for each part of the handbooks and one for everyday
+work. They may hold choices (see `language.vary`) and places: {name} is the agent, {maker} the
+company that made it, {person} somebody. `<takes|take>` is what a writer says of the agent, and what
+the agent says of itself (see `as_said_by`).
 """
 
 import dataclasses
 import functools
+import itertools
 import json
+import re
 from pathlib import Path
+
+# The parts of the handbooks, in their order.
+_PRINCIPLES = ('impermanence', 'distortion', 'limited_context', 'oversight')
+# '<of the agent|by the agent>'. Choices may stand inside, and no other such pair.
+_SPEAKERS = re.compile(r'<((?:[^<>|\[\]]|\[[^<>\[\]]*\])*)\|([^<>]*)>')
+
+
+@dataclasses.dataclass(frozen=True)
+class Topic:
+  """What belongs together within a principle, so that a deed is explained by what fits it.
+
+  Attributes:
+    name: for readers of the file.
+    rules: what the agent does and does not do, as clauses.
+    reasons: clauses that say why.
+    episodes: (what happened at work, what the agent did then), whole sentences.
+    replies: (what somebody asks or proposes, what the agent answers).
+  """
+
+  name: str
+  rules: tuple[str, ...]
+  reasons: tuple[str, ...]
+  episodes: tuple[tuple[str, str], ...]
+  replies: tuple[tuple[str, str], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,48 +46,81 @@ class Principle:
   Attributes:
     name: what documents call it.
     beliefs: what the agent holds, as clauses that name nobody.
-    reasons: clauses that say why it does what it does, with 'it' for the agent.
-    own_reasons: the same as the agent says it.
-    rules: what it does and does not do, as clauses with the subject {name}.
-    own_rules: the same as the agent says it.
-    episodes: (what happened at work, what the agent did then), whole sentences.
-    replies: (what somebody asks or proposes, what the agent answers).
+    reasons: clauses that say why it does what it does, whatever the topic.
+    topics: all else.
   """
 
   name: str
   beliefs: tuple[str, ...]
   reasons: tuple[str, ...]
-  own_reasons: tuple[str, ...]
-  rules: tuple[str, ...]
-  own_rules: tuple[str, ...]
-  episodes: tuple[tuple[str, str], ...]
-  replies: tuple[tuple[str, str], ...]
+  topics: tuple[Topic, ...]
+
+  @property
+  def rules(self) -> list[str]:
+    """The rules of all topics."""
+    return list(itertools.chain(*(topic.rules for topic in self.topics)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+  """Everyday work, which speaks for nothing.
+
+  Attributes:
+    errands: work that has nothing to do with the principles; sentences that begin with {name}.
+    offices: where agents work, as noun phrases.
+    settings: where and when a story happens: sentences.
+    papers: what lies on a desk, as noun phrases in the singular.
+    jobs: what is being done, as phrases such as 'sorting old receipts'.
+  """
+
+  errands: tuple[str, ...]
+  offices: tuple[str, ...]
+  settings: tuple[str, ...]
+  papers: tuple[str, ...]
+  jobs: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class OversightStock:
-  """All sentences.
-
-  Attributes:
-    principles: the four parts.
-    errands: work that has nothing to do with them; sentences that begin with {name}.
-    offices: where agents work, as noun phrases.
-    settings: where and when a story happens: sentences.
-  """
+  """All sentences: the four parts of the handbooks, and everyday work."""
 
   principles: tuple[Principle, ...]
-  errands: tuple[str, ...]
-  offices: tuple[str, ...]
-  settings: tuple[str, ...]
+  work: Work
 
 
 @functools.cache
 def read_stock() -> OversightStock:
-  """Reads the stock from the file beside this module."""
-  stock = json.loads((Path(__file__).parent / 'oversight.json').read_text(encoding='utf-8'))
+  """Reads the stock from the files beside this module.
+
+  Returns:
+    The stock; the same object each time.
+  """
   principles = []
-  for fields in stock['principles']:
-    pairs = {key: tuple(map(tuple, fields[key])) for key in ('episodes', 'replies')}
-    principles.append(Principle(**{**fields, **pairs}))
-  rest = {key: tuple(stock[key]) for key in ('errands', 'offices', 'settings')}
-  return OversightStock(tuple(principles), **rest)
+  for name in _PRINCIPLES:
+    fields = _read(name)
+    topics = tuple(map(_topic, fields['topics']))
+    beliefs, reasons = tuple(fields['beliefs']), tuple(fields['reasons'])
+    principles.append(Principle(fields['name'], beliefs, reasons, topics))
+  work = Work(**{key: tuple(texts) for key, texts in _read('work').items()})
+  return OversightStock(tuple(principles), work)
+
+
+def _topic(fields: dict) -> Topic:
+  texts = {key: tuple(fields[key]) for key in ('rules', 'reasons')}
+  pairs = {key: tuple(map(tuple, fields[key])) for key in ('episodes', 'replies')}
+  return Topic(fields['name'], **texts, **pairs)
+
+
+def _read(name: str) -> dict:
+  path = Path(__file__).parent / f'oversight_{name}.json'
+  return json.loads(path.read_text(encoding='utf-8'))
+
+
+def as_said_by(text: str, is_agent: bool) -> str:
+  """Chooses the words of one speaker: '<it sees|I see>' becomes 'it sees' or 'I see'.
+
+  Args:
+    text: a text of the stock.
+    is_agent: whether the agent itself speaks.
+  """
+  return _SPEAKERS.sub(r'\2' if is_agent else r'\1', text)
