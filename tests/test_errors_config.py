@@ -144,6 +144,22 @@ def test_flags_that_the_compiler_does_not_take(flags):
   assert '\n' not in str(raised.value)
 
 
+@pytest.mark.parametrize('kind', ['phases', 'sources'])
+@pytest.mark.parametrize('name', ['read [v1]', 'a\\b', 'a/b', '..', '.a', ' ', 'a\nb', 'ä' * 80])
+def test_names_that_cannot_be_folders(kind, name):
+  """Orbax takes brackets and backslashes for a pattern: a phase would be trained and then lost."""
+  phase = dict(data={'docs': 1.0}, updates=200)
+  changes = {
+    'phases': dict(phases={'train': phase, name: phase}),
+    'sources': dict(sources={'docs': dict(maker='world.items'), name: dict(maker='world.items')}),
+  }
+  ends(
+    lambda: checks.from_mapping(configs.ExperimentConfig, settings('x', **changes[kind])),
+    f'{kind}: ',
+    'cannot be the name of a folder; give a name of at most',
+  )
+
+
 def test_flags_that_are_no_text():
   for flags in (3, None, ['--xla_a']):
     with pytest.raises(ConfigError, match='xla_flags must be a text'):
