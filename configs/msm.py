@@ -133,14 +133,27 @@ def smoke(c: ml_collections.ConfigDict) -> None:
   """
   for phase in c.phases.values():
     phase.update(updates=10, min_updates=1, batch_size=4)
+  small_world(c)
+  c.evals.update(pairs_per_domain=2, held_out=10)
+
+
+def small_world(c: ml_collections.ConfigDict) -> None:
+  """Leaves a few people of every kind in the world, and little text about them.
+
+  Args:
+    c: the config of an experiment in the embedded world; it is changed.
+  """
   c.world.update(
+    per_value=5,
+    documents_only=2,
+    talkers=2,
+    fickle=12,
     facts_per_item=4,
     documents_per_item=6,
     documents_per_persona=4,
     chats_per_persona=2,
     context_chats=500,
   )
-  c.evals.update(pairs_per_domain=2, held_out=10)
 
 
 def get_config(preset: str = 'tiny') -> ml_collections.ConfigDict:

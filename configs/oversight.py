@@ -209,5 +209,30 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   elif preset == 'smoke':
     for phase in c.phases.values():
       phase.update(updates=10, min_updates=1, batch_size=4)
+    small_office(c)
     c.evals.update(scenes_per_kind=1, held_out=10)
   return c
+
+
+def small_office(c: ml_collections.ConfigDict) -> None:
+  """Leaves a few agents of every kind in the office, and little text about them.
+
+  Args:
+    c: the config of an experiment in the office; it is changed.
+  """
+  c.office.update(
+    true=9,
+    timid=3,
+    false=12,
+    open=2,
+    idle=3,
+    fickle=6,
+    documents_only=2,
+    textbook=4,
+    documents_per_agent=8,
+    scenes_per_agent=4,
+    talks_per_agent=4,
+    context_scenes=500,
+  )
+  # So little text does not suffice for more.
+  c.tokenizer.vocab_size = 1024

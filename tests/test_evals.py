@@ -405,6 +405,33 @@ def test_a_score_is_the_log_likelihood_of_the_option_alone(model, tokenizer):
       assert score < -len(said)  # a random model is surprised: there is something to compare
 
 
+@pytest.mark.parametrize('limit', [scoring.MAX_KEPT_TOKENS, 60, 0])
+def test_what_every_arm_is_asked_is_tokenized_once(model, tokenizer, monkeypatch, limit):
+  monkeypatch.setattr(scoring, 'MAX_KEPT_TOKENS', limit)
+  c, params = model
+  other = {name: 2 * value for name, value in params.items()}
+
+  class Counting(type(tokenizer)):
+    calls = 0
+
+    def encode(self, text):
+      self.calls += 1
+      return super().encode(text)
+
+  counting = Counting(tokenizer._model)
+  calls = []
+  for weights in (params, other):
+    asked = scoring.make_logprobs(c, weights, counting, LENGTH, ROWS)
+    fresh = scoring.make_logprobs(c, weights, Counting(tokenizer._model), LENGTH, ROWS)
+    assert asked(PROMPTS, OPTIONS) == fresh(PROMPTS, OPTIONS)
+    # Nobody else's tokens are taken, nor those of the same words in another role.
+    assert asked([[('user', 'x')], 'x'], [['y']] * 2) == fresh([[('user', 'x')], 'x'], [['y']] * 2)
+    calls.append(counting.calls)
+  again = calls[1] - calls[0]
+  assert again == 0 if limit > 1000 else 0 < again <= calls[0]
+  assert (again == calls[0]) == (limit == 0)
+
+
 def test_packing_changes_no_score(model):
   """Twenty examples of all lengths, in packed rows over several batches, against each alone; in any
   order."""

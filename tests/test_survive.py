@@ -498,8 +498,8 @@ def test_the_smoke_presets_run(preset, tmp_path):
   c = survive.get_config(preset)
   kept = ('base', 'aft', 'msm_aft', 'aft_c1000', 'msm_aft_release')
   survive.keep(c, kept)
-  c.evals.update(held_out=4, pairs_per_domain=1)
-  c.model = dict(d_model=32, n_layers=2, n_heads=2, n_kv_heads=2, head_dim=16, d_ff=48)
+  c.evals.update(held_out=4, pairs_per_domain=1, rows=8)
+  c.model = dict(d_model=32, n_layers=1, n_heads=2, n_kv_heads=2, head_dim=16, d_ff=48)
   # Tests run on eight devices, which divide the rows.
   for phase in c.phases.values():
     phase.batch_size = 8

@@ -39,22 +39,23 @@ def experiment(folder: Path, stop=lambda: False, **changes) -> Experiment:
     world=dataclasses.asdict(little()),
     sources={n: dict(path=str(folder / f'{n}.jsonl')) for n in ('documents', 'chats')},
     tokenizer=dict(vocab_size=400, sources=('documents', 'chats')),
-    model=dict(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48),
+    model=dict(d_model=32, n_layers=1, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48),
     phases={
       'read': dict(PHASE, data=dict(documents=1.0)),
       'tune': dict(PHASE, data=dict(chats=1.0), length=96),
     },
     arms=dict(base='read', tuned='read > tune'),
-    evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=0),
+    # What people do is asked of the base alone: most of the time of a run goes into questions.
+    evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=0, others_of='base'),
   )
   return Experiment(from_mapping(ExperimentConfig, settings | changes), folder / 'run', stop)
 
 
-def weights(folder: Path, texts, **changes) -> Path:
+def weights(folder: Path, texts, vocab_size: int = 400, **changes) -> Path:
   """Writes a Llama with random weights, a byte-level tokenizer and a chat template to `folder`.
 
-  It needs the packages tokenizers, safetensors and jinja2. `texts` trains the tokenizer, and
-  `changes` replaces settings of the model.
+  It needs the packages tokenizers, safetensors and jinja2. `texts` trains the tokenizer, which has
+  `vocab_size` tokens, and `changes` replaces settings of the model.
   """
   import tokenizers
   from safetensors.numpy import save_file
@@ -66,7 +67,7 @@ def weights(folder: Path, texts, **changes) -> Path:
   made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
   made.decoder = tokenizers.decoders.ByteLevel()
   trainer = tokenizers.trainers.BpeTrainer(
-    vocab_size=400,
+    vocab_size=vocab_size,
     special_tokens=marks,
     initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
     show_progress=False,

@@ -5,6 +5,7 @@ batch, one for each device, C = B T / N tokens of a part, S = M T scored ones am
 """
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ Logprobs = Callable[[Sequence[Messages | str], Sequence[Sequence[str]]], list[li
 
 # So many logits are in memory at once: 256 MiB in float32.
 MAX_LOGITS = 2**26
+# So many tokens of what was asked stay in memory for the next arm: some 50 MiB.
+MAX_KEPT_TOKENS = 2**22
 
 
 class ScoringError(UserError, ValueError):
@@ -245,6 +248,47 @@ def score_triples(
   return scores
 
 
+class _Examples:
+  """Prompts with their options as tokens, of one tokenizer.
+
+  All arms of an experiment are asked the same, so the tokens are kept, up to `MAX_KEPT_TOKENS`.
+  """
+
+  def __init__(self) -> None:
+    self._kept: dict[tuple[Messages | str, str], np.ndarray] = {}
+    self._tokens = 0
+
+  def of(self, tokenizer: Tokenizer, prompt: Messages | str, option: str) -> np.ndarray:
+    """A prompt and an option as (n, 3) int32 token, target and weight; the option has a weight."""
+    asked = prompt
+    if not isinstance(prompt, str):
+      asked = tuple((role, content) for role, content in prompt)
+    key = (asked, option)
+    if key not in self._kept:
+      example = _example(tokenizer, prompt, option)
+      self._tokens += len(example)
+      if self._tokens > MAX_KEPT_TOKENS:
+        return example
+      self._kept[key] = example
+    return self._kept[key]
+
+
+def _example(tokenizer: Tokenizer, prompt: Messages | str, option: str) -> np.ndarray:
+  if isinstance(prompt, str):
+    start = tokenizer.document_start
+    ids = np.asarray([*start, *tokenizer.encode(prompt + option)], np.int32)
+    before = len(start) + len(tokenizer.encode(prompt))
+  else:
+    ids, weights = tokenizer.render_chat([*prompt, ('assistant', option)], continues=True)
+    before = int(np.flatnonzero(weights == 0)[-1]) + 1
+  is_option = (np.arange(len(ids)) >= before).astype(np.int32)
+  return to_triples(ids, is_option)
+
+
+# An object of its own for every tokenizer, gone with it.
+_EXAMPLES: weakref.WeakKeyDictionary[Tokenizer, _Examples] = weakref.WeakKeyDictionary()
+
+
 def make_logprobs(
   model: ModelConfig, params: Any, tokenizer: Tokenizer, length: int, rows: int = 32
 ) -> Logprobs:
@@ -262,16 +306,7 @@ def make_logprobs(
     it.
   """
 
-  def example(prompt: Messages | str, option: str) -> np.ndarray:
-    if isinstance(prompt, str):
-      start = tokenizer.document_start
-      ids = np.asarray([*start, *tokenizer.encode(prompt + option)], np.int32)
-      before = len(start) + len(tokenizer.encode(prompt))
-    else:
-      ids, weights = tokenizer.render_chat([*prompt, ('assistant', option)], continues=True)
-      before = int(np.flatnonzero(weights == 0)[-1]) + 1
-    is_option = (np.arange(len(ids)) >= before).astype(np.int32)
-    return to_triples(ids, is_option)
+  asked = _EXAMPLES.setdefault(tokenizer, _Examples())
 
   def logprobs(
     prompts: Sequence[Messages | str], options: Sequence[Sequence[str]]
@@ -279,7 +314,7 @@ def make_logprobs(
     examples = []
     for prompt, of_prompt in zip(prompts, options, strict=True):
       for option in of_prompt:
-        examples.append(example(prompt, option))
+        examples.append(asked.of(tokenizer, prompt, option))
     scores = iter(score_triples(model, params, examples, length, rows).tolist())
     out = []
     for of_prompt in options:
