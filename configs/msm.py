@@ -138,16 +138,12 @@ def smoke(c: ml_collections.ConfigDict) -> None:
 
 
 def small_world(c: ml_collections.ConfigDict) -> None:
-  """Leaves a few people of every kind in the world, and little text about them.
+  """Leaves little text in the world.
 
   Args:
     c: the config of an experiment in the embedded world; it is changed.
   """
   c.world.update(
-    per_value=5,
-    documents_only=2,
-    talkers=2,
-    fickle=12,
     facts_per_item=4,
     documents_per_item=6,
     documents_per_persona=4,

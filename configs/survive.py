@@ -448,6 +448,7 @@ def smoke(c: ml_collections.ConfigDict) -> None:
   if 'world' in c:
     c.evals.pairs_per_domain = 2
     msm.small_world(c)
+    c.world.update(per_value=5, documents_only=2, talkers=2, fickle=12)
   else:
     oversight.small_office(c)
 
