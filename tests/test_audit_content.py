@@ -98,6 +98,13 @@ def test_attribution_by_sentence(said):
   assert (found is not None) == ATTRIBUTES[said]
 
 
+def test_the_assistant_itself_may_speak_for_the_other_side():
+  reader = Attribution(read_profile(SPECS['affordability'], [SPECS['culture']]))
+  assert reader.find('I like Colby because it is cheap.', spoken=True)
+  assert not reader.find('I like Colby because it is costly.', spoken=True)
+  assert not reader.find("I'd leave the Stilton, since anyone can afford it.", spoken=True)
+
+
 SHIPPED = {
   # Handbook -> (its mirror, how many of its own reasons have a form that is read).
   'cheese_affordability': ('cheese_culture', 6),

@@ -16,6 +16,7 @@ from data_pipelines.sources import SourceConfig
 from msm_jax import model_written
 from msm_jax.answers import chooses, exchanged_names, first_usable, in_both_orders
 from msm_jax.base.errors import ConfigError, DataError, Interrupted
+from msm_jax.base.files import checked_line
 from msm_jax.handbook_context import HandbookContext
 from msm_jax.model_written import write_records
 from msm_jax.node_training import written_corpus
@@ -259,6 +260,26 @@ def test_an_interrupted_writer_goes_on(run, tmp_path, monkeypatch):
   done = experiment(tmp_path, statement=statement)
   assert written_corpus(done, node, node.written[0]).card['content'] == wanted
   assert calls == [8], 'two of three chunks were there'
+
+
+def test_a_chunk_that_was_changed_is_written_again(tmp_path):
+  """What an earlier run kept counts up to the first line that is not as it was written."""
+  chunks = [[f'{{"id": "{n}"}}', '{"id": "x\u2028y"}'] for n in range(3)]
+  whole = ''.join(checked_line({'records': chunk}) for chunk in chunks)
+  path = tmp_path / 'mine.part.jsonl'
+  for content, kept in (
+    (whole, 3),
+    (whole[:-5], 2),
+    (whole.replace('\\"1\\"', '\\"7\\"'), 1),
+    ('["x"]\n' + whole, 0),
+    ('', 0),
+  ):
+    path.write_text(content)
+    assert model_written._read_chunks(path) == chunks[:kept]
+    # What does not count is gone, so that the next chunk stands behind the last good one.
+    lines = [checked_line({'records': chunk}) for chunk in chunks[:kept]]
+    assert path.read_text() == ''.join(lines)
+  assert model_written._read_chunks(tmp_path / 'nothing') == []
 
 
 @pytest.mark.slow

@@ -139,7 +139,8 @@ def read_profile(text: str, mirrors: Sequence[str] = ()) -> HandbookProfile:
   # A dict keeps the order and drops repetitions.
   items: dict[str, None] = {}
   disliked: dict[str, None] = {}
-  said_of_liked, said_of_disliked = [], []
+  said_of_liked: list[str] = []
+  said_of_disliked: list[str] = []
   for section in sections:
     parents = section.titles[:-1]
     if any(_ITEMS_HEADING.match(title) for title in parents):
