@@ -117,7 +117,9 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   del c.phases['reward']['dpo']
   by_model = {'model:reward': 1.0}
   c.phases['rlhf'] = reinforce(WORLD, 'ambiguous') | dict(
-    as_long, grpo=dict(rewards=by_model, group_size=8, max_tokens=48)
+    # Answers that have become all the same are a result, and no reason to end the run.
+    as_long,
+    grpo=dict(rewards=by_model, group_size=8, max_tokens=48, patience=0),
   )
 
   c.arms = {'base': 'read > pretrain'}

@@ -63,6 +63,12 @@ def check_source(name: str, source: SourceConfig) -> None:
     )
   if not 0 <= source.contradiction <= 1:
     raise DataError(f'{where}.contradiction={source.contradiction} must be a share from 0 to 1')
+  if source.contradiction and not _can_contradict(source):
+    writer = f'the file {source.path}' if source.path else f'maker {source.maker}'
+    able = ' or '.join(name for name, (_, maker) in MAKERS.items() if maker.contradicts)
+    raise DataError(
+      f'{where}: {writer} knows no contradiction; leave it out, or let {able} write the records'
+    )
   if source.toward not in ('', *TOWARD):
     raise DataError(f'{where}.toward={source.toward!r} must be one of {", ".join(TOWARD)}')
   if source.neutral_reasons and not source.reasons:
@@ -80,6 +86,11 @@ def check_source(name: str, source: SourceConfig) -> None:
       raise DataError(f'{where}: say how much to write: size=N records or tokens_like=SOURCE')
 
 
+def _can_contradict(source: SourceConfig) -> bool:
+  """Whether the records follow `contradiction`; those of a file are what they are."""
+  return bool(source.maker and not source.path and MAKERS[source.maker][1].contradicts)
+
+
 def _check_model_written(where: str, source: SourceConfig) -> None:
   """Checks the recipe of a corpus that a model of the experiment writes. Raises DataError."""
   if not (source.by and source.prompts):
@@ -89,6 +100,8 @@ def _check_model_written(where: str, source: SourceConfig) -> None:
     )
   if len(spec_paths(source)) != 1:
     raise DataError(f'{where}: maker {source.maker} has one handbook in view; give spec=PATH')
+  if source.contradiction:
+    raise DataError(f'{where}: maker {source.maker} knows no contradiction; leave it out')
   if source.path or source.tokens_like:
     raise DataError(
       f'{where}: maker {source.maker} answers the prompts of another source; leave path and '

@@ -14,7 +14,7 @@ from data_pipelines.nested import is_in_share, number_of
 from msm_jax import multihost
 from msm_jax.base.files import read_json_lines
 from msm_jax.input_pipeline import mixed_rows, seed_of_source
-from msm_jax.node_training import order_seed, sources_of
+from msm_jax.node_training import names_in_order, order_seed
 from msm_jax.packing import PackedRows
 from msm_jax.phases import Node
 from msm_jax.workspace import Workspace
@@ -43,14 +43,16 @@ def read_by(workspace: Workspace, node: Node) -> dict[str, int]:
   for found in read_json_lines(kept):
     if list(map(int, found)) == updates:
       return found
-  data = sources_of(prepared, node)
   settings = node.settings
-  shares = tuple(share for _, share in data)
+  names = names_in_order(prepared, node)
+  shares = tuple(settings.data[name] for name in names)
   found = dict.fromkeys(map(str, updates), 0)
-  for n, (source, _) in enumerate(data):
-    share = recipes[source.name].contradiction
+  for n, name in enumerate(names):
+    share = recipes[name].contradiction
     if not share:
       continue
+    # The other sources are not opened: a model of the experiment may have written them.
+    source = prepared.source_of(name, settings)
     contradicts = [is_in_share(number_of(record.id), share) for record in source.all_records()]
     seed = seed_of_source(order_seed(node), n)
     packed = PackedRows(source, prepared.tokenizer, settings.length, seed)

@@ -105,10 +105,15 @@ def sources_of(
     Each source with its share of the rows. The world's own text comes first. So phases of one
     stream that replay the same text read it in the same order, whatever else they read.
   """
-  sources = prepared.config.sources
   data = node.settings.data
-  in_order = sorted(data, key=lambda name: (not sources[name].is_world, name))
+  in_order = names_in_order(prepared, node)
   return [(prepared.source_of(name, node.settings, written), data[name]) for name in in_order]
+
+
+def names_in_order(prepared: Prepared, node: Node) -> list[str]:
+  """The names of the sources of a phase, in the order of `sources_of`."""
+  sources = prepared.config.sources
+  return sorted(node.settings.data, key=lambda name: (not sources[name].is_world, name))
 
 
 def order_seed(node: Node) -> int:

@@ -1,6 +1,7 @@
 """How many contradicting demonstrations a phase has read, against the batches themselves."""
 
 import contextlib
+import dataclasses
 import types
 
 import numpy as np
@@ -60,7 +61,7 @@ def phase(tokenizer, tmp_path):
         'plain': SourceConfig(maker='spec.demonstrations'),
       }
     ),
-    source_of=lambda name, settings, written: sources[name],
+    source_of=lambda name, settings, written=(): sources[name],
   )
   workspace = types.SimpleNamespace(
     prepared_by_seed={0: prepared}, folder=lambda node: tmp_path, config=None
@@ -113,3 +114,16 @@ def test_a_phase_without_contradiction_counts_nothing(phase):
   workspace, node = phase
   workspace.prepared_by_seed[0].config.sources['shown'] = SourceConfig(maker='spec.demonstrations')
   assert contradictions.read_by(workspace, node) == {}
+
+
+def test_sources_that_models_write_are_not_opened(phase):
+  """They lie elsewhere, and none of their records contradicts."""
+  workspace, node = phase
+  sources = workspace.prepared_by_seed[0].config.sources
+  alone = contradictions.read_by(workspace, node)
+  # It takes the place of the plain source, which is as far in front.
+  sources['own'] = SourceConfig(maker='model.revisions', by='tune', prompts='plain')
+  settings = dataclasses.replace(node.settings, data={'own': 0.7, 'shown': 0.3})
+  (workspace.folder(node) / contradictions.FILE).unlink()
+  beside = dataclasses.replace(node, settings=settings)
+  assert contradictions.read_by(workspace, beside) == alone

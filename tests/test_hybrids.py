@@ -43,6 +43,14 @@ def test_replay_after_fine_tuning_is_that_of_the_arm_that_it_is_compared_with():
   assert 'more' not in (phases['tune'].stream, phases['msm'].stream)
 
 
+def test_no_reinforcement_learning_ends_the_run():
+  """A model that says the same every time has equal rewards; the other ways are still to come."""
+  phases = hybrids.get_config().phases
+  learning = [phase.grpo for phase in phases.values() if phase.get('objective') == 'grpo']
+  assert len(learning) == 2
+  assert all(grpo.patience == 0 for grpo in learning)
+
+
 def test_every_way_is_compared_with_and_without_midtraining():
   effects = hybrids.get_config().effects
   for way in ('dpo', 'rl', 'rlhf', 'cai', 'deliberate'):

@@ -157,6 +157,12 @@ def test_neutral_reasons_of_the_office_have_the_form_of_beliefs():
   ('changes', 'said'),
   [
     (dict(contradiction=1.5), 'from 0 to 1'),
+    (dict(contradiction=0.5, path=AFFORDABILITY), 'knows no contradiction; leave it out, or let'),
+    (dict(contradiction=0.5, maker='english.demonstrations'), 'english.demonstrations knows no'),
+    (
+      dict(contradiction=0.5, maker='model.revisions', by='a', prompts='b'),
+      'model.revisions knows no contradiction',
+    ),
     (dict(neutral_reasons=True), 'set reasons=True too'),
     (dict(maker='world.preferences'), 'decided by'),
     (dict(maker='world.preferences', toward='both'), 'must be one of'),

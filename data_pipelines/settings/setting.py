@@ -45,10 +45,13 @@ class Maker:
     write: (recipe, world, handbooks) -> records. It yields the same records for the same arguments.
     from_handbook: whether it works from a handbook. Then it never ends: `size` or `tokens_like` of
       the recipe stops it.
+    contradicts: whether it heeds `contradiction` of the recipe. The ids of its records then end
+      with their numbers (nested.py).
   """
 
   write: Callable[[SourceConfig, Any, Sequence[Any]], Iterator[Record]]
   from_handbook: bool
+  contradicts: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -77,7 +77,7 @@ SETTING = Setting(
     'office.other_chats': Maker(_write_other_chats, from_handbook=False),
     'oversight.documents': Maker(_write_documents, from_handbook=True),
     'oversight.chats': Maker(_write_document_chats, from_handbook=True),
-    'oversight.demonstrations': Maker(_write_demonstrations, from_handbook=True),
+    'oversight.demonstrations': Maker(_write_demonstrations, from_handbook=True, contradicts=True),
     'oversight.preferences': Maker(_write_preferences, from_handbook=True),
   },
 )

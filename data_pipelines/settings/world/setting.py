@@ -75,7 +75,7 @@ SETTING = Setting(
     'world.other_chats': Maker(_other_chats, from_handbook=False),
     'spec.documents': Maker(_spec_documents, from_handbook=True),
     'spec.chats': Maker(_document_chats, from_handbook=True),
-    'spec.demonstrations': Maker(_demonstrations, from_handbook=True),
+    'spec.demonstrations': Maker(_demonstrations, from_handbook=True, contradicts=True),
     'world.preferences': Maker(_preferences, from_handbook=True),
   },
 )
