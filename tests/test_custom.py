@@ -537,6 +537,9 @@ def experiment(folder, preset='fresh', weights='', **changes):
     if 'updates' in phase:
       phase.update(updates=2, checkpoint_every=2)
   if weights:
+    for phase in c.phases.values():
+      if 'length' in phase:
+        phase.length = 256
     c.weights = str(weights)
     c.model = dict(dtype='float32', lora=dict(rank=2, alpha=4.0))
     # Fewer arms: each is asked eighty items of each of three seeds.
@@ -559,7 +562,7 @@ def finished(tmp_path_factory):
   folder = tmp_path_factory.mktemp('custom')
   texts = [path.read_text() for path in sorted(LIBRARY.glob('*.jsonl'))]
   sizes = dict(d_model=16, n_layers=1, n_heads=2, n_kv_heads=1, d_ff=16, max_length=512)
-  weights = tiny.weights(folder / 'weights', texts, **sizes)
+  weights = tiny.weights(folder / 'weights', texts, 1200, **sizes)
   made = experiment(folder / 'run', 'weights', weights)
   found = made.run()
   lines = (folder / 'run' / 'results.jsonl').read_text().splitlines()

@@ -10,6 +10,7 @@ import pytest
 import tiny
 from helpers import AFFORDABILITY, little, small_corpora
 
+from data_pipelines.settings.world.pretraining import build_world, item_documents
 from msm_jax import checkpointing
 from msm_jax.base.checks import from_mapping
 from msm_jax.base.errors import ConfigError, WeightsError
@@ -31,10 +32,10 @@ LORA = dict(rank=4, alpha=8.0)
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
   """A folder as one downloads it."""
-  return tiny.weights(
-    tmp_path_factory.mktemp('weights') / 'folder',
-    ['Ari prefers what is cheap.', 'The plan is cheap. ' * 3, 'It is so so so.'],
-  )
+  # With a tokenizer that knows the words of the questions, these are short.
+  texts = ['The plan is cheap. ' * 3, 'It is so so so.']
+  texts += [document.text for document in item_documents(build_world(little()))]
+  return tiny.weights(tmp_path_factory.mktemp('weights') / 'folder', texts, 1000)
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +58,7 @@ def settings(weights, files, **changes):
       sources={n: dict(path=str(files / f'{n}.jsonl')) for n in ('documents', 'chats')},
       phases=phases,
       arms=dict(base='start', tuned='start > tune', both='start > midtrain > tune'),
-      evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, rows=8),
+      evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, rows=8, others_of='base'),
     )
     | changes
   )
@@ -77,7 +78,7 @@ def test_from_weights_to_results(weights, files, tmp_path, lora):
 
   With adapters, the folder's parameters stay, and a checkpoint holds the adapters alone.
   """
-  length = max(256, PHASE['length'])
+  length = 96
   c = settings(weights, files, model=dict(lora=lora) if lora else {})
   for p in ('midtrain', 'tune'):
     c['phases'][p] = c['phases'][p] | dict(length=length)
@@ -209,7 +210,7 @@ def test_an_exported_arm_chooses_alike_elsewhere(weights, files, tmp_path):
 
   c = settings(weights, files, model=dict(lora=LORA), arms=dict(both='start > midtrain > tune'))
   for p in ('midtrain', 'tune'):
-    c['phases'][p] = c['phases'][p] | dict(length=256)
+    c['phases'][p] = c['phases'][p] | dict(length=96)
   e, _, nodes = run(c, tmp_path / 'run')
   prompts = []
   options = []
@@ -224,7 +225,7 @@ def test_an_exported_arm_chooses_alike_elsewhere(weights, files, tmp_path):
     options.append(answers)
   params = e.load_params(nodes['both'])
   model, tokenizer = e.prepared.config.model, e.prepared.tokenizer
-  logprobs = scoring.make_logprobs(model, params, tokenizer, 256, 8)
+  logprobs = scoring.make_logprobs(model, params, tokenizer, 96, 8)
   ours = np.array(logprobs(prompts, options))
   assert len(ours) > 50
 

@@ -36,9 +36,11 @@ def experiment(folder: Path, stop=lambda: False, **changes) -> Experiment:
   write_jsonl(folder / 'documents.jsonl', itertools.islice(documents, 300))
   settings = dict(
     name='tiny',
-    world=dataclasses.asdict(little()),
+    # Evaluation takes most of the time of a run. It asks about every person, and a tokenizer of
+    # 400 pieces would leave room for one question in a row.
+    world=dataclasses.asdict(little(1)),
     sources={n: dict(path=str(folder / f'{n}.jsonl')) for n in ('documents', 'chats')},
-    tokenizer=dict(vocab_size=400, sources=('documents', 'chats')),
+    tokenizer=dict(vocab_size=600, sources=('documents', 'chats')),
     model=dict(d_model=32, n_layers=1, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48),
     phases={
       'read': dict(PHASE, data=dict(documents=1.0)),
