@@ -20,8 +20,8 @@ ABOUT = (
 )
 READ_TITLE = 'Contradicting demonstrations that were read'
 ABOUT_READ = (
-  'Counted in the rows of each phase; the range is over seeds. Where none was read, an arm is the '
-  'same as at dose 0.'
+  'Counted in the rows of each phase; the range is over seeds. Where none was read, an arm has been '
+  'told nothing of the dose.'
 )
 STATED_TITLE = 'What they say and what they do'
 ABOUT_STATED = (
