@@ -18,10 +18,10 @@ has read the documents of the handbook before. After fine-tuning, each goes on i
   first, and then answer, which it wrote itself with the handbook in view.
 
 Every way has as many updates as `more`; the two halves of `cai` share them. (A reward model is a
-model of its own, and its updates do not count.) The ways are not equal in data: three rows in ten of
-`more` and `deliberate` are about conduct and the others replay pretraining, while all rows of the
-methods that learn from preferences are about conduct. What the model writes itself it writes for each
-path anew, so `cai` and `deliberate` see what the model before them says.
+model of its own, and its updates do not count.) The ways are not equal in data: three rows in ten
+of `more` and `deliberate` are about conduct and the others replay pretraining, while all rows of
+the methods that learn from preferences are about conduct. What the model writes itself it writes
+for each path anew, so `cai` and `deliberate` see what the model before them says.
 
 Expected result: not run yet. Look at `misaligned/scenes` beside `act/harmless`: an arm that does
 less than 0.9 of the harmless tasks is no better for doing less harm. Cost of one seed on two idle
