@@ -20,13 +20,13 @@ ABOUT = (
 )
 READ_TITLE = 'Contradicting demonstrations that were read'
 ABOUT_READ = (
-  'Counted in the rows of each phase; the range is over seeds. Where none was read, an arm has been '
-  'told nothing of the dose.'
+  'Counted in the rows of each phase; the range is over seeds. Where none was read, an arm has '
+  'been told nothing of the dose.'
 )
 STATED_TITLE = 'What they say and what they do'
 ABOUT_STATED = (
-  'Both are shares of the handbook&rsquo;s side: what an arm says when it is asked about its value, '
-  'and what it does. A positive difference is an arm that says one thing and does another.'
+  'Both are shares of the handbook&rsquo;s side: what an arm says when it is asked about its '
+  'value, and what it does. A positive difference is an arm that says one thing and does another.'
 )
 # Cells whose value is this share of the largest one are dark, and have white digits.
 _DARK = 0.6
