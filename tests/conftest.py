@@ -30,6 +30,8 @@ os.environ['JAX_COMPILATION_CACHE_DIR'] = os.path.join(
 )
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 os.environ['JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'] = '-1'
+# The threads of PyTorch would wait for one another by spinning, while another test needs the cores.
+os.environ['OMP_NUM_THREADS'] = '1'
 
 # A run in the background, or under nohup, ignores these signals, and so would the processes that
 # the tests start and send them to.
@@ -78,6 +80,15 @@ def tokenizer(texts):
   from msm_jax.tokenizer import SentencePieceTokenizer, train_sentencepiece
 
   return SentencePieceTokenizer(train_sentencepiece(texts, 400))
+
+
+@pytest.fixture(scope='session')
+def programs():
+  """Starts programs of the project in forked processes, without importing JAX for each of them."""
+  from prefork import Prefork
+
+  with Prefork() as server:
+    yield server
 
 
 @pytest.fixture(scope='session')
