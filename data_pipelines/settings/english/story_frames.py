@@ -27,7 +27,7 @@ STORY_KINDS: dict[str, Kind] = {
       '[Case 1.|First case.|A.] {episode} {reaction}\n\n'
       '[Case 2.|Second case.|B.] {episode}\n\n'
       '[Case 3.|Third case.|C.] {episode} {reaction}\n\n'
-      '[What they share|In common|Remarks]: {value} [{rule}|{conduct}]\n\n'
+      '[What they share|In common|Remarks]: {value} {rule}\n\n'
       '{closing}'
     ),
   ),
