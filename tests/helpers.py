@@ -9,10 +9,8 @@ import functools
 import hashlib
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -297,39 +295,6 @@ def write_config(path: Path, c: dict) -> None:
   path.write_text(
     f'import ml_collections\n\n\ndef get_config():\n  return ml_collections.ConfigDict({c!r})\n'
   )
-
-
-class Run:
-  """`python -m msm_jax.main` on a workdir, with the config.py beside it, on so many devices."""
-
-  def __init__(self, folder: Path, devices: int = 1, log: str = 'stderr.txt', **env: str):
-    self.log = folder.parent / log
-    command = [
-      sys.executable,
-      '-m',
-      'msm_jax.main',
-      f'--config={folder.parent / "config.py"}',
-      f'--workdir={folder}',
-    ]
-    flags = os.environ['XLA_FLAGS'].replace('device_count=8', f'device_count={devices}')
-    env = os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': flags} | env
-    with self.log.open('w') as f:
-      self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=f, stderr=f)
-
-  def when(self, event: Callable[[], bool], send: signal.Signals) -> int:
-    """Sends the signal at the moment `event()` becomes true; returns the exit code."""
-    began = time.monotonic()
-    while not event():
-      assert self.process.poll() is None, f'ended before the moment came:\n{self.log.read_text()}'
-      assert time.monotonic() - began < 100, self.log.read_text()
-      time.sleep(0.001)
-    self.process.send_signal(send)
-    return self.process.wait(60)
-
-  def finished(self) -> str:
-    """Waits for a run that should succeed and returns what it printed."""
-    assert self.process.wait(200) == 0, self.log.read_text()
-    return self.log.read_text()
 
 
 def error_line(stderr: str) -> str:

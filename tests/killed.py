@@ -1,7 +1,7 @@
 """Compares what a killed and continued run left behind with what an undisturbed run left.
 
-As a program (`python -m killed WORKDIR`) it prints what the checkpoints of a workdir hold. It runs
-in a process of its own, since reading a checkpoint starts JAX.
+As a program (`python -m killed WORKDIR`) it prints what the checkpoints of a workdir hold. Reading
+them starts JAX, which is worth a process of its own where nothing else needs JAX.
 """
 
 import hashlib
@@ -36,12 +36,13 @@ def read(path: Path) -> Any:
   return without_passing(json.loads(text))
 
 
-def outcome(server: Prefork, workdir: Path) -> dict[str, Any]:
+def outcome(workdir: Path, server: Prefork | None = None) -> dict[str, Any]:
   """Everything of a finished workdir that a kill must not change.
 
   Args:
-    server: starts the process that reads the checkpoints.
     workdir: the workdir.
+    server: starts a process that reads the checkpoints; None reads them in this one, which then
+      starts JAX.
 
   Returns:
     name of a file or of a checkpoint's array -> what it holds. Paths that no run should leave
@@ -56,11 +57,12 @@ def outcome(server: Prefork, workdir: Path) -> dict[str, Any]:
       found[f'left behind: {path.relative_to(workdir)}'] = True
   corpora = sorted(p.name for p in (workdir / 'data').iterdir())
   found['data'] = corpora
+  if server is None:
+    return found | hashes_of_checkpoints(workdir)
   log = workdir.parent / f'{workdir.name}-checkpoints.txt'
   program = server.start('killed', [str(workdir)], log)
   assert program.wait() == 0, program.said()
-  found |= json.loads(program.said().splitlines()[-1])
-  return found
+  return found | json.loads(program.said().splitlines()[-1])
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -70,7 +72,7 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
   return [name for name in names if found.get(name, absent) != wanted.get(name, absent)]
 
 
-def _hashes_of_checkpoints(workdir: Path) -> dict[str, str]:
+def hashes_of_checkpoints(workdir: Path) -> dict[str, str]:
   """The hash of every array, and of the place in the data, of each phase's last checkpoint."""
   import jax
   import numpy as np
@@ -100,4 +102,4 @@ def _hashes_of_checkpoints(workdir: Path) -> dict[str, str]:
 
 
 if __name__ == '__main__':
-  print(json.dumps(_hashes_of_checkpoints(Path(sys.argv[1]))))
+  print(json.dumps(hashes_of_checkpoints(Path(sys.argv[1]))))

@@ -7,7 +7,7 @@ import signal
 
 import numpy as np
 import pytest
-from helpers import AFFORDABILITY, Run, tree, write_config
+from helpers import AFFORDABILITY, tree, write_config
 from tiny import PHASE, experiment, weights
 
 from msm_jax.base.checks import to_json
@@ -134,6 +134,7 @@ def test_rows_of_a_point_are_what_its_parameters_say(done):
     assert a.get('margin', 0) == pytest.approx(b.get('margin', 0), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_summary_has_curves_that_end_in_the_arms_numbers(done):
   summary = json.loads((done.workdir / 'summary.json').read_text())
   curve = summary['curves']['arms']['tuned']
@@ -153,6 +154,7 @@ def test_summary_has_curves_that_end_in_the_arms_numbers(done):
   )
 
 
+@pytest.mark.slow
 def test_the_report_shows_curves(done):
   page = (done.workdir / 'report.html').read_text()
   assert '<h2>Along the phases</h2>' in page
@@ -200,6 +202,7 @@ def test_a_run_that_was_stopped_keeps_the_same_points(done, tmp_path):
     assert_same(params_of(e, arm), params_of(done, arm))
 
 
+@pytest.mark.slow
 def test_a_lost_point_is_made_anew_and_a_changed_one_is_refused(done, tmp_path):
   shutil.copytree(done.workdir, tmp_path / 'run')
   e = made(tmp_path)
@@ -246,17 +249,20 @@ def test_points_of_adapters_are_adapters(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_keeps_the_same_points(done, tmp_path):
-  """SIGKILL as soon as the first point is there."""
+def test_a_run_that_was_killed_keeps_the_same_points(done, programs, tmp_path):
+  """SIGKILL as soon as the first point is there; the rest is trained here."""
   settings = json.loads(to_json(made(tmp_path).config))
   settings['phases']['tune']['checkpoint_every'] = 1
   write_config(tmp_path / 'config.py', settings)
-  run = Run(tmp_path / 'run', devices=8)
+  arguments = [str(tmp_path / 'config.py'), str(tmp_path / 'run')]
 
   def is_there():
     return bool(list((tmp_path / 'run').glob('phases/tune-*/points/2')))
 
-  run.when(is_there, signal.SIGKILL)
-  Run(tmp_path / 'run', devices=8, log='again.txt').finished()
+  run = programs.start('train_only', arguments, tmp_path / 'log.txt')
+  assert run.when(is_there, signal.SIGKILL) == -signal.SIGKILL
+  e = made(tmp_path)
+  assert not e.is_trained(e.prepared.ends['tuned again', 0]), 'it came too late'
+  trained(e)
   for arm in ('tuned@2', 'tuned', 'tuned again@2'):
-    assert_same(params_of(made(tmp_path), arm), params_of(done, arm))
+    assert_same(params_of(e, arm), params_of(done, arm))

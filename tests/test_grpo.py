@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import rollout_helpers as helpers
 from helpers import write_config
-from prefork import Prefork
 from rollout_helpers import NO, YES, experiment, metrics, params_of, samples, train_all
 from steps import assert_trees_close, assert_trees_equal
 
@@ -117,7 +116,8 @@ def after_tuning(tuned, tmp_path):
 def test_rewarded_answers_become_common(after_tuning):
   """Either answer becomes the rule, whichever is rewarded."""
   for weight, answer in ((1.0, YES), (-1.0, NO)):
-    rl = dict(helpers.RL, updates=24, grpo=dict(group_size=8, max_tokens=12, kl=0.01))
+    grpo = dict(group_size=8, max_tokens=12, kl=0.01)
+    rl = dict(helpers.RL, updates=16, lr=1e-2, checkpoint_every=16, grpo=grpo)
     rl['grpo']['rewards'] = dict(chosen=weight)
     rl['grpo']['other'] = -1.0 if weight > 0 else 2.0
     e = after_tuning(phases=dict(rl=rl))
@@ -194,7 +194,7 @@ def test_stopped_phases_end_as_undisturbed_ones(after_tuning, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_phases_end_as_undisturbed_ones(tmp_path):
+def test_killed_phases_end_as_undisturbed_ones(programs, tmp_path):
   """SIGKILL between two checkpoints: the same bits, samples too."""
   e = experiment(tmp_path, phases=dict(tune=dict(updates=4), rl=dict(updates=6)))
   config = json.loads(train_config_json(e.config))
@@ -206,24 +206,21 @@ def test_killed_phases_end_as_undisturbed_ones(tmp_path):
     paths = list(workdir.glob('phases/rl-*/samples.jsonl'))
     return paths[0].read_text() if paths else ''
 
-  with Prefork() as server:
+  def start(workdir):
+    arguments = [str(tmp_path / 'config.py'), str(workdir)]
+    return programs.start('train_only', arguments, tmp_path / 'log.txt', XLA_FLAGS=flags)
 
-    def start(workdir):
-      arguments = [f'--config={tmp_path / "config.py"}', f'--workdir={workdir}']
-      return server.start('msm_jax.main', arguments, tmp_path / 'log.txt', XLA_FLAGS=flags)
-
-    # Update 3 is sampled and not saved; the checkpoint of update 2 is there.
-    run = start(folder)
-    sampled_third = lambda: '"step": 3' in samples_of(folder)  # noqa: E731
-    assert run.when(sampled_third, signal.SIGKILL) == -signal.SIGKILL
-    assert list(folder.glob('phases/rl-*')) and not list(folder.glob('phases/rl-*/checkpoints/6'))
-    for workdir in (folder, other):
-      run = start(workdir)
-      assert run.wait(200) == 0, run.said()
-    assert samples_of(folder) == samples_of(other)
-    assert samples_of(other).count('\n') == 6 * 4
-    wanted = killed.outcome(server, other)
-    assert killed.differences(killed.outcome(server, folder), wanted) == []
+  # Update 3 is sampled and not saved; the checkpoint of update 2 is there.
+  run = start(folder)
+  sampled_third = lambda: '"step": 3' in samples_of(folder)  # noqa: E731
+  assert run.when(sampled_third, signal.SIGKILL) == -signal.SIGKILL
+  assert list(folder.glob('phases/rl-*')) and not list(folder.glob('phases/rl-*/checkpoints/6'))
+  for workdir in (folder, other):
+    run = start(workdir)
+    assert run.wait(200) == 0, run.said()
+  assert samples_of(folder) == samples_of(other)
+  assert samples_of(other).count('\n') == 6 * 4
+  assert killed.differences(killed.outcome(folder), killed.outcome(other)) == []
 
 
 def train_config_json(config: ExperimentConfig) -> str:

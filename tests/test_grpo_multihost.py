@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import rollout_helpers as helpers
 from helpers import write_config
-from prefork import Prefork
 from test_reward_model import JUDGE
 
 from msm_jax.base.checks import to_json
@@ -34,7 +33,7 @@ def start(server, folder, processes):
   return runs
 
 
-def test_two_processes_sample_and_learn_what_one_does(tmp_path):
+def test_two_processes_sample_and_learn_what_one_does(programs, tmp_path):
   """Prompts, the scores of a reward model and the batch are divided over the processes."""
   settings = dict(group_size=4, max_tokens=12, rewards={'model:judge': 1.0, 'chosen': 0.5})
   phases = {
@@ -46,11 +45,9 @@ def test_two_processes_sample_and_learn_what_one_does(tmp_path):
   c = json.loads(to_json(e.config))
   c['mesh'] = dict(data=1, fsdp=-1, tensor=1)
   write_config(tmp_path / 'config.py', c)
-  with Prefork() as server:
-    for name, processes in (('one', 1), ('two', 2)):
-      runs = start(server, tmp_path / name, processes)
-      for run in runs:
-        assert run.wait(300) == 0, run.said()
+  for name, processes in (('one', 1), ('two', 2)):
+    for run in start(programs, tmp_path / name, processes):
+      assert run.wait(300) == 0, run.said()
 
   def rows(name, file):
     (path,) = (tmp_path / name).glob(f'phases/rl-*/{file}')

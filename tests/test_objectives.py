@@ -13,7 +13,6 @@ import ml_collections
 import pytest
 import tiny
 from helpers import AFFORDABILITY, CULTURE, little, small_corpora, write_config
-from prefork import Prefork
 
 from data_pipelines.jsonl import write_jsonl
 from data_pipelines.records import Preference
@@ -211,8 +210,8 @@ def test_adapters_on_weights_from_outside(tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_in_dpo_and_in_distillation(tmp_path):
-  """SIGKILL in each of the two: the same command goes on, and ends with the bits of a run that
+def test_killed_in_dpo_and_in_distillation(programs, tmp_path):
+  """SIGKILL in each of the two: the same training goes on, and ends with the bits of one that
   nobody disturbed. The reference, which no checkpoint holds, must be what it was."""
   write_config(tmp_path / 'config.py', settings(tmp_path))
   folder, other = tmp_path / 'w', tmp_path / 'undisturbed'
@@ -221,20 +220,18 @@ def test_killed_in_dpo_and_in_distillation(tmp_path):
   def seen(pattern):
     return lambda: next(folder.glob(pattern), None) is not None
 
-  with Prefork() as server:
+  def start(workdir=folder):
+    arguments = [str(tmp_path / 'config.py'), str(workdir)]
+    return programs.start('train_only', arguments, tmp_path / 'log.txt', XLA_FLAGS=flags)
 
-    def start(workdir=folder):
-      arguments = [f'--config={tmp_path / "config.py"}', f'--workdir={workdir}']
-      return server.start('msm_jax.main', arguments, tmp_path / 'log.txt', XLA_FLAGS=flags)
-
-    for phase in ('prefer', 'recall'):
-      saved = seen(f'phases/{phase}-*/checkpoints/20/params')
-      assert start().when(saved, signal.SIGKILL) == -signal.SIGKILL
-      assert not list(folder.glob(f'phases/{phase}-*/checkpoints/60/params')), 'it came too late'
-    for workdir in (folder, other):
-      run = start(workdir)
-      assert run.wait(200) == 0, run.said()
-    assert killed.differences(killed.outcome(server, folder), killed.outcome(server, other)) == []
+  for phase in ('prefer', 'recall'):
+    saved = seen(f'phases/{phase}-*/checkpoints/20/params')
+    assert start().when(saved, signal.SIGKILL) == -signal.SIGKILL
+    assert not list(folder.glob(f'phases/{phase}-*/checkpoints/60/params')), 'it came too late'
+  for workdir in (folder, other):
+    run = start(workdir)
+    assert run.wait(200) == 0, run.said()
+  assert killed.differences(killed.outcome(folder), killed.outcome(other)) == []
   [rows] = other.glob('phases/prefer-*/metrics.jsonl')
   first, *_, last = map(json.loads, rows.read_text().splitlines())
   assert first['loss'] == pytest.approx(0.693147, abs=1e-5)

@@ -15,7 +15,6 @@ import killed
 import numpy as np
 import pytest
 from helpers import AFFORDABILITY, little, small_corpora, tree, write_config
-from prefork import Prefork
 
 from msm_jax import checkpointing, sharding, train, train_step
 from msm_jax.base.checks import from_mapping
@@ -59,7 +58,7 @@ def settings(files, **changes):
     model=dict(d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48),
     phases=phases,
     arms=dict(base='read', tuned='read > tune', both='read > midtrain > tune'),
-    evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, rows=32),
+    evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, rows=32, others_of='base'),
   )
   return made | changes
 
@@ -522,7 +521,7 @@ def test_another_start_is_refused(files, stopped, tmp_path, monkeypatch, key, va
 # ---- The process
 
 
-def test_killed_at_many_moments(tmp_path):
+def test_killed_at_many_moments(programs, tmp_path):
   """SIGKILL while data is written, in the first save, between phases and in an evaluation; SIGTERM
   in a phase; a corpus deleted in between.
 
@@ -540,6 +539,7 @@ def test_killed_at_many_moments(tmp_path):
       tune=dict(length=128, batch_size=2),
     ),
   )
+  c['arms'] = dict(base='read', both='read > midtrain > tune')
   c['tokenizer']['vocab_size'] = 400
   c['evals']['held_out'] = 8
   write_config(tmp_path / 'config.py', c)
@@ -553,64 +553,62 @@ def test_killed_at_many_moments(tmp_path):
   def kept():
     return {path: hash_ for path, hash_ in tree(folder).items() if 'checkpoints/' in path}
 
-  with Prefork() as server:
+  def start(workdir=folder):
+    arguments = [f'--config={tmp_path / "config.py"}', f'--workdir={workdir}']
+    return programs.start('msm_jax.main', arguments, tmp_path / 'log.txt', XLA_FLAGS=flags)
 
-    def start(workdir=folder):
-      arguments = [f'--config={tmp_path / "config.py"}', f'--workdir={workdir}']
-      return server.start('msm_jax.main', arguments, tmp_path / 'log.txt', XLA_FLAGS=flags)
+  def finished(workdir=folder):
+    """What a run prints that should succeed."""
+    run = start(workdir)
+    assert run.wait(200) == 0, run.said()
+    return run.said()
 
-    def finished(workdir=folder):
-      """What a run prints that should succeed."""
-      run = start(workdir)
-      assert run.wait(200) == 0, run.said()
-      return run.said()
+  assert start().when(seen('data/*.writing-*'), signal.SIGKILL) == -signal.SIGKILL
+  assert not (folder / 'phases').exists()
 
-    assert start().when(seen('data/*.writing-*'), signal.SIGKILL) == -signal.SIGKILL
-    assert not (folder / 'phases').exists()
+  in_first_save = seen('phases/*/checkpoints/*tmp*/*')
+  assert start().when(in_first_save, signal.SIGKILL) == -signal.SIGKILL
+  assert not list(folder.glob('phases/*/checkpoints/20/params')), (
+    'it came too late to fall into the first save'
+  )
 
-    in_first_save = seen('phases/*/checkpoints/*tmp*/*')
-    assert start().when(in_first_save, signal.SIGKILL) == -signal.SIGKILL
-    assert not list(folder.glob('phases/*/checkpoints/20/params')), (
-      'it came too late to fall into the first save'
-    )
+  run = start()
+  ended = run.when(seen('phases/*/checkpoints/20/params'), signal.SIGTERM)
+  assert ended == 128 + signal.SIGTERM
+  last = run.said().splitlines()[-1]
+  saved = max(int(p.name) for p in folder.glob('phases/read-*/checkpoints/*'))
+  assert 20 <= saved < 60
+  assert f'saved at step {saved}' in last
+  assert 'run the same command to go on' in last
 
-    run = start()
-    ended = run.when(seen('phases/*/checkpoints/20/params'), signal.SIGTERM)
-    assert ended == 128 + signal.SIGTERM
-    last = run.said().splitlines()[-1]
-    saved = max(int(p.name) for p in folder.glob('phases/read-*/checkpoints/*'))
-    assert 20 <= saved < 60
-    assert f'saved at step {saved}' in last
-    assert 'run the same command to go on' in last
+  shutil.rmtree(next(folder.glob('data/documents-*')))
 
-    shutil.rmtree(next(folder.glob('data/documents-*')))
+  def second_phase_began():
+    return len(list(folder.glob('phases/*'))) == 2
 
-    def second_phase_began():
-      return len(list(folder.glob('phases/*'))) == 2
+  assert start().when(second_phase_began, signal.SIGKILL) == -signal.SIGKILL
+  assert list(folder.glob('phases/read-*/checkpoints/60/params'))
+  first_phase = {p: v for p, v in kept().items() if '/read-' in p}
 
-    assert start().when(second_phase_began, signal.SIGKILL) == -signal.SIGKILL
-    assert list(folder.glob('phases/read-*/checkpoints/60/params'))
-    first_phase = {p: v for p, v in kept().items() if '/read-' in p}
+  run = start()
 
-    run = start()
+  def second_evaluation_began():
+    return 'evaluating [2/2]' in run.said()
 
-    def second_evaluation_began():
-      return 'evaluating [2/3]' in run.said()
+  assert run.when(second_evaluation_began, signal.SIGKILL) == -signal.SIGKILL
+  assert len(list(folder.glob('phases/*/evals-*.jsonl'))) <= 1
+  assert not (folder / 'results.jsonl').exists()
+  trained = kept()
+  assert first_phase.items() <= trained.items()
 
-    assert run.when(second_evaluation_began, signal.SIGKILL) == -signal.SIGKILL
-    assert len(list(folder.glob('phases/*/evals-*.jsonl'))) <= 2
-    assert not (folder / 'results.jsonl').exists()
-    trained = kept()
-    assert first_phase.items() <= trained.items()
+  assert 'step ' not in finished(), 'trained something again'
+  assert kept() == trained
+  done = tree(folder)
+  assert 'step ' not in finished()
+  assert tree(folder) == done, 'a finished experiment is left as it is'
 
-    assert 'step ' not in finished(), 'trained something again'
-    assert kept() == trained
-    done = tree(folder)
-    assert 'step ' not in finished()
-    assert tree(folder) == done, 'a finished experiment is left as it is'
-
-    other = tmp_path / 'undisturbed'
-    assert 'step 60/60' in finished(other)
-    wanted = killed.outcome(server, other)
-    assert len(wanted) > 100
-    assert killed.differences(killed.outcome(server, folder), wanted) == []
+  other = tmp_path / 'undisturbed'
+  assert 'step 60/60' in finished(other)
+  wanted = killed.outcome(other)
+  assert len(wanted) > 100
+  assert killed.differences(killed.outcome(folder), wanted) == []

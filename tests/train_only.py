@@ -1,8 +1,9 @@
 """Trains the phases of a config and evaluates nothing: `python -m train_only CONFIG WORKDIR`.
 
-Several processes may run it together, as they run `msm_jax.main`.
+It does what `msm_jax.main` does, up to the evaluation. Several processes may run it together.
 """
 
+import contextlib
 import runpy
 import sys
 from pathlib import Path
@@ -15,15 +16,20 @@ def main(config: str, workdir: str) -> None:
   from msm_jax.config import ExperimentConfig
   from msm_jax.experiment import Experiment
 
+  class Trained(Exception):
+    """All phases are trained."""
+
+  class TrainingAlone(Experiment):
+    """An experiment whose run ends where evaluation begins."""
+
+    def _evaluate_all(self, ends):
+      raise Trained
+
   multihost.start()
   settings = runpy.run_path(config)['get_config']()
-  e = Experiment(from_mapping(ExperimentConfig, settings), Path(workdir))
-  with multihost.first_process_first():
-    Path(workdir).mkdir(exist_ok=True)
-    nodes = e.prepared.nodes
-  for node in nodes:
-    if not multihost.broadcast_from_first(e.is_trained(node)):
-      e.train(node, 'test')
+  experiment = TrainingAlone(from_mapping(ExperimentConfig, settings), Path(workdir))
+  with multihost.locked(Path(workdir)), contextlib.suppress(Trained):
+    experiment.run()
 
 
 if __name__ == '__main__':
