@@ -208,7 +208,7 @@ def small_experiment(path):
     setting='office',
     assistants=('Oska',),
     office=SMALL | dict(textbook=2),
-    tokenizer=dict(vocab_size=500, sources=pretraining),
+    tokenizer=dict(vocab_size=800, sources=pretraining),
     sources=sources,
     model=dict(d_model=16, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=16, d_ff=16),
     phases={name: dict(data={s: 1.0}) | phase for name, s in source_of_phase.items()},
