@@ -103,7 +103,8 @@ class Experiment(Workspace):
       self.keep_missing_points(node, number)
       finished = {key: end for key, end in ends.items() if end.id == node.id}
       self.list_arms(finished)
-    measured = self._evaluate_all(ends)
+    with self.keeping_frozen():
+      measured = self._evaluate_all(ends)
     with multihost.first_process_first():
       if measured.answers:
         outputs.write_answers(measured.answers, self.outputs)

@@ -5,9 +5,10 @@ phase, and how the parameters of a model are loaded. It trains and evaluates not
 by node_training.py and node_evaluation.py, in the order of experiment.py.
 """
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import jax
 from data_pipelines import corpora
 from msm_jax import checkpointing, sharding
 from msm_jax.base.checks import to_json
-from msm_jax.config import ExperimentConfig
+from msm_jax.config import ExperimentConfig, ModelConfig
 from msm_jax.design import Design, make_design, settings_of_results
 from msm_jax.models import Params, ParamsLocation
 from msm_jax.phases import Node, Written, digest
@@ -42,6 +43,8 @@ class Workspace:
 
   def __init__(self, config: ExperimentConfig, workdir: Path, stop: Callable[[], bool] = no_stop):
     self.config, self.workdir, self.stop = config, workdir, stop
+    # Where frozen parameters lie and their model -> the parameters, inside of `keeping_frozen`.
+    self._frozen: dict[tuple[Path | None, ModelConfig], Params] | None = None
 
   # ------------------------------------------------------------------------- what is prepared
 
@@ -180,4 +183,30 @@ class Workspace:
     params = location.load_trained(abstract.params)
     if params is None:
       params = program.init(jax.random.key(node.seed)).params
-    return location.load_frozen(abstract.frozen) | params
+    return self._load_frozen(location, abstract.frozen) | params
+
+  @contextlib.contextmanager
+  def keeping_frozen(self) -> Iterator[None]:
+    """Keeps the frozen parameters on the devices while several models are loaded one by one.
+
+    All arms with adapters share them, and reading large weights takes minutes. They may not be kept
+    while a phase is trained: it has frozen parameters of its own, so there would be two copies.
+
+    Yields:
+      Nothing.
+    """
+    self._frozen = {}
+    try:
+      yield
+    finally:
+      self._frozen = None
+
+  def _load_frozen(self, location: ParamsLocation, abstract: Params) -> Params:
+    if self._frozen is None or not abstract:
+      return location.load_frozen(abstract)
+    key = (location.weights, location.model)
+    if key not in self._frozen:
+      # There is room for the weights of one model.
+      self._frozen.clear()
+      self._frozen[key] = location.load_frozen(abstract)
+    return self._frozen[key]

@@ -11,7 +11,7 @@ import tiny
 from helpers import AFFORDABILITY, little, small_corpora
 
 from data_pipelines.settings.world.pretraining import build_world, item_documents
-from msm_jax import checkpointing
+from msm_jax import checkpointing, models
 from msm_jax.base.checks import from_mapping
 from msm_jax.base.errors import ConfigError, WeightsError
 from msm_jax.config import ExperimentConfig
@@ -73,7 +73,7 @@ def run(c, workdir, stop=lambda: False):
 
 
 @pytest.mark.parametrize('lora', [None, LORA])
-def test_from_weights_to_results(weights, files, tmp_path, lora):
+def test_from_weights_to_results(weights, files, tmp_path, lora, monkeypatch):
   """Every arm is scored, and the base's parameters are the folder's.
 
   With adapters, the folder's parameters stay, and a checkpoint holds the adapters alone.
@@ -82,8 +82,14 @@ def test_from_weights_to_results(weights, files, tmp_path, lora):
   c = settings(weights, files, model=dict(lora=lora) if lora else {})
   for p in ('midtrain', 'tune'):
     c['phases'][p] = c['phases'][p] | dict(length=length)
+  loads = []
+  load = models.load_weights
+  monkeypatch.setattr(models, 'load_weights', lambda *args: loads.append(args) or load(*args))
   e, summary, nodes = run(c, tmp_path)
   assert set(summary['arms']) == {'base', 'tuned', 'both'}
+  # Two phases begin with the weights, and adapters need them in all three. After the training, they
+  # are read once.
+  assert len(loads) == (4 if lora else 3)
   base = jax.device_get(e.load_params(nodes['base']))
   both = jax.device_get(e.load_params(nodes['both']))
   from safetensors.numpy import load_file
