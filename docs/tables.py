@@ -32,6 +32,7 @@ import json
 import re
 import shlex
 import statistics
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ from msm_jax.report.numbers import (
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / 'docs' / 'results' / 'data'
+# Columns of the pages.
+WIDTH = 100
 NOT_RUN_YET = '*Not run yet.*'
 
 BLOCK = re.compile(r'(<!-- table: (.*?) -->\n)(.*?)(<!-- end -->)', re.DOTALL)
@@ -621,7 +624,8 @@ def _placebo_rows(head: str, counted: Mapping[str, Mapping[str, Any]]) -> str:
 def placebo_verdict(block: Block, stored: Stored) -> str:
   """The sentence that says whether the placebo study met its bar."""
   judged = _judged_pairs(block, stored)
-  return placebo_pairs.verdict(judged, margin_of(stored['layout']['main']))
+  sentence = placebo_pairs.verdict(judged, margin_of(stored['layout']['main']))
+  return textwrap.fill(sentence, WIDTH)
 
 
 def _check_all_seeds(block: Block) -> None:
