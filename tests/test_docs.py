@@ -26,13 +26,19 @@ MAP = set(re.findall(r'`([\w/]+(?:\.py|/))`', (ROOT / 'docs' / 'map.md').read_te
 # The map writes the names of modules in these folders without them.
 INSPECT_TASKS = 'msm_jax/interop/inspect_tasks'
 EVALS = 'msm_jax/evals'
+PACKAGES = ('msm_jax', 'data_pipelines')
+INITS = [*ROOT.glob('msm_jax/**/__init__.py'), *ROOT.glob('data_pipelines/**/__init__.py')]
+FOLDERS = {str(path.parent.relative_to(ROOT)) for path in INITS}
+
+
+def modules_of(folder):
+  return {path.name for path in (ROOT / folder).glob('*.py')} - {'__init__.py'}
 
 
 def test_modules_that_the_map_names_exist():
   """Every `NAME.py` and `NAME/` of docs/map.md is in the tree."""
   assert len(MAP) > 40
-  places = ('', 'msm_jax', 'data_pipelines', 'data_pipelines/settings', 'tests')
-  places += (INSPECT_TASKS, EVALS)
+  places = ('', *FOLDERS, 'tests')
   missing = [n for n in MAP if not any((ROOT / place / n).exists() for place in places)]
   assert not missing, missing
 
@@ -41,10 +47,25 @@ def test_modules_that_the_map_names_exist():
 def test_the_map_names_every_module(folder):
   """A new module is told on the map, and so is a new folder of modules."""
   named = {name.rstrip('/').rpartition('/')[2] for name in MAP}
-  modules = {path.name for path in (ROOT / folder).glob('*.py')} - {'__init__.py'}
+  modules = modules_of(folder)
   folders = {path.parent.name for path in (ROOT / folder).glob('*/__init__.py')}
   assert modules
   assert modules | folders <= named, modules | folders - named
+
+
+def test_the_map_names_every_module_of_a_folder_once():
+  """The table of the folders has each folder that no other table or way has."""
+  table = (ROOT / 'docs' / 'map.md').read_text().partition('### Inside the folders')[2]
+  listed = {}
+  folder = ''
+  for line in table.partition('### Beside')[0].splitlines():
+    cells = [cell.strip() for cell in line.split('|')]
+    if len(cells) == 5 and '.py`' in cells[2]:
+      folder = cells[1].strip('`/') or folder
+      listed.setdefault(folder, []).extend(re.findall(r'`(\w+\.py)`', cells[2]))
+  assert sorted(listed) == sorted(FOLDERS - {*PACKAGES, EVALS, INSPECT_TASKS})
+  for folder, names in listed.items():
+    assert sorted(names) == sorted(modules_of(folder)), folder
 
 
 def test_no_module_is_visited_more_than_twice_on_the_map():
