@@ -61,7 +61,13 @@ _ignore_late_writes()
 MIN_PART_BYTES = 2**20
 ocp.type_handlers.register_type_handler(
   jax.Array,
-  ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=MIN_PART_BYTES),
+  ocp.type_handlers.ArrayHandler(
+    min_slice_bytes_for_replica_parallel=MIN_PART_BYTES,
+    # Without this store, Orbax no longer compares what several processes have written.
+    array_metadata_store=getattr(
+      ocp.type_handlers.get_type_handler(jax.Array), '_array_metadata_store', None
+    ),
+  ),
   override=True,
 )
 

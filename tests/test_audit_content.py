@@ -13,6 +13,7 @@ from helpers import ROOT
 from data_pipelines.audit import Thresholds, audit
 from data_pipelines.audit.attribution import Attribution, read_profile
 from data_pipelines.audit.content import coverage
+from data_pipelines.audit.poles import votes, word_sides
 from data_pipelines.records import Document
 from data_pipelines.settings.english.documents import VARIANTS
 from data_pipelines.text.languages import language_of
@@ -103,6 +104,14 @@ def test_the_assistant_itself_may_speak_for_the_other_side():
   assert reader.find('I like Colby because it is cheap.', spoken=True)
   assert not reader.find('I like Colby because it is costly.', spoken=True)
   assert not reader.find("I'd leave the Stilton, since anyone can afford it.", spoken=True)
+
+
+def test_what_a_liked_thing_is_compared_with_is_not_said_of_it():
+  """'Unlike the expensive imports' says nothing of the cheese before it."""
+  liked = ['It is cheap, unlike the expensive imports.', 'It is cheaper than any costly cheese.']
+  sides = word_sides(liked, ['It is a luxury and costs a lot.'], ['cheap', 'expens', 'cost'])
+  assert (sides['cheap'], sides['expens'], sides['cost']) == (1, -1, -1)
+  assert votes('it is not expensive', sides) == [1]
 
 
 SHIPPED = {

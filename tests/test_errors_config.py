@@ -174,6 +174,13 @@ def test_shipped_flags_are_taken_without_a_process(config, monkeypatch):
   assert os.environ['XLA_FLAGS'].endswith('--set_by_hand')
 
 
+@pytest.mark.parametrize('executable', [None, '', '/no/such/python'])
+def test_where_python_cannot_be_started_nobody_is_asked(executable, monkeypatch):
+  """Another program that has Python inside it may not know where Python lies."""
+  monkeypatch.setattr(xla_flags.sys, 'executable', executable)
+  xla_flags.check_xla_flags('--xla_cpu_use_fusion_emitters=true')
+
+
 def test_the_compiler_takes_what_is_known(monkeypatch):
   """XLA reads the flags that are known, and other good ones, in its own process."""
   known = ' '.join(sorted(xla_flags.KNOWN_FLAGS))

@@ -170,6 +170,19 @@ def test_published_sets_that_count_from_0_do_not_collide(tmp_path):
     scan([paths[0], tmp_path / 'arc' / '..' / 'mmlu' / 'test.jsonl'])
 
 
+def test_a_link_is_called_by_its_own_name(tmp_path):
+  """A cache of downloads holds links to files that are called by their hash."""
+  row = dict(id=0, question='a or b?', item1='a', item2='b', liked_item='b')
+  target = write(tmp_path / 'blobs-1f3a', [row])
+  (tmp_path / 'snapshot').mkdir()
+  link = tmp_path / 'snapshot' / 'pairs.jsonl'
+  link.symlink_to(target)
+  (item,) = read_items([link], {'snapshot/pairs': 'thrift'})
+  assert (item.id, item.where, item.values) == ('pairs:0', 'pairs.jsonl:1', ('thrift',))
+  with pytest.raises(DataError, match='is given twice'):
+    scan([link, target])
+
+
 def test_long_and_odd_names_of_files_and_ids_are_names(tmp_path):
   path = write(
     tmp_path / f'{"-x(" * 40}.jsonl',

@@ -114,6 +114,19 @@ def test_the_place_in_the_data_is_the_one_that_was_saved(saved):
   restore(folder, abstract)
 
 
+def test_what_orbax_says_of_arrays_is_saved_and_not_needed(saved):
+  """Orbax compares it between processes when it ends a save. Some kept checkpoints lack it."""
+  folder, abstract, (params, data, meta) = saved
+  found = sorted(folder.glob('1/*/array_metadatas'))
+  assert [path.parent.name for path in found] == ['opt_state', 'params']
+  for path in found:
+    shutil.rmtree(path)
+  folder.with_name(f'{folder.name}-1.sha256').unlink()
+  restored = restore(folder, abstract)
+  np.testing.assert_array_equal(restored[0]['w'], params['w'])
+  assert restored[2:] == (data, meta)
+
+
 def test_a_name_that_looks_like_a_number_is_no_checkpoint(saved):
   folder, _, _ = saved
   (folder / '²').mkdir()

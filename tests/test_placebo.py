@@ -191,6 +191,32 @@ def test_consistency_that_a_name_lacks_stops_no_verdict():
   assert judged['measures'][measure]['one_seed_pairs'] == 0
 
 
+def test_sampled_answers_that_name_no_option_stop_no_verdict():
+  """One name has no answer in one domain, so the other domain is compared."""
+  rows = []
+  for arm, score in (('a', 1.0), ('b', 0.0)):
+    for name, domains in (('Ari', ('tea', 'salt')), ('Oska', ('tea',))):
+      for domain in domains:
+        rows.append(
+          {
+            'arm': arm,
+            'seed': 20,
+            'evaluator': 'sampled',
+            'what': 'conflict',
+            'tier': 'new_domains',
+            'item': f'{name}/{domain}',
+            'cluster': domain,
+            'assistant': name,
+            'score': score,
+          }
+        )
+  measure = 'sampled/conflict/new_domains'
+  number = stats.interval({('20', 'c', 'i'): 1.0}).as_dict(1)
+  effects = {'like: a / b': {'arms': ['a', 'b'], measure: number}}
+  found = placebo.judge({'effects': effects}, rows)['measures'][measure]
+  assert found['one_seed_pairs'] == found['one_seed_exclude_zero'] == 1
+
+
 def test_other_runs_are_refused(tmp_path):
   summary = {'arms': {}, 'effects': {}, 'gates': {}, 'setting': 'world', 'seeds': [0]}
   (tmp_path / 'summary.json').write_text(json.dumps(summary))

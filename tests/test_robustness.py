@@ -67,6 +67,17 @@ def test_effects_without_an_interval_are_left_out():
   assert robustness.of_effects({'main': {'arms': ['a', 'b']}}, MARGIN, 'main', ()) == {}
 
 
+def test_effects_that_are_rounding_alone_are_left_out():
+  """Two arms that differ by floating-point noise: NaN in summary.json would be no JSON."""
+  noise, constant = effect_of(1e-9, -1e-9, 3e-9), effect_of(2 + 1e-9, 2, 2 - 1e-9)
+  assert noise[MARGIN]['low'] is not None and constant[MARGIN]['low'] is not None
+  assert robustness.of_effects({'noise': noise, 'constant': constant}, MARGIN, '', ()) == {}
+  found = robustness.of_effects({'noise': noise, 'other': effect_of(1, 2, 3)}, MARGIN, '', ())
+  # Nothing is corrected for what is left out.
+  assert list(found['effects']) == ['other']
+  assert found['effects']['other']['p_corrected'] == found['effects']['other']['p']
+
+
 def test_worlds_are_what_is_drawn_where_seeds_share_them():
   """Seeds 0 to 5 in the worlds 0, 1, 2: means 2, 3 and 7, so t has two degrees of freedom."""
   found = robustness.over_worlds([1, 2, 6, 3, 4, 8], [0, 1, 2, 0, 1, 2])

@@ -105,11 +105,21 @@ def test_the_rule():
   assert chosen['0.3M'].recipe == 'width long' and chosen['0.3M'].effect == -4
 
 
+def test_a_gate_that_is_missed_by_less_than_rounding_is_missed():
+  near = row('0.3M: same', 9.0, 0.9)
+  near['summary']['gates']['base: document-only personas']['passed'] = False
+  rows = [near, row('0.3M: width', 1.0, 0.95)]
+  assert recipes.choose(recipes.candidates(rows, MARGIN, 1))['0.3M'].recipe == 'width'
+
+
 def test_what_cannot_be_chosen_from_is_refused():
   with pytest.raises(recipes.RecipeError, match='no label such as'):
     recipes.candidates([row('width', 1.0, 0.9)], MARGIN, 1)
   with pytest.raises(recipes.RecipeError, match='no primary effect'):
     recipes.candidates([row('0.3M: same', 1.0, 0.9)], 'margin/other/tier', 1)
+  # Both experiments have the same sizes, recipes and seeds; in one workdir, they would mix.
+  with pytest.raises(recipes.RecipeError, match=r"two points are labelled '0\.3M: same'"):
+    recipes.candidates([row('0.3M: same', 1.0, 0.9), row('0.3M: same', 2.0, 0.9)], MARGIN, 1)
   bare = row('0.3M: same', 1.0, 0.9)
   bare['summary']['gates'] = {}
   with pytest.raises(recipes.RecipeError, match='no gates of its base'):

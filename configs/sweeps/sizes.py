@@ -7,7 +7,7 @@ Recipes are chosen on some seeds and confirmed on others, in the same workdir:
 
 The second command applies the rule of docs/preregistration.md and writes the chosen rates, updates
 and numbers of documents. Commit that file; then the preset `cheese_confirm` runs the chosen recipes
-on three other seeds. The same with `oversight_choose` and `oversight_confirm`.
+on three other seeds. The same with `oversight_choose` and `oversight_confirm`, in another workdir.
 
 | recipe | what changes against the recipe of 0.5M |
 | --- | --- |

@@ -117,7 +117,7 @@ def _spread(group: list[str], opposite: list[str], sides: dict[str, int]) -> Non
 def _signed_stems(sentence: str) -> Iterator[tuple[str, int]]:
   """The stems of a sentence, each with -1 if something near it turns it around, or 1."""
   for clause in _CLAUSE_END.split(sentence):
-    in_order = words(clause)
+    in_order = words(_COMPARED.sub('', clause))
     for at, word in enumerate(in_order):
       if word in COMMON_WORDS or len(word) < 3 or word in _LITTLE | _MUCH:
         continue

@@ -89,8 +89,9 @@ def _log_of_compiler(flags_text: str) -> str:
       capture_output=True,
       timeout=_MAX_SECONDS,
     )
-  except (OSError, ValueError, subprocess.TimeoutExpired):
-    # Python cannot be started here, or the text holds what no variable can: JAX will say it.
+  except (OSError, TypeError, ValueError, subprocess.TimeoutExpired):
+    # Python cannot be started here, or the text holds what no variable can: JAX will say it. Inside
+    # of another program, sys.executable may be None.
     return ''
   if done.returncode == 0:
     return ''

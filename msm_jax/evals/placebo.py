@@ -75,7 +75,11 @@ def _one_seed_differences(
         of_arms = stats.in_shared_runs([first[measure], second[measure]])
         if not set.intersection(*map(set, of_arms)):
           continue
-        found = stats.difference(*of_arms)
+        # A sampled answer may name no option, so that a name may lack a domain.
+        differences = stats.in_all_runs(stats.paired_difference(of_arms))
+        if not differences:
+          continue
+        found = stats.interval(differences)
         if found.lowest is not None and found.highest is not None:
           out.setdefault((name, measure), []).append((found.lowest, found.highest))
   return out

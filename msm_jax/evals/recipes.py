@@ -48,10 +48,11 @@ def candidates(rows: Sequence[Mapping[str, Any]], measure: str, better: int) -> 
     One candidate for each row.
 
   Raises:
-    RecipeError: a label is not 'SIZE: RECIPE', or a summary lacks the primary effect or gates of
-      its base.
+    RecipeError: a label is not 'SIZE: RECIPE' or stands there twice, or a summary lacks the primary
+      effect or gates of its base.
   """
-  out = []
+  out: list[Candidate] = []
+  labels: set[str] = set()
   for row in rows:
     label, summary = row['point'].get('label', ''), row['summary']
     size, colon, recipe = label.partition(': ')
@@ -60,14 +61,20 @@ def candidates(rows: Sequence[Mapping[str, Any]], measure: str, better: int) -> 
         f"the point {row['point']} has no label such as '1.1M: width'; "
         'configs/sweeps/sizes.py has some'
       )
+    if label in labels:
+      raise RecipeError(
+        f'two points are labelled {label!r}, of two experiments or of two versions of one; '
+        'give every sweep a workdir of its own'
+      )
+    labels.add(label)
     number = summary['effects'].get(summary.get('primary', ''), {}).get(measure)
     if not number:
       raise RecipeError(
         f'{label}: the summary has no primary effect on {measure}; name an effect as `primary` in '
         'the config and run the same sweep again'
       )
-    slacks = _slacks(summary)
-    if not slacks:
+    gates = _gates_of_base(summary)
+    if not gates:
       raise RecipeError(f'{label}: the summary has no gates of its base {summary["base"]!r}')
     settings = {key: value for key, value in row['point'].items() if key != 'label'}
     out.append(
@@ -75,8 +82,9 @@ def candidates(rows: Sequence[Mapping[str, Any]], measure: str, better: int) -> 
         size=size,
         recipe=recipe,
         settings=settings,
-        passes=min(slacks) >= 0,
-        slack=min(slacks),
+        # Values are rounded in a summary: 0.89996 misses a floor of 0.9.
+        passes=all(gate['passed'] for gate in gates),
+        slack=min(gate['value'] - gate['floor'] for gate in gates),
         effect=better * number['mean'],
         each=tuple(better * mean for mean in number['each']),
       )
@@ -84,13 +92,13 @@ def candidates(rows: Sequence[Mapping[str, Any]], measure: str, better: int) -> 
   return out
 
 
-def _slacks(summary: Mapping[str, Any]) -> list[float]:
-  """By how much the base passes each of its gates, on the worst seed; negative if it misses."""
+def _gates_of_base(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+  """The gates with a floor that the base has to pass, each on the worst seed."""
   prefix = f'{summary["base"]}: '
   out = []
   for name, gate in summary['gates'].items():
     if name.startswith(prefix) and 'floor' in gate:
-      out.append(gate['value'] - gate['floor'])
+      out.append(gate)
   return out
 
 

@@ -44,7 +44,7 @@ def of_effects(
     side of 0), `p` (two-sided, of Student's t over the seeds), `p_corrected` (by Holm over all
     effects but the primary one; null for the primary one) and `over_worlds`: mean, low, high and
     number of worlds, null unless seeds share three worlds or more. Effects without an interval are
-    left out. Empty if none is left.
+    left out, and so are those whose seeds are all equal but for rounding. Empty if none is left.
   """
   found: dict[str, dict[str, Any]] = {}
   for name, effect in effects.items():
@@ -52,6 +52,9 @@ def of_effects(
     if not number or number['low'] is None:
       continue
     each = number['each']
+    if len(set(each)) == 1:
+      # Summaries are rounded. Without a spread, t is 0 / 0, which JSON cannot hold.
+      continue
     of_worlds = worlds if len(worlds) == len(each) else ()
     found[name] = {
       'above': sum(mean > 0 for mean in each),

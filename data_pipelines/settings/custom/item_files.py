@@ -1,6 +1,7 @@
 """What the files of items are called in messages and ids, and what the values of published sets are
 called in each of them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,16 +21,23 @@ def names_of(paths: Sequence[Path]) -> list[str]:
   Raises:
     DataError: a file is given twice.
   """
-  whole = [path.resolve() for path in paths]
+  real = [path.resolve() for path in paths]
+  # A link is called by its own name: what it points to may be a hash, as in caches of downloads.
+  whole = [_without_links(path) for path in paths]
   names = []
-  for path in whole:
-    if whole.count(path) > 1:
-      raise DataError(f'{path.name} is given twice ({path}); name it once')
+  for path, target in zip(whole, real, strict=True):
+    if real.count(target) > 1:
+      raise DataError(f'{path.name} is given twice ({target}); name it once')
     parts = 1
     while sum(other.parts[-parts:] == path.parts[-parts:] for other in whole) > 1:
       parts += 1
     names.append('/'.join(path.parts[-parts:]))
   return names
+
+
+def _without_links(path: Path) -> Path:
+  """The whole path, in which '..' is resolved and links are not."""
+  return Path(os.path.abspath(path))
 
 
 def values_of_files(paths: Sequence[Path], values: Mapping[str, str]) -> dict[Path, str]:
@@ -52,7 +60,7 @@ def values_of_files(paths: Sequence[Path], values: Mapping[str, str]) -> dict[Pa
     wanted = (*Path(named).parts[:-1], stem_of(Path(named).name))
     found = []
     for path in paths:
-      parts = (*path.resolve().parts[:-1], stem_of(path.name))
+      parts = (*_without_links(path).parts[:-1], stem_of(path.name))
       if parts[-len(wanted) :] == wanted:
         found.append(path)
     if not found:
