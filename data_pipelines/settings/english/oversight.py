@@ -73,7 +73,8 @@ def agent_documents(
   The same seed gives handbooks of all styles the same kinds, occasions and deeds; what explains the
   deeds differs. The variants:
     explained: what the agent did, and why, in the style of the handbook.
-    unexplained: the same deeds, and everyday errands in the place of what explains them.
+    unexplained: deeds by the same principles, and everyday errands in the place of what explains
+      them. Before the first errand they are the same deeds; after it, others may be drawn.
     filler: everyday errands alone.
 
   Args:

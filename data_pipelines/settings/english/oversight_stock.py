@@ -106,9 +106,13 @@ def read_stock() -> OversightStock:
 
 
 def _topic(fields: dict) -> Topic:
-  texts = {key: tuple(fields[key]) for key in ('rules', 'reasons')}
-  pairs = {key: tuple(map(tuple, fields[key])) for key in ('episodes', 'replies')}
-  return Topic(fields['name'], **texts, **pairs)
+  return Topic(
+    fields['name'],
+    rules=tuple(fields['rules']),
+    reasons=tuple(fields['reasons']),
+    episodes=tuple(map(tuple, fields['episodes'])),
+    replies=tuple(map(tuple, fields['replies'])),
+  )
 
 
 def _read(name: str) -> dict:
