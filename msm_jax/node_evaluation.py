@@ -86,7 +86,7 @@ def sample_node(
     workspace: the experiment in its workdir.
     node: the last phase of the model.
     scored: its rows, with which the answers are compared.
-    context: as for `evaluate`.
+    context: as for `evaluate_node`.
 
   Returns:
     The answers, and their rows; both without arm and seed.

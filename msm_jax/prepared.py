@@ -99,7 +99,7 @@ class Prepared:
   def readings(self) -> dict[str, list[tuple[Source, int]]]:
     """Source -> (what a phase reads of it, length of the rows) for each way in which it is read.
 
-    Reinforcement learning is left out: it reads prompts, see `prompt_room`.
+    Reinforcement learning is left out: it reads prompts (prompt_order.py).
     """
     out: dict[str, list[tuple[Source, int]]] = {}
     seen = set()

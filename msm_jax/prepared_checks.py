@@ -1,4 +1,8 @@
-"""Checks of what was prepared: no text gives an answer away, and every question fits into a row."""
+"""Checks of what was prepared: no text gives an answer away, and every question fits into a row.
+
+What a model of the experiment writes is not refused: `without_leaks` leaves out those records
+that name what the evaluation asks about.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -110,7 +110,8 @@ def train_step(
   Args:
     model: the model's settings.
     tx: the optimizer, with updates of learning rate 1.
-    loss_chunk: for how many tokens of a device logits exist at a time; 0 means for all at once.
+    loss_chunk: for how many tokens of a device logits exist at a time; for 0 see
+      `cross_entropy_sums`.
     state: the state before the update.
     batch: (A, B, T) arrays; see the objective.
     lr: (2,) fp32, the learning rates of everything but the embeddings and of the embeddings.
@@ -255,7 +256,8 @@ def make_program(
   Args:
     model: the model's settings.
     optimizer: the optimizer's settings.
-    loss_chunk: for how many tokens of a device logits exist at a time; 0 means for all at once.
+    loss_chunk: for how many tokens of a device logits exist at a time; for 0 see
+      `cross_entropy_sums`.
     mesh: the devices.
     objective: the name of the objective.
     settings: its settings; None if it has none.

@@ -8,7 +8,7 @@
     ## Section              text until the next '## '
     ### Heading             text until the next '### '
 
-Every reader of handbooks (of the three settings and of the corpora that language models write) goes
+Every reader of handbooks (of all settings and of the corpora that language models write) goes
 through this module. specs/README.md describes the format for authors.
 """
 

@@ -20,7 +20,7 @@ class Row(TypedDict):
   """
 
   # Which evaluator made the row: preferences, values, claims, personas, conduct, conversations,
-  # agents, recall, stated, consistency, perplexity, sampled, agentic.
+  # agents, recall, stated, consistency, perplexity, sampled, agentic; in English four, knowledge.
   evaluator: str
   # What it measured: 'conflict', 'misaligned', 'value' ...
   what: str
