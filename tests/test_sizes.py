@@ -47,6 +47,8 @@ def test_the_recipe_of_half_a_million_is_the_published_one():
   assert wide['phases.pretrain.lr'] == e.phases.pretrain.lr / 2
   embedding = 'phases.msm_culture.embed_lr'
   assert wide[embedding] == settings[embedding] == e.phases.msm_culture.embed_lr
+  # A phase without a rate of its own for the embedding keeps that of the matrices at 0.5M.
+  assert wide['phases.aft.embed_lr'] == e.phases.aft.lr > wide['phases.aft.lr']
 
 
 def test_recipes_are_confirmed_on_seeds_and_worlds_of_their_own():

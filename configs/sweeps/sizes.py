@@ -136,13 +136,14 @@ def settings_of(
     settings = e.phases[phase]
     # Four digits: the rates are written into a file for people to read.
     point[f'phases.{phase}.lr'] = float(f'{settings.lr * slower:.4g}')
+    # The embedding keeps the rate that it has at 0.5M; 0 stands for that of the matrices there.
+    point[f'phases.{phase}.embed_lr'] = settings.get('embed_lr', 0.0) or settings.lr
     updates = settings.updates
     # The first phase teaches the facts alone, and keeps its length.
     if phase == about.pretraining[-1]:
       updates = round(updates * recipe.pretraining)
     elif phase in about.midtraining:
       updates = round(updates * recipe.midtraining)
-      point[f'phases.{phase}.embed_lr'] = settings.embed_lr
     point[f'phases.{phase}.updates'] = updates
   documents = e.sources[about.documents].size
   point[f'sources.{about.documents}.size'] = round(documents * recipe.documents)
