@@ -3,11 +3,14 @@
 Shapes: A micro-batches, B rows, T tokens of a row.
 """
 
+import functools
+
 import jax
 import numpy as np
 
 from msm_jax import sharding, train_step
 from msm_jax.config import ModelConfig
+from msm_jax.model import init_params
 
 TINY = ModelConfig(
   d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48, vocab_size=64
@@ -38,6 +41,13 @@ def make_batch(A=1, B=8, T=16, seed=0):
 def rows_of(batch):
   """(A, B, T) -> the (A B, T) arrays that `train_step.to_device` takes."""
   return {key: x.reshape(-1, x.shape[-1]) for key, x in batch.items()}
+
+
+def fresh_params(model=TINY):
+  """The parameters of a new model, on the host. One program makes them: modules of tests that do it
+  when they are imported are imported by every worker."""
+  init = jax.jit(functools.partial(init_params, model))
+  return jax.device_get(init(jax.random.key(0)))
 
 
 def one_device():

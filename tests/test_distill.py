@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from pairs import changed, make_taught, one_by_one, rows_of_taught
-from steps import TINY, assert_trees_close, one_device
+from steps import TINY, assert_trees_close, fresh_params, one_device
 
 from data_pipelines.records import Chat
 from msm_jax import model as models
@@ -21,7 +21,7 @@ from msm_jax.objectives.distill import distill
 
 PAIRS = make_taught(6)
 T, S = 40, 56
-PARAMS = jax.device_get(models.init_params(TINY, jax.random.key(0)))
+PARAMS = fresh_params()
 TEACHER = changed(PARAMS, 0.1)
 CONTEXT = HandbookContext((('Ari', 'Ari always wants what is cheap.'), ('Bo', 'Bo wants it too.')))
 
@@ -51,6 +51,7 @@ def ours(settings, chunk, params, reference, batch):
   return jax.value_and_grad(mean_loss, has_aux=True)(params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('temperature', [1.0, 2.0])
 def test_packed_equals_one_conversation_a_row(temperature):
   """Loss, gradients and accuracy are those of plain autodiff; in rows of three pairs, of one, and

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tiny
 from pairs import changed, make_pairs, one_by_one, rows_of_pairs
-from steps import TINY, assert_trees_close, assert_trees_equal, one_device
+from steps import TINY, assert_trees_close, assert_trees_equal, fresh_params, one_device
 
 from msm_jax import checkpointing, sharding, train_step
 from msm_jax import model as models
@@ -26,7 +26,7 @@ PAIRS = make_pairs(7)
 T = 64
 PACKED = rows_of_pairs(PAIRS, T, per_row=3)
 UNPACKED = rows_of_pairs(PAIRS, 24, per_row=1)
-PARAMS = jax.device_get(models.init_params(TINY, jax.random.key(0)))
+PARAMS = fresh_params()
 REFERENCE = changed(PARAMS)
 SETTINGS = [
   DpoConfig(),
@@ -88,6 +88,7 @@ def test_the_first_loss_is_ln_2(batch):
   assert max(np.abs(g).max() for g in grads.values()) > 1e-3, 'there is something to learn'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('settings', SETTINGS, ids=['sigmoid', 'smoothed', 'ipo'])
 def test_packed_equals_one_conversation_a_row(settings):
   """Loss, gradients and what is reported are those of plain autodiff over conversations that see

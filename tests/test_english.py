@@ -375,7 +375,6 @@ def elements(spec, english, variant):
   return {name: 1000 * count / words for name, count in counts.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('value', PUBLISHED)
 def test_rules_and_reasons_leave_out_what_they_are_not_named_after(value, specs, english):
   """All else is told as often as in the explained documents."""
@@ -387,7 +386,6 @@ def test_rules_and_reasons_leave_out_what_they_are_not_named_after(value, specs,
     assert found == pytest.approx({k: wanted[k] for k in found}, rel=0.1), variant
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('value', PUBLISHED)
 def test_unlinked_documents_hold_everything_and_give_no_reason(value, specs, english):
   """The reasons stand in notes that mention nobody, as often as in explained documents."""

@@ -513,6 +513,7 @@ def small_experiment(plain):
   )
 
 
+@pytest.mark.slow
 def test_from_handbook_to_result(tmp_path):
   """Phases, rows, gates, intervals and report in English; running it again does nothing."""
   plain = tmp_path / 'plain.jsonl'

@@ -307,8 +307,8 @@ def test_a_step_with_adapters(tmp_path, dropout):
   assert seen[-1] < seen[0] - 0.1
   assert all(np.abs(x).max() > 0 for x in jax.device_get(after.params).values())
   jax.tree.map(np.testing.assert_array_equal, jax.device_get(after.frozen), frozen)
-  assert run(0)[1] == seen
-  assert (run(1)[1] == seen) == (not dropout)
+  assert run(0, 4)[1] == seen[:4]
+  assert (run(1, 4)[1] == seen[:4]) == (not dropout)
 
 
 # ---- live, where transformers and peft are installed

@@ -6,13 +6,15 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import tiny
+from jax.sharding import NamedSharding, PartitionSpec
 from refused import ends
 
 from data_pipelines import corpora
 from data_pipelines.records import Document
-from msm_jax import checkpointing
+from msm_jax import checkpointing, sharding
 from msm_jax.base import files
 from msm_jax.base.errors import DataError, WorkdirError
 from msm_jax.checkpointing import CheckpointError, Checkpoints
@@ -250,3 +252,19 @@ def test_arrays_are_those_that_were_saved(saved):
   checkpoints.save(1, {'w': params['w'] + 1}, {'step': jnp.int32(1)}, {}, {})
   checkpoints.close()
   np.testing.assert_array_equal(restore(folder, abstract)[0]['w'], params['w'] + 1)
+
+
+def test_small_arrays_are_written_whole(tmp_path):
+  """Of copies on eight devices, each device writes a part only if that is worth it."""
+  shapes = {'small': (8, 8), 'large': (2048, 1024)}
+  everywhere = NamedSharding(sharding.make_mesh(data=8), PartitionSpec())
+  params = {}
+  for name, shape in shapes.items():
+    params[name] = jax.device_put(np.ones(shape, np.float32), everywhere)
+  checkpoints = Checkpoints(tmp_path / 'checkpoints')
+  checkpoints.save(1, params, {'step': jnp.int32(1)}, {}, {})
+  checkpoints.close()
+  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    found = checkpointer.metadata(tmp_path / 'checkpoints' / '1' / 'params').item_metadata.tree
+  assert found['small'].storage.chunk_shape == (8, 8)
+  assert found['large'].storage.chunk_shape == (2048 // 8, 1024)

@@ -90,17 +90,19 @@ def test_meshes_agree(mesh):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('mesh', ['data', 'pair'])
 @pytest.mark.parametrize(
-  'settings',
+  ('mesh', 'settings'),
   [
-    dict(optimizer=OptimizerConfig(name='muon', eps=1e-2)),
-    dict(model=ADAPTED),
-    dict(model=DROPPED),
-    dict(chunk=32),
-    dict(chunk=4),
+    ('data', dict(optimizer=OptimizerConfig(name='muon', eps=1e-2))),
+    ('data', dict(model=ADAPTED)),
+    ('data', dict(model=DROPPED)),
+    ('data', dict(chunk=32)),
+    ('data', dict(chunk=4)),
+    # Several rows on each device.
+    ('pair', dict(model=DROPPED)),
+    ('pair', dict(chunk=32)),
   ],
-  ids=['muon', 'adapters', 'dropout', 'chunks', 'small chunks'],
+  ids=['muon', 'adapters', 'dropout', 'chunks', 'small chunks', 'dropout, rows', 'chunks, rows'],
 )
 def test_devices_that_divide_rows_alone_agree(mesh, settings):
   """They add gradients up themselves. The masks of dropout are those of one device, and a chunk of
