@@ -387,6 +387,7 @@ def run(
   import jax
   import jaxlib
 
+  from msm_jax import sharding
   from msm_jax.base.version import source_state
 
   model = model_of(case)
@@ -399,6 +400,8 @@ def run(
     'libtpu': _libtpu_version(),
   }
   mesh = make_mesh(case)
+  if case.kind == 'train':
+    result['options_of_project'] = sharding.compiler_options(mesh, model.dtype)
   result['matmul_share'] = matmul_share(compile_matmul(mesh), case.chip)
   began = time.monotonic()
   try:

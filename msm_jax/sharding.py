@@ -56,14 +56,22 @@ COMPILER_OPTIONS: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
     ('bfloat16',),
     {'xla_disable_hlo_passes': 'float-normalization-bf16,tree_reduction_rewriter'},
   ),
-  # XLA cuts products with divided weights into windows, so that parts of the weights travel while
-  # others are multiplied. On v5e the windows are too small for the matrix units: the compiler
-  # expects 2,251 ms of computing a step of Llama-3.1-8B (4x4 chips, one row of 2,048 tokens each)
-  # with windows, and 1,238 ms without. Other chips were not compared in this alone.
+  # Three things on TPUs; docs/results/tpu.md has the estimates behind them, all for Llama-3.1-8B on
+  # v5e. XLA cuts products with divided weights into windows, so that parts of the weights travel
+  # while others are multiplied. The windows are too small for the matrix units: 2,251 ms of
+  # computing a step with them, and 1,238 ms without. Gradients of weights that are divided over
+  # chips in two dimensions are added up by all-reduces, which XLA would run alone: computing goes
+  # on meanwhile if they are asynchronous and not combined into larger ones, a step of 1,067 instead
+  # of 1,266 ms. Those of less than 4 MiB may be combined, since they cost latency and little else.
   (
-    'tpu TPU v5 lite',
+    'tpu TPU v(5 lite|5$|6 lite)',
     ('bfloat16', 'float32'),
-    {'xla_jf_spmd_threshold_for_windowed_einsum_mib': '1000000'},
+    {
+      'xla_jf_spmd_threshold_for_windowed_einsum_mib': '1000000',
+      'xla_enable_async_all_reduce': 'true',
+      'xla_tpu_enable_async_collective_fusion_fuse_all_reduce': 'true',
+      'xla_jf_crs_combiner_threshold_in_bytes': str(4 * 2**20),
+    },
   ),
 )
 
