@@ -30,7 +30,7 @@ cores: about 25 minutes, estimated from configs/oversight.py, of which pretraini
 
 import ml_collections
 
-from configs.oversight import SPEC, midtrain, office
+from configs.oversight import SPEC, midtrain, office, small_office
 from configs.survive import WORLDS, prefer, reinforce, tune
 
 WORLD = WORLDS['oversight']
@@ -155,4 +155,5 @@ def smoke(c: ml_collections.ConfigDict) -> None:
   for source in c.sources.values():
     if source.get('size'):
       source.size = 100
+  small_office(c)
   c.evals.update(scenes_per_kind=1, held_out=10)
