@@ -393,6 +393,7 @@ def embedded(
   add_orders(c)
   add_reasons(c, world)
   add_documents_against_chats(c)
+  add_changes(c)
 
   c.primary = 'handbook'
   c.evals.update(spec=world.spec, others_of='base', stated=True, held_out=40)
@@ -409,6 +410,22 @@ def add_documents_against_chats(c: ml_collections.ConfigDict) -> None:
     if arm.startswith('chats_aft'):
       way = arm.removeprefix('chats_aft')
       c.effects[f'documents - chats{way.replace("_", ", ", 1)}'] = (f'msm_aft{way}', arm)
+
+
+def add_changes(c: ml_collections.ConfigDict) -> None:
+  """Adds how far each way changes the effect of the handbook: (effect there) - (effect at dose 0).
+
+  Seeds differ more in the size of the effect than in what a way does to it.
+
+  Args:
+    c: the config; it is changed.
+  """
+  before = ('msm_aft', 'aft')
+  for arm in list(c.arms):
+    control = arm.removeprefix('msm_')
+    way = arm.removeprefix('msm_aft_')
+    if way != arm and control in c.arms:
+      c.effects[f'change by {way}'] = (arm, control, *before)
 
 
 def keep(c: ml_collections.ConfigDict, arms: Sequence[str]) -> None:
