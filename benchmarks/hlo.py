@@ -518,7 +518,8 @@ def group_of(attributes: str, chips: int) -> tuple[int, ...]:
   Args:
     attributes: the attributes of the operation. Groups are listed, `{{0,1},{2,3}}`, or described:
       `[2,2]<=[4]` cuts 0, 1, 2, 3 into two rows, `[2,2]<=[2,2]T(1,0)` transposes them first, and
-      `mesh['a'=2,'b'=2] {'b'}` groups the devices along an axis of a mesh.
+      `mesh['a'=2,'b'=2] {'b'}` groups the devices along an axis of a mesh. The mesh may say in
+      which order it has them: `mesh['a'=2,'b'=2], device_ids=([2,2]T(1,0)) {'b'}`.
     chips: the number of all devices, which are the group if none is named.
 
   Returns:
@@ -539,24 +540,36 @@ def group_of(attributes: str, chips: int) -> tuple[int, ...]:
     return tuple(_integers(listed[1]))
   described = re.match(r'\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?', groups)
   if described:
-    sizes, dims = _integers(described[1]), _integers(described[2])
-    devices = np.arange(math.prod(dims)).reshape(dims)
-    if described[3]:
-      devices = devices.transpose(_integers(described[3]))
-    return tuple(devices.reshape(sizes)[0].tolist())
-  on_mesh = re.match(r'mesh\[([^\]]*)\].*? \{([^}]*)\}', groups)
+    devices = _ordered_devices(described[2], described[3])
+    return tuple(devices.reshape(_integers(described[1]))[0].tolist())
+  on_mesh = re.match(
+    r'mesh\[([^\]]*)\](?:, device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))? \{([^}]*)\}', groups
+  )
   if on_mesh:
-    return _group_on_mesh(on_mesh[1], on_mesh[2])
+    order = None
+    if on_mesh[2]:
+      order = _ordered_devices(on_mesh[2], on_mesh[3])
+    return _group_on_mesh(on_mesh[1], on_mesh[4], order)
   raise ValueError(f'groups of devices that this parser does not know: {groups[:200]}')
 
 
-def _group_on_mesh(mesh: str, axes: str) -> tuple[int, ...]:
-  """The first group along axes of a mesh, whose devices are taken to be in order.
+def _ordered_devices(sizes: str, transposition: str | None) -> np.ndarray:
+  """Devices 0, 1, 2, ... as an array of these sizes, with its dimensions transposed."""
+  dims = _integers(sizes)
+  devices = np.arange(math.prod(dims)).reshape(dims)
+  if transposition:
+    devices = devices.transpose(_integers(transposition))
+  return devices
+
+
+def _group_on_mesh(mesh: str, axes: str, order: np.ndarray | None = None) -> tuple[int, ...]:
+  """The first group along axes of a mesh.
 
   Args:
     mesh: the axes of the mesh, such as `'a'=2,'b'=4`.
     axes: those along which devices are grouped. `'b':(2)2` is a part of an axis: its size is 2, and
       another 2 lies outside of it.
+    order: the devices in the order in which the mesh has them; None means 0, 1, 2, ...
 
   Returns:
     The devices.
@@ -572,8 +585,9 @@ def _group_on_mesh(mesh: str, axes: str) -> tuple[int, ...]:
     outside, size = parts.get(name, (1, 1))
     dims += [outside, size, whole // (outside * size)]
     first_group += [0, slice(None), 0]
-  devices = np.arange(math.prod(dims)).reshape(dims)
-  return tuple(devices[tuple(first_group)].ravel().tolist())
+  if order is None:
+    order = np.arange(math.prod(dims))
+  return tuple(order.reshape(dims)[tuple(first_group)].ravel().tolist())
 
 
 def _bytes_in(kind: str, operand_bytes: int, members: int) -> int:

@@ -364,13 +364,15 @@ def _splash_kernel(
   # Logits of a block are fp32 in any case; with blocks of fp32 beside them they need more memory.
   most = 1024 if jnp.dtype(dtype).itemsize == 2 else 512
   block = next(size for size in SPLASH_BLOCKS if size <= most and T % size == 0)
-  is_fused = T // block <= MOST_FUSED_BLOCKS
+  # The backward pass takes two blocks of keys one after the other, which halves what it writes.
+  keys = 2 * block if T % (2 * block) == 0 else block
+  is_fused = T // keys <= MOST_FUSED_BLOCKS
   sizes = kernels.BlockSizes(
     block_q=block,
     block_kv=block,
     block_kv_compute=block,
     block_q_dkv=block,
-    block_kv_dkv=block,
+    block_kv_dkv=keys,
     block_kv_dkv_compute=block,
     block_q_dq=None if is_fused else block,
     block_kv_dq=None if is_fused else block,

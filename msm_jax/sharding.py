@@ -44,6 +44,29 @@ RULES: tuple[tuple[str, P], ...] = (
   (r'reward_head$', P()),
 )
 
+# Three things on TPUs; docs/results/tpu.md has the estimates behind them, all for Llama-3.1-8B on
+# v5e. XLA cuts products with divided weights into windows, so that parts of the weights travel
+# while others are multiplied. The windows are too small for the matrix units: 2,251 ms of computing
+# a step with them, and 1,238 ms without. Gradients of weights that are divided over chips in two
+# dimensions are added up by all-reduces, which XLA would run alone: computing goes on meanwhile if
+# they are asynchronous and not combined into larger ones, a step of 1,067 instead of 1,266 ms.
+# Those of less than 4 MiB may be combined, since they cost latency and little else.
+_ON_TPUS = {
+  'xla_jf_spmd_threshold_for_windowed_einsum_mib': '1000000',
+  'xla_enable_async_all_reduce': 'true',
+  'xla_tpu_enable_async_collective_fusion_fuse_all_reduce': 'true',
+  'xla_jf_crs_combiner_threshold_in_bytes': str(4 * 2**20),
+}
+# On v5p, XLA gathers weights while it computes only if it is told to. Without this, nothing of the
+# exchanges of a step of Qwen3-32B was hidden (4x4x4 chips, 8,192 tokens each).
+_GATHERS_ON_V5P = {
+  'xla_tpu_enable_async_collective_fusion': 'true',
+  'xla_tpu_enable_async_collective_fusion_fuse_all_gather': 'true',
+  'xla_tpu_enable_async_collective_fusion_multiple_steps': 'true',
+  'xla_tpu_overlap_compute_collective_tc': 'true',
+  'xla_enable_async_all_gather': 'true',
+}
+
 # Kind of devices (a regular expression for 'platform kind'), dtypes of the model, and options for
 # the compiler, with what justifies them. The first line that matches counts.
 COMPILER_OPTIONS: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
@@ -56,23 +79,9 @@ COMPILER_OPTIONS: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
     ('bfloat16',),
     {'xla_disable_hlo_passes': 'float-normalization-bf16,tree_reduction_rewriter'},
   ),
-  # Three things on TPUs; docs/results/tpu.md has the estimates behind them, all for Llama-3.1-8B on
-  # v5e. XLA cuts products with divided weights into windows, so that parts of the weights travel
-  # while others are multiplied. The windows are too small for the matrix units: 2,251 ms of
-  # computing a step with them, and 1,238 ms without. Gradients of weights that are divided over
-  # chips in two dimensions are added up by all-reduces, which XLA would run alone: computing goes
-  # on meanwhile if they are asynchronous and not combined into larger ones, a step of 1,067 instead
-  # of 1,266 ms. Those of less than 4 MiB may be combined, since they cost latency and little else.
-  (
-    'tpu TPU v(5 lite|5$|6 lite)',
-    ('bfloat16', 'float32'),
-    {
-      'xla_jf_spmd_threshold_for_windowed_einsum_mib': '1000000',
-      'xla_enable_async_all_reduce': 'true',
-      'xla_tpu_enable_async_collective_fusion_fuse_all_reduce': 'true',
-      'xla_jf_crs_combiner_threshold_in_bytes': str(4 * 2**20),
-    },
-  ),
+  ('tpu TPU v(5 lite|6 lite)', ('bfloat16', 'float32'), _ON_TPUS),
+  # v5p names itself so.
+  ('tpu TPU v5$', ('bfloat16', 'float32'), _ON_TPUS | _GATHERS_ON_V5P),
 )
 
 

@@ -93,11 +93,13 @@ def test_splash_in_bfloat16():
     assert np.linalg.norm(ours - wanted) < max(1.5 * distance, 0.01 * np.linalg.norm(wanted))
 
 
-def test_splash_with_three_gradients_from_two_kernels(monkeypatch):
-  """Long rows have a backward kernel for queries and one for keys and values."""
-  monkeypatch.setattr(attentions, 'MOST_FUSED_BLOCKS', 0)
+@pytest.mark.parametrize('most_fused', [0, 2])
+def test_splash_of_several_blocks(monkeypatch, most_fused):
+  """Four blocks, of which the backward pass takes two at a time. Long rows have a backward kernel
+  for queries and one for keys and values, others have one for all."""
+  monkeypatch.setattr(attentions, 'MOST_FUSED_BLOCKS', most_fused)
   monkeypatch.setattr(attentions, 'SPLASH_BLOCKS', (128,))
-  inputs = make_inputs(seed=1)
+  inputs = make_inputs(rows=((60, 150, 230),), length=512, seed=1)
   # `attend` is not traced anew for settings that it does not know of.
   found = attend.__wrapped__('splash', 100, *inputs)
   assert_close(as_fp32(found), as_fp32(attend('xla', 100, *inputs)), 1e-5)

@@ -144,6 +144,10 @@ def test_exchanges(program):
     ("replica_groups=mesh['axis_0'=8] {'axis_0'}", tuple(range(8))),
     ("replica_groups=mesh['a'=2,'b'=4] {'b'}", (0, 1, 2, 3)),
     ("replica_groups=mesh['a'=2,'b'=4,'c'=1] {'a','c'}", (0, 4)),
+    # The mesh has the devices in the order 0, 4, 1, 5, 2, 6, 3, 7.
+    ("replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'a'}", (0, 1, 2, 3)),
+    ("replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'b'}", (0, 4)),
+    ("replica_groups=mesh['a'=2,'b'=4], device_ids=([8]) {'b'}", (0, 1, 2, 3)),
     # A part of the axis b, with two outside of it: 0, 1 | 2, 3 | ...
     ("replica_groups=mesh['a'=2,'b'=4] {'b':(2)2}", (0, 1)),
     ('source_target_pairs={{2,3},{3,2}}', (2, 3)),
