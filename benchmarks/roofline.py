@@ -394,7 +394,7 @@ def run(
   result: dict[str, Any] = dataclasses.asdict(case)
   result |= {
     'options': dict(options),
-    'commit': source_state()['commit'],
+    **source_state(),
     'jax': jax.__version__,
     'jaxlib': jaxlib.__version__,
     'libtpu': _libtpu_version(),

@@ -88,6 +88,19 @@ class Case:
     return tuple(int(size) for size in self.topology.partition(':')[2].split('x'))
 
 
+def case_of(result: Mapping[str, Any]) -> Case:
+  """Reads what was compiled off a kept result.
+
+  Args:
+    result: what `roofline.run` has returned, perhaps read from a file.
+
+  Returns:
+    The case. It may differ from the one of the same name that would be compiled now.
+  """
+  fields = {field.name: result[field.name] for field in dataclasses.fields(Case)}
+  return Case(**{**fields, 'mesh': tuple(fields['mesh'])})
+
+
 def changed(case: Case, settings: Sequence[str]) -> Case:
   """Makes a case that differs in some fields.
 

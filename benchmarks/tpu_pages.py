@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tpu_cases import CASES, Case
+from tpu_cases import CASES, Case, case_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'docs' / 'results' / 'data' / 'tpu.jsonl'
@@ -145,7 +145,14 @@ def speed_table(kept: Kept) -> str:
 
 
 def configs_table(kept: Kept) -> str:
-  """The phases and the evaluation of the published experiments, with estimated speed."""
+  """The phases and the evaluation of the published experiments, with estimated speed.
+
+  Args:
+    kept: name of the case -> result.
+
+  Returns:
+    A Markdown table, and a line with versions.
+  """
   head = (
     'case', 'slice', 'mesh', 'tokens of a group', 'peak GiB', 'computing, ms', 'exchanges, ms',
     'step, ms', 'tokens/s/chip', 'MFU (of a matmul)', 'GiB exchanged (times)',
@@ -165,7 +172,14 @@ def configs_table(kept: Kept) -> str:
 
 
 def memory_table(kept: Kept) -> str:
-  """What a chip holds in each phase of the published experiments."""
+  """What a chip holds in each phase of the published experiments.
+
+  Args:
+    kept: name of the case -> result.
+
+  Returns:
+    A Markdown table, and a line with versions.
+  """
   head = ('config', 'devices', 'phase', 'rows of a batch', 'weights, adapters, moments', 'peak')
 
   def cells(case: Case, result: Mapping[str, Any]) -> list[str]:
@@ -212,21 +226,24 @@ def _table(
 ) -> str:
   """A Markdown table of the cases that have a result, and a line with versions."""
   rows = []
-  versions = set()
+  # (JAX, libtpu) -> commits.
+  made_with: dict[tuple[str, str], set[str]] = {}
   for case in cases:
     if case.name not in kept:
       continue
     result = kept[case.name]
-    versions.add(((result['commit'] or 'unknown')[:7], result['jax'], result['libtpu']))
-    rows.append(cells(case, result))
+    commits = made_with.setdefault((result['jax'], result['libtpu']), set())
+    commits.add((result['commit'] or 'unknown')[:7])
+    # As it was compiled: the case may have changed since.
+    rows.append(cells(case_of(result), result))
   if not rows:
     return '*Not run yet.*\n'
   lines = [list(head), ['---'] * len(head), *rows]
   text = ''.join(f'| {" | ".join(line)} |\n' for line in lines)
-  made_with = []
-  for commit, jax_version, libtpu in sorted(versions):
-    made_with.append(f'{commit} with JAX {jax_version} and libtpu {libtpu}')
-  return f'{text}\nMade at {"; ".join(made_with)}.\n'
+  made = []
+  for (jax_version, libtpu), commits in sorted(made_with.items()):
+    made.append(f'{", ".join(sorted(commits))} with JAX {jax_version} and libtpu {libtpu}')
+  return f'{text}\nMade at {"; ".join(made)}.\n'
 
 
 TABLES = {'speed': speed_table, 'configs': configs_table, 'memory': memory_table}
