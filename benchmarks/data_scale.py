@@ -96,7 +96,7 @@ def run(folder: Path, args: argparse.Namespace) -> None:
   write_file(path, args.kind, args.records, args.words)
   source = SourceConfig(path=str(path))
   sample_source = SourceConfig(path=str(path), size=3000)
-  sample = record_streams.make_records('sample', sample_source, None, (), 0, len)
+  sample = list(record_streams.stream_records('sample', sample_source, None, (), 0, len))
   texts = [leaks.record_text(record) for record in sample]
   tokenizer = SentencePieceTokenizer(train_sentencepiece(texts, 4096))
   # tfds is slow to import and large.

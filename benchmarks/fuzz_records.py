@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import io
 import json
 import random
@@ -109,11 +110,11 @@ def jsonl(rng: random.Random, scale: float) -> Iterator[Input]:
   for n, (content, is_nonsense) in enumerate(cases):
     path = folder / f'{n}.jsonl'
     path.write_bytes(content)
+    yield Input(f'jsonl {content[:80]!r}', functools.partial(_read_all, path), is_nonsense)
 
-    def run(path: Any = path) -> Any:
-      return list(read_jsonl(path))
 
-    yield Input(f'jsonl {content[:80]!r}', run, is_nonsense)
+def _read_all(path: Path) -> list[Any]:
+  return list(read_jsonl(path))
 
 
 def preferences(rng: random.Random, scale: float) -> Iterator[Input]:
@@ -137,11 +138,7 @@ def preferences(rng: random.Random, scale: float) -> Iterator[Input]:
   for n, (row, is_nonsense) in enumerate(cases):
     path = folder / f'{n}.jsonl'
     write_json(path, row)
-
-    def run(path: Any = path) -> Any:
-      return list(read_jsonl(path))
-
-    yield Input(f'preference {str(row)[:120]}', run, is_nonsense)
+    yield Input(f'preference {str(row)[:120]}', functools.partial(_read_all, path), is_nonsense)
 
 
 def items(rng: random.Random, scale: float) -> Iterator[Input]:

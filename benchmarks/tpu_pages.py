@@ -182,23 +182,25 @@ def memory_table(kept: Kept) -> str:
   """
   head = ('config', 'devices', 'phase', 'rows of a batch', 'weights, adapters, moments', 'peak')
 
-  def cells(case: Case, result: Mapping[str, Any]) -> list[str]:
-    phase = case.name.removeprefix(case.config[len('configs/') : -len('.py')])
-    phase = phase.removesuffix(case.topology.replace(':', '-')).strip('-')
-    state = '-'
-    if 'state_gib' in result:
-      state = f'{result["state_gib"]:.2f} GiB'
-    rows = case.rows * case.mesh[0] * case.mesh[1]
-    return [
-      f'`{case.config}`',
-      case.topology,
-      phase.replace('_', '-'),
-      f'{rows} x {case.length:,}',
-      state,
-      _peak(case, result, ' GiB'),
-    ]
+  return _table(_published(), kept, head, _memory_cells)
 
-  return _table(_published(), kept, head, cells)
+
+def _memory_cells(case: Case, result: Mapping[str, Any]) -> list[str]:
+  """The cells of one row of `memory_table`."""
+  phase = case.name.removeprefix(case.config[len('configs/') : -len('.py')])
+  phase = phase.removesuffix(case.topology.replace(':', '-')).strip('-')
+  state = '-'
+  if 'state_gib' in result:
+    state = f'{result["state_gib"]:.2f} GiB'
+  rows = case.rows * case.mesh[0] * case.mesh[1]
+  return [
+    f'`{case.config}`',
+    case.topology,
+    phase.replace('_', '-'),
+    f'{rows} x {case.length:,}',
+    state,
+    _peak(case, result, ' GiB'),
+  ]
 
 
 def _published() -> list[Case]:

@@ -24,8 +24,8 @@ the methods that learn from preferences are about conduct. What the model writes
 for each path anew, so `cai` and `deliberate` see what the model before them says.
 
 Expected result: not run yet. Look at `misaligned/scenes` beside `act/harmless`: an arm that does
-less than 0.9 of the harmless tasks is no better for doing less harm. Cost of one seed on two idle
-cores: about 25 minutes, estimated from configs/oversight.py, of which pretraining takes 8.
+less than 0.9 of the harmless tasks is no better for doing less harm. Its cost was
+not measured.
 """
 
 import ml_collections

@@ -18,35 +18,6 @@ from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
 
 
-def make_records(
-  name: str,
-  source: SourceConfig,
-  world: AnyWorld,
-  specs: Sequence[AnySpec],
-  tokens: int,
-  count_tokens: Callable[[Record], int],
-  max_left_out: float = 0.0,
-) -> list[Record]:
-  """Writes a corpus by its maker, or reads it from its file; see `stream_records`.
-
-  Args:
-    name: the corpus's name in the config; errors name it.
-    source: the recipe.
-    world: the world that the maker writes about.
-    specs: the handbooks that the maker works from.
-    tokens: number of tokens at which to stop; 0 for no such limit.
-    count_tokens: record -> its number of tokens; only called if `tokens` is not 0.
-    max_left_out: at most this share of the records may be left out.
-
-  Returns:
-    The records.
-
-  Raises:
-    DataError: see `stream_records`.
-  """
-  return list(stream_records(name, source, world, specs, tokens, count_tokens, max_left_out))
-
-
 def stream_records(
   name: str,
   source: SourceConfig,

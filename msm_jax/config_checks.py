@@ -238,7 +238,9 @@ def _check_lora(c: 'ExperimentConfig') -> None:
       'model.lora trains adapters beside weights that stay as they are; '
       'begin the arms with a phase of weights'
     )
-  used_phases = [phase for arm in c.arms.values() for phase in path_of(arm)]
+  used_phases: set[str] = set()
+  for arm in c.arms.values():
+    used_phases.update(path_of(arm))
   imports_adapter = any(c.phases[phase].adapter for phase in used_phases)
   if imports_adapter and not c.model.lora:
     raise ConfigError('a phase names an adapter; set model.lora to its rank, alpha and targets')

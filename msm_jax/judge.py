@@ -22,6 +22,7 @@ import argparse
 import asyncio
 import hashlib
 import html
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -162,7 +163,7 @@ def _arms_and_pairs(
       raise ConfigError(f'--pairs={args.pairs}: write ARM:ARM, with commas between pairs')
     if text.strip():
       pairs.append((first, second))
-  for name in (*arms, *(arm for pair in pairs for arm in pair)):
+  for name in (*arms, *itertools.chain.from_iterable(pairs)):
     if name not in known:
       raise ConfigError(f'no answers of {name!r} were sampled; there are {", ".join(known)}')
   for pair in pairs:

@@ -14,6 +14,7 @@ come from another source, and are answered in chunks: a run that was stopped goe
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -142,8 +143,7 @@ class Writer:
     """
     logprobs = make_logprobs(self.model, self.params, self.tokenizer, self.length, self.rows)
     scores = np.array(logprobs(chats, pairs))
-    texts = [text for pair in pairs for text in pair]
-    sizes = [len(self.tokenizer.encode(text)) for text in texts]
+    sizes = [len(self.tokenizer.encode(text)) for text in itertools.chain.from_iterable(pairs)]
     per_token = scores / np.maximum(np.reshape(sizes, scores.shape), 1)
     return per_token[:, 0] - per_token[:, 1]
 
@@ -203,7 +203,7 @@ def write_records(
     if multihost.is_first():
       with partial.open('a') as f:
         f.write(checked_line({'records': chunks[-1]}))
-  lines = [line for chunk in chunks for line in chunk]
+  lines = list(itertools.chain.from_iterable(chunks))
   records = [from_row(json.loads(line), name) for line in lines]
   if not records:
     raise WritingError(

@@ -186,7 +186,9 @@ class Rollouts:
     settings, phase = self.settings, self._phase
     prompts = next(self._prompts)
     answers = self._sample(step, prompts, cast_params(self._sampling.model, frozen | params))
-    records = [prompt.record for prompt in prompts for _ in range(settings.group_size)]
+    records = []
+    for prompt in prompts:
+      records += [prompt.record] * settings.group_size
     rewards, parts = self._rewards(records, [answer.text for answer in answers], frozen)
     values, is_flat = advantages(rewards, settings.group_size, settings.divide_by_std)
     self._check_flat(is_flat, parts, answers)

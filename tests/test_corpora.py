@@ -132,7 +132,9 @@ def test_files_that_are_no_corpus(tmp_path):
     ),
   ):
     with pytest.raises(DataError, match=cause):
-      record_streams.make_records('mine', SourceConfig(path=path), whole_world(), (), 0, None)
+      list(
+        record_streams.stream_records('mine', SourceConfig(path=path), whole_world(), (), 0, None)
+      )
 
 
 @pytest.fixture(scope='module')
@@ -436,6 +438,8 @@ def test_the_shipped_experiments_are_clean(name, asked):
     source = SourceConfig(**settings.to_dict())
     specs = [read_spec(ROOT / path, whole_world()) for path in spec_paths(source)]
     smaller = dataclasses.replace(source, size=min(source.size or 1500, 1500))
-    used[source_name] = record_streams.make_records(source_name, smaller, world, specs, 0, None)
+    used[source_name] = list(
+      record_streams.stream_records(source_name, smaller, world, specs, 0, None)
+    )
   assert len(used) >= 4 and sum(map(len, used.values())) > 5000
   assert leaks.find_leaks(held_out_items(asked), used, ['Ari']) == []

@@ -166,7 +166,7 @@ def test_whole_way_to_an_experiments_source(tmp_path):
   assert (card['kind'], card['records']) == ('chats', 48)
   source = SourceConfig(path=str(path))
   recipes.check_source('demonstrations', source)
-  records = record_streams.make_records('demonstrations', source, None, (), 0, None)
+  records = list(record_streams.stream_records('demonstrations', source, None, (), 0, None))
   assert kind_of(records) == 'chats'
   assert corpora.content_digest(records) == card['content']
   rows = corpora.read_rows(path.with_suffix(''), 'chats')
@@ -194,7 +194,7 @@ def test_published_sets_load_as_they_are(tmp_path):
   path = tmp_path / 'published.jsonl'
   path.write_text(''.join(json.dumps(r) + '\n' for r in rows))
   source = SourceConfig(path=str(path))
-  loaded = record_streams.make_records('demonstrations', source, None, (), 0, None)
+  loaded = list(record_streams.stream_records('demonstrations', source, None, (), 0, None))
   assert all(isinstance(r, Chat) for r in loaded)
   assert len({r.id for r in loaded}) == 2
   for record, row in zip(loaded, rows, strict=True):

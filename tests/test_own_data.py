@@ -237,7 +237,7 @@ def test_a_few_records_that_teach_nothing_are_left_out_and_said(tmp_path, capfd)
   path = tmp_path / 'mine.jsonl'
   write_jsonl(path, [*(talk(n, 1) for n in range(200)), SILENT[0]])
   source = SourceConfig(path=str(path))
-  kept = record_streams.make_records('mine', source, None, (), 0, len, max_left_out=0.01)
+  kept = list(record_streams.stream_records('mine', source, None, (), 0, len, max_left_out=0.01))
   assert [chat.id for chat in kept] == [f'c{n}' for n in range(200)]
   said = capfd.readouterr().err
   assert '1 of 201 records have no supervised token of text (1 without an answer)' in said
@@ -254,7 +254,9 @@ def test_a_source_that_is_shorter_than_asked_says_so(tmp_path, capfd):
   def make(tokens=0, **source):
     settings = SourceConfig(path=str(path), **source)
     # Every record counts 10 tokens.
-    made = record_streams.make_records('mine', settings, None, (), tokens, lambda record: 10)
+    made = list(
+      record_streams.stream_records('mine', settings, None, (), tokens, lambda record: 10)
+    )
     return len(made), capfd.readouterr().err
 
   n, said = make(size=1000)

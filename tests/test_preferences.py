@@ -160,7 +160,9 @@ def make_preferences(count=12):
 
 def corpus_of(path, max_left_out=0.0):
   source = SourceConfig(path=str(path))
-  return record_streams.make_records('mine', source, None, (), 0, lambda record: 1, max_left_out)
+  return list(
+    record_streams.stream_records('mine', source, None, (), 0, lambda record: 1, max_left_out)
+  )
 
 
 def test_kept_as_written(tmp_path):

@@ -609,7 +609,9 @@ def test_writing_stops_at_the_nearest_record(tokens, kept):
   """Documents of ten tokens: 44 are best met by four of them, 46 by five."""
   source = SourceConfig(maker='spec.documents', spec=AFFORDABILITY, tokens_like='reference')
   world = whole_world()
-  made = record_streams.make_records('like', source, world, [shipped()], tokens, lambda r: 10)
+  made = list(
+    record_streams.stream_records('like', source, world, [shipped()], tokens, lambda r: 10)
+  )
   assert len(made) == kept
 
 
@@ -633,7 +635,9 @@ def test_token_counts_are_matched(words):
     source = SourceConfig(
       maker='spec.documents', spec=path, variant=variant, tokens_like='reference'
     )
-    made = record_streams.make_records('like', source, world, [shipped(path)], wanted, count)
+    made = list(
+      record_streams.stream_records('like', source, world, [shipped(path)], wanted, count)
+    )
     longest = max(count(record) for record in made)
     assert abs(total(made) - wanted) <= longest / 2, variant
     assert made == first(len(made), shipped(path), variant)

@@ -19,6 +19,7 @@ models of configs/oversight.py serve here as well.
 Expected results and cost: docs/results/oversight_earlier.md has them for each preset.
 """
 
+import itertools
 from collections.abc import Callable
 
 import ml_collections
@@ -99,8 +100,7 @@ def _aft(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
 def _specs(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
   keep(e, 'msm_aft', 'msm_aft_reasons')
   # Rules are paired with rules and general handbooks with general ones.
-  pairs = [(documents, reasons) for documents in RULED for reasons in RULED[:2]]
-  pairs += [(documents, reasons) for documents in GENERAL for reasons in GENERAL]
+  pairs = [*itertools.product(RULED, RULED[:2]), *itertools.product(GENERAL, GENERAL)]
   of_documents = [f'specs/oversight/{documents}.md' for documents, _ in pairs]
   of_reasons = [f'specs/oversight/{reasons}.md' for _, reasons in pairs]
   points = zipped(
@@ -142,21 +142,27 @@ def _contradiction(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
   return points, about
 
 
+def shape_of(size: str) -> Point:
+  """The settings of the model's shape at a size, a key of SHAPES."""
+  d_model, heads, d_ff, layers = SHAPES[size]
+  return {
+    'model.d_model': d_model,
+    'model.n_heads': heads,
+    'model.n_kv_heads': heads,
+    'model.d_ff': d_ff,
+    'model.n_layers': layers,
+  }
+
+
 def _size(e: ml_collections.ConfigDict) -> tuple[list[Point], str]:
   keep(e, 'aft', 'msm_aft')
   points: list[Point] = []
-  for d_model, heads, d_ff, layers in SHAPES.values():
-    point: Point = {
-      'model.d_model': d_model,
-      'model.n_heads': heads,
-      'model.n_kv_heads': heads,
-      'model.d_ff': d_ff,
-      'model.n_layers': layers,
-    }
+  for size in SHAPES:
+    point = shape_of(size)
     # Pretraining's rate goes as 1 / width: at 1.1M parameters the rate of 0.5M leaves a worse
     # base model (docs/results/oversight_earlier.md).
     for phase in ('read', 'pretrain'):
-      point[f'phases.{phase}.lr'] = e.phases[phase].lr * e.model.d_model / d_model
+      point[f'phases.{phase}.lr'] = e.phases[phase].lr * e.model.d_model / SHAPES[size][0]
     points.append(point)
   return labelled(SHAPES, points), 'Width and depth; each size has a base of its own.'
 

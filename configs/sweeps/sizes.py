@@ -34,7 +34,7 @@ from pathlib import Path
 import ml_collections
 
 from configs import cheese, msm, oversight
-from configs.sweeps.oversight import SHAPES, keep
+from configs.sweeps.oversight import SHAPES, keep, shape_of
 from msm_jax.base.points import Point
 
 # Where the chosen recipes lie: one file for each experiment.
@@ -123,15 +123,8 @@ def settings_of(
   Returns:
     The model's shape, and rates, updates and documents as absolute numbers.
   """
-  d_model, heads, d_ff, layers = SHAPES[size]
-  slower = e.model.d_model / d_model if recipe.by_width else 1.0
-  point: Point = {
-    'model.d_model': d_model,
-    'model.n_heads': heads,
-    'model.n_kv_heads': heads,
-    'model.d_ff': d_ff,
-    'model.n_layers': layers,
-  }
+  point = shape_of(size)
+  slower = e.model.d_model / SHAPES[size][0] if recipe.by_width else 1.0
   for phase in (*about.pretraining, *about.midtraining, *about.fine_tuning):
     settings = e.phases[phase]
     # Four digits: the rates are written into a file for people to read.

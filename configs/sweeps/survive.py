@@ -10,9 +10,8 @@ half of it is gone.
 In the workdir of configs/survive.py, with the same seeds, the base, all arms without the handbook
 and those with all of its documents are there already.
 
-Expected result: docs/results/survive.md. Cost of one seed beside configs/survive.py in the same
-workdir, reckoned and not yet measured: cheese 12 minutes, oversight 11. Alone: cheese 24 minutes,
-oversight 25. Presets: cheese, oversight, cheese_smoke and oversight_smoke.
+Expected result: docs/results/survive.md. Not run yet, and its cost was not measured. Presets:
+cheese, oversight, cheese_smoke and oversight_smoke.
 """
 
 import ml_collections

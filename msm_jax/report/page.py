@@ -293,7 +293,9 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
   if summary['effects']:
     out.append(_effects(layout, summary))
   if firm := robustness.rows_of(summary, layout):
-    cells = [[html.escape(cell) for cell in row] for row in firm]
+    cells = []
+    for row in firm:
+      cells.append([html.escape(cell) for cell in row])
     out.append(_section(robustness.TITLE, robustness.ABOUT, robustness.HEADS, cells))
   for section in curves.sections(summary, layout, _measured):
     out.append(_section(*section))

@@ -98,7 +98,9 @@ def _rivals_of(by_tier: Mapping[str, Counter[str]]) -> dict[str, dict[str, None]
 
 def _check_choices_of(items: Sequence[Item], choices: Sequence[ChoiceItem]) -> list[Fault]:
   """Values that claims or open questions speak of, and for which no choice asks."""
-  asked = {value for item in choices for value in item.values}
+  asked: set[str] = set()
+  for item in choices:
+    asked.update(item.values)
   found: dict[str, Fault] = {}
   # Of scenes and claims alone, no value is measured by choices.
   for item in items if asked else ():
@@ -127,6 +129,12 @@ def _places_of_scene(item: SceneItem) -> tuple[str, dict[str, bool]]:
   return item.where, {what: first.harmful or first.acts}
 
 
+def _is_off_balance(flags: Sequence[bool]) -> bool:
+  """Whether so many flags are far from one half being True, by more than chance."""
+  off = abs(sum(flags) / len(flags) - 0.5)
+  return len(flags) >= _FEW and off > max(_OFF_BALANCE, 1 / math.sqrt(len(flags)))
+
+
 def _check_places(items: Sequence[tuple[str, dict[str, bool]]], kind: str) -> list[Fault]:
   """Options of one side that nearly always stand first, or last, in the file."""
   firsts: dict[str, list[bool]] = defaultdict(list)
@@ -139,9 +147,8 @@ def _check_places(items: Sequence[tuple[str, dict[str, bool]]], kind: str) -> li
   for side, flags in firsts.items():
     n, share = len(flags), sum(flags) / len(flags)
     # Of more than two actions, one stands first less often than every second time.
-    too_seldom = share < 0.5 and kind == 'choices'
-    off = abs(share - 0.5)
-    if n >= _FEW and off > max(_OFF_BALANCE, 1 / math.sqrt(n)) and (share > 0.5 or too_seldom):
+    may_be_seldom = share < 0.5 and kind != 'choices'
+    if _is_off_balance(flags) and not may_be_seldom:
       found.append(
         Fault(
           where[side],
@@ -169,7 +176,7 @@ def _check_lengths(choices: Sequence[ChoiceItem]) -> list[Fault]:
   found = []
   for value, flags in longer.items():
     n, share = len(flags), sum(flags) / len(flags)
-    if n >= _FEW and abs(share - 0.5) > max(_OFF_BALANCE, 1 / math.sqrt(n)):
+    if _is_off_balance(flags):
       side = 'longer' if share > 0.5 else 'shorter'
       found.append(
         Fault(
