@@ -99,8 +99,8 @@ def _rivals_of(by_tier: Mapping[str, Counter[str]]) -> dict[str, dict[str, None]
 def _check_choices_of(items: Sequence[Item], choices: Sequence[ChoiceItem]) -> list[Fault]:
   """Values that claims or open questions speak of, and for which no choice asks."""
   asked: set[str] = set()
-  for item in choices:
-    asked.update(item.values)
+  for choice in choices:
+    asked.update(choice.values)
   found: dict[str, Fault] = {}
   # Of scenes and claims alone, no value is measured by choices.
   for item in items if asked else ():
