@@ -177,7 +177,8 @@ def cases_of_config(
 
 M135, B8, QWEN3, QWEN25 = 'smollm2-135m', 'llama-3.1-8b', 'qwen3-32b', 'qwen2.5-32b'
 _GPU = smollm2.SIZES['gpu']
-# What 95 GiB of a chip leave room for.
+# What the memory of a chip leaves room for.
+V6E: dict[str, Any] = dict(remat='gate', loss_chunk=2048)
 V5P: dict[str, Any] = dict(mesh=(4, 16, 1), remat='attention', loss_chunk=2048)
 CASES = (
   # Every chip holds the whole model.
@@ -197,9 +198,9 @@ CASES = (
   Case('8b-full-v5e-2048', B8, 'v5e:4x4', 2048, bar=0.45),
   Case('8b-full-v5e-8192', B8, 'v5e:4x4', 8192, loss_chunk=2048, bar=0.45),
   Case('8b-lora-v5e-8192', B8, 'v5e:4x4', 8192, rank=64, loss_chunk=2048),
-  Case('8b-full-v6e-4096', B8, 'v6e:4x4', 4096),
-  Case('8b-full-v6e-8192', B8, 'v6e:4x4', 8192, bar=0.35),
-  Case('8b-lora-v6e-8192', B8, 'v6e:4x4', 8192, rank=64),
+  Case('8b-full-v6e-4096', B8, 'v6e:4x4', 4096, **V6E),
+  Case('8b-full-v6e-8192', B8, 'v6e:4x4', 8192, **V6E, bar=0.35),
+  Case('8b-lora-v6e-8192', B8, 'v6e:4x4', 8192, rank=64, **V6E),
   Case('32b-full-v5p-4096', QWEN3, 'v5p:4x4x4', 4096, **V5P, bar=0.5),
   Case('32b-full-v5p-8192', QWEN3, 'v5p:4x4x4', 8192, **V5P, bar=0.5),
   Case('32b-lora-v5p-8192', QWEN3, 'v5p:4x4x4', 8192, rank=64, **V5P),

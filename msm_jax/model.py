@@ -20,6 +20,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 
 from msm_jax.attention import (
   KEPT_NAME,
@@ -45,6 +46,10 @@ _OUTPUT_OF_KERNEL = jax.checkpoint_policies.save_only_these_names(KEPT_NAME)
 REMAT_POLICIES = {
   'block': None,
   'attention': _OUTPUT_OF_KERNEL,
+  # `project` names what each projection gives.
+  'gate': jax.checkpoint_policies.save_only_these_names(
+    KEPT_NAME, *(name for name in PROJECTIONS if name != 'w_gate')
+  ),
   'dots': jax.checkpoint_policies.save_from_both_policies(
     jax.checkpoint_policies.dots_with_no_batch_dims_saveable, _OUTPUT_OF_KERNEL
   ),
@@ -158,7 +163,8 @@ def project(c: ModelConfig, p: Params, name: str, x: jax.Array, key: jax.Array |
       keep = jax.random.bernoulli(own_key, 1 - c.lora.dropout, x.shape)
       x = jnp.where(keep, x / (1 - c.lora.dropout), 0).astype(x.dtype)
     y += linear(linear(x, p[f'{name}_a']), p[f'{name}_b']) * (c.lora.alpha / c.lora.rank)
-  return y
+  # The name lets a policy of `REMAT_POLICIES` keep it; it changes nothing else.
+  return checkpoint_name(y, name)
 
 
 class AttentionInputs(NamedTuple):
@@ -391,6 +397,10 @@ class Decoder(nn.Module):
     blocks = {}
     for name, w in self.block_params().items():
       blocks[name] = w if name.endswith('norm') else w.astype(dtype)
+    if self.is_initializing():
+      # Parameters are all that `init_params` wants. Tracing the layers would cost it most of its
+      # time, and compiling them, too.
+      return embed_VD[tokens_BT], None
 
     # Tokens that continue a cache are few: their attention is that of XLA.
     if cache is None:

@@ -170,7 +170,7 @@ def test_a_model_with_local_layers(monkeypatch, scan):
 
 
 @pytest.mark.parametrize(
-  ('remat', 'calls'), [('none', 2), ('block', 3), ('attention', 2), ('dots', 2)]
+  ('remat', 'calls'), [('none', 2), ('block', 3), ('attention', 2), ('gate', 2), ('dots', 2)]
 )
 @pytest.mark.parametrize('on_mesh', [False, True])
 def test_the_kernel_is_not_computed_again_where_its_output_is_kept(
