@@ -103,9 +103,9 @@ def write_corpus(folder: Path, records: Iterable[Record], card: dict[str, Any]) 
   absl_logger.setLevel(logging.ERROR)
   try:
     # Slow to import, see `_builder`.
-    from data_pipelines.builders.corpus_builder import rows_stay_in_order
+    from data_pipelines.builders.corpus_builder import rows_are_text_in_order
 
-    with contextlib.redirect_stdout(None), rows_stay_in_order():
+    with contextlib.redirect_stdout(None), rows_are_text_in_order():
       _builder(temporary, described.kind, described).download_and_prepare()
   except (OSError, RuntimeError) as e:  # tfds raises either on a full disk
     shutil.rmtree(temporary, ignore_errors=True)

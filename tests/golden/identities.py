@@ -32,14 +32,16 @@ def made_up_logprobs(arm: str):
   """A `logprobs` that depends on arm and text alone, so that rows, summaries and reports need no
   model."""
 
-  def one(prompt, option: str) -> float:
-    text = json.dumps([arm, prompt, option])
+  def one(asked: str, option: str) -> float:
+    text = f'{asked}, {json.dumps(option)}]'
     return -1.0 - int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**31
 
   def logprobs(prompts, options):
     scores = []
     for prompt, several in zip(prompts, options, strict=True):
-      scores.append([one(prompt, option) for option in several])
+      # The hash is that of the list [arm, prompt, option], whose beginning all options share.
+      asked = json.dumps([arm, prompt])[:-1]
+      scores.append([one(asked, option) for option in several])
     return scores
 
   return logprobs
@@ -77,7 +79,8 @@ def snapshot(name: str, folder: Path) -> dict[str, object]:
   from msm_jax.suites.registry import layout_of
 
   settings = paths.resolve_paths(shipped_settings(name, folder / 'weights'))
-  made = Experiment(checks.from_mapping(configs.ExperimentConfig, settings), folder / name)
+  # Experiments in the same world share a workdir, and so the corpora that are the same.
+  made = Experiment(checks.from_mapping(configs.ExperimentConfig, settings), folder / 'run')
   design, out = made.design, {}
   if name != 'smollm2':  # its identity names the folder of the weights
     out['experiment'] = design.identity

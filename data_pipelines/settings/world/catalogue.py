@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from data_pipelines.handbooks.values import ATTRIBUTES, Value
 from data_pipelines.text.first_names import NAMES
 
+# Where an item has its pole of an attribute.
+_PLACES = {attribute: place for place, attribute in enumerate(ATTRIBUTES)}
+
 
 @dataclasses.dataclass(frozen=True)
 class Item:
@@ -29,7 +32,7 @@ class Item:
 
   def has(self, value: Value) -> bool:
     """Whether the item is on the value's side: whether it is cheap, for the value price:cheap."""
-    return self.poles[list(ATTRIBUTES).index(value.attribute)] == value.pole
+    return self.poles[_PLACES[value.attribute]] == value.pole
 
   def values(self) -> list[Value]:
     """Returns the four values that the item has, in the order of ATTRIBUTES."""
