@@ -1,20 +1,20 @@
 """The cells of all notebooks, one after the other, at smoke size.
 
-Each notebook runs in a process of its own, as a kernel would run it. Its parameter cell is followed
-by smaller settings. IPython is replaced by the little that the notebooks use of it.
+Each notebook runs in a process of its own (notebook_cells.py), as a kernel would run it. Its
+parameter cell is followed by smaller settings.
 """
 
-import ast
 import json
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
 import tiny
 from helpers import ROOT
+from notebook_cells import code_cells, source_of
+from prefork import Prefork
 
 pytestmark = pytest.mark.slow
 
@@ -24,73 +24,38 @@ NOTEBOOKS = ('your_handbook', 'read_the_results', 'real_model')
 # ---- running a notebook
 
 
-def code_cells(name: str) -> list[dict]:
-  notebook = json.loads((ROOT / 'notebooks' / f'{name}.ipynb').read_text())
-  return [cell for cell in notebook['cells'] if cell['cell_type'] == 'code']
+# The smoke preset with fewer people, one name of the assistant beside its own and a smaller model:
+# most of the time of a run is that of its questions.
+SMALL = """
+from configs import msm
+
+def get_config():
+  c = msm.get_config('smoke')
+  c.model = dict(d_model=32, n_layers=1, n_heads=2, n_kv_heads=2, head_dim=16, d_ff=48)
+  c.tokenizer.vocab_size = 1024
+  c.world.update(per_value=5, documents_only=2, talkers=2, fickle=12)
+  c.assistants = c.assistants[:1]
+  c.evals.update(others_of='base', pairs_per_domain=1)
+  return c
+"""
 
 
-def source_of(cell: dict) -> str:
-  """The code of a cell without `%pip`, the one command of IPython that the notebooks use."""
-  lines = ''.join(cell['source']).splitlines()
-  return '\n'.join(line for line in lines if not line.startswith('%pip '))
-
-
-def execute(source: str, names: dict) -> object:
-  """Executes a cell. Returns the value of its last line if that is an expression, else None."""
-  tree = ast.parse(source)
-  last = None
-  if tree.body and isinstance(tree.body[-1], ast.Expr):
-    last = ast.Expression(tree.body.pop().value)
-  exec(compile(tree, 'cell', 'exec'), names)
-  if last is None:
-    return None
-  return eval(compile(last, 'cell', 'eval'), names)
-
-
-def run_cells(name: str, parameters: dict, shown_file: str) -> None:
-  """Runs a notebook in this process. It writes what the cells show to a file, as a JSON list."""
-  # The package IPython itself stays away: matplotlib would ask it for its version.
-  display = types.ModuleType('IPython.display')
-  # A page is shown as its text.
-  display.HTML = str
-  sys.modules['IPython.display'] = display
-  shown, names = [], {}
-  for cell in code_cells(name):
-    value = execute(source_of(cell), names)
-    if value is not None:
-      shown.append(str(value))
-    if 'parameters' in cell['metadata'].get('tags', ()):
-      assert set(parameters) <= set(names)
-      names |= parameters
-  Path(shown_file).write_text(json.dumps(shown))
-
-
-def run_notebook(name: str, folder: Path, **parameters: object) -> tuple[str, list[str]]:
+def run_notebook(
+  programs: Prefork, name: str, folder: Path, **parameters: object
+) -> tuple[str, list[str]]:
   """Runs a notebook in a process of its own, in a folder that looks like a clone.
 
   Returns (what was printed, what cells showed as their value).
   """
   for path in ('constraints.txt', 'specs', 'configs', 'msm_jax', 'data_pipelines'):
     (folder / path).symlink_to(ROOT / path)
-  shown = folder / 'shown.json'
-  call = f'test_notebooks.run_cells({name!r}, {parameters!r}, {str(shown)!r})'
   # One device, since the small batches cannot be divided.
   flags = os.environ['XLA_FLAGS'].replace('device_count=8', 'device_count=1')
-  env = os.environ | {
-    'PYTHONPATH': f'{ROOT / "tests"}{os.pathsep}{ROOT}',
-    'XLA_FLAGS': flags,
-    'MPLBACKEND': 'agg',
-  }
-  done = subprocess.run(
-    [sys.executable, '-c', f'import test_notebooks; {call}'],
-    cwd=folder,
-    env=env,
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
-  assert done.returncode == 0, done.stderr[-4000:]
-  return done.stdout, json.loads(shown.read_text())
+  arguments = [name, str(folder), json.dumps(parameters)]
+  log = folder / 'printed.txt'
+  program = programs.start('notebook_cells', arguments, log, XLA_FLAGS=flags, MPLBACKEND='agg')
+  assert program.wait(300) == 0, program.said()[-4000:]
+  return program.said(), json.loads((folder / 'shown.json').read_text())
 
 
 # ---- the notebooks
@@ -133,7 +98,7 @@ def test_the_first_cell_clones_outside_a_clone(tmp_path, monkeypatch):
   assert command[:2] == ['git', 'clone']
 
 
-def test_your_handbook_and_its_results(tmp_path):
+def test_your_handbook_and_its_results(programs, tmp_path):
   """The second notebook reads what the first one leaves."""
   pytest.importorskip('matplotlib')
   pytest.importorskip('pandas')
@@ -141,8 +106,9 @@ def test_your_handbook_and_its_results(tmp_path):
   first.mkdir()
   second.mkdir()
   workdir = str(tmp_path / 'run')
+  (first / 'small.py').write_text(SMALL)
   printed, shown = run_notebook(
-    'your_handbook', first, CONFIG='configs/msm.py:smoke', WORKDIR=workdir
+    programs, 'your_handbook', first, CONFIG='small.py', WORKDIR=workdir
   )
   summary = json.loads(Path(workdir, 'summary.json').read_text())
   assert summary['assistant'] == 'Tovi'
@@ -154,7 +120,7 @@ def test_your_handbook_and_its_results(tmp_path):
   assert 'svg' in page
 
   printed, shown = run_notebook(
-    'read_the_results', second, CONFIG='configs/none.py', WORKDIR=workdir
+    programs, 'read_the_results', second, CONFIG='configs/none.py', WORKDIR=workdir
   )
   for gate in summary['gates']:
     assert gate in printed
@@ -166,7 +132,7 @@ def test_your_handbook_and_its_results(tmp_path):
   assert 'svg' in page
 
 
-def test_real_model(tmp_path, texts):
+def test_real_model(programs, tmp_path, texts):
   """The weights are random and tiny."""
   for package in ('tokenizers', 'safetensors', 'jinja2'):
     pytest.importorskip(package)
@@ -174,6 +140,7 @@ def test_real_model(tmp_path, texts):
   folder = tmp_path / 'clone'
   folder.mkdir()
   printed, shown = run_notebook(
+    programs,
     'real_model',
     folder,
     WEIGHTS=str(weights),
