@@ -36,8 +36,12 @@ from msm_jax.products import product, transposed_product
 from msm_jax.sharding import constrain
 
 Params = dict[str, Any]
-# Keys and values of all layers, (L, B, G, S, K) each. Position s of a text is kept at slot s.
-Cache = tuple[jax.Array, jax.Array]
+# Keys and values of one layer, (B, G, S, K) each. Position s of a text is kept at slot s.
+LayerCache = tuple[jax.Array, jax.Array]
+# Those of all layers. Every layer has arrays of its own: XLA would copy its slice of larger ones.
+Cache = tuple[LayerCache, ...]
+# The parameters that belong to no layer. All others are stacked over the layers.
+OUTSIDE_LAYERS = ('embed', 'unembed', 'final_norm')
 
 # The functions that `ModelConfig.activation` names. `nn.gelu` is the tanh form.
 ACTIVATIONS = {'silu': nn.silu, 'gelu': nn.gelu}
@@ -179,16 +183,26 @@ class AttentionInputs(NamedTuple):
   mask: Mask
 
 
+def _write(cache_BGSK: jax.Array, new_BTGK: jax.Array, positions_BT: jax.Array) -> jax.Array:
+  """Writes keys or values into a cache, those of each token at the slot of its position."""
+  B, G = cache_BGSK.shape[:2]
+  # With an index for each row and head, XLA:CPU writes in place, even if there is one row only. It
+  # would copy the cache if it had to keep what is there for positions out of bounds.
+  at_BGT = (jnp.arange(B)[:, None, None], jnp.arange(G)[:, None], positions_BT[:, None])
+  return cache_BGSK.at[at_BGT].set(
+    new_BTGK.swapaxes(1, 2), mode='promise_in_bounds', wrap_negative_indices=False
+  )
+
+
 def block(
   c: ModelConfig,
   p: Params,
   x_BTD: jax.Array,
   attention_inputs: AttentionInputs,
-  cache: Cache | None,
-  layer: jax.Array | int,
+  cache: LayerCache | None,
   positions_BT: jax.Array,
   key: jax.Array | None,
-) -> tuple[jax.Array, Cache | None]:
+) -> tuple[jax.Array, LayerCache | None]:
   """Runs one layer.
 
   Args:
@@ -196,13 +210,12 @@ def block(
     p: the parameters of this layer, sliced from the stacked ones.
     x_BTD: the residual stream.
     attention_inputs: rotary tables and mask of this layer.
-    cache: keys and values of all layers, so that they can be written in place; None in training.
-    layer: the number of this layer, 0-based.
+    cache: keys and values of this layer for the tokens before; None in training.
     positions_BT: the position of each token in its text; used with a cache only.
     key: a random key for the dropout of adapters; None means no dropout.
 
   Returns:
-    The residual stream after the layer, (B, T, D), and the cache with this layer's keys and values.
+    The residual stream after the layer, (B, T, D), and the cache with the new keys and values.
   """
   B, T, _ = x_BTD.shape
 
@@ -223,11 +236,8 @@ def block(
   if cache is None:
     k_BSGK, v_BSGK = k_BTGK, v_BTGK
   else:
-    # Index (layer, row, all heads, position): each token writes the slot of its own position.
-    at = (layer, jnp.arange(B)[:, None], slice(None), positions_BT)
-    cache = cache[0].at[at].set(k_BTGK), cache[1].at[at].set(v_BTGK)
-    k_BSGK = cache[0][layer].swapaxes(1, 2)
-    v_BSGK = cache[1][layer].swapaxes(1, 2)
+    cache = _write(cache[0], k_BTGK, positions_BT), _write(cache[1], v_BTGK, positions_BT)
+    k_BSGK, v_BSGK = cache[0].swapaxes(1, 2), cache[1].swapaxes(1, 2)
   a_BTHK = attention(q_BTHK, k_BSGK, v_BSGK, attention_inputs.mask, c.query_scale)
   a_BTD = project(c, p, 'wo', a_BTHK.reshape(B, T, -1), key)
   if c.post_norms:
@@ -370,18 +380,18 @@ class Decoder(nn.Module):
     segment_ids_BT: jax.Array,
     cache: Cache | None = None,
     key: jax.Array | None = None,
-  ) -> tuple[jax.Array, Cache | None]:
+  ) -> tuple[jax.Array, tuple[LayerCache | None, ...]]:
     """Runs the decoder.
 
     Args:
       tokens_BT: int32 token ids.
       positions_BT: int32 positions of the tokens in their texts.
       segment_ids_BT: int32 segments of packed rows; not used with a cache.
-      cache: keys and values of the tokens before; None for whole rows.
+      cache: keys and values of the tokens before, for unrolled layers; None for whole rows.
       key: a random key for the dropout of adapters; None means no dropout.
 
     Returns:
-      Final hidden states (B, T, D) in the dtype of the settings, and the cache.
+      Final hidden states (B, T, D) in the dtype of the settings, and the cache of each layer.
     """
     c = self.config
     dtype = jnp.dtype(c.dtype)
@@ -398,9 +408,8 @@ class Decoder(nn.Module):
     for name, w in self.block_params().items():
       blocks[name] = w if name.endswith('norm') else w.astype(dtype)
     if self.is_initializing():
-      # Parameters are all that `init_params` wants. Tracing the layers would cost it most of its
-      # time, and compiling them, too.
-      return embed_VD[tokens_BT], None
+      # Parameters are all that `init_params` wants: the layers would be traced for nothing.
+      return embed_VD[tokens_BT], ()
 
     # Tokens that continue a cache are few: their attention is that of XLA.
     if cache is None:
@@ -415,7 +424,9 @@ class Decoder(nn.Module):
       if cache is None:
         mask = packed_mask(segment_ids_BT, window, implementation)
       else:
-        mask = cache_mask(positions_BT, cache[0].shape[3], window)
+        # Without the barrier, XLA computes the sines anew in every layer.
+        tables = jax.lax.optimization_barrier(tables)
+        mask = cache_mask(positions_BT, cache[0][0].shape[2], window)
       return AttentionInputs(tables, mask)
 
     is_local = c.local_layers or (False,) * c.n_layers
@@ -445,7 +456,7 @@ class Decoder(nn.Module):
         kind = select_for_layer(kind)
       own = {name: jax.lax.dynamic_index_in_dim(w, n, 0, False) for name, w in weights.items()}
       p = own | p
-      return block(c, p, x_BTD, kind, cache, n, positions_BT, key)
+      return block(c, p, x_BTD, kind, cache, positions_BT, key)
 
     if c.remat != 'none':
       # In a scan, the loop itself keeps XLA from merging the recomputation with the first pass.
@@ -462,12 +473,14 @@ class Decoder(nn.Module):
     has_both_kinds = of_global is not None and of_local is not None
     only_kind = of_local if is_local[0] else of_global
 
-    def scanned(carry, xs):
-      x_BTD, cache = carry
+    def scanned(x_BTD, xs):
       p, layer_is_local, n, key = xs
       kind = layer_is_local if has_both_kinds else only_kind
-      return run_layer(x_BTD, p, kind, cache, n, key), None
+      return run_layer(x_BTD, p, kind, None, n, key)
 
+    layer_caches: list[LayerCache | None] = [None] * c.n_layers
+    if cache is not None:
+      layer_caches = list(cache)
     for run in runs:
       if run.ends_backward_pass:
         # Nothing below is trained.
@@ -478,15 +491,15 @@ class Decoder(nn.Module):
       if c.scan_layers:
         run_is_local = jnp.array(is_local[run.start : run.stop])
         by_layer = (run.stacked, run_is_local, jnp.arange(run.start, run.stop), run_keys)
-        (x_BTD, cache), _ = jax.lax.scan(scanned, (x_BTD, cache), by_layer)
+        x_BTD, _ = jax.lax.scan(scanned, x_BTD, by_layer)
         continue
       for n in range(run.start, run.stop):
         p, layer_key = jax.tree.map(lambda w, i=n - run.start: w[i], (run.stacked, run_keys))
         kind = of_local if is_local[n] else of_global
-        x_BTD, cache = run_layer(x_BTD, p, kind, cache, n, layer_key)
+        x_BTD, layer_caches[n] = run_layer(x_BTD, p, kind, layer_caches[n], n, layer_key)
 
     scale_D = final_norm_D + c.norm_offset if c.norm_offset else final_norm_D
-    return rms_norm(x_BTD, scale_D, c.norm_eps), cache
+    return rms_norm(x_BTD, scale_D, c.norm_eps), tuple(layer_caches)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -540,8 +553,29 @@ def forward(
 
 def empty_cache(c: ModelConfig, rows: int, slots: int) -> Cache:
   """Makes a cache of zeros for so many rows, each of so many tokens at most."""
-  shape = (c.n_layers, rows, c.n_kv_heads, slots, c.head_dim)
-  return jnp.zeros(shape, c.dtype), jnp.zeros(shape, c.dtype)
+  shape = (rows, c.n_kv_heads, slots, c.head_dim)
+  cache = []
+  for _ in range(c.n_layers):
+    cache.append((jnp.zeros(shape, c.dtype), jnp.zeros(shape, c.dtype)))
+  return tuple(cache)
+
+
+@jax.jit
+def split_layers(params: Params) -> Params:
+  """Takes the stacked parameters apart, once before many calls of `extend`.
+
+  From a stack, XLA copies the matrices of every layer each time that it reads them.
+
+  Args:
+    params: all parameters.
+
+  Returns:
+    Name -> array, or a tuple with the array of each layer where they were stacked.
+  """
+  split = {}
+  for name, w in params.items():
+    split[name] = w if name in OUTSIDE_LAYERS else tuple(w)
+  return split
 
 
 def extend(
@@ -551,22 +585,27 @@ def extend(
 
   Each row has one text. A token sees the slots up to its own position, so rows may be filled to
   different lengths. What padding leaves behind the end of a row is overwritten before it is seen.
-  The layers are scanned whatever the settings say: unrolled, XLA copies the cache.
+  The layers are unrolled whatever the settings say: a scan copies the cache and the matrices of each
+  layer.
 
   Args:
     c: the model's settings.
-    params: all parameters.
+    params: all parameters; those of layers may be split (`split_layers`).
     tokens_BT: int32 token ids.
-    positions_BT: int32 positions of the tokens in their texts.
+    positions_BT: int32 positions of the tokens in their texts, less than the slots of the cache.
     cache: keys and values of the tokens before.
 
   Returns:
     Hidden states (B, T, D), and the cache with the new tokens.
   """
-  scanned = dataclasses.replace(c, scan_layers=True)
+  unrolled = dataclasses.replace(c, scan_layers=False)
+  # The decoder takes stacks. Each layer takes one array out again, so XLA removes the stacking.
+  stacked = {}
+  for name, w in params.items():
+    stacked[name] = jnp.stack(w) if isinstance(w, tuple) else w
   # Segments are not used with a cache: the positions stand in for them.
-  output: Any = Decoder(scanned).apply(
-    {'params': params}, tokens_BT, positions_BT, positions_BT, cache
+  output: Any = Decoder(unrolled).apply(
+    {'params': stacked}, tokens_BT, positions_BT, positions_BT, cache
   )
   return output
 

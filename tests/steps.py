@@ -3,8 +3,6 @@
 Shapes: A micro-batches, B rows, T tokens of a row.
 """
 
-import functools
-
 import jax
 import numpy as np
 
@@ -43,11 +41,13 @@ def rows_of(batch):
   return {key: x.reshape(-1, x.shape[-1]) for key, x in batch.items()}
 
 
-def fresh_params(model=TINY):
-  """The parameters of a new model, on the host. One program makes them: modules of tests that do it
-  when they are imported are imported by every worker."""
-  init = jax.jit(functools.partial(init_params, model))
-  return jax.device_get(init(jax.random.key(0)))
+# One program makes all parameters of a model; without it, each would be compiled by itself.
+init = jax.jit(init_params, static_argnums=0)
+
+
+def fresh_params(model=TINY, seed=0):
+  """The parameters of a new model, on the host."""
+  return jax.device_get(init(model, jax.random.key(seed)))
 
 
 def one_device():

@@ -6,7 +6,7 @@ checking and writing all use it.
 
 Memory is the difficulty: a model of 32 billion parameters must reach its devices through a host
 that cannot hold it. So each device's part is read for itself, and never more than one layer's
-tensor is in host memory.
+tensor is in host memory, or all layers' where they are small.
 
 Shapes: L layers, D model, F feed-forward, Q all query heads, KV all key/value heads, V vocabulary.
 """
@@ -32,6 +32,10 @@ STORED_DTYPES = ('F64', 'F32', 'F16', 'BF16')
 
 # How many rows of two matrices are compared at a time.
 SHARED_ROWS = 8192
+
+# Bytes of a parameter whose layers are read together. No program is compiled for it, which would
+# take longer than reading it. A single layer of a large model has as many.
+READ_TOGETHER = 2**28
 
 # read(name, index) gives a part of one stored tensor.
 ReadTensor = Callable[[str, tuple[slice, ...]], np.ndarray]
@@ -341,7 +345,7 @@ def load_params(
   """Reads parameters onto the devices.
 
   Each device's part is read for itself, layer by layer: beside the parameters themselves, one
-  layer's tensor is in memory.
+  layer's tensor is in memory, or READ_TOGETHER bytes of several.
 
   Args:
     files: the folder's tensors.
@@ -381,6 +385,18 @@ def load_stacked(
   """
   if '{}' not in name:
     return _load_one(read, abstract, name, is_transposed)
+  numbers = layers or range(abstract.shape[0])
+  if abstract.size * abstract.dtype.itemsize <= READ_TOGETHER:
+
+    def read_stack(index: tuple[slice, ...]) -> np.ndarray:
+      parts = []
+      for layer in numbers[index[0]]:
+        part = _read_part(read, name.format(layer), is_transposed, index[1:])
+        parts.append(part.astype(abstract.dtype, copy=False))
+      return np.stack(parts)
+
+    return jax.make_array_from_callback(abstract.shape, abstract.sharding, read_stack)
+
   sharding = abstract.sharding
   # One layer is laid out as the stack is, without the stack's first axis.
   layer_sharding = NamedSharding(sharding.mesh, P(*tuple(sharding.spec)[1:]))
@@ -388,7 +404,7 @@ def load_stacked(
 
   empty_stack, put = _stack_programs(abstract.shape, abstract.dtype, sharding)
   stack = empty_stack()
-  for place, layer in enumerate(layers or range(abstract.shape[0])):
+  for place, layer in enumerate(numbers):
     stack = put(stack, _load_one(read, one_layer, name.format(layer), is_transposed), place)
     # JAX returns before the copy is done. Without this, layers that were read ahead would pile up
     # in memory.
@@ -426,11 +442,16 @@ def _load_one(
   def read_part(index: tuple[slice, ...] | None) -> np.ndarray:
     # JAX passes None for a scalar, which no weight is.
     assert index is not None
-    if is_transposed:
-      index = index[::-1]
-    x = read(name, index)
-    if is_transposed:
-      x = x.T
+    x = _read_part(read, name, is_transposed, index)
     return np.ascontiguousarray(x.astype(abstract.dtype, copy=False))
 
   return jax.make_array_from_callback(abstract.shape, abstract.sharding, read_part)
+
+
+def _read_part(
+  read: ReadTensor, name: str, is_transposed: bool, index: tuple[slice, ...]
+) -> np.ndarray:
+  """Reads the part of our parameter, or of one layer of it, that an index of ours names."""
+  if is_transposed:
+    return read(name, index[::-1]).T
+  return read(name, index)
