@@ -388,7 +388,9 @@ def load_stacked(
   numbers = layers or range(abstract.shape[0])
   if abstract.size * abstract.dtype.itemsize <= READ_TOGETHER:
 
-    def read_stack(index: tuple[slice, ...]) -> np.ndarray:
+    def read_stack(index: tuple[slice, ...] | None) -> np.ndarray:
+      # JAX passes None for a scalar, which no weight is.
+      assert index is not None
       parts = []
       for layer in numbers[index[0]]:
         part = _read_part(read, name.format(layer), is_transposed, index[1:])
