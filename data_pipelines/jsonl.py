@@ -129,7 +129,9 @@ def read_jsonl(path: str | Path) -> Iterator[Record]:
   """
   path = Path(path)
   if not path.is_file():
-    raise DataError(f'no such file: {path}; give an existing JSONL file of documents or chats')
+    raise DataError(
+      f'no such file: {path}; give an existing JSONL file of documents, chats or preferences'
+    )
   for n, line in numbered_lines(path):
     row = parse_json_line(line, f'{path}:{n}')
     yield from_row(row, f'{path.name}:{n}')

@@ -54,7 +54,8 @@ def check_source(name: str, source: SourceConfig) -> None:
     raise DataError(f'{where}.maker={source.maker!r} must be one of {known}')
   if source.path and not Path(source.path).is_file():
     raise DataError(
-      f'{where}: no such file: {source.path}; give an existing JSONL file of documents or chats'
+      f'{where}: no such file: {source.path}; '
+      f'give an existing JSONL file of documents, chats or preferences'
     )
   if source.size < 0 or not 0 <= source.against <= 1:
     raise DataError(

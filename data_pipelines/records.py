@@ -150,7 +150,7 @@ def messages_of(record: Chat | Preference) -> tuple[tuple[str, str], ...]:
 
 
 def kind_of(records: Sequence[Record]) -> str:
-  """Returns 'chats', 'preferences' or 'documents'."""
+  """Returns 'chats', 'preferences' or 'documents', as the first record is; all are of one kind."""
   if isinstance(records[0], Chat):
     return 'chats'
   if isinstance(records[0], Preference):

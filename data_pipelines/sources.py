@@ -30,8 +30,8 @@ class SourceConfig:
 
   # Who writes it: the name of a maker (data_pipelines/settings/registry.py lists them).
   maker: str = ''
-  # A JSONL file of documents or chats, read in place of what a maker would write. Published MSM
-  # sets load as they are.
+  # A JSONL file of documents, chats or preferences, read in place of what a maker would write.
+  # Published sets load as they are.
   path: str = ''
   # The handbook or handbooks that it is made from, separated by commas.
   spec: str = ''

@@ -40,9 +40,9 @@ def read_by(workspace: Workspace, node: Node) -> dict[str, int]:
     return {}
   updates = looked_at(node)
   kept = workspace.folder(node) / FILE
-  for found in read_json_lines(kept):
-    if list(map(int, found)) == updates:
-      return found
+  for counted in read_json_lines(kept):
+    if list(map(int, counted)) == updates:
+      return counted
   settings = node.settings
   names = names_in_order(prepared, node)
   shares = tuple(settings.data[name] for name in names)

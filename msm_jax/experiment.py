@@ -175,8 +175,8 @@ class Experiment(Workspace):
 
   def _evaluate_all(self, ends: Mapping[tuple[str, int], Node]) -> Measured:
     """Evaluates every arm of every seed, at its end and at its points."""
-    # Writing this text takes as long as reading all results, so it is written only if some model
-    # is left to evaluate, and once.
+    # Writing the held-out text takes as long as reading all results. It is therefore written only
+    # if some model is left to evaluate, and once.
     held_out = {}
     for prepared in self.all_prepared:
       held_out[id(prepared)] = functools.cache(prepared.held_out)

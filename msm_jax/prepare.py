@@ -48,35 +48,35 @@ def prepare(design: Design, workdir: Path) -> Prepared:
   folder = workdir / 'data'
   folder.mkdir(parents=True, exist_ok=True)
   # The text that the tokenizer learns from comes first; no tokens are counted for it.
-  written = {}
+  ready: dict[str, Corpus] = {}
   for name in config.tokenizer.sources:
     fingerprint = design.fingerprint_of(name)
-    written[name] = _prepare_corpus(design, folder, name, fingerprint)
+    ready[name] = _prepare_corpus(design, folder, name, fingerprint)
   tokenizer_path = None
   if design.weights:
     config = dataclasses.replace(config, model=_model_of_weights(config, design.weights))
     tokenizer = load_tokenizer(design.weights)
     tokenizer.check_fits(config.model.vocab_size, str(design.weights))
   else:
-    tokenizer_path = _prepare_tokenizer(design, folder, written)
+    tokenizer_path = _prepare_tokenizer(design, folder, ready)
     tokenizer = load_tokenizer(tokenizer_path)
     config = dataclasses.replace(config, model=_with_vocabulary(config.model, tokenizer))
   for name in _used_sources(config):
-    _prepare_with_length(design, folder, tokenizer, name, written, ())
+    _prepare_with_length(design, folder, tokenizer, name, ready, ())
 
   def written_fingerprint(name: str, writer: str) -> str:
-    prompts = written[config.sources[name].prompts].fingerprint
+    prompts = ready[config.sources[name].prompts].fingerprint
     return design.written_fingerprint(name, writer, prompts)
 
   ends = phases.plan(
     config,
-    {name: corpus.fingerprint for name, corpus in written.items()},
+    {name: corpus.fingerprint for name, corpus in ready.items()},
     tokenizer.fingerprint,
     design.imports,
     design.teachers,
     written_fingerprint,
   )
-  return Prepared(design, config, written, tokenizer, tokenizer_path, ends)
+  return Prepared(design, config, ready, tokenizer, tokenizer_path, ends)
 
 
 def _used_sources(config: ExperimentConfig) -> list[str]:
@@ -86,9 +86,9 @@ def _used_sources(config: ExperimentConfig) -> list[str]:
     for phase in path:
       used.update(config.phases[phase].data)
   # What a model writes comes later; its prompts are there before.
-  written = [name for name in used if config.sources[name].is_model_written]
-  used.update(config.sources[name].prompts for name in written)
-  return [name for name in config.sources if name in used and name not in written]
+  by_models = [name for name in used if config.sources[name].is_model_written]
+  used.update(config.sources[name].prompts for name in by_models)
+  return [name for name in config.sources if name in used and name not in by_models]
 
 
 def _prepare_with_length(
@@ -96,30 +96,31 @@ def _prepare_with_length(
   folder: Path,
   tokenizer: Tokenizer,
   name: str,
-  written: dict[str, Corpus],
+  ready: dict[str, Corpus],
   waiting: tuple[str, ...],
 ) -> Corpus:
   """Prepares a corpus after the one that `tokens_like` names, which sets its length.
 
-  `waiting` are the corpora that wait for this one. Raises ConfigError if they wait in a circle.
+  `ready` are the corpora that are on disk already; this one is added to them. `waiting` are the
+  corpora that wait for this one. Raises ConfigError if they wait in a circle.
   """
   if name in waiting:
     circle = ' > '.join((*waiting, name))
     raise ConfigError(
       f'sources.{name}.tokens_like leads back to itself ({circle}); give one of them a size'
     )
-  if name in written:
-    return written[name]
-  like = design.config.sources[name].tokens_like
-  if not like:
-    written[name] = _prepare_corpus(design, folder, name, design.fingerprint_of(name), tokenizer)
-    return written[name]
-  model = _prepare_with_length(design, folder, tokenizer, like, written, (*waiting, name))
-  counted = f'{model.fingerprint} {tokenizer.fingerprint}'
+  if name in ready:
+    return ready[name]
+  other_name = design.config.sources[name].tokens_like
+  if not other_name:
+    ready[name] = _prepare_corpus(design, folder, name, design.fingerprint_of(name), tokenizer)
+    return ready[name]
+  other = _prepare_with_length(design, folder, tokenizer, other_name, ready, (*waiting, name))
+  counted = f'{other.fingerprint} {tokenizer.fingerprint}'
   fingerprint = design.fingerprint_of(name, counted)
-  tokens = model.tokens(tokenizer)
-  written[name] = _prepare_corpus(design, folder, name, fingerprint, tokenizer, tokens)
-  return written[name]
+  tokens = other.tokens(tokenizer)
+  ready[name] = _prepare_corpus(design, folder, name, fingerprint, tokenizer, tokens)
+  return ready[name]
 
 
 def _prepare_corpus(
@@ -152,13 +153,13 @@ def _prepare_corpus(
   return Corpus(name, path, fingerprint, card, few.records)
 
 
-def _prepare_tokenizer(design: Design, folder: Path, written: Mapping[str, Corpus]) -> Path:
+def _prepare_tokenizer(design: Design, folder: Path, ready: Mapping[str, Corpus]) -> Path:
   """Trains the tokenizer if it is not there, and returns the path of its model.
 
   Raises DataError if the file on disk is not the one that was trained.
   """
   settings = design.config.tokenizer
-  sources = [written[name] for name in settings.sources]
+  sources = [ready[name] for name in settings.sources]
   identity = digest(str(settings.vocab_size), *(corpus.fingerprint for corpus in sources))
   path = folder / f'tokenizer-{identity}.model'
   stamp = path.with_suffix('.sha256')

@@ -187,8 +187,8 @@ def asks_after(step: int, phase: PhaseConfig) -> bool:
     phase: the phase's settings.
 
   Returns:
-    Whether they do. Reinforcement learning stops between rollouts alone: within one, what it
-    sampled would be lost. It asks after each of them, since few of every eight updates may end one.
+    Whether they do. Reinforcement learning asks after the last update of each rollout, and at no
+    other: a stop within a rollout would lose the answers that were sampled for it.
   """
   if phase.objective == 'grpo':
     return step % phase.grpo.updates_per_rollout == 0

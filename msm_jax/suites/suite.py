@@ -206,20 +206,21 @@ def differences(
   """
   out = {}
   for measure in sorted(arms[0]):
-    if measure.startswith(evaluators) and all(measure in arm for arm in arms):
-      of_arms = [arm[measure] for arm in arms]
-      is_shared = bool(set.intersection(*map(set, of_arms)))
-      if measure.startswith(_MAY_LACK) and not is_shared:
-        # A consistency is not defined for every run, and here for none that all arms have; sampled
-        # answers to a question may all name no option, and a judge may give no verdict.
-        continue
-      if measure.startswith(_MAY_LACK):
-        of_arms = stats.in_shared_runs(of_arms)
-      differences_of = stats.paired_difference(of_arms)
-      if measure.startswith(_MAY_LACK):
-        differences_of = stats.in_all_runs(differences_of)
-      if differences_of:
-        out[measure] = stats.interval(differences_of, is_in_nats(measure))
+    if not measure.startswith(evaluators) or not all(measure in arm for arm in arms):
+      continue
+    of_arms = [arm[measure] for arm in arms]
+    may_lack = measure.startswith(_MAY_LACK)
+    if may_lack and not set.intersection(*map(set, of_arms)):
+      # A consistency is not defined for every run, and here for none that all arms have; sampled
+      # answers to a question may all name no option, and a judge may give no verdict.
+      continue
+    if may_lack:
+      of_arms = stats.in_shared_runs(of_arms)
+    differences_of = stats.paired_difference(of_arms)
+    if may_lack:
+      differences_of = stats.in_all_runs(differences_of)
+    if differences_of:
+      out[measure] = stats.interval(differences_of, is_in_nats(measure))
   return out
 
 
