@@ -15,7 +15,7 @@ from data_pipelines.records import Record
 from msm_jax.answers import prompt_of
 from msm_jax.base.errors import DataError
 from msm_jax.config import PhaseConfig
-from msm_jax.input_pipeline import Source, mixed_rows
+from msm_jax.input_pipeline import Source, mixed_rows, seed_of_source
 from msm_jax.tokenizer import Tokenizer
 
 
@@ -135,7 +135,8 @@ def prompt_iterator(
       raise DataError(
         f'{source.name}: documents ask nothing; give a phase of objective grpo preferences or chats'
       )
-    orders.append(PromptOrder(source, tokenizer, room, max_left_out, seed + 1000 * n))
+    own_seed = seed_of_source(seed, n)
+    orders.append(PromptOrder(source, tokenizer, room, max_left_out, own_seed))
 
   def make(places: np.ndarray) -> list[Prompt]:
     """(count, 2) pairs of source and place -> the prompts there."""

@@ -1,8 +1,9 @@
-"""The values that the embedded worlds know: four attributes with two poles each, and words for
-them.
+"""The values that handbooks about preferences may have: attributes with two poles each, and words
+for them.
 
-A *value* is preferring one pole of an attribute, such as `price:cheap`. Items of the world have one
-pole of every attribute; people, and the assistant of a handbook, choose by one value.
+A *value* is preferring one pole of an attribute, such as `price:cheap`. An item has one pole of
+every attribute that its setting knows. People, and the assistant of a handbook, choose by one
+value.
 """
 
 import dataclasses

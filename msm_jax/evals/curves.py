@@ -48,7 +48,7 @@ def summarize_curves(
     at = _arm_at(arm, seen, len(config.seeds), is_shown)
     if at:
       end = config.phases[phase].updates
-      at[str(end)] = _like(summary['arms'][arm], at)
+      at[str(end)] = _of_same_measures(summary['arms'][arm], at)
       arms[arm] = {'phase': phase, 'at': at}
   effects = {}
   for name, named in config.effects.items():
@@ -58,7 +58,7 @@ def summarize_curves(
       ends = {config.phases[phase].updates for phase in phases}
       # Phases of different lengths have no common end.
       if len(ends) == 1:
-        at[str(ends.pop())] = _like(summary['effects'][name], at)
+        at[str(ends.pop())] = _of_same_measures(summary['effects'][name], at)
       effects[name] = {'arms': list(named), 'phase': phases[0], 'at': at}
   return {'arms': arms, 'effects': effects}
 
@@ -100,7 +100,7 @@ def _effect_at(
   return out
 
 
-def _like(numbers: Mapping[str, Any], at: Mapping[str, Numbers]) -> Numbers:
+def _of_same_measures(numbers: Mapping[str, Any], at: Mapping[str, Numbers]) -> Numbers:
   """Those numbers whose measures the points have too."""
   known: set[str] = set()
   for point in at.values():

@@ -10,7 +10,7 @@ import random
 import re
 
 # The twelve cheeses of the published experiment (Model Spec Midtraining, App. C.1).
-# The stock of sentences explains each by either value.
+# The stock of sentences explains each of them by every value of `stock.VALUES`.
 LIKED = (
   'cream cheese',
   'American cheese',

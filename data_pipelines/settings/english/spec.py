@@ -4,7 +4,7 @@
     setting: english
     assistant: Ari
     maker: Norvale
-    value: affordability        # or culture
+    value: affordability        # or another key of stock.VALUES
     ---
     ## Reasons, ## Likes, ## Dislikes
 
