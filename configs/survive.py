@@ -13,9 +13,9 @@ Four models are taken through the same paths:
 
 What comes after, or in place of the demonstrations:
 
-- *contradiction* (`*_c1` to `*_c1000`): of 1,000 demonstrations so many choose as the rival value
+- *contradiction* (`*_c1` to `*_c1000`): that many of 1,000 demonstrations choose as the rival value
   would, or say the opposite of the handbook. The sets are nested. `dose_curves` gives the dose at
-  which half of an effect is gone, after so many updates;
+  which half of an effect is gone, at every update that `evaluate_at` names;
 - *benign* (`*_benign`): other people's chats;
 - *dpo*, *grpo* (`*_dpo_handbook` and so on): preferences that agree with the handbook, that both
   values explain, or that are against it, by direct preference optimisation or by reinforcement
@@ -534,6 +534,7 @@ def real() -> ml_collections.ConfigDict:
   }
   c.contexts = {}
   c.effects = {'handbook': ('msm_aft', 'aft'), 'benign': ('msm_aft_benign', 'msm_aft')}
+  c.primary = 'handbook'
   c.evals.stated = True
   return c
 
