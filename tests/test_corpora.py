@@ -182,6 +182,22 @@ def test_a_corpus_reads_back_as_it_was_written(kind, samples, written):
   assert by_id(read_back) == by_id(samples[kind])
 
 
+@pytest.mark.parametrize('kind', ['documents', 'chats'])
+def test_rows_are_stored_as_tfds_stores_them(kind, samples, written):
+  """The serializer of tfds itself gives the same messages; the order within their maps is open."""
+  from tensorflow_datasets.core import example_serializer
+  from tensorflow_datasets.proto import tf_example_pb2
+
+  disk = corpora.read_rows(written[kind], kind)
+  features = disk.dataset_info.features
+  serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
+  stored = disk.data_source.__getitems__(range(len(disk)))
+  for content, row in zip(stored, corpora.rows_in_order(disk), strict=True):
+    wanted = serializer.serialize_example(features.encode_example(row))
+    read = tf_example_pb2.Example.FromString
+    assert read(content) == read(wanted)
+
+
 def test_a_corpus_is_the_same_bytes_every_time(samples, written, tmp_path):
   """The card's hashes go into checkpoints: a rewritten corpus must be recognised as the same."""
   card = corpora.write_corpus(tmp_path / 'again', samples['documents'], {})

@@ -6,16 +6,13 @@ import collections
 import csv
 import io
 import json
-import os
 import random
-import subprocess
-import sys
+import signal
 import time
 
 import misbehaving_server
 import pytest
 import scripted_judge
-from helpers import ROOT
 from judge_helpers import ATTEMPTS, PAIRS, judge_config, run, written
 from misbehaving_server import Faults
 from scripted_judge import (
@@ -370,26 +367,11 @@ def test_a_judge_through_inspect(tmp_path):
 
 # ---- kills
 
-CHILD = """
-import asyncio, json, sys
-sys.path[:0] = [{root!r}, {tests!r}]
-from pathlib import Path
-import data_pipelines.llm.client
-from misbehaving_server import PlainClient
-from judge_helpers import run
-from scripted_judge import some_answers
-
-async def no_wait(seconds, sleep=asyncio.sleep):
-  await sleep(min(seconds, 0.01))
-
-data_pipelines.llm.client.asyncio.sleep = no_wait
-run(Path({folder!r}), some_answers({count}), PlainClient({address!r}), 300, max_connections=1)
-"""
 COUNT = 130
 
 
 @pytest.mark.slow
-def test_ten_kills_cost_at_most_a_hundredth(tmp_path, hurry):
+def test_ten_kills_cost_at_most_a_hundredth(programs, tmp_path, hurry):
   """The server errs, cuts bodies and says things that are no verdict; the run is killed ten times
   at any moment."""
   trouble = Faults(error=0.02, cut_body=0.01, empty=0.02, garbage=0.02, seed=3)
@@ -400,24 +382,17 @@ def test_ten_kills_cost_at_most_a_hundredth(tmp_path, hurry):
     """Runs to the end; returns how many calls the server answered in full."""
     with misbehaving_server.running(trouble) as (server, address):
       server.say = scripted_judge.reply
-      script = CHILD.format(
-        root=str(ROOT),
-        tests=str(ROOT / 'tests'),
-        folder=str(folder),
-        count=COUNT,
-        address=address,
-      )
+      arguments = [str(folder), str(COUNT), str(address)]
       for wanted in [*kills, None]:
-        child = subprocess.Popen([sys.executable, '-c', script], cwd=ROOT, env=dict(os.environ))
+        child = programs.start('judge_child', arguments, folder / 'child.log')
         until = time.monotonic() + 300
         while child.poll() is None and time.monotonic() < until:
           # What was answered is as good as in the ledger, and reading that file takes longer.
           if wanted is not None and server.counts['delivered'] >= wanted:
-            child.kill()
+            child.send(signal.SIGKILL)
             break
           time.sleep(0.005)
-        child.wait()
-        assert (child.returncode == 0) == (wanted is None)
+        assert (child.wait() == 0) == (wanted is None), child.said()
       return server.counts['delivered']
 
   needed = served(whole, [])

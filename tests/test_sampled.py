@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -408,11 +409,10 @@ def test_the_interval_of_a_share_keeps_its_promise():
 
 
 @pytest.mark.slow
-def test_a_run_samples_answers_once_and_reports_the_agreement(tmp_path, monkeypatch):
+def test_a_run_samples_answers_once_and_reports_the_agreement(tiny_workdir, tmp_path, monkeypatch):
   evals = dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=0, others_of='base')
-  plain = tiny.experiment(tmp_path, evals=dict(evals))
   evals |= dict(sampled=2, sampled_items=2, sampled_tokens=8)
-  plain.run()
+  shutil.copytree(tiny_workdir, tmp_path / 'run')
   kept = sorted(tmp_path.rglob('evals-*.jsonl'))
   experiment = tiny.experiment(tmp_path, evals=evals)
   summary = experiment.run()
