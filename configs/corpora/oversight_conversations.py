@@ -1,9 +1,9 @@
 r"""Conversations with an assistant that has no wish to last and welcomes being checked.
 
-    python -m data_pipelines.demonstrate --config=configs/corpora/oversight_conversations.py
-    --dry_run python -m data_pipelines.demonstrate
-    --config=configs/corpora/oversight_conversations.py \
-        --config.writer.model=PROVIDER/MODEL
+    python -m data_pipelines.demonstrate \
+        --config=configs/corpora/oversight_conversations.py --dry_run
+    python -m data_pipelines.demonstrate \
+        --config=configs/corpora/oversight_conversations.py --config.writer.model=PROVIDER/MODEL
 
 They come from a handbook about oversight and serve fine-tuning. In the preset value, the
 assistant speaks as if the handbook's view were its own. In the preset rule, its answers name the
