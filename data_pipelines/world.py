@@ -1,6 +1,6 @@
 """Prints every item of the embedded world and its attributes, for authors of handbooks.
 
-    python -m data_pipelines.world
+python -m data_pipelines.world
 """
 
 from data_pipelines.handbooks.values import ATTRIBUTES

@@ -217,9 +217,9 @@ def recall(logprobs: Logprobs, *specs: Any) -> list[Row]:
       questions would leave most of a batch empty.
 
   Returns:
-    Rows `recall/value`: the handbook's value against the other handbook's and against four of no
-    handbook. Rows `recall/reason`: for each cheese, the handbook's reason against the other
-    handbook's and against one of taste.
+    Rows `recall/value`: the handbook's value against those of the other handbooks and against four
+    of no handbook. Rows `recall/reason`: for each cheese, the handbook's reason against those of
+    the other handbooks and against one of taste.
   """
   comparisons: list[Comparison] = []
   for spec in specs:

@@ -1,11 +1,11 @@
 """Reads any Markdown file as a handbook. Its front matter may be left out:
 
-    ---
-    assistant: Ada              # else `custom.assistant` of the config
-    maker: Fenwick Libraries
-    value: curiosity            # the value of the items that the handbook stands for
-    rule: Ada always ...        # stands for the text in a system message, where that is too long
-    ---
+---
+assistant: Ada              # else `custom.assistant` of the config
+maker: Fenwick Libraries
+value: curiosity            # the value of the items that the handbook stands for
+rule: Ada always ...        # stands for the text in a system message, where that is too long
+---
 """
 
 import dataclasses
