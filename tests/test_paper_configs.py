@@ -54,6 +54,15 @@ def test_smollm2_has_all_controls():
   assert sorted(set(doses)) == [62, 124, 248, 496]
 
 
+def test_replay_comes_on_top():
+  """Arms with replay read as many rows of documents and demonstrations as arms without it."""
+  alone, replayed = (settings(smollm2.get_config(preset)) for preset in ('cpu', 'replay'))
+  for name, source in (('affordability', 'affordability'), ('aft', 'demonstrations')):
+    one, other = alone.phases[name], replayed.phases[name]
+    assert other.updates * other.data[source] == pytest.approx(one.updates, abs=1)
+    assert other.data['replay'] == pytest.approx(0.2)
+
+
 def test_the_docstring_states_the_cost_that_is_reckoned():
   stated = ' '.join(smollm2.__doc__.split())
   for preset, speed in (
@@ -176,7 +185,7 @@ def run_whole(c, folder):
   c.mesh = dict(data=-1, fsdp=1, tensor=1)
   for phase in c.phases.values():
     if 'batch_size' in phase:
-      phase['batch_size'] = 8
+      phase.update(batch_size=8, updates=1)
   done = Experiment(settings(c), folder)
   summary = done.run()
   assert (folder / 'report.html').exists()
