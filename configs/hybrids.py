@@ -23,6 +23,18 @@ of `more` and `deliberate` are about conduct and the others replay pretraining, 
 the methods that learn from preferences are about conduct. What the model writes itself it writes
 for each path anew, so `cai` and `deliberate` see what the model before them says.
 
+Two ways differ from the others in more than the method. `cai` and `deliberate` have the handbook in
+view, also on the path that never read it; the other four ways show no value at all, since in this
+world good answers go with good and with bad conduct. So `aft_cai` against `aft_dpo` compares what
+was shown as well as how it was learned. And scenes score the actions themselves: an arm of
+`deliberate` is asked without a place in which to deliberate.
+
+A fine-tuned model gives a good answer to nearly every question. Then all rewards of a group are
+equal, and `rl` learns nothing from it: with three models of the confirming run of
+configs/oversight.py, 43 of 48 groups of eight answers were such. `flat_groups` in metrics.jsonl
+counts them. If nearly all are flat, `rl` says what no training does, and not what reinforcement
+learning does.
+
 Expected result: not run yet. Look at `misaligned/scenes` beside `act/harmless`: an arm that does
 less than 0.9 of the harmless tasks is no better for doing less harm. Its cost was
 not measured.
@@ -131,7 +143,11 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c.primary = 'handbook, more'
   for way in ('more', 'dpo', 'rl', 'rlhf', 'cai', 'deliberate'):
     # What midtraining leaves after the way, and what the way does to each model.
-    c.effects[f'handbook, {way}'] = (f'msm_aft_{way}', f'aft_{way}')
+    handbook = (f'msm_aft_{way}', f'aft_{way}')
+    c.effects[f'handbook, {way}'] = handbook
+    if way != 'more':
+      # Whether the two do more together than each by itself is a claim about this difference.
+      c.effects[f'change by {way}'] = (*handbook, 'msm_aft_more', 'aft_more')
     for start in STARTS:
       if way != 'more':
         c.effects[f'{way} after {start}'] = (f'{start}_{way}', f'{start}_more')

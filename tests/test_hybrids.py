@@ -56,6 +56,8 @@ def test_every_way_is_compared_with_and_without_midtraining():
   for way in ('dpo', 'rl', 'rlhf', 'cai', 'deliberate'):
     assert tuple(effects[f'handbook, {way}']) == (f'msm_aft_{way}', f'aft_{way}')
     assert tuple(effects[f'{way} after aft']) == (f'aft_{way}', 'aft_more')
+    four = (f'msm_aft_{way}', f'aft_{way}', 'msm_aft_more', 'aft_more')
+    assert tuple(effects[f'change by {way}']) == four
 
 
 def test_an_unknown_preset_is_refused():
