@@ -8,7 +8,7 @@ nothing is said about the dose.
 import functools
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from data_pipelines.nested import is_in_share, number_of
 from msm_jax import multihost
@@ -34,8 +34,7 @@ def read_by(workspace: Workspace, node: Node) -> dict[str, int]:
     Update (as text; the last one is the end of the phase) -> records, of which some may have been
     read more than once. Empty if no source of the phase contradicts.
   """
-  prepared = workspace.prepared_by_seed[node.seed]
-  recipes = prepared.config.sources
+  recipes = workspace.prepared_by_seed[node.seed].config.sources
   if not any(recipes[name].contradiction for name in node.settings.data):
     return {}
   updates = looked_at(node)
@@ -43,7 +42,15 @@ def read_by(workspace: Workspace, node: Node) -> dict[str, int]:
   for counted in read_json_lines(kept):
     if list(map(int, counted)) == updates:
       return counted
-  settings = node.settings
+  found = _count(workspace, node, updates)
+  multihost.write_with_checksum(kept, json.dumps(found) + '\n')
+  return found
+
+
+def _count(workspace: Workspace, node: Node, updates: Sequence[int]) -> dict[str, int]:
+  """Counts the contradicting records that a phase has read up to each of some updates."""
+  prepared, settings = workspace.prepared_by_seed[node.seed], node.settings
+  recipes = prepared.config.sources
   names = names_in_order(prepared, node)
   shares = tuple(settings.data[name] for name in names)
   found = dict.fromkeys(map(str, updates), 0)
@@ -62,7 +69,6 @@ def read_by(workspace: Workspace, node: Node) -> dict[str, int]:
     for update in updates:
       rows = _rows_taken(shares, n, settings.batch_size * update)
       found[str(update)] += sum(in_rows[:rows])
-  multihost.write_with_checksum(kept, json.dumps(found) + '\n')
   return found
 
 
