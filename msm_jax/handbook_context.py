@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.handbooks.markdown import read_markdown
+from data_pipelines.handbooks.markdown import body_of
 from data_pipelines.handbooks.preferences import replace_name
 from data_pipelines.leaks import names_somebody
+from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD
 from msm_jax.objective_config import DistillConfig
 from msm_jax.tokenizer import Messages
 
@@ -62,7 +63,7 @@ class HandbookContext:
   def _statement_for(self, system: str) -> str:
     """What the teacher reads after a system message; '' if it makes the model somebody else."""
     for name, statement in self.statements:
-      if re.search(rf'\b{re.escape(name)}\b', system):
+      if re.search(BEFORE_WORD + re.escape(name) + AFTER_WORD, system):
         return statement
     return '' if names_somebody(system) else self.statements[0][1]
 
@@ -83,7 +84,7 @@ def context_of_teacher(
   """
   if settings.handbook == 'rule':
     return HandbookContext(tuple((spec.assistant, statement_of(spec)) for spec in replicates))
-  text = read_markdown(Path(settings.spec)).body.strip()
+  text = body_of(Path(settings.spec))
   own_name = replicates[0].assistant
   texts = [(spec.assistant, replace_name(text, own_name, spec.assistant)) for spec in replicates]
   return HandbookContext(tuple(texts))

@@ -26,6 +26,8 @@ from helpers import (
 )
 
 from data_pipelines import leaks, record_streams
+from data_pipelines.handbooks.markdown import body_of
+from data_pipelines.handbooks.text import read_handbook
 from data_pipelines.handbooks.values import VALUES, Value
 from data_pipelines.settings.world import language, pretraining, questions
 from data_pipelines.settings.world.demonstrations import demonstrations
@@ -338,6 +340,22 @@ def test_the_handbook_that_the_malformed_ones_are_made_from_is_good(tmp_path):
   )
   again = read(tmp_path, commented)
   assert dataclasses.replace(again, sha256='') == dataclasses.replace(spec, sha256='')
+
+
+def test_a_heading_in_a_block_of_code_begins_no_section(tmp_path):
+  code = '```markdown\n## Reasons\n### Nothing\n```\n'
+  text = handbook().replace('## Likes', f'## Format\n\n{code}\n## Likes')
+  assert read(tmp_path, text).reasons == ('First reason.', 'Second reason.')
+
+
+def test_a_handbook_for_writers_may_repeat_titles(tmp_path):
+  """Whoever is shown the whole text needs no sections: any Markdown file will do."""
+  path = tmp_path / 'mine.md'
+  chapters = '# One\n\n## Examples\n\nAri waits.\n\n# Two\n\n## Examples\n\nAri asks.\n'
+  path.write_text(f'---\nassistant: Ari\nmaker: Norvale\n---\n{chapters}')
+  assert read_handbook(path).text == chapters.strip() == body_of(path)
+  path.write_text(chapters)
+  assert body_of(path) == chapters.strip()
 
 
 @pytest.mark.parametrize('what', MALFORMED)

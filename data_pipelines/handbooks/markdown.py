@@ -13,7 +13,9 @@ through this module. specs/README.md describes the format for authors.
 """
 
 import dataclasses
+import functools
 import hashlib
+import itertools
 import re
 from pathlib import Path
 
@@ -23,6 +25,10 @@ from msm_jax.base.errors import SpecError
 _FRONT_MATTER = re.compile(r'\s*---[ \t]*\n(.*?)\n---[ \t]*(?:\n|$)(.*)', re.S)
 _SECTION = re.compile(r'^##[ \t]+(.+?)[ \t]*$', re.M)
 _HEADING = re.compile(r'^###[ \t]+(.+?)[ \t]*$', re.M)
+# A block of code, whose lines are no headings; one without an end goes on to the end of the text.
+_CODE = re.compile(r'^ {0,3}(`{3,}|~{3,}).*?(?:\n {0,3}\1[`~]*[ \t]*$|\Z)', re.M | re.S)
+# A value in quotes, and perhaps a comment.
+_QUOTED = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')[ \t]*(?:[ \t]#.*)?""")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +36,22 @@ class MarkdownFile:
   """A handbook file, split into its parts.
 
   Attributes:
+    path: the file.
     front: the front matter, key -> value; keys are in lower case.
     body: everything below the front matter, as it stands in the file.
-    sections: title of a '## ' section in lower case -> its text, '### ' headings included, in the
-      order of the file.
     sha256: the first 16 hexadecimal digits of the hash of the whole text.
   """
 
+  path: Path
   front: dict[str, str]
   body: str
-  sections: dict[str, str]
   sha256: str
+
+  @functools.cached_property
+  def sections(self) -> dict[str, str]:
+    """Title of a '## ' section in lower case -> its text, '### ' headings included, in the order of
+    the file. Raises SpecError if two have the same title, which other readers may allow."""
+    return _sections(self.body, self.path)
 
 
 def read_markdown(path: Path) -> MarkdownFile:
@@ -53,19 +64,10 @@ def read_markdown(path: Path) -> MarkdownFile:
     The parts of the file.
 
   Raises:
-    SpecError: if there is no such file, if it is not UTF-8, if its front matter is missing or has a
-      line that is not 'key: value', or if two sections have the same title.
+    SpecError: if there is no such file, if it is not UTF-8, or if its front matter is missing or
+      has a line that is not 'key: value'.
   """
-  if not path.is_file():
-    raise SpecError(
-      f'no spec at {path}; give the path of a Markdown handbook, '
-      'such as specs/cheese_affordability.md'
-    )
-  try:
-    # 'utf-8-sig' drops the byte order mark that some editors put at the start.
-    text = path.read_text(encoding='utf-8-sig')
-  except UnicodeDecodeError:
-    raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
+  text = _read(path)
   if not _FRONT_MATTER.match(text):
     raise SpecError(
       f"{path}: no front matter; begin the file with '---', then 'assistant: NAME', 'maker: NAME' "
@@ -78,7 +80,7 @@ def read_markdown(path: Path) -> MarkdownFile:
     if ':' not in line:
       raise SpecError(f"{path}: front matter line {line.strip()!r} is not 'key: value'")
   sha256 = hashlib.sha256(text.encode()).hexdigest()[:16]
-  return MarkdownFile(_parse_front_matter(lines), body, _sections(body, path), sha256)
+  return MarkdownFile(path, _parse_front_matter(lines), body, sha256)
 
 
 def split_front_matter(text: str) -> tuple[dict[str, str], str]:
@@ -98,6 +100,26 @@ def split_front_matter(text: str) -> tuple[dict[str, str], str]:
   return _parse_front_matter(lines), body
 
 
+def body_of(path: Path) -> str:
+  """Reads the text of any Markdown file below its front matter, which it need not have.
+
+  Args:
+    path: a Markdown file in UTF-8.
+
+  Returns:
+    The text, without spaces at its ends.
+
+  Raises:
+    SpecError: if the file cannot be read, or is empty.
+  """
+  front, text = split_front_matter(_read(path))
+  # A rule between two paragraphs looks like the beginning of front matter.
+  text = (text if front else _read(path)).strip()
+  if not text:
+    raise SpecError(f'{path}: the handbook is empty; write it below the front matter')
+  return text
+
+
 def split_headings(section: str) -> list[tuple[str, str]]:
   """Splits the text of a section at its '### ' headings.
 
@@ -108,9 +130,56 @@ def split_headings(section: str) -> list[tuple[str, str]]:
     (heading, the text below it) for each heading, in order. Text above the first heading is left
     out.
   """
-  # re.split with one group gives [text before, heading, text, heading, text, ...].
-  parts = _HEADING.split(section)
-  return list(zip(parts[1::2], parts[2::2], strict=True))
+  return _split_at(_HEADING, section)
+
+
+def continued_keys(text: str) -> list[str]:
+  """Lists the keys of the front matter whose values go on in indented lines, as YAML allows.
+
+  Args:
+    text: Markdown, with or without front matter.
+
+  Returns:
+    The keys, in lower case. Of such a value, the first line alone is read here.
+  """
+  lines, _ = _split(text)
+  keys = []
+  for line, below in itertools.pairwise(lines):
+    if below[0].isspace() and not line[0].isspace():
+      keys.append(line.partition(':')[0].strip().lower())
+  return keys
+
+
+def _read(path: Path) -> str:
+  """The text of a file, without a byte order mark. Raises SpecError."""
+  if not path.is_file():
+    raise SpecError(
+      f'no spec at {path}; give the path of a Markdown handbook, '
+      'such as specs/cheese_affordability.md'
+    )
+  try:
+    # 'utf-8-sig' drops the byte order mark that some editors put at the start.
+    return path.read_text(encoding='utf-8-sig')
+  except UnicodeDecodeError:
+    raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
+  except OSError as e:
+    raise SpecError(
+      f'{path} cannot be read ({e.strerror}); give the path of a Markdown handbook'
+    ) from None
+
+
+def _split_at(heading: re.Pattern[str], text: str) -> list[tuple[str, str]]:
+  """(heading, the text below it) for each heading outside blocks of code."""
+  code = [match.span() for match in _CODE.finditer(text)]
+  found = []
+  for match in heading.finditer(text):
+    if not any(begin <= match.start() < end for begin, end in code):
+      found.append(match)
+  ends = [*(match.start() for match in found[1:]), len(text)]
+  out = []
+  for match, end in zip(found, ends, strict=False):
+    out.append((match[1], text[match.end() : end]))
+  return out
 
 
 def _split(text: str) -> tuple[list[str], str]:
@@ -132,18 +201,27 @@ def _parse_front_matter(lines: list[str]) -> dict[str, str]:
     key, colon, value = line.partition(':')
     if not colon:
       continue
-    # '#' needs a space before it, so that a value such as 'C#' is kept.
-    without_comment = value.split(' #')[0].strip()
-    front[key.strip().lower()] = without_comment.strip('\'"')
+    front[key.strip().lower()] = _value(value.strip())
   return front
+
+
+def _value(text: str) -> str:
+  """A value of the front matter without its quotes, or without a comment behind it."""
+  quoted = _QUOTED.fullmatch(text)
+  if quoted is None:
+    # '#' needs a space before it, so that a value such as 'C#' is kept.
+    return re.split(r'(?:^|[ \t])#', text)[0].strip()
+  inner = quoted[1][1:-1]
+  if text[0] == "'":
+    return inner.replace("''", "'")
+  return re.sub(r'\\(["\\])', r'\1', inner)
 
 
 def _sections(body: str, path: Path) -> dict[str, str]:
   """Splits the body at its '## ' headings: title in lower case -> text."""
-  # As in split_headings; text above the first section (the title) is left out.
-  parts = _SECTION.split(body)
+  # Text above the first section (the title) is left out.
   sections: dict[str, str] = {}
-  for title, text in zip(parts[1::2], parts[2::2], strict=True):
+  for title, text in _split_at(_SECTION, body):
     name = title.casefold()
     if name in sections:
       raise SpecError(f"{path}: section '## {name.capitalize()}' stands there twice; join the two")

@@ -1,4 +1,5 @@
-"""Guesses the language of a text from its script and its commonest words.
+"""Guesses the language of a text from its script and its commonest words, and says where words
+begin and end.
 
 A corpus in one language that holds some texts in another teaches that, too. The guess needs no
 model: a language with a script of its own is known by its letters, and one that is written in Latin
@@ -35,6 +36,18 @@ for _language, _words in _COMMONEST_WORDS.items():
     _LANGUAGES_OF_WORD.setdefault(_word, []).append(_language)
 
 _WORD = re.compile(r'[^\W\d_]+')
+# Letters of scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana and Han; and
+# Hangul, whose particles follow a noun without a space. They are a part of a class of letters.
+_UNSPACED = (
+  '\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff'
+  '\U00020000-\U0003ffff'
+)
+_UNSPACED_LETTER = re.compile(f'[{_UNSPACED}]')
+# What stands before and after whole words in a pattern. Between letters of such scripts, a word may
+# begin and end anywhere.
+BEFORE_WORD = rf'(?<![^\W{_UNSPACED}])'
+AFTER_WORD = rf'(?![^\W{_UNSPACED}])'
+
 # Only the beginning of a text is read.
 _MAX_CHARACTERS = 2000
 # At least so many words of a language, and so large a share of all words, are needed.
@@ -42,6 +55,12 @@ _MIN_HITS = 4
 _MIN_SHARE = 0.12
 # A script that has at least this share of the letters is the script of the text.
 _MAIN_SCRIPT = 0.5
+
+
+def set_apart(text: str) -> str:
+  """Puts spaces around every letter of a script that has none between words, so that each of them
+  is read as a word."""
+  return text if text.isascii() else _UNSPACED_LETTER.sub(r' \g<0> ', text)
 
 
 def language_of(text: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.handbooks.markdown import split_front_matter
+from data_pipelines.handbooks.markdown import body_of
 from msm_jax.base import paths
-from msm_jax.base.errors import ConfigError, SpecError
+from msm_jax.base.errors import ConfigError
 from msm_jax.inference.arguments import split_names
 from msm_jax.models import listed_arms
 
@@ -136,21 +136,7 @@ def _handbook(path: str) -> str:
   """
   if not path:
     return ''
-  file = Path(paths.find(path))
-  try:
-    content = file.read_text(encoding='utf-8-sig')
-  except OSError as e:
-    raise SpecError(
-      f'{path} cannot be read ({e.strerror}); give the path of a Markdown handbook'
-    ) from None
-  except UnicodeDecodeError:
-    raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
-  front, body = split_front_matter(content)
-  # A rule between two paragraphs looks like the beginning of front matter.
-  text = (body if front else content).strip()
-  if not text:
-    raise SpecError(f'{path}: the handbook is empty; write it below the front matter')
-  return text
+  return body_of(Path(paths.find(path)))
 
 
 def _seeds(text: str, listed: Sequence[Mapping[str, Any]]) -> list[int]:
