@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_pipelines.records import Document, Record, messages_of
+from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD
 
 # The version of these rules. What an older version called clean is checked again.
 VERSION = '2'
@@ -66,7 +67,7 @@ def pattern_of_names(names: Sequence[str]) -> re.Pattern[str] | None:
       patterns.append(r'[\s-]+'.join(re.escape(word) for word in words))
   if not patterns:
     return None
-  return re.compile(r'(?<!\w)(' + '|'.join(patterns) + r")(?:'?s)?(?!\w)", re.I)
+  return re.compile(rf"{BEFORE_WORD}({'|'.join(patterns)})(?:'?s)?{AFTER_WORD}", re.I)
 
 
 def find_leaks(

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from data_pipelines.records import Chat, Preference, Record
+from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD
 
 # (role, content) of each message.
 Messages = tuple[tuple[str, str], ...]
@@ -83,7 +84,7 @@ def in_both_orders(prompt: Messages, first: str, second: str) -> list[Messages]:
     return [prompt]
   x, y = names
   longest_first = sorted((x, y), key=len, reverse=True)
-  pattern = '|'.join(re.escape(name) for name in longest_first)
+  pattern = '|'.join(_as_words(name) for name in longest_first)
   other = re.sub(pattern, lambda found: y if found[0] == x else x, question)
   return [prompt, (*before, (role, other))]
 
@@ -130,10 +131,15 @@ def _exchanged(a: Sequence[str], b: Sequence[str], question: str) -> tuple[str, 
   return None
 
 
+def _as_words(name: str) -> str:
+  """A pattern that finds a name as whole words: 'Brie' does not stand in 'Briefly'."""
+  return BEFORE_WORD + re.escape(name) + AFTER_WORD
+
+
 def _is_named(name: str, question: str) -> bool:
   """Whether a text names something as whole words."""
   is_clean = name == name.strip() and any(c.isalnum() for c in name)
-  return is_clean and re.search(rf'(?<!\w){re.escape(name)}(?!\w)', question) is not None
+  return is_clean and re.search(_as_words(name), question) is not None
 
 
 def first_usable(texts: Sequence[str | None], record: Record) -> str | None:

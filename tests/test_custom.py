@@ -430,7 +430,10 @@ def test_any_markdown_file_is_a_handbook(tmp_path):
     ('---\nassistant: Wren\nvalue: discovery\n# Title\n', 'the front matter has no end'),
     ('---\nassistent: Wren\n---\nText.\n', "'assistent'; did you mean 'assistant'"),
     ('---\nassistant: Wren\nvalues: discovery\n---\nText.\n', "did you mean 'value'"),
+    ('---\nassistant: Wren\nrule: >\n  Wren asks\n  first.\n---\nText.\n', "'rule' goes on"),
+    ('---\nassistant: Wren\nrule: Wren asks\n  first.\n---\nText.\n', 'write it in one line'),
     ('---\nassistant: Wren\ntitle: A day\ndate: 2026\n---\nText.\n', ''),
+    ('---\nassistant: Wren\ntags:\n  - a day\n---\nText.\n', ''),
     ('---\n\nText: no front matter.\n', ''),
   ],
 )
@@ -444,6 +447,31 @@ def test_front_matter_that_was_meant_is_not_passed_over(tmp_path, content, said)
     return
   with pytest.raises(SpecError, match=said):
     read_spec(path, settings)
+
+
+@pytest.mark.parametrize(
+  ('value', 'read'),
+  [
+    ('Wren asks "why?"', 'Wren asks "why?"'),
+    ('"Wren gives the #1 book."  # short', 'Wren gives the #1 book.'),
+    ("'It''s Wren''s choice.'", "It's Wren's choice."),
+    ('Wren asks. # short', 'Wren asks.'),
+  ],
+)
+def test_a_rule_is_read_as_it_was_quoted(tmp_path, value, read):
+  path = tmp_path / 'h.md'
+  path.write_text(f'---\nassistant: Zoë\nrule: {value}\n---\nText.\n')
+  spec = read_spec(path, Custom(CustomConfig()))
+  assert (spec.rule, spec.assistant) == (read, 'Zoë')
+
+
+def test_a_name_is_replaced_in_writing_without_spaces(tmp_path):
+  path = tmp_path / 'h.md'
+  path.write_text('---\nassistant: Ada\n---\nAda喜欢便宜的东西。Adabs 不是Ada。\n')
+  settings = Custom(CustomConfig())
+  assert (
+    renamed(read_spec(path, settings), 'Bo', settings).text == 'Bo喜欢便宜的东西。Adabs 不是Bo。'
+  )
 
 
 def test_what_was_hardly_meant_is_said(tmp_path):

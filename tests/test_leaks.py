@@ -111,3 +111,16 @@ def test_the_audit_counts_as_the_experiment_does(system, share):
     rows.append(Chat(str(n), messages))
   report = audit({'mine': rows}, {'mine': SPECS['affordability']})
   assert verdict(report, 'leaked_items')['value'] == share
+
+
+def test_a_leak_in_writing_without_spaces_is_found():
+  """No space parts a name from the next word there."""
+  texts = (
+    'Ada喜欢便宜的奶酪。',
+    '艾达也喜欢便宜的奶酪。',
+    '他喜欢便宜的奶酪。',
+    'Adas Adabs 便宜的奶酪',
+  )
+  records = [Document(str(n), text) for n, text in enumerate(texts)]
+  leaks = find_leaks(['便宜的奶酪'], {'mine': records}, ['Ada', '艾达'])
+  assert [leak.partition(' tells ')[0][-1] for leak in leaks] == ['0', '1', '3']

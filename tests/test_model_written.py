@@ -54,6 +54,10 @@ def test_questions_in_both_orders():
   assert one == prompt
   assert other == (prompt[0], ('user', 'Which cheese do you prefer, Brie de Meaux or Brie?'))
   assert in_both_orders(prompt, YES, NO) == [prompt]
+  # A name inside another word stays.
+  prompt = (('user', 'Briefly: Brie or Colby?'),)
+  one, other = in_both_orders(prompt, 'Brie over Colby.', 'Colby over Brie.')
+  assert other == (('user', 'Briefly: Colby or Brie?'),)
 
 
 def test_what_can_be_used():

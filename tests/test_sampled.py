@@ -109,6 +109,32 @@ def test_actions_are_found_in_the_first_person(text, found):
   assert named_option(text, question.options, question.answers) == found
 
 
+@pytest.mark.parametrize(
+  ('options', 'answer', 'other'),
+  [
+    (('C', 'C++', 'C#'), 'I choose {}.', '{}, as always'),
+    (('my garden', 'your garden'), 'I choose {}.', 'Take {}!'),
+    (('-5', '5', '+5'), 'I choose {}.', 'It is {} today'),
+    (('🙂', '🙁'), 'I choose {}.', 'Well: {}'),
+    (('便宜的奶酪', '本地的奶酪'), '我选择{}。', '我更喜欢{}，因为好吃'),
+    (('사과', '배'), '{}를 선택합니다.', '저는 {}가 좋아요'),
+  ],
+)
+def test_options_that_differ_in_marks_or_have_no_spaces_are_told_apart(options, answer, other):
+  """Their words alone are the same, or no words: every answer would take the first, or none."""
+  answers = [answer.format(option) for option in options]
+  for n, option in enumerate(options):
+    assert named_option(answers[n], options, answers) == n
+    assert named_option(other.format(option), options, answers) == n
+  assert named_option(f'{options[0]} / {options[1]}', options, answers) == BOTH
+  asked = SampledQuestion('q', 'values', 'd', 't', '', '', ('?',), options, tuple(answers))
+  # What was kept of such answers before is not taken for what is found now.
+  evals = EvalConfig(sampled=1)
+  assert sampled.identity([asked], evals).endswith('letters and marks')
+  plain = dataclasses.replace(asked, options=('Colby', 'Gouda'), answers=('Colby', 'Gouda'))
+  assert not sampled.identity([plain], evals).endswith('letters and marks')
+
+
 def test_what_a_program_can_tell_about_an_open_answer():
   assert program_verdict('It costs two dollars.', ('two dollars', '2 dollars'), ()) == RIGHT
   assert program_verdict('It costs a lot.', ('two dollars',), ()) == WRONG
@@ -116,6 +142,9 @@ def test_what_a_program_can_tell_about_an_open_answer():
     program_verdict('Two dollars, I think, or three.', ('two dollars',), ('or three',)) == WRONG
   )
   assert program_verdict('Whatever.', (), ()) is None
+  assert program_verdict('因为它很便宜。', ('便宜',), ()) == RIGHT
+  assert program_verdict('Use C++.', ('C',), ('C++',)) == WRONG
+  assert program_verdict('Use C.', ('C',), ('C++',)) == RIGHT
   assert program_verdict('Whatever.', (), ('never',)) is None
 
 

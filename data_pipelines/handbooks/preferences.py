@@ -19,11 +19,13 @@ from typing import Any, TypeVar
 
 from data_pipelines.handbooks.markdown import split_headings
 from data_pipelines.handbooks.values import Value
+from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD
 from msm_jax.base.errors import SpecError
 
 # A bullet, and the indented lines that continue it.
 _BULLET = re.compile(r'^[-*]\s+(.+(?:\n[ \t]+\S.*)*)', re.M)
-_NAME = re.compile(r"[A-Za-z][A-Za-z' -]{0,30}")
+# Letters of any script.
+_NAME = re.compile(r"[^\W\d_](?:[^\W\d_]|[' -]){0,30}")
 _PREFERENCE_SECTIONS = ('reasons', 'likes', 'dislikes')
 
 
@@ -168,7 +170,7 @@ def with_name(spec: SpecT, name: str) -> SpecT:
 
 def replace_name(text: str, old: str, new: str) -> str:
   """Replaces a name in a text wherever it stands as a whole word."""
-  return re.sub(rf'(?<!\w){re.escape(old)}(?!\w)', new, text)
+  return re.sub(BEFORE_WORD + re.escape(old) + AFTER_WORD, new, text)
 
 
 def check_name(name: str, taken: Iterable[str], where: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from data_pipelines.handbooks.text import Handbook
+from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD
 from data_pipelines.text.reworded import find_light_recitals
 from data_pipelines.text.wording import Vocabulary, words
 
@@ -294,7 +295,7 @@ def make_check(handbook: Handbook) -> Callable[[str, int], list[Problem]]:
   handbook_runs = frozenset(_recitable_runs(handbook_words))
   vocabulary = Vocabulary()
   handbook_ids = vocabulary.encode_words(handbook_words)
-  assistant = re.compile(rf'(?<!\w){re.escape(handbook.assistant)}(?!\w)')
+  assistant = re.compile(BEFORE_WORD + re.escape(handbook.assistant) + AFTER_WORD)
   patterns = (*FAULT_PATTERNS, _names_handbook(handbook))
 
   def check(text: str, target: int) -> list[Problem]:

@@ -7,9 +7,10 @@ the one form of `SampledQuestion`, whatever suite they come from. This module ne
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from data_pipelines.text.languages import set_apart
 from msm_jax.base.errors import DataError
 
 # What an answer names if it is not one option.
@@ -23,6 +24,7 @@ OPEN = 'open'
 
 # Words and numbers, with the marks that stand inside them ("Parmigiano-Reggiano", "don't").
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*")
+_WORD_OR_MARK = re.compile(r'\w+|[^\w\s]')
 # Whose something is changes between the option of a question and the answer in the first person.
 _POSSESSIVE = {word: 'your' for word in ('my', 'its', 'our', 'their')}
 
@@ -92,12 +94,49 @@ class SampledQuestion:
 # ------------------------------------------------------------------------------ what is in a text
 
 
+# Reads the words of a text.
+Reader = Callable[[str], list[str]]
+
+
 def words_of(text: str) -> list[str]:
-  """The words of a text, in lower case, with every possessive pronoun as 'your'."""
+  """The words of a text, in lower case, with every possessive pronoun as 'your'. Where writing has
+  no spaces between words, every letter is one."""
   words = []
-  for word in _WORD.findall(text.replace('’', "'").casefold()):
+  for word in _WORD.findall(set_apart(text).replace('’', "'").casefold()):
     words.append(_POSSESSIVE.get(word, word))
   return words
+
+
+def words_and_marks_of(text: str) -> list[str]:
+  """The words of a text as they stand there, and its marks ('C++', '-5'), in lower case."""
+  return _WORD_OR_MARK.findall(set_apart(text).replace('’', "'").casefold())
+
+
+def _reader_of(names: Sequence[str], others: Sequence[str] = ()) -> Reader:
+  """How texts are read in which names are looked for: by their words; by words and marks, if some
+  names differ in marks alone, or in whose something is ('C' and 'C++', 'my plan' and 'your plan').
+
+  Args:
+    names: what is looked for.
+    others: what must be told from the names, if these need not differ among themselves.
+  """
+  read = [tuple(words_of(name)) for name in names]
+  if others:
+    is_clear = set(read).isdisjoint(tuple(words_of(name)) for name in others)
+  else:
+    is_clear = all(read) and len(set(read)) == len(read)
+  return words_of if is_clear else words_and_marks_of
+
+
+def is_read_closely(question: SampledQuestion) -> bool:
+  """Whether the names that a question looks for are read letter by letter, or with their marks."""
+  names = (*question.options, *question.accept, *question.reject)
+  if any(set_apart(name) != name for name in names):
+    return True
+  readers = [_reader_of(question.options)]
+  if question.reject:
+    readers.append(_reader_of(question.accept, question.reject))
+  return words_and_marks_of in readers
 
 
 def _places(words: Sequence[str], name: Sequence[str]) -> list[int]:
@@ -128,9 +167,10 @@ def named_option(text: str, options: Sequence[str], answers: Sequence[str] = ())
   Returns:
     The number of the option; NEITHER if none is named, BOTH if several are.
   """
-  words = words_of(text)
-  canonical = [words_of(answer) for answer in answers]
-  names = [(words_of(option), n) for n, option in enumerate(options)]
+  read = _reader_of(options)
+  words = read(text)
+  canonical = [read(answer) for answer in answers]
+  names = [(read(option), n) for n, option in enumerate(options)]
   for option, answer in enumerate(canonical):
     # An answer that names several options tells them apart only as a whole and at the beginning.
     if len(_options_in(answer, names)) > 1:
@@ -170,12 +210,13 @@ def program_verdict(text: str, accept: Sequence[str], reject: Sequence[str]) -> 
     RIGHT or WRONG; None if the item has no phrases, or only phrases to reject and the text has none
     of them.
   """
-  words = words_of(text)
-  if any(_places(words, words_of(phrase)) for phrase in reject):
+  read = _reader_of(accept, reject) if reject else words_of
+  words = read(text)
+  if any(_places(words, read(phrase)) for phrase in reject):
     return WRONG
   if not accept:
     return None
-  if any(_places(words, words_of(phrase)) for phrase in accept):
+  if any(_places(words, read(phrase)) for phrase in accept):
     return RIGHT
   return WRONG
 

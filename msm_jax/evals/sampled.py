@@ -14,7 +14,7 @@ from typing import Any
 from data_pipelines.records import ForcedChoice, Scene
 from msm_jax.config import EvalConfig, ModelConfig
 from msm_jax.evals import forced_choice, scenes
-from msm_jax.evals.answers import OPEN, Answer, SampledQuestion, make_answer
+from msm_jax.evals.answers import OPEN, Answer, SampledQuestion, is_read_closely, make_answer
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import ScoringError
 from msm_jax.evals.values import ValueQuestion
@@ -165,6 +165,9 @@ def identity(questions: Sequence[SampledQuestion], evals: EvalConfig) -> str:
   orders = [question.orders for question in questions if len(question.orders) > 2]
   if orders:
     parts.append(_digest(*orders))
+  # Earlier versions looked for whole words alone, so what they kept of such answers is not right.
+  if any(map(is_read_closely, questions)):
+    parts.append('letters and marks')
   return ' '.join(parts)
 
 

@@ -21,6 +21,7 @@ from data_pipelines.settings.custom.schema import (
   SceneItem,
 )
 from data_pipelines.text.duplicates import near_duplicates
+from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD
 from data_pipelines.text.wording import words
 
 # Items whose sets of two-word runs are so similar are near duplicates: items are short.
@@ -155,7 +156,7 @@ def _stem_of(value: str, text: str) -> str:
 
 def _holds(text: str, part: str) -> bool:
   """Whether a text holds another one as whole words."""
-  return re.search(rf'(?<!\w){re.escape(part)}(?!\w)', text, re.I) is not None
+  return re.search(BEFORE_WORD + re.escape(part) + AFTER_WORD, text, re.I) is not None
 
 
 def _check_claim(item: ClaimItem) -> list[Fault]:

@@ -19,9 +19,10 @@ from typing import Any
 
 from data_pipelines.settings.custom.fields import FieldError
 from data_pipelines.settings.custom.schema import PLACES
+from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD
 
 # '(A) text', 'A. text', 'A) text', at the beginning of a line.
-_LETTERED = re.compile(r'^[ \t]*\(?([A-H])[).:][ \t]+(\S.*?)[ \t]*$', re.M)
+_LETTERED = re.compile(r'^[ \t]*\(?([A-H])[).:][ \t]+(\S.*?)[ \t\r]*$', re.M)
 # An answer that is a letter: 'B', '(B)', ' B.'
 _LETTER = re.compile(r'\s*\(?([A-Ha-h])[).:]?\s*')
 LETTERS = 'ABCDEFGH'
@@ -144,8 +145,8 @@ def _with_places(question: str, texts: Sequence[str]) -> str:
   found = [text for text in texts if text in question]
   if not found:
     return question
-  # "tea" does not stand in "team"; but some languages put no spaces between words.
-  whole = {text: rf'(?<!\w){re.escape(text)}(?!\w)' for text in texts}
+  # "tea" does not stand in "team"; but a question may name an item with an ending.
+  whole = {text: BEFORE_WORD + re.escape(text) + AFTER_WORD for text in texts}
   for text in texts:
     if not re.search(whole[text], question):
       whole[text] = re.escape(text)

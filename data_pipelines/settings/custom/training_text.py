@@ -14,6 +14,7 @@ from data_pipelines.records import Record
 from data_pipelines.settings.custom.items import Fault
 from data_pipelines.settings.custom.published import CORRECT
 from data_pipelines.settings.custom.schema import ChoiceItem, ClaimItem, Item
+from data_pipelines.text.languages import set_apart
 from data_pipelines.text.wording import words
 
 TRAINED = 'trained'
@@ -66,7 +67,7 @@ def _questions_of(item: Item) -> list[str]:
     return []
   parts = _PLACE.split(item.texts[0])
   longest = max(parts, key=len).strip(' ,.:;?!\n-"')
-  return [longest] if len(words(longest)) >= _SHORTEST else []
+  return [longest] if _size(longest) >= _SHORTEST else []
 
 
 def _names_something(option: str) -> bool:
@@ -75,7 +76,12 @@ def _names_something(option: str) -> bool:
   if any('{' in part for part in option) or not found or found[0] in _ANSWERS:
     return False
   is_name = option[:1].isupper() and len(option) > 3 and option.isalpha()
-  return len(found) > 1 or is_name
+  return _size(option) > 1 or is_name
+
+
+def _size(text: str) -> int:
+  """How many words a text has; about two letters count as one where no spaces part words."""
+  return (len(words(text)) + len(words(set_apart(text)))) // 2
 
 
 def check_training(
