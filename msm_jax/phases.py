@@ -30,7 +30,8 @@ class Node:
   parent: 'Node | None'
   # The hash of everything that the result of the phase depends on.
   id: str
-  # Reward models that judge its answers, in the order of the rewards that name them.
+  # Reward models that judge its answers, in the order of the rewards that name them. Language
+  # models that judge are asked from outside; they are no nodes.
   judges: tuple['Node', ...] = ()
   # What it reads that a model of the experiment writes.
   written: tuple['Written', ...] = ()
