@@ -32,6 +32,9 @@ UNREADABLE_MARKS = ('[', ']', '\\')
 # How a run learns that it is one of several processes.
 VARIABLE = 'MSM_JAX_DISTRIBUTED'
 
+# What one process tells the others has a multiple of this size.
+BROADCAST_BYTES = 1024
+
 
 class ProcessError(UserError, RuntimeError):
   """The first process failed. Its own message says why."""
@@ -84,10 +87,13 @@ def broadcast_from_first(value: T) -> T:
   """
   if jax.process_count() == 1:
     return value
-  # Arrays must have the same shape in all processes, so the size is broadcast first.
+  # Arrays must have the same shape in all processes, so the size is broadcast first. A program is
+  # compiled for each size, so there are few: JSON ignores the blanks at its end.
   content = np.zeros(0, np.uint8)
   if is_first():
-    content = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    text = json.dumps(value).encode()
+    blanks = -len(text) % BROADCAST_BYTES
+    content = np.frombuffer(text + b' ' * blanks, np.uint8)
   size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
   if not is_first():
     content = np.zeros(size, np.uint8)
