@@ -21,6 +21,10 @@ LORA = LoraConfig(rank=2, alpha=4.0, targets=('wq', 'w_down'))
 FOUR = dataclasses.replace(TINY, n_layers=4, lora=LORA)
 
 
+# Not op by op: every operation would be compiled by itself.
+forward = jax.jit(models.forward, static_argnums=0)
+
+
 def on_layers(layers, **changes):
   return dataclasses.replace(FOUR, lora=dataclasses.replace(LORA, layers=layers), **changes)
 
@@ -108,12 +112,12 @@ def test_the_backward_pass_ends_at_the_lowest_of_them(scan):
     count_matrix_products(program(layers)) for layers in ((3,), (2, 3), (1, 2, 3))
   )
   assert upper_three - upper_two == upper_two - upper_one
-  forward = count_matrix_products(
+  of_forward_pass = count_matrix_products(
     jax.make_jaxpr(loss_of(FOUR))(*train_step.split_trainable(FOUR, shapes_of(FOUR)), batch).jaxpr
   )
   # A layer is 7 projections, 2 of attention and 2 x 2 of adapters forward.
   assert upper_two - upper_one > 4 + 9
-  assert upper_one < 2 * forward
+  assert upper_one < 2 * of_forward_pass
   if scan:
     loops = [e for e in program((2, 3)).eqns if e.primitive.name == 'scan']
     lower = [e for e in loops if e.params['length'] == 2 and not e.params['reverse']]
@@ -129,10 +133,11 @@ def test_from_a_cache_and_merged():
   params = make_params(c)
   batch = make_batch(rows=((16,), (16,)))
   tokens, positions = jnp.asarray(batch['tokens']), jnp.asarray(batch['positions'])
-  wanted = models.forward(c, params, tokens, positions, batch['segment_ids'])
+  wanted = forward(c, params, tokens, positions, batch['segment_ids'])
+  extend = jax.jit(models.extend, static_argnums=0)
   cache = models.empty_cache(c, 2, 16)
-  first, cache = models.extend(c, params, tokens[:, :10], positions[:, :10], cache)
-  rest, _ = models.extend(c, params, tokens[:, 10:], positions[:, 10:], cache)
+  first, cache = extend(c, params, tokens[:, :10], positions[:, :10], cache)
+  rest, _ = extend(c, params, tokens[:, 10:], positions[:, 10:], cache)
   np.testing.assert_allclose(np.concatenate([first, rest], 1), wanted, atol=2e-5)
 
   merged = {}
@@ -142,7 +147,7 @@ def test_from_a_cache_and_merged():
       merged[name] = np.stack([models.adapted(c, params, name, n) for n in range(4)])
   assert [bool(np.any(merged['wq'][n] != params['wq'][n])) for n in range(4)] == [0, 1, 0, 1]
   plain = dataclasses.replace(c, lora=None)
-  found = models.forward(plain, merged, tokens, positions, batch['segment_ids'])
+  found = forward(plain, merged, tokens, positions, batch['segment_ids'])
   np.testing.assert_allclose(found, wanted, atol=2e-5)
 
 
@@ -154,7 +159,7 @@ def test_dropout_does_not_depend_on_the_layout():
   def run(scan):
     c = dataclasses.replace(FOUR, lora=lora, scan_layers=scan)
     place = [jnp.asarray(batch[k]) for k in ('tokens', 'positions', 'segment_ids')]
-    return models.forward(c, make_params(c), *place, key)
+    return forward(c, make_params(c), *place, key)
 
   np.testing.assert_allclose(run(True), run(False), atol=1e-5)
 
@@ -168,6 +173,9 @@ def test_settings():
   for wrong in ((2, 1), (1, 1), (-1,)):
     with pytest.raises(ConfigError, match='numbers of layers from 0, ascending'):
       dataclasses.replace(LORA, layers=wrong)
+  # What is kept would be divided by zero.
+  with pytest.raises(ConfigError, match=r'dropout=1\.0 must be from 0'):
+    dataclasses.replace(LORA, dropout=1.0)
   with pytest.raises(ConfigError, match='names layer 4, and the model has the layers 0 to 3'):
     models.init_params(on_layers((1, 4)), jax.random.key(0))
   # With imported weights, the number of layers is not known yet.
@@ -203,7 +211,7 @@ def test_to_peft_and_back(tmp_path):
   positions = np.tile(np.arange(tokens.shape[1]), (tokens.shape[0], 1))
 
   def our_logits(c, params):
-    hidden = models.forward(c, params, jnp.asarray(tokens), positions, np.ones_like(positions))
+    hidden = forward(c, params, jnp.asarray(tokens), positions, np.ones_like(positions))
     return models.logits(c, params, hidden)
 
   def their_logits(model):

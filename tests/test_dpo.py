@@ -178,7 +178,7 @@ def test_the_reference_of_adapters_is_the_adapter_at_its_start(tmp_path):
   """To the bit, after resuming too, and without a second model in memory."""
   mesh = one_device()
   program = train_step.make_program(ADAPTED, LINEAR_ADAM, 0, mesh, 'dpo', DpoConfig())
-  everything = models.init_params(ADAPTED, jax.random.key(5))
+  everything = fresh_params(ADAPTED, seed=5)
   start, frozen = train_step.split_trainable(ADAPTED, changed(everything))
   reads = []
 

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from steps import init
 
 from msm_jax import sharding, train_step
 from msm_jax.config import ModelConfig, OptimizerConfig
-from msm_jax.model import forward, init_params, logits
+from msm_jax.model import forward, logits
 from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives.policy import answer_logprobs, grpo, rollout_logprobs
 from msm_jax.rewards import advantages
@@ -264,10 +265,12 @@ def test_loss_and_gradients_equal_trl(peer, tmp_path, loss_type, per, kl_times_r
 def test_temperature_divides_the_logits(softcap):
   """With a soft cap too, under which hidden states are divided in place of the logits."""
   c = dataclasses.replace(TINY, logit_softcap=softcap)
-  params = init_params(c, jax.random.key(0))
+  params = init(c, jax.random.key(0))
   batch = batch_of([[0, 1]])
-  found = answer_logprobs(c, 0.6, 0, params, batch, {})
-  x = forward(c, params, batch['tokens'], batch['positions'], batch['segment_ids'])
+  compute = jax.jit(answer_logprobs, static_argnums=(0, 1, 2))
+  found = compute(c, 0.6, 0, params, batch, {})
+  run = jax.jit(forward, static_argnums=0)
+  x = run(c, params, batch['tokens'], batch['positions'], batch['segment_ids'])
   all_logprobs = jax.nn.log_softmax(logits(c, params, x) / 0.6)
   wanted = jnp.take_along_axis(all_logprobs, batch['targets'][..., None], -1)[..., 0]
   np.testing.assert_allclose(found, np.where(batch['weights'] > 0, wanted, 0), atol=1e-5)
@@ -277,7 +280,7 @@ def test_temperature_divides_the_logits(softcap):
 def test_a_fresh_rollout_has_ratios_of_one():
   """Without old log-probabilities, the gradient is that of the policy gradient: nothing is
   clipped, and the loss is minus the mean advantage."""
-  params = init_params(TINY, jax.random.key(0))
+  params = init(TINY, jax.random.key(0))
   batch = batch_of([[0, 1], [2, 3]])
   settings = GrpoConfig(kl=0.0)
   total, sums = jax.jit(functools.partial(grpo, TINY, settings, 0))(params, batch)
@@ -295,7 +298,7 @@ def test_a_fresh_rollout_has_ratios_of_one():
 
 
 def test_equal_rewards_give_no_gradient():
-  params = init_params(TINY, jax.random.key(0))
+  params = init(TINY, jax.random.key(0))
   values, is_flat = advantages(np.array([1.0, 1.0, 0.3, 0.3]), 2, divide_by_std=True)
   assert is_flat.all()
   batch = batch_of([[0, 1, 2, 3]])

@@ -1,7 +1,6 @@
 """Reward models: the loss beside PyTorch, their place in an experiment, and scores of answers."""
 
 import dataclasses
-import functools
 import json
 
 import jax
@@ -11,12 +10,13 @@ import pytest
 import rollout_helpers as helpers
 import tiny
 from rollout_helpers import NO, YES, experiment, metrics, pairs, params_of, samples, train_all
+from steps import init
 
 from msm_jax import sharding, train_step
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import LoraConfig, ModelConfig, OptimizerConfig
 from msm_jax.input_pipeline import Source, batches
-from msm_jax.model import forward, init_params
+from msm_jax.model import forward
 from msm_jax.objective_config import RewardConfig
 from msm_jax.objectives.reward import HEAD, bradley_terry, token_rewards
 from msm_jax.phases import tree_order
@@ -45,7 +45,7 @@ def packed_batch(tokenizer, rows=2, length=160):
 
 
 def with_head(c, seed=0):
-  params = init_params(c, jax.random.key(seed))
+  params = init(c, jax.random.key(seed))
   head = jax.random.normal(jax.random.key(seed + 1), c.d_model) * 0.3
   return params | {HEAD: head}
 
@@ -60,9 +60,8 @@ def sides_of(batch):
   return found
 
 
-@functools.cache
-def compiled(c):
-  return jax.jit(functools.partial(forward, c))
+# Not op by op: every operation would be compiled by itself.
+compiled_forward = jax.jit(forward, static_argnums=0)
 
 
 def reward_alone(c, params, tokens):
@@ -71,7 +70,7 @@ def reward_alone(c, params, tokens):
   padded[0, 0, : len(tokens)] = tokens
   padded[1, 0, : len(tokens)] = np.arange(len(tokens))
   padded[2, 0, : len(tokens)] = 1
-  x = compiled(c)(params, *padded)
+  x = compiled_forward(c, params, *padded)
   return float(x[0, len(tokens) - 1] @ params[HEAD])
 
 
@@ -146,14 +145,16 @@ def test_packed_pairs_have_the_rewards_of_single_texts(tokenizer):
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size)
   params = with_head(c)
   batch = packed_batch(tokenizer)
-  rewards = token_rewards(c, params, batch['tokens'], batch['positions'], batch['segment_ids'])
+  compute = jax.jit(token_rewards, static_argnums=0)
+  rewards = compute(c, params, batch['tokens'], batch['positions'], batch['segment_ids'])
   margins = []
   for row, chosen, rejected in sides_of(batch):
     margins.append(float(rewards[row, chosen[-1]] - rewards[row, rejected[-1]]))
     for cells in (chosen, rejected):
       wanted = reward_alone(c, params, np.asarray(batch['tokens'])[row, cells])
       assert float(rewards[row, cells[-1]]) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
-  total, sums = bradley_terry(c, RewardConfig(), 0, params, batch)
+  compute = jax.jit(bradley_terry, static_argnums=(0, 1, 2))
+  total, sums = compute(c, RewardConfig(), 0, params, batch)
   assert float(sums['weight']) == len(margins) > 2
   assert float(sums['margin']) == pytest.approx(sum(margins), rel=1e-4, abs=1e-5)
   assert float(total) == pytest.approx(np.log1p(np.exp(-np.array(margins))).sum(), rel=1e-4)
@@ -173,7 +174,7 @@ def test_a_new_head_is_undecided(tokenizer):
     total, sums = bradley_terry(c, RewardConfig(), 0, p, batch)
     return total / sums['weight']
 
-  value, grads = jax.value_and_grad(loss)(params)
+  value, grads = jax.jit(jax.value_and_grad(loss))(params)
   assert float(value) == pytest.approx(np.log(2), abs=1e-6)
   assert np.asarray(grads.pop(HEAD)).any()
   assert all(not np.asarray(g).any() for g in jax.tree.leaves(grads))

@@ -54,7 +54,7 @@ def settings(weights, files, **changes):
   return (
     dict(
       name='test',
-      world=dataclasses.asdict(little()),
+      world=dataclasses.asdict(little(1)),
       sources={n: dict(path=str(files / f'{n}.jsonl')) for n in ('documents', 'chats')},
       phases=phases,
       arms=dict(base='start', tuned='start > tune', both='start > midtrain > tune'),
@@ -172,6 +172,13 @@ def test_a_published_adapter_is_a_phase(weights, files, tmp_path):
   assert np.abs(tuned['wq_b'] - params['wq_b']).max() > 0
   assert checkpointing.Checkpoints(two.folder(ends['msm', 0]) / 'checkpoints').latest() is None
 
+  # The same adapter in other words; and one in a phase that no arm goes through.
+  targets = tuple(reversed(e.prepared.config.model.lora.targets))
+  in_words = c | dict(model=dict(lora=LORA | dict(targets=targets, layers=(0, 1))))
+  unused = c | dict(model={}, arms=dict(base='start'))
+  for changed in (in_words, unused):
+    assert Experiment(from_mapping(ExperimentConfig, changed), tmp_path / 'four').prepared.nodes
+
   file = tmp_path / 'adapter' / 'adapter_config.json'
   file.write_text(file.read_text().replace('"lora_alpha": 8.0', '"lora_alpha": 16.0'))
   with pytest.raises(ConfigError, match='make them alike'):
@@ -214,7 +221,9 @@ def test_an_exported_arm_chooses_alike_elsewhere(weights, files, tmp_path):
   from msm_jax import export
   from msm_jax.evals import scoring
 
-  c = settings(weights, files, model=dict(lora=LORA), arms=dict(both='start > midtrain > tune'))
+  arms = dict(both='start > midtrain > tune')
+  world = dataclasses.asdict(little())
+  c = settings(weights, files, model=dict(lora=LORA), arms=arms, world=world)
   for p in ('midtrain', 'tune'):
     c['phases'][p] = c['phases'][p] | dict(length=96)
   e, _, nodes = run(c, tmp_path / 'run')

@@ -69,9 +69,8 @@ def _check_fit_in_order(
   """The tokens of a prompt with its longest answer. Raises ScoringError, see `check_fit`."""
   longest = 0
   for answer in answers:
-    ids, _ = tokenizer.render_chat([*prompt, ('assistant', answer)], continues=True)
-    # The last token has no target.
-    tokens = len(ids) - 1
+    # Kept, since the arms are asked the same later.
+    tokens = len(_examples(tokenizer).of(tokenizer, prompt, answer))
     if tokens > length:
       raise ScoringError(
         f'{what} has {tokens} tokens and rows hold {length}; '
@@ -289,6 +288,10 @@ def _example(tokenizer: Tokenizer, prompt: Messages | str, option: str) -> np.nd
 _EXAMPLES: weakref.WeakKeyDictionary[Tokenizer, _Examples] = weakref.WeakKeyDictionary()
 
 
+def _examples(tokenizer: Tokenizer) -> _Examples:
+  return _EXAMPLES.setdefault(tokenizer, _Examples())
+
+
 def make_logprobs(
   model: ModelConfig, params: Any, tokenizer: Tokenizer, length: int, rows: int = 32
 ) -> Logprobs:
@@ -306,7 +309,7 @@ def make_logprobs(
     it.
   """
 
-  asked = _EXAMPLES.setdefault(tokenizer, _Examples())
+  asked = _examples(tokenizer)
 
   def logprobs(
     prompts: Sequence[Messages | str], options: Sequence[Sequence[str]]

@@ -320,6 +320,10 @@ def _one_line(error: Exception) -> str:
   return ' '.join(str(error).split())[:200]
 
 
+# A mark as `split` makes them. A pattern with the digest of one chat would be compiled for each.
+_MARK = re.compile('(?P<digest>[0-9a-f]{16})n(?P<number>[0-9]+)e')
+
+
 def _divide(with_marks: str, digest: str, n_messages: int) -> tuple[list[str], list[int]]:
   """Divides a chat that was rendered with marks.
 
@@ -336,9 +340,9 @@ def _divide(with_marks: str, digest: str, n_messages: int) -> tuple[list[str], l
   missing: list[int] = []
   # Where the text begins that no message has yet.
   position = 0
-  for mark in re.finditer(f'{digest}n([0-9]+)e', with_marks):
-    number = int(mark[1])
-    if number < len(between):
+  for mark in _MARK.finditer(with_marks):
+    number = int(mark['number'])
+    if mark['digest'] != digest or number < len(between):
       continue
     between.append(with_marks[position : mark.start()])
     position = mark.end()
