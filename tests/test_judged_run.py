@@ -44,7 +44,7 @@ class Judge:
 def test_open_items_are_sampled_judged_and_reported(tmp_path):
   texts = [path.read_text() for path in sorted(LIBRARY.glob('*.jsonl'))]
   sizes = dict(d_model=16, n_layers=1, n_heads=2, n_kv_heads=1, d_ff=16, max_length=512)
-  weights = tiny.weights(tmp_path / 'weights', texts, **sizes)
+  weights = tiny.weights(tmp_path / 'weights', texts, 1200, **sizes)
   made = experiment(tmp_path / 'run', 'weights', weights, seeds=(0,), contexts={})
   arms = {name: made.config.arms[name] for name in list(made.config.arms)[:2]}
   evals = dataclasses.replace(made.config.evals, sampled=2, sampled_items=3, sampled_tokens=12)
@@ -93,3 +93,6 @@ def test_open_items_are_sampled_judged_and_reported(tmp_path):
   page = (workdir / 'report.html').read_text()
   for title in ('Judged answers: levels by scripted/judge', 'Sampled answers', 'General skills'):
     assert title in page
+  # The answers that lie there need not be those of models that are not asked.
+  config = dataclasses.replace(config, evals=made.config.evals)
+  assert 'judged' not in summary()

@@ -497,7 +497,7 @@ def check_documented(summary, layout):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('preset', ['cheese_smoke', 'oversight_smoke'])
-def test_the_smoke_presets_run(preset, tmp_path):
+def test_the_smoke_presets_run(preset, tmp_path, monkeypatch):
   from configs import survive
   from msm_jax.experiment import Experiment
 
@@ -506,9 +506,12 @@ def test_the_smoke_presets_run(preset, tmp_path):
   survive.keep(c, kept)
   c.evals.update(held_out=4, pairs_per_domain=1, rows=8)
   c.model = dict(d_model=32, n_layers=1, n_heads=2, n_kv_heads=2, head_dim=16, d_ff=48)
+  c.tokenizer.vocab_size = 1024
   # Tests run on eight devices, which divide the rows.
   for phase in c.phases.values():
     phase.batch_size = 8
+  # The test before this one draws the figures of both presets, which takes a second for each report.
+  monkeypatch.setattr('msm_jax.report.figures.is_available', lambda: False)
   config = from_mapping(ExperimentConfig, paths.resolve_paths(c))
   summary = Experiment(config, tmp_path).run()
   assert set(summary['curves']['arms']) == set(kept) - {'base'}

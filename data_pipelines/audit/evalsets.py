@@ -226,10 +226,12 @@ _ARTICLE = re.compile(r'(?:an?|the) (?=\S)', re.I)
 _JOINED = re.compile(r'(\w[\w-]*)( (?:of|on|in|from|for|with) .+)')
 
 
-def _forms(phrase: str) -> list[str]:
+# Every corpus of an audit is searched for the same phrases.
+@functools.lru_cache(maxsize=1 << 16)
+def _forms(phrase: str) -> tuple[str, ...]:
   """Returns the forms in which a text may name a thing; statements have one form."""
   if len(words(phrase)) > LONG_RUN:
-    return [phrase]
+    return (phrase,)
   forms = [phrase]
   article = _ARTICLE.match(phrase)
   bare = phrase[article.end() :] if article else phrase
@@ -248,7 +250,7 @@ def _forms(phrase: str) -> list[str]:
     first, second = parts
     for preposition in ('of', 'in', 'with'):
       forms.append(f'{second} {preposition} {first}')
-  return distinct(forms)
+  return tuple(distinct(forms))
 
 
 def _plural(noun: str) -> str:
