@@ -8,9 +8,9 @@ import math
 
 from msm_jax.base.checks import (
   AT_LEAST_ONE,
+  BELOW_ONE,
   MIN_POSITIVE,
   NON_NEGATIVE,
-  SHARE,
   added_later,
   one_of,
   shown,
@@ -78,7 +78,7 @@ class LoraConfig:
   layers: tuple[int, ...] = added_later(())
 
   def __post_init__(self):
-    within('model.lora.', self, rank=AT_LEAST_ONE, alpha=POSITIVE, dropout=SHARE)
+    within('model.lora.', self, rank=AT_LEAST_ONE, alpha=POSITIVE, dropout=BELOW_ONE)
     if not self.targets or len(set(self.targets)) != len(self.targets):
       raise ConfigError(
         f'model.lora.targets={self.targets} must name at least one projection, each once'

@@ -5,7 +5,7 @@
 
 import dataclasses
 
-from msm_jax.base.checks import NON_NEGATIVE, SHARE, one_of, within
+from msm_jax.base.checks import BELOW_ONE, NON_NEGATIVE, one_of, within
 from msm_jax.base.errors import ConfigError
 from msm_jax.model_config import POSITIVE
 
@@ -67,8 +67,8 @@ class OptimizerConfig:
     within(
       'optimizer.',
       self,
-      b1=SHARE,
-      b2=SHARE,
+      b1=BELOW_ONE,
+      b2=BELOW_ONE,
       eps=(POSITIVE[0], 1),
       weight_decay=NON_NEGATIVE,
       clip=NON_NEGATIVE,

@@ -52,6 +52,12 @@ BAD = {
     'sources.docs.tokens_like',
     'give it a size',
   ),
+  # Corrections for the start of training would divide by zero.
+  'a moment that keeps nothing of a gradient': (
+    dict(optimizer=dict(b1=1.0)),
+    'optimizer.b1=1.0',
+    'from 0 to 0.999999',
+  ),
   'no seeds': (dict(seeds=()), 'seeds=()', 'at least one seed'),
   'a seed twice': (dict(seeds=(1, 1)), 'seeds=(1, 1)', 'each once'),
   'an effect of three arms': (

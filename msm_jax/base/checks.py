@@ -21,6 +21,8 @@ from msm_jax.base.errors import ConfigError
 AT_LEAST_ONE = (1, math.inf)
 NON_NEGATIVE = (0, math.inf)
 SHARE = (0, 1)
+# A share that leaves something: what is divided by one minus it stays finite, in fp32 too.
+BELOW_ONE = (0, 1 - 1e-6)
 # The key of a field's metadata that `added_later` sets.
 _ADDED_LATER = 'added_later'
 # The smallest number that counts as positive.
