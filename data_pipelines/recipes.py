@@ -115,6 +115,7 @@ def _check_model_written(where: str, source: SourceConfig) -> None:
     f'{where}.',
     source,
     size=NON_NEGATIVE,
+    seed=NON_NEGATIVE,
     temperature=(1e-2, 1e2),
     max_tokens=AT_LEAST_ONE,
     attempts=AT_LEAST_ONE,

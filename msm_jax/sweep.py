@@ -28,7 +28,7 @@ from msm_jax.base.errors import ConfigError
 from msm_jax.base.files import read_json_lines
 from msm_jax.base.overrides import override
 from msm_jax.base.points import Point, axis, chain, labelled, product, zipped
-from msm_jax.base.references import separate_groups
+from msm_jax.base.references import check_given, separate_groups
 from msm_jax.config import ExperimentConfig
 
 __all__ = ['Point', 'axis', 'chain', 'labelled', 'product', 'zipped']
@@ -109,6 +109,7 @@ def overridden(settings: Any, point: Point, schema: Any = ExperimentConfig) -> A
       override(made, key, value, schema)
     except ConfigError as e:
       raise ConfigError(f'sweep point {point_label(point)}: {e}') from None
+  check_given(made, 'config.experiment')
   return made.copy_and_resolve_references()
 
 
@@ -176,6 +177,8 @@ def sweep(argv: list[str]) -> None:
       'the config of a sweep has no experiment; configs/sweeps/oversight.py has one'
     )
   name = settings.get('name', SweepConfig.name)
+  if not isinstance(name, str) or not name.strip() or '/' in name:
+    raise ConfigError(f'name={checks.shown(name)} must be the name of a page, without a slash')
   command.set_xla_flags(settings.experiment)
   # JAX comes with these modules, and it reads its flags when it is imported.
   from msm_jax import multihost, report

@@ -339,6 +339,8 @@ def test_what_is_left_out_of_a_written_corpus_is_part_of_its_identity(tmp_path):
     ('labels', dict(spec=''), 'maker model.labels has one handbook in view'),
     ('labels', dict(by=''), 'maker model.labels needs by=PATH'),
     ('labels', dict(max_tokens=0), 'sources.labels.max_tokens=0 must be at least 1'),
+    ('labels', dict(seed=-1), 'sources.labels.seed=-1 must be at least 0'),
+    ('wrong', dict(tokens_like='revisions'), "names 'revisions', which a model writes later"),
     ('labels', dict(revise='twice'), "revise='twice' must be one of again, critique"),
     ('labels', dict(by='tune > prefer'), 'waits for this very phase'),
     ('wrong', dict(by='tune'), 'by and prompts say which model writes'),

@@ -11,7 +11,7 @@ from helpers import ROOT
 import msm_jax
 from msm_jax.base.errors import ConfigError
 from msm_jax.base.overrides import override
-from msm_jax.base.references import separate_groups
+from msm_jax.base.references import check_given, separate_groups
 from msm_jax.sweep import overridden
 
 
@@ -135,6 +135,26 @@ def test_a_key_that_is_no_text_is_one_line(key, place):
       with pytest.raises(ConfigError, match='no text; name every setting by a text') as raised:
         fails()
       assert str(raised.value).startswith('.'.join(['config', place]).rstrip('.'))
+
+
+def test_a_setting_that_is_left_open_is_one_line():
+  """`required_placeholder` of ml_collections raises an error of its own as soon as it is read."""
+
+  def left_open():
+    c = own_config()
+    with c.ignore_type():
+      c.evals.rows = ml_collections.config_dict.required_placeholder(int)
+    return c
+
+  says = r'evals\.rows has no value.*give --config'
+  with pytest.raises(ConfigError, match=says):
+    msm_jax.run(left_open())
+  with pytest.raises(ConfigError, match=says):
+    overridden(left_open(), {})
+  given = left_open()
+  override(given, 'evals.rows', 8)
+  check_given(given)
+  assert overridden(left_open(), {'evals.rows': 8}).evals.rows == 8
 
 
 def test_the_command_line_reaches_what_it_names():

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from msm_jax.base import paths
 from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, SHARE, from_mapping, one_of, within
 from msm_jax.base.errors import ConfigError
+from msm_jax.base.references import check_given
 
 # The shortest document that may be asked for, in words.
 MIN_WORDS = 20
@@ -294,6 +295,7 @@ def read_config(config: Any) -> CorpusConfig:
   Raises:
     ConfigError: a setting is unknown, missing or wrong.
   """
+  check_given(config)
   settings = config.to_dict()
   if isinstance(settings.get('audit'), dict):
     # A config lists thresholds without a value, so that the command line can give one.

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
+from ml_collections.config_dict import RequiredValueError
 
 from msm_jax.base.checks import hint_for, shown
 from msm_jax.base.errors import ConfigError
@@ -124,7 +125,11 @@ def _type_of(group: Any, group_type: Any, part: str, where: str, is_group: bool)
     return arguments[1]
   if part not in group:
     raise ConfigError(_unknown(part, where, group))
-  value = group[part]
+  try:
+    value = group[part]
+  except RequiredValueError:
+    # The config file leaves the value open, and says its type.
+    return group._fields[part].get_type()
   return type(value) if value is not None else None
 
 

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from msm_jax.base.references import check_given
+
 # The folder of the package msm_jax.
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -85,6 +87,7 @@ def resolve_paths(config: Any) -> dict[str, Any]:
     `evals.rival`, `phases.*.distill.spec`, `phases.*.grpo.judge_spec`), of corpora
     (`sources.*.path`) and of items (`custom.items`) are those that `find` returns.
   """
+  check_given(config)
   settings = config.to_dict()
   _find_in_place(settings, 'spec')
   sources = settings.get('sources')

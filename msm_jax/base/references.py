@@ -7,6 +7,7 @@ change of them reaches.
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import FieldReference, RequiredValueError
 
 from msm_jax.base.errors import ConfigError
 
@@ -46,6 +47,30 @@ def check_keys(group: ConfigDict, where: str = 'config', seen: tuple[int, ...] =
       raise ConfigError(f'{where}: the key {name!r} is no text; name every setting by a text')
     if isinstance(value, ConfigDict) and id(value) not in seen:
       check_keys(value, f'{where}.{name}', (*seen, id(group)))
+
+
+def check_given(group: ConfigDict, where: str = 'config', seen: tuple[int, ...] = ()) -> None:
+  """Checks that every setting has a value that a config file leaves open (`required_placeholder`).
+
+  Args:
+    group: a config, or a group of settings.
+    where: what errors call it.
+    seen: the ids of the groups that it stands in.
+
+  Raises:
+    ConfigError: a setting has none.
+  """
+  for name, value in group.items(preserve_field_references=True):
+    if isinstance(value, FieldReference):
+      try:
+        value = value.get()
+      except RequiredValueError:
+        raise ConfigError(
+          f'{where}.{name} has no value, and the config file leaves it open; '
+          f'give --{where}.{name}=VALUE'
+        ) from None
+    if isinstance(value, ConfigDict) and id(value) not in seen:
+      check_given(value, f'{where}.{name}', (*seen, id(group)))
 
 
 def _separate(group: ConfigDict, seen: set[int]) -> None:
