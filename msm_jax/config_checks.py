@@ -194,6 +194,10 @@ def _check_sources(c: 'ExperimentConfig') -> None:
     other = source.tokens_like
     if other and other not in c.sources:
       raise ConfigError(f'sources.{name}.tokens_like names {other!r}{hint_for(other, c.sources)}')
+    if other and c.sources[other].is_model_written:
+      raise ConfigError(
+        f'sources.{name}.tokens_like names {other!r}, which a model writes later; give it a size'
+      )
     check_source(name, source)
 
 
@@ -232,16 +236,12 @@ def _check_imports_of_path(c: 'ExperimentConfig', path: Sequence[str]) -> None:
 
 def _check_lora(c: 'ExperimentConfig') -> None:
   """Raises ConfigError if there are adapters without weights, or imported ones without `lora`."""
-  has_adapters = c.model.lora or any(phase.adapter for phase in c.phases.values())
-  if has_adapters and not c.first_weights:
+  if c.model.lora and not c.first_weights:
     raise ConfigError(
       'model.lora trains adapters beside weights that stay as they are; '
       'begin the arms with a phase of weights'
     )
-  used_phases: set[str] = set()
-  for arm in c.arms.values():
-    used_phases.update(path_of(arm))
-  imports_adapter = any(c.phases[phase].adapter for phase in used_phases)
+  imports_adapter = any(c.phases[phase].adapter for phase in itertools.chain(*c.paths))
   if imports_adapter and not c.model.lora:
     raise ConfigError('a phase names an adapter; set model.lora to its rank, alpha and targets')
 

@@ -6,6 +6,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -208,10 +209,12 @@ def _model_of_weights(config: ExperimentConfig, folder: Path) -> ModelConfig:
       raise ConfigError(
         f'model.{field.name} comes with the weights; leave it out (yours to set are {yours})'
       )
-  for name, phase in config.phases.items():
-    if phase.adapter:
-      _check_adapter(name, phase.adapter, config.model)
   model = huggingface.read_config(folder, **ours)
+  # Phases that no arm goes through are not trained, so their adapters may be of any kind.
+  for name in dict.fromkeys(itertools.chain(*config.paths)):
+    adapter = config.phases[name].adapter
+    if adapter:
+      _check_adapter(name, adapter, model)
   huggingface.check_tensors(huggingface.TensorFiles(folder), model)
   # Raises ConfigError for adapters in layers that these weights do not have.
   _ = model.adapted_layers
@@ -222,7 +225,11 @@ def _check_adapter(phase: str, adapter: str, model: ModelConfig) -> None:
   """Raises ConfigError if an adapter's settings differ from the model's; dropout may differ."""
   assert model.lora is not None  # the config's check refuses an adapter without model.lora
   found = dataclasses.replace(peft.read_config(adapter), dropout=model.lora.dropout)
-  if found != model.lora:
+  # Targets may stand in any order, and all layers may be named or left out.
+  has_same_targets = set(found.targets) == set(model.lora.targets)
+  has_same_layers = (found.layers or tuple(range(model.n_layers))) == model.adapted_layers
+  has_same_rest = (found.rank, found.alpha) == (model.lora.rank, model.lora.alpha)
+  if not (has_same_targets and has_same_layers and has_same_rest):
     raise ConfigError(
       f'phases.{phase}.adapter is {found} and model.lora {model.lora}; make them alike'
     )
