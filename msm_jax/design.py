@@ -5,6 +5,7 @@ point. prepare.py then writes corpora and tokenizer.
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,8 +94,7 @@ class Design:
     """What the teacher of a phase reads; None if the phase has no teacher."""
     if phase.objective != 'distill':
       return None
-    replicates = self.replicates[phase.distill.spec]
-    return context_of_teacher(phase.distill, replicates, self.suite.statement_of)
+    return self._context_of(phase.distill)
 
   @property
   def teachers(self) -> dict[str, str]:
@@ -109,8 +109,21 @@ class Design:
   def view_of_writer(self, source: str) -> HandbookContext:
     """What the model reads of the handbook that writes a source (`SourceConfig.by`)."""
     settings = self.config.sources[source]
-    read = DistillConfig(spec=settings.spec, handbook=settings.handbook)
-    return context_of_teacher(read, self.replicates[settings.spec], self.suite.statement_of)
+    return self._context_of(DistillConfig(spec=settings.spec, handbook=settings.handbook))
+
+  @functools.cached_property
+  def _contexts_read(self) -> dict[tuple[str, str], HandbookContext]:
+    """(path of a handbook, what is read of it) -> the context, as far as it was asked for."""
+    return {}
+
+  def _context_of(self, settings: DistillConfig) -> HandbookContext:
+    """What is read of a handbook. The file is read once: somebody may edit it during a run, and
+    identities stand for what it was."""
+    key = (settings.spec, settings.handbook)
+    if key not in self._contexts_read:
+      replicates = self.replicates[settings.spec]
+      self._contexts_read[key] = context_of_teacher(settings, replicates, self.suite.statement_of)
+    return self._contexts_read[key]
 
   @property
   def contexts(self) -> tuple[str, ...]:

@@ -1,19 +1,23 @@
 """Context distillation: the loss and its gradients, packed or not, and what the teacher reads."""
 
 import functools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import AFFORDABILITY
 from pairs import changed, make_taught, one_by_one, rows_of_taught
 from steps import TINY, assert_trees_close, fresh_params, one_device
+from tiny import PHASE, experiment
 
 from data_pipelines.records import Chat
 from msm_jax import model as models
 from msm_jax import sharding, train_step
 from msm_jax.base.errors import DataError
 from msm_jax.config import OptimizerConfig
+from msm_jax.design import make_design
 from msm_jax.handbook_context import HandbookContext
 from msm_jax.input_pipeline import PackedRows, Source
 from msm_jax.objective_config import DistillConfig
@@ -210,3 +214,17 @@ def test_a_pair_that_is_longer_than_a_row_is_left_out(tokenizer):
   assert longer.count_fitting(tokenizer, int(student) - 1)[0] < 9
   with pytest.raises(DataError, match='s: no pair fits into length=30'):
     PackedRows(source, tokenizer, 30, seed=0)
+
+
+def test_a_handbook_that_is_edited_during_a_run_is_the_one_of_before(tmp_path):
+  """Its identity stands for the text that was there when the run began."""
+  handbook = tmp_path / 'handbook.md'
+  handbook.write_text(Path(AFFORDABILITY).read_text())
+  teach = dict(PHASE, data=dict(chats=1.0), objective='distill')
+  teach['distill'] = dict(spec=str(handbook), handbook='text')
+  phases = {'read': dict(PHASE, data=dict(documents=1.0)), 'teach': teach}
+  e = experiment(tmp_path, phases=phases, arms=dict(base='read', taught='read > teach'))
+  identity = e.design.teachers['teach']
+  handbook.write_text(handbook.read_text() + 'It says more.')
+  assert e.design.teacher_of(e.config.phases['teach']).identity == identity
+  assert make_design(e.config).teachers['teach'] != identity
