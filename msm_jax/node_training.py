@@ -135,14 +135,17 @@ def keep_missing_points(workspace: Workspace, node: Node, number: str) -> None:
   points = workspace.points_of(node)
   missing = [update for update in node.kept_points if not points.has(update)]
   missing = multihost.broadcast_from_first(missing)
+  again = workspace.folder(node) / 'again'
   if not missing:
+    # A second training that was stopped at its last update has left its folder.
+    if multihost.is_first():
+      shutil.rmtree(again, ignore_errors=True)
     return
   listed = ', '.join(map(str, missing))
   say(
     f'{number} {node.phase} (seed {node.seed}): its parameters at update {listed} were not kept; '
     f'its first {missing[-1]} updates are trained again, its end stays as it is'
   )
-  again = workspace.folder(node) / 'again'
   with multihost.first_process_first():
     # A second training that was stopped may have passed an update that is wanted only since then.
     reached = checkpointing.Checkpoints(again / 'checkpoints').latest()
