@@ -396,3 +396,12 @@ def test_peft_and_transformers_load_what_is_written(tmp_path):
   )
   params |= peft.load_params(tmp_path / 'theirs', c, program.abstract_state.params)
   np.testing.assert_allclose(logits(c, params), told(made), atol=1e-5)
+
+
+@pytest.mark.parametrize('place', ['.', '/', '..'])
+def test_a_folder_that_cannot_be_new_is_refused(place):
+  with (
+    pytest.raises(WeightsError, match=r'(name a new|choose another) folder'),
+    huggingface.new_folder(Path(place)),
+  ):
+    pass

@@ -81,11 +81,13 @@ def new_folder(folder: Path) -> Iterator[Path]:
     A temporary folder to write into. It is renamed at the end, and removed if anything fails.
 
   Raises:
-    WeightsError: the folder exists and is not empty, or it cannot be written.
+    WeightsError: the folder exists and is not empty, it has no name, or it cannot be written.
   """
   # safetensors belongs to the optional extra `hf`.
   from safetensors import SafetensorError
 
+  if not folder.name:
+    raise WeightsError(f'{folder} cannot be replaced; name a new folder')
   temporary = folder.with_name(f'{folder.name}.writing-{os.getpid()}')
   try:
     if folder.exists():
