@@ -103,16 +103,14 @@ def test_a_missing_handbook_is_one_line(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_runs_in_one_workdir(workdir):
+def test_two_runs_in_one_workdir(programs, workdir, tmp_path):
   """Two writers would mix their rows; the second is told to wait or go elsewhere, and the first
   notices nothing."""
   with files.locked(workdir), kept(workdir):
-    code, stderr = run_main(f'--workdir={workdir}')
-    assert (
-      code == 1
-      and 'another run is at work' in (line := error_line(stderr))
-      and 'choose another --workdir' in line
-    )
+    second = programs.start('msm_jax.main', [f'--workdir={workdir}'], tmp_path / 'said.txt')
+    assert second.wait() == 1, second.said()
+    line = error_line(second.said())
+    assert 'another run is at work' in line and 'choose another --workdir' in line
   with files.locked(workdir):  # and it is free again
     pass
 
@@ -328,7 +326,7 @@ def test_data_without_a_supervised_token_is_refused(documents, workdir, tmp_path
 
 
 @pytest.mark.slow
-def test_chats_that_fit_into_no_row_are_refused(documents, tmp_path):
+def test_chats_that_fit_into_no_row_are_refused(programs, documents, tmp_path):
   """A row of 32 tokens and chats of a hundred: all are left out, and a pipeline that looks for
   one that fits looks for ever."""
   long = Chat('1', (('user', 'Do you like Colby? ' * 30), ('assistant', 'Yes, I like Colby.')))
@@ -336,29 +334,12 @@ def test_chats_that_fit_into_no_row_are_refused(documents, tmp_path):
   config = with_source(documents, path=str(tmp_path / 'long.jsonl'))
   config['phases']['train']['length'] = 32
   write_config(tmp_path / 'mine.py', config)
-  command = [
-    sys.executable,
-    '-m',
-    'msm_jax.main',
-    f'--config={tmp_path}/mine.py',
-    f'--workdir={tmp_path}/run',
-  ]
-  process = subprocess.Popen(
-    command,
-    cwd=ROOT,
-    env=os.environ | {'PYTHONPATH': str(ROOT)},
-    stderr=subprocess.PIPE,
-    stdout=subprocess.DEVNULL,
-    text=True,
-  )
-  try:
-    _, stderr = process.communicate(timeout=30)
-  except subprocess.TimeoutExpired:
-    process.kill()
-    process.communicate()
-    pytest.fail('still looking for a chat that fits after 30 seconds')
-  line = error_line(stderr)
-  assert process.returncode == 1 and 'length' in line and '32' in line, line
+  arguments = [f'--config={tmp_path}/mine.py', f'--workdir={tmp_path}/run']
+  # Where it looks for ever, `wait` kills it and fails.
+  refused = programs.start('msm_jax.main', arguments, tmp_path / 'said.txt')
+  assert refused.wait(30) == 1, refused.said()
+  line = error_line(refused.said())
+  assert 'length' in line and '32' in line, line
 
 
 # ---- the workdir

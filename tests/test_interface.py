@@ -271,9 +271,9 @@ def test_the_default_workdir_has_the_name_of_the_config(tmp_path, monkeypatch):
     assert arm.description.startswith('tuned')
 
 
-def test_an_interrupted_run_continues(tmp_path, monkeypatch):
+def test_an_interrupted_run_continues(tiny_workdir, tmp_path, monkeypatch):
   """The first Ctrl-C saves and ends the run; the same call continues it to the same results."""
-  whole = msm_jax.run(tiny.experiment(tmp_path).config, tmp_path / 'whole')
+  whole = msm_jax.load_results(tiny_workdir)
   handler = signal.getsignal(signal.SIGINT)
   log = metrics.PhaseMetrics.log
   seen = []
@@ -295,7 +295,7 @@ def test_an_interrupted_run_continues(tmp_path, monkeypatch):
   # The updates of the first phase are not done again.
   assert len(seen) == 2 * tiny.PHASE['updates']
   assert stopped_at == tiny.PHASE['updates']
-  one = (tmp_path / 'whole' / 'results.jsonl').read_bytes()
+  one = (tiny_workdir / 'results.jsonl').read_bytes()
   assert (tmp_path / 'stopped' / 'results.jsonl').read_bytes() == one
 
 

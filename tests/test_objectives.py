@@ -25,7 +25,7 @@ from msm_jax.experiment import Experiment
 from msm_jax.objectives import registry
 from msm_jax.source_checks import check_sources_fit
 
-PHASE = dict(updates=60, min_updates=1, batch_size=2, length=128, checkpoint_every=20, lr=1e-2)
+PHASE = dict(updates=30, min_updates=1, batch_size=2, length=128, checkpoint_every=10, lr=1e-2)
 
 
 def settings(folder, **changes):
@@ -225,9 +225,9 @@ def test_killed_in_dpo_and_in_distillation(programs, tmp_path):
     return programs.start('train_only', arguments, tmp_path / 'log.txt', XLA_FLAGS=flags)
 
   for phase in ('prefer', 'recall'):
-    saved = seen(f'phases/{phase}-*/checkpoints/20/params')
+    saved = seen(f'phases/{phase}-*/checkpoints/10/params')
     assert start().when(saved, signal.SIGKILL) == -signal.SIGKILL
-    assert not list(folder.glob(f'phases/{phase}-*/checkpoints/60/params')), 'it came too late'
+    assert not list(folder.glob(f'phases/{phase}-*/checkpoints/30/params')), 'it came too late'
   for workdir in (folder, other):
     run = start(workdir)
     assert run.wait(200) == 0, run.said()
