@@ -54,7 +54,7 @@ def one_device():
   return sharding.make_mesh(devices=jax.devices()[:1])
 
 
-def run_steps(optimizer, batches, lrs):
+def run_steps(optimizer, batches, lrs, keeps_states=True):
   """Updates of a fresh TINY on one device: (the states before and after each, their metrics)."""
   mesh = one_device()
   program = train_step.make_program(TINY, optimizer, 0, mesh)
@@ -63,7 +63,8 @@ def run_steps(optimizer, batches, lrs):
   with jax.set_mesh(mesh):
     for batch, lr in zip(batches, lrs, strict=True):
       state, found = program.step(state, batch, np.full(2, lr, np.float32))
-      states.append(jax.device_get(state))
+      if keeps_states:
+        states.append(jax.device_get(state))
       metrics.append(jax.device_get(found))
   return states, metrics
 

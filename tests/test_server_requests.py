@@ -2,8 +2,11 @@
 
 import json
 
+import jax
 import pytest
 from serving import CHAT_BODY, make_sampler, running_server
+
+from msm_jax import sharding
 
 # Left out of `make quick`.
 pytestmark = pytest.mark.slow
@@ -109,7 +112,8 @@ for what, (changes, words) in CHAT_FIELDS.items():
 
 @pytest.fixture(scope='module')
 def server(tiny_workdir):
-  with running_server({'base': make_sampler(tiny_workdir, 'base')}) as running:
+  one_device = sharding.make_mesh(devices=jax.devices()[:1])
+  with running_server({'base': make_sampler(tiny_workdir, 'base', one_device)}) as running:
     yield running
 
 
