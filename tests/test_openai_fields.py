@@ -71,6 +71,8 @@ def test_bytes_of_tokens_of_sentencepiece(samplers):
   assert b''.join(bytes(sampler.token_bytes(i)) for i in ids) == TEXT.encode()
   parts = [token_bytes(sampler.tokenizer, i) for i in ids]
   assert any(part is not None and len(part) == 1 and part[0] >= 0x80 for part in parts)
+  # What has no text in an answer adds none.
+  assert [sampler.token_bytes(int(i)) for i in sampler.stop_ids] == [[]] * len(sampler.stop_ids)
 
 
 @pytest.mark.parametrize('kind', ['byte level', 'byte fallback'])

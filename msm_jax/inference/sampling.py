@@ -205,7 +205,7 @@ class Sampler:
       before = self.tokenizer.encode('.')[-1:]
       text = self.tokenizer.decode([*before, token])[len(self.tokenizer.decode(before)) :]
       if not text or REPLACEMENT in text:
-        text = f'<|token {token}|>'
+        text = _made_up_name(token)
       self._token_texts[token] = text
     return self._token_texts[token]
 
@@ -216,12 +216,14 @@ class Sampler:
       token: its id.
 
     Returns:
-      Its own bytes, if it is a part of a character or a token of bytes; else those of its text.
+      Its own bytes, if it is a part of a character or a token of bytes; else those of its text, of
+      which a control token has none.
     """
     if token not in self._token_bytes:
       own = token_bytes(self.tokenizer, token)
       if own is None:
-        own = self.token_text(token).encode()
+        text = self.token_text(token)
+        own = b'' if text == _made_up_name(token) else text.encode()
       self._token_bytes[token] = list(own)
     return self._token_bytes[token]
 
@@ -249,6 +251,10 @@ class Sampler:
       if piece.text or piece.tokens or piece.finish_reason:
         moved.append((completion, piece))
     return moved
+
+
+def _made_up_name(token: int) -> str:
+  return f'<|token {token}|>'
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:
