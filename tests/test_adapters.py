@@ -229,6 +229,8 @@ def test_to_peft_and_back(tmp_path):
   adapters, _ = train_step.split_trainable(c, params)
   peft.export(tmp_path / 'ours', c, adapters, str(tmp_path / 'base'))
   assert peft.read_config(tmp_path / 'ours') == lora
+  # Others may read what is exported.
+  assert all(f.stat().st_mode & 0o444 == 0o444 for f in (tmp_path / 'ours').iterdir())
   jax.tree.map(np.testing.assert_array_equal, opened(lora, tmp_path / 'ours')[1], params)
   model = theirs.PeftModel.from_pretrained(load(), tmp_path / 'ours')
   np.testing.assert_allclose(their_logits(model), our_logits(c, params), atol=1e-5)

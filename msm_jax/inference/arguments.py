@@ -27,6 +27,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def split_names(text: str) -> list[str]:
-  """Splits names at commas, in their order; empty names and repetitions are left out."""
-  names = [name for name in text.split(',') if name]
+  """Splits names at commas, in their order; empty names and repetitions are left out, and spaces
+  around names."""
+  names = [name.strip() for name in text.split(',') if name.strip()]
   return list(dict.fromkeys(names))

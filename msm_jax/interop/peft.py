@@ -19,6 +19,7 @@ from msm_jax.interop.huggingface import (
   load_stacked,
   new_folder,
   read_json,
+  save_tensors,
   tensor_names,
   write_json,
 )
@@ -276,9 +277,6 @@ def export(folder: str | Path, c: ModelConfig, params: Mapping[str, jax.Array], 
     base: the model that the adapter belongs to, a name or a folder; PEFT reads it from the
       adapter's config.
   """
-  # safetensors belongs to the optional extra `hf`.
-  from safetensors.numpy import save_file
-
   lora = _lora(c)
   modules = {ours: module for module, ours in TARGETS.items()}
   settings = {
@@ -300,5 +298,5 @@ def export(folder: str | Path, c: ModelConfig, params: Mapping[str, jax.Array], 
       x = np.asarray(jax.device_get(params[ours][place]))
       tensors[name.format(layer)] = np.ascontiguousarray(x.T)
   with new_folder(Path(folder)) as new:
-    save_file(tensors, new / 'adapter_model.safetensors', metadata={'format': 'pt'})
+    save_tensors(new / 'adapter_model.safetensors', tensors)
     write_json(new / 'adapter_config.json', settings)

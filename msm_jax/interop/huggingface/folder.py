@@ -109,6 +109,16 @@ def new_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
+def save_tensors(path: Path, tensors: dict[str, np.ndarray]) -> None:
+  """Writes one safetensors file, which everybody may read."""
+  # safetensors belongs to the optional extra `hf`.
+  from safetensors.numpy import save_file
+
+  save_file(tensors, path, metadata={'format': 'pt'})
+  # safetensors writes files that only their owner can read.
+  path.chmod(0o644)
+
+
 def write_tensors(
   folder: Path, tensors: Iterable[tuple[str, np.ndarray]], shard_bytes: int = SHARD_BYTES
 ) -> None:
@@ -120,9 +130,6 @@ def write_tensors(
     tensors: name and array of each tensor.
     shard_bytes: the largest size of a file, unless a single tensor is larger.
   """
-  # safetensors belongs to the optional extra `hf`.
-  from safetensors.numpy import save_file
-
   shard: dict[str, np.ndarray] = {}
   names_by_file: list[list[str]] = []
   shard_size = 0
@@ -130,7 +137,7 @@ def write_tensors(
 
   def flush() -> None:
     """Writes the file that is being gathered, under a preliminary name."""
-    save_file(shard, folder / f'shard-{len(names_by_file)}', metadata={'format': 'pt'})
+    save_tensors(folder / f'shard-{len(names_by_file)}', shard)
     names_by_file.append(list(shard))
     shard.clear()
 
@@ -151,8 +158,6 @@ def write_tensors(
     if n_files > 1:
       file = f'model-{k + 1:05d}-of-{n_files:05d}.safetensors'
     os.replace(folder / f'shard-{k}', folder / file)
-    # safetensors writes files that only their owner can read.
-    (folder / file).chmod(0o644)
     weight_map |= dict.fromkeys(names, file)
   if n_files > 1:
     index = {'metadata': {'total_size': total_size}, 'weight_map': weight_map}
