@@ -139,6 +139,9 @@ def write_results(
   _add_curves(summary, along, config, prepared.design.suite)
   if along:
     multihost.write(outputs / 'points.jsonl', to_lines(along))
+  elif multihost.is_first():
+    # Points of an earlier run, with other settings, would look like those of this one.
+    (outputs / 'points.jsonl').unlink(missing_ok=True)
   summary |= prepared.design.suite.more_of_summary(rows, config)
   summary['no_model'] = without_model(config, prepared, workdir)
   summary |= about
@@ -175,7 +178,8 @@ def _add_from_other_programs(
   if found := capability.read(outputs, config.arms):
     summary['capability'] = found
     summary['gates'] |= capability.gates(found, summary['base'], config.gates)
-  if judged := read_judged(outputs):
+  # Without sampling, answers that lie there are of an earlier run, perhaps of other models.
+  if config.evals.sampled and (judged := read_judged(outputs)):
     summary['judged'] = judged
 
 

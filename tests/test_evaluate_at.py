@@ -162,6 +162,14 @@ def test_the_report_shows_curves(done):
 
 
 @pytest.mark.slow
+def test_rows_of_points_do_not_outlive_them(done, tmp_path):
+  """Without `evaluate_at`, those of an earlier run would look like those of this one."""
+  shutil.copytree(done.workdir, tmp_path / 'run')
+  assert 'curves' not in made(tmp_path, at=()).run()
+  assert not (tmp_path / 'run' / 'points.jsonl').exists()
+
+
+@pytest.mark.slow
 def test_points_that_were_not_kept_are_trained_again(done, tmp_path, capsys):
   e = trained(made(tmp_path, at=(4,)))
   kept = tree(e.workdir / 'phases')
