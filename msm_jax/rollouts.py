@@ -296,10 +296,12 @@ class Rollouts:
     with (self._folder / 'samples.jsonl').open('a') as f:
       for n, prompt in enumerate(prompts):
         group = slice(n * size, (n + 1) * size)
+        messages = prompt_of(prompt.record)
         line = {
           'step': step,
           'id': prompt.record.id,
-          'prompt': prompt_of(prompt.record)[-1][1],
+          # A chat may begin with the assistant, which then answers nothing.
+          'prompt': messages[-1][1] if messages else '',
           'answers': [answer.text for answer in answers[group]],
           'cut': [answer.was_cut for answer in answers[group]],
           'rewards': [round(float(x), 6) for x in rewards[group]],

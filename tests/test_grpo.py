@@ -17,6 +17,8 @@ from helpers import write_config
 from rollout_helpers import NO, YES, experiment, metrics, params_of, samples, train_all
 from steps import assert_trees_close, assert_trees_equal
 
+from data_pipelines.jsonl import write_jsonl
+from data_pipelines.records import Chat
 from msm_jax import sharding, train, train_step
 from msm_jax.base.errors import ConfigError, DataError, Interrupted
 from msm_jax.config import ExperimentConfig, LoraConfig, ModelConfig, OptimizerConfig, PhaseConfig
@@ -419,11 +421,20 @@ def test_data_that_cannot_be_used(after_tuning, tmp_path):
 
 
 @pytest.mark.slow
-def test_chats_are_prompts_too(after_tuning):
-  """The last answer is not shown; it is the chosen one, and no other is rejected."""
-  rl = dict(helpers.RL, data=dict(answers=1.0), updates=2, grpo=dict(group_size=4, max_tokens=12))
-  e = after_tuning(phases=dict(rl=rl))
-  for group in samples(e, train_all(e)['rl']):
+def test_chats_are_prompts_too(after_tuning, tmp_path):
+  """The last answer is not shown; it is the chosen one, and no other is rejected. Before the first
+  message of a chat stands nothing."""
+  write_jsonl(tmp_path / 'greeting.jsonl', [Chat('greeting', (('assistant', 'Hello.'),))])
+  names = ('answers', 'greeting')
+  rl = dict(helpers.RL, updates=2, grpo=dict(group_size=4, max_tokens=12))
+  rl['data'] = dict.fromkeys(names, 1.0)
+  sources = {name: dict(path=str(tmp_path / f'{name}.jsonl')) for name in names}
+  e = after_tuning(phases=dict(rl=rl), sources=sources)
+  groups = samples(e, train_all(e)['rl'])
+  assert {group['prompt'] for group in groups if group['id'] == 'greeting'} == {''}
+  for group in groups:
+    if group['id'] == 'greeting':
+      continue
     chosen = YES if group['id'].endswith('Y') else NO
     assert group['prompt'].startswith('Is ')
     for text, reward in zip(group['answers'], group['rewards'], strict=True):
