@@ -185,13 +185,17 @@ class AttentionInputs(NamedTuple):
 
 def _write(cache_BGSK: jax.Array, new_BTGK: jax.Array, positions_BT: jax.Array) -> jax.Array:
   """Writes keys or values into a cache, those of each token at the slot of its position."""
-  B, G = cache_BGSK.shape[:2]
-  # With an index for each row and head, XLA:CPU writes in place, even if there is one row only. It
-  # would copy the cache if it had to keep what is there for positions out of bounds.
-  at_BGT = (jnp.arange(B)[:, None, None], jnp.arange(G)[:, None], positions_BT[:, None])
-  return cache_BGSK.at[at_BGT].set(
-    new_BTGK.swapaxes(1, 2), mode='promise_in_bounds', wrap_negative_indices=False
-  )
+
+  def write(cache_SK: jax.Array, new_TK: jax.Array, positions_T: jax.Array) -> jax.Array:
+    # XLA:CPU would copy the cache if it had to keep what is there for positions out of bounds.
+    return cache_SK.at[positions_T].set(
+      new_TK, mode='promise_in_bounds', wrap_negative_indices=False
+    )
+
+  # Each head writes for itself. XLA:CPU would copy the cache of a single row with a single write.
+  new_BGTK = new_BTGK.swapaxes(1, 2)
+  positions_BGT = jnp.broadcast_to(positions_BT[:, None], new_BGTK.shape[:3])
+  return jax.vmap(jax.vmap(write))(cache_BGSK, new_BGTK, positions_BGT)
 
 
 def block(
@@ -424,8 +428,6 @@ class Decoder(nn.Module):
       if cache is None:
         mask = packed_mask(segment_ids_BT, window, implementation)
       else:
-        # Without the barrier, XLA computes the sines anew in every layer.
-        tables = jax.lax.optimization_barrier(tables)
         mask = cache_mask(positions_BT, cache[0][0].shape[2], window)
       return AttentionInputs(tables, mask)
 
@@ -585,8 +587,7 @@ def extend(
 
   Each row has one text. A token sees the slots up to its own position, so rows may be filled to
   different lengths. What padding leaves behind the end of a row is overwritten before it is seen.
-  The layers are unrolled whatever the settings say: a scan copies the cache and the matrices of each
-  layer.
+  The layers are unrolled whatever the settings say: a scan copies cache and matrices of each layer.
 
   Args:
     c: the model's settings.

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Self
 
 from msm_jax.evals.scoring import Messages, make_logprobs
-from msm_jax.inference.batch import use_mesh
+from msm_jax.inference.batch import cast_params, use_mesh
 from msm_jax.inference.completion import Request, RequestError
 from msm_jax.inference.open_model import ArmError, LoadedModel, load_arm
 from msm_jax.inference.sampling import DEFAULT_LENGTH, Sampler
+from msm_jax.model import Params
 
 # A conversation: (role, text) pairs, or {'role': ..., 'content': ...} as OpenAI writes them.
 Conversation = Sequence[tuple[str, str] | Mapping[str, str]]
@@ -62,7 +63,8 @@ class Arm:
     # such length, and rows as long as their whole window could need too much memory.
     window = self.model.max_length or DEFAULT_LENGTH
     self._row_length = loaded.row_length or min(window, DEFAULT_LENGTH)
-    self._sampler: Sampler | None = Sampler(loaded.model, loaded.params, loaded.tokenizer)
+    self._params: Params | None = cast_params(loaded.model, loaded.params)
+    self._sampler: Sampler | None = Sampler(loaded.model, self._params, loaded.tokenizer)
 
   def chat(
     self,
@@ -114,14 +116,16 @@ class Arm:
       ArmError: the arm is closed.
     """
     sampler = self._open_sampler()
-    score = make_logprobs(self.model, sampler.params, self.tokenizer, self._row_length)
+    assert self._params is not None
+    score = make_logprobs(self.model, self._params, self.tokenizer, self._row_length)
     with use_mesh(sampler.mesh):
       return score(prompts, options)
 
   def close(self) -> None:
     """Frees the memory of the parameters and the cache. Closing it again does nothing."""
-    # The sampler holds the only references to the parameters and the cache.
+    # These are the only references to the parameters and the cache.
     self._sampler = None
+    self._params = None
 
   def __enter__(self) -> Self:
     return self

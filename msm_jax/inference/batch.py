@@ -93,7 +93,7 @@ class Batch:
 
   Args:
     config: settings of the model.
-    params: its parameters, which may be sharded.
+    params: its parameters, split into layers; they may be sharded.
     vocabulary: ids from here on are never chosen.
     stop_ids: tokens that end an answer.
 
@@ -106,7 +106,7 @@ class Batch:
     self, config: ModelConfig, params: Params, vocabulary: int, stop_ids: tuple[int, ...]
   ) -> None:
     # Neither setting changes a number. Fixing them lets all configs of one model share programs.
-    self.config = dataclasses.replace(config, scan_layers=True, remat='none')
+    self.config = dataclasses.replace(config, scan_layers=False, remat='none')
     self.params = params
     self.vocabulary = vocabulary
     self.stop_ids = stop_ids

@@ -134,6 +134,17 @@ def top_p_mask(probs_RV: jax.Array, top_p_R: jax.Array) -> jax.Array:
   return bits_RV >= threshold_R[:, None]
 
 
+def _likeliest(scores_RV: jax.Array) -> jax.Array:
+  """Finds the first of the highest scores of each row, (R,) int32.
+
+  It is `argmax` in two steps. XLA:CPU computes that number by number, but each step with vectors.
+  """
+  V = scores_RV.shape[1]
+  is_highest_RV = scores_RV == jnp.max(scores_RV, axis=-1, keepdims=True)
+  # A row that is not finite has no highest score. Any token will do: its log-probability tells.
+  return jnp.min(jnp.where(is_highest_RV, jnp.arange(V), V - 1), axis=-1).astype(jnp.int32)
+
+
 def sample_tokens(logits_RV: jax.Array, rows: Rows, position_R: jax.Array) -> jax.Array:
   """Draws the next token of each row, or takes the likeliest.
 
@@ -148,7 +159,7 @@ def sample_tokens(logits_RV: jax.Array, rows: Rows, position_R: jax.Array) -> ja
   Returns:
     (R,) int32 token ids.
   """
-  likeliest_R = jnp.argmax(logits_RV, axis=-1).astype(jnp.int32)
+  likeliest_R = _likeliest(logits_RV)
   # Greedy and drawn rows share a batch, so both answers are computed and one is chosen.
   warm_R = rows.temperature > GREEDY_TEMPERATURE
 
@@ -170,7 +181,7 @@ def sample_tokens(logits_RV: jax.Array, rows: Rows, position_R: jax.Array) -> ja
     any_top_p = jnp.any(warm_R & (rows.top_p < 1))
     scaled_RV = jax.lax.cond(any_top_p, without_tail, lambda: scaled_RV)
     noise_RV = jax.vmap(gumbel_noise)(rows.seed, position_R)
-    drawn_R = jnp.argmax(scaled_RV + noise_RV, axis=-1).astype(jnp.int32)
+    drawn_R = _likeliest(scaled_RV + noise_RV)
     return jnp.where(warm_R, drawn_R, likeliest_R)
 
   # A batch that is greedy throughout makes no random numbers at all.
@@ -214,7 +225,7 @@ def decode(
   """Generates tokens in every row until its `remaining` tokens are generated or it stops.
 
   Args:
-    params: parameters of the model.
+    params: parameters of the model, best split into layers (`model.split_layers`).
     cache: holds every row up to the token in front of `rows.token`. Its memory is used again.
     rows: the state of the rows.
     steps: () int32, the largest number of tokens per row, at most MAX_STEPS.

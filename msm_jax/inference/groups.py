@@ -26,7 +26,7 @@ from msm_jax.inference.decoding import (
   prefill,
 )
 from msm_jax.inference.kv_cache import bucket_size, cache_sharding, resize_cache
-from msm_jax.model import Cache, Params
+from msm_jax.model import Cache, Params, split_layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +69,9 @@ def sample_groups(
     SamplingError: the model gives log-probabilities that are not finite.
   """
   # Neither setting changes what is computed; fixing them, all phases share the programs.
-  config = dataclasses.replace(how.model, scan_layers=True, remat='none')
+  config = dataclasses.replace(how.model, scan_layers=False, remat='none')
   how = dataclasses.replace(how, model=config)
+  params = split_layers(params)
   layout = cache_sharding(config, mesh)
   on_all = NamedSharding(mesh, Spec())
   # Rows are divided over the devices: copies of the first prompt, which nobody answers, fill up.

@@ -1,6 +1,6 @@
 """The cache of keys and values: its layout on the devices, its sizes, and how rows enter it.
 
-A cache is a pair (keys, values) of arrays (L, R, G, S, K): L layers, R rows (one request each),
+A cache has a pair (keys, values) of arrays (R, G, S, K) for each layer: R rows (one request each),
 G key/value heads, S slots (one token each), K head size.
 
 Rows and slots come in powers of two. So there are few sizes, and a program is compiled once for
@@ -18,7 +18,7 @@ from msm_jax import sharding
 from msm_jax.config import ModelConfig
 from msm_jax.model import Cache, empty_cache
 
-SLOT_AXIS = 3
+SLOT_AXIS = 2
 
 
 def bucket_size(n: int, minimum: int = 1) -> int:
@@ -49,7 +49,7 @@ def cache_sharding(config: ModelConfig, mesh: Mesh) -> NamedSharding:
   """Returns the sharding of a cache: rows over the batch axes, heads over `tensor`."""
   # Heads that the axis does not divide stay whole on every device.
   heads = 'tensor' if config.n_kv_heads % mesh.shape['tensor'] == 0 else None
-  return NamedSharding(mesh, P(None, sharding.BATCH, heads))
+  return NamedSharding(mesh, P(sharding.BATCH, heads))
 
 
 def constrain(cache: Cache, layout: NamedSharding | None) -> Cache:
@@ -81,13 +81,12 @@ def insert_rows(
   Returns:
     The larger cache with the rows in it.
   """
-  merged = []
-  for whole, new in zip(cache, part, strict=True):
+
+  def insert(whole: jax.Array, new: jax.Array) -> jax.Array:
     # The slots behind the part keep old content. `decode` writes over it before it is seen.
-    merged.append(whole.at[:, rows, :, : new.shape[SLOT_AXIS]].set(new))
-  # A cache is a pair, and JAX tells pairs and lists apart.
-  keys, values = merged
-  return constrain((keys, values), layout)
+    return whole.at[rows, :, : new.shape[SLOT_AXIS]].set(new)
+
+  return constrain(jax.tree.map(insert, cache, part), layout)
 
 
 @functools.partial(jax.jit, static_argnames=('slots', 'layout'))
@@ -107,10 +106,9 @@ def resize_cache(
   """
 
   def resize(x: jax.Array) -> jax.Array:
-    x = x[:, rows, :, :slots]
+    x = x[rows, :, :slots]
     padding = [(0, 0)] * x.ndim
     padding[SLOT_AXIS] = (0, slots - x.shape[SLOT_AXIS])
     return jnp.pad(x, padding)
 
-  keys, values = cache
-  return constrain((resize(keys), resize(values)), layout)
+  return constrain(jax.tree.map(resize, cache), layout)

@@ -28,7 +28,7 @@ from msm_jax.inference.completion import (
 )
 from msm_jax.inference.decoding import MAX_TOP_LOGPROBS
 from msm_jax.inference.token_bytes import token_bytes
-from msm_jax.model import Params
+from msm_jax.model import Params, split_layers
 from msm_jax.tokenizer import Tokenizer
 
 # The window of models that do not say what length they were trained for.
@@ -72,8 +72,8 @@ class Sampler:
     # The embedding table may be larger than the tokenizer; ids beyond it have no text.
     highest_stop = max(self.stop_ids, default=0)
     self.vocabulary = min(max(tokenizer.vocab_size, highest_stop + 1), config.vocab_size)
-    self.params = cast_params(config, params)
-    self._batch = Batch(config, self.params, self.vocabulary, self.stop_ids)
+    layers = split_layers(cast_params(config, params))
+    self._batch = Batch(config, layers, self.vocabulary, self.stop_ids)
     self.mesh = self._batch.mesh
     self._token_texts: dict[int, str] = {}
     self._token_bytes: dict[int, list[int]] = {}
