@@ -510,7 +510,7 @@ def test_the_smoke_presets_run(preset, tmp_path, monkeypatch):
   # Tests run on eight devices, which divide the rows.
   for phase in c.phases.values():
     phase.batch_size = 8
-  # The test before this one draws the figures of both presets, which takes a second for each report.
+  # The test before this one draws the figures of both presets, each of which takes a second.
   monkeypatch.setattr('msm_jax.report.figures.is_available', lambda: False)
   config = from_mapping(ExperimentConfig, paths.resolve_paths(c))
   summary = Experiment(config, tmp_path).run()

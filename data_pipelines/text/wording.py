@@ -200,7 +200,7 @@ class Phrases:
     # For each length, the hashes in order and beside them the numbers of the phrases.
     self._tables: list[tuple[int, np.ndarray, np.ndarray]] = []
     for length, found in sorted(runs.items()):
-      # All runs of a length are hashed at once, which is several times as fast as one by one. Of the
+      # All runs of a length are hashed at once, several times as fast as one by one. Of the
       # hashes, those count that begin where a run does.
       hashes = run_hashes(np.concatenate(found), length)[::length]
       numbers = np.array(phrase_numbers[length])
