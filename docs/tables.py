@@ -555,13 +555,18 @@ def limited_table(block: Block, stored: Stored) -> str:
 
 
 def robustness_table(block: Block, stored: Stored) -> str:
-  """How firm the effects of the primary measure are, the primary effect first."""
+  """How firm the effects of the primary measure are, the primary effect first.
+
+  Option: rows. Then p values are corrected for the number of these rows.
+  """
   # Imported late, as in `store`.
   from msm_jax.report.robustness import HEADS, rows_of
   from msm_jax.suites.registry import layout_of
 
-  summary = stored['summary']
-  found = robustness_of(block.name, stored)
+  effects = stored['summary']['effects']
+  rows = matching(block.patterns('rows', ['*']), list(effects))
+  summary = {**stored['summary'], 'effects': {name: effects[name] for name in rows}}
+  found = robustness_of(block.name, {**stored, 'summary': summary})
   return markdown_table(HEADS, rows_of(summary, layout_of(summary), found))
 
 

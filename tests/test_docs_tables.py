@@ -189,6 +189,19 @@ def test_blocks_are_filled_in(tables, stored):
   assert firm[2] == '| midtraining (primary) | +0.0 [-1.0, +1.0] | 1 of 3 | 1.000 | - | - |'
 
 
+def test_p_values_are_corrected_for_the_rows_that_are_shown(tables, stored):
+  # Two equal effects: Holm multiplies the first of them by their number.
+  change = number(1.0, 0.5, 1.5, 0.8, 1.2, (0.8, 1.0, 1.2))
+  effects = stored['summary']['effects']
+  for name in ('change by a', 'change by b', 'filler'):
+    effects[name] = {'arms': ['msm_aft', 'aft'], MARGIN: change}
+  (tables.DATA / 'mine.json').write_text(tables.dumped(stored))
+  rows = block(tables, 'mine robustness rows="change by *"').splitlines()[2:]
+  assert [row.split(' | ')[3:5] for row in rows] == [['0.013', '0.026'], ['0.013', '0.026']]
+  corrected = [row.split(' | ')[4] for row in block(tables, 'mine robustness').splitlines()[3:]]
+  assert corrected == ['0.039'] * 3
+
+
 def test_measures_that_may_show_nothing_have_a_block_of_their_own(tables, stored):
   plans, known = 'preferences/conflict/policy', 'personas/policy/documents_and_chats'
   arms = stored['summary']['arms']
