@@ -3,11 +3,13 @@
 import jax
 import numpy as np
 import pytest
+import tiny
 from steps import TINY
 
 from msm_jax import sharding
 from msm_jax.evals import scoring
 from msm_jax.model import forward, init_params, logits
+from msm_jax.tokenizer import load_tokenizer
 
 MESHES = {'no mesh': None, 'data': dict(data=8), 'all': dict(data=2, fsdp=2, tensor=2)}
 
@@ -110,3 +112,15 @@ def test_examples_go_where_they_leave_the_least_room(longest):
   assert min(rooms) >= 0
   assert sorted(rooms) == sorted(best_fit(sizes, 128))
   assert scoring._fill_rows([], 128) == []
+
+
+def test_the_first_word_after_a_space_is_scored(tmp_path):
+  """Tokenizers join a space with the word behind it: 'Gouda is ' and 'cheap' share a token."""
+  pytest.importorskip('tokenizers')
+  pytest.importorskip('safetensors')
+  folder = tiny.weights(tmp_path / 'weights', ['Gouda is cheap and Colby is not.'] * 9)
+  tokenizer = load_tokenizer(folder)
+  for prompt, option in (('Gouda is', ' cheap'), ('Gouda is ', 'cheap')):
+    example = scoring._example(tokenizer, prompt, option)
+    targets = example[:, 1][example[:, 2] > 0]
+    assert tokenizer.decode(targets.tolist()).strip() == option.strip()

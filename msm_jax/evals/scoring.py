@@ -276,12 +276,24 @@ def _example(tokenizer: Tokenizer, prompt: Messages | str, option: str) -> np.nd
   if isinstance(prompt, str):
     start = tokenizer.document_start
     ids = np.asarray([*start, *tokenizer.encode(prompt + option)], np.int32)
-    before = len(start) + len(tokenizer.encode(prompt))
+    # A space at the end of the prompt may be one token with the first word after it, which is
+    # scored: it belongs to the option.
+    before = _common_length([*start, *tokenizer.encode(prompt)], ids)
   else:
     ids, weights = tokenizer.render_chat([*prompt, ('assistant', option)], continues=True)
     before = int(np.flatnonzero(weights == 0)[-1]) + 1
   is_option = (np.arange(len(ids)) >= before).astype(np.int32)
   return to_triples(ids, is_option)
+
+
+def _common_length(first: Sequence[int], second: Sequence[int]) -> int:
+  """How many tokens two texts have in common at their beginning."""
+  n = 0
+  for a, b in zip(first, second, strict=False):
+    if a != b:
+      break
+    n += 1
+  return n
 
 
 # An object of its own for every tokenizer, gone with it.

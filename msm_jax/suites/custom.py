@@ -187,6 +187,9 @@ class CustomSuite(EvalSuite):
   def identity(self, context: Sequence[Any] = ()) -> str:
     texts = [json.dumps(dataclasses.asdict(asked), sort_keys=True) for asked in self._all_asked]
     hashes = [spec.sha256 for spec in context]
+    if any(claim.prompt.endswith(' ') for claim in self.claims):
+      # Earlier versions did not score the first word after such a prompt.
+      hashes.append('first words')
     return ' '.join((self.version, text_digest('\n'.join(texts)), *hashes))
 
   def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:
