@@ -40,6 +40,7 @@ from typing import Any
 from msm_jax.base.command import Parser, run_command
 from msm_jax.base.errors import UserError
 from msm_jax.base.files import write_atomically
+from msm_jax.evals import curves as effect_curves
 from msm_jax.evals import placebo as placebo_pairs
 from msm_jax.evals import robustness, stats
 from msm_jax.report import curves, figures, survival
@@ -179,12 +180,18 @@ def load(name: str) -> Stored | None:
     name: its name, without '.json'.
 
   Returns:
-    Its contents, or None if there is no such file yet.
+    Its contents, or None if there is no such file yet. Curves of effects whose arms are not
+    aligned, which older summaries have, are left out.
   """
   path = DATA / f'{name}.json'
   if not path.exists():
     return None
-  return _read_json(path)
+  stored = _read_json(path)
+  along = stored['summary'].get('curves', {}).get('effects', {})
+  for effect in list(along):
+    if not effect_curves.is_aligned(along[effect]['arms'], stored['config']['arms']):
+      del along[effect]
+  return stored
 
 
 # --------------------------------------------------------------------------------------------------

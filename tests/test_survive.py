@@ -456,6 +456,14 @@ def test_the_report_has_curves_half_doses_and_what_is_said(preset, tmp_path):
   summary = summarize(rows, config, suite)
   outputs._add_curves(summary, along, config, suite)
   assert set(summary['survival']) == {'handbook', 'chats'}
+  along_effects = summary['curves']['effects']
+  pushed = along_effects['handbook, push']['at']
+  (end,) = {str(config.phases['push'].updates)} & set(pushed)
+  for measure in pushed[end]:
+    assert pushed[end][measure] == summary['effects']['handbook, push'][measure]
+  # The push goes on from the arms of dose 0; at dose 0.01 these are read beside it.
+  assert 'change by push' in summary['effects'] and 'change by push' not in along_effects
+  assert 'change by c10' in along_effects
   layout = layout_of(summary)
   (half,) = {tuple(h) for c in summary['survival'].values() for h in c['half'].values()}
   assert half == ('2', '4')

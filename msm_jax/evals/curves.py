@@ -4,6 +4,7 @@ The rows of a point have the keys `phase` and `update`. They are summarised like
 with the same statistics, so the end of a curve is the number of the arm itself.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -36,7 +37,8 @@ def summarize_curves(
 
   Returns:
     `arms`: arm -> `phase` and `at`: update (as text) -> measure -> number. `effects`: the same for
-    effects whose arms all have points, at the updates that all of them have.
+    effects whose arms all have points, at the updates that all of them have. Effects of which one
+    arm goes on from another have no curve, see `is_aligned`.
   """
   by_update: dict[int, list[Row]] = {}
   for row in along:
@@ -52,6 +54,8 @@ def summarize_curves(
       arms[arm] = {'phase': phase, 'at': at}
   effects = {}
   for name, named in config.effects.items():
+    if not is_aligned(named, config.arms):
+      continue
     at = _effect_at(named, seen, len(config.seeds), suite, is_shown)
     if at:
       phases = [path_of(config.arms[arm])[-1] for arm in named]
@@ -61,6 +65,26 @@ def summarize_curves(
         at[str(ends.pop())] = _of_same_measures(summary['effects'][name], at)
       effects[name] = {'arms': list(named), 'phase': phases[0], 'at': at}
   return {'arms': arms, 'effects': effects}
+
+
+def is_aligned(named: Sequence[str], arms: Mapping[str, str]) -> bool:
+  """Whether the same update means the same for all arms of an effect.
+
+  It does not if one arm goes on from another: 16 updates after fine-tuning are to be compared with
+  the end of fine-tuning, and not with fine-tuning after 16 updates.
+
+  Args:
+    named: the arms of the effect.
+    arms: arm -> its path.
+
+  Returns:
+    False if the path of some arm begins with all of another one's.
+  """
+  paths = [path_of(arms[arm]) for arm in named]
+  for path, other in itertools.permutations(paths, 2):
+    if len(other) > len(path) and other[: len(path)] == path:
+      return False
+  return True
 
 
 def _arm_at(
