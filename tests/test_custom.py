@@ -299,15 +299,17 @@ class WordTokens:
   document_start = ()
 
   def encode(self, text):
-    return text.split()
+    return [len(word) for word in text.split()]
 
   def render_chat(self, messages, continues=False):
-    words = []
+    ids, weights = [], []
     for role, content in messages:
-      words += content.split()
+      of_message = self.encode(content)
       if role == 'user' and content.endswith('long'):
-        words += ['more'] * 5
-    return words, None
+        of_message += [4] * 5
+      ids += of_message
+      weights += [int(role == 'assistant')] * len(of_message)
+    return np.array(ids), np.array(weights)
 
 
 # Kind -> an item of which the first order does not end with 'long' and another order does, and the
