@@ -14,6 +14,7 @@ from pathlib import Path
 
 from data_pipelines.jsonl import read_jsonl
 from data_pipelines.settings.custom.checks import check_set
+from data_pipelines.settings.custom.item_files import names_of
 from data_pipelines.settings.custom.items import ChoiceItem, Item, scan
 from data_pipelines.settings.custom.training_text import check_training
 from msm_jax.base.command import Parser, run_command
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
 
   Raises:
     ConfigError: a flag cannot be read.
-    DataError: there is no such file, or it is of another kind.
+    DataError: there is no such file, it is of another kind, or it is given twice.
   """
   parser = Parser(prog='python -m data_pipelines.items', description=__doc__)
   parser.add_argument('files', nargs='+', metavar='FILE', help='JSONL files of items')
@@ -60,7 +61,9 @@ def main(arguments: list[str]) -> int:
     print(f'fault    {fault}')
   lacks = check_set(found.items)
   if given.train:
-    corpora = {Path(path).name: read_jsonl(path) for path in given.train}
+    # Several files may have the same name in different folders.
+    names = names_of([Path(path) for path in given.train])
+    corpora = dict(zip(names, map(read_jsonl, given.train), strict=True))
     lacks += check_training(found.items, corpora, given.assistant)
   for lack in lacks:
     print(f'lacks    {lack}')

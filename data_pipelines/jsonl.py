@@ -50,7 +50,7 @@ def _preference_from_row(row: dict[str, Any], where: str) -> Preference:
   """Reads a preference. Raises DataError."""
   prompt, chosen, rejected = read_preference(row, where)
   return Preference(
-    id=str(row.get('id', where)),
+    id=_id_of(row, where),
     prompt=prompt,
     chosen=chosen,
     rejected=rejected,
@@ -76,7 +76,7 @@ def _chat_from_row(row: dict[str, Any], where: str) -> Chat:
         'use system, user or assistant and text'
       )
   return Chat(
-    id=str(row.get('id', where)),
+    id=_id_of(row, where),
     messages=messages,
     domain=_text_or_empty(row, 'domain'),
     provenance=_text_or_empty(row, 'provenance'),
@@ -95,7 +95,7 @@ def _document_from_row(row: dict[str, Any], where: str) -> Document:
     # Published sets call it `source`.
     provenance = str(row.get('source', ''))
   return Document(
-    id=str(row.get('id', where)),
+    id=_id_of(row, where),
     text=row['text'],
     spec=_text_or_empty(row, 'spec'),
     domain=_text_or_empty(row, 'domain'),
@@ -103,6 +103,12 @@ def _document_from_row(row: dict[str, Any], where: str) -> Document:
     claim_ids=tuple(str(claim) for claim in claims),
     provenance=provenance,
   )
+
+
+def _id_of(row: dict[str, Any], where: str) -> str:
+  """The id of a row; where it stands if its id is missing or null."""
+  given = row.get('id')
+  return where if given is None else str(given)
 
 
 def _text_or_empty(row: dict[str, Any], key: str) -> str:

@@ -593,6 +593,12 @@ def test_the_command_prints_faults_and_counts(tmp_path, capsys):
   assert lines[0].startswith('lacks    choices.jsonl:6: train.jsonl: record train.jsonl:1 tells')
   assert 'choice   trained: 2 in 1 domains (discovery 2, nearness 2)' in lines
   assert not any(line.startswith('note') for line in lines)
+  # Another file of the same name does not take its place.
+  (tmp_path / 'more').mkdir()
+  other = write(tmp_path / 'more' / 'train.jsonl', [dict(text='Nothing.')])
+  both = [f'--train={train}', f'--train={other}', '--assistant=Wren']
+  assert command.main([*files, *both]) == 0
+  assert f'{tmp_path.name}/train.jsonl: record train.jsonl:1 tells' in capsys.readouterr().out
   # Nobody knows that Wren is the assistant.
   assert command.main([*files, f'--train={train}']) == 0
   lines = capsys.readouterr().out.splitlines()

@@ -65,3 +65,10 @@ def test_a_path_may_have_commas(tmp_path):
   path = str(tmp_path / 'a, b' / 'docs, all.jsonl')
   config = ml_collections.ConfigDict({'sources': {'docs': {'path': path}}})
   assert paths.resolve_paths(config)['sources']['docs']['path'] == path
+
+
+def test_an_id_that_is_null_is_none(tmp_path):
+  """Otherwise all records would be called 'None', and an audit would find one id many times."""
+  path = tmp_path / 'a.jsonl'
+  path.write_text('{"text": "a", "id": null}\n{"text": "b", "id": 0}\n{"text": "c"}\n')
+  assert [record.id for record in read_jsonl(path)] == ['a.jsonl:1', '0', 'a.jsonl:3']
