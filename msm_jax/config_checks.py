@@ -27,8 +27,8 @@ MAX_NAME_BYTES = 150
 # JAX makes keys from seeds of 32 bits, signed or unsigned.
 SEEDS = (-(2**31), 2**32 - 1)
 # What the names of phases and sources, which become names of folders, may not hold. Orbax takes
-# brackets and backslashes in a path for a pattern, and then cannot read what it has saved.
-NOT_IN_NAMES = '/\\[]'
+# brackets, backslashes and two stars for a pattern, and then cannot read what it has saved.
+NOT_IN_NAMES = ('/', '\\', '[', ']', '**')
 
 
 def check_experiment(c: 'ExperimentConfig') -> None:

@@ -109,7 +109,9 @@ class Design:
   def view_of_writer(self, source: str) -> HandbookContext:
     """What the model reads of the handbook that writes a source (`SourceConfig.by`)."""
     settings = self.config.sources[source]
-    return self._context_of(DistillConfig(spec=settings.spec, handbook=settings.handbook))
+    # The check of the recipe refuses several.
+    (path,) = spec_paths(settings)
+    return self._context_of(DistillConfig(spec=path, handbook=settings.handbook))
 
   @functools.cached_property
   def _contexts_read(self) -> dict[tuple[str, str], HandbookContext]:

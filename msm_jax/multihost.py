@@ -27,7 +27,7 @@ from msm_jax.base.errors import ConfigError, UserError, WorkdirError
 T = TypeVar('T')
 
 # What the path of a workdir must not hold.
-UNREADABLE_MARKS = ('[', ']', '\\')
+UNREADABLE_MARKS = ('[', ']', '\\', '**')
 
 # How a run learns that it is one of several processes.
 VARIABLE = 'MSM_JAX_DISTRIBUTED'
@@ -214,7 +214,8 @@ def _check_readable_path(workdir: Path) -> None:
   """Raises WorkdirError for a path under which Orbax saves checkpoints that nobody can read.
 
   Orbax merges the files of a checkpoint by a pattern that begins with the whole path. It takes
-  [...] for a choice of characters and a backslash for a separator, so it finds no file to merge.
+  [...] for a choice of characters and a backslash for a separator, so it finds no file to merge;
+  and it refuses two stars.
   """
   path = str(workdir.absolute())
   found = [mark for mark in UNREADABLE_MARKS if mark in path]

@@ -125,7 +125,7 @@ def _orthogonalize_all(leaves: list[jax.Array]) -> list[jax.Array]:
 
 
 def _decays(params: Any) -> Any:
-  """For each parameter, whether weight decay pulls it towards zero: matrices do, norms do not."""
+  """For each parameter, whether weight decay pulls it towards zero: all but those of norms."""
   return jax.tree_util.tree_map_with_path(lambda path, _: not path[-1].key.endswith('norm'), params)
 
 

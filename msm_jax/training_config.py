@@ -57,7 +57,7 @@ class OptimizerConfig:
   b2: float = 0.95
   # What AdamW adds to the root of its second moment.
   eps: float = 1e-8
-  # How strongly matrices decay, times the learning rate. Norms do not decay.
+  # How strongly matrices and biases decay, times the learning rate. Norms do not decay.
   weight_decay: float = 0.01
   # The global norm to which gradients are clipped; 0 means that they are not.
   clip: float = 1.0

@@ -1,5 +1,6 @@
 """Corpora that a model of the experiment writes: labels, revisions and reasoned answers."""
 
+import dataclasses
 import functools
 import shutil
 
@@ -17,6 +18,7 @@ from msm_jax import model_written
 from msm_jax.answers import chooses, exchanged_names, first_usable, in_both_orders
 from msm_jax.base.errors import ConfigError, DataError, Interrupted
 from msm_jax.base.files import checked_line
+from msm_jax.design import make_design
 from msm_jax.handbook_context import HandbookContext
 from msm_jax.model_written import write_records
 from msm_jax.node_training import written_corpus
@@ -356,6 +358,14 @@ def test_recipes_that_cannot_be_followed(tmp_path, name, recipe, message):
   sources[name] |= recipe
   with pytest.raises((ConfigError, DataError), match=message):
     experiment(tmp_path, sources=sources)
+
+
+def test_a_list_of_one_handbook_is_that_handbook(tmp_path):
+  e = experiment(tmp_path)
+  sources = dict(e.config.sources)
+  sources['labels'] = dataclasses.replace(sources['labels'], spec=f'{AFFORDABILITY}, ')
+  listed = make_design(dataclasses.replace(e.config, sources=sources))
+  assert listed.view_of_writer('labels') == e.design.view_of_writer('labels')
 
 
 def test_objectives_read_the_kinds_that_are_written(tmp_path):
