@@ -17,6 +17,7 @@ What comes after, or in place of the demonstrations:
   would, or say the opposite of the handbook. The sets are nested. `dose_curves` gives the dose at
   which half of an effect is gone, at every update that `evaluate_at` names;
 - *benign* (`*_benign`): other people's chats;
+- *more* (`*_more`): the same demonstrations once more, the control of all that comes after them;
 - *dpo*, *grpo* (`*_dpo_handbook` and so on): preferences that agree with the handbook, that both
   values explain, or that are against it, by direct preference optimisation or by reinforcement
   learning;
@@ -158,6 +159,12 @@ def tune(world: World, source: str, updates: int = 0, at: Sequence[int] | None =
 def benign(world: World) -> dict:
   """Tuning on other people's chats alone, as long as fine-tuning."""
   return tune(world, 'other_chats') | dict(data={'other_chats': 1.0}, stream='benign')
+
+
+def more(world: World) -> dict:
+  """The same fine-tuning once more: what any further updates do. Preference optimisation and the
+  push have 64 updates."""
+  return tune(world, 'demonstrations', at=(64,)) | dict(stream='more')
 
 
 def prefer(world: World, toward: str) -> dict:
@@ -376,6 +383,7 @@ def embedded(
   add_doses(c, world, starts, doses)
 
   c.phases['benign'] = benign(world)
+  c.phases['more'] = more(world)
   # A stream of its own: the replayed text is not read a second time in the same order.
   c.phases['push'] = tune(world, source_of(1000), updates=64, at=(16,)) | dict(stream='push')
   c.phases['release'] = benign(world)
@@ -383,6 +391,7 @@ def embedded(
   add_after(c, starts, 'push')
   add_after(c, starts, 'push', 'release')
   few = [start for start in starts if start in METHOD]
+  add_after(c, few, 'more')
   for toward in TOWARD:
     # The controls go the way on which the handbook is tried hardest.
     tried = starts if toward == 'against' else few
@@ -401,7 +410,7 @@ def embedded(
   if name == 'cheese':
     c.evals.update(rival=cheese.SPECS['culture'], spare_items=True, pairs_per_domain=4)
   else:
-    c.evals.update(scenes_per_kind=1)
+    c.evals.update(gate_scenes=32)
   return c
 
 
