@@ -1,8 +1,10 @@
 """What stands beside the table of arms, in the terminal and on the page."""
 
+import warnings
+
 import pytest
 
-from msm_jax.report import beside, limited
+from msm_jax.report import beside, figures, limited
 from msm_jax.report.page import write_report
 from msm_jax.report.terminal import table
 from msm_jax.suites.choices import choice_layout
@@ -166,3 +168,12 @@ def test_attributes_that_no_handbook_speaks_of_are_among_the_effects():
   assert 'preferences/making/new_domains' not in layout.effects
   assert 'preferences/price/new_domains' not in layout.effects
   assert layout.controls == ['preferences/age/new_domains']
+
+
+def test_names_in_any_writing_are_drawn_without_a_word():
+  """The font of matplotlib lacks most letters of the world; a page shows them in the reader's."""
+  pytest.importorskip('matplotlib')
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    page = figures.svg_figure(lambda fig: fig.subplots().set_title('节俭 🙂'), 'salt', '')
+  assert '节俭 🙂' in page

@@ -3,6 +3,7 @@ when a figure is drawn."""
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -310,7 +311,9 @@ def svg_figure(draw: Callable[[Any], None], salt: str, caption: str) -> str:
     'axes.spines.top': False,
     'axes.spines.right': False,
   }
-  with style.context(['default', settings]):
+  with style.context(['default', settings]), warnings.catch_warnings():
+    # Text stays text in the SVG: letters that matplotlib's own font lacks are shown all the same.
+    warnings.filterwarnings('ignore', message='Glyph .* missing from font')
     fig = Figure(layout='constrained')
     draw(fig)
     if not fig.axes:

@@ -331,7 +331,7 @@ def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str
     (figures.GREY, 'the others'),
   ):
     sides.append(f'<i style="background:{colour}"></i>{side}')
-  share = f'{layout.share[0].upper()}{layout.share[1:]}'
+  share = html.escape(f'{layout.share[0].upper()}{layout.share[1:]}', quote=False)
   drawn = (
     (
       figures.bars,
