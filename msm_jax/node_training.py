@@ -28,7 +28,7 @@ from msm_jax.phases import Node, Written, digest
 from msm_jax.prepared import Corpus, Prepared
 from msm_jax.prepared_checks import without_leaks
 from msm_jax.reward_model import RewardModel
-from msm_jax.rewards import Rewards, make_rewards
+from msm_jax.rewards import RewardError, Rewards, content_of, make_rewards
 from msm_jax.source_checks import check_source_fits
 from msm_jax.tokenized import Source
 from msm_jax.train_step import make_program
@@ -214,9 +214,17 @@ def _write(workspace: Workspace, prepared: Prepared, item: Written, folder: Path
 
 
 def _rewards_of(workspace: Workspace, node: Node, folder: Path) -> Rewards | None:
-  """What judges the answers of a phase of reinforcement learning; None for other phases."""
+  """What judges the answers of a phase of reinforcement learning; None for other phases.
+
+  Raises RewardError if the handbook of a judge is no longer the one that the phase is named by.
+  """
   if node.settings.objective != 'grpo':
     return None
+  if tuple(content_of(node.settings.grpo)) != node.rewards:
+    raise RewardError(
+      f'phases.{node.phase}.grpo.judge_spec={node.settings.grpo.judge_spec} was edited during the '
+      f'run; run the same command again: the phase then has another identity'
+    )
   prepared = workspace.prepared_by_seed[node.seed]
   config = prepared.config
   models = {}

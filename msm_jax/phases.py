@@ -35,6 +35,8 @@ class Node:
   judges: tuple['Node', ...] = ()
   # What it reads that a model of the experiment writes.
   written: tuple['Written', ...] = ()
+  # What the identity has of its rewards beside their settings; see `rewards.content_of`.
+  rewards: tuple[str, ...] = ()
 
   @property
   def needs(self) -> tuple['Node', ...]:
@@ -160,11 +162,12 @@ class _Planner:
     parent_id = parent.id if parent else ''
     parts = [phase, to_json(self._decisive(phase)), *data, str(seed), parent_id, *self.common]
     judges: tuple[Node, ...] = ()
+    rewards: tuple[str, ...] = ()
     if settings.objective == 'grpo':
       judges = tuple(self._reward_models(parent, settings, seed))
-      parts += [node.id for node in judges]
-      parts += content_of(settings.grpo)
-    return Node(phase, settings, seed, parent, digest(*parts), judges, written)
+      rewards = tuple(content_of(settings.grpo))
+      parts += [*(node.id for node in judges), *rewards]
+    return Node(phase, settings, seed, parent, digest(*parts), judges, written, rewards)
 
   def _decisive(self, phase: str) -> PhaseConfig:
     """The settings of a phase without those that change no result."""

@@ -218,6 +218,11 @@ def test_what_rewards_read_is_part_of_the_identity_of_an_experiment(tmp_path):
     e = experiment(tmp_path, phases={'rl': dict(grpo=grpo)})
     identities.append(e.identity)
   assert identities[0] == identities[2] != identities[1]
+  # A phase that is planned with one handbook is not trained with another.
+  node = e.prepared.ends['rewarded', 0]
+  handbook.write_text('Say no.')
+  with pytest.raises(RewardError, match=r'judge_spec=.*handbook.md was edited during the run'):
+    e.train(node, '')
 
 
 def test_a_judge_that_gives_no_score(inspect, tmp_path):
