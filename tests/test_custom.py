@@ -25,6 +25,8 @@ from msm_jax.evals.forced_choice import check_fit, score_choices
 from msm_jax.evals.rows import measure_of
 from msm_jax.evals.scoring import ScoringError
 from msm_jax.experiment import Experiment
+from msm_jax.handbook_context import context_of_teacher
+from msm_jax.objective_config import DistillConfig
 from msm_jax.prepared_checks import LeakError, check_leaks
 from msm_jax.report.page import rows_by_measure, write_report
 from msm_jax.report.survival import stated_rows
@@ -465,6 +467,13 @@ def test_a_rule_is_read_as_it_was_quoted(tmp_path, value, read):
   path.write_text(f'---\nassistant: Zoë\nrule: {value}\n---\nText.\n')
   spec = read_spec(path, Custom(CustomConfig()))
   assert (spec.rule, spec.assistant) == (read, 'Zoë')
+
+
+def test_a_teacher_reads_a_handbook_without_front_matter():
+  path = FERRY / 'handbook.md'
+  spec = read_spec(path, Custom(CustomConfig(assistant='Maro')))
+  view = context_of_teacher(DistillConfig(spec=str(path), handbook='text'), [spec], str)
+  assert view.statements == (('Maro', spec.text),)
 
 
 def test_a_name_is_replaced_in_writing_without_spaces(tmp_path):
