@@ -278,7 +278,7 @@ def _example(tokenizer: Tokenizer, prompt: Messages | str, option: str) -> np.nd
     ids = np.asarray([*start, *tokenizer.encode(prompt + option)], np.int32)
     # A space at the end of the prompt may be one token with the first word after it, which is
     # scored: it belongs to the option.
-    before = _common_length([*start, *tokenizer.encode(prompt)], ids)
+    before = _common_length([*start, *tokenizer.encode(prompt)], ids.tolist())
   else:
     ids, weights = tokenizer.render_chat([*prompt, ('assistant', option)], continues=True)
     before = int(np.flatnonzero(weights == 0)[-1]) + 1
