@@ -67,6 +67,25 @@ def test_a_path_may_have_commas(tmp_path):
   assert paths.resolve_paths(config)['sources']['docs']['path'] == path
 
 
+def test_a_path_may_be_in_a_home_directory(tmp_path, monkeypatch):
+  """A shell leaves the tilde of `--config.sources.docs.path=~/FILE` as it is."""
+  import ml_collections
+
+  monkeypatch.setenv('HOME', str(tmp_path))
+  (tmp_path / 'docs.jsonl').touch()
+  (tmp_path / 'adapter').mkdir()
+  config = ml_collections.ConfigDict(
+    {
+      'sources': {'docs': {'path': '~/docs.jsonl'}},
+      'phases': {'published': {'adapter': '~/adapter'}, 'lost': {'adapter': '~nobody/adapter'}},
+    }
+  )
+  found = paths.resolve_paths(config)
+  assert found['sources']['docs']['path'] == str(tmp_path / 'docs.jsonl')
+  assert found['phases']['published']['adapter'] == str(tmp_path / 'adapter')
+  assert found['phases']['lost']['adapter'] == '~nobody/adapter'
+
+
 def test_an_id_that_is_null_is_none(tmp_path):
   """Otherwise all records would be called 'None', and an audit would find one id many times."""
   path = tmp_path / 'a.jsonl'

@@ -4,6 +4,7 @@ A path may be relative to the current folder, to the repository or to the instal
 the shipped configs and handbooks are found from any folder.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,16 @@ def find(path: str) -> str:
     path: a path as the user gave it; may be empty.
 
   Returns:
-    The path itself if it exists; otherwise the path under the repository or under the installed
-    package, if it exists there. A path that exists nowhere is returned unchanged, for the reader
-    of the file to name in its error.
+    The path itself if it exists; otherwise the path in a home directory (`~`), under the repository
+    or under the installed package, if it exists there. A path that exists nowhere is returned
+    unchanged, for the reader of the file to name in its error.
   """
   if not path or _exists(Path(path)):
     return path
+  # A shell does not replace the tilde of `--config.NAME=~/FILE`.
+  at_home = os.path.expanduser(path)
+  if at_home != path and _exists(Path(at_home)):
+    return at_home
   for root in (PACKAGE.parent, PACKAGE):
     if _exists(root / path):
       return str(root / path)
@@ -84,8 +89,9 @@ def resolve_paths(config: Any) -> dict[str, Any]:
 
   Returns:
     Nested dicts. The paths of handbooks (`spec`, `contexts`, `sources.*.spec`, `evals.spec`,
-    `evals.rival`, `phases.*.distill.spec`, `phases.*.grpo.judge_spec`), of corpora
-    (`sources.*.path`) and of items (`custom.items`) are those that `find` returns.
+    `evals.rival`, `phases.*.distill.spec`, `phases.*.grpo.judge_spec`), of adapters
+    (`phases.*.adapter`), of corpora (`sources.*.path`) and of items (`custom.items`) are those that
+    `find` returns.
   """
   check_given(config)
   settings = config.to_dict()
@@ -103,6 +109,8 @@ def resolve_paths(config: Any) -> dict[str, Any]:
       if isinstance(phase, dict):
         _find_in_place(phase.get('distill'), 'spec')
         _find_in_place(phase.get('grpo'), 'judge_spec')
+        if isinstance(phase.get('adapter'), str):
+          phase['adapter'] = find(phase['adapter'])
   if isinstance(settings.get('contexts'), dict):
     _find_in_place(settings['contexts'], *settings['contexts'])
   _find_in_place(settings.get('evals'), 'spec', 'rival')
