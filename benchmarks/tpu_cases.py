@@ -178,7 +178,7 @@ def cases_of_config(
 M135, B8, QWEN3, QWEN25 = 'smollm2-135m', 'llama-3.1-8b', 'qwen3-32b', 'qwen2.5-32b'
 _GPU = smollm2.SIZES['gpu']
 # What the memory of a chip leaves room for.
-V6E: dict[str, Any] = dict(remat='gate', loss_chunk=2048)
+V6E: dict[str, Any] = dict(remat='attention', loss_chunk=2048)
 V5P: dict[str, Any] = dict(mesh=(4, 16, 1), remat='attention', loss_chunk=2048)
 CASES = (
   # Every chip holds the whole model.

@@ -27,7 +27,7 @@ from jax.sharding import PartitionSpec as P
 
 from msm_jax.base.errors import ConfigError
 from msm_jax.products import product, transposed_product
-from msm_jax.sharding import BATCH, batch_parts, platform
+from msm_jax.sharding import BATCH, batch_parts, device_kind, platform
 
 # What is added to the logits of pairs that may not see each other. A finite number: with -inf, a
 # row in which everything is masked would become NaN.
@@ -37,6 +37,11 @@ SPLASH_MULTIPLE = 128
 # It is compiled for these lengths of a block. The longest that divides the row is taken; longer
 # blocks mean fewer passes over the keys, until logits do not fit into the memory of a core.
 SPLASH_BLOCKS = (1024, 512, 256, 128)
+# Device -> how many blocks of keys the backward kernel takes one after the other: as many as its
+# fast memory holds (16 MiB for a kernel, 32 on v6e). It writes that many times less.
+KEY_BLOCKS = {'TPU v6 lite': 8}
+# The same for other TPUs.
+FEWEST_KEY_BLOCKS = 2
 # The backward kernel that makes all three gradients at once keeps a gradient of the queries for
 # every block of keys. Up to so many blocks it is worth its memory.
 MOST_FUSED_BLOCKS = 8
@@ -321,7 +326,7 @@ def _splash(q_BTHK, k_BTGK, v_BTGK, mask: Mask, scale: float, interpret: bool) -
   # Pallas takes a second to import, and most machines never need it.
   from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernels
 
-  T = q_BTHK.shape[1]
+  _, T, H, K = q_BTHK.shape
   assert mask.segment_ids_BT is not None
 
   # Padding comes last, so no other token looks at it, whatever its segment.
@@ -333,7 +338,7 @@ def _splash(q_BTHK, k_BTGK, v_BTGK, mask: Mask, scale: float, interpret: bool) -
   segment_ids_BT = jnp.pad(mask.segment_ids_BT, ((0, 0), (0, padding)))
 
   def kernel_of(window: int) -> Callable[..., jax.Array]:
-    kernel = _splash_kernel(q_BTHK.shape[2], T + padding, window, q_BTHK.dtype, interpret)
+    kernel = _splash_kernel(H, T + padding, K, window, q_BTHK.dtype, interpret)
     return jax.vmap(kernel)
 
   arguments = (
@@ -350,8 +355,17 @@ def _splash(q_BTHK, k_BTGK, v_BTGK, mask: Mask, scale: float, interpret: bool) -
   return out_BHTK.swapaxes(1, 2)[:, :T]
 
 
+def _key_blocks(blocks: int, K: int) -> int:
+  """How many of the blocks of a row the backward kernel takes one after the other."""
+  # The counts were compiled for heads of 128.
+  most = FEWEST_KEY_BLOCKS
+  if K <= 128:
+    most = KEY_BLOCKS.get(device_kind(), most)
+  return max(n for n in range(1, most + 1) if blocks % n == 0)
+
+
 def _splash_kernel(
-  H: int, T: int, window: int, dtype: Any, interpret: bool
+  H: int, T: int, K: int, window: int, dtype: Any, interpret: bool
 ) -> Callable[..., jax.Array]:
   """The kernel for one row: queries (H, T, K), keys and values (G, T, K), segments (T,)."""
   from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernels
@@ -364,8 +378,7 @@ def _splash_kernel(
   # Logits of a block are fp32 in any case; with blocks of fp32 beside them they need more memory.
   most = 1024 if jnp.dtype(dtype).itemsize == 2 else 512
   block = next(size for size in SPLASH_BLOCKS if size <= most and T % size == 0)
-  # The backward pass takes two blocks of keys one after the other, which halves what it writes.
-  keys = 2 * block if T % (2 * block) == 0 else block
+  keys = block * _key_blocks(T // block, K)
   is_fused = T // keys <= MOST_FUSED_BLOCKS
   sizes = kernels.BlockSizes(
     block_q=block,

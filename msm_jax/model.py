@@ -20,7 +20,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.ad_checkpoint import checkpoint_name
 
 from msm_jax.attention import (
   KEPT_NAME,
@@ -50,10 +49,6 @@ _OUTPUT_OF_KERNEL = jax.checkpoint_policies.save_only_these_names(KEPT_NAME)
 REMAT_POLICIES = {
   'block': None,
   'attention': _OUTPUT_OF_KERNEL,
-  # `project` names what each projection gives.
-  'gate': jax.checkpoint_policies.save_only_these_names(
-    KEPT_NAME, *(name for name in PROJECTIONS if name != 'w_gate')
-  ),
   'dots': jax.checkpoint_policies.save_from_both_policies(
     jax.checkpoint_policies.dots_with_no_batch_dims_saveable, _OUTPUT_OF_KERNEL
   ),
@@ -167,8 +162,7 @@ def project(c: ModelConfig, p: Params, name: str, x: jax.Array, key: jax.Array |
       keep = jax.random.bernoulli(own_key, 1 - c.lora.dropout, x.shape)
       x = jnp.where(keep, x / (1 - c.lora.dropout), 0).astype(x.dtype)
     y += linear(linear(x, p[f'{name}_a']), p[f'{name}_b']) * (c.lora.alpha / c.lora.rank)
-  # The name lets a policy of `REMAT_POLICIES` keep it; it changes nothing else.
-  return checkpoint_name(y, name)
+  return y
 
 
 class AttentionInputs(NamedTuple):
@@ -253,6 +247,9 @@ def block(
   activation = ACTIVATIONS[c.activation]
   gate_BTF = activation(project(c, p, 'w_gate', h_BTD, key))
   m_BTF = gate_BTF * project(c, p, 'w_up', h_BTD, key)
+  # Without the barrier, XLA for TPUs computes this anew within the product that follows, and its
+  # gradients within the one before.
+  m_BTF = jax.lax.optimization_barrier(m_BTF)
   m_BTD = project(c, p, 'w_down', m_BTF, key)
   if c.post_norms:
     m_BTD = norm(m_BTD, 'post_mlp_norm')

@@ -153,9 +153,8 @@ class ModelConfig:
   # Whether layers are run by a loop on the device: it compiles faster and runs a little slower.
   scan_layers: bool = False
   # What is computed again in the backward pass to save memory: 'none', 'dots' (everything but
-  # matrix products and attention), 'gate' (that, and the product of the feed-forward's gate),
-  # 'attention' (everything but attention) or 'block' (everything). Attention is spared where
-  # `splash` computes it.
+  # matrix products and attention), 'attention' (everything but attention) or 'block' (everything).
+  # Attention is spared where `splash` computes it.
   remat: str = 'none'
   # What computes the attention of whole rows: 'xla', 'splash' (TPU), 'cudnn' (NVIDIA GPU, bf16) or
   # 'auto', which takes the kernel of the device where it fits and 'xla' elsewhere.
@@ -190,7 +189,7 @@ class ModelConfig:
       norm_offset=(-math.inf, math.inf),
     )
     one_of('model.activation', self.activation, ('silu', 'gelu'))
-    one_of('model.remat', self.remat, ('none', 'dots', 'gate', 'attention', 'block'))
+    one_of('model.remat', self.remat, ('none', 'dots', 'attention', 'block'))
     one_of('model.dtype', self.dtype, ('float32', 'bfloat16'))
     one_of('model.attention', self.attention, ('auto', 'xla', 'splash', 'cudnn'))
 

@@ -178,6 +178,14 @@ def platform() -> str:
   return jax.default_backend()
 
 
+def device_kind() -> str:
+  """What the devices that the program is traced for call themselves, such as 'TPU v5 lite'."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if not mesh.empty and mesh.abstract_device is not None:
+    return mesh.abstract_device.device_kind
+  return jax.devices()[0].device_kind
+
+
 def batch_parts(mesh: Mesh | None = None) -> int:
   """Counts the parts into which the rows of a batch are divided.
 

@@ -93,16 +93,32 @@ def test_splash_in_bfloat16():
     assert np.linalg.norm(ours - wanted) < max(1.5 * distance, 0.01 * np.linalg.norm(wanted))
 
 
-@pytest.mark.parametrize('most_fused', [0, 2])
-def test_splash_of_several_blocks(monkeypatch, most_fused):
-  """Four blocks, of which the backward pass takes two at a time. Long rows have a backward kernel
-  for queries and one for keys and values, others have one for all."""
+@pytest.mark.parametrize(('most_fused', 'kind'), [(0, 'cpu'), (2, 'cpu'), (2, 'TPU v6 lite')])
+def test_splash_of_several_blocks(monkeypatch, most_fused, kind):
+  """Four blocks, of which the backward pass takes two at a time, and all four on v6e. Long rows
+  have a backward kernel for queries and one for keys and values, others have one for all."""
   monkeypatch.setattr(attentions, 'MOST_FUSED_BLOCKS', most_fused)
+  monkeypatch.setattr(attentions, 'device_kind', lambda: kind)
   monkeypatch.setattr(attentions, 'SPLASH_BLOCKS', (128,))
   inputs = make_inputs(rows=((60, 150, 230),), length=512, seed=1)
   # `attend` is not traced anew for settings that it does not know of.
   found = attend.__wrapped__('splash', 100, *inputs)
   assert_close(as_fp32(found), as_fp32(attend('xla', 100, *inputs)), 1e-5)
+
+
+@pytest.mark.parametrize(
+  ('kind', 'K', 'taken'),
+  [
+    # Row lengths in blocks: 1, 2, 3, 4, 8, 16.
+    ('TPU v5 lite', 128, (1, 2, 1, 2, 2, 2)),
+    ('TPU v6 lite', 128, (1, 2, 3, 4, 8, 8)),
+    ('TPU v6 lite', 256, (1, 2, 1, 2, 2, 2)),
+  ],
+)
+def test_blocks_of_keys_fit_the_fast_memory(monkeypatch, kind, K, taken):
+  """Compiled for v5e, v5p and v6e with heads of 128; more blocks than these were refused on v5."""
+  monkeypatch.setattr(attentions, 'device_kind', lambda: kind)
+  assert tuple(attentions._key_blocks(n, K) for n in (1, 2, 3, 4, 8, 16)) == taken
 
 
 @pytest.mark.parametrize('window', [0, 50, 300])
@@ -170,7 +186,7 @@ def test_a_model_with_local_layers(monkeypatch, scan):
 
 
 @pytest.mark.parametrize(
-  ('remat', 'calls'), [('none', 2), ('block', 3), ('attention', 2), ('gate', 2), ('dots', 2)]
+  ('remat', 'calls'), [('none', 2), ('block', 3), ('attention', 2), ('dots', 2)]
 )
 @pytest.mark.parametrize('on_mesh', [False, True])
 def test_the_kernel_is_not_computed_again_where_its_output_is_kept(

@@ -164,7 +164,6 @@ def test_positions_matter():
     dict(scan_layers=True),
     dict(remat='block'),
     dict(remat='attention'),
-    dict(remat='gate'),
     dict(remat='dots'),
     dict(scan_layers=True, remat='block'),
   ],
@@ -178,24 +177,6 @@ def test_layout_and_memory_settings_change_no_number(change):
   found = loss_and_gradients(changed, params, batch)
   wanted = loss_and_gradients(TINY, params, batch)
   assert_close(found, wanted, 3e-6)
-
-
-def test_what_is_computed_again():
-  """Products in the program of a step: of the seven of a layer, 'gate' computes one again, and
-  'block' all but the last, whose result no gradient needs."""
-
-  def products(remat: str) -> int:
-    c = dataclasses.replace(TINY, scan_layers=True, remat=remat)
-    ids = jax.ShapeDtypeStruct((B, T), jnp.int32)
-
-    def loss(params, ids):
-      return models.forward(c, params, ids, ids, ids).sum()
-
-    program = jax.jit(jax.grad(loss)).lower(shapes_of(c), ids)
-    return program.as_text().count('stablehlo.dot_general')
-
-  assert products('gate') - products('dots') == 1
-  assert products('block') - products('gate') == 5
 
 
 def test_packed_row_equals_separate_rows():
