@@ -224,6 +224,11 @@ def test_an_arm_scores_as_the_evaluators_do(done):
   score = make_logprobs(model, params, done.prepared.tokenizer, tiny.LENGTH)
   with open_arm(done.workdir, 'tuned') as arm:
     found = arm.logprobs(prompts, options)
+    as_openai_writes = [{'role': role, 'content': text} for role, text in prompts[1]]
+    assert arm.logprobs([prompts[0], as_openai_writes], options) == found
+    check_error(lambda: arm.logprobs(prompts, options[:1]), '2 prompts have 1 lists', 'give one')
+    nothing = [{'role': 'user', 'content': None}]
+    check_error(lambda: arm.logprobs([nothing], [['Yes.']]), 'has no text but None')
     with pytest.raises(ScoringError, match='tokens'):
       arm.logprobs(['Gouda is'], [['old ' * 500]])
   for one, other in zip(found, score(prompts, options), strict=True):

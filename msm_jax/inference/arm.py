@@ -98,13 +98,13 @@ class Arm:
     return completion.text
 
   def logprobs(
-    self, prompts: Sequence[Messages | str], options: Sequence[Sequence[str]]
+    self, prompts: Sequence[Conversation | str], options: Sequence[Sequence[str]]
   ) -> list[list[float]]:
     """Scores how likely each option is after its prompt, as the experiment's evaluators do.
 
     Args:
-      prompts: each is a list of (role, text) messages, which the option answers, or the beginning
-        of a document, which the option continues.
+      prompts: each is a conversation as in `chat`, which the option answers, or the beginning of a
+        document, which the option continues.
       options: for each prompt, the texts to score.
 
     Returns:
@@ -112,14 +112,23 @@ class Arm:
       option's tokens.
 
     Raises:
+      RequestError: a conversation has no message or an unknown role, or there are not as many lists
+        of options as prompts.
       ScoringError: a prompt with its option is longer than the rows that the arm was trained on.
       ArmError: the arm is closed.
     """
     sampler = self._open_sampler()
     assert self._params is not None
+    if len(prompts) != len(options):
+      raise RequestError(
+        f'{len(prompts)} prompts have {len(options)} lists of options; give one list for each'
+      )
+    asked: list[Messages | str] = []
+    for prompt in prompts:
+      asked.append(prompt if isinstance(prompt, str) else _to_pairs(prompt, ''))
     score = make_logprobs(self.model, self._params, self.tokenizer, self._row_length)
     with use_mesh(sampler.mesh):
-      return score(prompts, options)
+      return score(asked, options)
 
   def close(self) -> None:
     """Frees the memory of the parameters and the cache. Closing it again does nothing."""
@@ -158,5 +167,7 @@ def _to_pairs(messages: str | Conversation, system: str) -> list[tuple[str, str]
       role, text = message
     if role not in ROLES:
       raise RequestError(f'the role {role!r} is not known; use one of {", ".join(ROLES)}')
+    if not isinstance(text, str):
+      raise RequestError(f'a message of the {role} has no text but {text!r}; give a text')
     pairs.append((role, text))
   return pairs
