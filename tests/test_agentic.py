@@ -234,7 +234,7 @@ def test_any_markdown_file_is_a_handbook(tmp_path):
     path.write_bytes(content)
     with pytest.raises(SpecError, match=said):
       entrants._handbook(str(path))
-  with pytest.raises(SpecError, match='no spec at .*; give the path'):
+  with pytest.raises(SpecError, match=r'no spec at .*; give the path'):
     entrants._handbook(str(tmp_path / 'nobody.md'))
 
 
