@@ -156,6 +156,8 @@ def _serve() -> None:
   # a second of CPU for each program.
   gc.collect()
   gc.freeze()
+  # As in conftest.py: tracing makes millions of small objects.
+  gc.set_threshold(100_000, 50, 50)
 
   running: set[int] = set()
   codes: dict[int, int] = {}
