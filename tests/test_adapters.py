@@ -182,6 +182,7 @@ def test_settings():
   assert ModelConfig(lora=dataclasses.replace(LORA, layers=(20, 29)))
 
 
+@pytest.mark.slow
 def test_to_peft_and_back(tmp_path):
   """PEFT computes what we compute, and an adapter that PEFT made on chosen layers comes in."""
   torch, transformers = pytest.importorskip('torch'), pytest.importorskip('transformers')

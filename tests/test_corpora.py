@@ -332,6 +332,7 @@ def test_fingerprints_know_the_version_of_the_texts(monkeypatch):
 # ---- the declared versions of texts
 
 
+@pytest.mark.slow
 def test_texts_change_only_with_their_version():
   """A text that changes under the same VERSION would be mixed with old corpora that people keep."""
   before, now = texts.recorded(), texts.current()
@@ -339,6 +340,7 @@ def test_texts_change_only_with_their_version():
   assert not texts.unrecorded(before, now), '\n'.join(texts.unrecorded(before, now))
 
 
+@pytest.mark.slow
 def test_a_forgotten_version_is_noticed(monkeypatch):
   """The setting `english` uses a module of the setting `world`: a change there asks for two."""
   before = texts.recorded()

@@ -97,6 +97,7 @@ def test_an_error_of_a_late_record_leaves_no_corpus(tmp_path):
   assert [found.name for found in tmp_path.iterdir()] == ['mixed.jsonl']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', MAKERS)
 def test_processes_make_the_tokens_of_one(kind, tokenizer, tmp_path, monkeypatch):
   """The tokens of several processes, one part after the other, are those of this process."""

@@ -75,6 +75,7 @@ def test_packed_equals_one_conversation_a_row(temperature):
       np.testing.assert_allclose(grads[name], g, atol=1e-5 * np.abs(g).max(), err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_student_that_reads_what_its_teacher_reads_has_nothing_to_learn():
   """Without a handbook between them, the model is its own teacher: loss and gradients are zero."""
   same = [[student, student] for student, _ in PAIRS]

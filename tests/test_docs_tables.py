@@ -118,6 +118,7 @@ def test_the_tables_of_all_pages_are_those_that_the_script_makes(tables):
     assert tables.filled(text) == text, f'{page}: run `make tables`'
 
 
+@pytest.mark.slow
 def test_every_figure_of_a_page_occurs_in_a_stored_result(tables):
   for page in tables.pages():
     assert not tables.unsupported(page.read_text()), page

@@ -235,6 +235,7 @@ def test_every_sentence_that_speaks_for_a_value_names_it(english):
         assert any(wording.stem(word) in stems for word in content), said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('pair', [PUBLISHED, ('environment', 'tradition')])
 def test_the_audit_tells_mirrored_documents_apart_by_the_value_alone(pair, specs, english):
   """Words: not at all outside of the sentences that name a value. Marks and capitals: a little.

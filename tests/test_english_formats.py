@@ -53,6 +53,7 @@ def test_choices_stand_inside_choices():
 # ---- documents, by the audit
 
 
+@pytest.mark.slow
 def test_the_audit_finds_documents_varied_and_explained(specs, english):
   """Near duplicates, self-similarity, reasons, recitals and leaks keep the audit's bounds."""
   made, handbooks = {}, {}

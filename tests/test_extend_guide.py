@@ -81,6 +81,7 @@ def test_the_evaluator(monkeypatch):
   assert [(row['score'], row['margin']) for row in rows] == [(1.0, 2.0), (0.0, -2.0)]
 
 
+@pytest.mark.slow
 def test_the_objective_in_a_train_step(monkeypatch):
   """Its loss is that of next-token training plus the square of the normaliser."""
 

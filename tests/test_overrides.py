@@ -66,6 +66,7 @@ def settings_of(value, prefix=''):
       yield key, inner
 
 
+@pytest.mark.slow
 def test_every_setting_of_the_schema_can_be_set():
   """Set to the text of what it is anyway, it stays so, whether or not the config file names it."""
   before = changed({})

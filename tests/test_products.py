@@ -54,6 +54,7 @@ def test_other_devices_have_plain_products(monkeypatch):
   assert 'preferred_element_type=bfloat16' in on_tpu
 
 
+@pytest.mark.slow
 def test_weights_stay_in_bf16():
   """The compiled step slices the stacked weights in bf16. XLA:CPU, left alone, made a copy of all
   of them in fp32 first. No product has a bf16 result either."""

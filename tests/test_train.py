@@ -141,6 +141,7 @@ def test_a_phase_starts_from_its_parent(tmp_path, tokenizer):
   assert np.abs(saved_params(tmp_path / 'c', 2)['embed'] - parent['embed']).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_metrics_of_a_phase(tmp_path, tokenizer):
   """One row per update. In documents that fill their rows every target counts, and the loss falls
   from that of guessing."""

@@ -116,6 +116,7 @@ def test_devices_that_divide_rows_alone_agree(mesh, settings):
   assert_trees_close(sharded_params, params, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['no mesh', 'pair', 'all'])
 def test_accumulation_equals_the_big_batch(name):
   """2 micro-batches (4 on fewer devices) of different weight make the update of 8 rows: a mean of
@@ -198,6 +199,7 @@ def test_a_rate_that_is_no_number_changes_nothing():
   assert [int(m['skipped']) for m in metrics] == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_embedding_learns_at_its_own_rate():
   """Adam's updates are the rate's size: with a hundredth of the rate, everything but the embedding
   moves a hundredth as far."""

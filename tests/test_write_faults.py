@@ -151,6 +151,7 @@ def test_a_corpus_by_inspects_mock(tmp_path):
   assert tree(tmp_path / 'mock' / 'corpus') == tree(tmp_path / 'plain' / 'corpus')
 
 
+@pytest.mark.slow
 def test_a_corpus_by_inspect_from_a_server_with_faults(tmp_path, monkeypatch, hurry):
   pytest.importorskip('inspect_ai')
   pytest.importorskip('openai')
