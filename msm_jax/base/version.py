@@ -17,15 +17,15 @@ def source_state() -> dict[str, Any]:
 
   Returns:
     `commit`, the hash of the commit, or None if the package does not run from a git clone of its
-    own; and `dirty`, whether tracked files differ from that commit (None without a commit). Stored
-    results are no code and do not count.
+    own; and `dirty`, whether tracked files differ from that commit (None without a commit). Pages
+    and stored results are no code and do not count.
   """
   unknown = {'commit': None, 'dirty': None}
   # The package may lie in the environment of another project, whose commit says nothing here.
   if _git('rev-parse', '--show-toplevel') != str(_ROOT):
     return unknown
   commit = _git('rev-parse', 'HEAD')
-  code = ('.', ':(exclude)docs/results')
+  code = ('.', ':(exclude)docs')
   changes = _git('status', '--porcelain', '--untracked-files=no', '--', *code)
   if not commit or changes is None:
     return unknown
