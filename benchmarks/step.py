@@ -264,22 +264,23 @@ def child(args: argparse.Namespace) -> None:
   print(json.dumps({'seconds': statistics.median(seconds), 'losses': losses, 'others': others}))
 
 
-def run_child(name: str, xla_flags: str) -> dict:
-  """Times one of the programs in a process of its own.
+def run_child(script: str, arguments: list[str], xla_flags: str) -> dict:
+  """Runs a program in a process of its own.
 
   Args:
-    name: a key of PROGRAMS.
-    xla_flags: what the tiny configs ask of the compiler.
+    script: the file of the benchmark.
+    arguments: its command line, which names the program.
+    xla_flags: what the configs ask of the compiler.
 
   Returns:
-    What the child printed: seconds of a step (median), first losses, and cores that others took.
+    What the child printed as JSON in its last line.
   """
-  command = [sys.executable, __file__, *sys.argv[1:], '--child', name]
+  command = [sys.executable, script, *arguments]
   settings = {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': xla_flags}
   environment = {**os.environ, **ALLOCATOR, **settings}
   out = subprocess.run(command, env=environment, capture_output=True, text=True)
   if out.returncode:
-    sys.exit(f'{name} failed:\n{out.stderr[-3000:]}')
+    sys.exit(f'{" ".join(command)} failed:\n{out.stderr[-3000:]}')
   return json.loads(out.stdout.splitlines()[-1])
 
 
@@ -314,7 +315,7 @@ def main() -> None:
     cells = []
     losses = {}
     for name in PROGRAMS:
-      result = run_child(name, xla_flags)
+      result = run_child(__file__, [*sys.argv[1:], '--child', name], xla_flags)
       losses[name] = result['losses']
       rates[name].append(tokens / result['seconds'])
       cells.append(f'{name} {rates[name][-1]:7,.0f} (others {result["others"]:.2f} cores)')

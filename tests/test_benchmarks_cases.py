@@ -1,5 +1,7 @@
-"""The pure parts of `benchmarks/roofline.py`, `benchmarks/gpu.py` and `benchmarks/sizes.py`."""
+"""The pure parts of `roofline.py`, `gpu.py`, `sizes.py` and `real_step.py` in benchmarks/, and that
+both sides of `real_step.py` compute the same."""
 
+import argparse
 import dataclasses
 import itertools
 import json
@@ -14,6 +16,8 @@ sys.path.append(str(ROOT / 'benchmarks'))
 import gpu
 import hlo
 import hlo_largest
+import real_step
+import real_step_programs
 import roofline
 import sizes
 import tpu_cases
@@ -369,3 +373,74 @@ def test_toys_differ():
   assert {bool(case.rank) for case in small} == {False, True}
   assert max(case.length for case in small) == 64
   assert len(small) < len(gpu.CASES)
+
+
+# --------------------------------------------------------------------------------------------------
+# real_step.py
+# --------------------------------------------------------------------------------------------------
+
+# Of each program; pure bfloat16 rounds its updates away.
+LOSSES = {
+  'ours-float32': [10.0, 9.0, 8.0],
+  'peer-float32': [10.0, 9.0, 8.001],
+  'ours-bfloat16': [10.02, 9.0, 8.03],
+  'peer-bfloat16': [10.01, 9.9, 9.5],
+  'peer-autocast': [10.0, 9.1, 8.1],
+}
+
+
+def test_which_peers_train():
+  assert real_step.check_losses(LOSSES) == ['peer-float32', 'peer-autocast']
+  with pytest.raises(ValueError, match='losses of ours-float32 are'):
+    real_step.check_losses(LOSSES | {'ours-float32': [10.0, 9.0, 8.02]})
+  with pytest.raises(ValueError, match='peer-autocast are'):
+    real_step.check_losses(LOSSES | {'peer-autocast': [10.2, 9.1, 8.1]})
+  # Nothing can be said against a peer that does not train.
+  with pytest.raises(ValueError, match='does not fall'):
+    real_step.check_losses({'peer-float32': [10.0, 10.0, 10.0]})
+
+
+def test_ratios_to_the_fastest_peer():
+  """Pure bfloat16 is the fastest and does not count; the ratio is that of each round."""
+  seconds = {
+    'ours-float32': (4.0, 2.0, 4.0),
+    'peer-float32': (5.0, 5.0, 5.0),
+    'ours-bfloat16': (2.0, 2.0, 2.0),
+    'peer-bfloat16': (1.0, 1.0, 1.0),
+    'peer-autocast': (2.0, 4.0, 3.0),
+  }
+  rounds = {}
+  for name, of_rounds in seconds.items():
+    rounds[name] = [dict(seconds=s, cpu_seconds=2 * s, others=0.05) for s in of_rounds]
+  records = real_step.summarize('full', 1000, LOSSES, rounds)
+  first = records[0]
+  assert (first['program'], first['fastest_peer']) == ('ours-float32', 'peer-autocast')
+  assert first['ratios'] == [0.5, 2.0, 0.75]
+  assert first['loss_difference'] == pytest.approx(1e-3)
+  assert [record['trains'] for record in records] == [True, True, True, False, True]
+  lines = real_step.table(records).splitlines()
+  assert lines[2] == (
+    '| full | ours-float32 | 250 | 8.00 | 0.05 | 0.75 [0.50, 2.00] of peer-autocast | 1.0e-03 |'
+  )
+  assert 'does not train' in lines[5]
+  json.dumps(records)
+
+
+@pytest.mark.slow
+def test_both_train_alike(tmp_path):
+  """Random weights of one layer: what is timed has the same losses, with adapters and in full."""
+  for library in ('torch', 'transformers', 'peft', 'safetensors'):
+    pytest.importorskip(library)
+  weights, adapter = str(tmp_path / 'weights'), str(tmp_path / 'adapter')
+  real_step_programs.write_random(weights, layers=1, vocabulary=256)
+  real_step_programs.write_adapter(adapter, weights)
+  sizes = dict(weights=weights, adapter=adapter, rows=2, length=16, vocabulary=256)
+  for case in real_step.CASES:
+    args = argparse.Namespace(case=case, **sizes)
+    losses = {}
+    for name in real_step.PROGRAMS:
+      steps = real_step_programs.steps_of(args, name)
+      losses[name] = list(itertools.islice(steps, real_step.COMPARED_STEPS))
+    training = real_step.check_losses(losses)
+    assert {'peer-float32', 'peer-autocast'} <= set(training)
+    np.testing.assert_allclose(losses['ours-float32'], losses['peer-float32'], rtol=1e-5)
