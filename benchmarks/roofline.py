@@ -308,7 +308,7 @@ def _lower_scoring(case: Case, model: ModelConfig, program: Any, mesh: Any) -> A
   import jax
 
   from msm_jax import sharding
-  from msm_jax.evals.scoring import token_logprobs
+  from msm_jax.evals.scoring import scoring_program
 
   parts = sharding.batch_parts(mesh)
   layout = sharding.batch_sharding(mesh)
@@ -319,7 +319,8 @@ def _lower_scoring(case: Case, model: ModelConfig, program: Any, mesh: Any) -> A
   rows = integers(case.rows * parts, case.length)
   scored = integers(parts, case.rows, case.length)
   params = program.abstract_state.frozen | program.abstract_state.params
-  return token_logprobs.lower(model, params, rows, rows, rows, scored, scored)
+  of_scores = scoring_program(mesh)
+  return of_scores.lower(model, params, rows, rows, rows, scored, scored)
 
 
 def compile_matmul(mesh: Any) -> str:

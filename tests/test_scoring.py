@@ -1,5 +1,7 @@
 """Scoring gives logits to scored tokens alone, and the log-likelihoods stay those of whole rows."""
 
+import types
+
 import jax
 import numpy as np
 import pytest
@@ -124,3 +126,15 @@ def test_the_first_word_after_a_space_is_scored(tmp_path):
     example = scoring._example(tokenizer, prompt, option)
     targets = example[:, 1][example[:, 2] > 0]
     assert tokenizer.decode(targets.tolist()).strip() == option.strip()
+
+
+def test_tpus_get_the_options_of_the_training_step(monkeypatch):
+  """On other devices, scoring has no options, so that its bits do not depend on them."""
+  mesh = sharding.make_mesh(devices=jax.devices()[:2])
+  assert scoring.scoring_program(mesh) is scoring.token_logprobs
+  asked = []
+  monkeypatch.setattr(jax, 'jit', lambda f, **settings: asked.append(settings))
+  device = types.SimpleNamespace(platform='tpu', device_kind='TPU v5 lite')
+  on_tpu = types.SimpleNamespace(devices=np.array([device]))
+  scoring.scoring_program.__wrapped__(on_tpu)
+  assert asked[0]['compiler_options'] == sharding.compiler_options(on_tpu, 'float32') != {}

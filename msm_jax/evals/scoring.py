@@ -124,6 +124,23 @@ def token_logprobs(
   return jnp.swapaxes(jax.lax.map(of_tokens, (x_MNTD, targets_MNT)), 0, 1)
 
 
+@functools.cache
+def scoring_program(mesh: Mesh) -> Any:
+  """Chooses how `token_logprobs` is compiled.
+
+  Args:
+    mesh: the devices.
+
+  Returns:
+    `token_logprobs`; for TPUs with the compiler's options of the training step. Without them, XLA
+    cuts products with divided weights into windows (docs/results/tpu.md).
+  """
+  if mesh.devices.flat[0].platform != 'tpu':
+    return token_logprobs
+  options = sharding.compiler_options(mesh, 'bfloat16')
+  return jax.jit(token_logprobs.__wrapped__, static_argnums=0, compiler_options=options)
+
+
 def _fill_rows(lengths: Sequence[int], length: int) -> list[list[int]]:
   """Packs examples into rows: row -> numbers of its examples.
 
@@ -202,8 +219,10 @@ def score_triples(
     )
   layout = getattr(jax.tree.leaves(params)[0], 'sharding', None)
   parts = 1
+  program = token_logprobs
   if isinstance(layout, NamedSharding) and isinstance(layout.mesh, Mesh):
     # Rows are divided over all devices, as in training.
+    program = scoring_program(layout.mesh)
     parts = sharding.batch_parts(layout.mesh)
     layout, rows = sharding.batch_sharding(layout.mesh), -(-rows // parts) * parts
   scores = np.zeros(len(examples))
@@ -233,7 +252,7 @@ def score_triples(
     arrays = []
     for host_array in (x_BT3[..., 0], segments_BT, positions_BT, scored_NMT, targets_NMT):
       arrays.append(multihost.place_replicated(host_array, layout))
-    logprobs_NMT = multihost.gather_to_host(token_logprobs(model, params, *arrays))
+    logprobs_NMT = multihost.gather_to_host(program(model, params, *arrays))
     logprobs_NC = np.zeros(weights_NC.shape, np.float32)
     np.put_along_axis(logprobs_NC, scored_NS, logprobs_NMT.reshape(scored_NS.shape), axis=1)
     logprobs_BT = (logprobs_NC * weights_NC).reshape(rows, length)
