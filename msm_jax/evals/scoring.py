@@ -80,8 +80,7 @@ def _check_fit_in_order(
   return longest
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def token_logprobs(
+def _token_logprobs(
   model: ModelConfig,
   params: Any,
   tokens_BT: jax.Array,
@@ -124,21 +123,24 @@ def token_logprobs(
   return jnp.swapaxes(jax.lax.map(of_tokens, (x_MNTD, targets_MNT)), 0, 1)
 
 
+token_logprobs = jax.jit(_token_logprobs, static_argnums=0)
+
+
 @functools.cache
 def scoring_program(mesh: Mesh) -> Any:
-  """Chooses how `token_logprobs` is compiled.
+  """Chooses how the log-likelihoods of a batch are compiled.
 
   Args:
     mesh: the devices.
 
   Returns:
-    `token_logprobs`; for TPUs with the compiler's options of the training step. Without them, XLA
-    cuts products with divided weights into windows (docs/results/tpu.md).
+    The compiled `_token_logprobs`; for TPUs with the compiler's options of the training step.
+    Without them, XLA cuts products with divided weights into windows (docs/results/tpu.md).
   """
   if mesh.devices.flat[0].platform != 'tpu':
     return token_logprobs
   options = sharding.compiler_options(mesh, 'bfloat16')
-  return jax.jit(token_logprobs.__wrapped__, static_argnums=0, compiler_options=options)
+  return jax.jit(_token_logprobs, static_argnums=0, compiler_options=options)
 
 
 def _fill_rows(lengths: Sequence[int], length: int) -> list[list[int]]:
