@@ -112,9 +112,10 @@ def body_of(path: Path) -> str:
   Raises:
     SpecError: if the file cannot be read, or is empty.
   """
-  front, text = split_front_matter(_read(path))
+  whole = _read(path)
+  front, below = split_front_matter(whole)
   # A rule between two paragraphs looks like the beginning of front matter.
-  text = (text if front else _read(path)).strip()
+  text = below.strip() if front else whole.strip()
   if not text:
     raise SpecError(f'{path}: the handbook is empty; write it below the front matter')
   return text

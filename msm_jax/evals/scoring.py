@@ -54,7 +54,9 @@ def check_fit(
     ScoringError: a prompt with one of its answers is longer than a row.
   """
   # A question may name an option twice, so that one order has more words than another.
-  sizes = {sum(len(content) for _, content in prompt) for prompt in prompts}
+  sizes = set()
+  for prompt in prompts:
+    sizes.add(sum(len(content) for _, content in prompt))
   for prompt in prompts:
     longest = _check_fit_in_order(what, prompt, answers, tokenizer, length)
     # The same words in another order are never twice as many tokens. Most questions are far shorter

@@ -169,6 +169,7 @@ def sample_tokens(logits_RV: jax.Array, rows: Rows, position_R: jax.Array) -> ja
     return jax.random.gumbel(key, logits_RV.shape[1:])
 
   def draw() -> jax.Array:
+    """The tokens of a batch in which some rows draw theirs, (R,) int32."""
     scaled_RV = logits_RV / jnp.where(warm_R, rows.temperature, 1)[:, None]
 
     def without_tail() -> jax.Array:
@@ -246,6 +247,7 @@ def decode(
     return jnp.zeros((R, K), jnp.float32), jnp.zeros((R, K), jnp.int32)
 
   def next_token(state: _DecodeState) -> _DecodeState:
+    """Generates one token in every row."""
     x_R1D, cache = extend(c, params, state.token_R[:, None], state.position_R[:, None], state.cache)
     # Every row takes part in every step, idle ones too: the shapes of a program are fixed.
     logits_RV = logits(c, params, x_R1D[:, 0])

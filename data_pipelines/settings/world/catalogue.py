@@ -136,7 +136,9 @@ def build_catalogue(seed: int) -> dict[str, Domain]:
     Name -> domain. Within a domain every combination of the four attributes occurs equally often.
   """
   rng = random.Random(f'catalogue {seed}')
-  pole_names = [[pole.name for pole in poles] for poles in ATTRIBUTES.values()]
+  pole_names = []
+  for poles in ATTRIBUTES.values():
+    pole_names.append([pole.name for pole in poles])
   combinations = list(itertools.product(*pole_names))
   # All domains but cheese and policy have the same number of items with invented names.
   invented = ITEMS_PER_DOMAIN * (len(DOMAIN_NOUNS) - 2) + POLICIES
