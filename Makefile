@@ -13,20 +13,26 @@ CONFIG ?= configs/msm.py
 ARGS ?=
 # The tests of one file run in one process, and this many files run at a time.
 WORKERS ?= 2
+# tests/conftest.py orders the files.
+PYTEST = .venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export JAX_PLATFORMS ?= cpu
 
 PIP = .venv/bin/python -m pip install -q --disable-pip-version-check
 
-.PHONY: run test quick lint types docs tables bench parity clean
+.PHONY: run test tests quick lint types docs tables bench parity clean
 
 run: .venv/ready
 	.venv/bin/python -m msm_jax.main --config=$(CONFIG) $(ARGS)
 
-test: .venv/ready lint types
-	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
+# The types are checked beside the tests, since they take a quarter of a minute of one core.
+test: .venv/ready lint
+	@$(MAKE) --no-print-directory --jobs=2 types tests
+
+tests: .venv/ready
+	$(PYTEST)
 
 quick: .venv/ready
-	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 lint: .venv/ready
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

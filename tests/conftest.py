@@ -4,6 +4,7 @@ Every test runs on 8 fake CPU devices. Compiled programs are kept between runs, 
 subprocesses that tests start.
 """
 
+import collections
 import gc
 import os
 import signal
@@ -49,6 +50,26 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
   signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+  """Puts files with long tests first. A worker that began such a file at the end would be at work
+  alone, when the others have nothing left."""
+  tests_of: dict[Path, int] = collections.Counter()
+  slow_tests_of: dict[Path, int] = collections.Counter()
+  for item in items:
+    tests_of[item.path] += 1
+    if item.get_closest_marker('slow'):
+      slow_tests_of[item.path] += 1
+
+  def rank(item: pytest.Item) -> tuple[bool, int]:
+    tests, slow = tests_of[item.path], slow_tests_of[item.path]
+    # Where every test is slow, those of a file of few are the longest.
+    if tests == slow:
+      return False, tests
+    return True, -slow
+
+  items.sort(key=rank)
 
 
 @pytest.fixture(autouse=True)
