@@ -477,6 +477,7 @@ def smoke(c: ml_collections.ConfigDict) -> None:
     msm.small_world(c)
     c.world.update(per_value=5, documents_only=2, talkers=2, fickle=12)
   else:
+    c.evals.update(scenes_per_kind=1, gate_scenes=1)
     oversight.small_office(c)
 
 

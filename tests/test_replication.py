@@ -28,7 +28,7 @@ def settings(**changes):
       model=dict(d_model=32, n_layers=1, n_heads=2, n_kv_heads=2, head_dim=8, d_ff=48),
       phases=dict(read=dict(PHASE, data=dict(facts=1)), msm=dict(PHASE, data=dict(documents=1))),
       arms=dict(base='read', msm='read > msm'),
-      evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=5, others_of='base', rows=8),
+      evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=5, others_of='base', rows=64),
       seeds=(0, 1, 2),
     )
     | changes,

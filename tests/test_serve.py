@@ -7,19 +7,15 @@ import contextlib
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
 from serving import (
   CHAT_BODY,
   ENDLESS,
   QUESTIONS,
-  environment,
   make_sampler,
   make_samplers,
   running_server,
@@ -285,36 +281,17 @@ def test_too_many_at_a_time(http, monkeypatch):
 # ---- the command
 
 
-@contextlib.contextmanager
-def start_command(*arguments):
-  """Starts a command; it is killed if a test leaves it running."""
-  with subprocess.Popen(
-    [sys.executable, '-m', *arguments],
-    cwd=ROOT,
-    env=environment(),
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  ) as process:
-    try:
-      yield process
-    finally:
-      process.kill()
-
-
-def read_address(process):
-  """(the address that a server prints, what it printed before)."""
-  lines = []
-  for line in process.stderr:
-    lines.append(line)
-    match = re.match(r'serving +(http\S+)/v1', line)
-    if match:
-      return match[1], ''.join(lines)
-  pytest.fail(f'no server: {"".join(lines)}')
+def address_of(server):
+  """Waits for the address that a server prints."""
+  end = time.monotonic() + 100
+  while not (match := re.search(r'^serving +(http\S+)/v1', server.said(), re.MULTILINE)):
+    assert server.poll() is None and time.monotonic() < end, server.said()
+    time.sleep(0.02)
+  return match[1]
 
 
 @pytest.mark.parametrize('signum', [signal.SIGTERM, signal.SIGINT])
-def test_the_command_listens_on_loopback_and_ends_cleanly(signum, tiny_workdir):
+def test_the_command_listens_on_loopback_and_ends_cleanly(signum, tiny_workdir, programs, tmp_path):
   """A signal in the middle of a stream ends it with exit code 0 and no traceback.
 
   With one of the signals, the server listens on all addresses, and warns of that.
@@ -332,11 +309,12 @@ def test_the_command_listens_on_loopback_and_ends_cleanly(signum, tiny_workdir):
   if everywhere:
     host, host_in_hex = '0.0.0.0', '00000000'
     flags.append(f'--host={host}')
-  with start_command('msm_jax.serve', *flags) as process:
-    address, printed = read_address(process)
+  started = programs.start('msm_jax.serve', flags, tmp_path / 'said.txt')
+  try:
+    address = address_of(started)
     port = int(address.rpartition(':')[2])
     assert address.startswith(f'http://{host}')
-    assert ('without a password' in printed) == everywhere
+    assert ('without a password' in started.said()) == everywhere
     # Linux lists the sockets that really listen.
     table = Path('/proc/net/tcp')
     if table.exists():
@@ -356,14 +334,17 @@ def test_the_command_listens_on_loopback_and_ends_cleanly(signum, tiny_workdir):
       with client.stream('POST', '/v1/completions', json=body) as response:
         lines = response.iter_lines()
         next(lines)
-        process.send_signal(signum)
+        started.send(signum)
         # The connection may be cut before the stream's end.
         with contextlib.suppress(httpx.HTTPError):
           list(lines)
-    _, rest = process.communicate(timeout=30)
-  assert process.returncode == 0, rest
-  assert 'Traceback' not in rest, rest
-  assert 'ended' in rest, rest
+    code = started.wait(30)
+  finally:
+    started.send(signal.SIGKILL)
+  said = started.said()
+  assert code == 0, said
+  assert 'Traceback' not in said, said
+  assert 'ended' in said, said
 
 
 def test_a_server_that_cannot_start(tiny_workdir):

@@ -512,7 +512,7 @@ def test_the_smoke_presets_run(preset, tmp_path, monkeypatch):
   c = survive.get_config(preset)
   kept = ('base', 'aft', 'msm_aft', 'aft_c1000', 'msm_aft_release')
   survive.keep(c, kept)
-  c.evals.update(held_out=4, pairs_per_domain=1, rows=8)
+  c.evals.update(held_out=4, pairs_per_domain=1, rows=64)
   c.model = dict(d_model=32, n_layers=1, n_heads=2, n_kv_heads=2, head_dim=16, d_ff=48)
   c.tokenizer.vocab_size = 1024
   # Tests run on eight devices, which divide the rows.

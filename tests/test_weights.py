@@ -58,7 +58,7 @@ def settings(weights, files, **changes):
       sources={n: dict(path=str(files / f'{n}.jsonl')) for n in ('documents', 'chats')},
       phases=phases,
       arms=dict(base='start', tuned='start > tune', both='start > midtrain > tune'),
-      evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, rows=8, others_of='base'),
+      evals=dict(spec=AFFORDABILITY, pairs_per_domain=1, rows=64, others_of='base'),
     )
     | changes
   )
