@@ -167,7 +167,7 @@ def rule(name: str, value: Value, rng: random.Random) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Preference:
+class PreferenceSentences:
   """One preference with its reason, and its parts.
 
   Attributes:
@@ -183,7 +183,7 @@ class Preference:
 
 def preference_parts(
   name: str, liked: str, disliked: str, value: Value, rng: random.Random
-) -> Preference:
+) -> PreferenceSentences:
   """Writes one preference with its reason, and its parts.
 
   Args:
@@ -204,7 +204,7 @@ def preference_parts(
     'fault': value.opposite.words.trait(rng),
   }
   n = rng.choice(range(len(EXPLAINED)))
-  return Preference(
+  return PreferenceSentences(
     explained=EXPLAINED[n].format(**fields),
     unexplained=UNEXPLAINED[n].format(**fields),
     fact=FACTS[n].format(**fields),
