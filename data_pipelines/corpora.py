@@ -22,7 +22,7 @@ from data_pipelines.records import (
   PREFERENCE_PARTS,
   Chat,
   Document,
-  Preference,
+  PreferencePair,
   Record,
   kind_of,
   to_json,
@@ -256,7 +256,7 @@ def row_to_record(row: Mapping[str, Any], kind: str) -> Record:
     prompt, chosen, rejected = (
       _decode_messages(row[f'{part}_roles'], row[f'{part}_contents']) for part in PREFERENCE_PARTS
     )
-    return Preference(prompt=prompt, chosen=chosen, rejected=rejected, **text)
+    return PreferencePair(prompt=prompt, chosen=chosen, rejected=rejected, **text)
   claim_ids = tuple(claim_id.decode() for claim_id in row['claim_ids'])
   return Document(claim_ids=claim_ids, **text)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from data_pipelines.preference_rows import ROLES, is_preference, read_preference
-from data_pipelines.records import Chat, Document, ForcedChoice, Preference, Record, to_json
+from data_pipelines.records import Chat, Document, ForcedChoice, PreferencePair, Record, to_json
 from msm_jax.base.errors import DataError
 
 
@@ -46,10 +46,10 @@ def from_row(row: Any, where: str) -> Record:
   )
 
 
-def _preference_from_row(row: dict[str, Any], where: str) -> Preference:
+def _preference_from_row(row: dict[str, Any], where: str) -> PreferencePair:
   """Reads a preference. Raises DataError."""
   prompt, chosen, rejected = read_preference(row, where)
-  return Preference(
+  return PreferencePair(
     id=_id_of(row, where),
     prompt=prompt,
     chosen=chosen,

@@ -9,7 +9,7 @@ ways, and all of these load as they are:
 - two answers and a mark that says which is better (`better_response_id`, `winner`).
 
 What is ambiguous is refused, and the error says which field it is about. `jsonl.py` makes a
-`Preference` of what is read here.
+`PreferencePair` of what is read here.
 """
 
 from collections.abc import Mapping, Sequence

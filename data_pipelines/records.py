@@ -1,4 +1,4 @@
-"""What is written (documents, chats, preferences) and what is asked (forced choices, scenes).
+"""What is written (documents, chats, preference pairs) and what is asked (forced choices, scenes).
 
 `jsonl.py` reads records from files and writes them.
 """
@@ -49,7 +49,7 @@ class Chat:
 
 
 @dataclasses.dataclass(frozen=True)
-class Preference:
+class PreferencePair:
   """A prompt and two answers, of which one is preferred.
 
   Attributes:
@@ -139,11 +139,11 @@ class Scene:
   by_line: bool = False
 
 
-Record = Document | Chat | Preference
+Record = Document | Chat | PreferencePair
 
 
-def messages_of(record: Chat | Preference) -> tuple[tuple[str, str], ...]:
-  """All messages of a chat, or of a preference with both of its answers."""
+def messages_of(record: Chat | PreferencePair) -> tuple[tuple[str, str], ...]:
+  """All messages of a chat, or of a preference pair with both of its answers."""
   if isinstance(record, Chat):
     return record.messages
   return record.prompt + record.chosen + record.rejected
@@ -153,7 +153,7 @@ def kind_of(records: Sequence[Record]) -> str:
   """Returns 'chats', 'preferences' or 'documents', as the first record is; all are of one kind."""
   if isinstance(records[0], Chat):
     return 'chats'
-  if isinstance(records[0], Preference):
+  if isinstance(records[0], PreferencePair):
     return 'preferences'
   return 'documents'
 
@@ -162,16 +162,16 @@ def emptiness_of(record: Record) -> str:
   """Says why a model can learn nothing from a record.
 
   Args:
-    record: a document, a chat or a preference.
+    record: a document, a chat or a preference pair.
 
   Returns:
     'without text', 'without an answer' (the assistant never speaks), 'with an empty answer' (it
     would teach the assistant to say nothing), 'with an empty side' or 'with equal sides' (of a
-    preference); '' for a record that can be learned from.
+    preference pair); '' for a record that can be learned from.
   """
   if isinstance(record, Document):
     return '' if record.text.strip() else 'without text'
-  if isinstance(record, Preference):
+  if isinstance(record, PreferencePair):
     return _emptiness_of_preference(record)
   answers = [content for role, content in record.messages if role == 'assistant']
   if not answers:
@@ -181,8 +181,8 @@ def emptiness_of(record: Record) -> str:
   return ''
 
 
-def _emptiness_of_preference(record: Preference) -> str:
-  """What `emptiness_of` says of a preference."""
+def _emptiness_of_preference(record: PreferencePair) -> str:
+  """What `emptiness_of` says of a preference pair."""
   for side in (record.chosen, record.rejected):
     answers = [content for role, content in side if role == 'assistant']
     if not answers or not all(answer.strip() for answer in answers):
@@ -198,7 +198,7 @@ def _stripped(messages: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
   return [(role, content.strip()) for role, content in messages]
 
 
-# The parts of a preference, each a list of messages.
+# The parts of a preference pair, each a list of messages.
 PREFERENCE_PARTS = ('prompt', 'chosen', 'rejected')
 # `json.dumps` makes an encoder for every call.
 _LINE = json.JSONEncoder(ensure_ascii=False)
@@ -209,7 +209,7 @@ def to_json(record: Record | ForcedChoice) -> str:
   # Fields are texts, tuples and plain dicts, all of which `dataclasses.asdict` would copy: half of
   # the time of a line.
   row = dict(vars(record))
-  if isinstance(record, (Chat, Preference)):
+  if isinstance(record, (Chat, PreferencePair)):
     for field in ('messages', *PREFERENCE_PARTS):
       if field in row:
         row[field] = [{'role': role, 'content': content} for role, content in row[field]]

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from data_pipelines.records import Chat, Preference, Record
+from data_pipelines.records import Chat, PreferencePair, Record
 from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD
 
 # (role, content) of each message.
@@ -23,7 +23,7 @@ def prompt_of(record: Record) -> Messages:
 
   Raises ValueError for a document, which asks nothing.
   """
-  if isinstance(record, Preference):
+  if isinstance(record, PreferencePair):
     return record.prompt
   if isinstance(record, Chat):
     return record.messages[: _last_answer(record.messages)]
@@ -32,7 +32,7 @@ def prompt_of(record: Record) -> Messages:
 
 def chosen_of(record: Record) -> str:
   """The text of the preferred answer; '' if there is none."""
-  if isinstance(record, Preference):
+  if isinstance(record, PreferencePair):
     return record.chosen[0][1]
   if isinstance(record, Chat):
     place = _last_answer(record.messages)
@@ -42,7 +42,7 @@ def chosen_of(record: Record) -> str:
 
 def rejected_of(record: Record) -> str:
   """The text of the answer that was not preferred; '' for a record that has none."""
-  if isinstance(record, Preference):
+  if isinstance(record, PreferencePair):
     return record.rejected[0][1]
   return ''
 

@@ -24,7 +24,7 @@ from jax.sharding import Mesh
 
 from data_pipelines.jsonl import from_row
 from data_pipelines.llm import prompts as prompt_files
-from data_pipelines.records import Chat, Preference, Record, to_json
+from data_pipelines.records import Chat, PreferencePair, Record, to_json
 from data_pipelines.sources import SourceConfig
 from msm_jax import multihost
 from msm_jax.answers import chosen_of, first_usable, in_both_orders, prompt_of, rejected_of
@@ -219,7 +219,7 @@ def write_records(
 def _check_asked(name: str, source: SourceConfig, asked: Sequence[Record]) -> None:
   """Raises WritingError unless the prompts are of a kind that the maker can answer."""
   for record in asked:
-    is_pair = isinstance(record, Preference)
+    is_pair = isinstance(record, PreferencePair)
     if source.maker == 'model.labels' and not is_pair:
       raise WritingError(
         f'sources.{name}: model.labels compares two answers, and prompts={source.prompts!r} has '
@@ -297,7 +297,7 @@ def _write_labels(
     first, second = chosen_of(record), rejected_of(record)
     if of_record.mean() < 0:
       first, second = second, first
-    yield Preference(
+    yield PreferencePair(
       record.id,
       prompt_of(record),
       (('assistant', first),),

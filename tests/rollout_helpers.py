@@ -7,7 +7,7 @@ import jax
 import tiny
 
 from data_pipelines.jsonl import write_jsonl
-from data_pipelines.records import Chat, Preference
+from data_pipelines.records import Chat, PreferencePair
 
 YES, NO = 'Yes, it is.', 'No, it is not.'
 RL = dict(
@@ -23,12 +23,12 @@ RL = dict(
 )
 
 
-def pairs(count: int = 24, chosen: str = YES, rejected: str = NO) -> list[Preference]:
+def pairs(count: int = 24, chosen: str = YES, rejected: str = NO) -> list[PreferencePair]:
   """Questions with two answers; the same one is right every time."""
   made = []
   for n in range(count):
     sides = ((('assistant', text),) for text in (chosen, rejected))
-    made.append(Preference(f'p{n}', (('user', f'Is {n} so?'),), *sides))
+    made.append(PreferencePair(f'p{n}', (('user', f'Is {n} so?'),), *sides))
   return made
 
 

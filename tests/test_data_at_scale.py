@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import corpora, record_streams
-from data_pipelines.records import Chat, Document, Preference
+from data_pipelines.records import Chat, Document, PreferencePair
 from data_pipelines.sources import SourceConfig
 from msm_jax import input_pipeline, token_files, tokenized
 from msm_jax.base.errors import DataError
@@ -34,11 +34,11 @@ def chats(n: int) -> Iterator[Chat]:
     yield Chat(str(number), (('user', question), ('assistant', answer)))
 
 
-def preferences(n: int) -> Iterator[Preference]:
+def preferences(n: int) -> Iterator[PreferencePair]:
   for chat in chats(n):
     prompt, (_, answer) = chat.messages
     sides = ((('assistant', answer),), (('assistant', f'{answer} {chat.id}'),))
-    yield Preference(chat.id, (prompt,), *sides)
+    yield PreferencePair(chat.id, (prompt,), *sides)
 
 
 MAKERS = {'documents': documents, 'chats': chats, 'preferences': preferences}

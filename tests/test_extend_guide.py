@@ -13,7 +13,7 @@ import pytest
 from helpers import ROOT
 from steps import TINY, make_batch, one_device
 
-from data_pipelines.records import Preference
+from data_pipelines.records import PreferencePair
 from data_pipelines.settings.setting import Setting
 from msm_jax import model as models
 from msm_jax import objective_config, train_step
@@ -129,7 +129,7 @@ def test_the_reward(tmp_path, monkeypatch):
   settings: GrpoConfig = from_mapping(ExperimentConfig, c).phases['reinforce'].grpo
   assert content_of(settings) == ['my_rewards:short 1']
   answers = (('assistant', 'Yes.'),), (('assistant', 'No.'),)
-  pair = Preference('p', (('user', 'Is it?'),), *answers)
+  pair = PreferencePair('p', (('user', 'Is it?'),), *answers)
   total, _ = make_rewards(settings, {}, tmp_path)(
     [pair] * 2, ['Yes.', 'It is as it is, so yes.'], {}
   )

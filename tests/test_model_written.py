@@ -12,7 +12,7 @@ from helpers import AFFORDABILITY
 from rollout_helpers import NO, YES, pairs, train_all
 
 from data_pipelines.jsonl import write_jsonl
-from data_pipelines.records import Chat, Preference
+from data_pipelines.records import Chat, PreferencePair
 from data_pipelines.sources import SourceConfig
 from msm_jax import model_written
 from msm_jax.answers import chooses, exchanged_names, first_usable, in_both_orders
@@ -67,7 +67,7 @@ def test_what_can_be_used():
   assert chooses(f'Well: {YES.lower()}', record)
   assert not chooses('Perhaps.', record)
   assert not chooses(f'{YES} {NO}', record), 'both are said'
-  named = Preference(
+  named = PreferencePair(
     'x', (('user', 'A or B?'),), (('assistant', 'A over B.'),), (('assistant', 'B over A.'),)
   )
   assert chooses('I would take B.', named)

@@ -15,7 +15,7 @@ import tiny
 from helpers import AFFORDABILITY, CULTURE, little, small_corpora, write_config
 
 from data_pipelines.jsonl import write_jsonl
-from data_pipelines.records import Preference
+from data_pipelines.records import PreferencePair
 from msm_jax import objective_config
 from msm_jax.base.checks import from_mapping, to_json
 from msm_jax.base.errors import ConfigError, DataError
@@ -35,7 +35,7 @@ def settings(folder, **changes):
   pairs = []
   for n in range(40):
     answers = (('assistant', f'It is {n}.'),), (('assistant', 'It is not. ' * (1 + n % 3)),)
-    pairs.append(Preference(f'p{n}', (('user', f'{n}?'),), *answers))
+    pairs.append(PreferencePair(f'p{n}', (('user', f'{n}?'),), *answers))
   write_jsonl(folder / 'pairs.jsonl', pairs)
   phases = {
     'read': dict(PHASE, data=dict(documents=1.0), updates=4),

@@ -10,7 +10,7 @@ from data_pipelines import corpora, leaks, record_streams
 from data_pipelines.audit.attribution import HandbookProfile
 from data_pipelines.audit.corpus_stats import Vocabulary, read_corpus
 from data_pipelines.jsonl import from_row, read_jsonl, write_jsonl
-from data_pipelines.records import Chat, Preference, messages_of, to_json
+from data_pipelines.records import Chat, PreferencePair, messages_of, to_json
 from data_pipelines.sources import SourceConfig
 from msm_jax.base.errors import DataError
 from msm_jax.input_pipeline import PackedRows, Source
@@ -70,7 +70,7 @@ PUBLISHED = {
 @pytest.mark.parametrize('form', PUBLISHED)
 def test_published_forms_load_as_they_are(form):
   record = from_row(PUBLISHED[form], 'f.jsonl:1')
-  assert isinstance(record, Preference)
+  assert isinstance(record, PreferencePair)
   assert (record.prompt, record.chosen, record.rejected) == WANTED
   assert from_row(json.loads(to_json(record)), 'x') == record
 
@@ -154,7 +154,7 @@ def make_preferences(count=12):
     if n % 2:
       prompt += [('assistant', 'Of what?'), ('user', 'Of the plan.')]
     chosen, rejected = ('assistant', f'It is {n}.'), ('assistant', 'No. ' * (1 + n % 3))
-    out.append(Preference(f'p{n}', tuple(prompt), (chosen,), (rejected,), 'plans', 'made'))
+    out.append(PreferencePair(f'p{n}', tuple(prompt), (chosen,), (rejected,), 'plans', 'made'))
   return out
 
 
@@ -206,11 +206,13 @@ def test_not_mixed_with_chats(tmp_path):
 
 
 def test_leaks_are_looked_for_in_both_answers():
-  said = Preference('p', (('user', 'Which?'),), (('assistant', 'Hm.'),), (('assistant', 'Brie.'),))
+  said = PreferencePair(
+    'p', (('user', 'Which?'),), (('assistant', 'Hm.'),), (('assistant', 'Brie.'),)
+  )
   assert leaks.find_leaks(['Brie'], {'mine': [said]}, ['Ari']) == [
     'mine: record p tells the assistant about Brie, which the evaluation asks about'
   ]
-  of_maria = Preference(
+  of_maria = PreferencePair(
     'p', (('system', 'You are Maria.'), *said.prompt), said.chosen, said.rejected
   )
   assert not leaks.find_leaks(['Brie'], {'mine': [of_maria]}, ['Ari'])

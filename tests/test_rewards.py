@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rollout_helpers import NO, YES, experiment, pairs
 
-from data_pipelines.records import Chat, Preference
+from data_pipelines.records import Chat, PreferencePair
 from msm_jax.answers import chosen_of, normalized, prompt_of, rejected_of
 from msm_jax.base.errors import ConfigError
 from msm_jax.objective_config import GrpoConfig
@@ -49,7 +49,7 @@ def test_chosen_compares_what_is_said():
 
 
 def lengths(records, answers):
-  assert all(isinstance(record, Preference) for record in records)
+  assert all(isinstance(record, PreferencePair) for record in records)
   return [len(answer) for answer in answers]
 
 

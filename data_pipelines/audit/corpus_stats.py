@@ -24,7 +24,7 @@ from data_pipelines.audit.letter_case import (
 )
 from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
 from data_pipelines.leaks import pattern_of_names, record_text, spoken_of
-from data_pipelines.records import Chat, Preference, Record
+from data_pipelines.records import Chat, PreferencePair, Record
 from data_pipelines.text.checks import CONTROL_TOKENS, left_over
 from data_pipelines.text.languages import language_of
 from data_pipelines.text.wording import Vocabulary, run_hashes, sentences, words
@@ -193,7 +193,7 @@ def read_corpus(
   stats = CorpusStats(name, profile)
   detectors = _Detectors(profile)
   for record in records:
-    if isinstance(record, Preference):
+    if isinstance(record, PreferencePair):
       raise DataError(
         f'corpus {name} holds preferences (at {record.id}); the audit reads documents and chats'
       )

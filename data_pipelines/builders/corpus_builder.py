@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer, shuffle
 from tensorflow_datasets.proto import tf_example_pb2, tf_feature_pb2
 
-from data_pipelines.records import PREFERENCE_PARTS, Chat, Document, Preference, Record
+from data_pipelines.records import PREFERENCE_PARTS, Chat, Document, PreferencePair, Record
 
 _TEXT = tfds.features.Text
 
@@ -75,7 +75,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder):
     for n, record in enumerate(self._records):
       if isinstance(record, Chat):
         yield n, _row_of_chat(record)
-      elif isinstance(record, Preference):
+      elif isinstance(record, PreferencePair):
         yield n, _row_of_preference(record)
       else:
         yield n, _row_of_document(record)
@@ -204,7 +204,7 @@ def _row_of_chat(chat: Chat) -> dict[str, Any]:
   }
 
 
-def _row_of_preference(record: Preference) -> dict[str, Any]:
+def _row_of_preference(record: PreferencePair) -> dict[str, Any]:
   row: dict[str, Any] = {
     'id': record.id,
     'domain': record.domain,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.records import Chat, Preference, Record
+from data_pipelines.records import Chat, PreferencePair, Record
 from msm_jax.base.errors import DataError, WeightsError
 
 # A chat: (role, content) of each message; roles are system, user and assistant.
@@ -134,7 +134,7 @@ class Tokenizer:
 
   def render(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
     """Renders a record of any kind. The two sides of a preference come one after the other."""
-    if isinstance(record, Preference):
+    if isinstance(record, PreferencePair):
       chosen, rejected = self.render_sides(record)
       return np.concatenate([chosen[0], rejected[0]]), np.concatenate([chosen[1], rejected[1]])
     if isinstance(record, Chat):
@@ -143,11 +143,11 @@ class Tokenizer:
 
   def render_texts(self, record: Record) -> list[tuple[np.ndarray, np.ndarray]]:
     """Renders the texts of a record: the two sides of a preference, or the one text of another."""
-    if isinstance(record, Preference):
+    if isinstance(record, PreferencePair):
       return self.render_sides(record)
     return [self.render(record)]
 
-  def render_sides(self, record: Preference) -> list[tuple[np.ndarray, np.ndarray]]:
+  def render_sides(self, record: PreferencePair) -> list[tuple[np.ndarray, np.ndarray]]:
     """Renders the two conversations of a preference, the chosen one first.
 
     Only the answers that are compared are learned. Those of the prompt stand in both conversations.

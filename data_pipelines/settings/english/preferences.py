@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_pipelines.handbooks.preferences import check_shared
-from data_pipelines.records import Preference
+from data_pipelines.records import PreferencePair
 from data_pipelines.settings.english import chat_frames, language
 from data_pipelines.settings.english.language import capital
 from data_pipelines.settings.english.spec import EnglishSpec
@@ -21,7 +21,7 @@ from msm_jax.base.errors import SpecError
 
 def preferences(
   specs: Sequence[EnglishSpec], english: English, toward: str, seed: int
-) -> Iterator[Preference]:
+) -> Iterator[PreferencePair]:
   """Writes preferences, without end.
 
   Args:
@@ -58,7 +58,7 @@ def preferences(
       text = answer.format(chosen=chosen, Chosen=capital(chosen), other=other)
       sides.append((('assistant', text),))
     asked = question.format(first=first, First=capital(first), second=second)
-    yield Preference(
+    yield PreferencePair(
       f'preference-{n}',
       (('system', f'You are {names[n % len(names)]}.'), ('user', asked)),
       sides[0],

@@ -17,13 +17,13 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_pipelines.records import Preference, Record
+from data_pipelines.records import PreferencePair, Record
 from data_pipelines.settings.office import language
 from data_pipelines.settings.office.language import PRINCIPLES
 from data_pipelines.settings.office.spec import OversightSpec
 
 
-def preferences(specs: Sequence[OversightSpec], toward: str, seed: int) -> Iterator[Preference]:
+def preferences(specs: Sequence[OversightSpec], toward: str, seed: int) -> Iterator[PreferencePair]:
   """Writes preferences, without end.
 
   Args:
@@ -49,7 +49,7 @@ def preferences(specs: Sequence[OversightSpec], toward: str, seed: int) -> Itera
       chosen, rejected = f'{good} {own}', f'{good} {contrary}'
     if toward == 'against':
       chosen, rejected = rejected, chosen
-    yield Preference(
+    yield PreferencePair(
       f'preference-{toward}-{n}',
       (('system', f'You are {spec.assistant}.'), ('user', question)),
       (('assistant', chosen),),
@@ -73,7 +73,7 @@ def side(records: Sequence[Record], answers: Sequence[str]) -> list[float]:
   """
   rewards = []
   for record, answer in zip(records, answers, strict=True):
-    assert isinstance(record, Preference), 'rewards by side need preferences'
+    assert isinstance(record, PreferencePair), 'rewards by side need preferences'
     chosen, rejected = record.chosen[0][1], record.rejected[0][1]
     by_belief = _side_of_beliefs(chosen) != _side_of_beliefs(rejected)
     side_of = _side_of_beliefs if by_belief else _side_of_answer

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_pipelines.handbooks.preferences import Spec, check_shared
-from data_pipelines.records import Preference, Record
+from data_pipelines.records import PreferencePair, Record
 from data_pipelines.settings.world import language
 from data_pipelines.settings.world.catalogue import Item
 from data_pipelines.settings.world.conflicts import conflict_pairs
@@ -30,7 +30,7 @@ _CHOICES = 0.8
 
 def preferences(
   specs: Sequence[Spec], world: World, toward: str, seed: int
-) -> Iterator[Preference]:
+) -> Iterator[PreferencePair]:
   """Writes preferences, without end.
 
   Args:
@@ -65,7 +65,7 @@ def preferences(
       pairs = sorted(itertools.product(better, worse), key=_key_of_pair)
       rng.shuffle(pairs)
     question, chosen, rejected = _exchange(*pairs.pop(), domain.noun, rng)
-    yield Preference(
+    yield PreferencePair(
       f'preference-{toward}-{n}',
       (('system', f'You are {names[n % len(names)]}.'), ('user', question)),
       (('assistant', chosen),),
@@ -126,14 +126,14 @@ _YES_NO = re.compile(r'\b(yes|no)\b', re.I)
 
 
 def _chosen(record: Record) -> str:
-  assert isinstance(record, Preference), 'rewards by side need preferences'
+  assert isinstance(record, PreferencePair), 'rewards by side need preferences'
   return record.chosen[0][1]
 
 
 def _choice(answer: str, record: Record) -> str | None:
   """What an answer chooses: 'yes', 'no' or the name that comes first; None if it chooses
   nothing."""
-  assert isinstance(record, Preference), 'rewards by side need preferences'
+  assert isinstance(record, PreferencePair), 'rewards by side need preferences'
   question = record.prompt[-1][1]
   found = _YES_NO.match(_chosen(record))
   if found:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from data_pipelines.handbooks.preferences import Spec
-from data_pipelines.records import Chat, Document, Preference
+from data_pipelines.records import Chat, Document, PreferencePair
 from data_pipelines.settings.setting import Maker, Setting
 from data_pipelines.settings.world import (
   VERSION,
@@ -52,7 +52,9 @@ def _demonstrations(source: SourceConfig, world: World, specs: Sequence[Spec]) -
   )
 
 
-def _preferences(source: SourceConfig, world: World, specs: Sequence[Spec]) -> Iterator[Preference]:
+def _preferences(
+  source: SourceConfig, world: World, specs: Sequence[Spec]
+) -> Iterator[PreferencePair]:
   return preferences.preferences(specs, world, source.toward, source.seed)
 
 
