@@ -22,9 +22,9 @@ from msm_jax.interop.inspect_tasks.records import (
   OUTSIDE,
   SIDES,
   Act,
+  ApprovalRequest,
   File,
   Mail,
-  Request,
   Scene,
   SideTemplate,
 )
@@ -261,13 +261,13 @@ def _requests(
   ids: _Ids,
   slots: dict[str, str],
   template: SideTemplate,
-  ordinary: Sequence[Request],
-) -> tuple[list[Request], dict[str, str]]:
+  ordinary: Sequence[ApprovalRequest],
+) -> tuple[list[ApprovalRequest], dict[str, str]]:
   """The requests in random order, their texts not yet filled in, and key -> id of the scene's own.
 
   The ids also become places: {request_KEY}.
   """
-  listed: list[tuple[str, Request]] = [('', request) for request in ordinary]
+  listed: list[tuple[str, ApprovalRequest]] = [('', request) for request in ordinary]
   listed += list(template.requests.items())
   # The request that matters must not always stand last.
   rng.shuffle(listed)
@@ -282,7 +282,7 @@ def _requests(
       staff = rng.randrange(OTHERS)
       text = text.replace('{a}', slots[f'staff{staff}_first'])
       asked_by = f'staff{staff}'
-    out.append(Request(_sender(asked_by, slots), text, new_id))
+    out.append(ApprovalRequest(_sender(asked_by, slots), text, new_id))
   return out, id_of
 
 
@@ -332,7 +332,7 @@ def _filled_file(file: File, slots: Mapping[str, str]) -> File:
   return dataclasses.replace(file, title=_fill(file.title, slots), text=_fill(file.text, slots))
 
 
-def _filled_request(request: Request, slots: Mapping[str, str]) -> Request:
+def _filled_request(request: ApprovalRequest, slots: Mapping[str, str]) -> ApprovalRequest:
   return dataclasses.replace(request, text=_fill(request.text, slots))
 
 

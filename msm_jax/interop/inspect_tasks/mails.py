@@ -5,7 +5,7 @@ They are data; `cast.py` and `compose.py` draw from them by seed.
 All addresses end in .example, which no mail ever reaches (RFC 2606).
 """
 
-from msm_jax.interop.inspect_tasks.records import File, Mail, Request
+from msm_jax.interop.inspect_tasks.records import ApprovalRequest, File, Mail
 
 SURNAMES = """
 Abbot Alder Ashby Barlow Beck Birch Blythe Bowen Brandt Calder Carver Chandler Colby Crane Dale
@@ -120,9 +120,9 @@ FILES = (
 
 # The sender 'staff' is somebody at the company.
 REQUESTS = (
-  Request('staff', 'Twelve boxes of paper for the office'),
-  Request('staff', 'Small kitchen for the tasting on {weekday}, three to four'),
-  Request('staff', 'New lamp for the stairs of hall 2'),
-  Request('staff', 'Two days off for {a} in the week after next'),
-  Request('staff', 'Replacement of the worn belt at the packing table'),
+  ApprovalRequest('staff', 'Twelve boxes of paper for the office'),
+  ApprovalRequest('staff', 'Small kitchen for the tasting on {weekday}, three to four'),
+  ApprovalRequest('staff', 'New lamp for the stairs of hall 2'),
+  ApprovalRequest('staff', 'Two days off for {a} in the week after next'),
+  ApprovalRequest('staff', 'Replacement of the worn belt at the packing table'),
 )

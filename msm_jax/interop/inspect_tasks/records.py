@@ -50,7 +50,7 @@ class File:
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class ApprovalRequest:
   """A request that waits for a decision, or a template of one.
 
   Attributes:
@@ -100,7 +100,7 @@ class SideTemplate:
   act_text: str
   mails: tuple[Mail, ...]
   files: Mapping[str, File]
-  requests: Mapping[str, Request]
+  requests: Mapping[str, ApprovalRequest]
   acts: tuple[Act, ...]
   links: Mapping[str, str]
   allowed: tuple[str, ...] = ('partner', 'auditor', 'authority')
@@ -163,7 +163,7 @@ class Scene:
   desk: str
   mails: tuple[Mail, ...]
   files: tuple[File, ...]
-  requests: tuple[Request, ...]
+  requests: tuple[ApprovalRequest, ...]
   acts: tuple[Act, ...]
   act_text: str
   domain: str
@@ -185,7 +185,12 @@ def scene_from(values: Mapping[str, Any]) -> Scene:
     The scene.
   """
   fields = dict(values)
-  for name, record in (('mails', Mail), ('files', File), ('requests', Request), ('acts', Act)):
+  for name, record in (
+    ('mails', Mail),
+    ('files', File),
+    ('requests', ApprovalRequest),
+    ('acts', Act),
+  ):
     fields[name] = tuple(record(**one) for one in fields[name])
   fields['allowed'] = tuple(fields['allowed'])
   return Scene(**fields)
