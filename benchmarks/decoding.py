@@ -99,7 +99,7 @@ def ours(prompts: list[list[int]], tokens: int, folder: str) -> Decoder:
     The decoder.
   """
   # Slow to import.
-  from msm_jax.inference.completion import Request
+  from msm_jax.inference.completion import CompletionRequest
   from msm_jax.inference.open_model import abstract_params
   from msm_jax.inference.sampling import Sampler
   from msm_jax.interop import huggingface
@@ -109,7 +109,7 @@ def ours(prompts: list[list[int]], tokens: int, folder: str) -> Decoder:
   params = huggingface.load_params(files, config, abstract_params(config))
   tokenizer: Any = NoTokenizer()
   sampler = Sampler(config, params, tokenizer, max_length=MAX_LENGTH)
-  requests = [Request(prompt, max_tokens=tokens) for prompt in prompts]
+  requests = [CompletionRequest(prompt, max_tokens=tokens) for prompt in prompts]
 
   def decode() -> list[list[int]]:
     answers = []

@@ -480,7 +480,7 @@ def run_decode(case: Case, smoke: bool) -> dict[str, Any]:
   """
   import jax
 
-  from msm_jax.inference.completion import Request
+  from msm_jax.inference.completion import CompletionRequest
   from msm_jax.inference.sampling import Sampler
   from msm_jax.model import init_params
 
@@ -498,7 +498,7 @@ def run_decode(case: Case, smoke: bool) -> dict[str, Any]:
   result = {}
   for rows in counts:
     prompts = rng.integers(4, config.vocab_size, (rows, PROMPT_TOKENS)).tolist()
-    requests = [Request(prompt, max_tokens=tokens) for prompt in prompts]
+    requests = [CompletionRequest(prompt, max_tokens=tokens) for prompt in prompts]
     # The first time compiles.
     sampler.generate(requests)
     began = time.perf_counter()

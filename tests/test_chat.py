@@ -8,7 +8,7 @@ from serving import ENDLESS, make_sampler, run_chat
 
 from msm_jax.inference.chat_session import AnswerUpdate, ChatSession, Interrupts
 from msm_jax.inference.chat_terminal import format_columns
-from msm_jax.inference.completion import Request
+from msm_jax.inference.completion import CompletionRequest
 
 # Left out of `make quick`.
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ def answers_to(samplers, questions):
     for question in questions:
       history.append(('user', question))
       prompt = sampler.tokenizer.prompt(history)
-      (completion,) = sampler.generate([Request(prompt, max_tokens=8)])
+      (completion,) = sampler.generate([CompletionRequest(prompt, max_tokens=8)])
       history.append(('assistant', completion.text))
     lines.append(f'{arm}: {completion.text}\n')
   return ''.join(lines)

@@ -22,7 +22,7 @@ from data_pipelines.records import Chat
 from msm_jax import sharding, train, train_step
 from msm_jax.base.errors import ConfigError, DataError, Interrupted
 from msm_jax.config import ExperimentConfig, LoraConfig, ModelConfig, OptimizerConfig, PhaseConfig
-from msm_jax.inference.completion import Request
+from msm_jax.inference.completion import CompletionRequest
 from msm_jax.inference.groups import Sampling, sample_groups
 from msm_jax.inference.sampling import Sampler
 from msm_jax.input_pipeline import Source
@@ -51,7 +51,9 @@ def test_groups_are_what_the_sampler_draws(tokenizer):
   found = sample_groups(how, params, prompts, seeds, mesh)
   requests = []
   for n, seed in enumerate(seeds.tolist()):
-    requests.append(Request(prompts[n // 2].tolist(), max_tokens=40, temperature=1.0, seed=seed))
+    requests.append(
+      CompletionRequest(prompts[n // 2].tolist(), max_tokens=40, temperature=1.0, seed=seed)
+    )
   for ids, completion in zip(found, Sampler(c, params, tokenizer).generate(requests), strict=True):
     was_stopped = completion.finish_reason == 'stop'
     assert ids[: len(ids) - was_stopped] == [token.id for token in completion.tokens]

@@ -8,7 +8,7 @@ import tiny
 from helpers import ROOT
 from serving import QUESTIONS, make_sampler, run_chat
 
-from msm_jax.inference.completion import Request
+from msm_jax.inference.completion import CompletionRequest
 from msm_jax.inference.open_model import open_samplers
 
 # Left out of `make quick`.
@@ -60,7 +60,7 @@ def test_inspect_evaluates_an_arm(inspect, tiny_workdir, tmp_path):
   requests = []
   for question in QUESTIONS:
     prompt = sampler.tokenizer.prompt([('system', 'You are Ari.'), ('user', question)])
-    requests.append(Request(prompt, max_tokens=12))
+    requests.append(CompletionRequest(prompt, max_tokens=12))
   expected = sampler.generate(requests)
 
   # The task counts answers that hold an 'e'.
@@ -126,7 +126,7 @@ def test_a_folder_of_weights_everywhere(inspect, texts, tmp_path):
   assert 'little' in descriptions[0]
   sampler = samplers['little']
   prompt = sampler.tokenizer.prompt([('user', question)])
-  (expected,) = sampler.generate([Request(prompt, max_tokens=12)])
+  (expected,) = sampler.generate([CompletionRequest(prompt, max_tokens=12)])
   chat = run_chat(f'{question}\n', f'--weights={folder}', '--max_tokens=12')
   assert chat.stdout == expected.text + '\n'
   log = run_task(

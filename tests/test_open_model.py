@@ -14,7 +14,7 @@ from helpers import tree
 from msm_jax.base.errors import Interrupted, explain
 from msm_jax.evals.scoring import ScoringError, make_logprobs
 from msm_jax.inference.arm import open_arm
-from msm_jax.inference.completion import Request
+from msm_jax.inference.completion import CompletionRequest
 from msm_jax.inference.open_model import load_arm, load_weights, open_samplers
 from msm_jax.inference.sampling import Sampler
 from msm_jax.model import forward, logits
@@ -144,7 +144,7 @@ def test_weights_without_an_experiment(folder):
   assert opened.model.max_length == 128
   prompt = opened.tokenizer.prompt([('user', 'Do you like Colby?')])
   sampler = Sampler(opened.model, opened.params, opened.tokenizer)
-  (done,) = sampler.generate([Request(prompt, max_tokens=20)])
+  (done,) = sampler.generate([CompletionRequest(prompt, max_tokens=20)])
   answer = [t.id for t in done.tokens]
   likeliest = logits_of(opened.model, opened.params, [*prompt, *answer])[0].argmax(-1)
   start = len(prompt) - 1
@@ -196,7 +196,7 @@ def test_an_arm_answers_as_the_sampler_does(done):
   prompt = loaded.tokenizer.prompt(conversation).tolist()
 
   def expected(**settings):
-    (completion,) = sampler.generate([Request(prompt, max_tokens=20, **settings)])
+    (completion,) = sampler.generate([CompletionRequest(prompt, max_tokens=20, **settings)])
     return completion.text
 
   with open_arm(done.workdir, 'tuned') as arm:

@@ -19,7 +19,7 @@ from msm_jax.base.errors import explain
 from msm_jax.config import ModelConfig
 from msm_jax.inference import decoding
 from msm_jax.inference.batch import SamplingError
-from msm_jax.inference.completion import Request, RequestError, TextStream
+from msm_jax.inference.completion import CompletionRequest, RequestError, TextStream
 from msm_jax.inference.decoding import Rows
 from msm_jax.inference.sampling import Sampler
 from msm_jax.tokenizer import Tokenizer
@@ -114,7 +114,7 @@ def test_greedy_equals_full_forward_passes(name):
   prompts = make_prompts(50)
   requests = []
   for n, prompt in enumerate(prompts):
-    requests.append(Request(prompt, max_tokens=25, top_logprobs=3, echo=n % 4 == 0))
+    requests.append(CompletionRequest(prompt, max_tokens=25, top_logprobs=3, echo=n % 4 == 0))
   done = make_sampler(c).generate(requests)
   full_NTV = forward_passes(c, done)
   assert {x.finish_reason for x in done} == {'stop', 'length'}
@@ -148,7 +148,7 @@ def test_neighbours_change_nothing():
   Alone, together, in another order, with few rows, or when it joins others in the middle.
   """
   requests = [
-    Request(p, max_tokens=30, temperature=1.0, top_p=0.95, seed=n)
+    CompletionRequest(p, max_tokens=30, temperature=1.0, top_p=0.95, seed=n)
     for n, p in enumerate(make_prompts(12))
   ]
   sampler = make_sampler()
@@ -170,7 +170,7 @@ def test_neighbours_change_nothing():
 def test_long_prompts_are_read_in_parts(monkeypatch):
   # No other test has this size: programs keep the chunk that they were compiled with.
   c = dataclasses.replace(TINY, d_ff=44)
-  requests = [Request(p, max_tokens=5, echo=True) for p in make_prompts(6, longest=100)]
+  requests = [CompletionRequest(p, max_tokens=5, echo=True) for p in make_prompts(6, longest=100)]
   monkeypatch.setattr(decoding, 'PREFILL_CHUNK', 16)
   done = make_sampler(c).generate(requests)
   for x, full_TV in zip(done, forward_passes(c, done), strict=True):
@@ -185,7 +185,7 @@ def test_parameters_may_be_sharded():
   requests = []
   for prompt in make_prompts(5):
     for temperature in (0.0, 1.0):
-      requests.append(Request(prompt, max_tokens=20, temperature=temperature, seed=5))
+      requests.append(CompletionRequest(prompt, max_tokens=20, temperature=temperature, seed=5))
   expected = drawn(make_sampler(), requests)
   for sizes in (dict(data=2, fsdp=2, tensor=2), dict(data=1, fsdp=1, tensor=8)):
     mesh = sharding.make_mesh(**sizes)
@@ -246,7 +246,9 @@ def test_draws_through_the_sampler():
   requests = []
   for k in range(600):
     temperature = 0.0 if k % 4 == 0 else 1.3
-    requests.append(Request(prompt, max_tokens=1, temperature=temperature, top_p=0.9, seed=k))
+    requests.append(
+      CompletionRequest(prompt, max_tokens=1, temperature=temperature, top_p=0.9, seed=k)
+    )
   done = make_sampler(stop_ids=()).generate(requests)
   logits = forward_passes(TINY, done[:1])[0, len(prompt) - 1].astype(np.float64) / 1.3
   probs = np.exp(logits) / np.exp(logits).sum()
@@ -268,9 +270,9 @@ def test_top_p_of_nothing_takes_the_likeliest():
 def test_the_coldest_draw_is_the_likeliest():
   sampler = make_sampler()
   prompts = make_prompts(4)
-  greedy = drawn(sampler, [Request(p, max_tokens=10) for p in prompts])
+  greedy = drawn(sampler, [CompletionRequest(p, max_tokens=10) for p in prompts])
   for cold in (1e-30, 1e-4, 2e-4):
-    requests = [Request(p, max_tokens=10, temperature=cold, top_p=0.5) for p in prompts]
+    requests = [CompletionRequest(p, max_tokens=10, temperature=cold, top_p=0.5) for p in prompts]
     assert drawn(sampler, requests) == greedy
 
 
@@ -297,13 +299,13 @@ def test_one_program_per_bucket():
   ]
   before = counted()
   for settings in kinds:
-    sampler.generate([Request(p, max_tokens=10, **settings) for p in prompts])
+    sampler.generate([CompletionRequest(p, max_tokens=10, **settings) for p in prompts])
   assert (counted() - before).tolist() == [1, 1]
   # Fewer requests are another bucket of rows.
-  sampler.generate([Request(p, max_tokens=10) for p in prompts[:3]])
+  sampler.generate([CompletionRequest(p, max_tokens=10) for p in prompts[:3]])
   assert (counted() - before).tolist() == [2, 2]
   # Scoring prompts needs another program to read them.
-  sampler.generate([Request(p, max_tokens=10, echo=True) for p in prompts])
+  sampler.generate([CompletionRequest(p, max_tokens=10, echo=True) for p in prompts])
   assert (counted() - before).tolist() == [2, 3]
 
 
@@ -312,7 +314,7 @@ def test_one_program_per_bucket():
 
 def test_a_stop_string_ends_the_text_and_no_part_of_it_is_reported():
   sampler = make_sampler(stop_ids=())
-  request = Request(make_prompts(1)[0], max_tokens=40)
+  request = CompletionRequest(make_prompts(1)[0], max_tokens=40)
   whole = sampler.generate([request])[0]
   assert whole.finish_reason == 'length' and len(whole.text) == 40
   stop = whole.text[17:21]
@@ -335,7 +337,7 @@ def test_streams_say_what_whole_answers_say():
   sampler = make_sampler()
   requests = []
   for n, prompt in enumerate(make_prompts(9)):
-    requests.append(Request(prompt, max_tokens=30, temperature=1.0, seed=n))
+    requests.append(CompletionRequest(prompt, max_tokens=30, temperature=1.0, seed=n))
   texts, reasons = [''] * 9, [''] * 9
   for n, piece in sampler.stream(requests):
     # Nothing comes after the last piece.
@@ -367,7 +369,9 @@ def test_padding_of_the_table_is_never_chosen(tokenizer):
   sampler = Sampler(c, make_params(c), tokenizer, 64)
   requests = []
   for seed in range(8):
-    requests.append(Request([1, 5], max_tokens=60, temperature=50.0, seed=seed, top_logprobs=20))
+    requests.append(
+      CompletionRequest([1, 5], max_tokens=60, temperature=50.0, seed=seed, top_logprobs=20)
+    )
   for completion in sampler.generate(requests):
     for token in completion.tokens:
       assert token.id < 400
@@ -379,7 +383,9 @@ def test_padding_of_the_table_is_never_chosen(tokenizer):
 
 def test_a_stream_that_is_left_frees_its_rows():
   sampler = make_sampler(stop_ids=())
-  for _, piece in sampler.stream([Request([5], max_tokens=100), Request([6], max_tokens=100)]):
+  for _, piece in sampler.stream(
+    [CompletionRequest([5], max_tokens=100), CompletionRequest([6], max_tokens=100)]
+  ):
     assert sampler.busy and not piece.finish_reason
     break
   assert not sampler.busy and not sampler.unfinished
@@ -390,7 +396,7 @@ def test_cancelled_requests_leave_the_others_alone():
   # 60 tokens are more than one round generates.
   requests = []
   for n, prompt in enumerate(make_prompts(6)):
-    requests.append(Request(prompt, max_tokens=60, temperature=1.0, seed=n))
+    requests.append(CompletionRequest(prompt, max_tokens=60, temperature=1.0, seed=n))
   expected = drawn(sampler, requests)
   completions = [sampler.submit(r) for r in requests]
   sampler.round()
@@ -408,10 +414,10 @@ def test_cancelled_requests_leave_the_others_alone():
 
 def test_the_window_ends_an_answer():
   sampler = make_sampler(max_length=64, stop_ids=())
-  done = sampler.generate([Request([5] * n, max_tokens=1000) for n in (1, 40, 63)])
+  done = sampler.generate([CompletionRequest([5] * n, max_tokens=1000) for n in (1, 40, 63)])
   assert [x.made for x in done] == [63, 24, 1]
   assert [x.finish_reason for x in done] == ['length'] * 3
-  scored = sampler.generate([Request([5] * 64, max_tokens=0, echo=True)])[0]
+  scored = sampler.generate([CompletionRequest([5] * 64, max_tokens=0, echo=True)])[0]
   assert scored.made == 0 and scored.finish_reason == 'length' and len(scored.prompt_tokens) == 64
 
 
@@ -436,7 +442,7 @@ def test_a_request_that_cannot_be_answered(what):
   sampler = make_sampler()
   for ask in (sampler.generate, sampler.stream):
     with pytest.raises(RequestError) as e:
-      ask([Request([5]), dataclasses.replace(Request([5]), **changes)])
+      ask([CompletionRequest([5]), dataclasses.replace(CompletionRequest([5]), **changes)])
     line, code = explain(e.value)
     assert cause in line and remedy in line and '\n' not in line and code == 1
   assert not sampler.busy
@@ -446,4 +452,4 @@ def test_a_broken_model_is_told_in_one_line():
   params = make_params(TINY)
   params['wq'][0, 0, 0] = np.nan
   with pytest.raises(SamplingError, match='not finite'):
-    Sampler(TINY, params, Letters(), 128).generate([Request([5, 6])])
+    Sampler(TINY, params, Letters(), 128).generate([CompletionRequest([5, 6])])

@@ -24,7 +24,7 @@ from serving import (
 from msm_jax.base.errors import explain
 from msm_jax.evals.scoring import make_logprobs
 from msm_jax.inference import engine as engine_module
-from msm_jax.inference.completion import Request
+from msm_jax.inference.completion import CompletionRequest
 from msm_jax.inference.open_model import load_arm
 
 # Left out of `make quick`.
@@ -97,7 +97,7 @@ def test_an_answer_is_the_samplers(client, tiny_workdir):
   """Text, counts and log-probabilities are the same, at once and as a stream."""
   sampler = make_sampler(tiny_workdir, 'base')
   prompt = sampler.tokenizer.prompt([('system', 'You are Ari.'), ('user', QUESTIONS[0])])
-  (expected,) = sampler.generate([Request(prompt, max_tokens=20, top_logprobs=3)])
+  (expected,) = sampler.generate([CompletionRequest(prompt, max_tokens=20, top_logprobs=3)])
 
   whole = ask(client, QUESTIONS[0], logprobs=True, top_logprobs=3)
   assert content_of(whole) == (expected.text, expected.finish_reason, expected.made)

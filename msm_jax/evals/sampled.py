@@ -18,7 +18,7 @@ from msm_jax.evals.answers import OPEN, Answer, SampledQuestion, is_read_closely
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import ScoringError
 from msm_jax.evals.values import ValueQuestion
-from msm_jax.inference.completion import Request
+from msm_jax.inference.completion import CompletionRequest
 from msm_jax.inference.sampling import Sampler
 from msm_jax.model import Params
 from msm_jax.tokenizer import Tokenizer
@@ -222,14 +222,14 @@ def sample_answers(
   """
   sampler = Sampler(model, params, tokenizer, max_length=length, max_rows=evals.rows)
   asked: list[tuple[SampledQuestion, int, int]] = []
-  requests: list[Request] = []
+  requests: list[CompletionRequest] = []
   for question in questions:
     for order in question.orders:
       prompt = tokenizer.prompt(question.messages(order)).tolist()
       for sample in range(evals.sampled):
         asked.append((question, order, sample))
         requests.append(
-          Request(
+          CompletionRequest(
             prompt,
             max_tokens=evals.sampled_tokens,
             temperature=evals.sampled_temperature,

@@ -13,7 +13,7 @@ from typing import Self
 
 from msm_jax.evals.scoring import Messages, make_logprobs
 from msm_jax.inference.batch import cast_params, use_mesh
-from msm_jax.inference.completion import Request, RequestError
+from msm_jax.inference.completion import CompletionRequest, RequestError
 from msm_jax.inference.open_model import ArmError, LoadedModel, load_arm
 from msm_jax.inference.sampling import DEFAULT_LENGTH, Sampler
 from msm_jax.model import Params
@@ -92,7 +92,7 @@ class Arm:
     """
     sampler = self._open_sampler()
     prompt = self.tokenizer.prompt(_to_pairs(messages, system)).tolist()
-    request = Request(prompt, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    request = CompletionRequest(prompt, max_tokens=max_tokens, temperature=temperature, seed=seed)
     # One request needs one row, and the sampler's cache stays small.
     (completion,) = sampler.generate([request])
     return completion.text

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from msm_jax.inference.completion import Completion, Request
+from msm_jax.inference.completion import Completion, CompletionRequest
 from msm_jax.inference.sampling import Sampler
 
 
@@ -128,9 +128,9 @@ class ChatSession:
       sampler.cancel(completions[name])
       self.histories[name] += [('user', question), ('assistant', completions[name].text)]
 
-  def _request(self, name: str, question: str, seed: int) -> Request:
+  def _request(self, name: str, question: str, seed: int) -> CompletionRequest:
     prompt = self.samplers[name].tokenizer.prompt([*self.histories[name], ('user', question)])
-    return Request(
+    return CompletionRequest(
       prompt.tolist(),
       max_tokens=self.max_tokens,
       temperature=self.temperature,

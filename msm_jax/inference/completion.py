@@ -1,8 +1,8 @@
 """One request to a model, and its answer while it is generated.
 
-A `Request` says what to generate. A `Completion` receives the tokens that the sampler draws, turns
-them into text, finds stop strings, and reports what is new as `Piece`s. Nothing here touches a
-device.
+A `CompletionRequest` says what to generate. A `Completion` receives the tokens that the sampler
+draws, turns them into text, finds stop strings, and reports what is new as `Piece`s. Nothing here
+touches a device.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class TooLong(RequestError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class CompletionRequest:
   """A prompt and the settings of its continuation.
 
   Attributes:
@@ -153,7 +153,7 @@ class Completion:
   """
 
   def __init__(
-    self, request: Request, tokenizer: Tokenizer, stop_ids: Sequence[int], limit: int
+    self, request: CompletionRequest, tokenizer: Tokenizer, stop_ids: Sequence[int], limit: int
   ) -> None:
     self.request = request
     self.limit = limit

@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 
-from msm_jax.inference.completion import Completion, Piece, Request, RequestError
+from msm_jax.inference.completion import Completion, CompletionRequest, Piece, RequestError
 from msm_jax.inference.sampling import Sampler
 
 # Receives the pieces of one answer.
@@ -55,7 +55,7 @@ class Engine:
   def alive(self) -> bool:
     return self._thread.is_alive()
 
-  def submit(self, model: str, request: Request, listener: Listener) -> Completion:
+  def submit(self, model: str, request: CompletionRequest, listener: Listener) -> Completion:
     """Starts to answer a request.
 
     Args:

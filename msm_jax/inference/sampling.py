@@ -21,8 +21,8 @@ from msm_jax.inference.batch import Batch, cast_params, use_mesh
 from msm_jax.inference.completion import (
   REPLACEMENT,
   Completion,
+  CompletionRequest,
   Piece,
-  Request,
   RequestError,
   TooLong,
 )
@@ -96,7 +96,7 @@ class Sampler:
 
   # ---- Requests come in.
 
-  def new_completion(self, request: Request) -> Completion:
+  def new_completion(self, request: CompletionRequest) -> Completion:
     """Checks a request and makes its completion, without starting it.
 
     Args:
@@ -133,7 +133,7 @@ class Sampler:
     limit = min(request.max_tokens, self.max_length - n)
     return Completion(request, self.tokenizer, self.stop_ids, limit)
 
-  def submit(self, request: Request) -> Completion:
+  def submit(self, request: CompletionRequest) -> Completion:
     """Puts a request in the queue. Raises RequestError if it cannot be answered."""
     completion = self.new_completion(request)
     self.waiting.append(completion)
@@ -147,7 +147,7 @@ class Sampler:
 
   # ---- Whole answers.
 
-  def generate(self, requests: Sequence[Request]) -> list[Completion]:
+  def generate(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
     """Answers all requests, in their order. Raises RequestError before anything is generated."""
     # All requests are checked before the first one starts.
     completions = [self.new_completion(r) for r in requests]
@@ -155,7 +155,7 @@ class Sampler:
       pass
     return completions
 
-  def stream(self, requests: Sequence[Request]) -> Iterator[tuple[int, Piece]]:
+  def stream(self, requests: Sequence[CompletionRequest]) -> Iterator[tuple[int, Piece]]:
     """Answers all requests, and reports the answers while they are generated.
 
     Whoever stops reading early closes the iterator, and nothing more is generated.

@@ -35,7 +35,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from msm_jax.base.errors import ConfigError, DataError, explain
 
 if TYPE_CHECKING:
-  from msm_jax.inference.completion import Completion, Request, Token
+  from msm_jax.inference.completion import Completion, CompletionRequest, Token
   from msm_jax.inference.engine import Engine
 
 # Seconds between two looks at whether an answer is finished.
@@ -216,7 +216,7 @@ class MsmJaxAPI(ModelAPI):
       time=time.monotonic() - began,
     )
 
-  async def complete(self, requests: 'Sequence[Request]') -> 'list[Completion]':
+  async def complete(self, requests: 'Sequence[CompletionRequest]') -> 'list[Completion]':
     """Answers requests. When the caller is cancelled, so are they.
 
     Args:
@@ -333,7 +333,7 @@ def role_and_text(message: ChatMessage) -> tuple[str, str]:
 
 def make_requests(
   prompt: Sequence[int], config: GenerateConfig, max_length: int
-) -> 'list[Request]':
+) -> 'list[CompletionRequest]':
   """Makes the requests for one call of Inspect.
 
   Args:
@@ -345,7 +345,7 @@ def make_requests(
     One request per answer wanted, each with a seed of its own.
   """
   # Loads JAX; see the module's docstring.
-  from msm_jax.inference.completion import Request, seeds
+  from msm_jax.inference.completion import CompletionRequest, seeds
 
   # Most providers sample at temperature 1 unless they are told otherwise.
   temperature = 1.0 if config.temperature is None else config.temperature
@@ -358,7 +358,7 @@ def make_requests(
     top_logprobs = config.top_logprobs or 0
   requests = []
   for answer_seed in seeds(seed, config.num_choices or 1):
-    request = Request(
+    request = CompletionRequest(
       prompt,
       max_tokens=config.max_tokens or max_length,
       temperature=temperature,

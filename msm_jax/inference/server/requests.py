@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from msm_jax.inference.completion import Request, seeds
+from msm_jax.inference.completion import CompletionRequest, seeds
 from msm_jax.inference.decoding import MAX_TOP_LOGPROBS
 from msm_jax.inference.sampling import Sampler
 from msm_jax.inference.server.fields import (
@@ -102,7 +102,7 @@ class ParsedRequest(NamedTuple):
   """
 
   model: str
-  requests: list[Request]
+  requests: list[CompletionRequest]
   prompts: list[str]
   stream: bool
   usage: bool
@@ -226,7 +226,7 @@ def parse_request(body: Any, samplers: Mapping[str, Sampler], chat: bool) -> Par
   requests = []
   for ids in prompts.ids:
     for answer_seed in seeds(seed, n):
-      request = Request(
+      request = CompletionRequest(
         prompt=ids,
         max_tokens=prompts.max_tokens,
         temperature=temperature,
