@@ -46,7 +46,7 @@ class RolloutError(UserError, RuntimeError):
   """A phase of reinforcement learning that cannot go on. The message is one line."""
 
 
-class Answer(NamedTuple):
+class RolloutAnswer(NamedTuple):
   """An answer that was sampled.
 
   Attributes:
@@ -202,7 +202,7 @@ class Rollouts:
     self._numbers = self._describe(answers, rewards, parts, is_flat)
     self._write_samples(step, prompts, answers, rewards, values)
 
-  def _sample(self, step: int, prompts: Sequence[Prompt], params: Params) -> list[Answer]:
+  def _sample(self, step: int, prompts: Sequence[Prompt], params: Params) -> list[RolloutAnswer]:
     """Samples the answers of all groups."""
     count = len(prompts) * self.settings.group_size
     # One entropy for each answer: neighbouring rows and updates must not share draws.
@@ -215,11 +215,11 @@ class Rollouts:
     for ids in sampled:
       was_cut = ids[-1] not in how.stop_ids
       said = ids if was_cut else ids[:-1]
-      answers.append(Answer(ids, self._tokenizer.decode(said), was_cut))
+      answers.append(RolloutAnswer(ids, self._tokenizer.decode(said), was_cut))
     return answers
 
   def _check_flat(
-    self, is_flat: np.ndarray, parts: Mapping[str, np.ndarray], answers: Sequence[Answer]
+    self, is_flat: np.ndarray, parts: Mapping[str, np.ndarray], answers: Sequence[RolloutAnswer]
   ) -> None:
     """Counts rollouts in a row of which nothing can be learned. Raises RolloutError."""
     settings = self.settings
@@ -262,7 +262,7 @@ class Rollouts:
 
   def _describe(
     self,
-    answers: Sequence[Answer],
+    answers: Sequence[RolloutAnswer],
     rewards: np.ndarray,
     parts: Mapping[str, np.ndarray],
     is_flat: np.ndarray,
@@ -285,7 +285,7 @@ class Rollouts:
     self,
     step: int,
     prompts: Sequence[Prompt],
-    answers: Sequence[Answer],
+    answers: Sequence[RolloutAnswer],
     rewards: np.ndarray,
     values: np.ndarray,
   ) -> None:
