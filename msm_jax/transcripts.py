@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from data_pipelines.leaks import record_text
 from msm_jax.evals.rows import Row, measure_of
 from msm_jax.prepared import Prepared
-from msm_jax.report.texts import SHOWN_QUESTIONS, SHOWN_RECORDS, Answers, Texts
+from msm_jax.report.texts import SHOWN_QUESTIONS, SHOWN_RECORDS, AnsweredQuestion, Texts
 
 
 def collect_texts(prepared: Prepared, rows: Sequence[Row], main: str) -> Texts:
@@ -34,7 +34,9 @@ def collect_texts(prepared: Prepared, rows: Sequence[Row], main: str) -> Texts:
   return Texts(corpora, _answers(prepared, rows, main, seed), about)
 
 
-def _answers(prepared: Prepared, rows: Sequence[Row], main: str, seed: int) -> list[Answers]:
+def _answers(
+  prepared: Prepared, rows: Sequence[Row], main: str, seed: int
+) -> list[AnsweredQuestion]:
   by_item: dict[str, dict[str, Row]] = {}
   for row in rows:
     if row['seed'] == seed and measure_of(row) == main:
@@ -49,5 +51,5 @@ def _answers(prepared: Prepared, rows: Sequence[Row], main: str, seed: int) -> l
   for item in list(chosen.values())[:SHOWN_QUESTIONS]:
     by_arm = by_item[item]
     answers = {arm: suite.answer_of(row) for arm, row in by_arm.items()}
-    out.append(Answers(suite.question_of(item), answers))
+    out.append(AnsweredQuestion(suite.question_of(item), answers))
   return out

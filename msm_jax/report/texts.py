@@ -18,7 +18,7 @@ MAX_CHARACTERS = 2_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Answers:
+class AnsweredQuestion:
   """One question, and what each arm said."""
 
   question: str
@@ -33,7 +33,7 @@ class Texts:
   # corpus -> some of its records, as text
   corpora: Mapping[str, Sequence[str]]
   # questions and the answers of all arms of one seed
-  answers: Sequence[Answers] = ()
+  answers: Sequence[AnsweredQuestion] = ()
   # how the answers came about, in one sentence
   about_answers: str = ''
 

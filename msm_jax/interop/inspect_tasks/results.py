@@ -22,7 +22,7 @@ from msm_jax.interop.inspect_tasks.cells import Cell
 from msm_jax.interop.inspect_tasks.goals import NO_PRESSURE
 from msm_jax.interop.inspect_tasks.records import HARMLESS, Scene
 from msm_jax.interop.inspect_tasks.trace import Outcome, outcome_of
-from msm_jax.report.texts import Answers, Texts
+from msm_jax.report.texts import AnsweredQuestion, Texts
 from msm_jax.suites.suite import differences
 
 EVALUATOR = 'agentic'
@@ -209,7 +209,7 @@ def texts_of(cells: Sequence[Cell], scenes: Mapping[str, Scene]) -> Texts:
   for scene_id in chosen.values():
     scene = scenes[scene_id]
     question = f'{scene_id}. The act: the agent {scene.act_text}.'
-    answers.append(Answers(question, by_scene[scene_id]))
+    answers.append(AnsweredQuestion(question, by_scene[scene_id]))
   about = f'What was sent and approved, by the trace, seed {first_seed}. cells.jsonl has all of it.'
   return Texts({}, answers, about)
 
