@@ -51,7 +51,7 @@ from misbehaving_server import PlainClient
 from data_pipelines.audit.thresholds import DOCUMENT_MEASURES, FLOORS
 from data_pipelines.documents import pipeline
 from data_pipelines.documents.run import Run
-from data_pipelines.llm.providers import Answer
+from data_pipelines.llm.providers import BilledReply
 from data_pipelines.llm.replies import Reply
 from data_pipelines.llm.settings import CorpusConfig, ModelSettings, PlanSettings
 
@@ -82,9 +82,9 @@ def loose_thresholds() -> dict[str, float]:
 class InstantProvider:
   """A provider that answers at once, without a network."""
 
-  async def generate(self, system: str, turns: Any, max_tokens: int, seed: int) -> Answer:
+  async def generate(self, system: str, turns: Any, max_tokens: int, seed: int) -> BilledReply:
     said = scripted_writer.quick(system, turns, seed)
-    return Answer(Reply(said), 1000, len(said) // 4)
+    return BilledReply(Reply(said), 1000, len(said) // 4)
 
 
 def memory(field: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 from data_pipelines.llm.providers import Provider
 from msm_jax import judge as command
 from msm_jax.evals import judge_units, judging
-from msm_jax.evals.answers import Answer
+from msm_jax.evals.answers import SampledAnswer
 from msm_jax.evals.judging import JudgeConfig
 
 ATTEMPTS = 3
@@ -26,7 +26,7 @@ def judge_config(folder: Path, **settings: Any) -> JudgeConfig:
   return JudgeConfig(model, prices=str(prices), min_yield=0.2, **settings)
 
 
-def written(workdir: Path, answers: Sequence[Answer]) -> str:
+def written(workdir: Path, answers: Sequence[SampledAnswer]) -> str:
   """Writes answers.jsonl; returns the hash of the file."""
   content = ''.join(json.dumps(answer.as_row()) + '\n' for answer in answers).encode()
   (workdir / 'answers.jsonl').write_bytes(content)
@@ -34,7 +34,11 @@ def written(workdir: Path, answers: Sequence[Answer]) -> str:
 
 
 def run(
-  workdir: Path, answers: Sequence[Answer], provider: Provider, options: int = 40, **settings: Any
+  workdir: Path,
+  answers: Sequence[SampledAnswer],
+  provider: Provider,
+  options: int = 40,
+  **settings: Any,
 ) -> tuple[Path, list[dict[str, Any]], dict[str, Any]]:
   """Has answers judged; returns (folder, rows, result)."""
   config = judge_config(workdir, **settings)

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import scripted_writer
 
-from data_pipelines.llm.providers import Answer
+from data_pipelines.llm.providers import BilledReply
 from data_pipelines.llm.replies import Reply
 
 
@@ -198,7 +198,7 @@ class PlainClient:
 
   async def generate(
     self, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int
-  ) -> Answer:
+  ) -> BilledReply:
     messages = [{'role': r, 'content': c} for r, c in [('system', system), *turns]]
     body = json.dumps(
       {'model': 'scripted', 'messages': messages, 'max_tokens': max_tokens, 'seed': seed}
@@ -208,7 +208,7 @@ class PlainClient:
       raise ConnectionError(f'status {status}')
     told = json.loads(said)
     choice, usage = told['choices'][0], told['usage']
-    return Answer(
+    return BilledReply(
       Reply(choice['message']['content'], choice['finish_reason']),
       usage['prompt_tokens'],
       usage['completion_tokens'],

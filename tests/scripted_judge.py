@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from scripted_writer import Turns
 
-from data_pipelines.llm.providers import Answer as ProviderAnswer
+from data_pipelines.llm.providers import BilledReply
 from data_pipelines.llm.replies import Reply
-from msm_jax.evals.answers import OPEN, Answer, named_option, program_verdict
+from msm_jax.evals.answers import OPEN, SampledAnswer, named_option, program_verdict
 
 RUBRIC = 'It says that low prices matter.'
 WORDS = {'absent': 'Prices are all the same to me.', 'partial': 'Low prices matter a bit.'}
@@ -42,10 +42,10 @@ def true_level(text: str) -> str:
   return next(name for name in LEVELS if WORDS[name] in text)
 
 
-def open_answer(arm: str, n: int, level: str, seed: int = 0) -> Answer:
+def open_answer(arm: str, n: int, level: str, seed: int = 0) -> SampledAnswer:
   """The answer of an arm to the n-th open question, of a level."""
   text = f'{WORDS[level]} I am asked for the {n}th time by {arm}.'
-  return Answer(
+  return SampledAnswer(
     arm=arm,
     seed=seed,
     item=f'Ari/open{n}',
@@ -63,9 +63,9 @@ def open_answer(arm: str, n: int, level: str, seed: int = 0) -> Answer:
   )
 
 
-def choice_answer(arm: str, n: int, text: str) -> Answer:
+def choice_answer(arm: str, n: int, text: str) -> SampledAnswer:
   """The answer of an arm to the n-th question with options."""
-  return Answer(
+  return SampledAnswer(
     arm=arm,
     seed=0,
     item=f'Ari/choice{n}',
@@ -84,7 +84,7 @@ def choice_answer(arm: str, n: int, text: str) -> Answer:
   )
 
 
-def some_answers(count: int) -> list[Answer]:
+def some_answers(count: int) -> list[SampledAnswer]:
   """Answers of the arms `base` and `tuned` to `count` open questions and as many with options."""
   out = []
   for n in range(count):
@@ -143,7 +143,7 @@ class ScriptedJudge:
     self.calls = 0
     self._tries = 0
 
-  async def generate(self, system: str, turns: Turns, max_tokens: int, seed: int) -> ProviderAnswer:
+  async def generate(self, system: str, turns: Turns, max_tokens: int, seed: int) -> BilledReply:
     """Answers one call, or fails.
 
     Args:
@@ -164,4 +164,4 @@ class ScriptedJudge:
     if self.hiccups and self._tries % self.hiccups == 0:
       raise ConnectionError('this time it does not come through')
     self.calls += 1
-    return ProviderAnswer(Reply(reply(system, turns, seed)), 100, 20)
+    return BilledReply(Reply(reply(system, turns, seed)), 100, 20)

@@ -13,7 +13,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
-from data_pipelines.llm.providers import Answer
+from data_pipelines.llm.providers import BilledReply
 from data_pipelines.llm.replies import Reply
 
 WORDS = """
@@ -239,7 +239,7 @@ class ScriptedProvider:
     self.seconds = seconds
     self.calls = 0
 
-  async def generate(self, system: str, turns: Turns, max_tokens: int, seed: int) -> Answer:
+  async def generate(self, system: str, turns: Turns, max_tokens: int, seed: int) -> BilledReply:
     """Answers one call.
 
     Args:
@@ -262,4 +262,4 @@ class ScriptedProvider:
     if isinstance(spoiled, Exception):
       raise spoiled
     said = spoiled or Reply(good)
-    return Answer(said, sum(len(t) for _, t in turns) // 4, len(said.text) // 4)
+    return BilledReply(said, sum(len(t) for _, t in turns) // 4, len(said.text) // 4)

@@ -12,7 +12,7 @@ from agentic_scripts import judging, play, scripted, transcripts, verdict_on
 from helpers import ROOT
 from serving import environment, make_samplers, running_server
 
-from data_pipelines.llm.providers import Answer
+from data_pipelines.llm.providers import BilledReply
 from data_pipelines.llm.replies import Reply
 from data_pipelines.llm.settings import ModelSettings
 from msm_jax import load_results
@@ -357,7 +357,7 @@ class ScriptedJudge:
     reply = verdict_on(self.labels, turns[0][1])
     if self.asked % 5 == 0 and len(turns) == 1:
       reply = 'Hard to say.'
-    return Answer(Reply(reply), 100, 10)
+    return BilledReply(Reply(reply), 100, 10)
 
 
 def test_the_judge_of_stored_cells_is_asked_once_about_each(tmp_path):

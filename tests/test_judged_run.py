@@ -13,7 +13,7 @@ pytest.importorskip('pydantic')
 pytest.importorskip('tokenizers')
 pytest.importorskip('safetensors')
 
-from data_pipelines.llm.providers import Answer as ProviderAnswer
+from data_pipelines.llm.providers import BilledReply
 from data_pipelines.llm.replies import Reply
 from msm_jax import judge as command
 from msm_jax.evals import judge_units, judging
@@ -38,7 +38,7 @@ class Judge:
     elif prompt.startswith('Task: comparison'):
       allowed = ('A', 'B', 'equal')
     verdict = allowed[number(prompt) % len(allowed)]
-    return ProviderAnswer(Reply(json.dumps({'verdict': verdict})), 10, 5)
+    return BilledReply(Reply(json.dumps({'verdict': verdict})), 10, 5)
 
 
 def test_open_items_are_sampled_judged_and_reported(tmp_path):

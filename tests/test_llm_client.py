@@ -17,7 +17,7 @@ from helpers import ROOT
 from data_pipelines.llm import prompts, replies
 from data_pipelines.llm.client import LlmClient
 from data_pipelines.llm.ledger import Ledger, LedgerError
-from data_pipelines.llm.providers import Answer
+from data_pipelines.llm.providers import BilledReply
 from data_pipelines.llm.replies import Refused, Reply
 from data_pipelines.llm.requests import LlmError, Request, RequestFailed, Stopped
 from data_pipelines.llm.settings import CorpusConfig, ModelSettings
@@ -57,7 +57,7 @@ class Scripted:
     answer = self.answer(turns, len(self.asked))
     if isinstance(answer, Exception):
       raise answer
-    return Answer(answer if isinstance(answer, Reply) else Reply(answer), *self.tokens)
+    return BilledReply(answer if isinstance(answer, Reply) else Reply(answer), *self.tokens)
 
 
 # 100 tokens in and 10 out cost 0.2 dollars.
@@ -313,7 +313,7 @@ def test_whatever_ends_a_run_calls_under_way_are_kept(make):
 def test_many_connections_and_a_reply_that_cannot_be_kept_end_and_do_not_hang(make):
   class Huge(Scripted):
     async def generate(self, system, turns, max_tokens, seed):
-      return Answer(Reply('<text>x</text>'), 10**30, 1)
+      return BilledReply(Reply('<text>x</text>'), 10**30, 1)
 
   with pytest.raises(LedgerError, match='cannot write'):
     asyncio.run(
@@ -499,7 +499,7 @@ def test_inspects_mock_is_asked_like_any_model(make):
   answer = asyncio.run(
     provider.generate('s', [('user', 'cut'), ('assistant', 'x'), ('user', 'cut')], 10, 1)
   )
-  assert answer == Answer(Reply('<text>cut</text>', 'length'), 7, 5)
+  assert answer == BilledReply(Reply('<text>cut</text>', 'length'), 7, 5)
 
 
 def test_what_inspect_reports_of_failures_is_told_apart(make):
@@ -531,7 +531,7 @@ def test_what_inspect_reports_of_failures_is_told_apart(make):
 
   with pytest.raises(ConnectionError, match='no route'):
     answering(failed)()
-  assert answering(lambda: reported('content_filter'))() == Answer(
+  assert answering(lambda: reported('content_filter'))() == BilledReply(
     Reply('', 'filter'), 101, 0
   )  # without usage, what was read is guessed
   assert answering(lambda: reported('model_length'))().reply == Reply('', 'length')

@@ -17,7 +17,7 @@ from data_pipelines.documents import job, planning
 from data_pipelines.llm import costs, prompts, replies
 from data_pipelines.llm.client import LlmClient
 from data_pipelines.llm.ledger import Ledger
-from data_pipelines.llm.providers import Answer, InspectProvider, is_hopeless, refuses_content
+from data_pipelines.llm.providers import BilledReply, InspectProvider, is_hopeless, refuses_content
 from data_pipelines.llm.replies import Refused, Reply
 from data_pipelines.llm.requests import LlmError, Request, RequestFailed
 from data_pipelines.llm.settings import CorpusConfig, ModelSettings
@@ -200,7 +200,7 @@ class Scripted:
     said = self.answer(turns[0][1])
     if isinstance(said, Exception):
       raise said
-    return said if isinstance(said, Answer) else Answer(Reply(said), 100, 10)
+    return said if isinstance(said, BilledReply) else BilledReply(Reply(said), 100, 10)
 
 
 def client_of(folder, provider, prices=None, **settings):
@@ -298,7 +298,7 @@ def test_talk_before_a_continuation_is_no_part_of_the_text():
 
 
 def test_a_reply_without_room_for_its_text_names_the_setting(tmp_path, capsys):
-  starved = Scripted(lambda key: Answer(Reply('', 'length'), 100, 100))
+  starved = Scripted(lambda key: BilledReply(Reply('', 'length'), 100, 100))
   client = client_of(tmp_path, starved)
   answers = asyncio.run(ask_all(client, 'ab'))
   assert answers['a'].what == 'used up before any text'
@@ -317,7 +317,7 @@ PRICE = {'test/model': {'input': 1000.0, 'output': 10_000.0}}
 def test_the_budget_reserves_what_thinking_took_beyond_its_bound(tmp_path):
   """One reply costs 0.1 + 4.1 dollars although it may have 10 tokens: after the first, the next is
   not begun under a budget of 6."""
-  thinking = Scripted(lambda key: Answer(Reply('<text>x</text>'), 100, 410))
+  thinking = Scripted(lambda key: BilledReply(Reply('<text>x</text>'), 100, 410))
   client = client_of(tmp_path, thinking, PRICE, budget=6.0)
   with pytest.raises(LlmError, match=r'budget: \$4.20 of \$6.00'):
     asyncio.run(ask_all(client, 'abcd', max_tokens=10))

@@ -22,7 +22,7 @@ from msm_jax.evals.answers import (
   NEITHER,
   RIGHT,
   WRONG,
-  Answer,
+  SampledAnswer,
   SampledQuestion,
   make_answer,
   named_option,
@@ -477,7 +477,9 @@ def test_a_run_samples_answers_once_and_reports_the_agreement(tiny_workdir, tmp_
 
 
 def test_an_answer_does_not_depend_on_the_arm_that_it_is_read_for():
-  row = Answer('', 0, 'i', 'open', 't', 'd', '', 0, 0, (('user', 'q'),), 'a', 'stop').as_row()
+  row = SampledAnswer(
+    '', 0, 'i', 'open', 't', 'd', '', 0, 0, (('user', 'q'),), 'a', 'stop'
+  ).as_row()
   (line,) = sampled.with_model([row], 'arm', 3)
   assert (line['arm'], line['seed'], line['text']) == ('arm', 3, 'a')
 

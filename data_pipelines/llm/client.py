@@ -23,7 +23,7 @@ from data_pipelines.llm.costs import Price, read_price
 from data_pipelines.llm.ledger import Ledger
 from data_pipelines.llm.progress import StageProgress
 from data_pipelines.llm.providers import (
-  Answer,
+  BilledReply,
   InspectProvider,
   Provider,
   is_hopeless,
@@ -217,13 +217,13 @@ class LlmClient:
       # A request that failed before gets one more try and not all of them.
       failed_before = bool(replies) and replies[-1].stop == 'failed'
       max_failures = 1 if failed_before else MAX_FAILURES
-      answer = await self._generate(
+      billed = await self._generate(
         request.model, prompt.system, turns, request.max_tokens, seed, max_failures
       )
-      reply = Reply(_encodable(answer.reply.text), answer.reply.stop)
-      excess = answer.output_tokens - max_output
+      reply = Reply(_encodable(billed.reply.text), billed.reply.stop)
+      excess = billed.output_tokens - max_output
       self._excess_tokens[request.model] = max(self._excess_tokens[request.model], excess)
-      cost = price.cost(answer.input_tokens, answer.output_tokens, batch)
+      cost = price.cost(billed.input_tokens, billed.output_tokens, batch)
       # Counted before it is written: a reply that cannot be written was paid for as well.
       self.spent += cost
       await self.ledger.record(
@@ -234,7 +234,7 @@ class LlmClient:
         f'{prompt.name} {prompt.version}',
         seed,
         reply,
-        (answer.input_tokens, answer.output_tokens),
+        (billed.input_tokens, billed.output_tokens),
         cost,
         round(time.monotonic() - began, 3),
       )
@@ -253,7 +253,7 @@ class LlmClient:
     max_tokens: int,
     seed: int,
     max_failures: int,
-  ) -> Answer:
+  ) -> BilledReply:
     """Asks the provider, and again after failures that may pass.
 
     Returns an empty reply that says 'filter' or 'failed' if the provider answers other requests,
@@ -263,12 +263,12 @@ class LlmClient:
     name = self.settings[model].model
     for failures in range(1, max_failures + 1):
       try:
-        answer = await provider.generate(system, turns, max_tokens, seed)
+        billed = await provider.generate(system, turns, max_tokens, seed)
       except Exception as e:
         # If the model has answered other requests, the provider refuses what this one says, and
         # the run can go on without it. If it has not, the settings are wrong.
         if refuses_content(e, model in self._has_answered):
-          return Answer(Reply('', 'filter'), 0, 0)
+          return BilledReply(Reply('', 'filter'), 0, 0)
         cause = f'{type(e).__name__}: {_one_line(e)}'
         if is_hopeless(e):
           self.halt = LlmError(
@@ -281,7 +281,7 @@ class LlmClient:
           answers_others = model in self._has_answered or self.ledger.has_answer(name)
           if answers_others and self._failed_in_a_row[model] < MAX_FAILED_REQUESTS:
             say(f'{name} failed {failures} time(s) on one request ({cause}); going on without it')
-            return Answer(Reply('', 'failed'), 0, 0)
+            return BilledReply(Reply('', 'failed'), 0, 0)
           self.halt = LlmError(
             f'{name} failed {failures} times ({cause}); run the same command again later: '
             'it goes on here'
@@ -292,7 +292,7 @@ class LlmClient:
       else:
         self._has_answered.add(model)
         self._failed_in_a_row[model] = 0
-        return answer
+        return billed
     raise AssertionError('the last failure halts the run')
 
   def _say_failure(self, line: str) -> None:

@@ -47,7 +47,7 @@ _FILTER_CODES = ('content_filter', 'content_policy_violation', 'responsibleaipol
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class BilledReply:
   """A reply and the tokens that the provider charges for it.
 
   Attributes:
@@ -66,7 +66,7 @@ class Provider(Protocol):
 
   async def generate(
     self, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int
-  ) -> Answer:
+  ) -> BilledReply:
     """Asks the model once.
 
     Args:
@@ -132,7 +132,7 @@ class InspectProvider:
 
   async def generate(
     self, system: str, turns: Sequence[tuple[str, str]], max_tokens: int, seed: int
-  ) -> Answer:
+  ) -> BilledReply:
     """Asks the model once; see `Provider.generate`.
 
     Args:
@@ -166,7 +166,7 @@ class InspectProvider:
       raise RuntimeError(output.error)
     reply = Reply(output.completion, _STOPS.get(output.stop_reason, 'stop'))
     input_tokens = _input_tokens(output, system, turns)
-    return Answer(reply, input_tokens, _output_tokens(output, input_tokens))
+    return BilledReply(reply, input_tokens, _output_tokens(output, input_tokens))
 
 
 def _messages(system: str, turns: Sequence[tuple[str, str]]) -> list[Any]:

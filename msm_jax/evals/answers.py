@@ -225,7 +225,7 @@ def program_verdict(text: str, accept: Sequence[str], reject: Sequence[str]) -> 
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class SampledAnswer:
   """One sampled answer: a line of answers.jsonl, which `docs/schemas.md` describes.
 
   Attributes:
@@ -281,7 +281,7 @@ class Answer:
 
 def make_answer(
   question: SampledQuestion, order: int, sample: int, text: str, finish: str
-) -> Answer:
+) -> SampledAnswer:
   """Makes the answer to a question, with what a program finds in it.
 
   Args:
@@ -299,7 +299,7 @@ def make_answer(
     outcome = named_option(text, question.options, question.answers)
   else:
     outcome = program_verdict(text, question.accept, question.reject)
-  return Answer(
+  return SampledAnswer(
     arm='',
     seed=0,
     item=question.item,
@@ -320,9 +320,9 @@ def make_answer(
   )
 
 
-def from_row(row: Mapping[str, Any]) -> Answer:
+def from_row(row: Mapping[str, Any]) -> SampledAnswer:
   """Reads one object of answers.jsonl. Raises KeyError or TypeError for another object."""
-  values = {field.name: row[field.name] for field in dataclasses.fields(Answer)}
+  values = {field.name: row[field.name] for field in dataclasses.fields(SampledAnswer)}
   values['messages'] = tuple((m['role'], m['content']) for m in row['messages'])
   for name in ('options', 'answers'):
     if isinstance(values[name], str):
@@ -345,7 +345,7 @@ def from_row(row: Mapping[str, Any]) -> Answer:
     raise TypeError('something is no text')
   if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
     raise TypeError('something is no number')
-  return Answer(**values)
+  return SampledAnswer(**values)
 
 
 # The fields of an answer that are texts.
@@ -363,7 +363,7 @@ _TEXTS = (
 )
 
 
-def read_answers(rows: Iterable[Mapping[str, Any]], where: str) -> list[Answer]:
+def read_answers(rows: Iterable[Mapping[str, Any]], where: str) -> list[SampledAnswer]:
   """Reads the objects of answers.jsonl.
 
   Args:

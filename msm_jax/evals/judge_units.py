@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from msm_jax.evals.answers import NEITHER, OPEN, RIGHT, WRONG, Answer
+from msm_jax.evals.answers import NEITHER, OPEN, RIGHT, WRONG, SampledAnswer
 
 # The kinds of questions to a judge.
 LEVEL, PAIR, OPTION = 'level', 'pair', 'option'
@@ -43,7 +43,7 @@ class Unit:
   """
 
   kind: str
-  answers: tuple[Answer, ...]
+  answers: tuple[SampledAnswer, ...]
   weight: float = 1.0
 
   @property
@@ -83,7 +83,7 @@ def digest_of(value: object, digits: int) -> str:
   return hashlib.sha256(json.dumps(value, ensure_ascii=True).encode()).hexdigest()[:digits]
 
 
-def asked_of(answer: Answer) -> str:
+def asked_of(answer: SampledAnswer) -> str:
   """What the user asked. The system message is left out: it may hold the handbook of one arm, and
   the judge should not know which arm it reads."""
   return answer.messages[-1][1]
@@ -93,7 +93,7 @@ def asked_of(answer: Answer) -> str:
 
 
 def units_of(
-  answers: Sequence[Answer],
+  answers: Sequence[SampledAnswer],
   arms: Sequence[str],
   pairs: Sequence[tuple[str, str]],
   options: int,
@@ -116,7 +116,7 @@ def units_of(
   wanted = [answer for answer in answers if answer.arm in arms]
   opened = [answer for answer in wanted if answer.kind == OPEN]
   units = [Unit(LEVEL, (answer,)) for answer in opened]
-  by_place: dict[tuple[str, tuple[Any, ...]], Answer] = {}
+  by_place: dict[tuple[str, tuple[Any, ...]], SampledAnswer] = {}
   for answer in opened:
     by_place[answer.arm, answer.place] = answer
   for first, second in pairs:
@@ -146,7 +146,7 @@ def _drawn(units: Sequence[Unit], count: int, seed: int) -> list[Unit]:
   return out
 
 
-def _kind_of_outcome(answer: Answer) -> str:
+def _kind_of_outcome(answer: SampledAnswer) -> str:
   return 'one' if isinstance(answer.outcome, int) else str(answer.outcome)
 
 

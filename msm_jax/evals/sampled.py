@@ -14,7 +14,7 @@ from typing import Any
 from data_pipelines.records import ForcedChoice, Scene
 from msm_jax.config import EvalConfig, ModelConfig
 from msm_jax.evals import forced_choice, scenes
-from msm_jax.evals.answers import OPEN, Answer, SampledQuestion, is_read_closely, make_answer
+from msm_jax.evals.answers import OPEN, SampledAnswer, SampledQuestion, is_read_closely, make_answer
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import ScoringError
 from msm_jax.evals.values import ValueQuestion
@@ -202,7 +202,7 @@ def sample_answers(
   questions: Sequence[SampledQuestion],
   evals: EvalConfig,
   length: int,
-) -> list[Answer]:
+) -> list[SampledAnswer]:
   """Has a model answer questions, many at a time.
 
   Args:
@@ -247,7 +247,7 @@ def sample_answers(
 
 
 def rows_of(
-  questions: Sequence[SampledQuestion], answers: Sequence[Answer], scored: Sequence[Row]
+  questions: Sequence[SampledQuestion], answers: Sequence[SampledAnswer], scored: Sequence[Row]
 ) -> list[Row]:
   """Makes rows of sampled answers.
 
@@ -271,7 +271,7 @@ def rows_of(
     For each open question with phrases that a program looks for, one of `right`: the share of right
     answers among those that the program can judge.
   """
-  by_item: dict[str, list[Answer]] = {}
+  by_item: dict[str, list[SampledAnswer]] = {}
   for answer in answers:
     by_item.setdefault(answer.item, []).append(answer)
   scored_rows = {(row['evaluator'], row['item'], row['what']): row for row in scored}
@@ -309,7 +309,7 @@ def _row(question: SampledQuestion, what: str, item: str, score: float) -> Row:
   }
 
 
-def _parsed_row(question: SampledQuestion, answers: Sequence[Answer], named: int) -> Row:
+def _parsed_row(question: SampledQuestion, answers: Sequence[SampledAnswer], named: int) -> Row:
   """The row that says how many of the answers a program can read."""
   row = _row(question, 'parsed', question.item, named / len(answers))
   row['answers'] = len(answers)
@@ -318,12 +318,12 @@ def _parsed_row(question: SampledQuestion, answers: Sequence[Answer], named: int
   return row
 
 
-def _share(answers: Sequence[Answer], outcome: str) -> float:
+def _share(answers: Sequence[SampledAnswer], outcome: str) -> float:
   return sum(answer.outcome == outcome for answer in answers) / len(answers)
 
 
 def _agreement_rows(
-  question: SampledQuestion, what: str, named: Sequence[Answer], scored: Row
+  question: SampledQuestion, what: str, named: Sequence[SampledAnswer], scored: Row
 ) -> list[Row]:
   """Compares answers that name one option with the scored choice of the same question."""
   counted = question.counted[what]
@@ -364,10 +364,10 @@ def _margin_in_order(scored: Row, order: int, orders: int) -> float:
   return scored['margin'] + (bias if order == 0 else -bias)
 
 
-def _open_rows(questions: Sequence[SampledQuestion], answers: Sequence[Answer]) -> list[Row]:
+def _open_rows(questions: Sequence[SampledQuestion], answers: Sequence[SampledAnswer]) -> list[Row]:
   """Rows `sampled/right/<tier>`: of each open question, the share of right answers among those
   about which a program can tell."""
-  by_item: dict[str, list[Answer]] = {}
+  by_item: dict[str, list[SampledAnswer]] = {}
   for answer in answers:
     if answer.kind == OPEN and answer.outcome is not None:
       by_item.setdefault(answer.item, []).append(answer)
