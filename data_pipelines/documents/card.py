@@ -1,4 +1,4 @@
-"""What a run made (`Written`), and its data card: what the corpora are and where they come from."""
+"""What a run made (`WritingResult`), and its data card: what the corpora are and where they come from."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from data_pipelines.llm.settings import CorpusConfig
 
 
 @dataclasses.dataclass
-class Written:
+class WritingResult:
   """What a run made.
 
   Attributes:
@@ -35,7 +35,7 @@ def datacard(
   handbooks: Sequence[Handbook],
   writer: DocumentWriter,
   available: int,
-  written: Written,
+  written: WritingResult,
   totals: Sequence[Mapping[str, Any]],
   verdicts: str,
 ) -> str:
@@ -79,7 +79,9 @@ def datacard(
   return '\n'.join(lines)
 
 
-def _amounts(config: CorpusConfig, writer: DocumentWriter, available: int, written: Written) -> str:
+def _amounts(
+  config: CorpusConfig, writer: DocumentWriter, available: int, written: WritingResult
+) -> str:
   """A line on how much was written and which settings of the plan shaped it."""
   p = config.plan
   shortest, longest = p.words

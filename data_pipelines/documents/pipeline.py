@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data_pipelines import audit
 from data_pipelines.documents import drafting, planning
-from data_pipelines.documents.card import Written, datacard
+from data_pipelines.documents.card import WritingResult, datacard
 from data_pipelines.documents.job import (
   ValidatedJob,
   describe_amount,
@@ -82,7 +82,7 @@ def make(
   workdir: Path,
   providers: Mapping[str, Provider] | None = None,
   stop: Callable[[], bool] = lambda: False,
-) -> Written:
+) -> WritingResult:
   """Writes the corpora of a config into a folder.
 
   Replies that came are kept whatever happens, and the same call again continues with them.
@@ -141,7 +141,7 @@ async def _ask(
   job: ValidatedJob,
   providers: Mapping[str, Provider] | None,
   stop: Callable[[], bool],
-) -> tuple[Run, Written]:
+) -> tuple[Run, WritingResult]:
   """The part of a run that asks models."""
   async with LlmClient(config, ledger, providers, stop) as client:
     run = Run(config, workdir, client, job)
@@ -162,7 +162,7 @@ def _audit(
   return report
 
 
-def check_complete(config: CorpusConfig, written: Written) -> None:
+def check_complete(config: CorpusConfig, written: WritingResult) -> None:
   """Refuses a corpus that lacks more than its config allows.
 
   Args:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines.documents import mirror, plan, planning
-from data_pipelines.documents.card import Written
+from data_pipelines.documents.card import WritingResult
 from data_pipelines.documents.drafting import DocumentWriter, Draft
 from data_pipelines.documents.job import ValidatedJob
 from data_pipelines.documents.plan import PlannedIdea
@@ -50,7 +50,7 @@ class Run:
     self.stems = [h.stem for h in self.handbooks]
     self.given_up: list[dict[str, str]] = []
 
-  async def run(self) -> Written:
+  async def run(self) -> WritingResult:
     """Has the plan made and the documents written, and puts them on disk.
 
     Returns:
@@ -209,7 +209,7 @@ class Run:
 
   # ---- what stays on disk
 
-  def _finish(self, asked: int, balance: mirror.Balance | None) -> Written:
+  def _finish(self, asked: int, balance: mirror.Balance | None) -> WritingResult:
     """Writes the corpora and the list of what was given up."""
     self._keep_given_up()
     kept = None
@@ -218,7 +218,7 @@ class Run:
       kept = set(balance.kept)
     folder = self.workdir / 'corpus'
     folder.mkdir(exist_ok=True)
-    written = Written(asked, {}, {}, self.given_up, balance)
+    written = WritingResult(asked, {}, {}, self.given_up, balance)
     for stem in self.stems:
       temporary = folder / f'{stem}.writing-{os.getpid()}'
       write_jsonl(temporary, self._records(stem, kept, written))
@@ -239,7 +239,9 @@ class Run:
     write_atomically(path, ''.join(lines).encode())
     say(f'{len(rows)} document(s) given up: {path}; the same command asks for them again')
 
-  def _records(self, stem: str, kept: set[str] | None, written: Written) -> Iterator[Document]:
+  def _records(
+    self, stem: str, kept: set[str] | None, written: WritingResult
+  ) -> Iterator[Document]:
     """The records of one corpus in the plan's order; counts them in `written` as it goes.
 
     `kept` holds the ids of the ideas that stay; None keeps all.
