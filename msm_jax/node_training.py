@@ -24,7 +24,7 @@ from msm_jax.inference.batch import cast_params
 from msm_jax.model_written import Writer, write_records
 from msm_jax.objectives import registry
 from msm_jax.phase_checkpoints import Origin
-from msm_jax.phases import Node, Written, digest
+from msm_jax.phases import ModelWrittenCorpus, Node, digest
 from msm_jax.prepared import Corpus, Prepared
 from msm_jax.prepared_checks import without_leaks
 from msm_jax.reward_model import RewardModel
@@ -156,7 +156,7 @@ def keep_missing_points(workspace: Workspace, node: Node, number: str) -> None:
     shutil.rmtree(again)
 
 
-def written_corpus(workspace: Workspace, node: Node, item: Written) -> Corpus:
+def written_corpus(workspace: Workspace, node: Node, item: ModelWrittenCorpus) -> Corpus:
   """Opens a corpus that a model of the experiment writes, or has it written.
 
   Args:
@@ -187,7 +187,9 @@ def written_corpus(workspace: Workspace, node: Node, item: Written) -> Corpus:
   return corpus
 
 
-def _write(workspace: Workspace, prepared: Prepared, item: Written, folder: Path) -> None:
+def _write(
+  workspace: Workspace, prepared: Prepared, item: ModelWrittenCorpus, folder: Path
+) -> None:
   """Has a corpus written by its model. Process 0 stores it."""
   config, design = prepared.config, prepared.design
   recipe = config.sources[item.source]

@@ -34,7 +34,7 @@ class Node:
   # models that judge are asked from outside; they are no nodes.
   judges: tuple['Node', ...] = ()
   # What it reads that a model of the experiment writes.
-  written: tuple['Written', ...] = ()
+  written: tuple['ModelWrittenCorpus', ...] = ()
   # What the identity has of its rewards beside their settings; see `rewards.content_of`.
   rewards: tuple[str, ...] = ()
 
@@ -67,7 +67,7 @@ class Node:
 
 
 @dataclasses.dataclass(frozen=True)
-class Written:
+class ModelWrittenCorpus:
   """A corpus that a model of the experiment writes once it is trained."""
 
   # The name of the source.
@@ -188,14 +188,14 @@ class _Planner:
       distill=distill,
     )
 
-  def _written_for(self, settings: PhaseConfig, seed: int) -> Iterator[Written]:
+  def _written_for(self, settings: PhaseConfig, seed: int) -> Iterator[ModelWrittenCorpus]:
     """What a phase reads that models of the experiment write, by their names in order."""
     for name in sorted(settings.data):
       source = self.config.sources[name]
       if source.is_model_written:
         assert self.written is not None  # whoever plans such a source says what identifies it
         writer = self.node_at(path_of(source.by), seed)
-        yield Written(name, writer, self.written(name, writer.id))
+        yield ModelWrittenCorpus(name, writer, self.written(name, writer.id))
 
   def _reward_models(self, parent: Node | None, settings: PhaseConfig, seed: int) -> Iterator[Node]:
     """The reward models of a phase of reinforcement learning, in the order of their rewards."""

@@ -20,7 +20,7 @@ from msm_jax.base.checks import to_json
 from msm_jax.config import ExperimentConfig, ModelConfig
 from msm_jax.design import Design, make_design, settings_of_results
 from msm_jax.models import Params, ParamsLocation
-from msm_jax.phases import Node, Written, digest
+from msm_jax.phases import ModelWrittenCorpus, Node, digest
 from msm_jax.prepare import prepare
 from msm_jax.prepared import Prepared
 from msm_jax.replication import config_of_seed
@@ -130,10 +130,10 @@ class Workspace:
     """The parameters that a phase keeps beside its checkpoints, which do not stay."""
     return checkpointing.Checkpoints(self.folder(node) / 'points', keep=None)
 
-  def written_folder(self, item: Written) -> Path:
+  def written_folder(self, item: ModelWrittenCorpus) -> Path:
     return self.workdir / 'data' / f'{item.source}-{item.fingerprint}'
 
-  def written_card(self, item: Written) -> dict[str, Any]:
+  def written_card(self, item: ModelWrittenCorpus) -> dict[str, Any]:
     """The card of a corpus that a model has written."""
     card = corpora.read_card(self.written_folder(item))
     assert card is not None  # a phase that reads it was trained
