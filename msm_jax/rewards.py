@@ -4,7 +4,7 @@ The settings of a phase name rewards with their weights:
 
   chosen                 1 for the answer that the record prefers, 0 for the one that it rejects
   model:PATH             what a reward model says; PATH is its phase, such as 'read > judge'
-  judge:MODEL            a language model that Inspect knows, see judges.py
+  judge:MODEL            a language model that Inspect knows, see reward_judge.py
   package.module:name    a function of yours, called with records and answers
 
 An answer's reward is the weighted sum. A reward that is not a finite number, or is missing, ends
@@ -22,7 +22,7 @@ import numpy as np
 
 from data_pipelines.llm import prompts
 from data_pipelines.records import Record
-from msm_jax import judges, multihost
+from msm_jax import multihost, reward_judge
 from msm_jax.answers import chosen_of, normalized, rejected_of
 from msm_jax.base.errors import ConfigError, UserError
 from msm_jax.model import Params
@@ -168,7 +168,7 @@ def make_rewards(settings: GrpoConfig, models: Mapping[str, RewardModel], folder
     elif name in settings.judges:
       handbook = _read_handbook(settings.judge_spec)
       kept = folder / 'judge-scores.jsonl'
-      functions[name] = judges.Judge(settings.judges[name], handbook, kept)
+      functions[name] = reward_judge.Judge(settings.judges[name], handbook, kept)
     elif name == CHOSEN:
       functions[name] = chosen_reward(settings.other)
   return Rewards(settings.rewards, functions, models)
@@ -263,7 +263,7 @@ def content_of(settings: GrpoConfig) -> list[str]:
   for name in sorted(settings.rewards):
     if name in settings.judges:
       handbook = hashlib.sha256(_read_handbook(settings.judge_spec).encode()).hexdigest()
-      parts.append(f'{name} {prompts.version(judges.PROMPT)} {handbook}')
+      parts.append(f'{name} {prompts.version(reward_judge.PROMPT)} {handbook}')
     elif is_function(name):
       version = getattr(load_function(name), 'VERSION', '')
       parts.append(f'{name} {version}')

@@ -227,7 +227,7 @@ def test_what_rewards_read_is_part_of_the_identity_of_an_experiment(tmp_path):
 
 def test_a_judge_that_gives_no_score(inspect, tmp_path):
   judge = Replies('judges_badly', lambda n, text: 'Score: 11' if n % 2 else 'I would rather not.')
-  from msm_jax.judges import JudgeError
+  from msm_jax.reward_judge import JudgeError
 
   with pytest.raises(JudgeError, match=r'gave no score from 0 to 10 in 3 replies') as error:
     score('judge:judges_badly/m', [YES], folder=tmp_path)
@@ -237,7 +237,7 @@ def test_a_judge_that_gives_no_score(inspect, tmp_path):
 
 def test_a_judge_that_fails_loses_no_score(inspect, tmp_path):
   """One call fails, the other is paid for and kept."""
-  from msm_jax.judges import JudgeError
+  from msm_jax.reward_judge import JudgeError
 
   def reply(n, text):
     return RuntimeError('overloaded') if NO in text.split('answered:')[1] else 'Score: 4'
@@ -251,7 +251,7 @@ def test_a_judge_that_fails_loses_no_score(inspect, tmp_path):
 
 
 def test_a_judge_that_does_not_exist(inspect, tmp_path):
-  from msm_jax.judges import JudgeError
+  from msm_jax.reward_judge import JudgeError
 
   with pytest.raises(JudgeError, match=r'judge:nobody/m cannot be asked'):
     score('judge:nobody/m', [NO], folder=tmp_path)

@@ -118,8 +118,8 @@ class Judge:
     said = ''
     for attempt in range(ATTEMPTS):
       seed = call_seed(0, key, attempt)
-      answer = await provider.generate(prompt.system, [('user', prompt.user)], MAX_TOKENS, seed)
-      said = answer.reply.text
+      billed = await provider.generate(prompt.system, [('user', prompt.user)], MAX_TOKENS, seed)
+      said = billed.reply.text
       found = _SCORE.findall(said)
       if found and float(found[-1]) <= BEST:
         self._scores[key] = float(found[-1])
