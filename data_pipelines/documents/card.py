@@ -1,4 +1,5 @@
-"""What a run made (`WritingResult`), and its data card: what the corpora are and where they come from."""
+"""What a run made (`WritingResult`), and its data card: what the corpora are and where they come
+from."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
