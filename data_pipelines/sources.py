@@ -17,8 +17,9 @@ MODEL_MAKERS = {
 }
 # The version of what these makers ask for and keep.
 MODEL_MAKERS_VERSION = '1'
-# How a model revises its answers, and what it reads of the handbook; see `SourceConfig`.
+# How a model revises its answers; see `SourceConfig`.
 REVISIONS = ('again', 'critique')
+# What a model that writes, or the teacher of context distillation, reads of the handbook.
 HANDBOOK_FORMS = ('rule', 'text')
 # What pairs of preferences may be decided by; see `SourceConfig.toward`.
 TOWARD = ('handbook', 'ambiguous', 'against')

@@ -9,13 +9,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+from data_pipelines.sources import HANDBOOK_FORMS
 from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, SHARE, added_later, one_of, within
 from msm_jax.base.errors import ConfigError
 from msm_jax.model_config import POSITIVE
 
-# What `DpoConfig.loss`, `DistillConfig.handbook` and `GrpoConfig.per` may be.
+# What `DpoConfig.loss` and `GrpoConfig.per` may be.
 DPO_LOSSES = ('sigmoid', 'ipo')
-HANDBOOK_FORMS = ('rule', 'text')
 GRPO_UNITS = ('token', 'answer')
 # The names of rewards that are no function of the user, or how they begin: 'chosen', 'model:PATH',
 # 'judge:MODEL' and 'judge'.
