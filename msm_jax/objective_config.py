@@ -193,7 +193,7 @@ class RewardConfig:
 
 
 # Objective -> the class of its settings; None if it has none.
-OBJECTIVES: dict[str, type | None] = {
+OBJECTIVE_SETTINGS: dict[str, type | None] = {
   'next_token': None,
   'dpo': DpoConfig,
   'distill': DistillConfig,

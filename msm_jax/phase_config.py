@@ -19,7 +19,7 @@ from msm_jax.base.checks import (
 from msm_jax.base.errors import ConfigError
 from msm_jax.model_config import POSITIVE
 from msm_jax.objective_config import (
-  OBJECTIVES,
+  OBJECTIVE_SETTINGS,
   DistillConfig,
   DpoConfig,
   GrpoConfig,
@@ -143,11 +143,11 @@ class PhaseConfig:
 
   def _check_objective(self, where: str) -> None:
     """Raises ConfigError for an unknown objective, and for settings of another one."""
-    if self.objective not in OBJECTIVES:
+    if self.objective not in OBJECTIVE_SETTINGS:
       raise ConfigError(
-        f'{where}.objective={shown(self.objective)}{hint_for(self.objective, OBJECTIVES)}'
+        f'{where}.objective={shown(self.objective)}{hint_for(self.objective, OBJECTIVE_SETTINGS)}'
       )
-    for name, settings in OBJECTIVES.items():
+    for name, settings in OBJECTIVE_SETTINGS.items():
       if settings is None or name == self.objective or getattr(self, name) == settings():
         continue
       raise ConfigError(

@@ -72,8 +72,8 @@ def experiment(folder, workdir='w', **changes):
 
 
 def test_every_objective_has_a_function_and_settings():
-  assert registry.OBJECTIVES.keys() == objective_config.OBJECTIVES.keys()
-  for name, group in objective_config.OBJECTIVES.items():
+  assert registry.OBJECTIVES.keys() == objective_config.OBJECTIVE_SETTINGS.keys()
+  for name, group in objective_config.OBJECTIVE_SETTINGS.items():
     phase = PhaseConfig(objective=name)
     assert registry.settings_of(phase) == (group() if group else None)
 

@@ -9,8 +9,8 @@ An objective is a pure function to sums:
 supervised tokens, the pairs); whatever else it holds is divided by it too and reported under its
 name. The train step adds the sums and gradients of all micro-batches and devices and divides once,
 so micro-batches, devices and packed rows give exactly the loss of the whole batch, whatever the
-objective is. To add one, write its function and put a line into `OBJECTIVES` here and into that of
-`objective_config.py`.
+objective is. To add one, write its function and put a line into `OBJECTIVES` here and into
+`OBJECTIVE_SETTINGS` of `objective_config.py`.
 """
 
 import dataclasses
