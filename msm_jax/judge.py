@@ -46,7 +46,7 @@ if TYPE_CHECKING:
   from msm_jax.evals.judging import JudgeConfig
 
 # A folder's name keeps what every file system allows.
-_NOT_IN_NAMES = re.compile(r'[^A-Za-z0-9.-]+')
+_REPLACED_IN_NAMES = re.compile(r'[^A-Za-z0-9.-]+')
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -237,7 +237,7 @@ def judge(
   # Other settings of the judge are another folder, so that verdicts never mix.
   digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
   name = judging.PROGRAM if is_program else model
-  folder = workdir / 'judge' / f'{_NOT_IN_NAMES.sub("_", name)}-{digest}'
+  folder = workdir / 'judge' / f'{_REPLACED_IN_NAMES.sub("_", name)}-{digest}'
   with locked(folder):
     verdicts, spent, unpriced = None, 0.0, False
     if not is_program:
