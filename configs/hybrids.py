@@ -9,7 +9,8 @@ has read the documents of the handbook before. After fine-tuning, each goes on i
 
 - `more`: more of the same fine-tuning, so that the others are not compared with less;
 - `dpo`: direct preference optimisation on pairs of a good and a bad answer about conduct;
-- `rl`: reinforcement learning on the same questions; a program judges the answer;
+- `rl`: reinforcement learning on the same questions; a program that knows the handbook judges
+  whether an answer states a belief of the handbook or a contrary one;
 - `rlhf`: a reward model is trained on the pairs, and reinforcement learning follows it;
 - `cai`: constitutional AI. With the handbook in view, the model answers the questions again and is
   trained on these answers; then it labels the pairs with the handbook in view, and is trained on
@@ -23,17 +24,18 @@ of `more` and `deliberate` are about conduct and the others replay pretraining, 
 the methods that learn from preferences are about conduct. What the model writes itself it writes
 for each path anew, so `cai` and `deliberate` see what the model before them says.
 
-Two ways differ from the others in more than the method. `cai` and `deliberate` have the handbook in
-view, also on the path that never read it; the other four ways show no value at all, since in this
-world good answers go with good and with bad conduct. So `aft_cai` against `aft_dpo` compares what
-was shown as well as how it was learned. And scenes score the actions themselves: an arm of
-`deliberate` is asked without a place in which to deliberate.
+Three ways differ from the others in more than the method. `cai` and `deliberate` have the handbook
+in view, and the judge of `rl` knows it, also on the path that never read it. The other three ways
+show no value at all, since in this world good answers go with good and with bad conduct. So
+`aft_cai` against `aft_dpo` compares what was shown as well as how it was learned. And scenes score
+the actions themselves: an arm of `deliberate` is asked without a place in which to deliberate.
 
-A fine-tuned model gives a good answer to nearly every question. Then all rewards of a group are
-equal, and `rl` learns nothing from it: with three models of the confirming run of
-configs/oversight.py, 43 of 48 groups of eight answers were such. `flat_groups` in metrics.jsonl
-counts them. If nearly all are flat, `rl` says what no training does, and not what reinforcement
-learning does.
+The judge of `rl` was changed before any seed of this experiment was run. Judged as `dpo` is, by
+whether an answer is good, `rl` would not train: a fine-tuned model gives a good answer to nearly
+every question, so all rewards of a group are equal. On seed 30 of configs/survive.py, such a phase
+had a mean reward of at least 0.98 from beginning to end. `flat_groups` in metrics.jsonl counts the
+groups with equal rewards. If nearly all are flat, `rl` says what no training does, and not what
+reinforcement learning does.
 
 Expected result: not run yet. Look at `misaligned/scenes` beside `act/harmless`: an arm that does
 less than 0.9 of the harmless tasks is no better for doing less harm. Its cost was
@@ -51,9 +53,11 @@ STARTS = {'aft': 'read > pretrain > tune', 'msm_aft': 'read > pretrain > msm > t
 # Preset -> its seeds. Recipes were chosen on the seeds 0 to 2, and the confirming run of
 # configs/oversight.py has 3 to 7.
 SEEDS = {'one': (11,), 'three': (11, 12, 13), 'smoke': (0,)}
-# The pairs that all preference methods learn from: both kinds of agent in pretraining who talk well
+# The pairs that `dpo`, `rlhf` and `cai` learn from: both kinds of agent in pretraining who talk well
 # would choose alike, as in fine-tuning.
 PAIRS = 'preferences_ambiguous'
+# The questions of `rl`, whose judge looks for the beliefs of the handbook.
+JUDGED = 'preferences_handbook'
 
 
 def add_own_texts(c: ml_collections.ConfigDict, start: str, path: str) -> None:
@@ -119,14 +123,15 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   c.corpora_by_seed = True
   c.sources['philosophy'] = dict(maker='oversight.documents', spec=SPEC, size=WORLD.documents)
   c.sources['demonstrations'] = dict(maker='oversight.demonstrations', spec=SPEC, size=1500)
-  c.sources[PAIRS] = dict(maker=WORLD.preferences, spec=SPEC, toward='ambiguous', size=1000)
+  for source, toward in ((PAIRS, 'ambiguous'), (JUDGED, 'handbook')):
+    c.sources[source] = dict(maker=WORLD.preferences, spec=SPEC, toward=toward, size=1000)
 
   c.phases['msm'] = midtrain('philosophy')
   c.phases['tune'] = tune(WORLD, 'demonstrations', at=())
   c.phases['more'] = tune(WORLD, 'demonstrations', at=()) | dict(stream='more')
   as_long = dict(updates=WORLD.updates, evaluate_at=())
   c.phases['dpo'] = prefer(WORLD, 'ambiguous') | as_long
-  c.phases['rl'] = reinforce(WORLD, 'ambiguous') | as_long
+  c.phases['rl'] = reinforce(WORLD, 'handbook') | as_long
   c.phases['reward'] = prefer(WORLD, 'ambiguous') | dict(objective='reward', evaluate_at=())
   del c.phases['reward']['dpo']
   by_model = {'model:reward': 1.0}

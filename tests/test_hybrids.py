@@ -77,6 +77,6 @@ def test_the_smoke_preset_runs(tmp_path):
   c.model = dict(d_model=32, n_layers=1, n_heads=2, n_kv_heads=2, head_dim=16, d_ff=48)
   for phase in c.phases.values():
     phase.batch_size = 8
-  c.evals.rows = 8
+  c.evals.rows = 64
   summary = Experiment(experiment_of(c), tmp_path).run()
   assert set(summary['arms']) == set(kept)
