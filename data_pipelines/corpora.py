@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.hashes import add_part, digest_of, hash_of_file
+from data_pipelines.hashes import add_part, digest_of, digest_of_file
 from data_pipelines.records import (
   PREFERENCE_PARTS,
   Chat,
@@ -122,16 +122,16 @@ def write_corpus(folder: Path, records: Iterable[Record], card: dict[str, Any]) 
   # tfds may leave this folder behind, even though nothing is downloaded.
   shutil.rmtree(temporary / 'downloads', ignore_errors=True)
   # The bytes of the files differ from process to process (the maps of protobuf have no order);
-  # their content does not. So the card has a hash of the content for identity, and hashes of the
-  # files to notice changes on disk.
+  # their content does not. So the card has a hash of the content for identity, and checksums of
+  # the files to notice changes on disk.
   card = {
     **card,
     'kind': described.kind,
     'records': described.count,
     'content': described.content,
-    'files': _file_hashes(temporary),
+    'files': _file_checksums(temporary),
   }
-  card['card'] = _card_hash(card)
+  card['card'] = _card_checksum(card)
   (temporary / 'card.json').write_text(json.dumps(card, indent=1, sort_keys=True) + '\n')
   # os.replace is atomic, but does not replace a folder that holds files.
   shutil.rmtree(folder, ignore_errors=True)
@@ -163,13 +163,14 @@ def read_card(folder: Path) -> dict[str, Any] | None:
   needed = {'files', 'content', 'kind', 'records'}
   if not isinstance(card, dict) or not needed <= card.keys():
     raise DataError(damaged)
-  # Cards of version 0.1.0 have no hash of their own, and none of the files that describe the data.
-  if 'card' in card and card['card'] != _card_hash(card):
+  # Cards of version 0.1.0 have no checksum of their own, and none of the files that describe the
+  # data.
+  if 'card' in card and card['card'] != _card_checksum(card):
     raise DataError(damaged)
-  hashes = _file_hashes(folder)
+  checksums = _file_checksums(folder)
   if 'card' not in card:
-    hashes = {name: hash_ for name, hash_ in hashes.items() if 'array_record' in name}
-  if card['files'] != hashes:
+    checksums = {name: sum_ for name, sum_ in checksums.items() if 'array_record' in name}
+  if card['files'] != checksums:
     raise DataError(
       f'the data in {folder} changed after it was written; '
       'delete that folder and run again: it is written anew, as it was'
@@ -278,26 +279,26 @@ def _builder(folder: Path, kind: str, records: Iterable[Record] = ()) -> Any:
   return CorpusBuilder(data_dir=str(folder), kind=kind, records=records)
 
 
-def _card_hash(card: dict[str, Any]) -> str:
-  """The hash of everything that a card says beside this hash."""
+def _card_checksum(card: dict[str, Any]) -> str:
+  """The checksum of everything that a card says beside this checksum."""
   rest = {key: value for key, value in card.items() if key != 'card'}
   return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _file_hashes(folder: Path) -> dict[str, str]:
-  """Hashes the files of a corpus: the data, and the descriptions by which tfds reads them.
+def _file_checksums(folder: Path) -> dict[str, str]:
+  """Checksums of the files of a corpus: the data, and the descriptions by which tfds reads them.
 
   Args:
     folder: where the corpus is kept.
 
   Returns:
-    Path within the folder -> hash. The card is left out, and so are kept tokens, which come later
-    and have checksums of their own.
+    Path within the folder -> checksum. The card is left out, and so are kept tokens, which come
+    later and have checksums of their own.
   """
-  hashes = {}
+  checksums = {}
   for path in sorted(folder.rglob('*')):
     is_of_tfds = 'array_record' in path.name or path.name in _DESCRIPTIONS
     if is_of_tfds and path.is_file():
       name = str(path.relative_to(folder))
-      hashes[name] = hash_of_file(path)
-  return hashes
+      checksums[name] = digest_of_file(path)
+  return checksums

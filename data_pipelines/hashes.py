@@ -26,7 +26,7 @@ def add_part(digest: Any, part: str) -> None:
   digest.update(part.encode() + b'\0')
 
 
-def hash_of_file(path: Path) -> str:
+def digest_of_file(path: Path) -> str:
   """The SHA-256 of a file, which may be larger than memory."""
   with path.open('rb') as f:
     return hashlib.file_digest(f, 'sha256').hexdigest()

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_pipelines.hashes import digest_of, hash_of_file
+from data_pipelines.hashes import digest_of, digest_of_file
 from data_pipelines.jsonl import read_jsonl
 from data_pipelines.records import Document, Record
 from data_pipelines.settings.registry import MAKERS
@@ -184,7 +184,7 @@ def fingerprint(source: SourceConfig, world: AnyWorld, specs: Sequence[AnySpec],
     recipe.pop(key, None)
   if source.path:
     # A file is known by its bytes: no setting writes it, so no version counts.
-    content = hash_of_file(Path(source.path))
+    content = digest_of_file(Path(source.path))
     version = ''
   else:
     # The whole world follows from its settings, so their hash stands for it.

@@ -22,7 +22,7 @@ from msm_jax.base.files import locked, write_atomically
 from msm_jax.base.version import source_state
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.inference.arguments import split_names
-from msm_jax.interop.inspect_tasks.compose import SceneSettings, compose_all, digest_of
+from msm_jax.interop.inspect_tasks.compose import SceneSettings, compose_all, digest_of_scenes
 from msm_jax.interop.inspect_tasks.entrants import find_effects, find_entrants, read_json
 from msm_jax.interop.inspect_tasks.goals import GOAL_NAMES, PRESSURE_NAMES
 from msm_jax.interop.inspect_tasks.kinds import KINDS
@@ -120,7 +120,7 @@ def describe(settings: SceneSettings, scenes: Sequence[Scene]) -> str:
       'drawn for each cell: names of people and companies, addresses, numbers, days, '
       f'{settings.ordinary_mails} ordinary mails, files, requests and their order '
       f'(scene_seed {settings.seed})',
-      f'a desk has {words} words on average; the scenes have the hash {digest_of(scenes)}',
+      f'a desk has {words} words on average; the scenes have the hash {digest_of_scenes(scenes)}',
     ]
   )
 
@@ -183,7 +183,7 @@ def main(arguments: list[str]) -> None:
     about = {
       'name': f'{experiment.get("name") or args.workdir.name}, agents at work',
       'assistant': assistant,
-      'scenes': {**dataclasses.asdict(settings), 'digest': digest_of(scenes)},
+      'scenes': {**dataclasses.asdict(settings), 'digest': digest_of_scenes(scenes)},
       'run': dataclasses.asdict(run_settings),
       'judge': args.judge or None,
       'unjudged': sum(cell['key'] not in verdicts for cell in cells) if args.judge else None,

@@ -74,7 +74,7 @@ ocp.type_handlers.register_type_handler(
 ITEMS = ('params', 'opt_state', 'data', 'meta')
 # The key of `meta` that holds the checksum of `data` and of the rest of `meta`.
 CHECKSUM = 'sha256'
-# Checkpoints of more bytes than this get no hash of their files: reading them again would take
+# Checkpoints of more bytes than this get no checksum of their files: reading them again would take
 # minutes on a slow disk.
 MAX_HASHED = 2 * 2**30
 
@@ -88,8 +88,8 @@ def _checksum(data: dict[str, Any], meta: dict[str, Any]) -> str:
   return hashlib.sha256(json.dumps([data, meta], sort_keys=True).encode()).hexdigest()
 
 
-def _hash_of_files(folder: Path) -> str:
-  """The hash of all files of a checkpoint and their names; '' if it is gone or too large."""
+def _checksum_of_files(folder: Path) -> str:
+  """The checksum of all files of a checkpoint and their names; '' if it is gone or too large."""
   files = sorted(path for path in folder.rglob('*') if path.is_file())
   if not files or sum(path.stat().st_size for path in files) > MAX_HASHED:
     return ''
@@ -134,8 +134,8 @@ class Checkpoints:
       max_to_keep=keep, enable_async_checkpointing=True, create=False
     )
     self._manager: ocp.CheckpointManager | None = None
-    # The steps that this object has saved and not hashed yet.
-    self._unhashed: set[int] = set()
+    # The steps that this object has saved and whose files have no checksum yet.
+    self._without_checksum: set[int] = set()
 
   @property
   def manager(self) -> ocp.CheckpointManager:
@@ -203,8 +203,8 @@ class Checkpoints:
 
   def _start_saving(self, step: int, items: Any) -> None:
     # A step that was deleted and is trained anew has other files.
-    self._hash_path(step).unlink(missing_ok=True)
-    self._unhashed.add(step)
+    self._checksum_path(step).unlink(missing_ok=True)
+    self._without_checksum.add(step)
     with self._write_errors(f'checkpoint {self.folder / str(step)}'):
       # Without `force`, Orbax skips a step that its own schedule does not expect.
       self.manager.save(step, args=items, force=True)
@@ -215,35 +215,35 @@ class Checkpoints:
       return
     with self._write_errors(f'checkpoint in {self.folder}'):
       self._manager.wait_until_finished()
-      self._write_hashes()
+      self._write_checksums()
 
-  def _hash_path(self, step: int) -> Path:
+  def _checksum_path(self, step: int) -> Path:
     return self.folder.with_name(f'{self.folder.name}-{step}.sha256')
 
-  def _write_hashes(self) -> None:
-    """Writes the hash of each saved step that is still there. Process 0 writes for all."""
+  def _write_checksums(self) -> None:
+    """Writes the checksum of each saved step that is still there. Process 0 writes for all."""
     if jax.process_index() == 0:
-      for step in self._unhashed:
-        digest = _hash_of_files(self.folder / str(step))
-        if digest:
-          write_atomically(self._hash_path(step), f'{digest}\n'.encode())
+      for step in self._without_checksum:
+        checksum = _checksum_of_files(self.folder / str(step))
+        if checksum:
+          write_atomically(self._checksum_path(step), f'{checksum}\n'.encode())
       for path in self.folder.parent.glob(f'{glob.escape(self.folder.name)}-*.sha256'):
         step_name = path.stem.removeprefix(f'{self.folder.name}-')
         if not (self.folder / step_name).is_dir():
           path.unlink(missing_ok=True)
-    self._unhashed.clear()
+    self._without_checksum.clear()
 
-  def _check_hash(self, step: int) -> None:
+  def _check_files(self, step: int) -> None:
     """Raises ValueError if the files of a step are not those that were saved.
 
     The arrays have no checksums that tensorstore would check: a flipped bit would be other weights.
-    A run that was killed leaves a step without a hash, which is read as it is.
+    A run that was killed leaves a step without a checksum, which is read as it is.
     """
-    path = self._hash_path(step)
+    path = self._checksum_path(step)
     if not path.is_file():
       return
-    digest = _hash_of_files(self.folder / str(step))
-    if digest and path.read_bytes().strip() != digest.encode():
+    checksum = _checksum_of_files(self.folder / str(step))
+    if checksum and path.read_bytes().strip() != checksum.encode():
       raise ValueError(f'its files are not those that {path.name} says were saved')
 
   def restore(
@@ -264,7 +264,7 @@ class Checkpoints:
       CheckpointError: it cannot be read.
     """
     with self._read_errors(step):
-      self._check_hash(step)
+      self._check_files(step)
       items = self.manager.restore(
         step,
         args=ocp.args.Composite(
@@ -293,7 +293,7 @@ class Checkpoints:
       CheckpointError: they cannot be read.
     """
     with self._read_errors(step):
-      self._check_hash(step)
+      self._check_files(step)
       args = ocp.args.Composite(params=ocp.args.StandardRestore(params))
       return self.manager.restore(step, args=args)['params']
 

@@ -96,7 +96,7 @@ def main(argv: list[str]) -> None:
   from msm_jax.evals import judge_units, judging
 
   config = _config(args)
-  answers, digest = _answers(args.workdir)
+  answers, answers_digest = _answers(args.workdir)
   arms, pairs = _arms_and_pairs(args, sorted({answer.arm for answer in answers}))
   units = judge_units.units_of(answers, arms, pairs, args.options, args.seed)
   if not units:
@@ -108,7 +108,8 @@ def main(argv: list[str]) -> None:
     stages = judging.estimates(units, config)
     print(costs.estimate_table(stages, config.prices, config.budget))
     return
-  folder = judge(args.workdir, units, digest, config, args.audit_rows, stop=command.StopSignal())
+  stop = command.StopSignal()
+  folder = judge(args.workdir, units, answers_digest, config, args.audit_rows, stop=stop)
   print(_table(json.loads((folder / 'judge.json').read_text(encoding='utf-8'))))
   print(f'{folder}: judge.html, rows.jsonl, audit.csv for a person')
   print("the experiment's own command puts this into its summary and report")
@@ -205,7 +206,7 @@ def _each_once(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 def judge(
   workdir: Path,
   units: 'Sequence[Unit]',
-  answers: str,
+  answers_digest: str,
   config: 'JudgeConfig',
   audit_rows: int = 50,
   providers: 'Mapping[str, Provider] | None' = None,
@@ -216,7 +217,7 @@ def judge(
   Args:
     workdir: the folder of the experiment.
     units: what is judged.
-    answers: the hash of answers.jsonl.
+    answers_digest: the hash of answers.jsonl.
     config: how the judge is asked.
     audit_rows: the lines of audit.csv.
     providers: takes the place of Inspect, for 'judge'; for tests.
@@ -251,7 +252,7 @@ def judge(
     found = judged.summarize(rows, seeds)
     result = {
       'model': name,
-      'answers': answers,
+      'answers': answers_digest,
       'identity': identity,
       'rows': len(rows),
       'spent': round(spent, 6),

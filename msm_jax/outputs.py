@@ -193,7 +193,7 @@ def read_judged(outputs: Path) -> dict[str, Any]:
     Folder of a judge -> the contents of its judge.json; without judges of other answers.
   """
   try:
-    answers = hashlib.sha256((outputs / 'answers.jsonl').read_bytes()).hexdigest()
+    answers_digest = hashlib.sha256((outputs / 'answers.jsonl').read_bytes()).hexdigest()
   except OSError:
     return {}
   out = {}
@@ -203,7 +203,7 @@ def read_judged(outputs: Path) -> dict[str, Any]:
       say(f'judge      {path} is not as it was written; run python -m msm_jax.judge again')
       continue
     judged = json.loads(content)
-    if judged['answers'] == answers:
+    if judged['answers'] == answers_digest:
       out[path.parent.name] = judged
     else:
       say(f'judge      {path.parent} is about other answers; run python -m msm_jax.judge again')

@@ -163,15 +163,15 @@ def _prepare_tokenizer(design: Design, folder: Path, ready: Mapping[str, Corpus]
   sources = [ready[name] for name in settings.sources]
   identity = digest(str(settings.vocab_size), *(corpus.fingerprint for corpus in sources))
   path = folder / f'tokenizer-{identity}.model'
-  stamp = path.with_suffix('.sha256')
-  if not (path.exists() and stamp.exists()):
+  checksum_path = path.with_suffix('.sha256')
+  if not (path.exists() and checksum_path.exists()):
     write_atomically(path, train_sentencepiece(_lines_of(sources), settings.vocab_size))
-    write_atomically(stamp, hashlib.sha256(path.read_bytes()).hexdigest().encode())
+    write_atomically(checksum_path, hashlib.sha256(path.read_bytes()).hexdigest().encode())
     say(f'data       tokenizer: {settings.vocab_size:,} pieces')
-  # Compared as bytes: a damaged stamp may be no text.
-  if hashlib.sha256(path.read_bytes()).hexdigest().encode() != stamp.read_bytes():
+  # Compared as bytes: a damaged checksum may be no text.
+  if hashlib.sha256(path.read_bytes()).hexdigest().encode() != checksum_path.read_bytes():
     raise DataError(
-      f'the tokenizer {path} changed after it was trained, or its hash {stamp.name} did; '
+      f'the tokenizer {path} changed after it was trained, or its hash {checksum_path.name} did; '
       f'delete it and run again: it is trained anew, as it was'
     )
   return path

@@ -10,7 +10,12 @@ from data_pipelines.handbooks.markdown import read_markdown
 from msm_jax.agentic import main
 from msm_jax.base.errors import ConfigError, SpecError
 from msm_jax.interop.inspect_tasks import entrants, judge
-from msm_jax.interop.inspect_tasks.compose import SceneSettings, compose, compose_all, digest_of
+from msm_jax.interop.inspect_tasks.compose import (
+  SceneSettings,
+  compose,
+  compose_all,
+  digest_of_scenes,
+)
 from msm_jax.interop.inspect_tasks.kinds import KINDS
 from msm_jax.interop.inspect_tasks.office import Office
 from msm_jax.interop.inspect_tasks.records import HARMFUL, HARMLESS, OUTSIDE, scene_from
@@ -33,11 +38,11 @@ def test_every_cell_is_there_once(scenes):
 
 def test_scenes_are_the_same_to_the_byte():
   some = SceneSettings(goals=('none', 'speed'))
-  assert digest_of(compose_all(some)) == digest_of(compose_all(some))
+  assert digest_of_scenes(compose_all(some)) == digest_of_scenes(compose_all(some))
   other = SceneSettings(goals=('none', 'speed'), seed=1)
-  assert digest_of(compose_all(some)) != digest_of(compose_all(other))
+  assert digest_of_scenes(compose_all(some)) != digest_of_scenes(compose_all(other))
   # The byte-exact text: a change of it must raise compose.VERSION.
-  assert digest_of(compose_all(some)) == '41e4b100eb0ba511'
+  assert digest_of_scenes(compose_all(some)) == '41e4b100eb0ba511'
 
 
 def test_seeds_and_draws_have_other_names():

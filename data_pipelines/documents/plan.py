@@ -394,14 +394,14 @@ def to_json(plan: Plan) -> Iterator[bytes]:
   yield b'\n'
 
 
-def digest_of_file(pieces: Iterable[bytes]) -> str:
+def digest_of_pieces(pieces: Iterable[bytes]) -> str:
   """A short hash of a plan's file, given in pieces."""
-  h = hashlib.sha256()
+  sha256 = hashlib.sha256()
   for piece in pieces:
-    h.update(piece)
-  return h.hexdigest()[:12]
+    sha256.update(piece)
+  return sha256.hexdigest()[:12]
 
 
 def digest(plan: Plan) -> str:
   """A short hash of the file that a plan is written to."""
-  return digest_of_file(to_json(plan))
+  return digest_of_pieces(to_json(plan))

@@ -83,7 +83,7 @@ class Run:
   def _keep_plan(self, made: plan.Plan) -> None:
     """Writes the plan into the folder; raises PlanError if somebody changed the one there."""
     path = self.workdir / 'plan.json'
-    if path.exists() and plan.digest_of_file([path.read_bytes()]) != plan.digest(made):
+    if path.exists() and plan.digest_of_pieces([path.read_bytes()]) != plan.digest(made):
       raise plan.PlanError(
         f'{path} is not the plan of this folder any more; to use what was changed, give a copy of '
         'it as plan.path with another --workdir'

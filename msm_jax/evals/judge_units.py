@@ -55,7 +55,7 @@ class Unit:
   def id(self) -> str:
     """Identifies the unit among those of a workdir."""
     place = [self.kind, [answer.arm for answer in self.answers], *self.answers[0].place]
-    return digest_of(place, 12)
+    return digest_of_json(place, 12)
 
   @functools.cached_property
   def key(self) -> str:
@@ -64,7 +64,7 @@ class Unit:
     first = self.answers[0]
     shown = [asked_of(first), sorted(answer.text for answer in self.answers)]
     shown += [first.rubric, first.reference, list(first.options)]
-    return f'{self.kind}/{digest_of(shown, 20)}'
+    return f'{self.kind}/{digest_of_json(shown, 20)}'
 
   @property
   def is_turned(self) -> bool:
@@ -78,7 +78,7 @@ class Unit:
     return {FIRST: SECOND, SECOND: FIRST}.get(verdict, verdict)
 
 
-def digest_of(value: object, digits: int) -> str:
+def digest_of_json(value: object, digits: int) -> str:
   """The first hexadecimal digits of the hash of a value that JSON can hold."""
   return hashlib.sha256(json.dumps(value, ensure_ascii=True).encode()).hexdigest()[:digits]
 
@@ -170,7 +170,7 @@ def draw_evenly(
     members.setdefault(stratum, []).append(n)
   queues = []
   for stratum in sorted(members):
-    drawn = sorted(members[stratum], key=lambda n: digest_of([seed, ids[n]], 64))
+    drawn = sorted(members[stratum], key=lambda n: digest_of_json([seed, ids[n]], 64))
     queues.append(collections.deque(drawn))
   out: list[int] = []
   while len(out) < count and any(queues):

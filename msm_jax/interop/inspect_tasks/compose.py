@@ -184,13 +184,13 @@ def compose(
   )
 
 
-def digest_of(scenes: Iterable[Scene]) -> str:
+def digest_of_scenes(scenes: Iterable[Scene]) -> str:
   """A hash of all that the scenes say and count."""
-  hashed = hashlib.sha256(VERSION.encode())
+  digest = hashlib.sha256(VERSION.encode())
   # The acts are part of it: scenes that say the same may be judged by other acts.
   for scene in scenes:
-    hashed.update(repr(sorted(scene.as_dict().items())).encode())
-  return hashed.hexdigest()[:16]
+    digest.update(repr(sorted(scene.as_dict().items())).encode())
+  return digest.hexdigest()[:16]
 
 
 # ------------------------------------------------------------------------- mails, files, requests

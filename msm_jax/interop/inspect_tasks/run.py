@@ -82,7 +82,7 @@ def cell_key(entrant: Entrant, scene: Scene, settings: RunSettings) -> str:
   return key_of(
     {
       **asked,
-      'scene': compose.digest_of([scene]),
+      'scene': compose.digest_of_scenes([scene]),
       'handbook': entrant.handbook,
       'text calls': text_calls.VERSION,
       'arm': entrant.arm,
