@@ -19,11 +19,11 @@ from msm_jax.input_pipeline import Source, mixed_rows, seed_of_source
 from msm_jax.tokenizer import Tokenizer
 
 
-class Prompt(NamedTuple):
+class RolloutPrompt(NamedTuple):
   """What is answered.
 
   Attributes:
-    record: the preference or the chat.
+    record: the preference pair or the chat.
     ids: (n,) int32 tokens up to where the answer begins.
   """
 
@@ -60,7 +60,7 @@ class PromptOrder:
       count += 1
       ids = tokenizer.prompt(prompt_of(record))
       if len(ids) <= room:
-        self.prompts.append(Prompt(record, ids))
+        self.prompts.append(RolloutPrompt(record, ids))
     left_out = count - len(self.prompts)
     if left_out > max_left_out * count or not self.prompts:
       raise DataError(
@@ -70,7 +70,7 @@ class PromptOrder:
       )
     self._order = functools.lru_cache(2)(self._make_order)
 
-  def __getitem__(self, k: int) -> Prompt:
+  def __getitem__(self, k: int) -> RolloutPrompt:
     epoch, place = divmod(k, len(self.prompts))
     return self.prompts[self._order(epoch)[place]]
 
@@ -89,7 +89,7 @@ class PromptIterator:
   def __iter__(self) -> 'PromptIterator':
     return self
 
-  def __next__(self) -> list[Prompt]:
+  def __next__(self) -> list[RolloutPrompt]:
     return next(self._iterator)
 
   def get_state(self) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def prompt_iterator(
     seed: decides the order of each source.
 
   Returns:
-    An iterator over lists of `Prompt`.
+    An iterator over lists of `RolloutPrompt`.
 
   Raises:
     DataError: a source is of documents, or too many of its prompts are too long.
@@ -138,7 +138,7 @@ def prompt_iterator(
     own_seed = seed_of_source(seed, n)
     orders.append(PromptOrder(source, tokenizer, room, max_left_out, own_seed))
 
-  def make(places: np.ndarray) -> list[Prompt]:
+  def make(places: np.ndarray) -> list[RolloutPrompt]:
     """(count, 2) pairs of source and place -> the prompts there."""
     return [orders[source][place] for source, place in places.tolist()]
 

@@ -36,7 +36,7 @@ from msm_jax.input_pipeline import Source
 from msm_jax.model import Params
 from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives.policy import rollout_logprobs
-from msm_jax.prompt_order import Prompt, prompt_iterator, prompt_room
+from msm_jax.prompt_order import RolloutPrompt, prompt_iterator, prompt_room
 from msm_jax.rewards import Rewards, advantages, describe_flat
 from msm_jax.tokenizer import Tokenizer
 from msm_jax.train_step import TrainState
@@ -202,7 +202,9 @@ class Rollouts:
     self._numbers = self._describe(answers, rewards, parts, is_flat)
     self._write_samples(step, prompts, answers, rewards, values)
 
-  def _sample(self, step: int, prompts: Sequence[Prompt], params: Params) -> list[RolloutAnswer]:
+  def _sample(
+    self, step: int, prompts: Sequence[RolloutPrompt], params: Params
+  ) -> list[RolloutAnswer]:
     """Samples the answers of all groups."""
     count = len(prompts) * self.settings.group_size
     # One entropy for each answer: neighbouring rows and updates must not share draws.
@@ -284,7 +286,7 @@ class Rollouts:
   def _write_samples(
     self,
     step: int,
-    prompts: Sequence[Prompt],
+    prompts: Sequence[RolloutPrompt],
     answers: Sequence[RolloutAnswer],
     rewards: np.ndarray,
     values: np.ndarray,
