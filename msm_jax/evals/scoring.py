@@ -6,8 +6,8 @@ batch, one for each device, C = B T / N tokens of a part, S = M T scored ones am
 
 import functools
 import weakref
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -197,6 +197,63 @@ def _scored_rows(
   return -(-quarters * of_part // 4)
 
 
+class _Batch(NamedTuple):
+  """What `_token_logprobs` takes beside the model, in its order."""
+
+  tokens_BT: np.ndarray
+  segment_ids_BT: np.ndarray
+  positions_BT: np.ndarray
+  scored_NMT: np.ndarray
+  targets_NMT: np.ndarray
+
+
+def _places(
+  examples: Sequence[np.ndarray], members: Sequence[int]
+) -> Iterator[tuple[int, int, int]]:
+  """Yields (number, first token, end) of each example of a row."""
+  begin = 0
+  for n in members:
+    end = begin + len(examples[n])
+    yield n, begin, end
+    begin = end
+
+
+def _make_batch(
+  examples: Sequence[np.ndarray],
+  packed: Sequence[Sequence[int]],
+  length: int,
+  rows: int,
+  parts: int,
+  scored_rows: int,
+) -> _Batch:
+  """Makes the arrays of a batch.
+
+  `packed` are the examples of each row, at most `rows` of them; the other rows are padding. Of each
+  part, `scored_rows` * `length` tokens get logits: the scored ones first, in their order; what
+  follows them fills the arrays up.
+  """
+  triples_BT3 = np.zeros((rows, length, 3), np.int32)
+  segment_ids_BT = np.zeros((rows, length), np.int32)
+  positions_BT = np.zeros((rows, length), np.int32)
+  for b, members in enumerate(packed):
+    for segment, (n, begin, end) in enumerate(_places(examples, members), 1):
+      triples_BT3[b, begin:end] = examples[n]
+      segment_ids_BT[b, begin:end] = segment
+      positions_BT[b, begin:end] = np.arange(end - begin)
+  tokens_BT, targets_BT, weights_BT = np.moveaxis(triples_BT3, 2, 0)
+  is_unscored_NC = weights_BT.reshape(parts, -1) == 0
+  scored_NS = np.argsort(is_unscored_NC, axis=1, kind='stable')[:, : scored_rows * length]
+  targets_NS = np.take_along_axis(targets_BT.reshape(parts, -1), scored_NS, axis=1)
+  shape = (parts, scored_rows, length)
+  return _Batch(
+    tokens_BT,
+    segment_ids_BT,
+    positions_BT,
+    scored_NS.astype(np.int32).reshape(shape),
+    targets_NS.reshape(shape),
+  )
+
+
 def score_triples(
   model: ModelConfig, params: Any, examples: Sequence[np.ndarray], length: int, rows: int
 ) -> np.ndarray:
@@ -233,35 +290,18 @@ def score_triples(
   packed = _fill_rows([len(e) for e in examples], length)
   scored_rows = _scored_rows(examples, packed, length, rows, parts)
   for start in range(0, len(packed), rows):
-    x_BT3 = np.zeros((rows, length, 3), np.int32)
-    segments_BT = np.zeros((rows, length), np.int32)
-    positions_BT = np.zeros((rows, length), np.int32)
-    # (example, row, first token, end) of everything in this batch
-    places: list[tuple[int, int, int, int]] = []
-    for b, members in enumerate(packed[start : start + rows]):
-      begin = 0
-      for segment, n in enumerate(members, 1):
-        end = begin + len(examples[n])
-        x_BT3[b, begin:end] = examples[n]
-        segments_BT[b, begin:end] = segment
-        positions_BT[b, begin:end] = np.arange(end - begin)
-        places.append((n, b, begin, end))
-        begin = end
-    weights_NC = x_BT3[..., 2].reshape(parts, -1)
-    # Scored tokens first, in their order; what follows them fills the arrays up.
-    scored_NS = np.argsort(weights_NC == 0, axis=1, kind='stable')[:, : scored_rows * length]
-    targets_NS = np.take_along_axis(x_BT3[..., 1].reshape(parts, -1), scored_NS, axis=1)
-    scored_NMT = scored_NS.astype(np.int32).reshape(parts, scored_rows, length)
-    targets_NMT = targets_NS.reshape(scored_NMT.shape)
-    arrays = []
-    for host_array in (x_BT3[..., 0], segments_BT, positions_BT, scored_NMT, targets_NMT):
-      arrays.append(multihost.place_replicated(host_array, layout))
+    in_batch = packed[start : start + rows]
+    batch = _make_batch(examples, in_batch, length, rows, parts, scored_rows)
+    arrays = [multihost.place_replicated(x, layout) for x in batch]
     logprobs_NMT = multihost.gather_to_host(program(model, params, *arrays))
-    logprobs_NC = np.zeros(weights_NC.shape, np.float32)
+    # Each token of the rows gets its log-likelihood; those that were left out get 0.
+    logprobs_NC = np.zeros((parts, rows // parts * length), np.float32)
+    scored_NS = batch.scored_NMT.reshape(parts, -1)
     np.put_along_axis(logprobs_NC, scored_NS, logprobs_NMT.reshape(scored_NS.shape), axis=1)
-    logprobs_BT = (logprobs_NC * weights_NC).reshape(rows, length)
-    for n, b, begin, end in places:
-      scores[n] = logprobs_BT[b, begin:end].sum()
+    logprobs_BT = logprobs_NC.reshape(rows, length)
+    for b, members in enumerate(in_batch):
+      for n, begin, end in _places(examples, members):
+        scores[n] = (logprobs_BT[b, begin:end] * examples[n][:, 2]).sum()
   if not np.isfinite(scores).all():
     raise ScoringError(
       'the model gives log-likelihoods that are not finite; its training went wrong: '
@@ -288,9 +328,9 @@ class _Examples:
     key = (asked, option)
     if key not in self._kept:
       example = _example(tokenizer, prompt, option)
-      self._tokens += len(example)
-      if self._tokens > MAX_KEPT_TOKENS:
+      if self._tokens + len(example) > MAX_KEPT_TOKENS:
         return example
+      self._tokens += len(example)
       self._kept[key] = example
     return self._kept[key]
 
