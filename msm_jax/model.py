@@ -261,6 +261,90 @@ def block(
 # --------------------------------------------------------------------------------------------------
 
 
+class LayerKinds(NamedTuple):
+  """What the attention of each kind of layer needs, made once and shared by the layers of the kind.
+
+  There are at most two kinds: global layers, which see the whole text, and local ones, which see a
+  window.
+
+  Attributes:
+    is_local: for each layer, whether it is local.
+    of_global: what global layers need; None if there are none.
+    of_local: what local layers need; None if there are none.
+  """
+
+  is_local: tuple[bool, ...]
+  of_global: AttentionInputs | None
+  of_local: AttentionInputs | None
+
+  @property
+  def has_both(self) -> bool:
+    """Whether the model has layers of both kinds."""
+    return self.of_global is not None and self.of_local is not None
+
+  def of_layer(self, n: int) -> AttentionInputs:
+    """What layer n needs."""
+    inputs = self.of_local if self.is_local[n] else self.of_global
+    assert inputs is not None
+    return inputs
+
+  def select(self, is_local: jax.Array) -> AttentionInputs:
+    """What a layer needs whose kind becomes known on the device only, as in a scan over layers.
+
+    Args:
+      is_local: bool scalar, whether the layer is local.
+
+    Returns:
+      What it needs. Both kinds exist, and each layer selects.
+    """
+    assert self.of_global is not None and self.of_local is not None
+
+    def choose(x_global: jax.Array, x_local: jax.Array) -> jax.Array:
+      return jnp.where(is_local, x_local, x_global)
+
+    return AttentionInputs(
+      jax.tree.map(choose, self.of_global.tables, self.of_local.tables),
+      select_mask(is_local, self.of_global.mask, self.of_local.mask),
+    )
+
+
+def layer_kinds(
+  c: ModelConfig, positions_BT: jax.Array, segment_ids_BT: jax.Array, cache: Cache | None
+) -> LayerKinds:
+  """Makes rotary tables and masks for the kinds of layers that a model has.
+
+  Args:
+    c: the model's settings.
+    positions_BT: int32 positions of the tokens in their texts.
+    segment_ids_BT: int32 segments of packed rows; not used with a cache.
+    cache: keys and values of the tokens before; None for whole rows.
+
+  Returns:
+    What the attention of each kind needs.
+  """
+  B, T = positions_BT.shape
+  # Tokens that continue a cache are few: their attention is that of XLA.
+  implementation = 'xla'
+  if cache is None:
+    heads = (c.n_heads, c.n_kv_heads, c.head_dim)
+    implementation = choose_implementation(c.attention, jnp.dtype(c.dtype), B, T, *heads)
+
+  def inputs_of(theta: float, scaling: RopeScaling | None, window: int) -> AttentionInputs:
+    tables = rope_tables(positions_BT, rope_frequencies(c.head_dim, theta, scaling))
+    if cache is None:
+      return AttentionInputs(tables, packed_mask(segment_ids_BT, window, implementation))
+    slots = cache[0][0].shape[2]
+    return AttentionInputs(tables, cache_mask(positions_BT, slots, window))
+
+  is_local = c.local_layers or (False,) * c.n_layers
+  of_global = of_local = None
+  if not all(is_local):
+    of_global = inputs_of(c.rope_theta, c.rope_scaling, 0)
+  if any(is_local):
+    of_local = inputs_of(c.local_theta, None, c.local_window)
+  return LayerKinds(is_local, of_global, of_local)
+
+
 class LayerRun(NamedTuple):
   """Neighbouring layers that all have adapters, or that all have none.
 
@@ -412,50 +496,15 @@ class Decoder(nn.Module):
       # Parameters are all that `init_params` wants: the layers would be traced for nothing.
       return embed_VD[tokens_BT], ()
 
-    # Tokens that continue a cache are few: their attention is that of XLA.
-    if cache is None:
-      B, T = tokens_BT.shape
-      heads = (c.n_heads, c.n_kv_heads, c.head_dim)
-      implementation = choose_implementation(c.attention, dtype, B, T, *heads)
-
-    # Positions. There are at most two kinds of layers: global ones, which see the whole text, and
-    # local ones, which see a window. What a kind needs is made once and shared by its layers.
-    def attention_inputs(theta: float, scaling: RopeScaling | None, window: int) -> AttentionInputs:
-      tables = rope_tables(positions_BT, rope_frequencies(c.head_dim, theta, scaling))
-      if cache is None:
-        mask = packed_mask(segment_ids_BT, window, implementation)
-      else:
-        mask = cache_mask(positions_BT, cache[0][0].shape[2], window)
-      return AttentionInputs(tables, mask)
-
-    is_local = c.local_layers or (False,) * c.n_layers
-    of_global = of_local = None
-    if not all(is_local):
-      of_global = attention_inputs(c.rope_theta, c.rope_scaling, 0)
-    if any(is_local):
-      of_local = attention_inputs(c.local_theta, None, c.local_window)
-
-    def select_for_layer(layer_is_local: jax.Array) -> AttentionInputs:
-      # In a scan, which kind a layer is becomes known on the device only: both kinds exist, and
-      # each layer selects.
-      def select(x_global: jax.Array, x_local: jax.Array) -> jax.Array:
-        return jnp.where(layer_is_local, x_local, x_global)
-
-      assert of_global is not None and of_local is not None
-      return AttentionInputs(
-        jax.tree.map(select, of_global.tables, of_local.tables),
-        select_mask(layer_is_local, of_global.mask, of_local.mask),
-      )
-
+    kinds = layer_kinds(c, positions_BT, segment_ids_BT, cache)
     runs, weights = layer_runs(c, blocks)
 
-    def run_layer(x_BTD, p, kind, cache, n, key):
+    def run_layer(x_BTD, p, inputs, layer_cache, n, layer_key):
       # Inside the rematerialised function, so that what is selected is not kept for every layer.
-      if not isinstance(kind, AttentionInputs):
-        kind = select_for_layer(kind)
+      if not isinstance(inputs, AttentionInputs):
+        inputs = kinds.select(inputs)
       own = {name: jax.lax.dynamic_index_in_dim(w, n, 0, False) for name, w in weights.items()}
-      p = own | p
-      return block(c, p, x_BTD, kind, cache, positions_BT, key)
+      return block(c, own | p, x_BTD, inputs, layer_cache, positions_BT, layer_key)
 
     if c.remat != 'none':
       # In a scan, the loop itself keeps XLA from merging the recomputation with the first pass.
@@ -469,13 +518,12 @@ class Decoder(nn.Module):
     keys = None
     if key is not None:
       keys = jax.random.split(key, c.n_layers)
-    has_both_kinds = of_global is not None and of_local is not None
-    only_kind = of_local if is_local[0] else of_global
 
     def scanned(x_BTD, xs):
-      p, layer_is_local, n, key = xs
-      kind = layer_is_local if has_both_kinds else only_kind
-      return run_layer(x_BTD, p, kind, None, n, key)
+      p, layer_is_local, n, layer_key = xs
+      # Where there are both kinds, `run_layer` selects by what the scan hands it.
+      inputs = layer_is_local if kinds.has_both else kinds.of_layer(0)
+      return run_layer(x_BTD, p, inputs, None, n, layer_key)
 
     layer_caches: list[LayerCache | None] = [None] * c.n_layers
     if cache is not None:
@@ -488,14 +536,14 @@ class Decoder(nn.Module):
       if keys is not None:
         run_keys = keys[run.start : run.stop]
       if c.scan_layers:
-        run_is_local = jnp.array(is_local[run.start : run.stop])
+        run_is_local = jnp.array(kinds.is_local[run.start : run.stop])
         by_layer = (run.stacked, run_is_local, jnp.arange(run.start, run.stop), run_keys)
         x_BTD, _ = jax.lax.scan(scanned, x_BTD, by_layer)
         continue
       for n in range(run.start, run.stop):
         p, layer_key = jax.tree.map(lambda w, i=n - run.start: w[i], (run.stacked, run_keys))
-        kind = of_local if is_local[n] else of_global
-        x_BTD, layer_caches[n] = run_layer(x_BTD, p, kind, layer_caches[n], n, layer_key)
+        inputs = kinds.of_layer(n)
+        x_BTD, layer_caches[n] = run_layer(x_BTD, p, inputs, layer_caches[n], n, layer_key)
 
     scale_D = final_norm_D + c.norm_offset if c.norm_offset else final_norm_D
     return rms_norm(x_BTD, scale_D, c.norm_eps), tuple(layer_caches)
