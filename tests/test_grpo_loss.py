@@ -14,7 +14,8 @@ from msm_jax import sharding, train_step
 from msm_jax.config import ModelConfig, OptimizerConfig
 from msm_jax.model import forward, logits
 from msm_jax.objective_config import GrpoConfig
-from msm_jax.objectives.policy import answer_logprobs, grpo, rollout_logprobs
+from msm_jax.objectives.policy import grpo, rollout_logprobs
+from msm_jax.objectives.token_logprobs import batch_logprobs
 from msm_jax.rewards import advantages
 from msm_jax.rollouts import pack_answers
 
@@ -267,8 +268,8 @@ def test_temperature_divides_the_logits(softcap):
   c = dataclasses.replace(TINY, logit_softcap=softcap)
   params = init(c, jax.random.key(0))
   batch = batch_of([[0, 1]])
-  compute = jax.jit(answer_logprobs, static_argnums=(0, 1, 2))
-  found = compute(c, 0.6, 0, params, batch, {})
+  compute = jax.jit(functools.partial(batch_logprobs, c, 0, temperature=0.6))
+  found = compute(params, batch)
   run = jax.jit(forward, static_argnums=0)
   x = run(c, params, batch['tokens'], batch['positions'], batch['segment_ids'])
   all_logprobs = jax.nn.log_softmax(logits(c, params, x) / 0.6)

@@ -11,16 +11,16 @@ For each token of an answer, with the ratio r of its probability now to that whe
 where d is the log-probability under the reference, less that under the model. The last bracket is
 an estimate of the KL divergence that is never negative (Schulman 2020, 'k3').
 
-Shapes: B rows, T tokens of a row, N = B T tokens, D model.
+Shapes: A micro-batches, B rows of a micro-batch, T tokens of a row.
 """
 
 import jax
 import jax.numpy as jnp
 
 from msm_jax.config import ModelConfig
-from msm_jax.model import Params, forward, unembedding
+from msm_jax.model import Params
 from msm_jax.objective_config import GrpoConfig
-from msm_jax.objectives.token_logprobs import token_logprobs
+from msm_jax.objectives.token_logprobs import batch_logprobs
 
 
 def grpo(
@@ -53,9 +53,7 @@ def grpo(
     [the clipped term was taken, so that the token gives no gradient]) and, with
     `reference_logprobs`, `kl` (weight x estimate of the KL divergence, in nats).
   """
-  logprobs_BT = answer_logprobs(
-    model, settings.temperature, loss_chunk, params, batch, frozen or {}, key
-  )
+  logprobs_BT = batch_logprobs(model, loss_chunk, params, batch, frozen, key, settings.temperature)
   weights_BT = batch['weights']
   advantages_BT = batch['advantages']
   is_answer_BT = weights_BT > 0
@@ -92,46 +90,6 @@ def keeps_reference(settings: GrpoConfig) -> bool:
   return settings.kl > 0
 
 
-def answer_logprobs(
-  model: ModelConfig,
-  temperature: float,
-  loss_chunk: int,
-  params: Params,
-  batch: dict[str, jax.Array],
-  frozen: Params,
-  key: jax.Array | None = None,
-) -> jax.Array:
-  """Computes the log-probabilities of the tokens of answers, and can be differentiated.
-
-  Args:
-    model: the settings of the model.
-    temperature: logits are divided by it, as the sampler does.
-    loss_chunk: for how many tokens of a device logits exist at a time; 0 means for all at once.
-    params: the trained parameters.
-    batch: (B, T) arrays; see `grpo`.
-    frozen: the parameters that are not trained.
-    key: a random key for the dropout of adapters; None means no dropout.
-
-  Returns:
-    (B, T) fp32, in nats; 0 where the weight is 0.
-  """
-  all_params = frozen | params
-  x_BTD = forward(model, all_params, batch['tokens'], batch['positions'], batch['segment_ids'], key)
-  # Dividing hidden states divides the logits; a soft cap, which comes after them, shrinks alike.
-  x_BTD = (x_BTD / temperature).astype(x_BTD.dtype)
-  logprobs_N = token_logprobs(
-    x_BTD.reshape(-1, x_BTD.shape[-1]),
-    unembedding(all_params),
-    batch['targets'].reshape(-1),
-    batch['weights'].reshape(-1),
-    loss_chunk,
-    model.logit_softcap / temperature,
-    # Adapters are never put on the unembedding. If anything is frozen, the unembedding is.
-    bool(frozen),
-  )
-  return logprobs_N.reshape(batch['targets'].shape)
-
-
 def rollout_logprobs(
   model: ModelConfig,
   loss_chunk: int,
@@ -157,6 +115,6 @@ def rollout_logprobs(
   """
 
   def of_micro_batch(part: dict[str, jax.Array]) -> jax.Array:
-    return answer_logprobs(model, temperature, loss_chunk, params, part, frozen)
+    return batch_logprobs(model, loss_chunk, params, part, frozen, temperature=temperature)
 
   return jax.lax.map(of_micro_batch, batch)

@@ -28,6 +28,7 @@ def batch_logprobs(
   batch: dict[str, jax.Array],
   frozen: Params | None = None,
   key: jax.Array | None = None,
+  temperature: float = 1.0,
 ) -> jax.Array:
   """Computes the log-probabilities of the targets of a batch.
 
@@ -39,19 +40,23 @@ def batch_logprobs(
       (fp32): targets of weight 0 are left out.
     frozen: the parameters that are not trained.
     key: a random key for the dropout of adapters; None means no dropout.
+    temperature: logits are divided by it, as a sampler does.
 
   Returns:
     (B, T) fp32, in nats; 0 where the weight is 0.
   """
   all_params = (frozen or {}) | params
   x_BTD = forward(model, all_params, batch['tokens'], batch['positions'], batch['segment_ids'], key)
+  if temperature != 1:
+    # Dividing hidden states divides the logits; a soft cap, which comes after them, shrinks alike.
+    x_BTD = (x_BTD / temperature).astype(x_BTD.dtype)
   logprobs_N = token_logprobs(
     x_BTD.reshape(-1, x_BTD.shape[-1]),
     unembedding(all_params),
     batch['targets'].reshape(-1),
     batch['weights'].reshape(-1),
     loss_chunk,
-    model.logit_softcap,
+    model.logit_softcap / temperature,
     # Adapters are never put on the unembedding. If anything is frozen, the unembedding is.
     bool(frozen),
   )
