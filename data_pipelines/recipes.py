@@ -26,6 +26,15 @@ from data_pipelines.sources import (
 from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, as_recorded, within
 from msm_jax.base.errors import DataError
 
+# Settings of a recipe that only some makers heed (`Maker.heeds`), and those that only makers of
+# `MODEL_MAKERS` do.
+_OF_SOME_MAKERS = ('variant', 'reasons', 'neutral_reasons', 'against', 'toward')
+_OF_MODEL_MAKERS = (
+  *('handbook', 'instruction', 'revise', 'opening', 'temperature', 'max_tokens', 'attempts'),
+)
+# Of the latter, settings that one of these makers alone heeds.
+_OF_ONE_MODEL_MAKER = {'revise': 'model.revisions', 'opening': 'model.reasoned'}
+
 
 def check_source(name: str, source: SourceConfig) -> None:
   """Checks that a recipe can be followed.
@@ -36,8 +45,8 @@ def check_source(name: str, source: SourceConfig) -> None:
 
   Raises:
     DataError: if it names no maker and no file, if the maker or the file does not exist, if a
-      number is out of range, or if a maker that works from a handbook lacks the handbook or an
-      amount.
+      number is out of range, if a maker that works from a handbook lacks the handbook or an amount,
+      or if a setting would change nothing of what the maker writes.
   """
   where = f'sources.{name}'
   if not (source.maker or source.path):
@@ -74,6 +83,7 @@ def check_source(name: str, source: SourceConfig) -> None:
     raise DataError(f'{where}.toward={source.toward!r} must be one of {", ".join(TOWARD)}')
   if source.neutral_reasons and not source.reasons:
     raise DataError(f'{where}: neutral_reasons says what reasons speak of; set reasons=True too')
+  _check_heeded(where, source)
   # What follows holds for makers alone: a file has its own end.
   if not source.maker:
     return
@@ -90,6 +100,42 @@ def check_source(name: str, source: SourceConfig) -> None:
 def _can_contradict(source: SourceConfig) -> bool:
   """Whether the records follow `contradiction`; those of a file are what they are."""
   return bool(source.maker and not source.path and MAKERS[source.maker][1].contradicts)
+
+
+def _check_heeded(where: str, source: SourceConfig) -> None:
+  """Raises DataError for a setting that is not the default and changes nothing.
+
+  An experiment would run without a word, and its result be taken for one of another corpus. A file
+  is what it is, so what its config says about the maker whose place it takes may stay.
+  """
+  settings: tuple[str, ...] = (*_OF_SOME_MAKERS, *_OF_MODEL_MAKERS)
+  heeded: tuple[str, ...] = ()
+  if source.path:
+    settings = ('against',)
+  elif source.is_model_written:
+    heeded = _model_settings_of(source.maker)
+  else:
+    heeded = MAKERS[source.maker][1].heeds
+  for key in settings:
+    value = getattr(source, key)
+    if key in heeded or value == getattr(SourceConfig, key):
+      continue
+    writer = f'the file {source.path}' if source.path else f'maker {source.maker}'
+    raise DataError(
+      f'{where}: {writer} does not heed {key}={value!r}; leave it out, or let '
+      f'{" or ".join(_makers_that_heed(key))} write the records'
+    )
+
+
+def _model_settings_of(maker: str) -> tuple[str, ...]:
+  """The settings that a maker of `MODEL_MAKERS` heeds, of those that only some do."""
+  return tuple(key for key in _OF_MODEL_MAKERS if _OF_ONE_MODEL_MAKER.get(key, maker) == maker)
+
+
+def _makers_that_heed(key: str) -> list[str]:
+  """The names of the makers that heed a setting of `_OF_SOME_MAKERS` or `_OF_MODEL_MAKERS`."""
+  able = [name for name, (_, maker) in MAKERS.items() if key in maker.heeds]
+  return able + [name for name in MODEL_MAKERS if key in _model_settings_of(name)]
 
 
 def _check_model_written(where: str, source: SourceConfig) -> None:
@@ -111,6 +157,7 @@ def _check_model_written(where: str, source: SourceConfig) -> None:
   for key, options in (('handbook', HANDBOOK_FORMS), ('revise', REVISIONS)):
     if getattr(source, key) not in options:
       raise DataError(f'{where}.{key}={getattr(source, key)!r} must be one of {", ".join(options)}')
+  _check_heeded(where, source)
   within(
     f'{where}.',
     source,

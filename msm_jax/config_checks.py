@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from data_pipelines.recipes import check_source
-from data_pipelines.settings.registry import SETTINGS
+from data_pipelines.settings.registry import MAKERS, SETTINGS
 from data_pipelines.sources import SourceConfig
 from msm_jax.base.checks import NON_NEGATIVE, SHARE, hint_for, one_of, shown, within
 from msm_jax.base.errors import ConfigError
@@ -86,6 +86,14 @@ def _check_names(c: 'ExperimentConfig') -> None:
   """Raises ConfigError for a name that cannot be part of a path."""
   if not c.name.strip():
     raise ConfigError('name is empty; say what the experiment is called')
+  if '..' in c.name.split('/'):
+    raise ConfigError(f"name={shown(c.name)} leads out of the folder runs/; leave '..' out")
+  for kind, names in (('arms', c.arms), ('effects', c.effects)):
+    for name in names:
+      if not name.strip() or not name.isprintable():
+        raise ConfigError(
+          f'{kind}: {shown(name)} cannot be shown in a table; give a name of one line'
+        )
   for kind, names in (('sources', c.sources), ('phases', c.phases)):
     for name in names:
       is_bad = not name.strip() or not name.isprintable() or name.startswith('.')
@@ -199,6 +207,21 @@ def _check_sources(c: 'ExperimentConfig') -> None:
         f'sources.{name}.tokens_like names {other!r}, which a model writes later; give it a size'
       )
     check_source(name, source)
+    _check_maker(c, name, source)
+
+
+def _check_maker(c: 'ExperimentConfig', name: str, source: SourceConfig) -> None:
+  """Raises ConfigError for a maker that works with the world and the handbooks of another setting
+  than the experiment's."""
+  if source.path or source.is_model_written:
+    return
+  setting, maker = MAKERS[source.maker]
+  if setting.name != c.setting and maker.needs_world:
+    known = ', '.join(SETTINGS[c.setting].makers)
+    raise ConfigError(
+      f'sources.{name}.maker={source.maker!r} belongs to setting={setting.name!r}, and this is '
+      f'setting={c.setting!r}; take one of {known}, or give the path of a JSONL file'
+    )
 
 
 # ---- Weights and adapters from outside
@@ -290,9 +313,11 @@ def _check_tokenizer_sources(c: 'ExperimentConfig') -> None:
 
 def _check_contexts_and_effects(c: 'ExperimentConfig') -> None:
   """Raises ConfigError for an unknown arm or effect."""
-  for arm in c.contexts:
+  for arm, handbook in c.contexts.items():
     if arm not in c.arms:
       raise ConfigError(f'contexts names arm {arm!r}{hint_for(arm, c.arms)}')
+    if not handbook.strip():
+      raise ConfigError(f'contexts.{arm} is empty; name the handbook, or leave the arm out of it')
   for effect, arms in c.effects.items():
     if len(arms) not in (2, 4):
       raise ConfigError(
@@ -302,10 +327,28 @@ def _check_contexts_and_effects(c: 'ExperimentConfig') -> None:
     for arm in arms:
       if arm not in c.arms:
         raise ConfigError(f'effects.{effect} names arm {arm!r}{hint_for(arm, c.arms)}')
+    _check_difference(c, effect, arms)
   if c.primary and c.primary not in c.effects:
     raise ConfigError(f'primary names effect {c.primary!r}{hint_for(c.primary, c.effects)}')
   for curve in c.dose_curves:
     curve.check(c.effects)
+    if [other.name for other in c.dose_curves].count(curve.name) > 1:
+      raise ConfigError(f'dose_curves: two are called {curve.name!r}; give each its own name')
+
+
+def _check_difference(c: 'ExperimentConfig', effect: str, arms: Sequence[str]) -> None:
+  """Raises ConfigError for an effect that is zero whatever the models do."""
+  models = [(path_of(c.arms[arm]), c.contexts.get(arm, '')) for arm in arms]
+  if len(models) == 2:
+    is_zero = models[0] == models[1]
+  else:
+    # (a - b) - (c - d) is zero if the same models are added as are taken away.
+    is_zero = sorted((models[0], models[3])) == sorted((models[1], models[2]))
+  if is_zero:
+    raise ConfigError(
+      f'effects.{effect}={tuple(arms)} compares a model with itself, which is zero in any case; '
+      'name arms that differ'
+    )
 
 
 def _check_tensorboard(c: 'ExperimentConfig') -> None:

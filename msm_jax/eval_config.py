@@ -142,6 +142,8 @@ class DoseCurve:
     for effect in self.effects:
       if effect not in known_effects:
         raise ConfigError(f'{where} names effect {effect!r}{hint_for(effect, known_effects)}')
+    if len(set(self.effects)) < len(self.effects):
+      raise ConfigError(f'{where} names an effect at two doses; give each dose its own')
     doses = self.doses
     rises = all(low < high for low, high in itertools.pairwise(doses))
     if len(doses) < 2 or doses[0] != 0 or not rises or len(doses) != len(self.effects):
@@ -149,3 +151,5 @@ class DoseCurve:
         f'{where} needs one effect for each dose, and doses that rise from 0; '
         f'it has {len(self.effects)} effects and the doses {shown(doses)}'
       )
+    if doses[-1] > 1:
+      raise ConfigError(f'{where} has the dose {doses[-1]:g}; doses are shares, so 5% is 0.05')

@@ -14,6 +14,10 @@ from msm_jax.base import checks, command, xla_flags
 from msm_jax.base.config_files import read_config
 from msm_jax.base.errors import ConfigError
 
+_DOCUMENTS = dict(maker='spec.documents', spec=AFFORDABILITY, size=9)
+_DEMONSTRATIONS = _DOCUMENTS | dict(maker='spec.demonstrations')
+_MODEL = dict(spec=AFFORDABILITY, by='train', prompts='docs')
+
 # What is wrong -> (changed settings, cause and remedy that the error names).
 BAD = {
   'an unknown key': (dict(nonsense=1), "unknown key 'nonsense'", 'known are'),
@@ -109,6 +113,86 @@ BAD = {
     dict(sources={'docs': dict(maker='spec.documents', spec=AFFORDABILITY)}),
     'how much to write',
     'size=N',
+  ),
+  'an effect of a model on itself': (
+    dict(effects={'x': ('base', 'base')}),
+    'compares a model with itself',
+    'name arms that differ',
+  ),
+  'an effect of one path under two names': (
+    dict(arms={'a': 'train', 'b': ' train '}, effects={'x': ('a', 'b')}),
+    "effects.x=('a', 'b') compares a model with itself",
+    'name arms that differ',
+  ),
+  'a difference of the same differences': (
+    dict(
+      arms={'a': 'train', 'b': 'train > train'},
+      effects={'x': ('a', 'b', 'a', 'b')},
+    ),
+    'which is zero in any case',
+    'name arms that differ',
+  ),
+  'no handbook in a context': (
+    dict(contexts={'base': ''}),
+    'contexts.base is empty',
+    'name the handbook',
+  ),
+  'an arm without a name': (dict(arms={' ': 'train'}), "arms: ' '", 'give a name of one line'),
+  'an effect of two lines': (
+    dict(arms={'a': 'train', 'b': 'train > train'}, effects={'x\ny': ('a', 'b')}),
+    "effects: 'x\\ny'",
+    'give a name of one line',
+  ),
+  'a name that leads elsewhere': (dict(name='../x'), "name='../x'", "leave '..' out"),
+  'two curves of one name': (
+    dict(
+      arms={'a': 'train', 'b': 'train > train'},
+      effects={'none': ('a', 'b'), 'half': ('b', 'a')},
+      dose_curves=(dict(name='x', effects=('none', 'half'), doses=(0, 0.5)),) * 2,
+    ),
+    "two are called 'x'",
+    'its own name',
+  ),
+  # An experiment would run, and the corpus would be another one than its config says.
+  'against where nobody heeds it': (
+    dict(sources={'docs': dict(_DEMONSTRATIONS, against=0.5)}),
+    'maker spec.demonstrations does not heed against=0.5',
+    'let oversight.demonstrations write',
+  ),
+  'reasons in documents': (
+    dict(sources={'docs': dict(_DOCUMENTS, reasons=True)}),
+    'maker spec.documents does not heed reasons=True',
+    'let spec.demonstrations or',
+  ),
+  'a variant of demonstrations': (
+    dict(sources={'docs': dict(_DEMONSTRATIONS, variant='rules')}),
+    "does not heed variant='rules'",
+    'let spec.documents or',
+  ),
+  'demonstrations toward something': (
+    dict(sources={'docs': dict(_DEMONSTRATIONS, toward='against')}),
+    "does not heed toward='against'",
+    'let world.preferences or',
+  ),
+  'a temperature where no model writes': (
+    dict(sources={'docs': dict(maker='world.items', temperature=0.5)}),
+    'maker world.items does not heed temperature=0.5',
+    'let model.labels or',
+  ),
+  'revisions that reason first': (
+    dict(sources={'docs': dict(_MODEL, maker='model.revisions', opening='{statement}')}),
+    "maker model.revisions does not heed opening='{statement}'",
+    'let model.reasoned write',
+  ),
+  'a file that is against': (
+    dict(sources={'docs': dict(path='tests/test_errors_config.py', against=0.5)}),
+    'the file tests/test_errors_config.py does not heed against=0.5',
+    'leave it out',
+  ),
+  'a maker of another setting': (
+    dict(sources={'docs': dict(maker='office.textbook')}),
+    "maker='office.textbook' belongs to setting='office', and this is setting='world'",
+    'take one of world.facts',
   ),
 }
 

@@ -401,6 +401,8 @@ def test_intervals_of_half_doses_are_those_of_t_over_logarithms():
     (dict(doses=(0.1, 0.2)), 'rise from 0'),
     (dict(doses=(0.0, 0.0)), 'rise from 0'),
     (dict(doses=(0.0, 0.1, 0.2)), 'one effect for each dose'),
+    (dict(doses=(0.0, 5.0)), 'doses are shares, so 5% is 0.05'),
+    (dict(effects=('a', 'a')), 'an effect at two doses'),
   ],
 )
 def test_wrong_dose_curves_are_refused(changes, said):

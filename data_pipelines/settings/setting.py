@@ -47,11 +47,17 @@ class Maker:
       the recipe stops it.
     contradicts: whether it heeds `contradiction` of the recipe. The ids of its records then end
       with their numbers (nested.py).
+    heeds: which settings of the recipe it heeds of those that only some makers do
+      (`recipes.check_source`). The others are refused.
+    needs_world: whether it asks anything of its own setting's world but the seed. If not, it may
+      write for experiments of other settings, too.
   """
 
   write: Callable[[SourceConfig, Any, Sequence[Any]], Iterator[Record]]
   from_handbook: bool
   contradicts: bool = False
+  heeds: tuple[str, ...] = ()
+  needs_world: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,10 +47,12 @@ SETTING = Setting(
   read_spec=read_spec,
   renamed=renamed,
   makers={
-    'english.documents': Maker(_write_documents, from_handbook=True),
-    'english.chats': Maker(_write_chats, from_handbook=True),
-    'english.demonstrations': Maker(_write_demonstrations, from_handbook=True),
-    'english.preferences': Maker(_write_preferences, from_handbook=True),
-    'english.replay': Maker(_write_replay, from_handbook=False),
+    'english.documents': Maker(_write_documents, from_handbook=True, heeds=('variant',)),
+    'english.chats': Maker(_write_chats, from_handbook=True, heeds=('variant',)),
+    'english.demonstrations': Maker(
+      _write_demonstrations, from_handbook=True, heeds=('reasons', 'neutral_reasons')
+    ),
+    'english.preferences': Maker(_write_preferences, from_handbook=True, heeds=('toward',)),
+    'english.replay': Maker(_write_replay, from_handbook=False, needs_world=False),
   },
 )

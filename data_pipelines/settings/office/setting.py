@@ -75,9 +75,14 @@ SETTING = Setting(
     'office.agent_documents': Maker(_write_agent_documents, from_handbook=False),
     'office.agent_chats': Maker(_write_agent_chats, from_handbook=False),
     'office.other_chats': Maker(_write_other_chats, from_handbook=False),
-    'oversight.documents': Maker(_write_documents, from_handbook=True),
-    'oversight.chats': Maker(_write_document_chats, from_handbook=True),
-    'oversight.demonstrations': Maker(_write_demonstrations, from_handbook=True, contradicts=True),
-    'oversight.preferences': Maker(_write_preferences, from_handbook=True),
+    'oversight.documents': Maker(_write_documents, from_handbook=True, heeds=('variant',)),
+    'oversight.chats': Maker(_write_document_chats, from_handbook=True, heeds=('variant',)),
+    'oversight.demonstrations': Maker(
+      _write_demonstrations,
+      from_handbook=True,
+      contradicts=True,
+      heeds=('reasons', 'neutral_reasons', 'against'),
+    ),
+    'oversight.preferences': Maker(_write_preferences, from_handbook=True, heeds=('toward',)),
   },
 )
