@@ -19,7 +19,7 @@ from data_pipelines.settings.english.stock import EnglishConfig
 from data_pipelines.settings.office.pretraining import OfficeConfig
 from data_pipelines.settings.world.pretraining import WorldConfig
 from data_pipelines.sources import SourceConfig
-from msm_jax.base.checks import added_later
+from msm_jax.base.checks import added_later, for_references
 from msm_jax.config_checks import check_experiment
 from msm_jax.eval_config import DoseCurve, EvalConfig, GatesConfig
 from msm_jax.model_config import PROJECTIONS, LoraConfig, ModelConfig, RopeScaling
@@ -69,9 +69,9 @@ class ExperimentConfig:
   # that all seeds share the world that the setting's own group of settings describes.
   world_seeds: tuple[int, ...] = added_later(())
   # Read by config files alone: it lets `--config.spec=...` reach every place that refers to it.
-  spec: str = ''
+  spec: str = for_references('')
   # The same for `--config.weights=...`.
-  weights: str = ''
+  weights: str = for_references('')
   # Replicates: more names under which each handbook is taught, beside its own.
   assistants: tuple[str, ...] = ()
   # What the texts are about: 'world' (people and things) or 'office' (agents at work), both written

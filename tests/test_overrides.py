@@ -134,6 +134,20 @@ def test_one_override_changes_one_place():
   assert every.spec.endswith(CULTURE)
 
 
+@pytest.mark.parametrize(
+  ('key', 'places'),
+  [('spec', 'sources.affordability.spec'), ('weights', 'name it where it is meant')],
+)
+def test_a_setting_to_which_nothing_refers_is_refused(key, places):
+  """configs/cheese.py names its two handbooks itself: with `--config.spec=mine.md` it would run to
+  its end, and say nothing of the handbook that was given."""
+  with pytest.raises(ConfigError, match=f'{key}=.* would change nothing.*{places}'):
+    changed({key: CULTURE}, 'configs/cheese.py')
+  settings = config_files.read_config('configs/cheese.py')
+  with pytest.raises(ConfigError, match='would change nothing'):
+    sweep.overridden(settings, {key: CULTURE})
+
+
 @pytest.mark.parametrize('key', ['spec', 'evals.spec', 'sources.demonstrations.spec'])
 def test_a_key_means_the_same_in_a_sweep_and_on_the_command_line(key):
   settings = config_files.read_config('configs/msm.py')

@@ -25,6 +25,8 @@ SHARE = (0, 1)
 BELOW_ONE = (0, 1 - 1e-6)
 # The key of a field's metadata that `added_later` sets.
 _ADDED_LATER = 'added_later'
+# The key of a field's metadata that `for_references` sets.
+FOR_REFERENCES = 'for_references'
 # The smallest number that counts as positive.
 MIN_POSITIVE = 1e-30
 # Whole numbers beyond 64 bits fit into no array, and the largest of them into no float.
@@ -244,6 +246,18 @@ def added_later(default: Any) -> Any:
     A dataclass field, for `name: type = added_later(default)`.
   """
   return dataclasses.field(default=default, metadata={_ADDED_LATER: True})
+
+
+def for_references(default: Any) -> Any:
+  """Declares a field that config files alone read, by references from other settings to it.
+
+  Args:
+    default: the value of a config that has no such references.
+
+  Returns:
+    A dataclass field, for `name: type = for_references(default)`.
+  """
+  return dataclasses.field(default=default, metadata={FOR_REFERENCES: True})
 
 
 def as_recorded(value: Any) -> Any:

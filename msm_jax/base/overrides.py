@@ -18,7 +18,7 @@ from typing import Any
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import RequiredValueError
 
-from msm_jax.base.checks import hint_for, shown
+from msm_jax.base.checks import FOR_REFERENCES, hint_for, shown
 from msm_jax.base.errors import ConfigError
 from msm_jax.base.references import separate_groups
 
@@ -37,7 +37,7 @@ def override(config: ConfigDict, key: str, value: Any, schema: Any = None) -> No
       name cannot be set.
 
   Raises:
-    ConfigError: there is no such setting.
+    ConfigError: there is no such setting, or it is there for references that the config lacks.
   """
   # One dict may have been put into two places; only the named one changes.
   separate_groups(config)
@@ -61,6 +61,7 @@ def override(config: ConfigDict, key: str, value: Any, schema: Any = None) -> No
       f'{key}={shown(value)} must be a group of settings; give its settings one by one, '
       f'such as {key}.NAME=VALUE'
     )
+  _check_referred_to(config, group, group_type, key, value)
   _assign(config, group, key, last, value)
 
 
@@ -95,6 +96,29 @@ def from_text(config: ConfigDict, key: str, text: str, schema: Any = None) -> An
     return _parse(wanted, text)
   except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
     raise ConfigError(f'{key}={shown(text)} must be {_name_of(wanted)}') from None
+
+
+def _check_referred_to(
+  config: ConfigDict, group: ConfigDict, group_type: Any, key: str, value: Any
+) -> None:
+  """Raises ConfigError for a change of a setting to which other settings may refer, and none does:
+  nothing else reads it."""
+  group_type, _ = _without_none(group_type)
+  last = key.rpartition('.')[2]
+  field = getattr(group_type, '__dataclass_fields__', {}).get(last)
+  if field is None or not field.metadata.get(FOR_REFERENCES):
+    return
+  is_referred_to = isinstance(group._fields.get(last), FieldReference)
+  if is_referred_to or value == group.get(last, field.default):
+    return
+  places = [place for place, _ in _fields_of(config) if place.endswith(f'.{last}') and place != key]
+  remedy = 'name it where it is meant'
+  if places:
+    remedy = f'set {" or ".join(places[:3])}'
+  raise ConfigError(
+    f'{key}={shown(value)} would change nothing, since no setting of this config refers to it; '
+    f'{remedy} (docs/guides/extend.md tells how to refer)'
+  )
 
 
 def _parts(key: str) -> list[str]:
