@@ -82,7 +82,7 @@ def train_node(
     meta=_meta(workspace, node),
     stop=workspace.stop,
     origin=origin,
-    keep=node.kept_points,
+    kept_points=node.kept_points,
     points=workspace.points_of(node) if node.kept_points else None,
     until=until,
     # What a judge was paid for lies with the phase, wherever this training goes.

@@ -163,7 +163,7 @@ class PhaseSaver:
     self,
     checkpoints: Checkpoints,
     points: Checkpoints | None,
-    keep: Sequence[int],
+    kept_points: Sequence[int],
     data: PhaseData,
     log: UpdateLog,
     meta: dict[str, Any],
@@ -173,9 +173,9 @@ class PhaseSaver:
 
     Args:
       checkpoints: the phase's checkpoints.
-      points: where the parameters after the updates of `keep` are kept. What is there already
-        stays. None if `keep` is empty.
-      keep: the updates after which the parameters are kept.
+      points: where the parameters of `kept_points` are kept. What is there already stays. None if
+        there are none.
+      kept_points: the updates after which the parameters are kept.
       data: the phase's batches.
       log: the log of the updates.
       meta: what is written into each checkpoint.
@@ -188,7 +188,7 @@ class PhaseSaver:
     self._log = log
     self._meta = meta
     # Processes must agree on what is saved.
-    missing = [step for step in keep if points is not None and not points.has(step)]
+    missing = [step for step in kept_points if points is not None and not points.has(step)]
     self._missing_points = multihost.broadcast_from_first(missing)
 
   def keep_point(self, step: int, state: TrainState) -> None:

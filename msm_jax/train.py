@@ -14,6 +14,7 @@ checkpoint. What it uses:
 node_training.py opens everything that a phase gets, the `PhaseJob`.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,10 +69,10 @@ class PhaseJob:
   # Where parameters come from that are not fresh.
   origin: Origin = Origin()
   # The updates after which the parameters are kept for evaluation, and where.
-  keep: Sequence[int] = ()
+  kept_points: Sequence[int] = ()
   points: Checkpoints | None = None
   # If given, training ends after this update and saves no checkpoint then: it only had to pass the
-  # updates of `keep`.
+  # updates of `kept_points`.
   until: int | None = None
   # What judges the answers that the model samples; for reinforcement learning only.
   rewards: Rewards | None = None
@@ -114,41 +115,40 @@ def train_phase(job: PhaseJob) -> None:
   skipped = multihost.broadcast_from_first(count_skipped(job.folder, first_step))
   guard = UpdateGuard(config, phase, job.label, skipped)
   log = UpdateLog(_open_metrics(job, first_step), phase.batch_size * phase.length, guard.check)
-  saver = PhaseSaver(checkpoints, job.points, job.keep, data, log, job.meta, first_step)
+  saver = PhaseSaver(checkpoints, job.points, job.kept_points, data, log, job.meta, first_step)
 
   # ---- The loop
-  try:
-    with jax.set_mesh(mesh):
-      if first_step == 0:
-        saver.keep_point(0, state)
-      for step in range(first_step + 1, last_step + 1):
-        try:
-          batch, sampled = data.batch(step, state)
-        except UserError:
-          # A reward that fails or a judge that cannot be asked costs none of the updates before.
-          saver.save(step - 1, state)
-          raise
-        lr = multihost.place_replicated(learning_rate(phase, step - 1), replicated)
-        state, measured = program.step(state, batch, lr)
-        log.add(step, measured | sampled)
-        saver.keep_point(step, state)
+  with contextlib.ExitStack() as at_the_end, jax.set_mesh(mesh):
+    # The saver is closed first. If that fails, as on a full disk, the others are closed too.
+    for opened in (data, log, saver):
+      at_the_end.callback(opened.close)
 
-        # All processes must take the same branch, so they are asked together.
-        stopped = asks_after(step, phase) and multihost.any_process(job.stop())
-        is_due = step % phase.checkpoint_every == 0 and step != phase.updates
-        if stopped or is_due:
-          saver.save(step, state)
-        if stopped:
-          raise Interrupted(f'{job.label}: saved at step {step}')
-      if job.until is not None:
-        log.log_pending()
-      elif first_step < phase.updates:
-        saver.save(phase.updates, state)
-        guard.say_skipped()
-  finally:
-    saver.close()
-    log.close()
-    data.close()
+    if first_step == 0:
+      saver.keep_point(0, state)
+    for step in range(first_step + 1, last_step + 1):
+      try:
+        batch, sampled = data.batch(step, state)
+      except UserError:
+        # A reward that fails or a judge that cannot be asked costs none of the updates before.
+        saver.save(step - 1, state)
+        raise
+      lr = multihost.place_replicated(learning_rate(phase, step - 1), replicated)
+      state, measured = program.step(state, batch, lr)
+      log.add(step, measured | sampled)
+      saver.keep_point(step, state)
+
+      # All processes must take the same branch, so they are asked together.
+      stopped = may_stop_after(step, phase) and multihost.any_process(job.stop())
+      is_due = step % phase.checkpoint_every == 0 and step != phase.updates
+      if stopped or is_due:
+        saver.save(step, state)
+      if stopped:
+        raise Interrupted(f'{job.label}: saved at step {step}')
+    if job.until is not None:
+      log.log_pending()
+    elif first_step < phase.updates:
+      saver.save(phase.updates, state)
+      guard.say_skipped()
 
 
 def _open_data(job: PhaseJob, mesh: Mesh) -> PhaseData:
@@ -179,15 +179,15 @@ def _open_metrics(job: PhaseJob, first_step: int) -> PhaseMetrics:
   )
 
 
-def asks_after(step: int, phase: PhaseConfig) -> bool:
-  """Says whether the processes ask one another after an update whether to stop.
+def may_stop_after(step: int, phase: PhaseConfig) -> bool:
+  """Says whether a phase may stop after an update; the processes then ask one another.
 
   Args:
     step: the number of the update, 1-based.
     phase: the phase's settings.
 
   Returns:
-    Whether they do. Reinforcement learning asks after the last update of each rollout, and at no
+    Whether it may. Reinforcement learning may after the last update of each rollout, and after no
     other: a stop within a rollout would lose the answers that were sampled for it.
   """
   if phase.objective == 'grpo':

@@ -366,8 +366,8 @@ def test_processes_ask_after_every_rollout_whether_to_stop(monkeypatch):
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
   plain = PhaseConfig(updates=20)
   rl = PhaseConfig(updates=20, objective='grpo', grpo=GrpoConfig(updates_per_rollout=5))
-  assert [step for step in range(1, 21) if train.asks_after(step, plain)] == [8, 16, 20]
-  assert [step for step in range(1, 21) if train.asks_after(step, rl)] == [5, 10, 15, 20]
+  assert [step for step in range(1, 21) if train.may_stop_after(step, plain)] == [8, 16, 20]
+  assert [step for step in range(1, 21) if train.may_stop_after(step, rl)] == [5, 10, 15, 20]
 
 
 @pytest.mark.slow

@@ -253,6 +253,23 @@ def test_no_supervised_token(tmp_path, tokenizer):
   assert checkpointing.Checkpoints(tmp_path / 'checkpoints').latest() is None
 
 
+def test_a_full_disk_leaves_nothing_open(tmp_path, tokenizer, monkeypatch):
+  """If the last checkpoint cannot be written, the metrics and the thread of batches end as well."""
+  closed = []
+  for part in (train.PhaseSaver, train.UpdateLog, train.TextBatches):
+
+    def close(self, close=part.close):
+      close(self)
+      closed.append(type(self).__name__)
+      if isinstance(self, train.PhaseSaver):
+        raise checkpointing.CheckpointError('no space is left')
+
+    monkeypatch.setattr(part, 'close', close)
+  with pytest.raises(checkpointing.CheckpointError, match='no space is left'):
+    run_phase(tmp_path, tokenizer, documents(SENTENCES), updates=1)
+  assert closed == ['PhaseSaver', 'UpdateLog', 'TextBatches']
+
+
 # (mesh, settings of the phase, error, message)
 UNDIVIDED = [
   (dict(data=3), {}, sharding.MeshError, "mesh .*'data': 3.* does not divide the 8 device"),
