@@ -95,7 +95,8 @@ def _checksum_of_files(folder: Path) -> str:
     return ''
   digest = hashlib.sha256()
   for path in files:
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open('rb') as f:
+      content = hashlib.file_digest(f, 'sha256').hexdigest()
     digest.update(f'{path.relative_to(folder)} {content}\n'.encode())
   return digest.hexdigest()
 

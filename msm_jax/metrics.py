@@ -17,6 +17,7 @@ import jax
 
 from msm_jax.base import console
 from msm_jax.base.console import duration
+from msm_jax.base.files import write_atomically
 
 # How often the console shows a line: a progress bar, or lines of a log file.
 _SECONDS_BETWEEN_BARS = 0.5
@@ -238,10 +239,8 @@ def drop_rows_after(path: Path, step: int) -> None:
     for line in path.read_text(errors='replace').split('\n'):
       if _step(line) <= step:
         kept += line + '\n'
-  # Renamed into place, so that a killed run leaves either the old rows or the new ones.
-  temporary = path.with_suffix('.writing')
-  temporary.write_text(kept)
-  os.replace(temporary, path)
+  # A killed run leaves either the old rows or the new ones.
+  write_atomically(path, kept.encode())
 
 
 def _step(line: str) -> float:

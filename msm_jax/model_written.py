@@ -30,7 +30,7 @@ from msm_jax import multihost
 from msm_jax.answers import chosen_of, first_usable, in_both_orders, prompt_of, rejected_of
 from msm_jax.base.console import say
 from msm_jax.base.errors import Interrupted, UserError
-from msm_jax.base.files import checked_line, read_checked_line
+from msm_jax.base.files import checked_line, read_checked_line, write_atomically
 from msm_jax.config import ModelConfig
 from msm_jax.evals.scoring import make_logprobs
 from msm_jax.handbook_context import HandbookContext
@@ -251,7 +251,8 @@ def _read_chunks(partial: Path) -> list[list[str]]:
       break
     chunks.append(row['records'])
     whole += line + '\n'
-  partial.write_text(whole)
+  # A kill at this moment must cost none of the chunks: sampling them may have taken hours.
+  write_atomically(partial, whole.encode())
   return chunks
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import shutil
 
 import numpy as np
@@ -286,6 +287,21 @@ def test_a_chunk_that_was_changed_is_written_again(tmp_path):
     lines = [checked_line({'records': chunk}) for chunk in chunks[:kept]]
     assert path.read_text() == ''.join(lines)
   assert model_written._read_chunks(tmp_path / 'nothing') == []
+
+
+def test_a_kill_while_chunks_are_read_costs_none_of_them(tmp_path, monkeypatch):
+  """The unfinished line is cut off in a file of its own, which then takes the place of the old."""
+  path = tmp_path / 'mine.part.jsonl'
+  path.write_text(checked_line({'records': ['{"id": "1"}']}) + '["x')
+  before = path.read_text()
+
+  def killed(*_):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(os, 'replace', killed)
+  with pytest.raises(KeyboardInterrupt):
+    model_written._read_chunks(path)
+  assert path.read_text() == before
 
 
 @pytest.mark.slow
