@@ -17,23 +17,9 @@ from typing import Any
 import grain
 import numpy as np
 
-from msm_jax.packing import DATA_ORDER, Batch, PackedRows
-from msm_jax.tokenized import Source, Tokens, row_to_record, to_triples
+from msm_jax.packing import Batch, PackedRows
+from msm_jax.tokenized import Source
 from msm_jax.tokenizer import Tokenizer
-
-__all__ = [
-  'DATA_ORDER',
-  'Batch',
-  'BatchIterator',
-  'PackedRows',
-  'Source',
-  'Tokens',
-  'batches',
-  'mixed_rows',
-  'row_to_record',
-  'seed_of_source',
-  'to_triples',
-]
 
 # More rows than any phase reads: the numbers of a source's rows have no end.
 _ENDLESS = 2**40

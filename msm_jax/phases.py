@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msm_jax.base.checks import to_json
 from msm_jax.config import ExperimentConfig, PhaseConfig, path_of
-from msm_jax.input_pipeline import DATA_ORDER
 from msm_jax.objective_config import GrpoConfig
+from msm_jax.packing import DATA_ORDER
 from msm_jax.rewards import content_of
 
 

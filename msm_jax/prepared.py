@@ -20,7 +20,7 @@ from msm_jax.config import ExperimentConfig, PhaseConfig
 from msm_jax.design import Design
 from msm_jax.evals import perplexity
 from msm_jax.handbook_context import HandbookContext
-from msm_jax.input_pipeline import Source
+from msm_jax.tokenized import Source
 from msm_jax.tokenizer import Tokenizer
 
 

@@ -15,7 +15,8 @@ from data_pipelines.records import Record
 from msm_jax.answers import prompt_of
 from msm_jax.base.errors import DataError
 from msm_jax.config import PhaseConfig
-from msm_jax.input_pipeline import Source, mixed_rows, seed_of_source
+from msm_jax.input_pipeline import mixed_rows, seed_of_source
+from msm_jax.tokenized import Source
 from msm_jax.tokenizer import Tokenizer
 
 

@@ -32,12 +32,12 @@ from msm_jax.base.errors import UserError
 from msm_jax.config import ExperimentConfig, PhaseConfig
 from msm_jax.inference.batch import cast_params
 from msm_jax.inference.groups import Sampling, sample_groups
-from msm_jax.input_pipeline import Source
 from msm_jax.model import Params
 from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives.policy import rollout_logprobs
 from msm_jax.prompt_order import RolloutPrompt, prompt_iterator, prompt_room
 from msm_jax.rewards import Rewards, advantages, describe_flat
+from msm_jax.tokenized import Source
 from msm_jax.tokenizer import Tokenizer
 from msm_jax.train_step import TrainState
 

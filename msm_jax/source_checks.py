@@ -4,10 +4,10 @@ from data_pipelines.sources import MODEL_MAKERS
 from msm_jax import phases
 from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
-from msm_jax.input_pipeline import Source
 from msm_jax.objectives.registry import OBJECTIVES
 from msm_jax.prepared import Prepared
 from msm_jax.prompt_order import PromptOrder, prompt_room
+from msm_jax.tokenized import Source
 
 
 def check_sources_fit(prepared: Prepared) -> None:

@@ -28,7 +28,7 @@ from msm_jax import multihost, sharding
 from msm_jax.base.errors import Interrupted, UserError
 from msm_jax.checkpointing import Checkpoints
 from msm_jax.config import ExperimentConfig, PhaseConfig
-from msm_jax.input_pipeline import Source, batches
+from msm_jax.input_pipeline import batches
 from msm_jax.metrics import PhaseMetrics, UpdateLog, count_skipped
 from msm_jax.model import flops_per_token
 from msm_jax.objectives import registry
@@ -37,6 +37,7 @@ from msm_jax.phase_checkpoints import Origin, PhaseSaver, starting_state
 from msm_jax.phase_data import PhaseData, TextBatches
 from msm_jax.rewards import Rewards
 from msm_jax.rollouts import Rollouts
+from msm_jax.tokenized import Source
 from msm_jax.tokenizer import Tokenizer
 from msm_jax.train_step import make_program
 from msm_jax.training_checks import UpdateGuard, check_rows

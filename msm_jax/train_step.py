@@ -23,11 +23,11 @@ from jax.sharding import PartitionSpec as P
 
 from msm_jax import checkpointing, sharding
 from msm_jax.config import ModelConfig, OptimizerConfig
-from msm_jax.input_pipeline import Batch
 from msm_jax.model import Params, init_params
 from msm_jax.objectives import registry
 from msm_jax.objectives.registry import OBJECTIVES
 from msm_jax.optim import make_optimizer
+from msm_jax.packing import Batch
 
 # --------------------------------------------------------------------------------------------------
 # The state

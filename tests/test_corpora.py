@@ -21,6 +21,7 @@ from helpers import (
 )
 
 from data_pipelines import corpora, jsonl, leaks, recipes, record_streams
+from data_pipelines.corpora import row_to_record
 from data_pipelines.handbooks.values import Value
 from data_pipelines.records import Chat, Document
 from data_pipelines.settings.registry import MAKERS, SETTINGS
@@ -29,7 +30,6 @@ from data_pipelines.settings.world.documents import spec_documents
 from data_pipelines.settings.world.spec import read_spec
 from data_pipelines.sources import SourceConfig, spec_paths
 from msm_jax.base.errors import DataError
-from msm_jax.input_pipeline import row_to_record
 
 CHEAP, HOME = Value('price', 'cheap'), Value('origin', 'home')
 

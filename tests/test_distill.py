@@ -19,9 +19,10 @@ from msm_jax.base.errors import DataError
 from msm_jax.config import OptimizerConfig
 from msm_jax.design import make_design
 from msm_jax.handbook_context import HandbookContext
-from msm_jax.input_pipeline import PackedRows, Source
 from msm_jax.objective_config import DistillConfig
 from msm_jax.objectives.distill import distill
+from msm_jax.packing import PackedRows
+from msm_jax.tokenized import Source
 
 PAIRS = make_taught(6)
 T, S = 40, 56

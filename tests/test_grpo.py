@@ -25,13 +25,13 @@ from msm_jax.config import ExperimentConfig, LoraConfig, ModelConfig, OptimizerC
 from msm_jax.inference.completion import CompletionRequest
 from msm_jax.inference.groups import Sampling, sample_groups
 from msm_jax.inference.sampling import Sampler
-from msm_jax.input_pipeline import Source
 from msm_jax.metrics import drop_rows_after
 from msm_jax.model import adapted, init_params
 from msm_jax.objective_config import GrpoConfig
 from msm_jax.optim import learning_rate
 from msm_jax.rewards import Rewards
 from msm_jax.rollouts import RolloutError, Rollouts, find_stop_ids
+from msm_jax.tokenized import Source
 
 TINY = ModelConfig(
   d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48, vocab_size=97

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from data_pipelines import corpora
+from data_pipelines.corpora import row_to_record
 from data_pipelines.records import Chat, Document, kind_of
 from msm_jax.base.errors import DataError
-from msm_jax.input_pipeline import PackedRows, Source, batches, row_to_record
+from msm_jax.input_pipeline import batches
+from msm_jax.packing import PackedRows
+from msm_jax.tokenized import Source
 from msm_jax.tokenizer import (
   BOS,
   END_OF_TURN,

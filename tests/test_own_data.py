@@ -19,9 +19,10 @@ from msm_jax import config_checks, train
 from msm_jax.base import checks
 from msm_jax.base.errors import DataError
 from msm_jax.evals import summary as results
-from msm_jax.input_pipeline import PackedRows, Source
 from msm_jax.interop.huggingface import fingerprint
+from msm_jax.packing import PackedRows
 from msm_jax.source_checks import check_sources_fit
+from msm_jax.tokenized import Source
 from msm_jax.tokenizer import load_tokenizer
 
 # The template of tiny.py, which also marks what the assistant says for transformers.

@@ -13,7 +13,8 @@ from data_pipelines.jsonl import from_row, read_jsonl, write_jsonl
 from data_pipelines.records import Chat, PreferencePair, messages_of, to_json
 from data_pipelines.sources import SourceConfig
 from msm_jax.base.errors import DataError
-from msm_jax.input_pipeline import PackedRows, Source
+from msm_jax.packing import PackedRows
+from msm_jax.tokenized import Source
 from msm_jax.tokenizer import load_tokenizer
 
 QUESTION = (('user', 'Which one?'),)

@@ -15,12 +15,13 @@ from steps import init
 from msm_jax import sharding, train_step
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import LoraConfig, ModelConfig, OptimizerConfig
-from msm_jax.input_pipeline import Source, batches
+from msm_jax.input_pipeline import batches
 from msm_jax.model import forward
 from msm_jax.objective_config import RewardConfig
 from msm_jax.objectives.reward import HEAD, bradley_terry, token_rewards
 from msm_jax.phases import tree_order
 from msm_jax.reward_model import RewardModel
+from msm_jax.tokenized import Source
 
 JUDGE = dict(
   objective='reward',

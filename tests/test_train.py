@@ -12,9 +12,9 @@ from msm_jax import checkpointing, sharding, train, train_step
 from msm_jax.base import checks
 from msm_jax.base.errors import ConfigError, Interrupted
 from msm_jax.config import ExperimentConfig, MeshConfig, PhaseConfig
-from msm_jax.input_pipeline import Source
 from msm_jax.metrics import count_skipped
 from msm_jax.phase_checkpoints import Origin
+from msm_jax.tokenized import Source
 from msm_jax.training_checks import TrainingError, UpdateGuard
 
 

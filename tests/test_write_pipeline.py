@@ -23,6 +23,7 @@ from write_helpers import (
 
 from data_pipelines import corpora
 from data_pipelines.audit import JsonLines
+from data_pipelines.corpora import row_to_record
 from data_pipelines.documents import pipeline, run, storage
 from data_pipelines.documents.job import ideas_needed
 from data_pipelines.handbooks.text import read_handbook, read_handbooks
@@ -35,7 +36,6 @@ from data_pipelines.llm.settings import ModelSettings
 from data_pipelines.llm.tokens import counter
 from data_pipelines.records import Document
 from msm_jax.base.errors import ConfigError, DataError
-from msm_jax.input_pipeline import row_to_record
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from data_pipelines.records import Record
 from msm_jax.config import ModelConfig
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import score_triples
-from msm_jax.input_pipeline import to_triples
+from msm_jax.tokenized import to_triples
 from msm_jax.tokenizer import Tokenizer
 
 # Part of the identity of kept rows: raise it when the meaning of the numbers changes.

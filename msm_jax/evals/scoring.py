@@ -17,8 +17,8 @@ from jax.sharding import Mesh, NamedSharding
 from msm_jax import multihost, sharding
 from msm_jax.base.errors import UserError
 from msm_jax.config import ModelConfig
-from msm_jax.input_pipeline import to_triples
 from msm_jax.model import forward, logits
+from msm_jax.tokenized import to_triples
 from msm_jax.tokenizer import Tokenizer
 
 Messages = Sequence[tuple[str, str]]
@@ -262,7 +262,7 @@ def score_triples(
   Args:
     model: the model's settings.
     params: its parameters, frozen ones too.
-    examples: (n, 3) int32 arrays of token, target and weight; see `input_pipeline.to_triples`.
+    examples: (n, 3) int32 arrays of token, target and weight; see `tokenized.to_triples`.
     length: tokens of a row; several examples share one.
     rows: rows of a batch.
 
