@@ -115,12 +115,12 @@ def gather_to_host(x: jax.Array) -> np.ndarray:
   return np.asarray(multihost_utils.process_allgather(x, tiled=True))
 
 
-def place_replicated(x: np.ndarray, layout: jax.sharding.Sharding | None) -> jax.Array:
-  """Puts an array that all processes hold alike onto the devices.
+def make_global(x: np.ndarray, layout: jax.sharding.Sharding | None) -> jax.Array:
+  """Makes a global array of one that every process holds whole.
 
   Args:
     x: the array, the same in all processes.
-    layout: where it goes; None means the default device.
+    layout: how it lies on the devices, replicated or divided; None means the default device.
 
   Returns:
     The array on the devices.

@@ -83,7 +83,7 @@ def starting_state(
     state = program.init(jax.random.key(seed))
 
   # What stands in no checkpoint is read again, whatever came above.
-  seed_on_device = multihost.place_replicated(np.asarray(seed, np.uint32), abstract.seed.sharding)
+  seed_on_device = multihost.make_global(np.asarray(seed, np.uint32), abstract.seed.sharding)
   return dataclasses.replace(
     state,
     frozen=_frozen_params(abstract, origin),

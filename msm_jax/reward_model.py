@@ -87,6 +87,6 @@ class RewardModel:
     positions_BT = np.broadcast_to(np.arange(length, dtype=np.int32), shape) * segments_BT
     arrays = []
     for array in (tokens_BT, positions_BT, segments_BT):
-      arrays.append(multihost.place_replicated(array, self._layout))
+      arrays.append(multihost.make_global(array, self._layout))
     rewards_BT = multihost.gather_to_host(self._score(self._model, params, *arrays))
     return [float(rewards_BT[n, len(ids) - 1]) for n, ids in enumerate(texts)]

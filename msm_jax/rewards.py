@@ -278,7 +278,7 @@ def content_of(settings: GrpoConfig) -> list[str]:
 STD_EPS = 1e-4
 
 
-def advantages(
+def group_advantages(
   rewards: np.ndarray, group_size: int, divide_by_std: bool
 ) -> tuple[np.ndarray, np.ndarray]:
   """Computes what each answer is worth beside the others of its group (Shao et al. 2024, 4.1.2).

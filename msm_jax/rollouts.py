@@ -36,7 +36,7 @@ from msm_jax.model import Params
 from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives.policy import rollout_logprobs
 from msm_jax.prompt_order import RolloutPrompt, prompt_iterator, prompt_room
-from msm_jax.rewards import Rewards, advantages, describe_flat
+from msm_jax.rewards import Rewards, describe_flat, group_advantages
 from msm_jax.tokenized import Source
 from msm_jax.tokenizer import Tokenizer
 from msm_jax.train_step import TrainState
@@ -190,17 +190,17 @@ class Rollouts:
     for prompt in prompts:
       records += [prompt.record] * settings.group_size
     rewards, parts = self._rewards(records, [answer.text for answer in answers], frozen)
-    values, is_flat = advantages(rewards, settings.group_size, settings.divide_by_std)
+    advantages, is_flat = group_advantages(rewards, settings.group_size, settings.divide_by_std)
     self._check_flat(is_flat, parts, answers)
 
     sequences = []
     for n, answer in enumerate(answers):
       sequences.append((prompts[n // settings.group_size].ids, answer.ids))
-    packed = pack_answers(sequences, values, settings.per, phase.length)
+    packed = pack_answers(sequences, advantages, settings.per, phase.length)
     self._batch = self._place(packed)
     self._add_logprobs(params, frozen, reference)
     self._numbers = self._describe(answers, rewards, parts, is_flat)
-    self._write_samples(step, prompts, answers, rewards, values)
+    self._write_samples(step, prompts, answers, rewards, advantages)
 
   def _sample(
     self, step: int, prompts: Sequence[RolloutPrompt], params: Params
@@ -289,7 +289,7 @@ class Rollouts:
     prompts: Sequence[RolloutPrompt],
     answers: Sequence[RolloutAnswer],
     rewards: np.ndarray,
-    values: np.ndarray,
+    advantages: np.ndarray,
   ) -> None:
     """Appends one line for each group to samples.jsonl."""
     if not multihost.is_first():
@@ -307,7 +307,7 @@ class Rollouts:
           'answers': [answer.text for answer in answers[group]],
           'cut': [answer.was_cut for answer in answers[group]],
           'rewards': [round(float(x), 6) for x in rewards[group]],
-          'advantages': [round(float(x), 6) for x in values[group]],
+          'advantages': [round(float(x), 6) for x in advantages[group]],
         }
         f.write(json.dumps(line) + '\n')
 
@@ -384,7 +384,7 @@ def find_stop_ids(tokenizer: Tokenizer, stop: Sequence[str], where: str) -> tupl
 
 def pack_answers(
   sequences: Sequence[tuple[np.ndarray, Sequence[int]]],
-  values: np.ndarray,
+  advantages: np.ndarray,
   per: str,
   length: int,
 ) -> list[dict[str, np.ndarray]]:
@@ -392,7 +392,7 @@ def pack_answers(
 
   Args:
     sequences: (tokens of the prompt, tokens of the answer) of each; together at most `length` + 1.
-    values: (sequences,) fp32 advantages.
+    advantages: (sequences,) fp32, of the answers.
     per: what has the weight 1: 'token', each token of an answer, or 'answer', each answer.
     length: the tokens T of a row.
 
@@ -424,7 +424,7 @@ def pack_answers(
     rows[row]['segment_ids'][cells] = counts[row]
     rows[row]['positions'][cells] = np.arange(sizes[n])
     rows[row]['weights'][of_answer] = 1.0 if per == 'token' else 1.0 / len(answer)
-    rows[row]['advantages'][of_answer] = values[n]
+    rows[row]['advantages'][of_answer] = advantages[n]
   return rows
 
 

@@ -3,9 +3,13 @@
 The mesh has the axes `data` (rows of a batch), `fsdp` (rows of a batch, and parameters too, which
 are gathered when they are needed) and `tensor` (each matrix product is divided). `RULES` says which
 dimension of which parameter lies on which axis. XLA derives everything else and adds the
-communication, so no other file speaks of devices. There are two exceptions. Where every device has
-all parameters, `sums_over_rows` adds the gradients of all devices up itself, at once.
-`over_own_tokens` gathers the unembedding once and adds the gradient by it up once.
+communication, with four exceptions:
+
+- Where every device has all parameters, `sums_over_rows` adds the gradients of all devices up
+  itself, at once.
+- `over_own_tokens` gathers the unembedding once and adds the gradient by it up once.
+- `divided_over_devices` gives each device its part of the matrices that Muon orthogonalises.
+- attention.py calls its kernels on every device, since XLA cannot divide a kernel.
 """
 
 import math
@@ -205,7 +209,7 @@ def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
   return NamedSharding(mesh, P(*undivided, BATCH))
 
 
-def divides_rows_alone() -> bool:
+def is_data_parallel_only() -> bool:
   """Whether the mesh in force has several devices, and every one of them has all parameters."""
   mesh = jax.sharding.get_abstract_mesh()
   return not mesh.empty and 1 < mesh.size == mesh.shape['data']
@@ -226,7 +230,7 @@ def sums_over_rows(f: Callable[..., Any], params: Any, batch: dict[str, jax.Arra
   Returns:
     The sums over all rows.
   """
-  if not divides_rows_alone():
+  if not is_data_parallel_only():
     return f(params, batch)
 
   def of_own_rows(params: Any, batch: dict[str, jax.Array]) -> Any:
@@ -301,7 +305,7 @@ def divided_over_devices(f: Callable[[jax.Array], jax.Array], x_N: jax.Array) ->
     The values of f(x).
   """
   others = [None] * (x_N.ndim - 1)
-  if not divides_rows_alone():
+  if not is_data_parallel_only():
     return f(constrain(x_N, 'batch', *others))
   # The devices have all of x and need all of f(x). Unless this is said, XLA divides what comes
   # before and after as well, and exchanges every array of it.

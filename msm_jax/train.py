@@ -133,7 +133,7 @@ def train_phase(job: PhaseJob) -> None:
         # A reward that fails or a judge that cannot be asked costs none of the updates before.
         saver.save(step - 1, state)
         raise
-      lr = multihost.place_replicated(learning_rate(phase, step - 1), replicated)
+      lr = multihost.make_global(learning_rate(phase, step - 1), replicated)
       state, measured = program.step(state, batch, lr)
       log.add(step, measured | sampled)
       saver.keep_point(step, state)

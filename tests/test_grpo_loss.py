@@ -16,7 +16,7 @@ from msm_jax.model import forward, logits
 from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives.policy import grpo, rollout_logprobs
 from msm_jax.objectives.token_logprobs import batch_logprobs
-from msm_jax.rewards import advantages
+from msm_jax.rewards import group_advantages
 from msm_jax.rollouts import pack_answers
 
 TINY = ModelConfig(
@@ -300,7 +300,7 @@ def test_a_fresh_rollout_has_ratios_of_one():
 
 def test_equal_rewards_give_no_gradient():
   params = init(TINY, jax.random.key(0))
-  values, is_flat = advantages(np.array([1.0, 1.0, 0.3, 0.3]), 2, divide_by_std=True)
+  values, is_flat = group_advantages(np.array([1.0, 1.0, 0.3, 0.3]), 2, divide_by_std=True)
   assert is_flat.all()
   batch = batch_of([[0, 1, 2, 3]])
   batch['advantages'] = jnp.zeros_like(batch['advantages']) + values[0]
@@ -313,7 +313,7 @@ def test_advantages_equal_a_loop(divide_by_std):
   rng = np.random.default_rng(3)
   rewards = rng.normal(size=12)
   rewards[4:8] = 0.1 + 0.2  # all equal, and the mean of four of these differs from them
-  found, is_flat = advantages(rewards, 4, divide_by_std)
+  found, is_flat = group_advantages(rewards, 4, divide_by_std)
   for n in range(12):
     group = rewards[n // 4 * 4 : n // 4 * 4 + 4]
     wanted = rewards[n] - sum(group) / 4

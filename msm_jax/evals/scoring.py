@@ -292,7 +292,7 @@ def score_triples(
   for start in range(0, len(packed), rows):
     in_batch = packed[start : start + rows]
     batch = _make_batch(examples, in_batch, length, rows, parts, scored_rows)
-    arrays = [multihost.place_replicated(x, layout) for x in batch]
+    arrays = [multihost.make_global(x, layout) for x in batch]
     logprobs_NMT = multihost.gather_to_host(program(model, params, *arrays))
     # Each token of the rows gets its log-likelihood; those that were left out get 0.
     logprobs_NC = np.zeros((parts, rows // parts * length), np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from msm_jax.config import ModelConfig
-from msm_jax.inference.kv_cache import constrain
+from msm_jax.inference.kv_cache import constrain_cache
 from msm_jax.model import Cache, Params, empty_cache, extend, logits
 
 # The largest number of tokens that one call of `decode` generates in a row.
@@ -277,7 +277,7 @@ def decode(
       token_R=jnp.where(live_R, chosen_R, state.token_R),
       position_R=state.position_R + live_R,
       remaining_R=jnp.where(_is_any_of(chosen_R, stop_ids), 0, remaining_R),
-      cache=constrain(cache, layout),
+      cache=constrain_cache(cache, layout),
       output=output,
     )
 
@@ -289,7 +289,7 @@ def decode(
     token_R=rows.token,
     position_R=rows.position,
     remaining_R=rows.remaining,
-    cache=constrain(cache, layout),
+    cache=constrain_cache(cache, layout),
     output=Generated(
       tokens_NR=jnp.full((MAX_STEPS, R), -1, jnp.int32),
       logprobs_NR=jnp.zeros((MAX_STEPS, R)),
@@ -336,12 +336,12 @@ def prefill(
     positions_RC = jnp.broadcast_to(start + jnp.arange(C), (R, C))
     x_RCD, cache = extend(c, params, tokens_RC, positions_RC, cache)
     # Without scores, the hidden states of the prompt need not be kept.
-    return constrain(cache, layout), x_RCD if scored else None
+    return constrain_cache(cache, layout), x_RCD if scored else None
 
   # T is a power of two from 16 on, so the chunks divide it.
   chunks_NRC = tokens_RT.reshape(R, T // C, C).swapaxes(0, 1)
   starts_N = jnp.arange(0, T, C)
-  empty = constrain(empty_cache(c, R, T), layout)
+  empty = constrain_cache(empty_cache(c, R, T), layout)
   cache, x_NRCD = jax.lax.scan(read_chunk, empty, (chunks_NRC, starts_N))
   if not scored:
     return cache, None

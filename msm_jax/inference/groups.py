@@ -86,7 +86,7 @@ def sample_groups(
     cache, output = decode(
       params,
       cache,
-      Rows(*[multihost.place_replicated(x, on_all) for x in rows]),
+      Rows(*[multihost.make_global(x, on_all) for x in rows]),
       np.int32(MAX_STEPS),
       np.bool_(False),
       c=config,
@@ -111,15 +111,13 @@ def _read_prompts(
   for n, ids in enumerate(prompts):
     # The last token is left out: `decode` reads it first.
     tokens_PT[n, : len(ids) - 1] = ids[:-1]
-  tokens = multihost.place_replicated(tokens_PT, on_all)
+  tokens = multihost.make_global(tokens_PT, on_all)
   cache, _ = prefill(
     params, tokens, tokens, c=how.model, vocabulary=how.vocabulary, scored=False, layout=layout
   )
   prompt_of_R = np.repeat(np.arange(len(prompts), dtype=np.int32), how.group_size)
   slots = bucket_size(longest + how.max_tokens, MIN_SLOTS)
-  return resize_cache(
-    cache, multihost.place_replicated(prompt_of_R, on_all), slots=slots, layout=layout
-  )
+  return resize_cache(cache, multihost.make_global(prompt_of_R, on_all), slots=slots, layout=layout)
 
 
 def _first_rows(how: Sampling, prompts: Sequence[np.ndarray], seeds: np.ndarray) -> Rows:

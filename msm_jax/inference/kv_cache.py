@@ -52,7 +52,7 @@ def cache_sharding(config: ModelConfig, mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P(sharding.BATCH, heads))
 
 
-def constrain(cache: Cache, layout: NamedSharding | None) -> Cache:
+def constrain_cache(cache: Cache, layout: NamedSharding | None) -> Cache:
   """Keeps a cache in its layout inside a compiled program; without a layout it does nothing."""
   if layout is None:
     return cache
@@ -62,7 +62,7 @@ def constrain(cache: Cache, layout: NamedSharding | None) -> Cache:
 @functools.partial(jax.jit, static_argnames=('c', 'rows', 'slots', 'layout'))
 def new_cache(*, c: ModelConfig, rows: int, slots: int, layout: NamedSharding | None) -> Cache:
   """Returns an empty cache."""
-  return constrain(empty_cache(c, rows, slots), layout)
+  return constrain_cache(empty_cache(c, rows, slots), layout)
 
 
 @functools.partial(jax.jit, static_argnames='layout', donate_argnames='cache')
@@ -86,7 +86,7 @@ def insert_rows(
     # The slots behind the part keep old content. `decode` writes over it before it is seen.
     return whole.at[rows, :, : new.shape[SLOT_AXIS]].set(new)
 
-  return constrain(jax.tree.map(insert, cache, part), layout)
+  return constrain_cache(jax.tree.map(insert, cache, part), layout)
 
 
 @functools.partial(jax.jit, static_argnames=('slots', 'layout'))
@@ -111,4 +111,4 @@ def resize_cache(
     padding[SLOT_AXIS] = (0, slots - x.shape[SLOT_AXIS])
     return jnp.pad(x, padding)
 
-  return constrain(jax.tree.map(resize, cache), layout)
+  return constrain_cache(jax.tree.map(resize, cache), layout)
