@@ -76,7 +76,11 @@ class PromptOrder:
     return self.prompts[self._order(epoch)[place]]
 
   def _make_order(self, epoch: int) -> np.ndarray:
-    """The prompts in the order of an epoch, as `PackedRows` orders records."""
+    """The prompts in the order of an epoch, each with a random key as in `PackedRows`.
+
+    The key belongs to the place of a prompt among those that fit, not to its record: with another
+    room, the order is another one.
+    """
     keys = np.random.default_rng((self.seed, epoch)).random(len(self.prompts))
     return np.argsort(keys, kind='stable')
 

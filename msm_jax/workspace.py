@@ -182,6 +182,7 @@ class Workspace:
     abstract = program.abstract_state
     params = location.load_trained(abstract.params)
     if params is None:
+      # Adapters that nothing has trained. One of their matrices is zero, so any seed will do.
       params = program.init(jax.random.key(node.seed)).params
     return self._load_frozen(location, abstract.frozen) | params
 

@@ -83,4 +83,5 @@ OBJECTIVES = {
 
 def settings_of(phase: PhaseConfig) -> Any:
   """The settings of a phase's objective; None if it has none."""
+  # A phase has them in the field of the objective's name. 'next_token' has no field.
   return getattr(phase, phase.objective, None)
