@@ -94,8 +94,8 @@ def _check_names(c: 'ExperimentConfig') -> None:
         raise ConfigError(
           f'{kind}: {shown(name)} cannot be shown in a table; give a name of one line'
         )
-  for kind, names in (('sources', c.sources), ('phases', c.phases)):
-    for name in names:
+  for kind, folders in (('sources', c.sources), ('phases', c.phases)):
+    for name in folders:
       is_bad = not name.strip() or not name.isprintable() or name.startswith('.')
       is_bad = is_bad or any(mark in name for mark in NOT_IN_NAMES)
       if is_bad or len(name.encode()) > MAX_NAME_BYTES:
