@@ -171,7 +171,7 @@ def cache_bias(positions_BT: jax.Array, S: int, window: int = 0) -> jax.Array:
 # --------------------------------------------------------------------------------------------------
 
 
-def choose_implementation(wanted: str, dtype: Any, B: int, T: int, H: int, G: int, K: int) -> str:
+def choose_implementation(wanted: str, dtype: Any, B: int, T: int, G: int, K: int) -> str:
   """Chooses how the attention of whole rows is computed on the devices in force.
 
   Args:
@@ -180,8 +180,7 @@ def choose_implementation(wanted: str, dtype: Any, B: int, T: int, H: int, G: in
     dtype: the dtype of queries, keys and values.
     B: the rows of all devices together.
     T: tokens of a row.
-    H: query heads.
-    G: key/value heads.
+    G: key/value heads. Query heads are a multiple of these, so they are divided wherever these are.
     K: the head size.
 
   Returns:

@@ -326,8 +326,9 @@ def layer_kinds(
   # Tokens that continue a cache are few: their attention is that of XLA.
   implementation = 'xla'
   if cache is None:
-    heads = (c.n_heads, c.n_kv_heads, c.head_dim)
-    implementation = choose_implementation(c.attention, jnp.dtype(c.dtype), B, T, *heads)
+    implementation = choose_implementation(
+      c.attention, jnp.dtype(c.dtype), B, T, c.n_kv_heads, c.head_dim
+    )
 
   def inputs_of(theta: float, scaling: RopeScaling | None, window: int) -> AttentionInputs:
     tables = rope_tables(positions_BT, rope_frequencies(c.head_dim, theta, scaling))

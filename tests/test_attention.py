@@ -217,7 +217,7 @@ def test_the_kernel_is_not_computed_again_where_its_output_is_kept(
 # The choice
 # --------------------------------------------------------------------------------------------------
 
-SHAPE = dict(dtype=jnp.bfloat16, B=2, T=256, H=4, G=2, K=64)
+SHAPE = dict(dtype=jnp.bfloat16, B=2, T=256, G=2, K=64)
 
 
 @pytest.mark.parametrize(

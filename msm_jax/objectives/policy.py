@@ -53,6 +53,7 @@ def grpo(
     [the clipped term was taken, so that the token gives no gradient]) and, with
     `reference_logprobs`, `kl` (weight x estimate of the KL divergence, in nats).
   """
+  del reference
   logprobs_BT = batch_logprobs(model, loss_chunk, params, batch, frozen, key, settings.temperature)
   weights_BT = batch['weights']
   advantages_BT = batch['advantages']
