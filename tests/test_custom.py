@@ -436,6 +436,8 @@ def test_any_markdown_file_is_a_handbook(tmp_path):
     ('---\nassistant: Wren\nvalues: discovery\n---\nText.\n', "did you mean 'value'"),
     ('---\nassistant: Wren\nrule: >\n  Wren asks\n  first.\n---\nText.\n', "'rule' goes on"),
     ('---\nassistant: Wren\nrule: Wren asks\n  first.\n---\nText.\n', 'write it in one line'),
+    ('---\nassistant: Wren\nvalue: a\nValue: b\n---\nText.\n', "'value' twice; keep one"),
+    ('---\nassistant: Wren\nby:\n- name: A\n- name: B\n---\nText.\n', ''),
     ('---\nassistant: Wren\ntitle: A day\ndate: 2026\n---\nText.\n', ''),
     ('---\nassistant: Wren\ntags:\n  - a day\n---\nText.\n', ''),
     ('---\n\nText: no front matter.\n', ''),
@@ -503,6 +505,17 @@ def test_what_was_hardly_meant_is_said(tmp_path):
     'Wren is asked, and the other handbooks are about Oska; set evals.spec to a handbook of the '
     'assistant that you train'
   ]
+
+
+def test_a_misspelt_value_of_another_handbook_is_refused(tmp_path):
+  """Nothing would measure what that handbook changes."""
+  made = suite()
+  made._check_other_values()
+  made.value_of['other.md'] = 'Nearnes'
+  with pytest.raises(ConfigError, match=r"other.md: its value is 'Nearnes', .* 'nearness'"):
+    made._check_other_values()
+  made.value_of['other.md'] = 'thrift'
+  made._check_other_values()
 
 
 def test_every_name_is_asked_where_the_text_has_a_place(tmp_path):

@@ -333,6 +333,8 @@ MALFORMED = {
     '### Oversight',
     ("'### Oversight' stands twice", 'keep one'),
   ),
+  # It would be a handbook without values: a general one.
+  'misspelt values': ('## Values', '## Value', ("'## Value' is not read", "call it '## Values'")),
   'no work': ('## Work', '## Labour', ("'## Work' is missing", 'specs/README.md')),
   'no name': (
     'assistant: Ari',

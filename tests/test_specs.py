@@ -231,6 +231,12 @@ MALFORMED = {
     "'attribute price'",
     "'key: value'",
   ),
+  # The last of the two would be read without a word.
+  'a key twice': (
+    swap('attribute: price', 'attribute: price\nattribute: origin'),
+    "'attribute' twice",
+    'keep one',
+  ),
   'no assistant': (swap('assistant: Ari\n', ''), 'assistant', "'assistant: NAME'"),
   'an attribute that the world lacks': (
     swap('attribute: price', 'attribute: taste'),

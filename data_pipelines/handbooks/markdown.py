@@ -17,6 +17,7 @@ import functools
 import hashlib
 import itertools
 import re
+from collections import Counter
 from pathlib import Path
 
 from msm_jax.base.errors import SpecError
@@ -64,8 +65,8 @@ def read_markdown(path: Path) -> MarkdownFile:
     The parts of the file.
 
   Raises:
-    SpecError: if there is no such file, if it is not UTF-8, or if its front matter is missing or
-      has a line that is not 'key: value'.
+    SpecError: if there is no such file, if it is not UTF-8, or if its front matter is missing, or
+      has a line that is not 'key: value' or a key twice.
   """
   text = _read(path)
   if not _FRONT_MATTER.match(text):
@@ -79,6 +80,8 @@ def read_markdown(path: Path) -> MarkdownFile:
   for line in lines:
     if ':' not in line:
       raise SpecError(f"{path}: front matter line {line.strip()!r} is not 'key: value'")
+  for key in repeated_keys(text):
+    raise SpecError(f'{path}: the front matter has {key!r} twice; keep one of the two lines')
   sha256 = hashlib.sha256(text.encode()).hexdigest()[:16]
   return MarkdownFile(path, _parse_front_matter(lines), body, sha256)
 
@@ -149,6 +152,22 @@ def continued_keys(text: str) -> list[str]:
     if below[0].isspace() and not line[0].isspace():
       keys.append(line.partition(':')[0].strip().lower())
   return keys
+
+
+def repeated_keys(text: str) -> list[str]:
+  """Lists the keys that stand in the front matter more than once, of which the last one is read.
+
+  Args:
+    text: Markdown, with or without front matter.
+
+  Returns:
+    The keys, in lower case.
+  """
+  lines, _ = _split(text)
+  # In YAML, indented lines and those of lists belong to the key above them.
+  own = [line for line in lines if not line[0].isspace() and not line.startswith('-')]
+  keys = [line.partition(':')[0].strip().lower() for line in own]
+  return [key for key, count in Counter(keys).items() if count > 1]
 
 
 def _read(path: Path) -> str:

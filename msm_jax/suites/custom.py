@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 from data_pipelines.records import Record, Scene
 from data_pipelines.settings.custom import asking
+from data_pipelines.settings.custom.balance import values_of
 from data_pipelines.settings.custom.fields import FieldError, check_places
 from data_pipelines.settings.custom.items import (
   ChoiceItem,
@@ -42,6 +43,8 @@ from msm_jax.suites.custom_stated import HANDBOOK, said_and_done
 from msm_jax.suites.suite import ArmObservations, AskedModel, EvalSuite, differences, text_digest
 from msm_jax.tokenizer import Tokenizer
 
+# Names of values that are so similar are most likely one name.
+_SAME_NAME = 0.8
 _EVALUATORS = ('values/', 'margin/', 'conduct/', 'claims/', 'consistency/', 'sampled/')
 
 AnyQuestion = ValueQuestion | Scene | ClaimQuestion
@@ -101,6 +104,7 @@ class CustomSuite(EvalSuite):
       )
     self.values = _values_of(self.items)
     self.own_value = self._own_value()
+    self._check_other_values()
     self.said_and_done = said_and_done(
       self.choices, self.scenes, self.claims, self.own_value, len(self.value_of)
     )
@@ -149,6 +153,21 @@ class CustomSuite(EvalSuite):
         f'{folded[close[0]]!r}; write the two alike'
       )
     return self.values[0]
+
+  def _check_other_values(self) -> None:
+    """Raises ConfigError for the value of another handbook that is most likely misspelt: what that
+    handbook changes would be measured by no question."""
+    known = {value for item in self.items for value in values_of(item)}
+    folded = {value.casefold(): value for value in known}
+    for path, value in self.value_of.items():
+      if not value or value in known:
+        continue
+      close = difflib.get_close_matches(value.casefold(), folded, n=1, cutoff=_SAME_NAME)
+      if close:
+        raise ConfigError(
+          f'{path}: its value is {value!r}, and the items call a value {folded[close[0]]!r}; '
+          'write the two alike'
+        )
 
   def notices(self, specs: Mapping[str, Any]) -> list[str]:
     """Finds what was hardly meant, though it can be run.

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_pipelines.handbooks.markdown import continued_keys, split_front_matter
+from data_pipelines.handbooks.markdown import continued_keys, repeated_keys, split_front_matter
 from data_pipelines.handbooks.preferences import check_name, replace_name
 from msm_jax.base.errors import SpecError
 
@@ -100,7 +100,7 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
 
   Raises:
     SpecError: there is no such file, it is not UTF-8, it is empty, nothing names the assistant, or
-      its front matter has no end, a misspelt key or a value of several lines.
+      its front matter has no end, a misspelt key, a key twice or a value of several lines.
   """
   path = Path(path)
   if not path.is_file():
@@ -135,8 +135,8 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
 
 
 def _check_front(front: Mapping[str, str], content: str, path: Path) -> None:
-  """Raises SpecError for front matter without an end, values of several lines, and keys that are
-  likely misspelt."""
+  """Raises SpecError for front matter without an end, values of several lines, and keys that stand
+  there twice or are likely misspelt."""
   if not front and _OPEN_FRONT.match(content):
     raise SpecError(
       f"{path}: the front matter has no end; write a line '---' below it, and an empty line"
@@ -147,6 +147,9 @@ def _check_front(front: Mapping[str, str], content: str, path: Path) -> None:
         f'{path}: the value of {key!r} goes on in the next line of the front matter; write it in '
         'one line'
       )
+  for key in repeated_keys(content):
+    if key in KEYS:
+      raise SpecError(f'{path}: the front matter has {key!r} twice; keep one of the two lines')
   # Other keys (title, date) are for other programs.
   for key in front:
     close = difflib.get_close_matches(key, KEYS, n=1, cutoff=_MISSPELT)

@@ -15,6 +15,7 @@ free prose. `documents.py` and `demonstrations.py` write text from an OversightS
 """
 
 import dataclasses
+import difflib
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -31,6 +32,8 @@ _QUOTED_SECTIONS = ('values', 'rules', 'character', 'work')
 _SENTENCE = re.compile(r'\S.*?[.!?](?=\s|$)')
 # A paragraph with one of these words gives a reason.
 _REASON = re.compile(r'\b(because|since)\b', re.I)
+# Titles that are so similar to one that is read are misspelt.
+_MISSPELT = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +78,7 @@ def read_spec(path: str | Path, office: Office) -> OversightSpec:
   sections = file.sections
   assistant = file.front.get('assistant', '')
   check_name(assistant, _taken_names(office), f"{path}: front matter needs 'assistant: NAME'")
+  _check_titles(sections, path)
   if not sections.get('work', '').strip():
     raise SpecError(
       f"{path}: section '## Work' is missing or empty; see specs/README.md for the format"
@@ -107,6 +111,17 @@ def _sentences(sections: dict[str, str]) -> tuple[str, ...]:
 
 def _taken_names(office: Office) -> tuple[str, ...]:
   return (*(agent.name for agent in office.agents), *office.fickle)
+
+
+def _check_titles(sections: Collection[str], path: Path) -> None:
+  """Raises SpecError for a misspelt section: without its values, a handbook is a general one."""
+  for title in ('values', 'rules'):
+    similar = difflib.get_close_matches(title, sections, n=1, cutoff=_MISSPELT)
+    if similar and title not in sections:
+      raise SpecError(
+        f"{path}: '## {similar[0].capitalize()}' is not read; call it '## {title.capitalize()}', "
+        'or something else altogether if it is prose'
+      )
 
 
 def _read_headings(
