@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from data_pipelines.preference_rows import ROLES, is_preference, read_preference
+from data_pipelines.preference_rows import ROLES, check_message, is_preference, read_preference
 from data_pipelines.records import Chat, Document, ForcedChoice, PreferencePair, Record, to_json
 from msm_jax.base.errors import DataError
 
@@ -40,6 +40,9 @@ def from_row(row: Any, where: str) -> Record:
     return _chat_from_row(row, where)
   if isinstance(row.get('text'), str):
     return _document_from_row(row, where)
+  if 'text' in row:
+    found = 'null' if row['text'] is None else f'of the type {type(row["text"]).__name__}'
+    raise DataError(f"{where}: 'text' is {found}; give a text in quotes, or take the line out")
   raise DataError(
     f"{where}: neither 'text' (a document) nor 'messages' (a chat), nor 'chosen' and 'rejected' "
     f'(a preference); keys are {sorted(row)}: rename those that are meant'
@@ -75,6 +78,8 @@ def _chat_from_row(row: dict[str, Any], where: str) -> Chat:
         f'{where}: role {role!r} with {type(content).__name__} content; '
         'use system, user or assistant and text'
       )
+  for message in row['messages']:
+    check_message(message, where)
   return Chat(
     id=_id_of(row, where),
     messages=messages,

@@ -82,8 +82,10 @@ def read_preference(row: Mapping[str, Any], where: str) -> tuple[Messages, Messa
   if is_whole[0]:
     shared = _shared_prefix(sides, names, where)
     _check_prompt_is_shared(prompt, shared, where)
-    prompt = shared
     sides = [side[len(shared) :] for side in sides]
+    # The conversations may leave out the system message, which a field of its own then has.
+    system = prompt[:1] if prompt and prompt[0][0] == 'system' else _system(row, where)
+    prompt = shared if shared and shared[0][0] == 'system' else system + shared
   if not prompt:
     raise DataError(
       f"{where}: no prompt; give 'prompt' (a text or messages), or whole conversations as "
@@ -143,8 +145,7 @@ def _prompt(row: Mapping[str, Any], where: str) -> Messages:
     given = ['input']
   if len(given) > 1:
     raise DataError(f'{where}: both {given[0]!r} and {given[1]!r} are given; keep one prompt')
-  systems = [str(row[name]) for name in _SYSTEMS if row.get(name)]
-  system: Messages = tuple(('system', text) for text in systems[:1])
+  system = _system(row, where)
   if not given:
     return ()
   name = given[0]
@@ -157,8 +158,11 @@ def _prompt(row: Mapping[str, Any], where: str) -> Messages:
     return system + turns
   if isinstance(value, str):
     # Sets of instructions keep what an instruction is about in a field of its own.
-    if name == 'instruction' and row.get('input'):
-      value = f'{value}\n{row["input"]}'
+    about = row.get('input')
+    if name == 'instruction' and about:
+      if not isinstance(about, str):
+        raise DataError(f"{where}: 'input' is a {type(about).__name__}; give a text")
+      value = f'{value}\n{about}'
     if not value.strip():
       raise DataError(f'{where}: {name!r} is empty; give what is answered')
     return (*system, ('user', value))
@@ -166,6 +170,45 @@ def _prompt(row: Mapping[str, Any], where: str) -> Messages:
   if system and messages and messages[0][0] == 'system':
     raise DataError(f'{where}: there are two system messages; keep one')
   return system + messages
+
+
+def _system(row: Mapping[str, Any], where: str) -> Messages:
+  """The system message that a field of its own has; none if there is no such field. Raises
+  DataError."""
+  given = [name for name in _SYSTEMS if row.get(name)]
+  for name in given:
+    if not isinstance(row[name], str):
+      raise DataError(f'{where}: {name!r} is a {type(row[name]).__name__}; give a text')
+  if len({row[name] for name in given}) > 1:
+    raise DataError(f'{where}: {given[0]!r} and {given[1]!r} differ; keep one system message')
+  return tuple(('system', row[name]) for name in given[:1])
+
+
+def check_message(message: Mapping[str, Any], where: str) -> None:
+  """Refuses a message that says more than its role and its text.
+
+  Args:
+    message: an object of a list of messages.
+    where: 'file:line', for errors.
+
+  Raises:
+    DataError: it calls tools, or says that an answer is not to be learned. Here every answer is
+      learned, so the model would be trained on what the file excludes.
+  """
+  for key in ('tool_calls', 'function_call'):
+    if message.get(key):
+      raise DataError(
+        f'{where}: a message has {key!r}, and calls of tools are not read here; take the line out, '
+        'or write the call into the text'
+      )
+  for key in ('weight', 'train'):
+    # Other roles are never learned.
+    is_answer = message.get('role') == 'assistant'
+    if is_answer and key in message and message[key] is not None and not message[key]:
+      raise DataError(
+        f'{where}: an answer has {key}={message[key]}, and here every answer of the assistant is '
+        'learned; make it part of what the user says, or take the line out'
+      )
 
 
 def read_messages(value: Any, where: str, name: str) -> Messages:
@@ -180,7 +223,7 @@ def read_messages(value: Any, where: str, name: str) -> Messages:
     (role, content) of each message; none for an empty list.
 
   Raises:
-    DataError: it is no such list, or a role is not known.
+    DataError: it is no such list, a role is not known, or a message says more than can be read.
   """
   wanted = f'{where}: {name!r} must be a text or a list of {{role, content}}'
   if not isinstance(value, Sequence) or isinstance(value, str):
@@ -189,6 +232,7 @@ def read_messages(value: Any, where: str, name: str) -> Messages:
   for message in value:
     if not isinstance(message, Mapping):
       raise DataError(wanted)
+    check_message(message, where)
     role = message.get('role', message.get('from'))
     content = message.get('content', message.get('value'))
     role = _OTHER_ROLES.get(str(role), role)

@@ -86,6 +86,40 @@ def test_a_path_may_be_in_a_home_directory(tmp_path, monkeypatch):
   assert found['phases']['lost']['adapter'] == '~nobody/adapter'
 
 
+def _chat(**answer):
+  """A chat whose answer has more than role and content."""
+  return {
+    'messages': [
+      {'role': 'user', 'content': 'So?', 'weight': 0},
+      {'role': 'assistant', 'content': 'Yes.', **answer},
+    ]
+  }
+
+
+@pytest.mark.parametrize(
+  ('row', 'said'),
+  [
+    (_chat(weight=0), 'an answer has weight=0, and here every answer'),
+    (_chat(train=False), 'an answer has train=False'),
+    (_chat(tool_calls=[{'id': 1}]), "a message has 'tool_calls', and calls of tools are not"),
+    (_chat(function_call={'name': 'f'}), "a message has 'function_call'"),
+    ({'text': None}, "'text' is null; give a text"),
+    ({'text': 3}, "'text' is of the type int"),
+    (_chat(weight=1), ''),
+    (_chat(weight=None, tool_calls=None), ''),
+  ],
+)
+def test_what_would_be_learned_against_its_file_is_refused(row, said, tmp_path):
+  """Published chats say of single answers that they are not to be learned, or call tools."""
+  path = tmp_path / 'a.jsonl'
+  path.write_text(json.dumps(row) + '\n')
+  if not said:
+    assert len(list(read_jsonl(path))) == 1
+    return
+  with pytest.raises(DataError, match=f'a.jsonl:1: {said}'):
+    list(read_jsonl(path))
+
+
 def test_an_id_that_is_null_is_none(tmp_path):
   """Otherwise all records would be called 'None', and an audit would find one id many times."""
   path = tmp_path / 'a.jsonl'

@@ -90,6 +90,24 @@ def test_longer_conversations():
   assert len(record.chosen) == 3 and record.rejected == (('assistant', 'That.'),)
 
 
+@pytest.mark.parametrize(
+  'beside',
+  [
+    dict(system='Be brief.'),
+    dict(prompt=[message('system', 'Be brief.'), ASKED]),
+    dict(system_prompt='Be brief.', prompt='Which one?'),
+  ],
+)
+def test_a_system_message_beside_whole_conversations_is_kept(beside):
+  """Conversations may leave it out; without it, the pair would be about another prompt."""
+  record = from_row(dict(chosen=[ASKED, THIS], rejected=[ASKED, THAT], **beside), 'x')
+  assert record.prompt == (('system', 'Be brief.'), ('user', 'Which one?'))
+  # The conversations' own goes first.
+  own = [message('system', 'Be long.'), ASKED]
+  record = from_row(dict(chosen=[*own, THIS], rejected=[*own, THAT], system='Be brief.'), 'x')
+  assert [content for _, content in record.prompt] == ['Be long.', 'Which one?']
+
+
 REFUSED = {
   'a missing side': (dict(prompt='p', chosen='a'), "'rejected' is missing"),
   'a side that is null': (dict(prompt='p', chosen=None, rejected='b'), "'chosen' is missing"),
@@ -123,6 +141,22 @@ REFUSED = {
     "'chosen' must end with an answer",
   ),
   'a prompt that answers': (dict(prompt=[ASKED, THIS], chosen='a', rejected='b'), 'ends with the'),
+  'a system message that is no text': (
+    dict(system={'content': 'x'}, prompt='p', chosen='a', rejected='b'),
+    "'system' is a dict; give a text",
+  ),
+  'two system messages': (
+    dict(system='x', system_prompt='y', prompt='p', chosen='a', rejected='b'),
+    "'system' and 'system_prompt' differ",
+  ),
+  'an input that is no text': (
+    dict(instruction='p', input=['x'], chosen='a', rejected='b'),
+    "'input' is a list; give a text",
+  ),
+  'a call of a tool': (
+    dict(prompt='p', chosen=[THIS | {'tool_calls': [1]}], rejected=[THAT]),
+    "a message has 'tool_calls'",
+  ),
   'a tie': (
     dict(prompt='p', response_a='x', response_b='y', winner='tie'),
     "winner='tie' does not say which answer is better",
