@@ -7,6 +7,7 @@
 Ctrl-C stops an answer, and twice it leaves. With a pipe for stdin, every line is a question.
 """
 
+import math
 import sys
 
 from msm_jax.base import command
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> None:
   parser.add_argument('--max_tokens', type=int, default=512, help='of an answer')
   args = parser.parse_args(argv)
   # Written so that NaN is refused, too.
-  if not args.temperature >= 0 or not 0 <= args.top_p <= 1 or args.max_tokens < 1:
+  if not 0 <= args.temperature < math.inf or not 0 <= args.top_p <= 1 or args.max_tokens < 1:
     parser.error('--temperature is at least 0, --top_p from 0 to 1, and --max_tokens at least 1')
 
   # JAX comes with these, which takes seconds; wrong flags are told before.

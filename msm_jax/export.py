@@ -41,6 +41,11 @@ def main(argv: list[str]) -> None:
     ConfigError: a flag is wrong, or the arm cannot be exported in this way.
   """
   args = _parse(argv)
+  if args.adapter and args.dtype:
+    raise ConfigError(
+      f'--dtype={args.dtype} is for whole models, and an adapter is written in float32; '
+      'leave one of --adapter and --dtype out'
+    )
 
   # Imported late because it loads JAX, which takes seconds; wrong flags are told at once.
   from msm_jax.base.console import say

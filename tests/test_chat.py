@@ -78,6 +78,7 @@ def test_chat_that_cannot_begin(tiny_workdir):
     ([f'--workdir={tiny_workdir}'], 'give --arm=NAME'),
     (['--temprature=3'], '--help'),
     ([f'--workdir={tiny_workdir}', '--arm=base', '--temperature=-1'], '--temperature'),
+    ([f'--workdir={tiny_workdir}', '--arm=base', '--temperature=inf'], '--temperature'),
   ):
     done = run_chat('Hi\n', *flags)
     assert done.returncode == 1, done.stderr

@@ -11,10 +11,12 @@ import pytest
 import tiny
 from helpers import tree
 
+from msm_jax import export
 from msm_jax.base.errors import Interrupted, explain
 from msm_jax.evals.scoring import ScoringError, make_logprobs
+from msm_jax.inference import arm as arm_module
 from msm_jax.inference.arm import open_arm
-from msm_jax.inference.completion import CompletionRequest
+from msm_jax.inference.completion import CompletionRequest, RequestError
 from msm_jax.inference.open_model import load_arm, load_weights, open_samplers
 from msm_jax.inference.sampling import Sampler
 from msm_jax.model import forward, logits
@@ -233,6 +235,37 @@ def test_an_arm_scores_as_the_evaluators_do(done):
       arm.logprobs(['Gouda is'], [['old ' * 500]])
   for one, other in zip(found, score(prompts, options), strict=True):
     np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+  ('prompts', 'options', 'said'),
+  [
+    (['Gouda is'], [' cheap.'], "the options ' cheap.' are no list of texts"),
+    (['Gouda is'], ' ', "options are the one text ' '"),
+    ('G', [[' cheap.']], "prompts are the one text 'G'"),
+    (['Gouda is'], [[' cheap.', 3]], r"the options \[' cheap.', 3\] are no list of texts"),
+  ],
+)
+def test_one_text_is_no_list_of_options(prompts, options, said):
+  """Its letters would be scored one by one, and the numbers look like any others."""
+  with pytest.raises(RequestError, match=said):
+    arm_module._check_options(prompts, options)
+
+
+@pytest.mark.parametrize('chat', [('user', 'Hi'), ['ab'], [('user', 'Hi', 3)], {'role': 'user'}])
+def test_what_is_no_conversation(chat):
+  """One message alone, a text in a list, or more than a role and a text."""
+  with pytest.raises(RequestError, match='is no message; give'):
+    arm_module._to_pairs(chat, '')
+
+
+def test_flags_that_would_be_ignored(tmp_path):
+  check_error(lambda: open_samplers(None, ['base'], 0, 'w'), 'w has no arms', '--arm=base out')
+  check_error(
+    lambda: open_samplers('run', ['base'], 0, None, 'bfloat16'), '--dtype=bfloat16', 'leave it out'
+  )
+  flags = [f'--workdir={tmp_path}', '--arm=a', '--out=x', '--adapter', '--dtype=float16']
+  check_error(lambda: export.main(flags), '--dtype=float16', 'leave one of')
 
 
 def test_an_arm_leaves_no_thread_and_closes(done):

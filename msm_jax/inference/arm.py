@@ -9,7 +9,7 @@ An `Arm` works in the thread that calls it and starts none of its own.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from msm_jax.evals.scoring import Messages, make_logprobs
 from msm_jax.inference.batch import cast_params, use_mesh
@@ -112,17 +112,14 @@ class Arm:
       option's tokens.
 
     Raises:
-      RequestError: a conversation has no message or an unknown role, or there are not as many lists
-        of options as prompts.
+      RequestError: a conversation has no message or an unknown role, there are not as many lists of
+        options as prompts, or one of them is no list of texts.
       ScoringError: a prompt with its option is longer than the rows that the arm was trained on.
       ArmError: the arm is closed.
     """
     sampler = self._open_sampler()
     assert self._params is not None
-    if len(prompts) != len(options):
-      raise RequestError(
-        f'{len(prompts)} prompts have {len(options)} lists of options; give one list for each'
-      )
+    _check_options(prompts, options)
     asked: list[Messages | str] = []
     for prompt in prompts:
       asked.append(prompt if isinstance(prompt, str) else _to_pairs(prompt, ''))
@@ -151,6 +148,23 @@ class Arm:
     return self._sampler
 
 
+def _check_options(prompts: Sequence[Any], options: Sequence[Any]) -> None:
+  """Raises RequestError unless there is a list of texts for each prompt.
+
+  One text is a sequence too, of its letters, which would be scored one by one.
+  """
+  for what, given in (('prompts', prompts), ('options', options)):
+    if isinstance(given, str):
+      raise RequestError(f'{what} are the one text {given[:40]!r}; give a list')
+  if len(prompts) != len(options):
+    raise RequestError(
+      f'{len(prompts)} prompts have {len(options)} lists of options; give one list for each'
+    )
+  for texts in options:
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+      raise RequestError(f'the options {texts!r} are no list of texts; give one for each prompt')
+
+
 def _to_pairs(messages: str | Conversation, system: str) -> list[tuple[str, str]]:
   """Converts what `chat` takes to (role, text) pairs. Raises RequestError for what is no chat."""
   pairs: list[tuple[str, str]] = []
@@ -163,8 +177,12 @@ def _to_pairs(messages: str | Conversation, system: str) -> list[tuple[str, str]
   for message in messages:
     if isinstance(message, Mapping):
       role, text = message.get('role', ''), message.get('content', '')
-    else:
+    elif isinstance(message, (tuple, list)) and len(message) == 2:
       role, text = message
+    else:
+      raise RequestError(
+        f'{str(message)[:40]!r} is no message; give (role, text), or role and content'
+      )
     if role not in ROLES:
       raise RequestError(f'the role {role!r} is not known; use one of {", ".join(ROLES)}')
     if not isinstance(text, str):

@@ -268,6 +268,14 @@ def open_samplers(
   # Both or neither was given.
   if bool(workdir) == bool(weights):
     raise ConfigError('give either --workdir=DIR with --arm=NAME, or --weights=FOLDER')
+  # What is ignored would look as if it had been heeded.
+  if weights and arms:
+    raise ConfigError(f'{weights} has no arms; leave --arm={",".join(arms)} out, or give --workdir')
+  if workdir and dtype:
+    raise ConfigError(
+      f'--dtype={dtype} is for --weights, and an arm works in the dtype of its experiment; '
+      'leave it out'
+    )
   loaded: dict[str, LoadedModel] = {}
   if weights:
     # Most CPUs only emulate bfloat16, so float32 is faster there.
