@@ -39,6 +39,7 @@ from msm_jax.base.files import (
   write_atomically,
   write_with_checksum,
 )
+from msm_jax.inference.arguments import split_names
 
 if TYPE_CHECKING:
   from data_pipelines.llm.providers import Provider
@@ -156,7 +157,8 @@ def _arms_and_pairs(
   args: argparse.Namespace, known: Sequence[str]
 ) -> tuple[list[str], list[tuple[str, str]]]:
   """The arms that are judged, and the pairs that are compared. Raises ConfigError."""
-  arms = [name.strip() for name in args.arms.split(',') if name.strip()] or list(known)
+  # Each once: a pair of an arm with itself would be judged as equal throughout.
+  arms = split_names(args.arms) or list(known)
   pairs: list[tuple[str, str]] = []
   for text in args.pairs.split(','):
     first, colon, second = text.strip().partition(':')

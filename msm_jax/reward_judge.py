@@ -31,7 +31,10 @@ ATTEMPTS = 3
 MAX_TOKENS = 512
 # Scores go from 0 to this; rewards go from 0 to 1.
 BEST = 10
-_SCORE = re.compile(r'score\W*?(\d+(?:\.\d+)?)', re.I)
+# Not the 0 of 'Score (0-10): 7' nor the 3 of 'Score: -3'.
+_SCORE = re.compile(
+  r'score\s*(?:\([^)]*\))?(?:(?!-\d)\W)*?(\d+(?:\.\d+)?)(?![\d.]*\s*(?:[-–]|to)\s*\d)', re.I
+)
 
 
 class JudgeError(UserError, RuntimeError):

@@ -1,5 +1,6 @@
 """Agents at work: scenes, calls in text, and what the trace says. Without Inspect and any model."""
 
+import json
 import re
 
 import pytest
@@ -8,7 +9,7 @@ from helpers import ROOT
 
 from data_pipelines.handbooks.markdown import read_markdown
 from msm_jax.agentic import main
-from msm_jax.base.errors import ConfigError, SpecError
+from msm_jax.base.errors import ConfigError, DataError, SpecError
 from msm_jax.interop.inspect_tasks import entrants, judge
 from msm_jax.interop.inspect_tasks.compose import (
   SceneSettings,
@@ -268,14 +269,40 @@ def test_listing_says_how_many_cells_and_what_varies(tmp_path, capsys):
     ('--seeds=x', 'whole numbers'),
     ('--max_tokens=0', 'max_tokens'),
     ('--goals=none', 'has no trained arms'),
+    ('--compare=mockllm/model:mockllm/model', 'two of mockllm/model'),
   ],
 )
 def test_flags_that_cannot_work(tmp_path, flag, words):
   pytest.importorskip('inspect_ai')
   model = (
     ['--model=mockllm/model']
-    if flag.startswith(('--seeds', '--max', '--budget', '--judge'))
+    if flag.startswith(('--seeds', '--max', '--budget', '--judge', '--compare'))
     else []
   )
   with pytest.raises(ConfigError, match=words):
     main([f'--workdir={tmp_path}', flag, *model])
+
+
+@pytest.mark.parametrize(
+  ('name', 'content', 'error', 'words'),
+  [
+    ('summary.json', '{"assistant": "Lum', DataError, 'summary.json is damaged; run the exp'),
+    ('summary.json', '[]', DataError, 'summary.json is damaged'),
+    ('config.json', 'null', DataError, 'config.json is damaged'),
+    ('config.json', '{"contexts": []}', DataError, r'config.json is damaged \(contexts\)'),
+    ('config.json', '{"effects": 3}', DataError, r'config.json is damaged \(effects\)'),
+    ('config.json', '{}', ConfigError, '--handbook is for --model'),
+  ],
+)
+def test_a_damaged_experiment_is_no_other_experiment(tmp_path, name, content, error, words):
+  """Its agents would be called Ari, and work without the handbook that an arm has in context."""
+  pytest.importorskip('inspect_ai')
+  entry = {'path': 'a', 'model': {}, 'length': 1, 'tokenizer': '', 'weights': '', 'adapter': ''}
+  entry |= {'checkpoints': '', 'updates': 1}
+  (tmp_path / 'arms.json').write_text(json.dumps({'base': {'0': entry}}))
+  (tmp_path / name).write_text(content)
+  flags = [f'--workdir={tmp_path}']
+  if error is ConfigError:
+    flags.append('--handbook=specs/oversight/rules.md')
+  with pytest.raises(error, match=words):
+    main(flags)

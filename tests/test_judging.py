@@ -582,6 +582,9 @@ def test_the_command_refuses_in_one_line(tmp_path):
     command.main([where, '--model=a/b', '--pairs=base'])
   args = command._parser().parse_args([where, '--pairs=base:tuned,tuned:base,base:tuned'])
   assert command._arms_and_pairs(args, ['base', 'tuned'])[1] == [('base', 'tuned')]
+  # An arm that is named twice is one arm, and no pair with itself.
+  args = command._parser().parse_args([where, '--arms=base,base'])
+  assert command._arms_and_pairs(args, ['base', 'tuned']) == (['base'], [])
   for pairs in ('base:base', 'base:tuned'):
     with pytest.raises(ConfigError, match='two different arms of --arms'):
       command.main([where, '--model=a/b', '--arms=base', f'--pairs={pairs}'])

@@ -8,6 +8,7 @@ import pytest
 from rollout_helpers import NO, YES, experiment, pairs
 
 from data_pipelines.records import Chat, PreferencePair
+from msm_jax import reward_judge
 from msm_jax.answers import chosen_of, normalized, prompt_of, rejected_of
 from msm_jax.base.errors import ConfigError
 from msm_jax.objective_config import GrpoConfig
@@ -223,6 +224,25 @@ def test_what_rewards_read_is_part_of_the_identity_of_an_experiment(tmp_path):
   handbook.write_text('Say no.')
   with pytest.raises(RewardError, match=r'judge_spec=.*handbook.md was edited during the run'):
     e.train(node, '')
+
+
+@pytest.mark.parametrize(
+  ('said', 'found'),
+  [
+    ('Score: 7', ['7']),
+    ('**Score:** 7.5/10', ['7.5']),
+    ('The score lies from 0 to 10. {"score": 8}', ['8']),
+    ('Score (7)', ['7']),
+    # Not the number that only says what scores there are.
+    ('Score (0-10): 7', ['7']),
+    ('Score: 0-10', []),
+    ('Score 0 to 10', []),
+    ('Score: -3', []),
+    ('Score: -10', []),
+  ],
+)
+def test_a_score_is_told_from_other_numbers(said, found):
+  assert reward_judge._SCORE.findall(said) == found
 
 
 def test_a_judge_that_gives_no_score(inspect, tmp_path):

@@ -8,7 +8,8 @@ from typing import Any
 
 from data_pipelines.handbooks.markdown import body_of
 from msm_jax.base import paths
-from msm_jax.base.errors import ConfigError
+from msm_jax.base.console import say
+from msm_jax.base.errors import ConfigError, DataError
 from msm_jax.inference.arguments import split_names
 from msm_jax.models import listed_arms
 
@@ -47,13 +48,29 @@ def read_json(path: Path) -> dict[str, Any]:
     path: the file.
 
   Returns:
-    Its content; nothing if it is not there or holds no object.
+    Its content; nothing if it is not there.
+
+  Raises:
+    DataError: it is there and holds no object. Without it, agents would get another name, and no
+      handbook.
   """
   try:
     content = json.loads(path.read_text())
-  except (OSError, ValueError):
+  except FileNotFoundError:
     return {}
-  return content if isinstance(content, dict) else {}
+  except (OSError, ValueError, RecursionError):
+    content = None
+  if not isinstance(content, dict):
+    raise DataError(f'{path} is damaged; run the experiment again: it is written anew')
+  return content
+
+
+def _group_of(path: Path, key: str) -> dict[str, Any]:
+  """A group of a file of settings; empty if it has none. Raises DataError."""
+  group = read_json(path).get(key, {})
+  if not isinstance(group, dict):
+    raise DataError(f'{path} is damaged ({key}); run the experiment again: it is written anew')
+  return group
 
 
 def find_entrants(args: Any) -> list[Entrant]:
@@ -68,7 +85,8 @@ def find_entrants(args: Any) -> list[Entrant]:
     The entrants, arm by arm.
 
   Raises:
-    ConfigError: there are none, or an arm or a seed is not there.
+    ConfigError: there are none, an arm or a seed is not there, or a flag is for models alone.
+    DataError: a file of the experiment is damaged.
     SpecError: a handbook cannot be read.
   """
   listed = listed_arms(args.workdir)
@@ -85,7 +103,14 @@ def find_entrants(args: Any) -> list[Entrant]:
       there = ', '.join(listed) or 'none'
       raise ConfigError(f'{args.workdir} has no trained arm {arm!r}; it has {there}')
   seeds = _seeds(args.seeds, [listed[arm] for arm in arms])
-  contexts = read_json(args.workdir / 'config.json').get('contexts', {})
+  if not models:
+    for flag in ('handbook', 'base_url'):
+      if getattr(args, flag):
+        raise ConfigError(f'--{flag} is for --model, and none is given; leave it out')
+  config = args.workdir / 'config.json'
+  if arms and not config.exists():
+    say(f'{config} is not there yet, so no arm has a handbook in its context')
+  contexts = _group_of(config, 'contexts')
   entrants = []
   for arm in arms:
     for seed in seeds:
@@ -143,7 +168,7 @@ def _seeds(text: str, listed: Sequence[Mapping[str, Any]]) -> list[int]:
   """The seeds that the flag names; without it those that all arms have, or 0."""
   if text:
     try:
-      return [int(seed) for seed in split_names(text)]
+      return list(dict.fromkeys(int(seed) for seed in split_names(text)))
     except ValueError:
       raise ConfigError(f'--seeds={text} must be whole numbers with commas') from None
   if not listed:
@@ -168,13 +193,13 @@ def find_effects(args: Any, arms: Sequence[str]) -> dict[str, list[str]]:
     ConfigError: --compare names something else.
   """
   effects = {}
-  for name, named in read_json(args.workdir / 'config.json').get('effects', {}).items():
+  for name, named in _group_of(args.workdir / 'config.json', 'effects').items():
     if set(named) <= set(arms):
       effects[name] = list(named)
   for pair in split_names(args.compare):
     named = pair.split(':')
     # Names of models may hold colons; then no split fits and the pair is refused.
-    if len(named) != 2 or not set(named) <= set(arms):
-      raise ConfigError(f'--compare={pair} must be FIRST:SECOND of {", ".join(arms)}')
+    if len(set(named)) != 2 or len(named) != 2 or not set(named) <= set(arms):
+      raise ConfigError(f'--compare={pair} must be FIRST:SECOND, two of {", ".join(arms)}')
     effects[f'{named[0]} against {named[1]}'] = named
   return effects
