@@ -140,6 +140,11 @@ def store(workdir: Path, name: str, command: str) -> Path:
   # What `python -m msm_jax.placebo` found in the rows, if it was run.
   if (workdir / 'placebo.json').exists():
     stored['placebo'] = _read_json(workdir / 'placebo.json')
+    if not placebo_pairs.is_about(stored['placebo'], summary):
+      raise TableError(
+        f'{workdir / "placebo.json"} is about earlier results; run python -m msm_jax.placebo '
+        f'--workdir={workdir} again'
+      )
   path = DATA / f'{name}.json'
   path.parent.mkdir(parents=True, exist_ok=True)
   write_atomically(path, (dumped(stored) + '\n').encode())
@@ -330,7 +335,10 @@ def parsed(text: str) -> Block:
   Raises:
     TableError: there is no such kind, or a word is no option.
   """
-  name, kind, *words = shlex.split(text)
+  try:
+    name, kind, *words = shlex.split(text)
+  except ValueError:
+    raise TableError(f'table: {text}: write FILE KIND, and options with closed quotes') from None
   if kind not in KINDS:
     raise TableError(f'table: {text}: {kind!r} is none of {", ".join(KINDS)}')
   options = {}

@@ -146,6 +146,8 @@ def write_results(
   summary['no_model'] = without_model(config, prepared, workdir)
   summary |= about
   _add_robustness(summary, config)
+  # By this, whoever reads the rows notices that some are missing.
+  summary['rows'] = len(rows)
   summary['corpora'] = {}
   for name in prepared.corpora:
     summary['corpora'][name] = prepared.trained_on(name)

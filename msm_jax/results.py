@@ -147,7 +147,15 @@ class Results:
     """Every line of results.jsonl. Raises ResultsError if the file is missing or damaged."""
     path = self.workdir / 'results.jsonl'
     with _explained(path):
-      return [_result_row(row) for row in _read_lines(path)]
+      return [_result_row(row) for row in self._read_rows(path)]
+
+  def _read_rows(self, path: Path) -> list[Row]:
+    """The lines of results.jsonl. Raises ValueError if these are not as many as were summarized."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    # Older summaries do not say how many there were.
+    if len(rows) != self.summary.get('rows', len(rows)):
+      raise ValueError('lines are missing, or there are more than one run has')
+    return rows
 
   def frame(self) -> 'pandas.DataFrame':
     """Reads all rows into a pandas DataFrame.
@@ -165,7 +173,7 @@ class Results:
       raise ResultsError('the package pandas is missing; pip install pandas') from None
     path = self.workdir / 'results.jsonl'
     with _explained(path):
-      return pandas.DataFrame(_read_lines(path))
+      return pandas.DataFrame(self._read_rows(path))
 
   def table(self) -> str:
     """The table that the run printed."""
@@ -205,10 +213,6 @@ def _result_row(row: Mapping[str, Any]) -> ResultRow:
   return ResultRow(**{key: row[key] for key in known}, more=more)
 
 
-def _read_lines(path: Path) -> list[Row]:
-  return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
   """Turns the errors of reading a file of results into a ResultsError."""
@@ -219,7 +223,7 @@ def _explained(path: Path) -> Iterator[None]:
       f'{path} cannot be read ({e.strerror}); run the experiment to its end, or give another '
       'workdir'
     ) from None
-  except (ValueError, KeyError, TypeError, AttributeError):
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
     # The file is no JSON, or it is JSON of another form than a run writes.
     raise ResultsError(
       f'{path} is damaged; run the same command again: it is written anew'

@@ -269,6 +269,8 @@ def test_what_is_not_stored_yet_says_so(tables, stored):
   [
     ('mine curves', 'is none of arms'),
     ('mine arms columns', 'write key=value'),
+    ('mine', 'write FILE KIND'),
+    ("mine arms rows='x", 'options with closed quotes'),
     ('mine arms columns=preferences/conflict/lost', 'is none of'),
     ("mine row lost='x'", 'neither an arm nor an effect'),
   ],

@@ -161,6 +161,21 @@ def test_a_damaged_summary(tmp_path, content):
   assert 'run the same command again' in line
 
 
+@pytest.mark.parametrize('lines', [0, 1, 3])
+def test_missing_rows(tmp_path, lines):
+  """A file that was cut between two lines, or copied in part, is JSONL all the same."""
+  summary = {'arms': {}, 'effects': {}, 'gates': {}}
+  (tmp_path / 'summary.json').write_text(json.dumps(summary | {'rows': 2}))
+  row = dict(arm='a', seed=0, evaluator='e', what='w', tier='t', item='i', cluster='c', score=1.0)
+  content = (json.dumps(row) + '\n') * lines
+  (tmp_path / 'results.jsonl').write_text(content)
+  with pytest.raises(ResultsError, match=r'results\.jsonl is damaged'):
+    _ = msm_jax.load_results(tmp_path).rows
+  # Summaries of earlier versions do not say how many rows there were.
+  (tmp_path / 'summary.json').write_text(json.dumps(summary))
+  assert len(msm_jax.load_results(tmp_path).rows) == lines
+
+
 @pytest.mark.parametrize('content', ['{"arm": "base"', '{"arm": "base"}', '[1, 2]', '7'])
 def test_damaged_rows(tiny_workdir, tmp_path, content):
   shutil.copy(tiny_workdir / 'summary.json', tmp_path)

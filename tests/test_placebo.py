@@ -125,6 +125,19 @@ def test_the_command_prints_the_verdict_and_keeps_it(tmp_path, capsys):
   assert kept == placebo.judge(summary, rows)
 
 
+def test_a_verdict_is_about_the_results_that_it_was_made_of():
+  """A workdir may be run again, with other seeds or arms, and its placebo.json stays."""
+  rows = made_rows()
+  summary = made_summary(rows)
+  judged = json.loads(json.dumps(placebo.judge(summary, rows)))
+  assert placebo.is_about(judged, summary)
+  other = json.loads(json.dumps(summary))
+  effect = next(iter(other['effects'].values()))
+  effect[MARGIN]['mean'] += 1.0
+  assert not placebo.is_about(judged, other)
+  assert not placebo.is_about({}, summary)
+
+
 def judged_as(exclude_zero, pairs=43):
   """A verdict with so many false findings."""
   found = {

@@ -45,6 +45,27 @@ def judge(summary: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
   return out
 
 
+def is_about(judged: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
+  """Whether a verdict is about these results: workdirs are run again, and verdicts stay.
+
+  Args:
+    judged: what `judge` returned at some time.
+    summary: the contents of summary.json.
+
+  Returns:
+    Whether its counts are those of the effects; what rows say beside them is not looked at.
+  """
+  effects = summary['effects']
+  measures = judged.get('measures', {})
+  if list(measures) != _measures_of(effects):
+    return False
+  for measure, counted in measures.items():
+    found = _count(effects, list(effects), measure, {})
+    if any(counted.get(key) != found[key] for key in ('pairs', 'exclude_zero', 'share', 'rms')):
+      return False
+  return True
+
+
 def _measures_of(effects: Mapping[str, Any]) -> list[str]:
   """The measures that every effect has, margins first."""
   common = set.intersection(*(set(effect) for effect in effects.values())) - {'arms'}
