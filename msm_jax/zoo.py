@@ -20,7 +20,7 @@ from msm_jax.interop import zoo as models
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-  parser = argparse.ArgumentParser(prog='python -m msm_jax.zoo', description='Models by name.')
+  parser = command.Parser(prog='python -m msm_jax.zoo', description='Models by name.')
   commands = parser.add_subparsers(dest='command', required=True)
   commands.add_parser('list', help='the names, and what is here already')
   fetch = commands.add_parser('fetch', help='download a model and convert it, once')

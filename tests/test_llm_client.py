@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -319,6 +320,20 @@ def test_many_connections_and_a_reply_that_cannot_be_kept_end_and_do_not_hang(ma
     asyncio.run(
       asyncio.wait_for(ask_all(make(Huge(None), max_connections=1500), map(str, range(3000))), 60)
     )
+
+
+@pytest.mark.parametrize('read', ['replies', 'spent', 'has_answer', 'unpriced_tokens', 'totals'])
+def test_a_ledger_that_cannot_be_read_is_one_line(tmp_path, read):
+  """Of another version, or damaged in the middle: opening it does not show that."""
+  path = tmp_path / 'ledger.sqlite'
+  db = sqlite3.connect(path)
+  db.execute('create table replies (key text)')
+  db.close()
+  ledger = Ledger(path, {'seed': 0})
+  arguments = ('x',) if read in ('replies', 'has_answer') else ()
+  with pytest.raises(LedgerError, match=r'cannot read .*; put back a copy of it'):
+    getattr(ledger, read)(*arguments)
+  ledger.close()
 
 
 def test_a_model_that_nobody_has_is_named_at_once(make):

@@ -100,7 +100,16 @@ class Ledger:
   def replies(self, key: str) -> list[Reply]:
     """All replies to a request so far, in the order in which they came."""
     query = 'select text, stop from replies where key = ? order by number'
-    return [Reply(text, stop) for text, stop in self.db.execute(query, (key,))]
+    return [Reply(text, stop) for text, stop in self._read(query, key)]
+
+  def _read(self, query: str, *values: str) -> list[Any]:
+    """The rows of a query. Raises LedgerError if the file is damaged, or has other columns."""
+    try:
+      return self.db.execute(query, values).fetchall()
+    except sqlite3.Error as e:
+      raise LedgerError(
+        f'cannot read {self.path} ({e}); put back a copy of it, or choose another --workdir'
+      ) from None
 
   async def record(
     self,
@@ -172,12 +181,12 @@ class Ledger:
 
   def spent(self) -> float:
     """USD that all replies cost."""
-    return self.db.execute('select coalesce(sum(cost), 0) from replies').fetchone()[0]
+    return self._read('select coalesce(sum(cost), 0) from replies')[0][0]
 
   def has_answer(self, model: str) -> bool:
     """Whether a model ever replied with a text."""
     query = "select 1 from replies where model = ? and text != '' limit 1"
-    return self.db.execute(query, (model,)).fetchone() is not None
+    return bool(self._read(query, model))
 
   def unpriced_tokens(self) -> list[tuple[str, int, int]]:
     """(model, input tokens, output tokens) of the replies that nothing was counted for."""
@@ -185,12 +194,12 @@ class Ledger:
       'select model, sum(input_tokens), sum(output_tokens) from replies where cost = 0 '
       'group by model'
     )
-    return self.db.execute(query).fetchall()
+    return self._read(query)
 
   def totals(self) -> list[dict[str, Any]]:
     """One row for each stage and model: requests, replies, tokens and cost in USD."""
     names = ('stage', 'model', 'requests', 'replies', 'input_tokens', 'output_tokens', 'cost')
-    return [dict(zip(names, row, strict=True)) for row in self.db.execute(_TOTALS)]
+    return [dict(zip(names, row, strict=True)) for row in self._read(_TOTALS)]
 
   def close(self) -> None:
     """Closes the file."""
