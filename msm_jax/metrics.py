@@ -6,6 +6,7 @@ are also written for TensorBoard. Of several processes, only the first writes an
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -92,9 +93,11 @@ class PhaseMetrics:
     elapsed = now - self._began
     self._tokens += tokens
     tokens_per_s = self._tokens / max(1e-9, elapsed)
+    # JSON has no NaN, so an update that was skipped for its loss has null.
+    numbers = {key: value if math.isfinite(value) else None for key, value in values.items()}
     row = {
       'step': step,
-      **values,
+      **numbers,
       'tokens_per_s': round(tokens_per_s, 1),
       'seconds': round(elapsed, 3),
     }

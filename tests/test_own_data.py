@@ -174,6 +174,12 @@ def test_summary_and_report_say_what_was_left_out_and_skipped(tmp_path, monkeypa
   page = (made.outputs / 'report.html').read_text()
   assert 'longer than a row, left out' in page and 'Skipped updates' in page
   assert all(folder in page for folder in folders)
+  # Strict readers refuse the NaN that Python writes.
+  for node in made.prepared.nodes:
+    path = made.workdir / 'phases' / node.folder_name / 'metrics.jsonl'
+    lines = path.read_text().splitlines()
+    rates = [json.loads(line, parse_constant=pytest.fail)['lr'] for line in lines]
+    assert rates.count(None) == 1
   # Nothing is left to do, and the summary of kept phases says the same.
   again = with_chats(tmp_path, chats, max_skipped_share=0.4)
   assert again.run() == summary
