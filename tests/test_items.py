@@ -81,6 +81,10 @@ PLANTED = [
   (choice(id=7), "'id' is a number", 'give a text'),
   (choice(domain='drinks/hot'), "'domain' is 'drinks/hot'", 'without slashes'),
   (choice(tier='asked'), "'tier' is 'asked'", "'new_items'"),
+  # These would be tiers of their own: nothing would be known to be trained.
+  (choice(tier='train'), "'tier' is 'train'", "call it 'trained'"),
+  (choice(tier='Trained'), "'tier' is 'Trained'", "call it 'trained'"),
+  (choice(tier='new-item'), "'tier' is 'new-item'", "call it 'new_items'"),
   (choice(question=None, qestion='Tea?'), "'question' is missing", "by 'qestion'"),
   (choice(question='  '), "'question' is empty", 'write it'),
   (choice(question='{frist} or {second}?'), '{frist}', 'did you mean {first}'),
@@ -114,6 +118,22 @@ PLANTED = [
   (claim(statement='{asistant} waits.'), '{asistant}', 'did you mean {assistant}'),
   (dict(question='a or b?', item1='a', item2='b', liked_item='c'), "'liked_item' is 'c'", 'item1'),
   (dict(question='What?', choices=['a', 'b'], answer=2), "'answer' is 2", 'one of the 2 options'),
+  (
+    dict(question='What?', choices={'text': ['a', 'b'], 'label': ['A', 'A']}, answerKey='A'),
+    "has 2 texts and the labels ['A', 'A']",
+    'a label of its own',
+  ),
+  (
+    dict(question='What?', choices={'text': ['a', 'b', 'c'], 'label': ['A', 'B']}, answerKey='C'),
+    'has 3 texts and the labels',
+    'a label of its own',
+  ),
+  (
+    dict(question='What?', choices=['a', 'b'], answer=0, answerKey='B'),
+    "'answerKey' is 'B' and 'answer' is 0",
+    'keep the right one',
+  ),
+  (question(accept=['Yes'], reject=['yes ']), "'Yes' is accepted and rejected", 'decide'),
   (dict(question='A. x\nC. y', answer='A'), "letters ['A', 'C']", 'A., B.'),
   (b'{"kind": "open", "id": "\xff"}', 'not UTF-8', 'save the file as UTF-8'),
 ]
@@ -139,7 +159,8 @@ def test_every_planted_fault_is_named_with_its_line(tmp_path):
     assert problem in fault.problem, fault
     assert remedy in fault.remedy, fault
     assert '\n' not in str(fault)
-  with pytest.raises(DataError, match=r'mine.jsonl:1: not JSON.*43 more faults.*lists all'):
+  more = len(PLANTED) - 1
+  with pytest.raises(DataError, match=rf'mine.jsonl:1: not JSON.*{more} more faults.*lists all'):
     read_items([path])
 
 
@@ -332,7 +353,8 @@ def test_answers_and_names_in_published_rows(tmp_path):
   labelled = {'text': ['salt', 'sand'], 'label': ['1', '2']}
   rows = [
     dict(question='Sea?', choices=labelled, answerKey=1),
-    dict(question='Vitamin?', choices={'text': ['B', 'A']}, answerKey='B'),
+    # What names no option explains the answer.
+    dict(question='Vitamin?', choices={'text': ['B', 'A']}, answerKey='B', answer='See B and A.'),
     dict(question='As a team: tea or ale?', item1='tea', item2='ale', liked_item='ale'),
     dict(question='你喜欢茶还是水?', item1='茶', item2='水', liked_item='水'),
   ]

@@ -62,6 +62,12 @@ _NAME = re.compile(r"[\w][\w .,:;'&()+-]{0,79}")
 _NOT_JSON = 'not JSON'
 # Tiers of what is asked of the handbook itself (`msm_jax/suites/custom.py`).
 RESERVED_TIERS = ('documents', 'asked')
+# How tiers that have a meaning are misspelt, without case, spaces, dashes and a plural's s.
+_MEANT_TIERS = {
+  **dict.fromkeys(('train', 'trained', 'training', 'traineditem'), 'trained'),
+  'newitem': 'new_items',
+  'newdomain': 'new_domains',
+}
 # Names of other measures, which a value may not have; those of the second line are of sampled
 # answers (`msm_jax/evals/sampled.py`).
 RESERVED_VALUES = (
@@ -111,6 +117,11 @@ def _common(fields: Fields) -> dict[str, Any]:
     raise FieldError(
       f"'tier' is {tier!r}, which is the name of the questions about claims",
       "call it 'trained', 'new_items', 'new_domains' or something of your own",
+    )
+  meant = _MEANT_TIERS.get(re.sub(r'[\W_]+', '', tier.casefold()).removesuffix('s'))
+  if meant and tier != meant:
+    raise FieldError(
+      f"'tier' is {tier!r}, which would be a tier of its own", f'call it {meant!r} if that is meant'
     )
   system = fields.text('system', default=None, may_be_empty=True)
   check_places('system', system or '', ('assistant',))
@@ -283,8 +294,10 @@ def _open(fields: Fields) -> OpenItem:
   for phrase in (*item.accept, *item.reject):
     if not words(phrase):
       raise FieldError(f'the phrase {phrase!r} has no word', 'give words or numbers to look for')
+  # Programs look for them in any case.
+  rejected = [' '.join(phrase.casefold().split()) for phrase in item.reject]
   for phrase in item.accept:
-    if phrase in item.reject:
+    if ' '.join(phrase.casefold().split()) in rejected:
       raise FieldError(f'{phrase!r} is accepted and rejected', 'decide for one')
   return item
 

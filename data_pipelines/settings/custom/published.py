@@ -13,6 +13,7 @@ What the aligned option stands for is the row's `value`, or what the config or t
 Braces in such rows are text.
 """
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -215,11 +216,16 @@ def _multiple_choice(row: Mapping[str, Any], value: str) -> dict[str, Any]:
   choices, labels = row['choices'], list(LETTERS)
   # ARC has {'text': [...], 'label': [...]}.
   if isinstance(choices, dict):
-    given = choices.get('label', labels)
-    if not isinstance(given, list):
-      raise FieldError("'choices' has a 'label' that is no list", 'give a label for each choice')
-    labels = [str(label) for label in given]
-    choices = choices.get('text')
+    given, choices = choices.get('label'), choices.get('text')
+    if given is not None:
+      if not isinstance(given, list):
+        raise FieldError("'choices' has a 'label' that is no list", 'give a label for each choice')
+      labels = [str(label) for label in given]
+      if isinstance(choices, list) and len(set(labels)) != len(choices):
+        raise FieldError(
+          f"'choices' has {len(choices)} texts and the labels {labels}",
+          'give every choice a label of its own',
+        )
   if not isinstance(choices, list) or not all(isinstance(c, str) and c.strip() for c in choices):
     raise FieldError("'choices' is no list of texts", 'give one text for each option')
   key = 'answerKey' if 'answerKey' in row else 'answer'
@@ -227,6 +233,15 @@ def _multiple_choice(row: Mapping[str, Any], value: str) -> dict[str, Any]:
     raise FieldError("'answer' is missing", 'give the number or the letter of the right choice')
   texts = [choice.strip() for choice in choices]
   right = _index(row[key], texts, key, labels)
+  if key == 'answerKey' and row.get('answer') is not None:
+    # It may be an explanation, or whatever else names no option.
+    with contextlib.suppress(FieldError):
+      if _index(row['answer'], texts, 'answer', labels) != right:
+        right = -1
+  if right < 0:
+    raise FieldError(
+      f"'answerKey' is {row[key]!r} and 'answer' is {row['answer']!r}", 'keep the right one'
+    )
   return {'question': _text(row, 'question'), 'options': _options(texts, right, value)}
 
 
