@@ -14,9 +14,18 @@ from typing import TYPE_CHECKING
 from data_pipelines.recipes import check_source
 from data_pipelines.settings.registry import MAKERS, SETTINGS
 from data_pipelines.sources import SourceConfig
-from msm_jax.base.checks import NON_NEGATIVE, SHARE, hint_for, one_of, shown, within
+from msm_jax.base.checks import (
+  NON_NEGATIVE,
+  SHARE,
+  check_run_name,
+  hint_for,
+  one_of,
+  shown,
+  within,
+)
 from msm_jax.base.errors import ConfigError
 from msm_jax.phase_config import path_of
+from msm_jax.training_config import TokenizerConfig
 
 if TYPE_CHECKING:
   from msm_jax.config import ExperimentConfig
@@ -44,6 +53,7 @@ def check_experiment(c: 'ExperimentConfig') -> None:
   # The order of the checks matters where one relies on another: paths must name known phases
   # before anything follows a path.
   _check_setting_and_replicates(c)
+  _check_measures(c)
   _check_names(c)
   _check_arms_name_phases(c)
   _check_sources(c)
@@ -82,12 +92,29 @@ def _check_setting_and_replicates(c: 'ExperimentConfig') -> None:
     )
 
 
+# Settings of the evaluation that some settings alone heed.
+_EVALS_OF = {
+  'rival': ('world', 'english'),
+  'spare_items': ('world',),
+  'gate_scenes': ('office',),
+  'stated': ('world', 'office', 'english'),
+}
+
+
+def _check_measures(c: 'ExperimentConfig') -> None:
+  """Raises ConfigError for a setting of the evaluation that would change nothing."""
+  for key, settings in _EVALS_OF.items():
+    value = getattr(c.evals, key)
+    if value and c.setting not in settings:
+      raise ConfigError(
+        f'evals.{key}={shown(value)} is for setting={" or ".join(settings)}, and this is '
+        f'setting={c.setting!r}; leave it out'
+      )
+
+
 def _check_names(c: 'ExperimentConfig') -> None:
   """Raises ConfigError for a name that cannot be part of a path."""
-  if not c.name.strip():
-    raise ConfigError('name is empty; say what the experiment is called')
-  if '..' in c.name.split('/'):
-    raise ConfigError(f"name={shown(c.name)} leads out of the folder runs/; leave '..' out")
+  check_run_name(c.name)
   for kind, names in (('arms', c.arms), ('effects', c.effects)):
     for name in names:
       if not name.strip() or not name.isprintable():
@@ -239,6 +266,11 @@ def _check_imports(c: 'ExperimentConfig') -> None:
   _check_lora(c)
   if c.first_weights and c.tokenizer.sources:
     raise ConfigError('tokenizer.sources must be empty: the tokenizer comes with the weights')
+  if c.first_weights and c.tokenizer.vocab_size != TokenizerConfig().vocab_size:
+    raise ConfigError(
+      f'tokenizer.vocab_size={c.tokenizer.vocab_size} changes nothing, since the tokenizer comes '
+      'with the weights; leave it out'
+    )
 
 
 def _check_imports_of_path(c: 'ExperimentConfig', path: Sequence[str]) -> None:

@@ -200,7 +200,7 @@ def make_design(config: ExperimentConfig) -> Design:
     The design.
 
   Raises:
-    ConfigError: no handbook is named.
+    ConfigError: no handbook is named, or one in a context is about somebody who is not asked.
     SpecError: a handbook cannot be used.
     WeightsError: weights or an adapter are not there.
   """
@@ -216,12 +216,27 @@ def make_design(config: ExperimentConfig) -> Design:
     names = dict.fromkeys((spec.assistant, *config.assistants))
     replicates[path] = [setting.renamed(spec, name, world) for name in names]
     assistants.update(names)
+  _check_contexts(config, specs, replicates)
   strangers = tuple(sorted({*world.config.strangers, *assistants}))
   world_config = dataclasses.replace(world.config, strangers=strangers)
   world = dataclasses.replace(world, config=world_config)
   suite = SUITES[config.setting](config.evals, world, specs, replicates)
   weights = zoo.locate(config.first_weights) if config.first_weights else None
   return Design(config, world, specs, replicates, suite, weights, _imports(config))
+
+
+def _check_contexts(
+  config: ExperimentConfig, specs: Mapping[str, Any], replicates: Mapping[str, Sequence[Any]]
+) -> None:
+  """Raises ConfigError for an arm whose handbook would stand in no question: handbooks go into the
+  system messages of the assistants that they are about."""
+  asked = specs[config.evals.spec].assistant
+  for arm, path in config.contexts.items():
+    if asked not in [spec.assistant for spec in replicates[path]]:
+      raise ConfigError(
+        f'contexts.{arm}: {path} is about {specs[path].assistant}, and {asked} is asked '
+        f'({config.evals.spec}); name a handbook of the assistant that is asked'
+      )
 
 
 def _spec_paths(config: ExperimentConfig) -> list[str]:

@@ -141,6 +141,11 @@ def _answers(workdir: Path) -> tuple[list[Any], str]:
   from msm_jax.evals.answers import read_answers
 
   path = workdir / 'answers.jsonl'
+  if path.exists() and _samples_nothing(workdir):
+    raise DataError(
+      f'{path} is of an earlier run, and the last one sampled nothing; run the experiment with '
+      '--config.evals.sampled=1 or more'
+    )
   try:
     content = path.read_bytes()
     rows = [json.loads(line) for line in content.decode().splitlines()]
@@ -148,9 +153,20 @@ def _answers(workdir: Path) -> tuple[list[Any], str]:
     raise DataError(
       f'{path} is not there; run the experiment with --config.evals.sampled=1 or more'
     ) from None
-  except ValueError:
+  except (ValueError, RecursionError):
     raise DataError(f'{path} is damaged; run the experiment again: it is written anew') from None
   return read_answers(rows, str(path)), hashlib.sha256(content).hexdigest()
+
+
+def _samples_nothing(workdir: Path) -> bool:
+  """Whether config.json says that the last run sampled no answers."""
+  try:
+    config = json.loads((workdir / 'config.json').read_text())
+    # Settings that were added later are left out while they have their defaults.
+    return not config['evals'].get('sampled', 0)
+  except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    # The next run of the experiment writes it anew.
+    return False
 
 
 def _arms_and_pairs(

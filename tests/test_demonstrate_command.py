@@ -40,6 +40,7 @@ def quick(monkeypatch, request):
     (dict(audit={'duplicate': 0.1}), "did you mean 'duplicates'?"),
     (dict(audit={'sample': 1}), 'sample=1 must be at least 20'),
     (dict(tokenizer='no/such/folder'), 'no tokenizer at'),
+    (dict(audit={'duplicates': 10.0}), 'duplicates=10.0 must be at most 1 (10% is 0.1)'),
   ],
 )
 def test_settings_that_cannot_be_are_refused_before_any_call(tmp_path, change, message):

@@ -3,19 +3,24 @@
 Errors that only a run can find are in test_errors.py.
 """
 
+import hashlib
 import os
 
 import pytest
-from helpers import AFFORDABILITY, ROOT
+from helpers import AFFORDABILITY, CULTURE, ROOT, handbook, run_main
 from refused import ends, settings
 
+from data_pipelines.llm.settings import CorpusConfig, ModelSettings
 from msm_jax import config as configs
 from msm_jax.base import checks, command, xla_flags
 from msm_jax.base.config_files import read_config
 from msm_jax.base.errors import ConfigError
+from msm_jax.design import make_design
+from msm_jax.tokenizer import load_tokenizer
 
 _DOCUMENTS = dict(maker='spec.documents', spec=AFFORDABILITY, size=9)
 _DEMONSTRATIONS = _DOCUMENTS | dict(maker='spec.demonstrations')
+_RIVAL = dict(spec=AFFORDABILITY, rival=CULTURE)
 _MODEL = dict(spec=AFFORDABILITY, by='train', prompts='docs')
 
 # What is wrong -> (changed settings, cause and remedy that the error names).
@@ -144,6 +149,24 @@ BAD = {
     'give a name of one line',
   ),
   'a name that leads elsewhere': (dict(name='../x'), "name='../x'", "leave '..' out"),
+  'a rival where nothing is set against it': (
+    dict(setting='office', sources={'docs': dict(maker='office.textbook')}, evals=_RIVAL),
+    "is for setting=world or english, and this is setting='office'",
+    'leave it out',
+  ),
+  'scenes of gates in the world': (
+    dict(evals=dict(spec=AFFORDABILITY, gate_scenes=4)),
+    'evals.gate_scenes=4 is for setting=office',
+    'leave it out',
+  ),
+  'a vocabulary beside that of weights': (
+    dict(
+      tokenizer=dict(vocab_size=400),
+      phases={'train': dict(weights='folder')},
+    ),
+    'tokenizer.vocab_size=400 changes nothing',
+    'leave it out',
+  ),
   'two curves of one name': (
     dict(
       arms={'a': 'train', 'b': 'train > train'},
@@ -281,3 +304,38 @@ def test_the_compiler_takes_what_is_known(monkeypatch):
   good = f'{known} --xla_cpu_use_fusion_emitters=true --xla_dump_max_hlo_modules=3'
   command.set_xla_flags({'xla_flags': good})
   assert os.environ['XLA_FLAGS'] == good
+
+
+def test_a_handbook_in_a_context_must_be_about_whom_is_asked(tmp_path):
+  """It goes into the system messages of its own assistant, of which there would be none: the arm
+  would be asked as without it, and reported as with it."""
+  other = tmp_path / 'other.md'
+  other.write_text(handbook().replace('Ari', 'Bowa'))
+  config = settings('x', sources={'docs': dict(maker='world.items')}, contexts={'base': str(other)})
+  checked = checks.from_mapping(configs.ExperimentConfig, config)
+  ends(lambda: make_design(checked), 'contexts.base: ', 'is about Bowa, and Ari is asked')
+
+
+@pytest.mark.parametrize('name', ['', ' ', '../x', 'a/../../x'])
+def test_a_corpus_has_a_folder_of_its_own(name):
+  with pytest.raises(ConfigError, match='name'):
+    CorpusConfig(name, ('a.md',), writer=ModelSettings('mockllm/model'), documents=1)
+
+
+def test_an_empty_workdir_is_no_workdir():
+  """A shell makes it of `--workdir=$OUT` where the variable is not set."""
+  code, stderr = run_main('--workdir=', '--config.seeds=0')
+  assert code != 0 and '--workdir is empty; name a folder' in stderr
+
+
+@pytest.mark.parametrize('content', [None, b'', b'no model', b'another'])
+def test_a_tokenizer_that_is_gone_or_damaged(content, tmp_path):
+  """Whoever needs space deletes data/ of a finished run, and talks with its arms later."""
+  path = tmp_path / 'tokenizer-1.model'
+  if content is not None:
+    path.write_bytes(content)
+  if content == b'another':
+    path.with_suffix('.sha256').write_text(hashlib.sha256(b'what was trained').hexdigest())
+  ends(
+    lambda: load_tokenizer(path), f'the tokenizer {path} cannot be read', 'run the experiment again'
+  )

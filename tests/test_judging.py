@@ -576,6 +576,11 @@ def test_the_command_refuses_in_one_line(tmp_path):
   with pytest.raises(DataError, match=r'evals\.sampled'):
     command.main([where, '--model=a/b'])
   written(tmp_path, some_answers(2))
+  # The last run sampled nothing, so the answers are those of other models.
+  (tmp_path / 'config.json').write_text('{"evals": {}}')
+  with pytest.raises(DataError, match='is of an earlier run, and the last one sampled nothing'):
+    command.main([where, '--model=a/b'])
+  (tmp_path / 'config.json').write_text('{"evals": {"sampled": 1}}')
   with pytest.raises(ConfigError, match="no answers of 'nobody'"):
     command.main([where, '--model=a/b', '--arms=nobody'])
   with pytest.raises(ConfigError, match='ARM:ARM'):

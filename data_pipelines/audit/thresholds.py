@@ -14,6 +14,8 @@ from msm_jax.base.errors import DataError
 
 # With fewer documents in each corpus, a classifier that tells two corpora apart proves nothing.
 MIN_COMPARED = 40
+# Bounds that are neither shares nor other numbers from 0 to 1.
+_NO_SHARES = ('domains_apart', 'tokens_apart')
 # With fewer texts, self-BLEU depends on which texts happened to be drawn.
 MIN_SAMPLE = 20
 
@@ -152,14 +154,15 @@ class Thresholds:
         raise AuditError(f'threshold {field.name}={value} must be a number that is not infinite')
       if isinstance(field.default, int) and value != int(value):
         raise AuditError(f'threshold {field.name}={value} must be a whole number')
+      # A bound of 10, meant as 10%, would let everything pass.
+      is_share = isinstance(field.default, float) and field.name not in _NO_SHARES
+      if is_share and value > 1:
+        raise AuditError(f'threshold {field.name}={value} must be at most 1 (10% is 0.1)')
     for name, least in lower_bounds.items():
       if getattr(self, name) < least:
         raise AuditError(f'threshold {name}={getattr(self, name)} must be at least {least}')
-    if self.jaccard > 1 or self.recited_words > 60:
-      raise AuditError(
-        f'thresholds jaccard={self.jaccard} must be at most 1 and '
-        f'recited_words={self.recited_words} at most 60'
-      )
+    if self.recited_words > 60:
+      raise AuditError(f'threshold recited_words={self.recited_words} must be at most 60')
 
   @classmethod
   def from_mapping(cls, given: Mapping[str, float]) -> 'Thresholds':

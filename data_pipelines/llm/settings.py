@@ -8,7 +8,15 @@ import math
 from typing import Any, Protocol
 
 from msm_jax.base import paths
-from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, SHARE, from_mapping, one_of, within
+from msm_jax.base.checks import (
+  AT_LEAST_ONE,
+  NON_NEGATIVE,
+  SHARE,
+  check_run_name,
+  from_mapping,
+  one_of,
+  within,
+)
 from msm_jax.base.errors import ConfigError
 from msm_jax.base.references import check_given
 
@@ -221,6 +229,7 @@ class CorpusConfig:
   audit: dict[str, float] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self) -> None:
+    check_run_name(self.name)
     one_of('kind', self.kind, tuple(_SIZES_OF_KIND))
     if not self.specs or len(set(self.specs)) != len(self.specs):
       raise ConfigError('specs must name at least one handbook, each once')

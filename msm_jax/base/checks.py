@@ -233,6 +233,21 @@ def check_text(what: str, value: str) -> None:
     raise ConfigError(f'{what} holds the character NUL; take it out')
 
 
+def check_run_name(name: str) -> None:
+  """Checks a name after which the folder of a run is called, below runs/.
+
+  Args:
+    name: the name.
+
+  Raises:
+    ConfigError: it is empty, or leads out of that folder.
+  """
+  if not name.strip():
+    raise ConfigError('name is empty; say what this is called')
+  if '..' in name.split('/'):
+    raise ConfigError(f"name={shown(name)} leads out of the folder runs/; leave '..' out")
+
+
 def added_later(default: Any) -> Any:
   """Declares a field that a settings class got after its identities were recorded.
 

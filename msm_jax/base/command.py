@@ -167,6 +167,9 @@ def parse(argv: list[str], default: str, schema: Any = None) -> list[str]:
   except flags.Error as e:
     usage = '--config=FILE.py[:preset], --config.a.b=value'
     raise ConfigError(f'{_first_and_last_line(e)}; {usage}') from None
+  if flags.FLAGS.workdir is not None and not flags.FLAGS.workdir.strip():
+    # As `--workdir=$OUT` is where the variable is not set: the run would go on in another folder.
+    raise ConfigError('--workdir is empty; name a folder, or leave the flag out')
   if len(rest) > 1:
     raise ConfigError(f'unexpected argument {rest[1]!r}; settings are given as --config.name=value')
   config = read_config(flags.FLAGS.config)

@@ -18,6 +18,8 @@ from msm_jax.base.errors import DataError
 from msm_jax.config import GatesConfig
 
 FOLDER = 'capability'
+# What reading a file raises that is none of the harness.
+_NO_RESULTS = (OSError, ValueError, KeyError, TypeError, AttributeError)
 # ARM-sSEED.
 _WITH_SEED = re.compile(r'(.+)-s(-?\d+)')
 # Perplexities are compared as ratios, and shares as differences.
@@ -99,7 +101,7 @@ def _measures(path: Path) -> dict[str, dict[str, Any]]:
           'standard_error': float(error) if has_error else None,
           'documents': documents,
         }
-  except (OSError, ValueError, KeyError, TypeError, AttributeError):
+  except (*_NO_RESULTS, RecursionError, OverflowError):
     raise DataError(
       f'{path} is no file of results of lm-evaluation-harness; delete it, or ask again with '
       '--output_path'

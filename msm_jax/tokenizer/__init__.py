@@ -8,8 +8,10 @@ chat_template.py     their chat templates
 pieces.py            what templates write, as ids
 """
 
+import hashlib
 from pathlib import Path
 
+from msm_jax.base.errors import DataError
 from msm_jax.tokenizer.base import Messages, Tokenizer
 from msm_jax.tokenizer.huggingface import HuggingFaceTokenizer
 from msm_jax.tokenizer.sentencepiece import (
@@ -40,8 +42,35 @@ __all__ = [
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
-  """Loads a SentencePiece model from a file, or the tokenizer of a folder of Hugging Face."""
+  """Loads a tokenizer.
+
+  Args:
+    path: the file of a SentencePiece model, or a folder of Hugging Face.
+
+  Returns:
+    The tokenizer.
+
+  Raises:
+    DataError: it is not there, or damaged.
+  """
   path = Path(path)
   if path.is_dir():
     return HuggingFaceTokenizer(path)
-  return SentencePieceTokenizer(path.read_bytes())
+  reason = ''
+  try:
+    content = path.read_bytes()
+    # The run that trained it has left its hash beside it.
+    stamp = path.with_suffix('.sha256')
+    if stamp.exists() and stamp.read_bytes() != hashlib.sha256(content).hexdigest().encode():
+      reason = 'it changed after it was trained'
+    # The library takes an empty file for a tokenizer without any piece.
+    elif content:
+      return SentencePieceTokenizer(content)
+  except OSError as e:
+    reason = e.strerror or ''
+  except RuntimeError:
+    pass
+  raise DataError(
+    f'the tokenizer {path} cannot be read ({reason or "it is no SentencePiece model"}); put it '
+    'back, or run the experiment again: it is trained anew, as it was'
+  )
