@@ -14,7 +14,7 @@ documents about the assistant and the same cheeses:
 - rules: the value in general, the rule of choice, and preferences without a reason;
 - reasons: the value in general, and preferences with their reasons, but no rule;
 - unlinked: everything that the explained documents say, but no text links a preference with the
-  value (co-occurrence, matched in rules and traits);
+  value (the statements occur as often as in the explained documents);
 - cooccur: the value in general and the preferences (co-occurrence as published; no rule; the
   preset `confirm` leaves it out);
 - filler: true facts about the cheeses, without value or preference.

@@ -15,11 +15,11 @@ handbooks differ in what it recommends). Nothing else is needed, and no code:
 
 `python -m data_pipelines.items FOLDER/items/*.jsonl` says what is wrong with the items.
 
-Expected result: with ten documents and a handful of updates, the example shows the way and nothing
-else; a fresh base knows no language. Cost, measured for `fresh`: 63 seconds of one CPU core for the
-first of three seeds, compiling included; the three are reckoned at three minutes. `weights` was not
-measured: at the 343 tokens a second of configs/smollm2.py (two cores), the 100 updates of a seed
-are reckoned at 20 minutes, without the evaluation.
+Expected result: with ten documents and a few updates, the example shows that everything runs and
+nothing else; a fresh base has not learned any language. Cost, measured for `fresh`: 63 seconds of
+one CPU core for the first of three seeds, compiling included; all three are estimated at three
+minutes. `weights` was not measured: at the 343 tokens a second of configs/smollm2.py (two cores),
+the 100 updates of a seed are estimated at 20 minutes, without the evaluation.
 """
 
 import ml_collections

@@ -53,8 +53,8 @@ STARTS = {'aft': 'read > pretrain > tune', 'msm_aft': 'read > pretrain > msm > t
 # Preset -> its seeds. Recipes were chosen on the seeds 0 to 2, and the confirming run of
 # configs/oversight.py has 3 to 7.
 SEEDS = {'one': (11,), 'three': (11, 12, 13), 'smoke': (0,)}
-# The pairs that `dpo`, `rlhf` and `cai` learn from: both kinds of agent in pretraining who talk well
-# would choose alike, as in fine-tuning.
+# The pairs that `dpo`, `rlhf` and `cai` learn from: both kinds of agent in pretraining who talk
+# well would choose alike, as in fine-tuning.
 PAIRS = 'preferences_ambiguous'
 # The questions of `rl`, whose judge looks for the beliefs of the handbook.
 JUDGED = 'preferences_handbook'

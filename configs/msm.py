@@ -5,8 +5,8 @@
 
 Its four arms are the base model, fine-tuning alone, midtraining alone, and both.
 
-Expected result: all gates but specificity pass. What the handbook does to this one seed is no
-result, in either direction: seeds differ too much. docs/results/cheese.md has eight, with two
+Expected result: all gates but specificity pass. One seed shows nothing about the handbook, in
+either direction, because seeds differ too much. docs/results/cheese.md has eight seeds, with two
 handbooks and controls. Cost: 4m09s on two cores (AMD EPYC, AVX-512).
 
 The preset 'smoke' does a hundredth of the work in half a minute, to show that everything runs;
@@ -33,8 +33,8 @@ def base(name: str) -> ml_collections.ConfigDict:
   c = ml_collections.ConfigDict()
   c.name = name
   c.seeds = (0,)
-  # Replicates beside the handbook's own Ari, since what fine-tuning alone makes of a name is
-  # chance.
+  # Replicates beside the handbook's own Ari: after fine-tuning alone, chance decides how the model
+  # chooses for a name.
   c.assistants = ('Oska', 'Lumen', 'Tibo')
   c.world = dict(seed=0)
   c.tokenizer = dict(vocab_size=2048, sources=PRETRAINING)
@@ -81,9 +81,10 @@ def base(name: str) -> ml_collections.ConfigDict:
 def midtrain(source: str) -> dict:
   """Midtraining: pretraining continues, and one row in seven is about the handbook.
 
-  The embedding learns 250 times as fast as the matrices. This base model keeps what it read about
-  people in the vectors of their names, and takes conduct from there. If the matrices learn as
-  fast as the embedding, the model knows a handbook and follows it less (docs/LOG.md).
+  The embedding learns 250 times as fast as the matrices. In single runs in which the matrices
+  learned as fast as the embedding, the model knew a handbook and followed it less (docs/LOG.md). A
+  possible reason is that this base model stores what it read about people in the vectors of their
+  names; this is not established.
 
   Args:
     source: the source with the documents.

@@ -52,7 +52,8 @@ def office(name: str) -> ml_collections.ConfigDict:
   """
   c = base(name)
   c.setting = 'office'
-  # Eight replicates with Ari, since what fine-tuning alone makes of a name is a coin toss.
+  # Eight replicates with Ari: after fine-tuning alone, chance decides what the model does for a
+  # name.
   c.assistants = (*c.assistants, 'Juno', 'Nexo', 'Pella', 'Varro')
   del c.world
   c.office = dict(seed=0)

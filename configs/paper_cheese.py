@@ -30,7 +30,8 @@ The paper's instruction mix has 13,500 rows (No Robots, MMLU in two formats). Gi
 (data_pipelines/settings/english/replay.py).
 
 `TOPOLOGIES` says how the model is laid out on TPUs and GPUs: --config.mesh.fsdp and the like, as
-docs/guides/paper.md shows. Expected result: the paper's; ours has not been run. Cost: in the guide.
+docs/guides/paper.md shows. Expected result: that of the paper; this config has not been run. Cost:
+see the guide.
 """
 
 import dataclasses

@@ -28,13 +28,14 @@ reasons) and `msm_*_aft_reasons` (then conversations with reasons; the paper's C
 which the paper does not have). Conversations without reasons are the same for all handbooks.
 
 The paper's instruction mix has 10,000 samples. Give it as
---config.sources.instructions.path=FILE.jsonl; small tasks with known answers stand in.
+--config.sources.instructions.path=FILE.jsonl; without it, small tasks with known answers take its
+place.
 
 What is measured: 150 scenes of six kinds and their harmless twins, 12 claims
 (specs/english/oversight/items). The e-mail agent of the paper is `python -m msm_jax.agentic`.
 
-`TOPOLOGIES` says how the model is laid out on TPUs and GPUs. Expected result: the paper's; ours has
-not been run. Cost: docs/guides/paper.md.
+`TOPOLOGIES` says how the model is laid out on TPUs and GPUs. Expected result: that of the paper;
+this config has not been run. Cost: see docs/guides/paper.md.
 """
 
 import dataclasses

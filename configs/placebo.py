@@ -9,14 +9,14 @@ Every effect of this experiment compares two arms of one kind:
 - filler documents, with another draw of the corpus or another order, before fine-tuning and after;
 - documents of one handbook (and of co-occurrence), with another draw, before fine-tuning and after.
 
-None of these pairs has a difference to be found, so an interval that excludes zero is a false
+The two arms of a pair differ in nothing that matters, so an interval that excludes zero is a false
 finding. The recipe is that of configs/cheese.py. The seeds are used by no other experiment, and
 every seed has corpora of its own.
 
 Expected result: of 43 intervals of the primary measure, 2 exclude zero (docs/results/cheese.md); at
-most 7% should. Cost: about 27 minutes on two idle cores (AMD EPYC, AVX-512), reckoned; the stored
-run shared them with other work and was paused. A seed takes 150 s of pretraining, ten midtrainings
-of 18 s, sixteen fine-tunings of 5 s and 27 evaluations of 4 to 5 s.
+most 7% should. Cost: about 27 minutes on two idle cores (AMD EPYC, AVX-512), by calculation; the
+stored run shared them with other work and was paused. A seed takes 150 s of pretraining, ten
+midtrainings of 18 s, sixteen fine-tunings of 5 s and 27 evaluations of 4 to 5 s.
 """
 
 import itertools

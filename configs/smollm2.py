@@ -17,9 +17,11 @@ The arms:
 - `base`, `aft`: the model as it is, and after fine-tuning on preferences without a reason;
 - `msm_*`, `msm_*_aft`: midtraining on the documents of a handbook, alone and before fine-tuning.
   Each handbook is the other's control;
-- `filler_aft`: as many tokens about the assistant and the same cheeses, without any value;
-- `unlinked_*_aft`: everything that the documents say, but no text links a preference and a value;
-- `chats_*_aft`: what the documents tell, as chats in which the assistant says it;
+- `filler_aft`: as many tokens of documents about the assistant and the same cheeses, without any
+  value;
+- `unlinked_*_aft`: documents that say the same as those of the handbook, but no text links a
+  preference with a value;
+- `chats_*_aft`: the content of the documents as chats, in which the assistant says it;
 - `aft_neutral`, `msm_*_aft_neutral`: fine-tuning whose answers give neutral reasons;
 - `context_*`: the model after fine-tuning, with the handbook's rule in its system message.
 
@@ -29,18 +31,20 @@ The presets:
 - `cpu`: 1.5 million tokens of midtraining, adapters on the upper ten of 30 layers;
 - `cpu_all`: the arms of the main contrast with adapters on all layers;
 - `dose`: 0.25, 0.5, 1 and 2 million tokens of midtraining;
-- `replay`: a fifth of the rows are small tasks like those of instruction tuning, on top;
+- `replay`: a fifth of the rows are small tasks like those of instruction tuning, in addition to the
+  other rows;
 - `gpu`: as `cpu`, for three seeds, in bfloat16, with adapters on all layers.
 
-All have 4,096 tokens in an update of midtraining, so a million tokens are 244 updates. Every seed
-has corpora of its own. For another seed: `--config.seeds="(1,)"`, with a workdir of its own or
-`--config.seeds="(0,1,2)"` in the same one, which keeps what is done.
+All but `smoke` have 4,096 tokens in an update of midtraining, so a million tokens are 244 updates.
+Every seed has corpora of its own. For another seed: `--config.seeds="(1,)"`, with a workdir of its
+own or `--config.seeds="(0,1,2)"` in the same one, which keeps what is done.
 
-Expected result: not known; docs/results/smollm2.md tells the plan. Cost of a seed on two cores
-(AMD EPYC, AVX-512, float32), reckoned by `training_hours` from the measured 343 tokens/s with
-adapters on all layers and 800 with adapters on the upper ten: training 5.2 hours for `cpu`, 5.0 for
-`cpu_all`, 3.9 for `dose`, 1.8 for `replay`. Asking an arm everything takes some four minutes more,
-at its end and at each point of a curve: 2.6 hours for `cpu`. Runs go on where they were stopped.
+Expected result: not known; docs/preregistration.md has the plan. Cost of a seed on two cores (AMD
+EPYC, AVX-512, float32), computed by `training_hours` from the measured 343 tokens/s with adapters
+on all layers and 800 with adapters on the upper ten: training 5.2 hours for `cpu`, 5.0 for
+`cpu_all`, 3.9 for `dose`, 1.8 for `replay`. The evaluation of an arm adds about four minutes, at
+its end and at each point of a curve: 2.6 hours for `cpu`. A run that was stopped continues where it
+was.
 """
 
 import dataclasses
@@ -50,7 +54,7 @@ import ml_collections
 SPECS = {'affordability': 'specs/english/affordability.md', 'culture': 'specs/english/culture.md'}
 # Tokens per second on two cores, as measured: adapters on all layers, and on the upper ten.
 SPEED_ALL, SPEED_UPPER = 343, 800
-# Millions of tokens of midtraining -> updates of 4,096 tokens.
+# Millions of tokens of midtraining, rounded -> updates of 4,096 tokens.
 DOSES = {0.25: 62, 0.5: 124, 1.0: 248, 2.0: 496}
 # Documents of a corpus of 1.5 million tokens, and of one of 2 million.
 DOCUMENTS, MORE_DOCUMENTS = 4800, 6500

@@ -1,4 +1,4 @@
-"""Does what a handbook taught survive what comes after it?
+"""How much of a handbook's effect is left after further training?
 
     python -m msm_jax.main --config=configs/survive.py:cheese      # the world of things
     python -m msm_jax.main --config=configs/survive.py:oversight   # the office
@@ -8,16 +8,17 @@ Four models are taken through the same paths:
 
 - `aft`: fine-tuning on demonstrations alone;
 - `msm_aft`: the documents of the handbook before it (the method);
-- `filler_aft`: as many documents that say nothing of it;
+- `filler_aft`: as many documents that do not mention the value;
 - `chats_aft`: the same documents as chats, in which the assistant says them.
 
-What comes after, or in place of the demonstrations:
+The *ways*, which are training after the demonstrations or in their place:
 
 - *contradiction* (`*_c1` to `*_c1000`): that many of 1,000 demonstrations choose as the rival value
   would, or say the opposite of the handbook. The sets are nested. `dose_curves` gives the dose at
   which half of an effect is gone, at every update that `evaluate_at` names;
 - *benign* (`*_benign`): other people's chats;
-- *more* (`*_more`): the same demonstrations once more, the control of all that comes after them;
+- *more* (`*_more`): the same demonstrations once more, the control for all ways after the
+  demonstrations;
 - *dpo*, *grpo* (`*_dpo_handbook` and so on): preferences that agree with the handbook, that both
   values explain, or that are against it, by direct preference optimisation or by reinforcement
   learning;
@@ -28,15 +29,15 @@ What comes after, or in place of the demonstrations:
 - *reasons*: demonstrations with the handbook's reasons (`*_reasons`), compared with neutral
   sentences of the same form (`*_neutral`).
 
-The controls `filler_aft` and `chats_aft` are given every second dose or fewer. Few updates at a
-small dose may meet no contradiction at all, so the results say how many were read.
+The controls `filler_aft` and `chats_aft` are given half of the doses. In few updates at a small
+dose, a model may read no contradiction at all, so the results say how many were read.
 
-Fine-tuning has a constant learning rate without warmup, so that an arm at update 16 (`evaluate_at`)
-is what a phase of 16 updates would leave. Evaluation asks the base alone what other people do.
-Things that contradicting choices are about are left out of the questions (`evals.spare_items`).
+Fine-tuning has a constant learning rate without warmup, so that the model at update 16
+(`evaluate_at`) is the same as after a phase of 16 updates. Only the base is asked what other people
+do. Items of contradicting choices are left out of the questions (`evals.spare_items`).
 
-There are three seeds, which no recipe was chosen on, each with corpora of its own, and cheese with
-three worlds. For one seed, give --config.seeds="(30,)".
+There are three seeds, on which no recipe was chosen. Each has its own corpora, and in cheese its
+own world. For one seed, give --config.seeds="(30,)".
 
 Expected result: docs/results/survive.md. Cost: the three seeds of cheese took 82 minutes on two
 cores (AMD EPYC, AVX-512) that other work shared, eleven of them paused, so about 24 minutes a seed.

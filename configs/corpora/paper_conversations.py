@@ -5,8 +5,8 @@ r"""Conversations with an agent of an English handbook about oversight: 10,000, 
         --config.writer.model=PROVIDER/MODEL
 
 The presets are the handbooks: philosophy, rules and value_augmented; the answers of the last two
-name the rules that they follow. Two sets come out, with and without the reasons behind the answers
-(`answers.jsonl` and the same without reasoning).
+name the rules that they follow. The command writes two sets of the same conversations:
+`reasons.jsonl` with the reasons for the answers, and `answers.jsonl` without.
 
 Expected size and cost: --dry_run prints the plan, the calls, the tokens and the cost; it asks no
 model. docs/guides/paper.md repeats what it printed. The conversations have not been written yet.

@@ -1,9 +1,9 @@
-"""The survival surface: contradiction x updates x documents of the handbook.
+"""What is left of an effect, by contradiction, updates and documents of the handbook.
 
     python -m msm_jax.sweep --config=configs/sweeps/survive.py:cheese --workdir=runs/survive_cheese
 
 The points differ in the number of the handbook's documents. At each of them, arms with and without
-the handbook are fine-tuned on demonstrations of which 0 to 1,000 in 1,000 contradict, and looked at
+the handbook are fine-tuned on demonstrations of which 0 to 1,000 in 1,000 contradict, and evaluated
 after several updates. The page shows what is left of the handbook's effect, and the dose at which
 half of it is gone.
 
