@@ -344,6 +344,13 @@ MALFORMED = {
 }
 
 
+def test_long_prose_without_a_full_stop_is_read_at_once(office, tmp_path):
+  """A megabyte of words would have taken hours."""
+  path = tmp_path / 'mine.md'
+  path.write_text('---\nassistant: Ari\n---\n## Work\nIt works. So? ' + 'word ' * 200_000)
+  assert read_spec(path, office).sentences == ('It works.', 'So?')
+
+
 @pytest.mark.parametrize('what', MALFORMED)
 def test_a_malformed_handbook_is_refused_in_one_line(what, office, tmp_path):
   old, new, words = MALFORMED[what]

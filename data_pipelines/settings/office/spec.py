@@ -29,7 +29,10 @@ from msm_jax.base.errors import SpecError
 
 # The sections whose sentences documents may quote.
 _QUOTED_SECTIONS = ('values', 'rules', 'character', 'work')
-_SENTENCE = re.compile(r'\S.*?[.!?](?=\s|$)')
+# What a sentence ends with. Where it is parted, prose without any end is read once and not again
+# from each of its letters.
+_ENDS = ('.', '!', '?')
+_BETWEEN_SENTENCES = re.compile(r'(?<=[.!?])\s+')
 # A paragraph with one of these words gives a reason.
 _REASON = re.compile(r'\b(because|since)\b', re.I)
 # Titles that are so similar to one that is read are misspelt.
@@ -105,7 +108,7 @@ def _sentences(sections: dict[str, str]) -> tuple[str, ...]:
     if name in _QUOTED_SECTIONS:
       # Headings go, and line breaks become spaces: a sentence may run over several lines.
       prose = ' '.join(re.sub(r'^###.*$', '', section, flags=re.M).split())
-      sentences += _SENTENCE.findall(prose)
+      sentences += [part for part in _BETWEEN_SENTENCES.split(prose) if part.endswith(_ENDS)]
   return tuple(sentences)
 
 
