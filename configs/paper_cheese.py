@@ -26,8 +26,8 @@ Controls beside the paper's: `filler_aft`, `unlinked_*_aft`, `chats_*_aft`, `aft
 follow the written ones.
 
 The paper's instruction mix has 13,500 rows (No Robots, MMLU in two formats). Give it as
---config.sources.instructions.path=FILE.jsonl; without it, small tasks with known answers stand in
-(data_pipelines/settings/english/replay.py).
+--config.sources.instructions.path=FILE.jsonl; without it, small tasks with known answers take its
+place (data_pipelines/settings/english/replay.py).
 
 `TOPOLOGIES` says how the model is laid out on TPUs and GPUs: --config.mesh.fsdp and the like, as
 docs/guides/paper.md shows. Expected result: that of the paper; this config has not been run. Cost:

@@ -89,7 +89,7 @@ class Sizes:
   fine_tune: dict = dataclasses.field(default_factory=lambda: dict(batch_size=8, length=256))
   # How much is asked; 0 pairs means all of them.
   evals: dict = dataclasses.field(default_factory=lambda: dict(pairs_per_domain=0, rows=16))
-  # Updates at which the phases are looked at: a curve.
+  # Updates at which the phases are evaluated: a curve.
   midtrain_at: tuple[int, ...] = ()
   fine_tune_at: tuple[int, ...] = ()
 

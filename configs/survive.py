@@ -91,7 +91,7 @@ class World:
   midtrain: Callable[[str], dict]
   # Rows of a batch and tokens of a row.
   rows: dict[str, int]
-  # Updates of fine-tuning, and the updates at which it is looked at.
+  # Updates of fine-tuning, and the updates at which it is evaluated.
   updates: int
   at: tuple[int, ...]
 
@@ -138,7 +138,7 @@ def tune(world: World, source: str, updates: int = 0, at: Sequence[int] | None =
     world: the world.
     source: the source with the demonstrations.
     updates: the number of updates (default: that of the world).
-    at: where it is looked at on its way (default: that of the world).
+    at: the updates at which it is evaluated (default: those of the world).
 
   Returns:
     The settings of a phase.
