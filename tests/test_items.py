@@ -280,6 +280,24 @@ def test_packed_marked_and_windows_files_read_alike(tmp_path):
     assert [(type(item), item.id, item.texts) for item in found] == expected
 
 
+@pytest.mark.parametrize(
+  ('one', 'other', 'said'),
+  [
+    (dict(tier='my tier'), dict(tier='My-tier'), "a tier is called 'My-tier', and 'my tier' at"),
+    (
+      dict(options=[dict(text='a', values=['thrift']), 'b']),
+      dict(options=[dict(text='c', values=['Thrift']), 'd']),
+      "a value is called 'Thrift', and 'thrift' at a.jsonl:1; write them alike",
+    ),
+  ],
+)
+def test_one_name_in_two_spellings(one, other, said, tmp_path):
+  """A run would measure two values, each by half of the items."""
+  path = write(tmp_path / 'a.jsonl', [choice(id='1', **one), choice(id='2', **other)])
+  with pytest.raises(DataError, match=said):
+    read_items([path])
+
+
 # ---- how items are asked
 
 
@@ -526,11 +544,11 @@ def test_a_value_that_is_missing_altogether(tmp_path):
 
 
 def test_values_that_are_written_in_two_ways(tmp_path):
-  twice = dict(text='tea', values=['Calm'])
+  twice = dict(text='tea', values=['calme'])
   rows = [choice(), choice(id='d', options=[twice, OPTIONS[1]]), claim(value='calms')]
   said = [line for line in lacks(tmp_path, rows) if 'write the two alike' in line]
   assert len(said) == 2
-  assert "set.jsonl:2: a value is called 'Calm', and 'calm' at set.jsonl:1" in said[0]
+  assert "set.jsonl:2: a value is called 'calme', and 'calm' at set.jsonl:1" in said[0]
   assert "'calms'" in said[1]
 
 

@@ -391,14 +391,21 @@ def scan(paths: Iterable[str | Path], values: Mapping[str, str] | None = None) -
   faults: list[Fault] = []
   # id -> where it stands.
   known: dict[str, str] = {}
+  spellings: dict[str, tuple[str, str]] = {}
   for path, name in zip(files, names_of(files), strict=True):
-    of_file = _scan_file(path, name, value_of.get(path, ''), known)
+    of_file = _scan_file(path, name, value_of.get(path, ''), known, spellings)
     items += of_file.items
     faults += of_file.faults
   return Scan(tuple(items), tuple(faults))
 
 
-def _scan_file(path: Path, name: str, value: str, known: dict[str, str]) -> Scan:
+def _scan_file(
+  path: Path,
+  name: str,
+  value: str,
+  known: dict[str, str],
+  spellings: dict[str, tuple[str, str]],
+) -> Scan:
   """Reads one file.
 
   Args:
@@ -406,6 +413,7 @@ def _scan_file(path: Path, name: str, value: str, known: dict[str, str]) -> Scan
     name: what it is called.
     value: what the value of a published set is called in it.
     known: id -> where it stands; the ids of this file are added.
+    spellings: see `_check_spelling`; those of this file are added.
 
   Returns:
     Its items and faults. A file without any line of JSON has one fault, and not one for each line.
@@ -422,6 +430,7 @@ def _scan_file(path: Path, name: str, value: str, known: dict[str, str]) -> Scan
         raise FieldError(
           f'the id {item.id!r} stands at {known[item.id]} too', 'give every item its own id'
         )
+      _check_spelling(item, spellings)
     except FieldError as e:
       faults.append(Fault(where, e.problem, e.remedy))
       no_json += e.problem.startswith(_NOT_JSON)
@@ -434,6 +443,26 @@ def _scan_file(path: Path, name: str, value: str, known: dict[str, str]) -> Scan
     problem = f'it is no JSONL: {faults[0].problem} in line {faults[0].where.rpartition(":")[2]}'
     faults = [Fault(name, problem, 'write every item as one JSON object in one line of its own')]
   return Scan(tuple(items), tuple(faults))
+
+
+def _check_spelling(item: Item, spellings: dict[str, tuple[str, str]]) -> None:
+  """Raises FieldError for a name of a tier or a value that is written in another case or with other
+  dashes elsewhere: it would count as another one, and each of the two as half.
+
+  Args:
+    item: the item.
+    spellings: plain form of a name -> (the name, where it was first read); this item's are added.
+  """
+  names = [('tier', item.tier)]
+  if isinstance(item, ChoiceItem):
+    names += [('value', value) for value in item.values]
+  elif isinstance(item, OpenItem | ClaimItem) and item.value:
+    names.append(('value', item.value))
+  for what, name in names:
+    plain = f'{what} {re.sub("[ _-]+", " ", name.casefold())}'
+    first, where = spellings.setdefault(plain, (name, item.where))
+    if name != first:
+      raise FieldError(f'a {what} is called {name!r}, and {first!r} at {where}', 'write them alike')
 
 
 def _is_one_value(path: Path) -> bool:
