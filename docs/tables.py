@@ -106,10 +106,13 @@ def store(workdir: Path, name: str, command: str) -> Path:
     The path of the stored file.
 
   Raises:
-    TableError: the run has no results, or its summary does not say at which commit it was made.
+    TableError: the run has no results, its summary does not say at which commit it was made, its
+      verdict on placebo pairs is about earlier results, or the name is none.
   """
+  if not re.fullmatch(r'\w+', name):
+    raise TableError(f'{name!r} cannot be the name of a stored file; use letters, digits and _')
   summary = _read_json(workdir / 'summary.json')
-  if not summary.get('commit'):
+  if not isinstance(summary, dict) or not summary.get('commit'):
     raise TableError(
       f'{workdir / "summary.json"} names no commit, so nobody could repeat it; run the same '
       'command again in a checkout with git'

@@ -241,9 +241,13 @@ def _read_handbook(path: str) -> str:
   if not path:
     return ''
   try:
-    return Path(path).read_text()
+    text = Path(path).read_text()
   except (OSError, UnicodeDecodeError) as e:
     raise ConfigError(f'judge_spec={path} cannot be read ({e}); name a handbook') from None
+  if not text.strip():
+    # Without a handbook, answers would be compared with the chosen ones.
+    raise ConfigError(f'judge_spec={path} is empty; write the handbook')
+  return text
 
 
 def content_of(settings: GrpoConfig) -> list[str]:

@@ -77,6 +77,9 @@ def check_points(points: Any) -> list[Point]:
           f'points[{n}] sets xla_flags, which are read once, before the first point; '
           'set --config.experiment.xla_flags, which is for all points'
         )
+    # A page begins with it, long after the points are run.
+    if not isinstance(point.get('label', ''), str):
+      raise ConfigError(f'points[{n}]: label={checks.shown(point["label"])} must be a text')
     checked.append(dict(point.items()))
   return checked
 
@@ -179,6 +182,8 @@ def sweep(argv: list[str]) -> None:
   name = settings.get('name', SweepConfig.name)
   if not isinstance(name, str) or not name.strip() or '/' in name:
     raise ConfigError(f'name={checks.shown(name)} must be the name of a page, without a slash')
+  if not isinstance(settings.get('about', ''), str):
+    raise ConfigError(f'about={checks.shown(settings.about)} must be a text for the page')
   command.set_xla_flags(settings.experiment)
   # JAX comes with these modules, and it reads its flags when it is imported.
   from msm_jax import multihost, report

@@ -162,6 +162,7 @@ BAD_POINTS = {
   'a number': [1],
   'a number as a key': [{3: 1}],
   # The compiler reads them once, so they would change nothing.
+  'a label that is no text': [{'label': 3}],
   'flags of the compiler': [{'xla_flags': '--xla_dump_to=x'}],
 }
 

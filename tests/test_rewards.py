@@ -245,6 +245,15 @@ def test_a_score_is_told_from_other_numbers(said, found):
   assert reward_judge._SCORE.findall(said) == found
 
 
+def test_an_empty_handbook_of_a_judge(tmp_path):
+  """Without a handbook, the judge would compare with the chosen answer."""
+  path = tmp_path / 'h.md'
+  path.write_text('\n')
+  settings = GrpoConfig(rewards={'judge:a/b': 1.0}, judge_spec=str(path))
+  with pytest.raises(ConfigError, match=r'judge_spec=.*h\.md is empty'):
+    content_of(settings)
+
+
 def test_a_judge_that_gives_no_score(inspect, tmp_path):
   judge = Replies('judges_badly', lambda n, text: 'Score: 11' if n % 2 else 'I would rather not.')
   from msm_jax.reward_judge import JudgeError
