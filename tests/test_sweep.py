@@ -85,6 +85,19 @@ def fake_summary(share):
   }
 
 
+def test_a_size_of_zero_has_no_ratio():
+  """The table is made when all points have run, so nothing in it may fail."""
+  rows = []
+  for size, share in ((0, 0.2), (10, 0.4), (100, 0.3)):
+    summary = fake_summary(share)
+    summary['arms']['msm_aft'] = fake_summary(share / 2)['arms']['aft']
+    summary['effects'] = {'midtraining': {'arms': ['aft', 'msm_aft']}}
+    rows.append({'point': {'sources.docs.size': size}, 'summary': summary})
+  layout = layout_of(rows[0]['summary'])
+  assert 'size=0' in report.sweep_table(rows, layout)
+  assert 'how many times the size' in report.sweep_table(rows[1:], layout)
+
+
 def test_no_point_is_run_twice_and_all_are_checked_first(tmp_path, monkeypatch):
   """The second command finishes what the first left; a point that cannot work is refused before
   the first is run."""

@@ -109,7 +109,8 @@ def sweep_table(rows: SweepRows, layout: ReportLayout) -> str:
     if _is_measured(rows, margin):
       out += _effects(rows, effects, margin, f'/{tier}, nats')
   axis = figures.numeric_axis(rows)
-  if axis and axis[0].endswith('.size') and effects:
+  # A size of 0 stands for no limit, and has no ratio to others.
+  if axis and axis[0].endswith('.size') and effects and min(axis[1]) > 0:
     out += _factors(rows, layout, axis, arms, effects)
   out += _half_doses(rows, layout)
   out.append('')
