@@ -102,7 +102,9 @@ def sweep_table(rows: SweepRows, layout: ReportLayout) -> str:
     measures = row['summary']['arms']
     cells = [show_measure(measures.get(arm, {}).get(layout.main), layout.main) for arm in arms]
     body.append([point_label(row['point']), *cells])
-  out += aligned('point', [f'{arm}/{tier}' for arm in arms], body)
+  # Headings are divided at a '/', which the names of arms and effects may have.
+  heads = [f'{arm.replace("/", "-")}/{tier}' for arm in arms]
+  out += aligned('point', heads, body)
   if effects:
     out += _effects(rows, effects, layout.main, f'/{tier}')
     margin = numbers.margin_of(layout.main)
@@ -155,7 +157,6 @@ def _effects(rows: SweepRows, effects: Sequence[str], measure: str, heading: str
       stat = measured.get(effect, {}).get(measure)
       cells.append(show_measure(stat, measure, is_effect=True))
     body.append([point_label(row['point']), *cells])
-  # The name of an effect may have a '/', at which headings are divided.
   heads = [f'{effect.replace("/", "-")}{heading}' for effect in effects]
   return aligned('point', heads, body)
 
@@ -193,7 +194,11 @@ def _factors(
     body.append([point_label(rows[n]['point']), *cells])
   varied = key.rsplit('.', 1)[-1]
   about = f'how many times the {varied} the second arm needs for what the first has at a point'
-  return ['', about, *aligned('point', [f'{effect}/times' for effect in saved], body)]
+  return [
+    '',
+    about,
+    *aligned('point', [f'{effect.replace("/", "-")}/times' for effect in saved], body),
+  ]
 
 
 def write_sweep(path: Path, name: str, about: str, rows: SweepRows, layout: ReportLayout) -> Path:
