@@ -84,7 +84,7 @@ def read_preference(row: Mapping[str, Any], where: str) -> tuple[Messages, Messa
     _check_prompt_is_shared(prompt, shared, where)
     sides = [side[len(shared) :] for side in sides]
     # The conversations may leave out the system message, which a field of its own then has.
-    system = prompt[:1] if prompt and prompt[0][0] == 'system' else _system(row, where)
+    system = prompt[:1] if prompt and prompt[0][0] == 'system' else read_system(row, where)
     prompt = shared if shared and shared[0][0] == 'system' else system + shared
   if not prompt:
     raise DataError(
@@ -145,7 +145,7 @@ def _prompt(row: Mapping[str, Any], where: str) -> Messages:
     given = ['input']
   if len(given) > 1:
     raise DataError(f'{where}: both {given[0]!r} and {given[1]!r} are given; keep one prompt')
-  system = _system(row, where)
+  system = read_system(row, where)
   if not given:
     return ()
   name = given[0]
@@ -163,6 +163,11 @@ def _prompt(row: Mapping[str, Any], where: str) -> Messages:
       if not isinstance(about, str):
         raise DataError(f"{where}: 'input' is a {type(about).__name__}; give a text")
       value = f'{value}\n{about}'
+    elif isinstance(about, str) and about.strip() not in value:
+      raise DataError(
+        f"{where}: {name!r} has 'input' beside it; call it 'instruction' if that is what it is "
+        'about, or take one of them out'
+      )
     if not value.strip():
       raise DataError(f'{where}: {name!r} is empty; give what is answered')
     return (*system, ('user', value))
@@ -172,9 +177,19 @@ def _prompt(row: Mapping[str, Any], where: str) -> Messages:
   return system + messages
 
 
-def _system(row: Mapping[str, Any], where: str) -> Messages:
-  """The system message that a field of its own has; none if there is no such field. Raises
-  DataError."""
+def read_system(row: Mapping[str, Any], where: str) -> Messages:
+  """Reads the system message that a field of its own has.
+
+  Args:
+    row: what the JSON says.
+    where: 'file:line', for errors.
+
+  Returns:
+    The message; none if there is no such field, or an empty one.
+
+  Raises:
+    DataError: it is no text, or two fields differ.
+  """
   given = [name for name in _SYSTEMS if row.get(name)]
   for name in given:
     if not isinstance(row[name], str):

@@ -78,7 +78,7 @@ BROKEN = {
   'not JSON': ('{"text": "a"', 'not JSON', 'each line must be one JSON object'),
   'a list': ([1], 'expected a JSON object', 'list'),
   'other keys': ({'prompt': 'x'}, "neither 'text' (a document) nor 'messages' (a chat)", 'prompt'),
-  'text that is a number': ({'text': 3}, "neither 'text'", 'text'),
+  'text that is a number': ({'text': 3}, "'text' is of the type int", 'give a text'),
   'an unknown role': (
     {'messages': [{'role': 'bot', 'content': 'x'}]},
     "role 'bot'",

@@ -120,6 +120,25 @@ def test_what_would_be_learned_against_its_file_is_refused(row, said, tmp_path):
     list(read_jsonl(path))
 
 
+def test_a_system_message_beside_the_messages(tmp_path):
+  """As in sets for the fine-tuning of Claude: without it, other chats would be learned."""
+  path = tmp_path / 'a.jsonl'
+  asked = {'role': 'user', 'content': 'So?'}
+  own = {'role': 'system', 'content': 'Be brief.'}
+  rows = [
+    {'system': 'Be brief.', 'messages': [asked]},
+    {'system': 'Be brief.', 'messages': [own, asked]},
+    {'system': '', 'messages': [own, asked]},
+  ]
+  path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+  wanted = (('system', 'Be brief.'), ('user', 'So?'))
+  assert [record.messages for record in read_jsonl(path)] == [wanted] * 3
+  for system, said in (('Be long.', 'two system messages'), (['x'], "'system' is a list")):
+    path.write_text(json.dumps({'system': system, 'messages': [own, asked]}))
+    with pytest.raises(DataError, match=f'a.jsonl:1: .*{said}'):
+      list(read_jsonl(path))
+
+
 def test_an_id_that_is_null_is_none(tmp_path):
   """Otherwise all records would be called 'None', and an audit would find one id many times."""
   path = tmp_path / 'a.jsonl'

@@ -153,6 +153,10 @@ REFUSED = {
     dict(instruction='p', input=['x'], chosen='a', rejected='b'),
     "'input' is a list; give a text",
   ),
+  'an input beside a prompt': (
+    dict(prompt='Sum up:', input='It rains.', chosen='a', rejected='b'),
+    "'prompt' has 'input' beside it; call it 'instruction'",
+  ),
   'a call of a tool': (
     dict(prompt='p', chosen=[THIS | {'tool_calls': [1]}], rejected=[THAT]),
     "a message has 'tool_calls'",
