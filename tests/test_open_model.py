@@ -259,6 +259,16 @@ def test_what_is_no_conversation(chat):
     arm_module._to_pairs(chat, '')
 
 
+def test_conversations_that_would_be_another_one():
+  """The model would see two system messages, or answer its own answer."""
+  asked = [('user', 'So?')]
+  with pytest.raises(RequestError, match='two system messages'):
+    arm_module._to_pairs([('system', 'You are Ari.'), *asked], 'You are Bo.')
+  with pytest.raises(RequestError, match='ends with the assistant'):
+    arm_module._to_pairs([*asked, ('assistant', 'Yes.')], '')
+  assert arm_module._to_pairs(asked, 'x') == [('system', 'x'), ('user', 'So?')]
+
+
 def test_flags_that_would_be_ignored(tmp_path):
   check_error(lambda: open_samplers(None, ['base'], 0, 'w'), 'w has no arms', '--arm=base out')
   check_error(

@@ -87,7 +87,8 @@ class Arm:
       The text of the answer.
 
     Raises:
-      RequestError: the conversation has no message or an unknown role, or it is too long.
+      RequestError: the conversation has no message or an unknown role, two system messages or the
+        assistant's message at its end, or it is too long.
       ArmError: the arm is closed.
     """
     sampler = self._open_sampler()
@@ -187,5 +188,9 @@ def _to_pairs(messages: str | Conversation, system: str) -> list[tuple[str, str]
       raise RequestError(f'the role {role!r} is not known; use one of {", ".join(ROLES)}')
     if not isinstance(text, str):
       raise RequestError(f'a message of the {role} has no text but {text!r}; give a text')
+    if system and role == 'system':
+      raise RequestError('there are two system messages; leave `system` out, or the message')
     pairs.append((role, text))
+  if pairs[-1][0] == 'assistant':
+    raise RequestError('the conversation ends with the assistant; end it with what it answers')
   return pairs
