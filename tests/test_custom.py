@@ -745,7 +745,7 @@ def test_the_template_says_what_was_reckoned():
   minutes = updates * phase.batch_size * phase.length / smollm2.SPEED_ALL / 60
   stated = ' '.join((ROOT / 'configs' / 'custom.py').read_text().split())
   assert f'at the {smollm2.SPEED_ALL} tokens a second of configs/smollm2.py' in stated
-  assert f'the {updates} updates of a seed are reckoned at {minutes:.0f} minutes' in stated
+  assert f'the {updates} updates of a seed are estimated at {minutes:.0f} minutes' in stated
 
 
 def test_values_of_published_sets_can_be_named_in_a_config():
