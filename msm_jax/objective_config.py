@@ -140,6 +140,11 @@ class GrpoConfig:
       raise ConfigError(
         f"grpo.judge={self.judge!r} is the model of the reward 'judge'; give both or none"
       )
+    if self.judge_spec and not self.judges:
+      raise ConfigError(
+        f'grpo.judge_spec={self.judge_spec} is what judges go by, and no reward is a judge; name '
+        f'one, such as {JUDGE}MODEL, or leave it out'
+      )
 
   @property
   def reward_models(self) -> dict[str, str]:

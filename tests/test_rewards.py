@@ -245,6 +245,11 @@ def test_a_score_is_told_from_other_numbers(said, found):
   assert reward_judge._SCORE.findall(said) == found
 
 
+def test_a_handbook_without_a_judge():
+  with pytest.raises(ConfigError, match='no reward is a judge; name one'):
+    GrpoConfig(rewards={'chosen': 1.0}, judge_spec='specs/cheese_culture.md')
+
+
 def test_an_empty_handbook_of_a_judge(tmp_path):
   """Without a handbook, the judge would compare with the chosen answer."""
   path = tmp_path / 'h.md'
