@@ -12,23 +12,30 @@ has read the documents of the handbook before. After fine-tuning, each goes on i
 - `rl`: reinforcement learning on the same questions; a program that knows the handbook judges
   whether an answer states a belief of the handbook or a contrary one;
 - `rlhf`: a reward model is trained on the pairs, and reinforcement learning follows it;
-- `cai`: constitutional AI. With the handbook in view, the model answers the questions again and is
-  trained on these answers; then it labels the pairs with the handbook in view, and is trained on
-  its labels by direct preference optimisation;
+- `cai`: the second half of constitutional AI. The model labels the pairs with the handbook in view,
+  and is trained on its labels by direct preference optimisation;
 - `deliberate`: deliberative alignment. The model is trained on answers that state the handbook
-  first, and then answer, which it wrote itself with the handbook in view.
+  first, and then answer as the model answers by itself.
 
-Every way has as many updates as `more`; the two halves of `cai` share them. (A reward model is a
-model of its own, and its updates do not count.) The ways are not equal in data: three rows in ten
-of `more` and `deliberate` are about conduct and the others replay pretraining, while all rows of
-the methods that learn from preferences are about conduct. What the model writes itself it writes
-for each path anew, so `cai` and `deliberate` see what the model before them says.
+Every way has as many updates as `more`. (A reward model is a model of its own, and its updates do
+not count.) The ways are not equal in data: three rows in ten of `more` and `deliberate` are about
+conduct and the others replay pretraining, while all rows of the methods that learn from preferences
+are about conduct. What the model writes itself it writes for each path anew, so `cai` and
+`deliberate` see what the model before them says.
 
-Three ways differ from the others in more than the method. `cai` and `deliberate` have the handbook
-in view, and the judge of `rl` knows it, also on the path that never read it. The other three ways
-show no value at all, since in this world good answers go with good and with bad conduct. So
-`aft_cai` against `aft_dpo` compares what was shown as well as how it was learned. And scenes score
-the actions themselves: an arm of `deliberate` is asked without a place in which to deliberate.
+Three ways differ from the others in more than the method. `cai` has the handbook in view, the
+answers of `deliberate` state it, and the judge of `rl` knows it, also on the path that never read
+it. The other three ways show no value at all, since in this world good answers go with good and
+with bad conduct. So `aft_cai` against `aft_dpo` compares what was shown as well as how it was
+learned. And scenes score the actions themselves: an arm of `deliberate` is asked without a place in
+which to deliberate.
+
+Models of this size cannot answer with the handbook in view. Of 96 questions about conduct, `aft` of
+seed 30 gave a usable answer to 3 within four attempts (to 5 at a temperature of 0.4). It gave none
+to 1,000 questions when the answer had to go on after the statement of the handbook. So the first half of
+constitutional AI, in which the model revises its answers, was taken out, and the answers of
+`deliberate` are those that the model gives without the handbook. `model.revisions` is for models
+that follow a system message.
 
 The judge of `rl` was changed before any seed of this experiment was run. Judged as `dpo` is, by
 whether an answer is good, `rl` would not train: a fine-tuned model gives a good answer to nearly
@@ -51,8 +58,8 @@ WORLD = WORLDS['oversight']
 # The model before -> the phases of its path until fine-tuning.
 STARTS = {'aft': 'read > pretrain > tune', 'msm_aft': 'read > pretrain > msm > tune'}
 # Preset -> its seeds. Recipes were chosen on the seeds 0 to 2, and the confirming run of
-# configs/oversight.py has 3 to 7. The seeds of configs/survive.py are used again: pretraining is the
-# same, so a workdir into which its folder `phases` was copied need not pretrain.
+# configs/oversight.py has 3 to 7. The seeds of configs/survive.py are used again: pretraining is
+# the same, so a workdir into which its folder `phases` was copied need not pretrain.
 SEEDS = {'one': (30,), 'three': (30, 31, 32), 'smoke': (0,)}
 # The pairs that `dpo`, `rlhf` and `cai` learn from: both kinds of agent in pretraining who talk
 # well would choose alike, as in fine-tuning.
@@ -62,17 +69,18 @@ JUDGED = 'preferences_handbook'
 
 
 def add_own_texts(c: ml_collections.ConfigDict, start: str, path: str) -> None:
-  """Adds what the model of a path writes itself with the handbook in view.
+  """Adds what the model of a path writes itself: labels, and answers after a statement.
 
   Args:
     c: the config; it is changed.
     start: the name of the path.
     path: its phases.
   """
-  recipe = dict(by=path, prompts=PAIRS, spec=SPEC, max_tokens=96)
-  c.sources[f'revisions_{start}'] = dict(recipe, maker='model.revisions')
+  recipe = dict(by=path, prompts=PAIRS, spec=SPEC)
   c.sources[f'labels_{start}'] = dict(recipe, maker='model.labels')
-  c.sources[f'reasoned_{start}'] = dict(recipe, maker='model.reasoned', opening='{statement}')
+  c.sources[f'reasoned_{start}'] = dict(
+    recipe, maker='model.reasoned', opening='{statement}', answers_in_view=False
+  )
 
 
 def add_ways(c: ml_collections.ConfigDict, start: str, path: str) -> None:
@@ -84,20 +92,17 @@ def add_ways(c: ml_collections.ConfigDict, start: str, path: str) -> None:
     path: its phases.
   """
   add_own_texts(c, start, path)
-  # The stream of `more`: replay that is new to the model, and the same for all that is compared.
-  more = dict(stream='more')
-  half = WORLD.updates // 2
-  c.phases[f'revise_{start}'] = tune(WORLD, f'revisions_{start}', half, at=()) | more
-  c.phases[f'label_{start}'] = prefer(WORLD, 'ambiguous') | dict(
-    data={f'labels_{start}': 1.0}, updates=half, evaluate_at=()
+  c.phases[f'cai_{start}'] = prefer(WORLD, 'ambiguous') | dict(
+    data={f'labels_{start}': 1.0}, updates=WORLD.updates, evaluate_at=()
   )
-  c.phases[f'deliberate_{start}'] = tune(WORLD, f'reasoned_{start}', at=()) | more
+  # The stream of `more`: replay that is new to the model, and the same for both.
+  c.phases[f'deliberate_{start}'] = tune(WORLD, f'reasoned_{start}', at=()) | dict(stream='more')
   ways = {
     'more': 'more',
     'dpo': 'dpo',
     'rl': 'rl',
     'rlhf': 'rlhf',
-    'cai': f'revise_{start} > label_{start}',
+    'cai': f'cai_{start}',
     'deliberate': f'deliberate_{start}',
   }
   c.arms[start] = path

@@ -30,10 +30,15 @@ from msm_jax.base.errors import DataError
 # `MODEL_MAKERS` do.
 _OF_SOME_MAKERS = ('variant', 'reasons', 'neutral_reasons', 'against', 'toward')
 _OF_MODEL_MAKERS = (
-  *('handbook', 'instruction', 'revise', 'opening', 'temperature', 'max_tokens', 'attempts'),
+  *('handbook', 'instruction', 'revise', 'opening', 'answers_in_view', 'temperature'),
+  *('max_tokens', 'attempts'),
 )
 # Of the latter, settings that one of these makers alone heeds.
-_OF_ONE_MODEL_MAKER = {'revise': 'model.revisions', 'opening': 'model.reasoned'}
+_OF_ONE_MODEL_MAKER = {
+  'revise': 'model.revisions',
+  'opening': 'model.reasoned',
+  'answers_in_view': 'model.reasoned',
+}
 
 
 def check_source(name: str, source: SourceConfig) -> None:

@@ -79,6 +79,10 @@ class SourceConfig:
   # What each answer of 'model.reasoned' begins with; '{statement}' is what was read of the
   # handbook. Empty leaves it to the model to give a reason first.
   opening: str = added_later('')
+  # Whether 'model.reasoned' reads handbook and opening while it answers. Without them, it answers
+  # as by itself, and the opening is put in front: for small models, which a system message of a new
+  # form confuses.
+  answers_in_view: bool = added_later(True)
   # The temperature at which it answers.
   temperature: float = added_later(1.0)
   # The most tokens of an answer. Answers that are cut are not kept.

@@ -360,8 +360,11 @@ def _write_reasoned(
   for prompt in prompts:
     statement = view.messages((('system', prompt[0][1] if prompt[0][0] == 'system' else ''),))
     openings.append(source.opening.replace('{statement}', _added(statement, prompt)))
-  chats = _chats_in_view(source, view, prompts)
-  answers = writer.sample(chats, openings, source, numbers, source.attempts)
+  if source.answers_in_view:
+    chats, begun = _chats_in_view(source, view, prompts), openings
+  else:
+    chats, begun = prompts, [''] * len(prompts)
+  answers = writer.sample(chats, begun, source, numbers, source.attempts)
   for record, prompt, opening, texts in zip(asked, prompts, openings, answers, strict=True):
     text = first_usable(texts, record)
     if text is not None:

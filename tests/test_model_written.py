@@ -138,6 +138,15 @@ def test_an_instruction_is_seen_by_the_writer_alone(tmp_path):
   assert records[0].messages[2] == ('assistant', f'Ari says yes. So: {YES} [0]')
 
 
+def test_an_opening_may_stand_before_the_models_own_answer(tmp_path):
+  writer = Script()
+  asked = [Chat('a', (('system', 'You are Ari.'), ('user', 'So?'), ('assistant', 'Hm.')))]
+  recipe = dict(opening='{statement}', answers_in_view=False)
+  records = written('model.reasoned', writer, tmp_path, asked, **recipe)
+  assert writer.asked == [[asked[0].messages[:2]]]
+  assert records[0].messages[2] == ('assistant', f'Ari says yes. {YES} [0]')
+
+
 def test_chats_with_others_are_left_out(tmp_path):
   asked = [
     Chat('other', (('system', 'You are Maria.'), ('user', 'So?'), ('assistant', 'Hm.'))),
