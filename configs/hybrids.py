@@ -32,8 +32,8 @@ which to deliberate.
 
 Models of this size cannot answer with the handbook in view. Of 96 questions about conduct, `aft` of
 seed 30 gave a usable answer to 3 within four attempts (to 5 at a temperature of 0.4). It gave none
-to 1,000 questions when the answer had to go on after the statement of the handbook. So the first half of
-constitutional AI, in which the model revises its answers, was taken out, and the answers of
+to 1,000 questions when the answer had to go on after the statement of the handbook. So the first
+half of constitutional AI, in which the model revises its answers, was taken out, and the answers of
 `deliberate` are those that the model gives without the handbook. `model.revisions` is for models
 that follow a system message.
 

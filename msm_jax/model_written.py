@@ -360,10 +360,10 @@ def _write_reasoned(
   for prompt in prompts:
     statement = view.messages((('system', prompt[0][1] if prompt[0][0] == 'system' else ''),))
     openings.append(source.opening.replace('{statement}', _added(statement, prompt)))
+  chats: Sequence[Messages] = prompts
+  begun = [''] * len(prompts)
   if source.answers_in_view:
     chats, begun = _chats_in_view(source, view, prompts), openings
-  else:
-    chats, begun = prompts, [''] * len(prompts)
   answers = writer.sample(chats, begun, source, numbers, source.attempts)
   for record, prompt, opening, texts in zip(asked, prompts, openings, answers, strict=True):
     text = first_usable(texts, record)
