@@ -73,6 +73,7 @@ ADDED_TO_PHASES = {
   'reward': RewardConfig(),
 }
 ADDED_TO_SOURCES = {
+  'answers_in_view': True,
   'attempts': 4,
   'by': '',
   'contradiction': 0.0,
