@@ -134,6 +134,8 @@ def _side(value: Any, where: str, name: str) -> Messages:
   messages = read_messages(value, where, name)
   if not messages:
     raise DataError(f'{where}: {name!r} is empty; a preference has both sides')
+  # Answers before it may be part of the prompt, which is not learned.
+  check_message(value[-1], where)
   return messages
 
 
@@ -199,16 +201,17 @@ def read_system(row: Mapping[str, Any], where: str) -> Messages:
   return tuple(('system', row[name]) for name in given[:1])
 
 
-def check_message(message: Mapping[str, Any], where: str) -> None:
+def check_message(message: Mapping[str, Any], where: str, is_learned: bool = True) -> None:
   """Refuses a message that says more than its role and its text.
 
   Args:
     message: an object of a list of messages.
     where: 'file:line', for errors.
+    is_learned: whether the message is learned if it is an answer.
 
   Raises:
-    DataError: it calls tools, or says that an answer is not to be learned. Here every answer is
-      learned, so the model would be trained on what the file excludes.
+    DataError: it calls tools, or says that an answer is not to be learned which is: the model would
+      be trained on what the file excludes.
   """
   for key in ('tool_calls', 'function_call'):
     if message.get(key):
@@ -218,7 +221,7 @@ def check_message(message: Mapping[str, Any], where: str) -> None:
       )
   for key in ('weight', 'train'):
     # Other roles are never learned.
-    is_answer = message.get('role') == 'assistant'
+    is_answer = is_learned and message.get('role') == 'assistant'
     if is_answer and key in message and message[key] is not None and not message[key]:
       raise DataError(
         f'{where}: an answer has {key}={message[key]}, and here every answer of the assistant is '
@@ -238,7 +241,7 @@ def read_messages(value: Any, where: str, name: str) -> Messages:
     (role, content) of each message; none for an empty list.
 
   Raises:
-    DataError: it is no such list, a role is not known, or a message says more than can be read.
+    DataError: it is no such list, a role is not known, or a message calls tools.
   """
   wanted = f'{where}: {name!r} must be a text or a list of {{role, content}}'
   if not isinstance(value, Sequence) or isinstance(value, str):
@@ -247,7 +250,7 @@ def read_messages(value: Any, where: str, name: str) -> Messages:
   for message in value:
     if not isinstance(message, Mapping):
       raise DataError(wanted)
-    check_message(message, where)
+    check_message(message, where, is_learned=False)
     role = message.get('role', message.get('from'))
     content = message.get('content', message.get('value'))
     role = _OTHER_ROLES.get(str(role), role)

@@ -108,6 +108,14 @@ def test_a_system_message_beside_whole_conversations_is_kept(beside):
   assert [content for _, content in record.prompt] == ['Be long.', 'Which one?']
 
 
+def test_answers_in_the_prompt_are_not_learned_anyway():
+  """Sets of chats say so with a weight of 0."""
+  before = [ASKED, message('assistant', 'Of what?') | {'weight': 0}, message('user', 'Cheese.')]
+  given = from_row(dict(prompt=before, chosen=[THIS], rejected=[THAT]), 'x')
+  whole = from_row(dict(chosen=[*before, THIS], rejected=[*before, THAT]), 'x')
+  assert given.prompt == whole.prompt and len(given.prompt) == 3
+
+
 REFUSED = {
   'a missing side': (dict(prompt='p', chosen='a'), "'rejected' is missing"),
   'a side that is null': (dict(prompt='p', chosen=None, rejected='b'), "'chosen' is missing"),
@@ -160,6 +168,10 @@ REFUSED = {
   'a call of a tool': (
     dict(prompt='p', chosen=[THIS | {'tool_calls': [1]}], rejected=[THAT]),
     "a message has 'tool_calls'",
+  ),
+  'an answer that is not to be learned': (
+    dict(prompt='p', chosen=[THIS | {'weight': 0}], rejected=[THAT]),
+    'an answer has weight=0',
   ),
   'a tie': (
     dict(prompt='p', response_a='x', response_b='y', winner='tie'),
