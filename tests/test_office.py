@@ -351,6 +351,12 @@ def test_long_prose_without_a_full_stop_is_read_at_once(office, tmp_path):
   assert read_spec(path, office).sentences == ('It works.', 'So?')
 
 
+def test_prose_may_have_a_title_like_rules(office, tmp_path):
+  path = tmp_path / 'mine.md'
+  path.write_text('---\nassistant: Ari\n---\n## Roles\nMany.\n\n## Work\nIt works.')
+  assert read_spec(path, office).sentences == ('It works.',)
+
+
 @pytest.mark.parametrize('what', MALFORMED)
 def test_a_malformed_handbook_is_refused_in_one_line(what, office, tmp_path):
   old, new, words = MALFORMED[what]
