@@ -39,6 +39,9 @@ _OF_ONE_MODEL_MAKER = {
   'opening': 'model.reasoned',
   'answers_in_view': 'model.reasoned',
 }
+# How answers are sampled. 'model.labels' samples none; it may have these settings all the same, so
+# that one recipe serves for all makers.
+_OF_SAMPLED_ANSWERS = ('temperature', 'max_tokens', 'attempts')
 
 
 def check_source(name: str, source: SourceConfig) -> None:
@@ -140,7 +143,10 @@ def _model_settings_of(maker: str) -> tuple[str, ...]:
 def _makers_that_heed(key: str) -> list[str]:
   """The names of the makers that heed a setting of `_OF_SOME_MAKERS` or `_OF_MODEL_MAKERS`."""
   able = [name for name, (_, maker) in MAKERS.items() if key in maker.heeds]
-  return able + [name for name in MODEL_MAKERS if key in _model_settings_of(name)]
+  able += [name for name in MODEL_MAKERS if key in _model_settings_of(name)]
+  if key in _OF_SAMPLED_ANSWERS:
+    able.remove('model.labels')
+  return able
 
 
 def _check_model_written(where: str, source: SourceConfig) -> None:
@@ -163,6 +169,11 @@ def _check_model_written(where: str, source: SourceConfig) -> None:
     if getattr(source, key) not in options:
       raise DataError(f'{where}.{key}={getattr(source, key)!r} must be one of {", ".join(options)}')
   _check_heeded(where, source)
+  if not source.answers_in_view and (source.instruction or not source.opening):
+    raise DataError(
+      f'{where}: with answers_in_view=False, what is shown of the handbook stands in the opening '
+      "alone, and nobody reads an instruction; give opening='{statement}' and leave instruction out"
+    )
   within(
     f'{where}.',
     source,

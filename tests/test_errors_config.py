@@ -200,12 +200,17 @@ BAD = {
   'a temperature where no model writes': (
     dict(sources={'docs': dict(maker='world.items', temperature=0.5)}),
     'maker world.items does not heed temperature=0.5',
-    'let model.labels or',
+    'let model.revisions or',
   ),
   'revisions that reason first': (
     dict(sources={'docs': dict(_MODEL, maker='model.revisions', opening='{statement}')}),
     "maker model.revisions does not heed opening='{statement}'",
     'let model.reasoned write',
+  ),
+  'answers without the handbook and nothing before them': (
+    dict(sources={'docs': dict(_MODEL, maker='model.reasoned', answers_in_view=False)}),
+    'with answers_in_view=False',
+    "give opening='{statement}'",
   ),
   'a file that is against': (
     dict(sources={'docs': dict(path='tests/test_errors_config.py', against=0.5)}),
