@@ -114,6 +114,7 @@ def load_arm(
   Raises:
     ArmError: the arm, its seed, or its last checkpoint is not there.
     CheckpointError: its checkpoint cannot be read.
+    DataError: its tokenizer is not there, or damaged.
     WeightsError: the weights that it began with cannot be read.
   """
   known = trained_arms(workdir)

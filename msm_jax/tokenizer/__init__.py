@@ -72,5 +72,5 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     pass
   raise DataError(
     f'the tokenizer {path} cannot be read ({reason or "it is no SentencePiece model"}); put it '
-    'back, or run the experiment again: it is trained anew, as it was'
+    'back, or delete it and run the experiment again: it is trained anew, as it was'
   )
