@@ -136,6 +136,7 @@ def test_a_verdict_is_about_the_results_that_it_was_made_of():
   effect[MARGIN]['mean'] += 1.0
   assert not placebo.is_about(judged, other)
   assert not placebo.is_about({}, summary)
+  assert not placebo.is_about(judged, summary | {'effects': {}})
 
 
 def judged_as(exclude_zero, pairs=43):

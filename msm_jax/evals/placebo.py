@@ -57,7 +57,8 @@ def is_about(judged: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
   """
   effects = summary['effects']
   measures = judged.get('measures', {})
-  if list(measures) != _measures_of(effects):
+  # Of no effects, nothing can be judged.
+  if not effects or list(measures) != _measures_of(effects):
     return False
   for measure, counted in measures.items():
     found = _count(effects, list(effects), measure, {})
