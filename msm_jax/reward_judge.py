@@ -31,9 +31,9 @@ ATTEMPTS = 3
 MAX_TOKENS = 512
 # Scores go from 0 to this; rewards go from 0 to 1.
 BEST = 10
-# Not the 0 of 'Score (0-10): 7' nor the 3 of 'Score: -3'.
+# Not the 0 of 'Score (0-10): 7' nor the 3 of 'Score: -3'. A dash in the next line begins a list.
 _SCORE = re.compile(
-  r'score\s*(?:\([^)]*\))?(?:(?!-\d)\W)*?(\d+(?:\.\d+)?)(?![\d.]*\s*(?:[-–]|to)\s*\d)', re.I
+  r'score\s*(?:\([^)]*\))?(?:(?!-\d)\W)*?(\d+(?:\.\d+)?)(?![\d.]*[ \t]*(?:[-–]|to)\s*\d)', re.I
 )
 
 

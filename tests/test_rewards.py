@@ -233,6 +233,7 @@ def test_what_rewards_read_is_part_of_the_identity_of_an_experiment(tmp_path):
     ('**Score:** 7.5/10', ['7.5']),
     ('The score lies from 0 to 10. {"score": 8}', ['8']),
     ('Score (7)', ['7']),
+    ('Score: 7\n- 3 points lost', ['7']),
     # Not the number that only says what scores there are.
     ('Score (0-10): 7', ['7']),
     ('Score: 0-10', []),
