@@ -219,9 +219,10 @@ def check_message(message: Mapping[str, Any], where: str, is_learned: bool = Tru
         f'{where}: a message has {key!r}, and calls of tools are not read here; take the line out, '
         'or write the call into the text'
       )
+  role = message.get('role', message.get('from'))
+  # Other roles are never learned.
+  is_answer = is_learned and _OTHER_ROLES.get(str(role), role) == 'assistant'
   for key in ('weight', 'train'):
-    # Other roles are never learned.
-    is_answer = is_learned and message.get('role') == 'assistant'
     if is_answer and key in message and message[key] is not None and not message[key]:
       raise DataError(
         f'{where}: an answer has {key}={message[key]}, and here every answer of the assistant is '

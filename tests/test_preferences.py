@@ -173,6 +173,10 @@ REFUSED = {
     dict(prompt='p', chosen=[THIS | {'weight': 0}], rejected=[THAT]),
     'an answer has weight=0',
   ),
+  'an answer that is not to be learned, in other words': (
+    dict(prompt='p', chosen=[{'from': 'gpt', 'value': 'This.', 'train': False}], rejected=[THAT]),
+    'an answer has train=False',
+  ),
   'a tie': (
     dict(prompt='p', response_a='x', response_b='y', winner='tie'),
     "winner='tie' does not say which answer is better",

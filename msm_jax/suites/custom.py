@@ -163,7 +163,8 @@ class CustomSuite(EvalSuite):
       if not value or value in known:
         continue
       close = difflib.get_close_matches(value.casefold(), folded, n=1, cutoff=_SAME_NAME)
-      if close:
+      # A first letter is rarely misspelt. It tells a value from its opposite ('incorrigibility').
+      if close and close[0][0] == value[0].casefold():
         raise ConfigError(
           f'{path}: its value is {value!r}, and the items call a value {folded[close[0]]!r}; '
           'write the two alike'
