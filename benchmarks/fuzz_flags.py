@@ -1,8 +1,10 @@
 """Malformed flags of commands, for fuzz.py: the judge, agents, items."""
 
 import contextlib
+import importlib.util
 import io
 import random
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,7 +89,11 @@ def flags(rng: random.Random, scale: float) -> Iterator[Input]:
   for flag, values in NONSENSE_OF_JUDGE.items():
     for value in values:
       yield _judge(judged, flag, value, True)
-  for flag, values in NONSENSE_OF_AGENTS.items():
+  has_inspect = importlib.util.find_spec('inspect_ai') is not None
+  if not has_inspect:
+    print('flags: msm_jax.agentic is left out, since inspect-ai is missing', file=sys.stderr)
+  nonsense_of_agents = NONSENSE_OF_AGENTS if has_inspect else {}
+  for flag, values in nonsense_of_agents.items():
     for value in values:
       yield _agents(empty, flag, value, True)
   for arguments in NONSENSE_OF_ITEMS:
@@ -96,7 +102,8 @@ def flags(rng: random.Random, scale: float) -> Iterator[Input]:
     flag, value = rng.choice(list(NONSENSE_OF_JUDGE)), rng.choice(ODD_TEXTS)
     yield _judge(judged, flag, value, False)
     flag, value = rng.choice(list(NONSENSE_OF_AGENTS)), rng.choice(ODD_TEXTS)
-    yield _agents(empty, flag, value, False)
+    if has_inspect:
+      yield _agents(empty, flag, value, False)
 
 
 def _judge(folder: Path, flag: str, value: str, is_nonsense: bool) -> Input:

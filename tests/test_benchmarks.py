@@ -30,7 +30,11 @@ def test_what_a_benchmark_imports_exists(path):
   # benchmarks/kill.py starts programs, and imports what the tests share.
   assert names or path.stem in STANDALONE or 'from prefork import' in path.read_text()
   for module, name in names:
-    found = importlib.import_module(module)
-    assert hasattr(found, name) or importlib.import_module(f'{module}.{name}'), (
-      f'{module} has no {name}'
-    )
+    try:
+      found = importlib.import_module(module)
+      is_there = hasattr(found, name) or importlib.import_module(f'{module}.{name}')
+    except ModuleNotFoundError as e:
+      # A module of the project that is missing is a fault; an optional package may be missing.
+      assert e.name and e.name.partition('.')[0] not in ('msm_jax', 'data_pipelines'), e
+      pytest.skip(f'{e.name} is not installed')
+    assert is_there, f'{module} has no {name}'

@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -90,6 +91,9 @@ def _exit_with_one_line(error: Exception, before: str = '') -> NoReturn:
     raise error
   line, exit_code = explained
   print(f'{before}{line}', file=sys.stderr)
+  # What the error has left unfinished, such as a coroutine of a checkpoint's writer, would be
+  # warned of when Python exits.
+  warnings.simplefilter('ignore')
   sys.exit(exit_code)
 
 
