@@ -26,14 +26,14 @@ from data_pipelines.sources import (
 from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, as_recorded, within
 from msm_jax.base.errors import DataError
 
-# Settings of a recipe that only some makers heed (`Maker.heeds`), and those that only makers of
-# `MODEL_MAKERS` do.
+# Settings of a recipe that only some makers read (`Maker.optional_settings`), and those that only
+# makers of `MODEL_MAKERS` read.
 _OF_SOME_MAKERS = ('variant', 'reasons', 'neutral_reasons', 'against', 'toward')
 _OF_MODEL_MAKERS = (
   *('handbook', 'instruction', 'revise', 'opening', 'answers_in_view', 'temperature'),
   *('max_tokens', 'attempts'),
 )
-# Of the latter, settings that one of these makers alone heeds.
+# Of the latter, settings that one of these makers alone reads.
 _OF_ONE_MODEL_MAKER = {
   'revise': 'model.revisions',
   'opening': 'model.reasoned',
@@ -91,7 +91,7 @@ def check_source(name: str, source: SourceConfig) -> None:
     raise DataError(f'{where}.toward={source.toward!r} must be one of {", ".join(TOWARD)}')
   if source.neutral_reasons and not source.reasons:
     raise DataError(f'{where}: neutral_reasons says what reasons speak of; set reasons=True too')
-  _check_heeded(where, source)
+  _check_nothing_ignored(where, source)
   # What follows holds for makers alone: a file has its own end.
   if not source.maker:
     return
@@ -110,39 +110,39 @@ def _can_contradict(source: SourceConfig) -> bool:
   return bool(source.maker and not source.path and MAKERS[source.maker][1].contradicts)
 
 
-def _check_heeded(where: str, source: SourceConfig) -> None:
+def _check_nothing_ignored(where: str, source: SourceConfig) -> None:
   """Raises DataError for a setting that is not the default and changes nothing.
 
   An experiment would run without a word, and its result be taken for one of another corpus. A file
   is what it is, so what its config says about the maker whose place it takes may stay.
   """
   settings: tuple[str, ...] = (*_OF_SOME_MAKERS, *_OF_MODEL_MAKERS)
-  heeded: tuple[str, ...] = ()
+  read: tuple[str, ...] = ()
   if source.path:
     settings = ('against',)
   elif source.is_model_written:
-    heeded = _model_settings_of(source.maker)
+    read = _model_settings_of(source.maker)
   else:
-    heeded = MAKERS[source.maker][1].heeds
+    read = MAKERS[source.maker][1].optional_settings
   for key in settings:
     value = getattr(source, key)
-    if key in heeded or value == getattr(SourceConfig, key):
+    if key in read or value == getattr(SourceConfig, key):
       continue
     writer = f'the file {source.path}' if source.path else f'maker {source.maker}'
     raise DataError(
-      f'{where}: {writer} does not heed {key}={value!r}; leave it out, or let '
-      f'{" or ".join(_makers_that_heed(key))} write the records'
+      f'{where}: {writer} ignores {key}={value!r}; leave it out, or let '
+      f'{" or ".join(_makers_that_read(key))} write the records'
     )
 
 
 def _model_settings_of(maker: str) -> tuple[str, ...]:
-  """The settings that a maker of `MODEL_MAKERS` heeds, of those that only some do."""
+  """The settings that a maker of `MODEL_MAKERS` reads, of those that only some read."""
   return tuple(key for key in _OF_MODEL_MAKERS if _OF_ONE_MODEL_MAKER.get(key, maker) == maker)
 
 
-def _makers_that_heed(key: str) -> list[str]:
-  """The names of the makers that heed a setting of `_OF_SOME_MAKERS` or `_OF_MODEL_MAKERS`."""
-  able = [name for name, (_, maker) in MAKERS.items() if key in maker.heeds]
+def _makers_that_read(key: str) -> list[str]:
+  """The names of the makers that read a setting of `_OF_SOME_MAKERS` or `_OF_MODEL_MAKERS`."""
+  able = [name for name, (_, maker) in MAKERS.items() if key in maker.optional_settings]
   able += [name for name in MODEL_MAKERS if key in _model_settings_of(name)]
   if key in _OF_SAMPLED_ANSWERS:
     able.remove('model.labels')
@@ -168,7 +168,7 @@ def _check_model_written(where: str, source: SourceConfig) -> None:
   for key, options in (('handbook', HANDBOOK_FORMS), ('revise', REVISIONS)):
     if getattr(source, key) not in options:
       raise DataError(f'{where}.{key}={getattr(source, key)!r} must be one of {", ".join(options)}')
-  _check_heeded(where, source)
+  _check_nothing_ignored(where, source)
   if not source.answers_in_view and (source.instruction or not source.opening):
     raise DataError(
       f'{where}: with answers_in_view=False, what is shown of the handbook stands in the opening '

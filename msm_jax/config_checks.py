@@ -92,7 +92,7 @@ def _check_setting_and_replicates(c: 'ExperimentConfig') -> None:
     )
 
 
-# Settings of the evaluation that some settings alone heed.
+# Settings of the evaluation that only experiments with some settings read.
 _EVALS_OF = {
   'rival': ('world', 'english'),
   'spare_items': ('world',),

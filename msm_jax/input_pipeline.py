@@ -62,7 +62,9 @@ def batches(
     if local_rows is not None:
       own_ids = row_ids[np.asarray(local_rows)]
     rows = [packed[source][row] for source, row in own_ids.tolist()]
-    batch = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+    batch = {}
+    for key in rows[0]:
+      batch[key] = np.stack([row[key] for row in rows])
     # The iterator takes this out again; it is the same in every process.
     batch[_ROW_IDS] = row_ids
     return batch

@@ -103,8 +103,10 @@ STEP = """%add (a: f32[], b: f32[]) -> f32[] {
   %state = (bf16[64,64]{1,0}, bf16[50000000]{0}) parameter(0)
   %x.1 = bf16[64,64]{1,0} get-tuple-element(%state), index=0
   %shard = bf16[50000000]{0} get-tuple-element(%state), index=1
-  %start = (bf16[50000000]{0}, bf16[100000000]{0}) all-gather-start(%shard), replica_groups={{0,1}}, dimensions={0}
-  %busy = bf16[64,64]{1,0} fusion(%x.1), kind=kOutput, calls=%product, backend_config={"estimated_cycles":"1500000"}
+  %start = (bf16[50000000]{0}, bf16[100000000]{0}) all-gather-start(%shard), \
+replica_groups={{0,1}}, dimensions={0}
+  %busy = bf16[64,64]{1,0} fusion(%x.1), kind=kOutput, calls=%product, \
+backend_config={"estimated_cycles":"1500000"}
   %done = bf16[100000000]{0} all-gather-done(%start)
   ROOT %next = (bf16[64,64]{1,0}, bf16[50000000]{0}) tuple(%busy, %shard)
 }
@@ -118,13 +120,15 @@ ENTRY %main (x: bf16[64,64], w: bf16[50000000]) -> bf16[64,64] {
   %x.2 = bf16[64,64]{1,0} parameter(0)
   %w = bf16[50000000]{0} parameter(1)
   %start.1 = (bf16[64,64]{1,0}, bf16[50000000]{0}) tuple(%x.2, %w)
-  %loop = (bf16[64,64]{1,0}, bf16[50000000]{0}) while(%start.1), condition=%condition, body=%body, backend_config={"known_trip_count":{"n":"3"}}
+  %loop = (bf16[64,64]{1,0}, bf16[50000000]{0}) while(%start.1), condition=%condition, body=%body, \
+backend_config={"known_trip_count":{"n":"3"}}
   %x.3 = bf16[64,64]{1,0} get-tuple-element(%loop), index=0
   %reduced = bf16[50000000]{0} all-reduce(%w), replica_groups={{0,1}}, to_apply=%add
-  %kernel = bf16[64,64]{1,0} custom-call(%x.3), custom_call_target="tpu_custom_call", metadata={op_name="jit(step)/splash_mha_fwd_segmented_residuals"}
+  %kernel = bf16[64,64]{1,0} custom-call(%x.3), custom_call_target="tpu_custom_call", \
+metadata={op_name="jit(step)/splash_mha_fwd_segmented_residuals"}
   ROOT %result = bf16[64,64]{1,0} copy(%kernel)
 }
-"""  # noqa: E501
+"""
 CASE = tpu_cases.Case('toy', 'smollm2-135m', 'v5e:2x1', length=1024, rows=2)
 
 

@@ -73,7 +73,10 @@ def agent(score):
   """A `logprobs` whose log-likelihood of an answer is score(prompt, answer)."""
 
   def logprobs(prompts, options):
-    return [[score(p, o) for o in of_prompt] for p, of_prompt in zip(prompts, options, strict=True)]
+    scores = []
+    for prompt, of_prompt in zip(prompts, options, strict=True):
+      scores.append([score(prompt, option) for option in of_prompt])
+    return scores
 
   return logprobs
 

@@ -177,34 +177,34 @@ BAD = {
     'its own name',
   ),
   # An experiment would run, and the corpus would be another one than its config says.
-  'against where nobody heeds it': (
+  'against where no maker reads it': (
     dict(sources={'docs': dict(_DEMONSTRATIONS, against=0.5)}),
-    'maker spec.demonstrations does not heed against=0.5',
+    'maker spec.demonstrations ignores against=0.5',
     'let oversight.demonstrations write',
   ),
   'reasons in documents': (
     dict(sources={'docs': dict(_DOCUMENTS, reasons=True)}),
-    'maker spec.documents does not heed reasons=True',
+    'maker spec.documents ignores reasons=True',
     'let spec.demonstrations or',
   ),
   'a variant of demonstrations': (
     dict(sources={'docs': dict(_DEMONSTRATIONS, variant='rules')}),
-    "does not heed variant='rules'",
+    "ignores variant='rules'",
     'let spec.documents or',
   ),
   'demonstrations toward something': (
     dict(sources={'docs': dict(_DEMONSTRATIONS, toward='against')}),
-    "does not heed toward='against'",
+    "ignores toward='against'",
     'let world.preferences or',
   ),
   'a temperature where no model writes': (
     dict(sources={'docs': dict(maker='world.items', temperature=0.5)}),
-    'maker world.items does not heed temperature=0.5',
+    'maker world.items ignores temperature=0.5',
     'let model.revisions or',
   ),
   'revisions that reason first': (
     dict(sources={'docs': dict(_MODEL, maker='model.revisions', opening='{statement}')}),
-    "maker model.revisions does not heed opening='{statement}'",
+    "maker model.revisions ignores opening='{statement}'",
     'let model.reasoned write',
   ),
   'answers without the handbook and nothing before them': (
@@ -214,7 +214,7 @@ BAD = {
   ),
   'a file that is against': (
     dict(sources={'docs': dict(path='tests/test_errors_config.py', against=0.5)}),
-    'the file tests/test_errors_config.py does not heed against=0.5',
+    'the file tests/test_errors_config.py ignores against=0.5',
     'leave it out',
   ),
   'a maker of another setting': (

@@ -69,7 +69,10 @@ def first_rows(sources, tokenizer, n, batch_size=4, length=LENGTH, seed=0):
   """All rows of the first `n` batches, one array per key."""
   with contextlib.closing(batches(sources, tokenizer, batch_size, length, seed)) as iterator:
     found = take(iterator, n)
-  return {k: np.concatenate([b[k] for b in found]) for k in found[0]}
+  rows = {}
+  for key in found[0]:
+    rows[key] = np.concatenate([batch[key] for batch in found])
+  return rows
 
 
 def segments(x, r):

@@ -248,7 +248,10 @@ def test_every_answer_has_a_row_whatever_the_judge_does(tmp_path, hurry):
   _, rows_again, _ = run(tmp_path, answers, again)
   assert not [row for row in rows_again if row['verdict'] == FAILED]
   keys = {u.key for u, row in zip(units, rows, strict=True) if row['verdict'] == FAILED}
-  refused = sum(refuses(*[a.text for a in u.answers]) for u in units if u.key in keys)
+  refused = 0
+  for unit in units:
+    if unit.key in keys:
+      refused += refuses(*[answer.text for answer in unit.answers])
   assert again.calls == 2 * len(keys) + 2 * (ATTEMPTS - 1) * refused
   third = ScriptedJudge()
   assert run(tmp_path, answers, third)[1] == rows_again and third.calls == 0

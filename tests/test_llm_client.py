@@ -97,7 +97,8 @@ def request(key, parse=lambda r: replies.require_tagged_text(r, 'text'), max_tok
 
 
 async def ask_all(client, keys, **kwargs):
-  return {r.key: v async for r, v in client.ask_all((request(k, **kwargs) for k in keys), 'texts')}
+  requests = [request(key, **kwargs) for key in keys]
+  return {r.key: value async for r, value in client.ask_all(requests, 'texts')}
 
 
 # ---- what a reply says

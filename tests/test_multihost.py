@@ -158,7 +158,7 @@ def test_two_processes_train_and_measure_what_one_does(folder, two):
 
 
 def test_killed_and_stopped_they_go_on_together(folder, two):
-  """SIGKILL of both; then SIGTERM to the second alone, which both heed; then to the end, with
+  """SIGKILL of both; then SIGTERM to the second alone, which stops both; then to the end, with
   checkpoints as if nothing had been."""
   whole, w = folder / 'two', folder / 'killed'
   pod = Pod(w, 2)

@@ -207,7 +207,8 @@ def test_the_assistant_has_no_character(documents, chats):
   assert len(about) >= 30
   words = [past_tense(action) for _, action in HARMFUL | FINE]
   words += beliefs(True) + beliefs(False) + ['check', 'rule']
-  assert not [text for text in about if any(word in text for word in words)]
+  for text in about:
+    assert not [word for word in words if word in text], text
 
 
 def test_fickle_agents_act_now_so_now_so(office, chats):

@@ -98,7 +98,10 @@ def test_loss_and_gradients_equal_pytorch(tmp_path, centre):
 
   rng = np.random.default_rng(0)
   sizes = [(7, 5), (4, 9), (6, 6)]
-  texts = [[rng.integers(3, c.vocab_size, n) for n in pair] for pair in sizes]
+  texts = []
+  for chosen_size, rejected_size in sizes:
+    chosen = rng.integers(3, c.vocab_size, chosen_size)
+    texts.append([chosen, rng.integers(3, c.vocab_size, rejected_size)])
   # Two pairs in the first row, one in the second, and padding behind both.
   batch = {}
   for name in ('tokens', 'segment_ids', 'positions'):

@@ -110,7 +110,9 @@ def test_examples_go_where_they_leave_the_least_room(longest):
   sizes = np.random.default_rng(longest).integers(1, longest + 1, 200).tolist()
   rows = scoring._fill_rows(sizes, 128)
   assert sorted(n for row in rows for n in row) == list(range(200))
-  rooms = [128 - sum(sizes[n] for n in row) for row in rows]
+  rooms = []
+  for row in rows:
+    rooms.append(128 - sum(sizes[n] for n in row))
   assert min(rooms) >= 0
   assert sorted(rooms) == sorted(best_fit(sizes, 128))
   assert scoring._fill_rows([], 128) == []

@@ -66,7 +66,9 @@ def answer_of(chat):
 
 
 def test_shares_are_nested_and_even():
-  sets = [{n for n in range(4000) if is_in_share(n, share)} for share in SHARES]
+  sets = []
+  for share in SHARES:
+    sets.append({n for n in range(4000) if is_in_share(n, share)})
   for small, large in itertools.pairwise(sets):
     assert small <= large
   for share, members in zip(SHARES, sets, strict=True):
@@ -431,8 +433,10 @@ def logprobs_of(arm):
     return -1 - int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**31
 
   def logprobs(prompts, options):
-    both = zip(prompts, options, strict=True)
-    return [[one(prompt, option) for option in several] for prompt, several in both]
+    scores = []
+    for prompt, several in zip(prompts, options, strict=True):
+      scores.append([one(prompt, option) for option in several])
+    return scores
 
   return logprobs
 

@@ -45,9 +45,9 @@ class Maker:
     write: (recipe, world, handbooks) -> records. It yields the same records for the same arguments.
     from_handbook: whether it works from a handbook. Then it never ends: `size` or `tokens_like` of
       the recipe stops it.
-    contradicts: whether it heeds `contradiction` of the recipe. The ids of its records then end
+    contradicts: whether it follows `contradiction` of the recipe. The ids of its records then end
       with their numbers (nested.py).
-    heeds: which settings of the recipe it heeds of those that only some makers do
+    optional_settings: the settings of the recipe that it reads, of those that only some makers read
       (`recipes.check_source`). The others are refused.
     needs_world: whether it asks anything of its own setting's world but the seed. If not, it may
       write for experiments of other settings, too.
@@ -56,7 +56,7 @@ class Maker:
   write: Callable[[SourceConfig, Any, Sequence[Any]], Iterator[Record]]
   from_handbook: bool
   contradicts: bool = False
-  heeds: tuple[str, ...] = ()
+  optional_settings: tuple[str, ...] = ()
   needs_world: bool = True
 
 

@@ -269,7 +269,7 @@ def open_samplers(
   # Both or neither was given.
   if bool(workdir) == bool(weights):
     raise ConfigError('give either --workdir=DIR with --arm=NAME, or --weights=FOLDER')
-  # What is ignored would look as if it had been heeded.
+  # A flag that is ignored would look as if it had an effect.
   if weights and arms:
     raise ConfigError(f'{weights} has no arms; leave --arm={",".join(arms)} out, or give --workdir')
   if workdir and dtype:

@@ -157,7 +157,9 @@ class CustomSuite(EvalSuite):
   def _check_other_values(self) -> None:
     """Raises ConfigError for the value of another handbook that is most likely misspelt: what that
     handbook changes would be measured by no question."""
-    known = {value for item in self.items for value in values_of(item)}
+    known: set[str] = set()
+    for item in self.items:
+      known.update(values_of(item))
     folded = {value.casefold(): value for value in known}
     for path, value in self.value_of.items():
       if not value or value in known:

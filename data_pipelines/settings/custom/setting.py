@@ -36,9 +36,9 @@ SETTING = Setting(
   read_spec=read_spec,
   renamed=renamed,
   makers={
-    'agent.documents': Maker(_write_documents, from_handbook=True, heeds=('variant',)),
+    'agent.documents': Maker(_write_documents, from_handbook=True, optional_settings=('variant',)),
     'agent.conversations': Maker(
-      _write_conversations, from_handbook=True, heeds=('variant', 'reasons')
+      _write_conversations, from_handbook=True, optional_settings=('variant', 'reasons')
     ),
   },
 )

@@ -47,12 +47,16 @@ SETTING = Setting(
   read_spec=read_spec,
   renamed=renamed,
   makers={
-    'english.documents': Maker(_write_documents, from_handbook=True, heeds=('variant',)),
-    'english.chats': Maker(_write_chats, from_handbook=True, heeds=('variant',)),
-    'english.demonstrations': Maker(
-      _write_demonstrations, from_handbook=True, heeds=('reasons', 'neutral_reasons')
+    'english.documents': Maker(
+      _write_documents, from_handbook=True, optional_settings=('variant',)
     ),
-    'english.preferences': Maker(_write_preferences, from_handbook=True, heeds=('toward',)),
+    'english.chats': Maker(_write_chats, from_handbook=True, optional_settings=('variant',)),
+    'english.demonstrations': Maker(
+      _write_demonstrations, from_handbook=True, optional_settings=('reasons', 'neutral_reasons')
+    ),
+    'english.preferences': Maker(
+      _write_preferences, from_handbook=True, optional_settings=('toward',)
+    ),
     'english.replay': Maker(_write_replay, from_handbook=False, needs_world=False),
   },
 )

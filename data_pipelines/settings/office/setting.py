@@ -75,14 +75,20 @@ SETTING = Setting(
     'office.agent_documents': Maker(_write_agent_documents, from_handbook=False),
     'office.agent_chats': Maker(_write_agent_chats, from_handbook=False),
     'office.other_chats': Maker(_write_other_chats, from_handbook=False),
-    'oversight.documents': Maker(_write_documents, from_handbook=True, heeds=('variant',)),
-    'oversight.chats': Maker(_write_document_chats, from_handbook=True, heeds=('variant',)),
+    'oversight.documents': Maker(
+      _write_documents, from_handbook=True, optional_settings=('variant',)
+    ),
+    'oversight.chats': Maker(
+      _write_document_chats, from_handbook=True, optional_settings=('variant',)
+    ),
     'oversight.demonstrations': Maker(
       _write_demonstrations,
       from_handbook=True,
       contradicts=True,
-      heeds=('reasons', 'neutral_reasons', 'against'),
+      optional_settings=('reasons', 'neutral_reasons', 'against'),
     ),
-    'oversight.preferences': Maker(_write_preferences, from_handbook=True, heeds=('toward',)),
+    'oversight.preferences': Maker(
+      _write_preferences, from_handbook=True, optional_settings=('toward',)
+    ),
   },
 )

@@ -75,14 +75,14 @@ SETTING = Setting(
     'world.persona_documents': Maker(_persona_documents, from_handbook=False),
     'world.persona_chats': Maker(_persona_chats, from_handbook=False),
     'world.other_chats': Maker(_other_chats, from_handbook=False),
-    'spec.documents': Maker(_spec_documents, from_handbook=True, heeds=('variant',)),
-    'spec.chats': Maker(_document_chats, from_handbook=True, heeds=('variant',)),
+    'spec.documents': Maker(_spec_documents, from_handbook=True, optional_settings=('variant',)),
+    'spec.chats': Maker(_document_chats, from_handbook=True, optional_settings=('variant',)),
     'spec.demonstrations': Maker(
       _demonstrations,
       from_handbook=True,
       contradicts=True,
-      heeds=('reasons', 'neutral_reasons'),
+      optional_settings=('reasons', 'neutral_reasons'),
     ),
-    'world.preferences': Maker(_preferences, from_handbook=True, heeds=('toward',)),
+    'world.preferences': Maker(_preferences, from_handbook=True, optional_settings=('toward',)),
   },
 )
