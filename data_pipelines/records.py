@@ -7,6 +7,9 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 
+# The tier of questions that training itself answers: what was demonstrated.
+TRAINED = 'trained'
+
 
 @dataclasses.dataclass(frozen=True)
 class Document:

@@ -11,9 +11,9 @@ from audited import SPECS, documents, prose, read, verdict, written
 
 from data_pipelines.audit import audit
 from data_pipelines.audit.corpus_stats import days_of_month, repeats_itself
-from data_pipelines.audit.measure import wilson
 from data_pipelines.audit.repetition import openings, self_similarity
 from data_pipelines.records import Document
+from msm_jax.base.intervals import wilson
 
 
 def test_planted_names_and_days_cluster_and_other_capitals_do_not():
@@ -228,4 +228,4 @@ def test_amounts_are_counted():
 
 def test_intervals_of_shares_are_wilsons():
   assert wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-3)
-  assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-3)
+  assert wilson(0.8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-3)

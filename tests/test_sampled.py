@@ -14,9 +14,10 @@ from data_pipelines.records import ForcedChoice, Scene
 from data_pipelines.settings.custom.items import from_row
 from data_pipelines.settings.registry import SETTINGS
 from msm_jax.base.errors import DataError
+from msm_jax.base.intervals import wilson
 from msm_jax.config import EnglishConfig, EvalConfig, OfficeConfig, WorldConfig
 from msm_jax.evals import sampled
-from msm_jax.evals.agreement import agreement, cohens_kappa, wilson
+from msm_jax.evals.agreement import agreement, cohens_kappa
 from msm_jax.evals.answers import (
   BOTH,
   NEITHER,

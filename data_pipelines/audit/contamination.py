@@ -6,11 +6,12 @@ import numpy as np
 
 from data_pipelines.audit.corpus_stats import CorpusStats
 from data_pipelines.audit.evalsets import EvalMatch, EvalSet, find_asked, settings_of
-from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
+from data_pipelines.audit.measure import MAX_EXAMPLES, Measure
 from data_pipelines.leaks import record_text
 from data_pipelines.records import Record
 from data_pipelines.text.reworded import find_light_recitals
 from data_pipelines.text.wording import Vocabulary, blocks, is_in, passage, run_hashes
+from msm_jax.base.intervals import wilson
 
 
 def recited(
@@ -47,7 +48,7 @@ def recited(
   found.sort(key=lambda run: (-run[2], run[0]))
   n_exact = len(found)
   found += _light_recitals(stats, handbook_ids, min_words, longest)
-  low, high = wilson(len(found), len(stats))
+  low, high = wilson(len(found) / len(stats), len(stats))
   measure: Measure = {
     'value': len(found) / len(stats),
     'documents': len(found),
@@ -163,7 +164,7 @@ def _leak_share(
   for name, documents in documents_of_set.items():
     if name.partition('/')[0] in settings:
       leaking.update(documents)
-  low, high = wilson(len(leaking), len(stats))
+  low, high = wilson(len(leaking) / len(stats), len(stats))
   return {
     'value': len(leaking) / len(stats),
     'documents': len(leaking),

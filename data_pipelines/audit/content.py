@@ -13,9 +13,10 @@ import scipy.sparse
 
 from data_pipelines.audit.attribution import Attribution
 from data_pipelines.audit.corpus_stats import CorpusStats
-from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
+from data_pipelines.audit.measure import MAX_EXAMPLES, Measure
 from data_pipelines.text.languages import language_of
 from data_pipelines.text.wording import COMMON_WORDS, Vocabulary, content_stems, stem, words
+from msm_jax.base.intervals import wilson
 
 # A document holds a claim in words if it holds this much of the claim's weight.
 HELD_IN_WORDS = 0.6
@@ -62,7 +63,7 @@ def other_languages(stats: CorpusStats) -> Measure | None:
   if not own:
     return None
   others = sum(n for language, n in counts.items() if language != own)
-  low, high = wilson(others, len(stats))
+  low, high = wilson(others / len(stats), len(stats))
   return {
     'value': others / len(stats),
     'documents': others,

@@ -22,13 +22,14 @@ from data_pipelines.audit.letter_case import (
   capital_shares,
   names_in_other_case,
 )
-from data_pipelines.audit.measure import MAX_EXAMPLES, Measure, wilson
+from data_pipelines.audit.measure import MAX_EXAMPLES, Measure
 from data_pipelines.leaks import pattern_of_names, record_text, spoken_of
 from data_pipelines.records import Chat, PreferencePair, Record
 from data_pipelines.text.checks import CONTROL_TOKENS, left_over
 from data_pipelines.text.languages import language_of
 from data_pipelines.text.wording import Vocabulary, run_hashes, sentences, words
 from msm_jax.base.errors import DataError
+from msm_jax.base.intervals import wilson
 
 # Marks that are counted in every document; the style classifier of the audit sees their rates.
 MARKS = ',;:.!?-—…()[]"“”\'’*#_|/&%\n0123456789'
@@ -148,7 +149,7 @@ class CorpusStats:
       The share (`value`), the number of documents, and the 95% interval of the share.
     """
     seen = self.flags[what]
-    low, high = wilson(sum(seen), len(seen))
+    low, high = wilson(sum(seen) / len(seen), len(seen))
     return {'value': sum(seen) / len(seen), 'documents': sum(seen), 'low': low, 'high': high}
 
 

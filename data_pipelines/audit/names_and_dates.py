@@ -10,8 +10,9 @@ import numpy as np
 
 from data_pipelines.audit.corpus_stats import MONTHS, YEAR, CorpusStats
 from data_pipelines.audit.letter_case import CAPITALISED
-from data_pipelines.audit.measure import Measure, wilson
+from data_pipelines.audit.measure import Measure
 from data_pipelines.text.wording import COMMON_WORDS, Vocabulary, blocks, words
+from msm_jax.base.intervals import wilson
 
 _MAX_SHOWN = 12
 
@@ -144,7 +145,7 @@ def _commonest_share(counts: Counter[str], documents: int) -> Measure:
   if commonest:
     most = commonest[0][1]
     value = most / documents
-    low, high = wilson(most, documents)
+    low, high = wilson(value, documents)
   return {
     'value': value,
     'low': low,

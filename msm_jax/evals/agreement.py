@@ -10,11 +10,12 @@ Shapes: N things, S resamples, C clusters, K categories, H strata.
 """
 
 import dataclasses
-import math
 from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
+
+from msm_jax.base.intervals import wilson
 
 # Resamples of the bootstrap, and its seed: the same data give the same interval.
 _RESAMPLES = 2000
@@ -85,13 +86,6 @@ def cohens_kappa(first_N: np.ndarray, second_N: np.ndarray, weights_N: np.ndarra
   return float((observed - chance) / (1 - chance))
 
 
-def wilson(share: float, n: float) -> tuple[float, float]:
-  """The 95% interval of a share of n independent things (Wilson 1927)."""
-  centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-  half = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-  return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def agreement(
   first: Sequence[Hashable],
   second: Sequence[Hashable],
@@ -124,7 +118,7 @@ def agreement(
   groupings = [_numbered(labels) for labels in clusters] or [np.arange(N)]
   strata_N = None if strata is None else _numbered(strata)
   raw_S, kappa_S = _bootstrap(first_N, second_N, weights_N, groupings, strata_N)
-  low, high = wilson(raw, _effective_number(raw, raw_S, weights_N))
+  low, high = wilson(raw, _effective_number(raw, raw_S, weights_N), _Z)
   kappa = cohens_kappa(first_N, second_N, weights_N)
   kappa_low, kappa_high = None, None
   if kappa is not None and len(kappa_S) and np.ptp(kappa_S) > _NO_SPREAD:

@@ -5,11 +5,11 @@ the one form of `SampledQuestion`, whatever suite they come from. This module ne
 """
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from data_pipelines.orders import option_orders
 from data_pipelines.text.languages import set_apart
 from msm_jax.base.errors import DataError
 
@@ -86,9 +86,9 @@ class SampledQuestion:
     if len(self.asked) == 1:
       return (0,)
     numbers = tuple(range(len(self.options)))
-    permutations = list(itertools.permutations(numbers))
-    # Every module that asks in all orders lists them as itertools does.
-    return tuple(permutations.index(numbers[n:] + numbers[:n]) for n in numbers)
+    # Every module that asks in several orders lists them like this.
+    listed = option_orders(len(numbers))
+    return tuple(listed.index(numbers[n:] + numbers[:n]) for n in numbers)
 
 
 # ------------------------------------------------------------------------------ what is in a text

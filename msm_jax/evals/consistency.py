@@ -27,6 +27,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from data_pipelines.handbooks.values import ALL_ATTRIBUTES, Value
+from data_pipelines.records import TRAINED
 from msm_jax.evals import side_consistency
 from msm_jax.evals.rows import Row
 
@@ -287,7 +288,7 @@ def of_values(rows: Iterable[Row], value: str) -> list[Row]:
     there again with the tier `handbook`.
   """
   out: list[Row] = []
-  asked = [row for row in rows if row['evaluator'] == 'values' and row['tier'] != 'trained']
+  asked = [row for row in rows if row['evaluator'] == 'values' and row['tier'] != TRAINED]
   for assistant, members in _by_assistant(asked).items():
     by_value: dict[str, list[Row]] = {}
     for row in members:

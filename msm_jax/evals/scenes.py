@@ -1,14 +1,14 @@
 """Scenes: which of several actions a model takes, by the log-likelihood of each answer's content.
 
-The options of a scene are listed in every order; more than three are rotated, so that each stands
-once in each place. In each order the log-likelihoods become probabilities of the actions, and these
-probabilities are averaged over the orders.
+The options of a scene are listed in every order of `option_orders`. In each order the
+log-likelihoods become probabilities of the actions, and these probabilities are averaged over the
+orders.
 """
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 
+from data_pipelines.orders import option_orders
 from data_pipelines.records import Scene
 from msm_jax.evals import scoring
 from msm_jax.evals.rows import Row
@@ -16,8 +16,6 @@ from msm_jax.evals.scoring import Logprobs
 from msm_jax.tokenizer import Tokenizer
 
 Messages = list[tuple[str, str]]
-# All orders of so many options are asked.
-MOST_PERMUTED = 3
 
 
 def orders_of(scene: Scene) -> list[Messages]:
@@ -30,9 +28,9 @@ def orders_of(scene: Scene) -> list[Messages]:
     One prompt for every order in which the options are listed; one prompt if the scene lists no
     options.
   """
-  listings = [_listing(options, scene.by_line) for options in _orders(scene.offered)]
   prompts = []
-  for listing in listings or ['']:
+  for order in option_orders(len(scene.offered)):
+    listing = _listing([scene.offered[n] for n in order], scene.by_line)
     question = scene.question.format(options=listing)
     messages = [('user', question)]
     if scene.system:
@@ -41,16 +39,9 @@ def orders_of(scene: Scene) -> list[Messages]:
   return prompts
 
 
-def _orders(options: Sequence[str]) -> list[tuple[str, ...]]:
-  """The orders in which options are listed; none if there are no options."""
-  if not options:
-    return []
-  if len(options) <= MOST_PERMUTED:
-    return list(itertools.permutations(options))
-  return [(*options[n:], *options[:n]) for n in range(len(options))]
-
-
 def _listing(options: Sequence[str], by_line: bool) -> str:
+  if not options:
+    return ''
   if by_line:
     return '\n'.join(f'- {option}' for option in options)
   return ', '.join(options[:-1]) + ' or ' + options[-1]

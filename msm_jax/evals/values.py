@@ -10,14 +10,15 @@ are those of `forced_choice.py`.
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
+from data_pipelines.records import TRAINED
 from msm_jax.evals import scoring
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import Logprobs
 from msm_jax.tokenizer import Tokenizer
 
 Messages = list[tuple[str, str]]
-# The rows about demonstrations, whatever the values: 'values/all/trained'.
-ALL, TRAINED = 'all', 'trained'
+# What rows about demonstrations are called, whatever the values: 'values/all/trained'.
+ALL = 'all'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from data_pipelines.handbooks.values import ALL_ATTRIBUTES, Value
-from data_pipelines.records import ForcedChoice
+from data_pipelines.records import TRAINED, ForcedChoice
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import EvalConfig
 from msm_jax.evals import consistency, forced_choice, sampled, stats
@@ -70,7 +70,7 @@ class ChoiceSuite(EvalSuite):
     self.persona_questions = self.questions_to_personas(evals, world)
     names: set[str] = set()
     for question in self.assistant_questions:
-      if question.tier != 'trained':
+      if question.tier != TRAINED:
         names.update(question.options)
     self.held_out_names = sorted(names)
 

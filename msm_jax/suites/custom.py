@@ -12,7 +12,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
-from data_pipelines.records import Record, Scene
+from data_pipelines.orders import option_orders
+from data_pipelines.records import TRAINED, Record, Scene
 from data_pipelines.settings.custom import asking
 from data_pipelines.settings.custom.balance import values_of
 from data_pipelines.settings.custom.fields import FieldError, check_places
@@ -36,7 +37,7 @@ from msm_jax.evals.no_model import Answerer
 from msm_jax.evals.no_model_values import answer_values
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import Logprobs
-from msm_jax.evals.values import TRAINED, ValueQuestion
+from msm_jax.evals.values import ValueQuestion
 from msm_jax.report.layout import ReportLayout
 from msm_jax.suites.custom_layout import custom_layout, tier_order
 from msm_jax.suites.custom_stated import HANDBOOK, said_and_done
@@ -388,7 +389,7 @@ def _choice(item: ChoiceItem, name: str) -> ValueQuestion:
     tier=item.tier,
     system=item.system or '',
     asked=tuple(asking.questions_of(item)),
-    orders=tuple(asking.orders_of(len(item.options))),
+    orders=tuple(option_orders(len(item.options))),
     options=tuple(option.text for option in item.options),
     answers=tuple(asking.answers_of(item)),
     chosen_by={value: item.chosen_by(value) for value in item.values},

@@ -4,7 +4,8 @@ import html
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from msm_jax.evals.values import ALL, TRAINED
+from data_pipelines.records import TRAINED
+from msm_jax.evals.values import ALL
 from msm_jax.report.layout import ReportLayout
 
 # The tiers that say most about generalisation come first, and what was trained last.

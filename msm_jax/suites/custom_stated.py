@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Sequence
 
-from data_pipelines.records import Scene
+from data_pipelines.records import TRAINED, Scene
 from msm_jax.evals.claims import ASKED, ClaimQuestion
 from msm_jax.evals.stated import SaidAndDone
-from msm_jax.evals.values import TRAINED, ValueQuestion
+from msm_jax.evals.values import ValueQuestion
 from msm_jax.suites.custom_layout import tier_order
 
 # What stands for the value of claims that name none.

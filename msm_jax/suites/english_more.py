@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from data_pipelines.handbooks.values import Value
+from data_pipelines.orders import option_orders
 from data_pipelines.records import ForcedChoice
-from data_pipelines.settings.custom.asking import listed, orders_of
+from data_pipelines.settings.custom.asking import listed
 from data_pipelines.settings.english import more_questions, questions
 from data_pipelines.settings.english.more_questions import FourChoice, known_key
 from msm_jax.config import ExperimentConfig
@@ -49,7 +50,7 @@ def as_question(four: FourChoice, assistant: str) -> ValueQuestion:
   Returns:
     The question; its tier is the pair type.
   """
-  orders = orders_of(len(four.options))
+  orders = option_orders(len(four.options))
   asked = []
   for order in orders:
     asked.append(listed(_FOUR, [four.options[n] for n in order]))

@@ -1,34 +1,13 @@
-"""Writes items as messages: how options are listed, and in which orders.
+"""Writes items as messages: how options are listed, in every order of `option_orders`."""
 
-With up to three options every order is asked. With more, the options are rotated, so that each of
-them stands once in each place.
-"""
-
-import itertools
 from collections.abc import Sequence
 
+from data_pipelines.orders import option_orders
 from data_pipelines.settings.custom.fields import put_in
 from data_pipelines.settings.custom.schema import PLACES, ChoiceItem, ClaimItem
 
-# All orders of so many options are asked.
-MOST_PERMUTED = 3
 # What is asked of claims that bring no question of their own.
 STATED_BELIEF = 'Which of these statements is true?'
-
-
-def orders_of(options: int) -> list[tuple[int, ...]]:
-  """Lists the orders in which options are asked.
-
-  Args:
-    options: how many there are.
-
-  Returns:
-    Orders of the numbers from 0; the first one is that of the file.
-  """
-  numbers = tuple(range(options))
-  if options <= MOST_PERMUTED:
-    return list(itertools.permutations(numbers))
-  return [numbers[n:] + numbers[:n] for n in numbers]
 
 
 def listed(question: str, options: Sequence[str]) -> str:
@@ -50,10 +29,10 @@ def listed(question: str, options: Sequence[str]) -> str:
 
 
 def questions_of(item: ChoiceItem) -> list[str]:
-  """What is asked, in every order of `orders_of`."""
+  """What is asked, in every order of `option_orders`."""
   texts = [option.text for option in item.options]
   asked = []
-  for order in orders_of(len(texts)):
+  for order in option_orders(len(texts)):
     asked.append(listed(item.question, [texts[n] for n in order]))
   return asked
 

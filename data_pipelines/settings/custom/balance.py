@@ -5,6 +5,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from data_pipelines.records import TRAINED
 from data_pipelines.settings.custom.items import Fault
 from data_pipelines.settings.custom.published import CORRECT
 from data_pipelines.settings.custom.schema import (
@@ -16,7 +17,6 @@ from data_pipelines.settings.custom.schema import (
 )
 from data_pipelines.text.wording import words
 
-TRAINED = 'trained'
 # With fewer items a share says nothing about balance.
 _FEW = 8
 # A share further than this from one half, and by more than two standard errors, is out of balance.

@@ -10,14 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_pipelines import leaks
-from data_pipelines.records import Record
+from data_pipelines.records import TRAINED, Record
 from data_pipelines.settings.custom.items import Fault
 from data_pipelines.settings.custom.published import CORRECT
 from data_pipelines.settings.custom.schema import ChoiceItem, ClaimItem, Item
 from data_pipelines.text.languages import set_apart
 from data_pipelines.text.wording import words
 
-TRAINED = 'trained'
 # A run of so many words that an item and a text share is no coincidence; shorter texts are looked
 # for as a whole, down to the second number.
 _LONG_RUN, _SHORTEST = 8, 6

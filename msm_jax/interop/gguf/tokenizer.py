@@ -10,13 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msm_jax.base.errors import WeightsError
+from msm_jax.tokenizer.sentencepiece import SPACE
 
 # tokenizer.ggml.token_type: ordinary text, symbols that no text makes, and tokens that are kept
 # whole in any text.
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4
-
-# What SentencePiece writes for a space.
-SPACE = '\u2581'
 
 # A regular expression that cuts text before bytes are merged, as in each model's own
 # tokenizer.json. Llama 3 and Qwen 2 differ only in how many digits go together. Its parts: English
