@@ -1,6 +1,7 @@
 """Stores the results of finished runs, and fills in the tables of the documentation from them.
 
     python docs/tables.py store WORKDIR NAME --command 'make run CONFIG=...'
+    python docs/tables.py store WORKDIR NAME --command '...' --sweep=SWEEP
     python docs/tables.py              # fills in every table of every page (make tables)
     python docs/tables.py --check      # changes nothing; says what differs, exit code 1
 
@@ -8,7 +9,9 @@ Figures are drawn from stored files, too, but not checked: another version of ma
 bytes.
 
 `store` copies the summary of a finished run to docs/results/data/NAME.json, with its settings, the
-commit, the command and the date. Rows of single items stay in the workdir.
+commit, the command and the date. Rows of single items stay in the workdir. With `--sweep`, the
+summaries of the points of that sweep are merged into one (`msm_jax/evals/merged.py`), with the
+measures that reports show. Changes are compared with its first point, or with `--reference=LABEL`.
 
 A page has blocks that this script fills in. A block begins with a comment and ends with another:
 
@@ -41,8 +44,8 @@ from msm_jax.base.command import Parser, run_command
 from msm_jax.base.errors import UserError
 from msm_jax.base.files import write_atomically
 from msm_jax.evals import curves as effect_curves
+from msm_jax.evals import merged, robustness, stats
 from msm_jax.evals import placebo as placebo_pairs
-from msm_jax.evals import robustness, stats
 from msm_jax.report import curves, figures, survival
 from msm_jax.report.numbers import (
   about_spread,
@@ -50,6 +53,7 @@ from msm_jax.report.numbers import (
   contrast,
   digits_of,
   margin_of,
+  point_label,
   show,
   show_measure,
   sign_of,
@@ -109,22 +113,105 @@ def store(workdir: Path, name: str, command: str) -> Path:
     TableError: the run has no results, its summary does not say at which commit it was made, its
       verdict on placebo pairs is about earlier results, or the name is none.
   """
+  path = workdir / 'summary.json'
+  summary = _read_json(path)
+  config = _read_json(workdir / 'config.json')
+  placebo = None
+  # What `python -m msm_jax.placebo` found in the rows, if it was run.
+  if (workdir / 'placebo.json').exists():
+    placebo = _read_json(workdir / 'placebo.json')
+    if not placebo_pairs.is_about(placebo, summary):
+      raise TableError(
+        f'{workdir / "placebo.json"} is about earlier results; run python -m msm_jax.placebo '
+        f'--workdir={workdir} again'
+      )
+  return _write_stored(path, name, command, summary, config, placebo)
+
+
+def store_sweep(workdir: Path, name: str, command: str, sweep: str, reference: str = '') -> Path:
+  """Stores the results of a finished sweep, merged into one summary.
+
+  Args:
+    workdir: its folder.
+    name: the name of the stored file, without '.json'.
+    command: the command that made the sweep, as somebody else would type it.
+    sweep: the name of the sweep, which is also that of its page.
+    reference: the label of the point with which the others are compared; '' for the first.
+
+  Returns:
+    The path of the stored file.
+
+  Raises:
+    TableError: the sweep is not finished, its points were made at several commits, or two of its
+      points or none have a label.
+  """
+  # Imported late, as in `_write_stored`.
+  from msm_jax.suites.registry import layout_of
+
+  listed = _read_json(workdir / f'{sweep}.json')
+  summaries: dict[str, Any] = {}
+  for point in listed['points']:
+    label = point_label(point['point'])
+    if label in summaries:
+      raise TableError(f'two points of {sweep} are called {label!r}; give them labels')
+    summaries[label] = _read_json(workdir / 'points' / point['id'] / 'summary.json')
+  commits = {summary.get('commit') for summary in summaries.values()}
+  if len(commits) > 1:
+    raise TableError(
+      f'the points of {sweep} were made at several commits; delete {workdir / "sweep.jsonl"} and '
+      'run the same command again, which trains and evaluates nothing again'
+    )
+  reference = reference or next(iter(summaries))
+  if reference not in summaries:
+    raise TableError(f'{reference!r} is no point of {sweep}; it has {", ".join(summaries)}')
+  last = workdir / 'points' / listed['points'][-1]['id']
+  layout = layout_of(summaries[reference])
+  measures = [layout.main, *layout.columns, *layout.effects]
+  margins = [margin_of(measure) for measure in measures]
+  summary = merged.merged(
+    list(summaries.items()), dict.fromkeys([*measures, *margins]), margins, reference
+  )
+  for key in ('commit', 'dirty'):
+    summary[key] = summaries[reference].get(key)
+  config = _read_json(last / 'config.json')
+  arms = config['arms']
+  config['arms'] = {f'{label}: {arm}': arms[arm] for label in summaries for arm in arms}
+  config['points'] = [point['point'] for point in listed['points']]
+  return _write_stored(last / 'summary.json', name, command, summary, config, None)
+
+
+def _write_stored(
+  path: Path, name: str, command: str, summary: Any, config: Any, placebo: Any
+) -> Path:
+  """Writes a stored file.
+
+  Args:
+    path: the summary in the workdir, which tells when the run was finished.
+    name: the name of the stored file, without '.json'.
+    command: the command that made the run.
+    summary: the summary to store.
+    config: the settings of the run.
+    placebo: the verdict on placebo pairs, or None.
+
+  Returns:
+    The path of the stored file.
+
+  Raises:
+    TableError: the summary names no commit, or the name is none.
+  """
   if not re.fullmatch(r'\w+', name):
     raise TableError(f'{name!r} cannot be the name of a stored file; use letters, digits and _')
-  summary = _read_json(workdir / 'summary.json')
   if not isinstance(summary, dict) or not summary.get('commit'):
     raise TableError(
-      f'{workdir / "summary.json"} names no commit, so nobody could repeat it; run the same '
-      'command again in a checkout with git'
+      f'{path} names no commit, so nobody could repeat it; run the same command again in a '
+      'checkout with git'
     )
   # Imported late: the questions of all settings take a second to import, and only `store` needs
   # them. The layout is stored too, so that old tables stay as they are when a layout changes.
   from msm_jax.suites.registry import layout_of
 
   layout = layout_of(summary)
-  finished = datetime.datetime.fromtimestamp(
-    (workdir / 'summary.json').stat().st_mtime, datetime.UTC
-  )
+  finished = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
   stored: dict[str, Any] = {
     'command': command,
     'commit': summary['commit'],
@@ -138,20 +225,14 @@ def store(workdir: Path, name: str, command: str) -> Path:
       'controls': list(layout.controls),
     },
     'summary': summary,
-    'config': _read_json(workdir / 'config.json'),
+    'config': config,
   }
-  # What `python -m msm_jax.placebo` found in the rows, if it was run.
-  if (workdir / 'placebo.json').exists():
-    stored['placebo'] = _read_json(workdir / 'placebo.json')
-    if not placebo_pairs.is_about(stored['placebo'], summary):
-      raise TableError(
-        f'{workdir / "placebo.json"} is about earlier results; run python -m msm_jax.placebo '
-        f'--workdir={workdir} again'
-      )
-  path = DATA / f'{name}.json'
-  path.parent.mkdir(parents=True, exist_ok=True)
-  write_atomically(path, (dumped(stored) + '\n').encode())
-  return path
+  if placebo is not None:
+    stored['placebo'] = placebo
+  stored_path = DATA / f'{name}.json'
+  stored_path.parent.mkdir(parents=True, exist_ok=True)
+  write_atomically(stored_path, (dumped(stored) + '\n').encode())
+  return stored_path
 
 
 def _read_json(path: Path) -> Any:
@@ -872,9 +953,15 @@ def main(arguments: list[str]) -> int:
   storing.add_argument('workdir', type=Path)
   storing.add_argument('name')
   storing.add_argument('--command', required=True, help='the command that made the run')
+  storing.add_argument('--sweep', help='store the points of this sweep, merged into one summary')
+  storing.add_argument('--reference', default='', help='the point that others are compared with')
   flags = parser.parse_args(arguments)
   if flags.task == 'store':
-    print(f'stored in {store(flags.workdir, flags.name, flags.command)}')
+    if flags.sweep:
+      path = store_sweep(flags.workdir, flags.name, flags.command, flags.sweep, flags.reference)
+    else:
+      path = store(flags.workdir, flags.name, flags.command)
+    print(f'stored in {path}')
     return 0
   if not flags.check:
     draw_figures()

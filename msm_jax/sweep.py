@@ -6,7 +6,8 @@ A sweep is an experiment's config and a list of points, each a dict of overrides
 {'phases.aft.updates': 200}, and perhaps a `label`. The first override, if it is a number, is the
 axis of the curves. All points run in one workdir: phases and corpora are named by what they depend
 on, so what a point leaves as it was is not trained again. The same command continues where the last
-one ended. `sweep.jsonl` gets one row per point; a table is printed, and NAME.html has the curves.
+one ended. `sweep.jsonl` gets one row per point; a table is printed, NAME.html has the curves, and
+NAME.json says which rows belong to this sweep.
 
 `axis`, `product`, `zipped`, `chain` and `labelled` make lists of points.
 """
@@ -25,7 +26,7 @@ from ml_collections import ConfigDict
 from msm_jax.base import checks, command, paths
 from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError
-from msm_jax.base.files import read_json_lines
+from msm_jax.base.files import read_json_lines, write_atomically
 from msm_jax.base.overrides import override
 from msm_jax.base.points import Point, axis, chain, labelled, product, zipped
 from msm_jax.base.references import check_given, separate_groups
@@ -199,6 +200,10 @@ def sweep(argv: list[str]) -> None:
       about = settings.get('about', '')
       page = workdir / f'{name}.html'
       report.write_sweep(page, name, about, rows, layout)
+      # Several sweeps may share a workdir and its sweep.jsonl.
+      points_of_sweep = [{'id': row['id'], 'point': row['point']} for row in rows]
+      contents = {'name': name, 'about': about, 'points': points_of_sweep}
+      write_atomically(workdir / f'{name}.json', (json.dumps(contents) + '\n').encode())
       print(report.sweep_table(rows, layout))
       print(f'\nrows in {workdir}/sweep.jsonl, report: {page.absolute()}')
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from msm_jax.base.files import write_atomically
 from msm_jax.base.html import HEAD, STYLE
+from msm_jax.evals import merged
 from msm_jax.report import figures, numbers, survival
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import point_label, show_measure
@@ -115,6 +116,7 @@ def sweep_table(rows: SweepRows, layout: ReportLayout) -> str:
   if axis and axis[0].endswith('.size') and effects and min(axis[1]) > 0:
     out += _factors(rows, layout, axis, arms, effects)
   out += _half_doses(rows, layout)
+  out += _changes(rows, layout)
   out.append('')
   for row in rows:
     gates = row['summary']['gates']
@@ -136,6 +138,29 @@ def _half_doses(rows: SweepRows, layout: ReportLayout) -> list[str]:
     return []
   columns = [f'/{head}' for head in heads]
   return ['', 'dose at which half of an effect is gone', *aligned('effect', columns, body, 60)]
+
+
+def _changes(rows: SweepRows, layout: ReportLayout) -> list[str]:
+  """The table of what changes from the first point to the others; empty with one point."""
+  points = [(point_label(row['point']), row['summary']) for row in rows]
+  labels = [label for label, _ in points]
+  # Two points of one name could not be told apart.
+  if len(rows) < 2 or len(set(labels)) < len(labels):
+    return []
+  margin = numbers.margin_of(layout.main)
+  found = merged.changes(points, (layout.main, margin), (margin,), labels[0])
+  body = []
+  for name, change in found.items():
+    cells = []
+    for measure in (layout.main, margin):
+      cells.append(show_measure(change.get(measure), measure, is_effect=True))
+    body.append([name, *cells])
+  if not body:
+    return []
+  tier = layout.main.split('/')[-1]
+  heads = [f'share/{tier}', f'nats/{tier}']
+  about = f'what changes against {labels[0]}, within seeds; no correction for the number of rows'
+  return ['', about, *aligned('change', heads, body, 60)]
 
 
 def _is_measured(rows: SweepRows, measure: str) -> bool:

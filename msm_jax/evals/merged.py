@@ -1,0 +1,150 @@
+"""One summary of all points of a sweep.
+
+Each point of a sweep is an experiment with a summary of its own. In the merged summary, the arm
+`aft` of the point `size=150` is called `size=150: aft`, and effects, gates and dose curves are
+named in the same way. So whatever reads a summary can read a sweep.
+
+Points have the same seeds, so what changes from one point to another is a difference within seeds.
+These differences are effects of the merged summary: `size=1500 minus size=150: midtraining`.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from msm_jax.evals import stats
+
+Summary = Mapping[str, Any]
+# What a merged summary takes from the first point as it is.
+COMMON = ('name', 'setting', 'value', 'rival', 'assistant', 'seeds', 'base', 'what_varies')
+
+
+def merged(
+  points: Sequence[tuple[str, Summary]],
+  measures: Collection[str],
+  in_nats: Collection[str],
+  reference: str,
+) -> dict[str, Any]:
+  """Merges the summaries of a sweep's points.
+
+  Args:
+    points: (label, contents of summary.json) of each point; labels differ.
+    measures: the measures to keep.
+    in_nats: those of them that are in nats, which get intervals.
+    reference: the label of the point that the other points are compared with.
+
+  Returns:
+    A summary with the parts `arms`, `effects`, `gates`, `curves` (of effects alone), `survival` and
+    those of COMMON. Effects include the changes from the reference, for every arm and every effect
+    of two arms that both points have and that differ between them.
+
+  Raises:
+    KeyError: the reference is no point.
+  """
+  first = points[0][1]
+  out: dict[str, Any] = {key: first[key] for key in COMMON if key in first}
+  out |= {'arms': {}, 'effects': {}, 'gates': {}, 'curves': {'effects': {}}, 'survival': {}}
+  for label, summary in points:
+    for arm, numbers in summary['arms'].items():
+      out['arms'][_at(label, arm)] = _kept(numbers, measures)
+    for name, effect in summary['effects'].items():
+      out['effects'][_at(label, name)] = _effect_at(label, effect, measures)
+    for name, gate in summary['gates'].items():
+      out['gates'][_at(label, name)] = gate
+    for name, curve in summary.get('curves', {}).get('effects', {}).items():
+      at = {update: _kept(numbers, measures) for update, numbers in curve['at'].items()}
+      arms = [_at(label, arm) for arm in curve['arms']]
+      out['curves']['effects'][_at(label, name)] = {**curve, 'arms': arms, 'at': at}
+    for name, curve in summary.get('survival', {}).items():
+      half = _kept(curve['half'], measures)
+      effects = [_at(label, effect) for effect in curve['effects']]
+      out['survival'][_at(label, name)] = {**curve, 'effects': effects, 'half': half}
+  out['effects'] |= changes(points, measures, in_nats, reference)
+  return out
+
+
+def changes(
+  points: Sequence[tuple[str, Summary]],
+  measures: Collection[str],
+  in_nats: Collection[str],
+  reference: str,
+) -> dict[str, Any]:
+  """Computes what changes from one point of a sweep to the others, within seeds.
+
+  Args:
+    points: (label, contents of summary.json) of each point.
+    measures: the measures.
+    in_nats: those of them that are in nats, which get intervals.
+    reference: the label of the point that the other points are compared with.
+
+  Returns:
+    Change -> its arms and its numbers, for every arm and every effect of two arms.
+
+  Raises:
+    KeyError: the reference is no point.
+  """
+  compared_with = (reference, dict(points)[reference])
+  out: dict[str, Any] = {}
+  for point in points:
+    if point[0] != reference:
+      out |= _changes(point, compared_with, measures, in_nats)
+  return out
+
+
+def _at(label: str, name: str) -> str:
+  """The name of an arm, an effect or a gate of one point."""
+  return f'{label}: {name}'
+
+
+def _kept(numbers: Mapping[str, Any], measures: Collection[str]) -> dict[str, Any]:
+  """The numbers of some measures."""
+  return {measure: number for measure, number in numbers.items() if measure in measures}
+
+
+def _effect_at(label: str, effect: Mapping[str, Any], measures: Collection[str]) -> dict[str, Any]:
+  """An effect of one point, with its arms under their new names."""
+  return {'arms': [_at(label, arm) for arm in effect['arms']], **_kept(effect, measures)}
+
+
+def _changes(
+  point: tuple[str, Summary],
+  reference: tuple[str, Summary],
+  measures: Collection[str],
+  in_nats: Collection[str],
+) -> dict[str, Any]:
+  """What changes from the reference to a point: change -> its arms and its numbers."""
+  (label, summary), (other, compared) = point, reference
+  compared_with: list[tuple[str, list[str], Summary, Summary]] = []
+  for arm, numbers in summary['arms'].items():
+    if arm in compared['arms']:
+      compared_with.append((arm, [arm], numbers, compared['arms'][arm]))
+  for name, effect in summary['effects'].items():
+    # The change of a change would have eight arms.
+    if name in compared['effects'] and len(effect['arms']) == 2:
+      compared_with.append((name, effect['arms'], effect, compared['effects'][name]))
+  out = {}
+  for name, arms, here, there in compared_with:
+    numbers = {}
+    for measure in measures:
+      change = _change(here.get(measure), there.get(measure), measure in in_nats)
+      if change is not None:
+        numbers[measure] = change
+    if numbers:
+      both = [_at(label, arm) for arm in arms] + [_at(other, arm) for arm in arms]
+      out[f'{label} minus {other}: {name}'] = {'arms': both, **numbers}
+  return out
+
+
+def _change(here: Any, there: Any, in_nats: bool) -> dict[str, Any] | None:
+  """The difference of two numbers within seeds; None if there is none, or if it is 0 in every
+  seed, as for an arm that the points share."""
+  if here is None or there is None or len(here['each']) != len(there['each']):
+    return None
+  each = [a - b for a, b in zip(here['each'], there['each'], strict=True)]
+  if not any(each):
+    return None
+  # One cluster and one item: of a seed, only the mean is known. With one seed, these are the means
+  # of names of the assistant, which give no interval.
+  observations = {(str(run), '', ''): mean for run, mean in enumerate(each)}
+  found = stats.interval(observations, in_nats).as_dict(here['seeds'])
+  asked = {key: here[key] for key in ('items', 'clusters') if key in here}
+  return {**found, **asked}

@@ -1,0 +1,148 @@
+"""A sweep as one summary: names, changes within seeds, and what a stored sweep must have."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import scipy.stats
+from test_docs_tables import MARGIN, SHARE, STORED, block, number
+from test_docs_tables import tables as tables
+
+from msm_jax import report
+from msm_jax.evals import merged
+from msm_jax.suites.registry import layout_of
+
+# The means of three seeds of `aft` and `msm_aft` at two points.
+AFT, MSM_FEW, MSM_MANY = (0.5, 1.0, 1.5), (1.0, 1.0, 3.0), (2.5, 2.0, 6.0)
+# A half dose that only one seed has.
+HALF = {'kind': 'reached', 'dose': 0.5, 'low': None, 'high': None, 'lowest': None, 'each': []}
+
+
+def of_seeds(each):
+  """A number in nats with the interval of Student's t, computed by scipy."""
+  low, high = scipy.stats.t.interval(0.95, 2, np.mean(each), scipy.stats.sem(each))
+  return number(float(np.mean(each)), low, high, min(each), max(each), each)
+
+
+def point(msm, seeds=(3, 4, 10), commit='0123456789abcdef'):
+  """The summary of one point, in which `msm_aft` has these means."""
+  summary = copy.deepcopy(STORED['summary'])
+  difference = [a - b for a, b in zip(msm, AFT, strict=True)]
+  summary |= {
+    'name': 'mine',
+    'base': 'base',
+    'seeds': list(seeds),
+    'commit': commit,
+    'arms': {'aft': {MARGIN: of_seeds(AFT)}, 'msm_aft': {MARGIN: of_seeds(msm), 'other/x': 1}},
+    'effects': {'midtraining': {'arms': ['msm_aft', 'aft'], MARGIN: of_seeds(difference)}},
+    'curves': {
+      'effects': {
+        'midtraining': {
+          'arms': ['msm_aft', 'aft'],
+          'phase': 'aft',
+          'at': {'16': {MARGIN: of_seeds(difference)}},
+        }
+      },
+    },
+    'survival': {
+      'handbook': {
+        'doses': [0.0, 1.0],
+        'effects': ['midtraining', 'midtraining'],
+        'half': {MARGIN: {'16': HALF}},
+      }
+    },
+  }
+  return summary
+
+
+def merge(**summaries):
+  return merged.merged(list(summaries.items()), (SHARE, MARGIN), (MARGIN,), 'few')
+
+
+def test_everything_is_named_by_its_point():
+  found = merge(few=point(MSM_FEW), many=point(MSM_MANY))
+  assert found['arms']['many: msm_aft'] == {MARGIN: of_seeds(MSM_MANY)}
+  assert found['effects']['few: midtraining']['arms'] == ['few: msm_aft', 'few: aft']
+  assert found['gates']['many: base: document-only personas']['passed']
+  assert found['survival']['few: handbook']['effects'] == ['few: midtraining'] * 2
+  assert found['curves']['effects']['many: midtraining']['arms'] == ['many: msm_aft', 'many: aft']
+
+
+def test_changes_are_within_seeds():
+  found = merge(few=point(MSM_FEW), many=point(MSM_MANY))
+  change = found['effects']['many minus few: midtraining']
+  # `aft` is the same, so that of the effect is that of `msm_aft`.
+  each = np.subtract(MSM_MANY, MSM_FEW)
+  low, high = scipy.stats.ttest_1samp(each, 0).confidence_interval(0.95)
+  assert change[MARGIN]['each'] == pytest.approx(each)
+  assert (change[MARGIN]['low'], change[MARGIN]['high']) == pytest.approx((low, high), abs=1e-6)
+  assert change['arms'] == ['many: msm_aft', 'many: aft', 'few: msm_aft', 'few: aft']
+  assert found['effects']['many minus few: msm_aft'][MARGIN] == change[MARGIN]
+  # The points share this arm, and nothing changes.
+  assert 'many minus few: aft' not in found['effects']
+
+
+def test_names_of_one_seed_give_no_interval():
+  """With one seed, `each` holds the means of names."""
+  one = {}
+  for label, means in (('few', MSM_FEW), ('many', MSM_MANY)):
+    one[label] = point(means, seeds=(3,))
+    for numbers in (*one[label]['arms'].values(), *one[label]['effects'].values()):
+      numbers[MARGIN] |= {'low': None, 'high': None, 'seeds': 1}
+  change = merge(**one)['effects']['many minus few: midtraining'][MARGIN]
+  assert change['low'] is None and change['seeds'] == 1 and change['runs'] == 3
+
+
+def test_the_page_has_the_changes():
+  summaries = {'few': point(MSM_FEW), 'many': point(MSM_MANY)}
+  rows = [{'point': {'label': label}, 'summary': summary} for label, summary in summaries.items()]
+  table = report.sweep_table(rows, layout_of(rows[0]['summary']))
+  assert 'what changes against few, within seeds' in table
+  line = next(line for line in table.splitlines() if line.startswith('many minus few: midt'))
+  assert '+1.8 [-0.8, +4.4]' in line
+
+
+@pytest.fixture
+def swept(tables, tmp_path, monkeypatch):
+  """The workdir of a finished sweep called `t`, and a folder for stored files."""
+  monkeypatch.setattr(tables, 'DATA', tmp_path / 'data')
+  points = []
+  for label, summary in (('few', point(MSM_FEW)), ('many', point(MSM_MANY))):
+    folder = tmp_path / 'points' / label
+    folder.mkdir(parents=True)
+    (folder / 'summary.json').write_text(json.dumps(summary))
+    config = {'arms': {'aft': 'base > aft', 'msm_aft': 'base > msm > aft'}, 'world_seeds': [0, 1]}
+    (folder / 'config.json').write_text(json.dumps(config))
+    points.append({'id': label, 'point': {'label': label, 'x.y': 3}})
+  (tmp_path / 't.json').write_text(json.dumps({'name': 't', 'about': '', 'points': points}))
+  return tmp_path
+
+
+def test_a_stored_sweep_serves_every_block(tables, swept):
+  tables.store_sweep(swept, 'mine', 'python -m msm_jax.sweep', 't')
+  page = block(tables, f'mine effects columns={MARGIN} rows="many minus few: mid*"')
+  assert (
+    '| many minus few: midtraining | (many: msm_aft - many: aft) - (few: msm_aft - few: aft) '
+    '| +1.8 [-0.8, +4.4] |'
+  ) in page
+  half = block(tables, 'mine survival')
+  assert '| few: handbook |' in half and '| many: handbook |' in half
+  firm = block(tables, 'mine robustness rows="many minus*"')
+  p = scipy.stats.ttest_1samp(np.subtract(MSM_MANY, MSM_FEW), 0).pvalue
+  assert f'{p:.3f}' in firm
+  along = block(tables, 'mine along phase=aft')
+  assert '| many: midtraining | +2.5' in along
+  tables.store_sweep(swept, 'mine', 'python -m msm_jax.sweep', 't', 'many')
+  assert 'few minus many' in block(tables, f'mine effects columns={MARGIN}')
+
+
+def test_a_sweep_that_cannot_be_stored(tables, swept):
+  with pytest.raises(tables.TableError, match="'none' is no point of t; it has few, many"):
+    tables.store_sweep(swept, 'mine', 'c', 't', 'none')
+  with pytest.raises(tables.TableError, match=r'u\.json cannot be read'):
+    tables.store_sweep(swept, 'mine', 'c', 'u')
+  other = point(MSM_MANY, commit='fedcba9876543210')
+  (swept / 'points' / 'many' / 'summary.json').write_text(json.dumps(other))
+  with pytest.raises(tables.TableError, match=r'several commits; delete .*sweep\.jsonl'):
+    tables.store_sweep(swept, 'mine', 'c', 't')
