@@ -18,6 +18,7 @@ from data_pipelines.preference_rows import (
   is_preference,
   read_preference,
   read_system,
+  with_system,
 )
 from data_pipelines.records import Chat, Document, ForcedChoice, PreferencePair, Record, to_json
 from msm_jax.base.errors import DataError
@@ -87,11 +88,7 @@ def _chat_from_row(row: dict[str, Any], where: str) -> Chat:
   for message in row['messages']:
     check_message(message, where)
   # Some sets keep the system message beside the others.
-  system = read_system(row, where)
-  if system and messages[0] != system[0]:
-    if messages[0][0] == 'system':
-      raise DataError(f'{where}: there are two system messages; keep one')
-    messages = system + messages
+  messages = with_system(read_system(row, where), messages, where)
   return Chat(
     id=_id_of(row, where),
     messages=messages,

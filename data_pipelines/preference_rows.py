@@ -85,7 +85,7 @@ def read_preference(row: Mapping[str, Any], where: str) -> tuple[Messages, Messa
     sides = [side[len(shared) :] for side in sides]
     # The conversations may leave out the system message, which a field of its own then has.
     system = prompt[:1] if prompt and prompt[0][0] == 'system' else read_system(row, where)
-    prompt = shared if shared and shared[0][0] == 'system' else system + shared
+    prompt = with_system(system, shared, where)
   if not prompt:
     raise DataError(
       f"{where}: no prompt; give 'prompt' (a text or messages), or whole conversations as "
@@ -173,10 +173,7 @@ def _prompt(row: Mapping[str, Any], where: str) -> Messages:
     if not value.strip():
       raise DataError(f'{where}: {name!r} is empty; give what is answered')
     return (*system, ('user', value))
-  messages = read_messages(value, where, name)
-  if system and messages and messages[0][0] == 'system':
-    raise DataError(f'{where}: there are two system messages; keep one')
-  return system + messages
+  return with_system(system, read_messages(value, where, name), where)
 
 
 def read_system(row: Mapping[str, Any], where: str) -> Messages:
@@ -199,6 +196,29 @@ def read_system(row: Mapping[str, Any], where: str) -> Messages:
   if len({row[name] for name in given}) > 1:
     raise DataError(f'{where}: {given[0]!r} and {given[1]!r} differ; keep one system message')
   return tuple(('system', row[name]) for name in given[:1])
+
+
+def with_system(system: Messages, messages: Messages, where: str) -> Messages:
+  """Puts a system message that stands in a field of its own before the other messages.
+
+  Args:
+    system: what `read_system` gives.
+    messages: the other messages.
+    where: 'file:line', for errors.
+
+  Returns:
+    The messages; as they are if there is no such field, or if it repeats their own.
+
+  Raises:
+    DataError: they begin with another system message. One of the two would be lost.
+  """
+  if not system:
+    return messages
+  if not messages or messages[0][0] != 'system':
+    return system + messages
+  if messages[0][1].strip() != system[0][1].strip():
+    raise DataError(f'{where}: there are two system messages; keep one')
+  return messages
 
 
 def check_message(message: Mapping[str, Any], where: str, is_learned: bool = True) -> None:

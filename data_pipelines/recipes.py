@@ -33,15 +33,16 @@ _OF_MODEL_MAKERS = (
   *('handbook', 'instruction', 'revise', 'opening', 'answers_in_view', 'temperature'),
   *('max_tokens', 'attempts'),
 )
-# Of the latter, settings that one of these makers alone reads.
-_OF_ONE_MODEL_MAKER = {
-  'revise': 'model.revisions',
-  'opening': 'model.reasoned',
-  'answers_in_view': 'model.reasoned',
+# Of the latter, settings that only some of these makers read. Labels sample no answer.
+_SAMPLING = ('model.revisions', 'model.reasoned')
+_READERS = {
+  'revise': ('model.revisions',),
+  'opening': ('model.reasoned',),
+  'answers_in_view': ('model.reasoned',),
+  'temperature': _SAMPLING,
+  'max_tokens': _SAMPLING,
+  'attempts': _SAMPLING,
 }
-# How answers are sampled. 'model.labels' samples none; it may have these settings all the same, so
-# that one recipe serves for all makers.
-_OF_SAMPLED_ANSWERS = ('temperature', 'max_tokens', 'attempts')
 
 
 def check_source(name: str, source: SourceConfig) -> None:
@@ -137,15 +138,13 @@ def _check_nothing_ignored(where: str, source: SourceConfig) -> None:
 
 def _model_settings_of(maker: str) -> tuple[str, ...]:
   """The settings that a maker of `MODEL_MAKERS` reads, of those that only some read."""
-  return tuple(key for key in _OF_MODEL_MAKERS if _OF_ONE_MODEL_MAKER.get(key, maker) == maker)
+  return tuple(key for key in _OF_MODEL_MAKERS if maker in _READERS.get(key, (maker,)))
 
 
 def _makers_that_read(key: str) -> list[str]:
   """The names of the makers that read a setting of `_OF_SOME_MAKERS` or `_OF_MODEL_MAKERS`."""
   able = [name for name, (_, maker) in MAKERS.items() if key in maker.optional_settings]
   able += [name for name in MODEL_MAKERS if key in _model_settings_of(name)]
-  if key in _OF_SAMPLED_ANSWERS:
-    able.remove('model.labels')
   return able
 
 

@@ -190,6 +190,8 @@ def experiment(folder, stop=lambda: False, statement='', **changes):
   sources = {n: dict(path=str(folder / f'{n}.jsonl')) for n in ('taught', 'wrong')}
   for maker in ('labels', 'revisions', 'reasoned'):
     sources[maker] = dict(recipe, maker=f'model.{maker}')
+  # It samples no answers.
+  del sources['labels']['max_tokens']
   sources['reasoned']['opening'] = '{statement}'
   phase = dict(tiny.PHASE, updates=2, length=192)
   settings = dict(
@@ -365,7 +367,10 @@ def test_what_is_left_out_of_a_written_corpus_is_part_of_its_identity(tmp_path):
     ('labels', dict(prompts='revisions'), "names 'revisions', which a model writes"),
     ('labels', dict(spec=''), 'maker model.labels has one handbook in view'),
     ('labels', dict(by=''), 'maker model.labels needs by=PATH'),
-    ('labels', dict(max_tokens=0), 'sources.labels.max_tokens=0 must be at least 1'),
+    ('revisions', dict(max_tokens=0), 'sources.revisions.max_tokens=0 must be at least 1'),
+    ('labels', dict(max_tokens=9), 'maker model.labels ignores max_tokens=9'),
+    ('labels', dict(temperature=0.5), 'maker model.labels ignores temperature=0.5'),
+    ('labels', dict(attempts=2), 'maker model.labels ignores attempts=2'),
     ('labels', dict(seed=-1), 'sources.labels.seed=-1 must be at least 0'),
     ('wrong', dict(tokens_like='revisions'), "names 'revisions', which a model writes later"),
     ('labels', dict(revise='twice'), "revise='twice' must be one of again, critique"),

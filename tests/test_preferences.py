@@ -102,10 +102,13 @@ def test_a_system_message_beside_whole_conversations_is_kept(beside):
   """Conversations may leave it out; without it, the pair would be about another prompt."""
   record = from_row(dict(chosen=[ASKED, THIS], rejected=[ASKED, THAT], **beside), 'x')
   assert record.prompt == (('system', 'Be brief.'), ('user', 'Which one?'))
-  # The conversations' own goes first.
-  own = [message('system', 'Be long.'), ASKED]
-  record = from_row(dict(chosen=[*own, THIS], rejected=[*own, THAT], system='Be brief.'), 'x')
-  assert [content for _, content in record.prompt] == ['Be long.', 'Which one?']
+  # Conversations that have it too are the same pair; those with another one are two prompts.
+  own = [message('system', 'Be brief.\n'), ASKED]
+  record = from_row(dict(chosen=[*own, THIS], rejected=[*own, THAT], **beside), 'x')
+  assert record.prompt == (('system', 'Be brief.\n'), ('user', 'Which one?'))
+  own[0] = message('system', 'Be long.')
+  with pytest.raises(DataError, match='x: there are two system messages; keep one'):
+    from_row(dict(chosen=[*own, THIS], rejected=[*own, THAT], **beside), 'x')
 
 
 def test_answers_in_the_prompt_are_not_learned_anyway():
