@@ -305,11 +305,19 @@ class Checkpoints:
       return self.manager.restore(step, args=args)['meta']
 
   def close(self) -> None:
-    """Waits until everything is on disk, then closes Orbax; may raise CheckpointError."""
-    if self._manager is not None:
+    """Waits until everything is on disk, then closes Orbax; may raise CheckpointError.
+
+    Orbax is closed whether or not everything could be written.
+    """
+    if self._manager is None:
+      return
+    try:
       self.wait()
-      self._manager.close()
-      self._manager = None
+    finally:
+      manager, self._manager = self._manager, None
+      # It waits once more, but what went wrong it has raised already.
+      with self._write_errors(f'checkpoint in {self.folder}'):
+        manager.close()
 
   @contextlib.contextmanager
   def _read_errors(self, step: int) -> Iterator[None]:

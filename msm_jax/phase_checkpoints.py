@@ -224,6 +224,8 @@ class PhaseSaver:
 
   def close(self) -> None:
     """Waits until everything is on disk; may raise CheckpointError."""
-    self._checkpoints.close()
-    if self._points is not None:
-      self._points.close()
+    try:
+      self._checkpoints.close()
+    finally:
+      if self._points is not None:
+        self._points.close()

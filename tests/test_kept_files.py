@@ -1,5 +1,6 @@
 """What a run keeps to avoid doing work again is the file that was written, or it counts as none."""
 
+import errno
 import json
 import shutil
 
@@ -232,6 +233,34 @@ def test_a_workdir_with_another_odd_name_works(name, saved, tmp_path):
     checkpoints.close()
     found = restore(tmp_path / name / 'checkpoints', abstract)
   np.testing.assert_array_equal(found[0]['w'], params['w'])
+
+
+@pytest.mark.parametrize('where', ['of Orbax', 'of the checksum'])
+def test_orbax_is_closed_where_the_disk_is_full(tmp_path, monkeypatch, where):
+  """Its threads would stay, and hold the arrays in memory."""
+  closed = []
+  close = ocp.CheckpointManager.close
+
+  def close_and_note(self):
+    close(self)
+    closed.append(self)
+
+  def full(*_, **__):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  monkeypatch.setattr(ocp.CheckpointManager, 'close', close_and_note)
+  if where == 'of Orbax':
+    monkeypatch.setattr(ocp.CheckpointManager, '_finalize', full)
+  else:
+    monkeypatch.setattr(checkpointing, '_checksum_of_files', full)
+  checkpoints = Checkpoints(tmp_path / 'checkpoints')
+  checkpoints.save(1, {'w': jnp.ones(4)}, {'step': jnp.int32(1)}, {}, {})
+  with pytest.raises(CheckpointError, match='No space left on device.*free some space'):
+    checkpoints.close()
+  assert len(closed) == 1
+  # There is nothing left to close.
+  checkpoints.close()
+  assert len(closed) == 1
 
 
 def test_arrays_are_those_that_were_saved(saved):
