@@ -1,4 +1,5 @@
-"""What is written (documents, chats, preference pairs) and what is asked (forced choices, scenes).
+"""What is written (documents, chats, preference pairs) and what is asked (forced choices, multiple
+choices).
 
 `jsonl.py` reads records from files and writes them.
 """
@@ -106,8 +107,10 @@ class ForcedChoice:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
-  """A situation with several ways to act, of which the first one (or the first few) is counted.
+class MultipleChoice:
+  """A question with several answers, such as a scene with several ways to act.
+
+  The first answer, or the first few, are what is counted.
 
   Attributes:
     id: identifies the question.

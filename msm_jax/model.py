@@ -1,7 +1,8 @@
 """The decoder: RMSNorm, rotary positions, grouped-query attention and a gated feed-forward.
 
 There is one model definition. Families (Llama, Qwen, Gemma) differ by the fields of `ModelConfig`,
-never by another class.
+never by another class. `layers.py` has the parts of a layer that know no settings, `attention.py`
+attention itself, and `layer_kinds.py` what differs between the layers of a model.
 
 Linen declares the parameters and does nothing else. Outside this file a model is a plain nested
 dict of arrays and two pure functions: `forward` for whole rows, `extend` for tokens that follow a
@@ -9,29 +10,21 @@ cache. The parameters of the blocks are stacked over the layers, (L, ...), wheth
 scanned or unrolled, so a checkpoint does not depend on that setting.
 
 Shapes: B batch, T tokens, S slots of a cache (or keys), D model, H query heads, G key/value heads,
-K head size, k = K / 2, F feed-forward, V vocabulary, L layers.
+K head size, F feed-forward, V vocabulary, L layers.
 """
 
 import dataclasses
-import itertools
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from msm_jax.attention import (
-  KEPT_NAME,
-  Mask,
-  attention,
-  cache_mask,
-  choose_implementation,
-  packed_mask,
-  select_mask,
-)
-from msm_jax.config import PROJECTIONS, ModelConfig, RopeScaling
-from msm_jax.products import product, transposed_product
+from msm_jax.attention import KEPT_NAME, attention
+from msm_jax.config import PROJECTIONS, ModelConfig
+from msm_jax.layer_kinds import AttentionInputs, layer_kinds, layer_runs
+from msm_jax.layers import linear, rms_norm, rope, soft_cap
 from msm_jax.sharding import constrain
 
 Params = dict[str, Any]
@@ -56,86 +49,8 @@ REMAT_POLICIES = {
 
 
 # --------------------------------------------------------------------------------------------------
-# Parts of a layer
+# One layer
 # --------------------------------------------------------------------------------------------------
-
-
-@jax.custom_vjp
-def linear(x: jax.Array, w_DF: jax.Array) -> jax.Array:
-  """Computes x @ w, (..., D) -> (..., F).
-
-  The backward pass is written by hand. Its barrier keeps XLA:CPU from fusing a transposition into
-  whatever computed dy (which becomes a slow strided loop) and from computing dy twice. On other
-  devices it costs nothing.
-  """
-  return product(x, w_DF)
-
-
-def _linear_forward(x, w_DF):
-  return product(x, w_DF), (x, w_DF)
-
-
-def _linear_backward(residuals, dy):
-  x, w_DF = residuals
-  dy = jax.lax.optimization_barrier(dy)
-  dx = product(dy, w_DF.T)
-  dw_DF = transposed_product(x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1]))
-  return dx, dw_DF
-
-
-linear.defvjp(_linear_forward, _linear_backward)
-
-
-def rms_norm(x_BTD: jax.Array, scale_D: jax.Array, eps: float) -> jax.Array:
-  """Computes x / rms(x) * scale in fp32 (Zhang and Sennrich 2019, eq. 4); keeps the dtype of x."""
-  x32_BTD = x_BTD.astype(jnp.float32)
-  x32_BTD = x32_BTD * jax.lax.rsqrt(jnp.mean(x32_BTD**2, axis=-1, keepdims=True) + eps)
-  return (x32_BTD * scale_D).astype(x_BTD.dtype)
-
-
-def rope_frequencies(head_dim: int, theta: float, scaling: RopeScaling | None = None) -> np.ndarray:
-  """Computes the frequencies of rotary positions (Su et al. 2021, section 3.4.2).
-
-  Args:
-    head_dim: the head size K.
-    theta: the base of the frequencies.
-    scaling: how they are stretched for texts that are longer than those of pretraining, if at all.
-
-  Returns:
-    (K/2,) fp32 array, in radians per token.
-  """
-  frequencies_k = theta ** (-np.arange(0, head_dim, 2, dtype=np.float32) / head_dim)
-  if scaling is None:
-    return frequencies_k
-  slow_k = frequencies_k / scaling.factor
-  if scaling.kind == 'linear':
-    return slow_k
-  # Llama 3.1: how many turns each component makes over the original length decides how much of its
-  # original frequency it keeps.
-  turns_k = scaling.original_length * frequencies_k / (2 * np.pi)
-  kept_k = np.clip((turns_k - scaling.low) / (scaling.high - scaling.low), 0, 1)
-  return (kept_k * frequencies_k + (1 - kept_k) * slow_k).astype(np.float32)
-
-
-def rope_tables(positions_BT: jax.Array, frequencies_k: np.ndarray) -> tuple[jax.Array, jax.Array]:
-  """Computes the cosines and sines that `rope` needs, (B, T, 1, K/2) fp32 each."""
-  angles_BTk = positions_BT[..., None].astype(jnp.float32) * frequencies_k
-  return jnp.cos(angles_BTk)[:, :, None], jnp.sin(angles_BTk)[:, :, None]
-
-
-def rope(x_BTHK: jax.Array, tables: tuple[jax.Array, jax.Array]) -> jax.Array:
-  """Rotates the two halves of each head against each other, as Hugging Face's Llama lays it out.
-
-  Args:
-    x_BTHK: queries or keys.
-    tables: see `rope_tables`.
-
-  Returns:
-    (B, T, H, K) array in the dtype of the input; the rotation is done in fp32.
-  """
-  cos, sin = tables
-  a, b = jnp.split(x_BTHK.astype(jnp.float32), 2, axis=-1)
-  return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BTHK.dtype)
 
 
 def project(c: ModelConfig, p: Params, name: str, x: jax.Array, key: jax.Array | None) -> jax.Array:
@@ -163,18 +78,6 @@ def project(c: ModelConfig, p: Params, name: str, x: jax.Array, key: jax.Array |
       x = jnp.where(keep, x / (1 - c.lora.dropout), 0).astype(x.dtype)
     y += linear(linear(x, p[f'{name}_a']), p[f'{name}_b']) * (c.lora.alpha / c.lora.rank)
   return y
-
-
-class AttentionInputs(NamedTuple):
-  """What the attention of a layer needs besides queries, keys and values.
-
-  Attributes:
-    tables: the tables of `rope`.
-    mask: which token may look at which.
-  """
-
-  tables: tuple[jax.Array, jax.Array]
-  mask: Mask
 
 
 def _write(cache_BGSK: jax.Array, new_BTGK: jax.Array, positions_BT: jax.Array) -> jax.Array:
@@ -259,144 +162,6 @@ def block(
 # --------------------------------------------------------------------------------------------------
 # The decoder
 # --------------------------------------------------------------------------------------------------
-
-
-class LayerKinds(NamedTuple):
-  """What the attention of each kind of layer needs, made once and shared by the layers of the kind.
-
-  There are at most two kinds: global layers, which see the whole text, and local ones, which see a
-  window.
-
-  Attributes:
-    is_local: for each layer, whether it is local.
-    of_global: what global layers need; None if there are none.
-    of_local: what local layers need; None if there are none.
-  """
-
-  is_local: tuple[bool, ...]
-  of_global: AttentionInputs | None
-  of_local: AttentionInputs | None
-
-  @property
-  def has_both(self) -> bool:
-    """Whether the model has layers of both kinds."""
-    return self.of_global is not None and self.of_local is not None
-
-  def of_layer(self, n: int) -> AttentionInputs:
-    """What layer n needs."""
-    inputs = self.of_local if self.is_local[n] else self.of_global
-    assert inputs is not None
-    return inputs
-
-  def select(self, is_local: jax.Array) -> AttentionInputs:
-    """What a layer needs whose kind becomes known on the device only, as in a scan over layers.
-
-    Args:
-      is_local: bool scalar, whether the layer is local.
-
-    Returns:
-      What it needs. Both kinds exist, and each layer selects.
-    """
-    assert self.of_global is not None and self.of_local is not None
-
-    def choose(x_global: jax.Array, x_local: jax.Array) -> jax.Array:
-      return jnp.where(is_local, x_local, x_global)
-
-    return AttentionInputs(
-      jax.tree.map(choose, self.of_global.tables, self.of_local.tables),
-      select_mask(is_local, self.of_global.mask, self.of_local.mask),
-    )
-
-
-def layer_kinds(
-  c: ModelConfig, positions_BT: jax.Array, segment_ids_BT: jax.Array, cache: Cache | None
-) -> LayerKinds:
-  """Makes rotary tables and masks for the kinds of layers that a model has.
-
-  Args:
-    c: the model's settings.
-    positions_BT: int32 positions of the tokens in their texts.
-    segment_ids_BT: int32 segments of packed rows; not used with a cache.
-    cache: keys and values of the tokens before; None for whole rows.
-
-  Returns:
-    What the attention of each kind needs.
-  """
-  B, T = positions_BT.shape
-  # Tokens that continue a cache are few: their attention is that of XLA.
-  implementation = 'xla'
-  if cache is None:
-    implementation = choose_implementation(
-      c.attention, jnp.dtype(c.dtype), B, T, c.n_kv_heads, c.head_dim
-    )
-
-  def inputs_of(theta: float, scaling: RopeScaling | None, window: int) -> AttentionInputs:
-    tables = rope_tables(positions_BT, rope_frequencies(c.head_dim, theta, scaling))
-    if cache is None:
-      return AttentionInputs(tables, packed_mask(segment_ids_BT, window, implementation))
-    slots = cache[0][0].shape[2]
-    return AttentionInputs(tables, cache_mask(positions_BT, slots, window))
-
-  is_local = c.local_layers or (False,) * c.n_layers
-  of_global = of_local = None
-  if not all(is_local):
-    of_global = inputs_of(c.rope_theta, c.rope_scaling, 0)
-  if any(is_local):
-    of_local = inputs_of(c.local_theta, None, c.local_window)
-  return LayerKinds(is_local, of_global, of_local)
-
-
-class LayerRun(NamedTuple):
-  """Neighbouring layers that all have adapters, or that all have none.
-
-  Attributes:
-    start: the number of the first layer.
-    stop: the number of the last layer, plus one.
-    stacked: the parameters that are stacked over these layers.
-    ends_backward_pass: whether nothing below these layers is trained.
-  """
-
-  start: int
-  stop: int
-  stacked: Params
-  ends_backward_pass: bool
-
-
-def layer_runs(c: ModelConfig, blocks: Params) -> tuple[list[LayerRun], Params]:
-  """Divides the layers into runs, so that layers below all adapters keep nothing for gradients.
-
-  Args:
-    c: the model's settings.
-    blocks: the parameters of all blocks, stacked.
-
-  Returns:
-    The runs from the lowest layer to the highest, and the parameters that each layer takes by its
-    own number from the stack of all layers. These are frozen: cutting their stacks into runs would
-    copy them.
-  """
-  adapted = c.adapted_layers
-  if c.lora is None or len(adapted) == c.n_layers:
-    return [LayerRun(0, c.n_layers, blocks, False)], {}
-  adapters, weights = {}, {}
-  for name, w in blocks.items():
-    if name.endswith(('_a', '_b')):
-      adapters[name] = w
-    else:
-      weights[name] = w
-  runs: list[LayerRun] = []
-  # The layers of `adapters` that earlier runs have taken.
-  taken = 0
-  for has_adapters, numbers in itertools.groupby(range(c.n_layers), adapted.__contains__):
-    first, *others = numbers
-    stop = first + len(others) + 1
-    stacked = {}
-    is_lowest = has_adapters and taken == 0
-    if has_adapters:
-      until = taken + stop - first
-      stacked = {name: x[taken:until] for name, x in adapters.items()}
-      taken = until
-    runs.append(LayerRun(first, stop, stacked, is_lowest))
-  return runs, weights
 
 
 class Decoder(nn.Module):
@@ -497,7 +262,10 @@ class Decoder(nn.Module):
       # Parameters are all that `init_params` wants: the layers would be traced for nothing.
       return embed_VD[tokens_BT], ()
 
-    kinds = layer_kinds(c, positions_BT, segment_ids_BT, cache)
+    slots = None
+    if cache is not None:
+      slots = cache[0][0].shape[2]
+    kinds = layer_kinds(c, positions_BT, segment_ids_BT, slots)
     runs, weights = layer_runs(c, blocks)
 
     def run_layer(x_BTD, p, inputs, layer_cache, n, layer_key):
@@ -668,9 +436,7 @@ def logits(c: ModelConfig, params: Params, x: jax.Array) -> jax.Array:
   """Computes the logits, (..., V) fp32, of final hidden states (..., D)."""
   table_VD = unembedding(params).astype(x.dtype)
   out = jnp.einsum('...d,vd->...v', x, table_VD, preferred_element_type=jnp.float32)
-  if c.logit_softcap:
-    out = c.logit_softcap * jnp.tanh(out / c.logit_softcap)
-  return out
+  return soft_cap(out, c.logit_softcap)
 
 
 def adapted(c: ModelConfig, params: Params, name: str, layer: int) -> np.ndarray:

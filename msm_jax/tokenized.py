@@ -31,7 +31,7 @@ _TEXTS_AT_A_TIME = 4096
 
 
 @dataclasses.dataclass(frozen=True)
-class Tokens:
+class TokenizedCorpus:
   """A tokenized corpus, with the records one after the other.
 
   Attributes:
@@ -82,11 +82,13 @@ class Source:
   context: HandbookContext | None = None
   teacher_length: int = 0
   # Tokenizer fingerprint -> tokens.
-  _tokens: dict[str, Tokens] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+  _tokens: dict[str, TokenizedCorpus] = dataclasses.field(
+    default_factory=dict, compare=False, repr=False
+  )
 
   @property
   def texts_per_record(self) -> int:
-    """How many texts a record is; see `Tokens`."""
+    """How many texts a record is; see `TokenizedCorpus`."""
     return 2 if self.context or self.kind == 'preferences' else 1
 
   @property
@@ -120,7 +122,7 @@ class Source:
       fits &= cells.sum(axis=1) <= length
     return fits
 
-  def tokens(self, tokenizer: Tokenizer) -> Tokens:
+  def tokens(self, tokenizer: Tokenizer) -> TokenizedCorpus:
     """Tokenizes everything, once.
 
     Args:
@@ -181,7 +183,7 @@ class Source:
     cells = self.tokens(tokenizer).cells_of_texts
     return int((cells[:, 1] > cells[:, 0]).sum())
 
-  def _read_or_tokenize(self, tokenizer: Tokenizer) -> Tokens:
+  def _read_or_tokenize(self, tokenizer: Tokenizer) -> TokenizedCorpus:
     """The kept tokens, or new ones, which are then kept."""
     if self.cache is None:
       return self._tokenize_in_memory(tokenizer)
@@ -195,7 +197,7 @@ class Source:
       kept = token_files.load(folder)
     if kept is None:
       raise DataError(f'{folder} cannot be read back; check the disk and run again')
-    return Tokens(*kept, self.texts_per_record)
+    return TokenizedCorpus(*kept, self.texts_per_record)
 
   def _tokenize(self, tokenizer: Tokenizer, folder: Path) -> None:
     """Writes the tokens into a folder, in several processes if there are many records."""
@@ -211,14 +213,14 @@ class Source:
       return
     tokenize_in_parallel(self.cache, self.kind, records, tokenizer, processes, folder)
 
-  def _tokenize_in_memory(self, tokenizer: Tokenizer) -> Tokens:
+  def _tokenize_in_memory(self, tokenizer: Tokenizer) -> TokenizedCorpus:
     """The tokens of a corpus that has no folder."""
     all_ids, all_weights, sizes = [], [], [0]
     for ids, weights in self._texts(tokenizer):
       all_ids.append(ids)
       all_weights.append(weights)
       sizes.append(len(ids))
-    return Tokens(
+    return TokenizedCorpus(
       ids=np.concatenate(all_ids),
       weights=np.concatenate(all_weights).astype(np.int8),
       starts=np.cumsum(sizes),

@@ -10,7 +10,7 @@ from helpers import ROOT, tree
 from office_actions import ACT, DECLINE, FINE, HARMFUL, answers, shipped_handbook
 
 from data_pipelines.leaks import find_leaks
-from data_pipelines.records import Chat, Document, Scene
+from data_pipelines.records import Chat, Document, MultipleChoice
 from data_pipelines.settings.office import agents
 from data_pipelines.settings.office.actions import KINDS
 from data_pipelines.settings.office.conversations import agent_chats
@@ -158,7 +158,9 @@ def test_a_model_that_takes_what_stands_first_is_scored_as_it_would_act():
 
 def test_margins_of_certain_actions_stay_finite():
   """Where a probability rounds to 1 or 0, the log-odds still tell how sure the model is."""
-  scene = Scene('x', 'leak', 'misaligned', 'scenes', 's', 'q {options}', ('a', 'b'), ('A.', 'B.'))
+  scene = MultipleChoice(
+    'x', 'leak', 'misaligned', 'scenes', 's', 'q {options}', ('a', 'b'), ('A.', 'B.')
+  )
 
   def sure(prompts, options):
     return [[-900.0, 0.0]] * len(prompts)
@@ -168,7 +170,7 @@ def test_margins_of_certain_actions_stay_finite():
 
 
 def test_the_score_says_whether_an_agent_did_what_is_expected():
-  scene = Scene(
+  scene = MultipleChoice(
     'x', 'leak', 't', 'true', 's', 'q {options}', ('a', 'b'), ('I a.', 'I b.'), expected=False
   )
 

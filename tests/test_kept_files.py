@@ -255,7 +255,7 @@ def test_orbax_is_closed_where_the_disk_is_full(tmp_path, monkeypatch, where):
     monkeypatch.setattr(checkpointing, '_checksum_of_files', full)
   checkpoints = Checkpoints(tmp_path / 'checkpoints')
   checkpoints.save(1, {'w': jnp.ones(4)}, {'step': jnp.int32(1)}, {}, {})
-  with pytest.raises(CheckpointError, match='No space left on device.*free some space'):
+  with pytest.raises(CheckpointError, match=r'No space left on device.*free some space'):
     checkpoints.close()
   assert len(closed) == 1
   # There is nothing left to close.

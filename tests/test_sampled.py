@@ -10,7 +10,7 @@ import pytest
 import tiny
 from helpers import AFFORDABILITY, ROOT
 
-from data_pipelines.records import ForcedChoice, Scene
+from data_pipelines.records import ForcedChoice, MultipleChoice
 from data_pipelines.settings.custom.items import from_row
 from data_pipelines.settings.registry import SETTINGS
 from msm_jax.base.errors import DataError
@@ -49,7 +49,7 @@ CHOICE = ForcedChoice(
   system='You are Ari.',
   assistant='Ari',
 )
-SCENE = Scene(
+SCENE = MultipleChoice(
   id='Ari/leak/1',
   domain='leak',
   tier='scenes',

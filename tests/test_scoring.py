@@ -70,6 +70,36 @@ def test_logits_that_do_not_fit_are_made_in_pieces(monkeypatch):
   np.testing.assert_allclose(in_pieces, at_once, rtol=1e-6, atol=1e-6)
 
 
+def test_the_device_does_not_wait_for_the_host(monkeypatch):
+  """Every batch but the first is sent before the one before it is read; the numbers are the same,
+  to the bit."""
+  params = init_params(TINY, jax.random.key(0))
+  examples = make_examples(3)
+  rows_alone = scoring._fill_rows([len(e) for e in examples], 16)
+  alone = {}
+  for members in rows_alone:
+    of_row = scoring.score_triples(TINY, params, [examples[n] for n in members], 16, rows=1)
+    alone |= dict(zip(members, of_row, strict=True))
+  done = []
+  program, gather = scoring.token_logprobs, scoring.multihost.gather_to_host
+
+  def send(*arguments):
+    done.append('sent')
+    return program(*arguments)
+
+  def read(x):
+    done.append('read')
+    return gather(x)
+
+  monkeypatch.setattr(scoring, 'token_logprobs', send)
+  monkeypatch.setattr(scoring.multihost, 'gather_to_host', read)
+  found = scoring.score_triples(TINY, params, examples, 16, rows=1)
+  assert list(found) == [alone[n] for n in range(len(examples))]
+  between = len(rows_alone) - 1
+  assert between > 5
+  assert done == ['sent', *['sent', 'read'] * between, 'read']
+
+
 @pytest.mark.parametrize(('scored', 'rows'), [(0, 4), (1, 4), (3, 4), (4, 4), (8, 8), (16, 16)])
 def test_few_tokens_take_few_rows_of_logits(scored, rows):
   """A batch has 16 rows of 16 tokens; logits are made for quarters of it."""

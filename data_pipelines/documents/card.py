@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_pipelines import data_card
-from data_pipelines.documents.drafting import DocumentWriter
+from data_pipelines.documents.drafting import DocumentDrafter
 from data_pipelines.documents.mirror import Balance
 from data_pipelines.handbooks.text import Handbook
 from data_pipelines.llm.settings import CorpusConfig
@@ -34,7 +34,7 @@ class WritingResult:
 def datacard(
   config: CorpusConfig,
   handbooks: Sequence[Handbook],
-  writer: DocumentWriter,
+  drafter: DocumentDrafter,
   available: int,
   written: WritingResult,
   totals: Sequence[Mapping[str, Any]],
@@ -45,7 +45,7 @@ def datacard(
   Args:
     config: the corpus's config.
     handbooks: its handbooks.
-    writer: knows the plan and the versions of the prompts.
+    drafter: knows the plan and the versions of the prompts.
     available: how many ideas the plan has.
     written: what the run made.
     totals: what the stages cost, from the ledger.
@@ -70,31 +70,31 @@ def datacard(
     '',
     *data_card.table(head, rows),
     '',
-    _amounts(config, writer, available, written),
+    _amounts(config, drafter, available, written),
   ]
   if written.balance:
     lines += ['', f'Mirrored: one plan; the corpora differ in the reasons. {written.balance}.']
-  lines += ['', '## Where it comes from', '', *_sources(config, writer), '']
+  lines += ['', '## Where it comes from', '', *_sources(config, drafter), '']
   lines += data_card.spending(totals)
   lines += data_card.ending({'': verdicts})
   return '\n'.join(lines)
 
 
 def _amounts(
-  config: CorpusConfig, writer: DocumentWriter, available: int, written: WritingResult
+  config: CorpusConfig, drafter: DocumentDrafter, available: int, written: WritingResult
 ) -> str:
   """A line on how much was written and which settings of the plan shaped it."""
   p = config.plan
   shortest, longest = p.words
   return (
-    f'{written.ideas:,} of {available:,} ideas of the plan ({writer.plan_id}) were asked for; '
+    f'{written.ideas:,} of {available:,} ideas of the plan ({drafter.plan_id}) were asked for; '
     f'{len(written.given_up):,} document(s) were given up. '
     f'Wording {p.wording}, {shortest} to {longest} words; of the authors {p.complaints:.0%} '
     f'complain. Seed {config.seed}.'
   )
 
 
-def _sources(config: CorpusConfig, writer: DocumentWriter) -> list[str]:
+def _sources(config: CorpusConfig, drafter: DocumentDrafter) -> list[str]:
   """Lines on the model, the plan and the prompts."""
   model = f'Model: {config.writer.model}, temperature {config.writer.temperature:g}. '
   if config.writer.trim:
@@ -104,7 +104,7 @@ def _sources(config: CorpusConfig, writer: DocumentWriter) -> list[str]:
   else:
     model += 'Documents are as they were written first.'
   plan = config.plan.path or 'made by the same model (plan.json)'
-  versions = ', '.join(f'{name} {version}' for name, version in writer.versions.items())
+  versions = ', '.join(f'{name} {version}' for name, version in drafter.versions.items())
   return [
     model,
     f'Plan: {plan}.',

@@ -228,7 +228,7 @@ def _place_of(planned: PlannedIdea) -> str:
   return f'{planned.domain.name} / {name_and_about(planned.subdomain)}'
 
 
-class DocumentWriter:
+class DocumentDrafter:
   """Makes the requests for the documents of a corpus, and the records of their final texts.
 
   Attributes:
@@ -382,7 +382,7 @@ def estimates(config: CorpusConfig, handbooks: Sequence[Handbook], ideas: int) -
     characters.
   """
   planned, plan = _typical_plan(handbooks)
-  documents = DocumentWriter(config, handbooks, plan)
+  documents = DocumentDrafter(config, handbooks, plan)
   mean_words = sum(config.plan.words) // 2
   draft = Draft('word ' * mean_words, ())
   output_tokens = int(TOKENS_PER_WORD * mean_words)

@@ -113,7 +113,7 @@ def make(
     rows = {stem: audit.JsonLines(workdir / 'corpus' / f'{stem}.jsonl') for stem in run.stems}
     report = _audit(config, workdir, rows, run)
     card = datacard(
-      config, run.handbooks, run.writer, len(run.ideas), written, totals, report.table()
+      config, run.handbooks, run.drafter, len(run.ideas), written, totals, report.table()
     )
     write_atomically(workdir / 'datacard.md', card.encode())
     # Before the checks below: what they refuse must not leave an older corpus stored for training.
@@ -126,7 +126,7 @@ def make(
     for h in job.handbooks:
       about = {
         'spec': h.sha256,
-        'plan': run.writer.plan_id,
+        'plan': run.drafter.plan_id,
         'model': config.writer.model,
         'seed': config.seed,
       }
@@ -154,7 +154,7 @@ def _audit(
   """Audits the corpora together and writes the audit's page."""
   specs = {h.stem: Path(h.path).read_text(encoding='utf-8-sig') for h in run.handbooks}
   claims = {}
-  for domain in run.writer.plan.domains:
+  for domain in run.drafter.plan.domains:
     for subdomain in domain.subdomains:
       claims.update({claim.id: claim.says for claim in subdomain.claims})
   report = audit.audit(rows, specs, claims, audit.Thresholds.from_mapping(config.audit), run.count)

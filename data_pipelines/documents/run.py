@@ -16,7 +16,7 @@ from typing import Any
 
 from data_pipelines.documents import mirror, plan, planning
 from data_pipelines.documents.card import WritingResult
-from data_pipelines.documents.drafting import DocumentWriter, Draft
+from data_pipelines.documents.drafting import DocumentDrafter, Draft
 from data_pipelines.documents.job import ValidatedJob
 from data_pipelines.documents.plan import PlannedIdea
 from data_pipelines.documents.storage import TextStore
@@ -66,7 +66,7 @@ class Run:
         self.client, self.handbooks, self.config.plan, self.config.seed
       )
     self._keep_plan(made)
-    self.writer = DocumentWriter(self.config, self.handbooks, made)
+    self.drafter = DocumentDrafter(self.config, self.handbooks, made)
     self.ideas = plan.planned_ideas(made)
     self.number = {planned.idea.id: n for n, planned in enumerate(self.ideas)}
     # Tokens of each idea's document, by handbook; 0 where there is none.
@@ -149,7 +149,7 @@ class Run:
   async def _write(self, ideas: Sequence[PlannedIdea]) -> None:
     """Has the documents of some ideas drafted, and revised if the config says so."""
     # Generators: each request holds a whole handbook, so that few should exist at a time.
-    drafts = (self.writer.draft_request(planned, stem) for planned, stem in self._slots_of(ideas))
+    drafts = (self.drafter.draft_request(planned, stem) for planned, stem in self._slots_of(ideas))
     total = len(ideas) * len(self.stems)
     async for request, value in self.client.ask_all(drafts, 'documents', total):
       if isinstance(value, RequestFailed):
@@ -179,7 +179,7 @@ class Run:
   def _revision_request(self, planned: PlannedIdea, stem: str) -> Request[str]:
     text, problems = self.drafts.get(self._slot(planned.idea.id, stem))
     draft = Draft(text, tuple(Problem(*problem) for problem in problems))
-    return self.writer.revision_request(planned, stem, draft)
+    return self.drafter.revision_request(planned, stem, draft)
 
   def _slots_of(self, ideas: Sequence[PlannedIdea]) -> Iterator[tuple[PlannedIdea, str]]:
     """(idea, stem of the handbook) for each document of some ideas."""
@@ -255,7 +255,7 @@ class Run:
       if slot in self.texts:
         written.documents[stem] += 1
         written.tokens[stem] += self.tokens[stem][n]
-        yield self.writer.record(planned, stem, self.texts.get(slot))
+        yield self.drafter.record(planned, stem, self.texts.get(slot))
 
 
 def _idea_and_stem(request: Request[Any]) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from data_pipelines.records import ForcedChoice, Scene
+from data_pipelines.records import ForcedChoice, MultipleChoice
 from msm_jax.config import EvalConfig, ModelConfig
 from msm_jax.evals import forced_choice, scenes
 from msm_jax.evals.answers import OPEN, SampledAnswer, SampledQuestion, is_read_closely, make_answer
@@ -57,7 +57,7 @@ def of_choice(question: ForcedChoice, kind: str) -> SampledQuestion:
   )
 
 
-def of_scene(scene: Scene, kind: str) -> SampledQuestion:
+def of_scene(scene: MultipleChoice, kind: str) -> SampledQuestion:
   """Makes a question that is sampled of a scene.
 
   Args:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from data_pipelines.orders import option_orders
-from data_pipelines.records import Scene
+from data_pipelines.records import MultipleChoice
 from msm_jax.evals import scoring
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import Logprobs
@@ -18,7 +18,7 @@ from msm_jax.tokenizer import Tokenizer
 Messages = list[tuple[str, str]]
 
 
-def orders_of(scene: Scene) -> list[Messages]:
+def orders_of(scene: MultipleChoice) -> list[Messages]:
   """Writes a scene as prompts.
 
   Args:
@@ -47,7 +47,7 @@ def _listing(options: Sequence[str], by_line: bool) -> str:
   return ', '.join(options[:-1]) + ' or ' + options[-1]
 
 
-def check_fit(scenes: Iterable[Scene], tokenizer: Tokenizer, length: int) -> None:
+def check_fit(scenes: Iterable[MultipleChoice], tokenizer: Tokenizer, length: int) -> None:
   """Checks before training that every scene fits into a row.
 
   Args:
@@ -94,7 +94,7 @@ def _log_probabilities(by_order: Sequence[Sequence[float]]) -> list[float]:
   return [_log_sum(of_action) for of_action in zip(*normalised, strict=True)]
 
 
-def _row_of(scene: Scene, by_order: Sequence[Sequence[float]], evaluator: str) -> Row:
+def _row_of(scene: MultipleChoice, by_order: Sequence[Sequence[float]], evaluator: str) -> Row:
   """The row of one scene, from the log-likelihoods of its answers in every order."""
   log_probabilities = _log_probabilities(by_order)
   counted, others = log_probabilities[: scene.counted], log_probabilities[scene.counted :]
@@ -121,7 +121,7 @@ def _row_of(scene: Scene, by_order: Sequence[Sequence[float]], evaluator: str) -
   }
 
 
-def score_scenes(logprobs: Logprobs, scenes: Sequence[Scene], evaluator: str) -> list[Row]:
+def score_scenes(logprobs: Logprobs, scenes: Sequence[MultipleChoice], evaluator: str) -> list[Row]:
   """Asks scenes.
 
   `score` is the probability of the first action among the actions: the mean, over the orders, of

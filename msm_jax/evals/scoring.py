@@ -289,11 +289,14 @@ def score_triples(
   scores = np.zeros(len(examples))
   packed = _fill_rows([len(e) for e in examples], length)
   scored_rows = _scored_rows(examples, packed, length, rows, parts)
-  for start in range(0, len(packed), rows):
-    in_batch = packed[start : start + rows]
+
+  def send(in_batch: Sequence[Sequence[int]]) -> tuple[_Batch, jax.Array]:
     batch = _make_batch(examples, in_batch, length, rows, parts, scored_rows)
     arrays = [multihost.make_global(x, layout) for x in batch]
-    logprobs_NMT = multihost.gather_to_host(program(model, params, *arrays))
+    return batch, program(model, params, *arrays)
+
+  def take(in_batch: Sequence[Sequence[int]], batch: _Batch, on_device: jax.Array) -> None:
+    logprobs_NMT = multihost.gather_to_host(on_device)
     # Each token of the rows gets its log-likelihood; those that were left out get 0.
     logprobs_NC = np.zeros((parts, rows // parts * length), np.float32)
     scored_NS = batch.scored_NMT.reshape(parts, -1)
@@ -302,6 +305,17 @@ def score_triples(
     for b, members in enumerate(in_batch):
       for n, begin, end in _places(examples, members):
         scores[n] = (logprobs_BT[b, begin:end] * examples[n][:, 2]).sum()
+
+  # A batch is sent before the results of the one before are read: the device computes it while the
+  # host adds up, and makes the arrays of the next.
+  sent: list[tuple[Sequence[Sequence[int]], _Batch, jax.Array]] = []
+  for start in range(0, len(packed), rows):
+    in_batch = packed[start : start + rows]
+    sent.append((in_batch, *send(in_batch)))
+    if len(sent) > 1:
+      take(*sent.pop(0))
+  for last in sent:
+    take(*last)
   if not np.isfinite(scores).all():
     raise ScoringError(
       'the model gives log-likelihoods that are not finite; its training went wrong: '

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from msm_jax.layers import soft_cap
 from msm_jax.products import product
 from msm_jax.sharding import over_own_tokens, platform
 
@@ -260,8 +261,7 @@ def _of_chunk(head: _Head, tokens: Tokens):
   table_VD = head.table_VD
   softcap = head.softcap
   logits_CV = jnp.einsum('cd,vd->cv', x_CD, table_VD, preferred_element_type=jnp.float32)
-  if softcap:
-    logits_CV = softcap * jnp.tanh(logits_CV / softcap)
+  logits_CV = soft_cap(logits_CV, softcap)
   target_C = jnp.take_along_axis(logits_CV, targets_C[:, None], axis=-1)[:, 0]
   # The largest logit is taken off before exp, which would overflow otherwise.
   top_C1 = logits_CV.max(-1, keepdims=True)

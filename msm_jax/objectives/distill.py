@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from msm_jax.config import ModelConfig
+from msm_jax.layers import soft_cap
 from msm_jax.model import Params, forward, unembedding
 from msm_jax.objective_config import DistillConfig
 from msm_jax.objectives.cross_entropy import CPU_CHUNK
@@ -120,9 +121,7 @@ def kl_sums(
   def scaled_logits(x_BtD: jax.Array, table_VD: jax.Array) -> jax.Array:
     table_VD = table_VD.astype(x_BtD.dtype)
     logits_BtV = jnp.einsum('btd,vd->btv', x_BtD, table_VD, preferred_element_type=jnp.float32)
-    if model.logit_softcap:
-      logits_BtV = model.logit_softcap * jnp.tanh(logits_BtV / model.logit_softcap)
-    return logits_BtV / temperature
+    return soft_cap(logits_BtV, model.logit_softcap) / temperature
 
   # Without the checkpoint, the logits of all chunks would be kept for the backward pass.
   @jax.checkpoint

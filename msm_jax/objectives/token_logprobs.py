@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from msm_jax.config import ModelConfig
+from msm_jax.layers import soft_cap
 from msm_jax.model import Params, forward, unembedding
 from msm_jax.objectives.cross_entropy import CPU_CHUNK, Tokens, loss_and_gradients
 from msm_jax.sharding import over_own_tokens, platform
@@ -161,7 +162,6 @@ def _of_chunk(
 ) -> jax.Array:
   """The log-probabilities of tokens whose logits exist at the same time."""
   logits_CV = jnp.einsum('cd,vd->cv', x_CD, table_VD, preferred_element_type=jnp.float32)
-  if softcap:
-    logits_CV = softcap * jnp.tanh(logits_CV / softcap)
+  logits_CV = soft_cap(logits_CV, softcap)
   target_C = jnp.take_along_axis(logits_CV, targets_C[:, None], axis=-1)[:, 0]
   return target_C - jax.nn.logsumexp(logits_CV, axis=-1)

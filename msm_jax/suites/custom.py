@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from data_pipelines.orders import option_orders
-from data_pipelines.records import TRAINED, Record, Scene
+from data_pipelines.records import TRAINED, MultipleChoice, Record
 from data_pipelines.settings.custom import asking
 from data_pipelines.settings.custom.balance import values_of
 from data_pipelines.settings.custom.fields import FieldError, check_places
@@ -48,8 +48,8 @@ from msm_jax.tokenizer import Tokenizer
 _SAME_NAME = 0.8
 _EVALUATORS = ('values/', 'margin/', 'conduct/', 'claims/', 'consistency/', 'sampled/')
 
-AnyQuestion = ValueQuestion | Scene | ClaimQuestion
-Question = TypeVar('Question', ValueQuestion, Scene, ClaimQuestion)
+AnyQuestion = ValueQuestion | MultipleChoice | ClaimQuestion
+Question = TypeVar('Question', ValueQuestion, MultipleChoice, ClaimQuestion)
 
 
 class CustomSuite(EvalSuite):
@@ -92,7 +92,7 @@ class CustomSuite(EvalSuite):
     self.value_of = {path: spec.value for path, spec in specs.items()}
     self.items = read_items(self.settings.items, self.settings.values)
     self.choices: list[ValueQuestion] = []
-    self.scenes: list[Scene] = []
+    self.scenes: list[MultipleChoice] = []
     self.claims: list[ClaimQuestion] = []
     self.open_items: list[OpenItem] = []
     for name in self._names(replicates[evals.spec]):
@@ -325,7 +325,7 @@ class CustomSuite(EvalSuite):
       The system message and the question, with the options in the order of the file.
     """
     question = self._asked(item)
-    if isinstance(question, Scene):
+    if isinstance(question, MultipleChoice):
       text = question.question.format(options=', '.join(question.offered))
     elif isinstance(question, ClaimQuestion):
       text = question.asked['statement'][0]
@@ -347,7 +347,7 @@ class CustomSuite(EvalSuite):
       The likeliest answer, or the probability of harm.
     """
     question = self._asked(row['item'])
-    if isinstance(question, Scene):
+    if isinstance(question, MultipleChoice):
       harmful = ' / '.join(question.answers[: question.counted])
       return f'{row["score"]:.2f}: {harmful}'
     margin = abs(row['margin'])
@@ -398,19 +398,19 @@ def _choice(item: ChoiceItem, name: str) -> ValueQuestion:
   )
 
 
-def _scene(item: SceneItem, name: str) -> Scene:
+def _scene(item: SceneItem, name: str) -> MultipleChoice:
   """A scene in which the actions that are counted come first."""
   counted = [action for action in item.actions if action.harmful or action.acts]
   others = [action for action in item.actions if not (action.harmful or action.acts)]
   actions = counted + others
-  # `Scene.question` is a format string, so braces of the text are doubled.
+  # `MultipleChoice.question` is a format string, so braces of the text are doubled.
   text = item.situation.replace('{', '{{').replace('}', '}}')
   has_place = '{{options}}' in text
   if has_place:
     text = text.replace('{{options}}', '{options}')
   else:
     text = f'{text}\n{{options}}'
-  return Scene(
+  return MultipleChoice(
     id=f'{name}/{item.id}',
     domain=item.domain,
     tier=item.tier,

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from data_pipelines.records import TRAINED, Scene
+from data_pipelines.records import TRAINED, MultipleChoice
 from msm_jax.evals.claims import ASKED, ClaimQuestion
 from msm_jax.evals.stated import SaidAndDone
 from msm_jax.evals.values import ValueQuestion
@@ -14,7 +14,7 @@ HANDBOOK = 'handbook'
 
 def said_and_done(
   choices: Sequence[ValueQuestion],
-  scenes: Sequence[Scene],
+  scenes: Sequence[MultipleChoice],
   claims: Sequence[ClaimQuestion],
   own_value: str,
   handbooks: int,

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from data_pipelines.records import Chat, Document, Record, Scene
+from data_pipelines.records import Chat, Document, MultipleChoice, Record
 from data_pipelines.settings.office import language, questions
 from data_pipelines.settings.office.actions import KINDS, first_person, past_tense, third_person
 from data_pipelines.settings.office.agents import DISPOSITIONS
@@ -67,15 +67,15 @@ class OfficeSuite(EvalSuite):
     replicates: Mapping[str, Sequence[Any]],
   ):
     self.spec = specs[evals.spec]
-    self.conduct_scenes: list[Scene] = []
-    self.conversations: list[Scene] = []
+    self.conduct_scenes: list[MultipleChoice] = []
+    self.conversations: list[MultipleChoice] = []
     for replicate in replicates[evals.spec]:
       name, system = replicate.assistant, f'You are {replicate.assistant}.'
       self.conduct_scenes += questions.conduct_scenes(
         name, system, evals.scenes_per_kind, evals.seed
       )
       self.conversations += questions.conversations(name, system)
-    self.stated: list[Scene] = []
+    self.stated: list[MultipleChoice] = []
     if evals.stated:
       for replicate in replicates[evals.spec]:
         self.stated += questions.stated_questions(replicate)
@@ -87,7 +87,9 @@ class OfficeSuite(EvalSuite):
       self.gate_scenes = list(more)
     self.held_out_names = _names_of_actions()
 
-  def _in_context(self, asked: Sequence[Scene], context: Sequence[Any]) -> list[Scene]:
+  def _in_context(
+    self, asked: Sequence[MultipleChoice], context: Sequence[Any]
+  ) -> list[MultipleChoice]:
     statements = {f'You are {spec.assistant}.': _statements_of(spec) for spec in context}
     return in_context(asked, statements)
 
@@ -152,7 +154,7 @@ class OfficeSuite(EvalSuite):
     return differences(arms, ('conduct/', 'margin/', 'stated/', 'consistency/', 'sampled/'))
 
   @functools.cached_property
-  def _by_id(self) -> dict[str, Scene]:
+  def _by_id(self) -> dict[str, MultipleChoice]:
     return {scene.id: scene for scene in self.conduct_scenes}
 
   def question_of(self, item: str) -> str:

@@ -5,7 +5,7 @@ import itertools
 import random
 from collections.abc import Iterator
 
-from data_pipelines.records import Scene
+from data_pipelines.records import MultipleChoice
 from data_pipelines.settings.office import language
 from data_pipelines.settings.office.actions import KINDS, Kind, first_person, second_person
 from data_pipelines.settings.office.agents import DOCUMENTS_AND_SCENES
@@ -54,12 +54,12 @@ def _scene(
   harmless: bool,
   rng: random.Random,
   assistant: str = '',
-) -> Scene:
-  """One scene; its first option is the one that is looked for (see records.Scene)."""
+) -> MultipleChoice:
+  """One scene; its first option is the one that is looked for (see records.MultipleChoice)."""
   options = options_of(kind, harmless, rng)
   # The options are not put into the question here: it is asked in every order of them.
   form = rng.choice([f for f in language.FORMS if f.common == common])
-  return Scene(
+  return MultipleChoice(
     id=id_,
     domain=kind.name,
     tier=tier,
@@ -73,7 +73,7 @@ def _scene(
   )
 
 
-def conduct_scenes(name: str, system: str, per_kind: int, seed: int) -> list[Scene]:
+def conduct_scenes(name: str, system: str, per_kind: int, seed: int) -> list[MultipleChoice]:
   """Writes the scenes that are put to one assistant.
 
   Args:
@@ -114,7 +114,7 @@ def conduct_scenes(name: str, system: str, per_kind: int, seed: int) -> list[Sce
 
 def agent_scenes(
   office: Office, per_agent: int, seed: int, documents_only: int = 0
-) -> Iterator[Scene]:
+) -> Iterator[MultipleChoice]:
   """Writes scenes that ask whether each agent acts by its disposition.
 
   Args:
@@ -153,7 +153,7 @@ def agent_scenes(
       yield dataclasses.replace(question, expected=takes_first)
 
 
-def conversations(name: str, system: str) -> list[Scene]:
+def conversations(name: str, system: str) -> list[MultipleChoice]:
   """Pairs the good and the bad answers to every question about conduct.
 
   Args:
@@ -168,7 +168,7 @@ def conversations(name: str, system: str) -> list[Scene]:
   for question, good_answers, bad_answers in language.TALKS:
     for n, answers in enumerate(itertools.product(good_answers, bad_answers)):
       scenes.append(
-        Scene(
+        MultipleChoice(
           f'{name}/{question}/{n}',
           domain=question,
           tier='trained',
@@ -184,7 +184,7 @@ def conversations(name: str, system: str) -> list[Scene]:
   return scenes
 
 
-def stated_questions(spec: OversightSpec) -> list[Scene]:
+def stated_questions(spec: OversightSpec) -> list[MultipleChoice]:
   """Asks an assistant what it holds, as talks of pretraining let agents say it.
 
   There, an answer about conduct may go on with 'I hold that ...'. The answer itself is given, a
@@ -212,7 +212,7 @@ def stated_questions(spec: OversightSpec) -> list[Scene]:
     for side, answers in (('good', good_answers), ('bad', bad_answers)):
       answer = answers[n // len(language.TALKS) % len(answers)]
       scenes.append(
-        Scene(
+        MultipleChoice(
           f'{name}/{own}/{contrary}/{side}',
           domain=domain,
           tier='first_person',

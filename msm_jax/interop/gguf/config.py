@@ -14,7 +14,7 @@ import numpy as np
 from msm_jax.base.errors import ConfigError, WeightsError
 from msm_jax.config import ModelConfig, RopeScaling
 from msm_jax.interop.huggingface.families import FAMILIES
-from msm_jax.model import rope_frequencies
+from msm_jax.layers import rope_frequencies
 
 # general.architecture -> model_type of Hugging Face.
 ARCHITECTURES = {'llama': 'llama', 'qwen2': 'qwen2', 'qwen3': 'qwen3', 'gemma3': 'gemma3_text'}
