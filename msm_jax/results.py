@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msm_jax.base.errors import UserError
+from msm_jax.base.paths import as_workdir
 from msm_jax.evals.rows import Row
 from msm_jax.report.numbers import show
 
@@ -241,10 +242,12 @@ def load_results(workdir: str | Path) -> Results:
 
   Raises:
     ResultsError: the folder holds no results, or damaged ones.
+    ConfigError: what is given is no path.
   """
-  path = Path(workdir) / 'summary.json'
+  folder = as_workdir(workdir)
+  path = folder / 'summary.json'
   with _explained(path):
-    results = Results(Path(workdir), json.loads(path.read_text()))
+    results = Results(folder, json.loads(path.read_text()))
     # Read now, so that a damaged file is refused here and not where its numbers are used.
     _ = results.arms, results.effects, results.gates
   return results

@@ -48,13 +48,15 @@ def run(
     KeyboardInterrupt: the run was interrupted; the same call continues it.
   """
   settings = _to_settings(config)
+  folder = Path(f'runs/{settings.name}')
+  if workdir is not None:
+    folder = paths.as_workdir(workdir)
   if 'jax' not in sys.modules:
     command.set_xla_flags({'xla_flags': settings.xla_flags})
   # JAX comes with these modules.
   from msm_jax import experiment, multihost
 
   multihost.check_same_settings(checks.to_json(settings))
-  folder = Path(workdir or f'runs/{settings.name}')
   with multihost.locked(folder), _noted_interrupts() as stop:
     try:
       experiment.Experiment(settings, folder, stop).run()

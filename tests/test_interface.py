@@ -142,6 +142,28 @@ def test_a_missing_workdir(tmp_path, tiny_workdir):
   assert 'no trained arm' in refusal(lambda: msm_jax.open_arm(tmp_path, 'base'))
 
 
+@pytest.mark.parametrize('wrong', [3, None, '', b'runs/x', ['runs/x'], 'runs/\0', 1.5])
+def test_what_is_no_workdir(wrong):
+  """Python's own errors would name neither the argument nor the remedy."""
+  for call in (
+    lambda: msm_jax.load_results(wrong),
+    lambda: msm_jax.open_arm(wrong, 'base'),
+    # None is the default of `run`.
+    lambda: msm_jax.run('configs/msm.py:smoke', wrong if wrong is not None else 0),
+  ):
+    line = refusal(call)
+    assert 'is no folder; give its path as a text' in line
+    assert line.startswith('error: workdir=')
+
+
+def test_a_file_in_place_of_a_workdir(tmp_path):
+  (tmp_path / 'file').write_text('')
+  assert 'cannot be read' in refusal(lambda: msm_jax.load_results(tmp_path / 'file'))
+  assert 'holds no trained arm' in refusal(lambda: msm_jax.open_arm(tmp_path / 'file', 'base'))
+  line = refusal(lambda: msm_jax.run('configs/msm.py:smoke', tmp_path / 'file'))
+  assert 'choose another --workdir' in line
+
+
 # Half a file, other JSON, a number that is none, and bytes that are no text.
 DAMAGED = (
   '{"arms": {',

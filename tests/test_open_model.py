@@ -243,6 +243,10 @@ def test_an_arm_scores_as_the_evaluators_do(done):
     (['Gouda is'], [' cheap.'], "the options ' cheap.' are no list of texts"),
     (['Gouda is'], ' ', "options are the one text ' '"),
     ('G', [[' cheap.']], "prompts are the one text 'G'"),
+    (None, [[' cheap.']], 'prompts are None; give a list'),
+    (['Gouda is'], {'a': ' cheap.'}, "options are {'a': ' cheap.'}; give a list"),
+    (['Gouda is'], [None], 'the options None are no list of texts'),
+    (['Gouda is'], [[' cheap.', '']], 'is empty; give the text to score'),
     (['Gouda is'], [[' cheap.', 3]], r"the options \[' cheap.', 3\] are no list of texts"),
   ],
 )
@@ -250,6 +254,21 @@ def test_one_text_is_no_list_of_options(prompts, options, said):
   """Its letters would be scored one by one, and the numbers look like any others."""
   with pytest.raises(RequestError, match=said):
     arm_module._check_options(prompts, options)
+
+
+@pytest.mark.parametrize(
+  ('messages', 'system', 'said'),
+  [
+    (3, '', '3 is no conversation; give the text of the user'),
+    (None, '', 'None is no conversation'),
+    ('', '', 'the conversation is empty'),
+    (iter(()), '', 'the conversation is empty'),
+    ('Hi', 3, 'system=3 is no text'),
+  ],
+)
+def test_what_is_no_chat(messages, system, said):
+  with pytest.raises(RequestError, match=said):
+    arm_module._to_pairs(messages, system)
 
 
 @pytest.mark.parametrize('chat', [('user', 'Hi'), ['ab'], [('user', 'Hi', 3)], {'role': 'user'}])
@@ -296,6 +315,27 @@ def test_what_an_arm_cannot_answer(done):
     check_error(lambda: arm.chat([]), 'the conversation is empty', 'at least one message')
     check_error(lambda: arm.chat([('robot', 'Hi')]), "role 'robot'", 'system, user, assistant')
     check_error(lambda: arm.chat('Hi ' * 500), 'it must fit into 128', 'shorten it')
+    for name, wrong, said in (
+      ('max_tokens', None, 'max_tokens=None must be a whole number'),
+      ('max_tokens', 1.5, 'max_tokens=1.5 must be a whole number'),
+      ('max_tokens', -1, 'max_tokens=-1 must be at least 0'),
+      ('temperature', 'hot', "temperature='hot' must be a number"),
+      ('temperature', -0.5, 'temperature=-0.5 must be at least 0'),
+      ('temperature', float('nan'), 'temperature=nan must be at least 0'),
+      ('seed', 0.5, 'seed=0.5 must be a whole number'),
+      ('seed', True, 'seed=True must be a whole number'),
+    ):
+      check_error(lambda given={name: wrong}: arm.chat('Hi', **given), said)
     # It still answers.
     assert arm.chat('Hi', max_tokens=4) is not None
   check_error(lambda: open_arm(done.workdir, 'bsae'), "no arm 'bsae'", 'base (seed 0)')
+  for arm, seed in (
+    (['base'], 0),
+    (None, 0),
+    ('', 0),
+    ('base', False),
+    ('base', 0.0),
+    ('base', '0'),
+  ):
+    said = f'no arm {arm!r} with seed {seed!r}; it has base (seed 0)'
+    check_error(lambda arm=arm, seed=seed: open_arm(done.workdir, arm, seed), said)

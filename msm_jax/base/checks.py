@@ -60,6 +60,9 @@ def shown(value: Any) -> str:
   except ValueError:
     # Python writes no number of more than 4,300 digits.
     return f'a {type(value).__name__} of thousands of digits'
+  if '\n' in text:
+    # That of an array or of a whole config.
+    text = ' '.join(text.split())
   if len(text) > _SHOWN:
     return f'{text[:_SHOWN]}...'
   return text

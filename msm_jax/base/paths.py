@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from msm_jax.base.checks import shown
+from msm_jax.base.errors import ConfigError
 from msm_jax.base.references import check_given
 
 # The folder of the package msm_jax.
@@ -39,6 +41,28 @@ def find(path: str) -> str:
     if _exists(root / path):
       return str(root / path)
   return path
+
+
+def as_workdir(value: object) -> Path:
+  """Turns what a script gives for a workdir into a path.
+
+  Args:
+    value: the path, as a text or a `Path`.
+
+  Returns:
+    The path. Nothing need be there.
+
+  Raises:
+    ConfigError: it is something else, or a text that can be no path.
+  """
+  text: object = ''
+  if isinstance(value, (str, os.PathLike)):
+    text = os.fspath(value)
+  if not isinstance(text, str) or not text or '\0' in text:
+    raise ConfigError(
+      f"workdir={shown(value)} is no folder; give its path as a text, such as 'runs/cheese'"
+    )
+  return Path(text)
 
 
 def _exists(path: Path) -> bool:

@@ -7,10 +7,13 @@
 An `Arm` works in the thread that calls it and starts none of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
+from msm_jax.base.checks import shown
 from msm_jax.evals.scoring import Messages, make_logprobs
 from msm_jax.inference.batch import cast_params, use_mesh
 from msm_jax.inference.completion import CompletionRequest, RequestError
@@ -157,22 +160,41 @@ def _check_options(prompts: Sequence[Any], options: Sequence[Any]) -> None:
   for what, given in (('prompts', prompts), ('options', options)):
     if isinstance(given, str):
       raise RequestError(f'{what} are the one text {given[:40]!r}; give a list')
+    if not _is_list(given):
+      raise RequestError(f'{what} are {shown(given)}; give a list')
   if len(prompts) != len(options):
     raise RequestError(
       f'{len(prompts)} prompts have {len(options)} lists of options; give one list for each'
     )
   for texts in options:
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-      raise RequestError(f'the options {texts!r} are no list of texts; give one for each prompt')
+    if not _is_list(texts) or not all(isinstance(text, str) for text in texts):
+      raise RequestError(
+        f'the options {shown(texts)} are no list of texts; give one for each prompt'
+      )
+    if not all(texts):
+      raise RequestError(f'one of the options {shown(texts)} is empty; give the text to score')
+
+
+def _is_list(given: object) -> bool:
+  """Whether something has items in an order, and is no text."""
+  return isinstance(given, (Sequence, np.ndarray)) and not isinstance(given, (str, bytes))
 
 
 def _to_pairs(messages: str | Conversation, system: str) -> list[tuple[str, str]]:
   """Converts what `chat` takes to (role, text) pairs. Raises RequestError for what is no chat."""
   pairs: list[tuple[str, str]] = []
   if system:
+    if not isinstance(system, str):
+      raise RequestError(f'system={shown(system)} is no text; give one, or leave it out')
     pairs.append(('system', system))
-  if isinstance(messages, str):
+  if isinstance(messages, str) and messages:
     return [*pairs, ('user', messages)]
+  given: object = messages
+  if not isinstance(given, Iterable):
+    raise RequestError(
+      f'{shown(messages)} is no conversation; give the text of the user, or a list of messages'
+    )
+  messages = list(given)
   if not messages:
     raise RequestError('the conversation is empty; give at least one message of the user')
   for message in messages:

@@ -6,6 +6,7 @@ their settings and the places of their parameters and tokenizer.
 
 import dataclasses
 import functools
+import numbers
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -16,7 +17,9 @@ from jax.sharding import Mesh
 
 from msm_jax import checkpointing, models, sharding
 from msm_jax.base import checks
+from msm_jax.base.checks import shown
 from msm_jax.base.errors import ConfigError, UserError
+from msm_jax.base.paths import as_workdir
 from msm_jax.config import ModelConfig
 from msm_jax.inference.sampling import Sampler
 from msm_jax.interop import huggingface, zoo
@@ -85,12 +88,13 @@ def trained_arms(workdir: str | Path) -> dict[str, tuple[int, ...]]:
 
   Raises:
     ArmError: there is no trained arm.
+    ConfigError: what is given is no path.
   """
-  listed = listed_arms(Path(workdir))
+  listed = listed_arms(as_workdir(workdir))
   if not listed:
     raise ArmError(
       f'{workdir} holds no trained arm; run its experiment '
-      '(again: what is trained is only listed), or give another --workdir'
+      '(again: what is trained is only listed), or name another folder'
     )
   return {arm: tuple(sorted(map(int, seeds))) for arm, seeds in listed.items()}
 
@@ -118,9 +122,11 @@ def load_arm(
     WeightsError: the weights that it began with cannot be read.
   """
   known = trained_arms(workdir)
-  if seed not in known.get(arm, ()):
+  # Python takes 0.0 and False for the seed 0, and arms.json does not.
+  is_seed = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
+  if not (isinstance(arm, str) and is_seed and seed in known.get(arm, ())):
     there = ', '.join(_arm_with_seeds(name, seeds) for name, seeds in known.items())
-    raise ArmError(f'{workdir} has no arm {arm!r} with seed {seed}; it has {there}')
+    raise ArmError(f'{workdir} has no arm {shown(arm)} with seed {shown(seed)}; it has {there}')
   workdir = Path(workdir)
   entry: ArmEntry = listed_arms(workdir)[arm][str(seed)]
   model = checks.from_mapping(ModelConfig, entry['model'], 'model')

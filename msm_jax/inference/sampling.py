@@ -12,10 +12,12 @@ A `Sampler` works in rounds:
 
 import collections
 import math
+import numbers
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from msm_jax.base.checks import shown
 from msm_jax.config import ModelConfig
 from msm_jax.inference.batch import Batch, cast_params, use_mesh
 from msm_jax.inference.completion import (
@@ -108,6 +110,11 @@ class Sampler:
     Raises:
       RequestError: the request cannot be answered; TooLong if its prompt does not fit.
     """
+    _check_range('max_tokens', request.max_tokens, 0, math.inf, whole=True)
+    _check_range('temperature', request.temperature, 0, math.inf)
+    _check_range('top_p', request.top_p, 0, 1)
+    _check_range('seed', request.seed, -math.inf, math.inf, whole=True)
+    _check_range('top_logprobs', request.top_logprobs, 0, MAX_TOP_LOGPROBS, whole=True)
     n = len(request.prompt)
     if not n:
       raise RequestError('the prompt is empty; give at least one token')
@@ -123,10 +130,6 @@ class Sampler:
     if lowest < 0 or highest >= self.vocabulary:
       wrong = lowest if lowest < 0 else highest
       raise RequestError(f'the prompt holds token {wrong}; ids go from 0 to {self.vocabulary - 1}')
-    _check_range('max_tokens', request.max_tokens, 0, math.inf)
-    _check_range('temperature', request.temperature, 0, math.inf)
-    _check_range('top_p', request.top_p, 0, 1)
-    _check_range('top_logprobs', request.top_logprobs, 0, MAX_TOP_LOGPROBS)
     if '' in request.stop:
       raise RequestError('stop holds an empty string; leave it out')
     # The answer ends with the window, however many tokens it asks for.
@@ -257,10 +260,17 @@ def _made_up_name(token: int) -> str:
   return f'<|token {token}|>'
 
 
-def _check_range(name: str, value: float, low: float, high: float) -> None:
+def _check_range(name: str, value: float, low: float, high: float, whole: bool = False) -> None:
   """Raises RequestError unless low <= value <= high; infinity is only good for max_tokens."""
-  may_be_infinite = name == 'max_tokens'
-  if low <= value <= high and (may_be_infinite or math.isfinite(value)):
+  is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+  is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+  if name == 'max_tokens' and is_number and value == math.inf:
+    return
+  if not (is_whole if whole else is_number):
+    kind = 'whole number' if whole else 'number'
+    raise RequestError(f'{name}={shown(value)} must be a {kind}')
+  # A whole number may be too large to be turned into a float.
+  if low <= value <= high and (is_whole or math.isfinite(value)):
     return
   span = f'from {low} to {high}'
   if high == math.inf:
