@@ -268,6 +268,7 @@ def test_listing_says_how_many_cells_and_what_varies(tmp_path, capsys):
     ('--arms=ari', "no trained arm 'ari'"),
     ('--seeds=x', 'whole numbers'),
     ('--max_tokens=0', 'max_tokens'),
+    ('--max_length=-1', '--max_length=-1 is negative'),
     ('--goals=none', 'has no trained arms'),
     ('--compare=mockllm/model:mockllm/model', 'two of mockllm/model'),
   ],

@@ -1,6 +1,7 @@
 """Tests of the Inspect provider: real tasks against arms, and against a folder of weights."""
 
 import importlib.metadata
+import re
 import tomllib
 
 import pytest
@@ -111,6 +112,34 @@ def test_what_inspect_cannot_have_here(inspect, tiny_workdir, tmp_path):
     with pytest.raises(Exception, match=words) as e:
       run_task(inspect, model, ['Hi'], tmp_path)
     assert type(e.value).__name__ == 'PrerequisiteError'
+
+
+@pytest.mark.parametrize(
+  ('name', 'arguments', 'words'),
+  [
+    ('{}', {}, 'give msm_jax/WORKDIR:ARM, such as msm_jax/{}:base'),
+    ('{}:', {}, 'the model msm_jax/{}: has no workdir or no arm'),
+    (':base', {}, 'such as msm_jax/runs/cheese:base'),
+    ('{}:base', dict(dtype='float32'), 'do not give it as -M dtype=float32, as model_args'),
+    ('{}:base', dict(seed=7), "no arm 'base' with seed 7"),
+    ('{}:base', dict(seed='one'), "seed='one' must be a whole number; give it as -M seed=N"),
+    ('{}:base', dict(seed=0.5), 'seed=0.5 must be a whole number'),
+    ('{}:base', dict(max_batch=0), 'max_batch=0 must be a whole number, at least 1; give it as -M'),
+    ('{}:base', dict(max_length=-1), 'max_length=-1 must be a whole number, at least 0'),
+    ('{}:base', dict(max_tokens=9), "no argument 'max_tokens'; known are seed, max_length"),
+    ('{}/nowhere:base', {}, 'holds no trained arm'),
+  ],
+)
+def test_errors_speak_of_inspects_own_arguments(inspect, tiny_workdir, name, arguments, words):
+  """Flags of our commands mean nothing to somebody who types `inspect eval`."""
+  del inspect
+  from msm_jax.interop.inspect_provider import MsmJaxAPI
+
+  with pytest.raises(Exception, match=re.escape(words.format(tiny_workdir))) as e:
+    MsmJaxAPI(name.format(tiny_workdir), **arguments)
+  assert type(e.value).__name__ == 'PrerequisiteError'
+  assert '--' not in str(e.value)
+  assert '\n' not in str(e.value)
 
 
 def test_a_folder_of_weights_everywhere(inspect, texts, tmp_path):

@@ -3,11 +3,12 @@
   inspect eval TASK --model msm_jax/runs/cheese:msm_aft      an arm of an experiment
   inspect eval TASK --model msm_jax/path/to/weights          a folder of Hugging Face
 
-Model arguments (-M name=value): seed of the arm, max_length, max_batch, dtype. The entry point in
-pyproject.toml makes Inspect import this module, whichever model it is asked for. So JAX, which
-takes seconds to load, is imported only when one of our models is opened.
+Model arguments (-M name=value, or `model_args` in Python): seed of the arm, max_length, max_batch,
+dtype. The entry point in pyproject.toml makes Inspect import this module, whichever model it is
+asked for. So JAX, which takes seconds to load, is imported only when one of our models is opened.
 """
 
+import contextlib
 import functools
 import os
 import time
@@ -32,6 +33,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from msm_jax.base.checks import shown
 from msm_jax.base.errors import ConfigError, DataError, explain
 
 if TYPE_CHECKING:
@@ -63,6 +65,9 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
   'fallback_models': (None, []),
 }
 
+# How users of Inspect give arguments of a model, for errors.
+HOW = 'as -M {argument}, as model_args in Python or as INSPECT_EVAL_MODEL_ARGS'
+
 # Settings whose smallest value is not 0: a model cannot be asked for no token or no answer.
 AT_LEAST_ONE = ('max_tokens', 'num_choices')
 
@@ -89,22 +94,72 @@ def open_engine(
   from msm_jax.inference import engine
   from msm_jax.inference.open_model import open_samplers
 
-  # A folder may have a colon in its name, so an existing folder goes first.
-  workdir, colon, arm = model.rpartition(':')
   try:
-    if colon and not Path(model).is_dir():
-      samplers, _ = open_samplers(workdir, [arm], seed, None, dtype, max_length, max_batch)
-    else:
+    workdir, arm = _workdir_and_arm(model)
+    if not arm:
       samplers, _ = open_samplers(None, [], seed, model, dtype, max_length, max_batch)
+    elif dtype:
+      raise ConfigError(
+        f'dtype={dtype} is for folders of weights, and an arm works in the dtype of its '
+        f'experiment; do not give it {HOW.format(argument=f"dtype={dtype}")}'
+      )
+    else:
+      samplers, _ = open_samplers(workdir, [arm], seed, None, None, max_length, max_batch)
   except Exception as e:
     explained = explain(e)
     if explained is None:
       raise
-    # Inspect offers this class under no public name.
-    from inspect_ai._util.error import PrerequisiteError
-
-    raise PrerequisiteError(explained[0]) from None
+    raise _prerequisite_error(explained[0]) from None
   return engine.Engine(samplers), next(iter(samplers))
+
+
+def _workdir_and_arm(model: str) -> tuple[str, str]:
+  """The workdir and the arm that a name means; two empty texts for a folder of weights.
+
+  Raises ConfigError for a workdir without an arm, or an arm without a workdir.
+  """
+  from msm_jax.models import listed_arms
+
+  # A folder may have a colon in its name, so an existing folder goes first.
+  is_folder = Path(model).is_dir()
+  workdir, colon, arm = model.rpartition(':')
+  if colon and not is_folder:
+    if workdir and arm:
+      return workdir, arm
+  else:
+    arms = listed_arms(Path(model)) if is_folder else {}
+    if not arms:
+      return '', ''
+    workdir, arm = model, next(iter(arms))
+  raise ConfigError(
+    f'the model msm_jax/{model} has no workdir or no arm; give msm_jax/WORKDIR:ARM, such as '
+    f'msm_jax/{workdir or "runs/cheese"}:{arm or "msm_aft"}, or msm_jax/FOLDER with weights'
+  )
+
+
+def _prerequisite_error(message: str) -> Exception:
+  """The error that Inspect shows as one line."""
+  # Inspect offers this class under no public name.
+  from inspect_ai._util.error import PrerequisiteError
+
+  return PrerequisiteError(message)
+
+
+def _whole_number(name: str, value: Any, least: int | None) -> int:
+  """Reads an argument of a model, which may be a text. Raises PrerequisiteError."""
+  number = None
+  # `int` would cut off what stands behind the point.
+  if isinstance(value, (int, str)) and not isinstance(value, bool):
+    with contextlib.suppress(ValueError):
+      number = int(value)
+  if number is None or (least is not None and number < least):
+    kind = 'a whole number'
+    if least is not None:
+      kind += f', at least {least}'
+    raise _prerequisite_error(
+      f'error: {name}={shown(value)} must be {kind}; give it {HOW.format(argument=f"{name}=N")}'
+    )
+  return number
 
 
 class MsmJaxAPI(ModelAPI):
@@ -120,6 +175,7 @@ class MsmJaxAPI(ModelAPI):
     max_length: int = 0,
     max_batch: int = 32,
     dtype: str | None = None,
+    **unknown: Any,
   ):
     """Opens the model.
 
@@ -132,11 +188,25 @@ class MsmJaxAPI(ModelAPI):
       max_length: tokens of a prompt with its answer; 0 for what the model was trained for.
       max_batch: requests that are answered at the same time.
       dtype: the type that a folder's weights compute in; None for the default.
+      **unknown: arguments that there are none of; they are refused.
+
+    Raises:
+      PrerequisiteError: an argument is not known or out of range, or the model cannot be opened.
     """
     super().__init__(model_name, base_url, api_key, [], config)
-    self.max_batch = int(max_batch)
+    if unknown:
+      name = next(iter(unknown))
+      raise _prerequisite_error(
+        f'error: msm_jax models have no argument {name!r}; known are seed, max_length, max_batch '
+        f'and dtype: give them {HOW.format(argument="NAME=VALUE")}'
+      )
+    self.max_batch = _whole_number('max_batch', max_batch, 1)
     self.engine, self.name = open_engine(
-      model_name, int(seed), int(max_length), self.max_batch, dtype
+      model_name,
+      _whole_number('seed', seed, None),
+      _whole_number('max_length', max_length, 0),
+      self.max_batch,
+      dtype,
     )
     self.sampler = self.engine.samplers[self.name]
 

@@ -89,6 +89,11 @@ def find_entrants(args: Any) -> list[Entrant]:
     DataError: a file of the experiment is damaged.
     SpecError: a handbook cannot be read.
   """
+  if args.max_length < 0:
+    raise ConfigError(
+      f'--max_length={args.max_length} is negative; give the tokens of a prompt with its answer, '
+      'or leave it out'
+    )
   listed = listed_arms(args.workdir)
   models = split_names(args.model)
   arms = split_names(args.arms)
