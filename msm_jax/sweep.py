@@ -159,6 +159,28 @@ def run_points(
   return rows
 
 
+def changes_from_first(rows: Sequence[dict[str, Any]], main: str) -> dict[str, Any]:
+  """Computes what changes from the first point of a sweep to the others, within seeds.
+
+  Args:
+    rows: one row per point, as `run_points` returns them.
+    main: the main measure of the setting.
+
+  Returns:
+    Change -> its arms and its numbers; see `merged.changes`. Empty if two points have one label,
+    since their changes could not be told apart.
+  """
+  from msm_jax.evals import merged
+  from msm_jax.report.numbers import margin_of, point_label
+
+  points = [(point_label(row['point']), row['summary']) for row in rows]
+  labels = [label for label, _ in points]
+  if len(set(labels)) < len(labels):
+    return {}
+  margin = margin_of(main)
+  return merged.changes(points, (main, margin), (margin,), labels[0])
+
+
 def sweep(argv: list[str]) -> None:
   """Runs the sweep that --config names and prints its table.
 
@@ -199,12 +221,13 @@ def sweep(argv: list[str]) -> None:
       layout = layout_of(rows[0]['summary'])
       about = settings.get('about', '')
       page = workdir / f'{name}.html'
-      report.write_sweep(page, name, about, rows, layout)
+      changes = changes_from_first(rows, layout.main)
+      report.write_sweep(page, name, about, rows, layout, changes)
       # Several sweeps may share a workdir and its sweep.jsonl.
       points_of_sweep = [{'id': row['id'], 'point': row['point']} for row in rows]
       contents = {'name': name, 'about': about, 'points': points_of_sweep}
       write_atomically(workdir / f'{name}.json', (json.dumps(contents) + '\n').encode())
-      print(report.sweep_table(rows, layout))
+      print(report.sweep_table(rows, layout, changes))
       print(f'\nrows in {workdir}/sweep.jsonl, report: {page.absolute()}')
 
 

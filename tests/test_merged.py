@@ -9,7 +9,7 @@ import scipy.stats
 from test_docs_tables import MARGIN, SHARE, STORED, block, number
 from test_docs_tables import tables as tables
 
-from msm_jax import report
+from msm_jax import report, sweep
 from msm_jax.evals import merged
 from msm_jax.suites.registry import layout_of
 
@@ -97,7 +97,8 @@ def test_names_of_one_seed_give_no_interval():
 def test_the_page_has_the_changes():
   summaries = {'few': point(MSM_FEW), 'many': point(MSM_MANY)}
   rows = [{'point': {'label': label}, 'summary': summary} for label, summary in summaries.items()]
-  table = report.sweep_table(rows, layout_of(rows[0]['summary']))
+  layout = layout_of(rows[0]['summary'])
+  table = report.sweep_table(rows, layout, sweep.changes_from_first(rows, layout.main))
   assert 'what changes against few, within seeds' in table
   line = next(line for line in table.splitlines() if line.startswith('many minus few: midt'))
   assert '+1.8 [-0.8, +4.4]' in line

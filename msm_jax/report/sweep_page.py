@@ -10,7 +10,6 @@ from typing import Any
 
 from msm_jax.base.files import write_atomically
 from msm_jax.base.html import HEAD, STYLE
-from msm_jax.evals import merged
 from msm_jax.report import figures, numbers, survival
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import point_label, show_measure
@@ -79,12 +78,16 @@ def _arms_of_effect(rows: SweepRows, effect: str) -> list[str]:
   raise KeyError(effect)
 
 
-def sweep_table(rows: SweepRows, layout: ReportLayout) -> str:
+def sweep_table(
+  rows: SweepRows, layout: ReportLayout, changes: Mapping[str, Mapping[str, Any]] | None = None
+) -> str:
   """Writes the main measure of every arm at every point, and every effect.
 
   Args:
     rows: rows of sweep.jsonl.
     layout: what the setting shows.
+    changes: what changes from the first point to the others, see `msm_jax/evals/merged.py`; None
+      for no table of it.
 
   Returns:
     Plain text for a terminal.
@@ -116,7 +119,7 @@ def sweep_table(rows: SweepRows, layout: ReportLayout) -> str:
   if axis and axis[0].endswith('.size') and effects and min(axis[1]) > 0:
     out += _factors(rows, layout, axis, arms, effects)
   out += _half_doses(rows, layout)
-  out += _changes(rows, layout)
+  out += _changes(changes or {}, layout, point_label(rows[0]['point']))
   out.append('')
   for row in rows:
     gates = row['summary']['gates']
@@ -140,26 +143,20 @@ def _half_doses(rows: SweepRows, layout: ReportLayout) -> list[str]:
   return ['', 'dose at which half of an effect is gone', *aligned('effect', columns, body, 60)]
 
 
-def _changes(rows: SweepRows, layout: ReportLayout) -> list[str]:
-  """The table of what changes from the first point to the others; empty with one point."""
-  points = [(point_label(row['point']), row['summary']) for row in rows]
-  labels = [label for label, _ in points]
-  # Two points of one name could not be told apart.
-  if len(rows) < 2 or len(set(labels)) < len(labels):
-    return []
-  margin = numbers.margin_of(layout.main)
-  found = merged.changes(points, (layout.main, margin), (margin,), labels[0])
+def _changes(
+  changes: Mapping[str, Mapping[str, Any]], layout: ReportLayout, reference: str
+) -> list[str]:
+  """The table of what changes from the first point to the others; empty if nothing is given."""
+  measures = (layout.main, numbers.margin_of(layout.main))
   body = []
-  for name, change in found.items():
-    cells = []
-    for measure in (layout.main, margin):
-      cells.append(show_measure(change.get(measure), measure, is_effect=True))
+  for name, change in changes.items():
+    cells = [show_measure(change.get(measure), measure, is_effect=True) for measure in measures]
     body.append([name, *cells])
   if not body:
     return []
   tier = layout.main.split('/')[-1]
   heads = [f'share/{tier}', f'nats/{tier}']
-  about = f'what changes against {labels[0]}, within seeds; no correction for the number of rows'
+  about = f'what changes against {reference}, within seeds; no correction for the number of rows'
   return ['', about, *aligned('change', heads, body, 60)]
 
 
@@ -226,7 +223,14 @@ def _factors(
   ]
 
 
-def write_sweep(path: Path, name: str, about: str, rows: SweepRows, layout: ReportLayout) -> Path:
+def write_sweep(
+  path: Path,
+  name: str,
+  about: str,
+  rows: SweepRows,
+  layout: ReportLayout,
+  changes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Path:
   """Writes one page with the curves and the table of a sweep.
 
   Args:
@@ -235,6 +239,7 @@ def write_sweep(path: Path, name: str, about: str, rows: SweepRows, layout: Repo
     about: what the sweep changes, in one sentence.
     rows: rows of sweep.jsonl.
     layout: what the setting shows.
+    changes: as for `sweep_table`.
 
   Returns:
     The path.
@@ -253,7 +258,7 @@ def write_sweep(path: Path, name: str, about: str, rows: SweepRows, layout: Repo
   page = f"""{HEAD}<title>{name}: sweep</title><style>{STYLE}</style></head><body>{heading}
 <p class="note">{layout.caveat}</p>
 <p class="note">Uncertainty: {html.escape(numbers.about_spread(rows[0]['summary']))}.</p>
-{figure}<pre class="wide">{html.escape(sweep_table(rows, layout))}</pre>
+{figure}<pre class="wide">{html.escape(sweep_table(rows, layout, changes))}</pre>
 <footer><p>Seeds {seed_list}. Every point is a whole experiment with a page of its own, under
 <code>points/</code>.</p></footer>
 </body></html>
