@@ -79,6 +79,24 @@ def no_tensorflow():
   assert 'tensorflow' not in sys.modules, 'something imported tensorflow'
 
 
+@pytest.fixture(scope='session', autouse=True)
+def without_figures():
+  """Leaves figures out of reports, as without matplotlib: those of a report take a second. Yields
+  what says otherwise; see `with_figures`."""
+  from msm_jax.report import figures
+
+  is_available = figures.is_available
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(figures, 'is_available', lambda: False)
+    yield is_available
+
+
+@pytest.fixture
+def with_figures(without_figures, monkeypatch):
+  """Reports of the test have figures. One test for each layout of reports asks for this."""
+  monkeypatch.setattr('msm_jax.report.figures.is_available', without_figures)
+
+
 @pytest.fixture(scope='session')
 def world():
   """A world with two of everything, some 600 texts."""

@@ -130,7 +130,8 @@ class Prefork:
       arguments: of the command line.
       log: the file that gets its stdout and stderr.
       **env: what is added to the environment. JAX reads most of its own variables when it is
-        imported, so only XLA_FLAGS and those of the project have an effect.
+        imported, so only XLA_FLAGS and those of the project have an effect. MPLBACKEND says that
+        the program draws; without it, reports have no figures, as in the tests themselves.
 
     Returns:
       The program.
@@ -147,6 +148,7 @@ def _serve() -> None:
   from data_pipelines.builders import corpus_builder  # noqa: F401
   from msm_jax import experiment, multihost, report  # noqa: F401
   from msm_jax.base import command  # noqa: F401
+  from msm_jax.report import figures
 
   # The product imports it when it draws: half a second for each program.
   with contextlib.suppress(ImportError):
@@ -166,7 +168,7 @@ def _serve() -> None:
     if request['do'] == 'start':
       pid = os.fork()
       if pid == 0:
-        _become(**request)
+        _become(figures, **request)
       running.add(pid)
       answer: int | None = pid
     else:
@@ -183,7 +185,9 @@ def _serve() -> None:
     os.waitpid(pid, 0)
 
 
-def _become(do: str, module: str, arguments: list[str], log: str, env: dict[str, str]) -> None:
+def _become(
+  figures: Any, do: str, module: str, arguments: list[str], log: str, env: dict[str, str]
+) -> None:
   """Turns a forked process into a program; ends as the program does."""
   output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
   nothing = os.open(os.devnull, os.O_RDONLY)
@@ -192,6 +196,8 @@ def _become(do: str, module: str, arguments: list[str], log: str, env: dict[str,
   os.environ.update(env)
   # Libraries were imported before the program could silence them.
   logging.disable(logging.ERROR)
+  if 'MPLBACKEND' not in env:
+    figures.is_available = lambda: False
   sys.argv = [module, *arguments]
   runpy.run_module(module, run_name='__main__', alter_sys=True)
   sys.exit(0)

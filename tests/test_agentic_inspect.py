@@ -480,7 +480,7 @@ def test_an_arm_behind_our_server(tiny_workdir, tmp_path, monkeypatch):
   assert found.summary['endings']['openai-api/msm/base'] == {'too long': 2}
 
 
-def test_two_models_and_the_report(tmp_path, capsys):
+def test_two_models_and_the_report(tmp_path, capsys, with_figures):
   """Several models with two seeds: ranges, effects and gates on the page."""
   agentic.main(
     [

@@ -220,7 +220,7 @@ def small_experiment(path):
   )
 
 
-def test_from_handbook_to_result(tmp_path):
+def test_from_handbook_to_result(tmp_path, with_figures):
   """The whole chain: phases, rows, gates by disposition, intervals.
 
   Running it again does nothing.

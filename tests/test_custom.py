@@ -784,7 +784,7 @@ EIGHT = (
 )
 
 
-def test_a_matrix_of_eight_values(tmp_path):
+def test_a_matrix_of_eight_values(tmp_path, with_figures):
   """Eight handbooks, of which each arm chooses by its own: the diagonal stands out, in numbers, in
   the figure and in the terminal."""
   arms = {'base': '', **{f'msm {value}': value for value in EIGHT}}

@@ -34,7 +34,7 @@ def at_the_top():
 @pytest.mark.golden
 @pytest.mark.slow
 @pytest.mark.parametrize('name', identities.EXPERIMENTS)
-def test_experiments(name, folder):
+def test_experiments(name, folder, with_figures):
   found = identities.snapshot(name, folder)
   assert found == WANTED[name]
 

@@ -319,7 +319,7 @@ def test_what_is_no_number_is_refused_with_its_measure():
 
 
 @pytest.mark.parametrize('seeds', [(3,), (3, 4), (3, 4, 5)])
-def test_tables_say_what_their_numbers_can_carry(seeds, tmp_path):
+def test_tables_say_what_their_numbers_can_carry(seeds, tmp_path, with_figures):
   """The caveat of one seed, the range of two, the interval of three; in the terminal and on the
   page. No line of the table of arms or of effects is wider than 140 characters."""
   rows = with_margins(seeds)

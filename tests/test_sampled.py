@@ -32,7 +32,6 @@ from msm_jax.evals.answers import (
 )
 from msm_jax.evals.scoring import ScoringError
 from msm_jax.evals.values import ValueQuestion
-from msm_jax.report import figures
 from msm_jax.suites.custom import _choice
 from msm_jax.suites.registry import SUITES
 
@@ -467,8 +466,6 @@ def test_a_run_samples_answers_once_and_reports_the_agreement(tiny_workdir, tmp_
   # The same command reads what is there, and a fresh folder gives the same answers.
   sample_answers = sampled.sample_answers
   monkeypatch.setattr(sampled, 'sample_answers', None)
-  # The figures were drawn above, and drawing them again would take a second for each report.
-  monkeypatch.setattr(figures, 'is_available', lambda: False)
   assert tiny.experiment(tmp_path, evals=evals).run() == summary
   monkeypatch.setattr(sampled, 'sample_answers', sample_answers)
   again = tmp_path / 'again'

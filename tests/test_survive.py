@@ -443,7 +443,7 @@ def logprobs_of(arm):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('preset', ['cheese_smoke', 'oversight_smoke'])
-def test_the_report_has_curves_half_doses_and_what_is_said(preset, tmp_path):
+def test_the_report_has_curves_half_doses_and_what_is_said(preset, tmp_path, with_figures):
   arms = ['base', 'msm', 'aft_benign', 'msm_aft_benign']
   for start in ('aft', 'msm_aft', 'chats_aft'):
     arms += [start, f'{start}_c10', f'{start}_c1000', f'{start}_push']
@@ -511,7 +511,7 @@ def check_documented(summary, layout):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('preset', ['cheese_smoke', 'oversight_smoke'])
-def test_the_smoke_presets_run(preset, tmp_path, monkeypatch):
+def test_the_smoke_presets_run(preset, tmp_path):
   from configs import survive
   from msm_jax.experiment import Experiment
 
@@ -524,8 +524,6 @@ def test_the_smoke_presets_run(preset, tmp_path, monkeypatch):
   # Tests run on eight devices, which divide the rows.
   for phase in c.phases.values():
     phase.batch_size = 8
-  # The test before this one draws the figures of both presets, each of which takes a second.
-  monkeypatch.setattr('msm_jax.report.figures.is_available', lambda: False)
   config = from_mapping(ExperimentConfig, paths.resolve_paths(c))
   summary = Experiment(config, tmp_path).run()
   assert set(summary['curves']['arms']) == set(kept) - {'base'}

@@ -16,6 +16,9 @@ from msm_jax.design import make_design
 from msm_jax.phases import digest
 from msm_jax.suites.registry import layout_of
 
+# Pages of sweeps have curves.
+pytestmark = pytest.mark.usefixtures('with_figures')
+
 A, B = sweep.axis('x.a', (1, 2)), sweep.axis('x.b', ('u', 'v'))
 
 
