@@ -2,17 +2,22 @@
 identities, and runs that are killed."""
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
 import signal
+import types
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import killed
 import ml_collections
 import pytest
 import tiny
 from helpers import AFFORDABILITY, CULTURE, little, small_corpora, write_config
+from steps import TINY
 
 from data_pipelines.jsonl import write_jsonl
 from data_pipelines.records import PreferencePair
@@ -22,6 +27,8 @@ from msm_jax.base.errors import ConfigError, DataError
 from msm_jax.base.paths import resolve_paths
 from msm_jax.config import ExperimentConfig, PhaseConfig
 from msm_jax.experiment import Experiment
+from msm_jax.model import init_params
+from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives import registry
 from msm_jax.source_checks import check_sources_fit
 
@@ -76,6 +83,37 @@ def test_every_objective_has_a_function_and_settings():
   for name, group in objective_config.OBJECTIVE_SETTINGS.items():
     phase = PhaseConfig(objective=name)
     assert registry.settings_of(phase) == (group() if group else None)
+
+
+@pytest.mark.parametrize('name', registry.OBJECTIVES)
+def test_fields_that_are_not_read_leave_the_program_as_it_is(name):
+  """The loss can be computed without them, and phases that differ in them share a program."""
+  objective = registry.OBJECTIVES[name]
+  group = objective_config.OBJECTIVE_SETTINGS[name]
+  fields = {field.name for field in dataclasses.fields(group)} if group else set()
+  assert set(objective.unread) <= fields
+  settings = types.SimpleNamespace()
+  for field in fields - set(objective.unread):
+    setattr(settings, field, getattr(group(), field))
+  batch = {}
+  for key in ('tokens', 'targets', 'segment_ids', 'positions', 'partner'):
+    batch[key] = jnp.zeros((2, 8), jnp.int32)
+    batch[f'teacher_{key}'] = batch[key]
+  for key in ('weights', 'advantages', 'old_logprobs', 'reference_logprobs'):
+    batch[key] = jnp.zeros((2, 8))
+  shapes = jax.eval_shape(functools.partial(init_params, TINY), jax.random.key(0))
+  params = shapes | jax.eval_shape(lambda: objective.added(TINY))
+  sums_of = functools.partial(objective.sums, TINY, settings, 0)
+  jax.eval_shape(sums_of, params, batch, {}, shapes)
+  objective.needs_reference(settings)
+
+
+def test_other_rewards_need_no_other_program():
+  others = dict(rewards={'model:judge': 1.0}, group_size=4, max_tokens=7, patience=3, kl=0.5)
+  phases = [PhaseConfig(objective='grpo', grpo=GrpoConfig(kl=0.5)), PhaseConfig(objective='grpo')]
+  phases.append(PhaseConfig(objective='grpo', grpo=GrpoConfig(**others)))
+  same, other, also_same = map(registry.settings_of, phases)
+  assert same == also_same != other
 
 
 def test_what_is_not_used_leaves_no_trace():

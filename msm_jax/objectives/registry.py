@@ -58,6 +58,8 @@ class Objective:
     unit: what its weight counts, for errors.
     added: settings of the model -> the parameters that it adds to those of the model, as they are
       at first. Nothing can follow a phase that adds any.
+    unread: the fields of its settings that neither function reads, since they are about what is
+      trained on. Phases that differ in nothing else share a compiled step.
   """
 
   sums: Callable[..., Sums]
@@ -65,23 +67,57 @@ class Objective:
   needs_reference: Callable[[Any], bool] = never
   unit: str = 'supervised token'
   added: Callable[[ModelConfig], Params] = nothing
+  unread: tuple[str, ...] = ()
 
 
 OBJECTIVES = {
   'next_token': Objective(next_token, reads=('documents', 'chats')),
   'dpo': Objective(dpo, reads=('preferences',), needs_reference=always, unit='pair of answers'),
-  'distill': Objective(distill, reads=('chats',), needs_reference=always),
+  'distill': Objective(
+    distill,
+    reads=('chats',),
+    needs_reference=always,
+    unread=('spec', 'handbook', 'teacher_length'),
+  ),
   'grpo': Objective(
     grpo,
     reads=('preferences', 'chats'),
     needs_reference=keeps_reference,
     unit='token of an answer',
+    unread=(
+      'rewards',
+      'group_size',
+      'max_tokens',
+      'stop',
+      'updates_per_rollout',
+      'per',
+      'divide_by_std',
+      'patience',
+      'other',
+      'judge',
+      'judge_spec',
+    ),
   ),
   'reward': Objective(bradley_terry, reads=('preferences',), unit='pair', added=new_head),
 }
 
 
 def settings_of(phase: PhaseConfig) -> Any:
-  """The settings of a phase's objective; None if it has none."""
+  """The settings that the objective of a phase is compiled with, for `make_program`.
+
+  Args:
+    phase: the phase's settings.
+
+  Returns:
+    Those of its objective, where fields that are not read have their defaults; None if it has none.
+  """
   # A phase has them in the field of the objective's name. 'next_token' has no field.
-  return getattr(phase, phase.objective, None)
+  given = getattr(phase, phase.objective, None)
+  unread = OBJECTIVES[phase.objective].unread
+  if not unread:
+    return given
+  read = {}
+  for field in dataclasses.fields(given):
+    if field.name not in unread:
+      read[field.name] = getattr(given, field.name)
+  return type(given)(**read)
