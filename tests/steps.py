@@ -50,6 +50,11 @@ def fresh_params(model=TINY, seed=0):
   return jax.device_get(init(model, jax.random.key(seed)))
 
 
+def placed(params, abstract):
+  """Puts parameters onto devices, laid out as an abstract tree says."""
+  return jax.device_put(params, jax.tree.map(lambda x: x.sharding, abstract))
+
+
 def one_device():
   return sharding.make_mesh(devices=jax.devices()[:1])
 

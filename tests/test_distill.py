@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import AFFORDABILITY
 from pairs import changed, make_taught, one_by_one, rows_of_taught
-from steps import TINY, assert_trees_close, fresh_params, one_device
+from steps import TINY, assert_trees_close, fresh_params, one_device, placed
 from tiny import PHASE, experiment
 
 from data_pipelines.records import Chat
@@ -95,12 +95,11 @@ def test_micro_batches_and_devices_make_one_update():
     program = train_step.make_program(
       TINY, OptimizerConfig(eps=1e-2), 16, mesh, 'distill', settings
     )
-    layout = jax.tree.map(lambda x: x.sharding, program.abstract_state.reference)
     rows = rows_of_taught(PAIRS, 24, 32, per_row=2)
     rows = {key: np.pad(x, [(0, 1), (0, 0)]) for key, x in rows.items()}
     with jax.set_mesh(mesh):
-      state = program.init(jax.random.key(0))
-      state.reference = jax.device_put(TEACHER, layout)
+      state = program.start(placed(PARAMS, program.abstract_state.params))
+      state.reference = placed(TEACHER, program.abstract_state.reference)
       batch = train_step.to_device(rows, A, mesh)
       state, metrics = program.step(state, batch, jnp.full(2, 0.05))
     return jax.device_get(metrics), jax.device_get(state.params)

@@ -15,7 +15,7 @@ import pytest
 import rollout_helpers as helpers
 from helpers import write_config
 from rollout_helpers import NO, YES, experiment, metrics, params_of, samples, train_all
-from steps import assert_trees_close, assert_trees_equal
+from steps import assert_trees_close, assert_trees_equal, fresh_params, placed
 
 from data_pipelines.jsonl import write_jsonl
 from data_pipelines.records import Chat
@@ -26,7 +26,7 @@ from msm_jax.inference.completion import CompletionRequest
 from msm_jax.inference.groups import Sampling, sample_groups
 from msm_jax.inference.sampling import Sampler
 from msm_jax.metrics import drop_rows_after
-from msm_jax.model import adapted, init_params
+from msm_jax.model import adapted
 from msm_jax.objective_config import GrpoConfig
 from msm_jax.optim import learning_rate
 from msm_jax.rewards import Rewards
@@ -43,7 +43,7 @@ TINY = ModelConfig(
 def test_groups_are_what_the_sampler_draws(tokenizer):
   """The server's sampler, which is tested against logits, draws the same with the same seeds."""
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size)
-  params = init_params(c, jax.random.key(0))
+  params = fresh_params(c)
   prompts = [tokenizer.prompt([('user', text)]) for text in ('It is.', 'Is it so, or not so?')]
   seeds = np.array([3, 4, 5, 6], np.uint32)
   how = Sampling(c, 2, 1.0, 40, tokenizer.stop_ids, tokenizer.vocab_size)
@@ -63,7 +63,7 @@ def test_groups_are_what_the_sampler_draws(tokenizer):
 @pytest.mark.slow
 def test_every_stop_token_ends_an_answer(tokenizer):
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size)
-  params = init_params(c, jax.random.key(0))
+  params = fresh_params(c)
   prompts = [tokenizer.prompt([('user', 'It is.')])]
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
 
@@ -263,10 +263,14 @@ def run_updates(tokenizer, folder, devices, micro_batches=1, lora=None):
   rewards = Rewards({'length': 1.0}, {'length': length_of_answers}, {})
   rollouts = Rollouts('rl', config, phase, tokenizer, [(source, 1.0)], rewards, 5, mesh, folder)
   program = train_step.make_program(c, OptimizerConfig(), 0, mesh, 'grpo', settings)
-  _, frozen = train_step.split_trainable(c, init_params(c, jax.random.key(0)))
-  state = program.init(jax.random.key(0))
-  reference = jax.tree.map(jnp.copy, state.params)
-  state = dataclasses.replace(state, frozen=frozen, reference=reference)
+  start, frozen = train_step.split_trainable(c, fresh_params(c))
+  abstract = program.abstract_state
+  state = program.start(placed(start, abstract.params))
+  state = dataclasses.replace(
+    state,
+    frozen=placed(frozen, abstract.frozen),
+    reference=placed(start, abstract.reference),
+  )
   before = jax.device_get(state)
   rows = []
   with jax.set_mesh(mesh):
@@ -317,7 +321,7 @@ def test_adapters_alone_are_trained_and_kept_as_reference(tokenizer, tmp_path):
 def test_answers_are_sampled_with_the_adapter(tokenizer):
   """The same answers as those of a model into whose weights the adapter is added."""
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size, lora=LoraConfig(2, 4.0))
-  params = init_params(c, jax.random.key(0))
+  params = fresh_params(c)
   for n, name in enumerate(sorted(name for name in params if name.endswith('_b'))):
     params[name] = jax.random.normal(jax.random.key(n), params[name].shape) * 0.3
   merged = {name: x for name, x in params.items() if not name.endswith(('_a', '_b'))}

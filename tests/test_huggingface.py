@@ -305,7 +305,9 @@ def test_a_step_with_adapters(tmp_path, dropout):
   }
 
   def run(seed, steps=6):
-    s, seen = dataclasses.replace(program.init(jax.random.key(0)), seed=np.uint32(seed)), []
+    # On the devices, as the step leaves it: it would be compiled anew for what it is given next.
+    on_devices = jax.device_put(np.uint32(seed), program.abstract_state.seed.sharding)
+    s, seen = dataclasses.replace(program.init(jax.random.key(0)), seed=on_devices), []
     s = dataclasses.replace(
       s, frozen=huggingface.load_params(files, c, program.abstract_state.frozen)
     )

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from steps import TINY
+from steps import TINY, fresh_params
 
 from msm_jax import sharding
 from msm_jax.evals import scoring
-from msm_jax.model import forward, init_params, logits
+from msm_jax.model import forward, logits
 from msm_jax.tokenizer import load_tokenizer
 
 MESHES = {'no mesh': None, 'data': dict(data=8), 'all': dict(data=2, fsdp=2, tensor=2)}
@@ -48,7 +48,7 @@ def scores_alone(params, examples, longest=14):
 @pytest.mark.parametrize('scored', [1, 3, 14])
 def test_scores_are_those_of_whole_rows(mesh, scored):
   """One in ten, a third or all tokens are scored; 3 rows of 16 are fewer than the batch has."""
-  params = init_params(TINY, jax.random.key(0))
+  params = fresh_params(TINY)
   examples = make_examples(scored)
   wanted = scores_alone(params, examples)
   if MESHES[mesh]:
@@ -59,7 +59,7 @@ def test_scores_are_those_of_whole_rows(mesh, scored):
 
 def test_logits_that_do_not_fit_are_made_in_pieces(monkeypatch):
   """The pieces give what all at once gives."""
-  params = init_params(TINY, jax.random.key(0))
+  params = fresh_params(TINY)
   examples = make_examples(5)
   at_once = scoring.score_triples(TINY, params, examples, length=16, rows=16)
   monkeypatch.setattr(scoring, 'MAX_LOGITS', 16 * TINY.vocab_size)
@@ -73,7 +73,7 @@ def test_logits_that_do_not_fit_are_made_in_pieces(monkeypatch):
 def test_the_device_does_not_wait_for_the_host(monkeypatch):
   """Every batch but the first is sent before the one before it is read; the numbers are the same,
   to the bit."""
-  params = init_params(TINY, jax.random.key(0))
+  params = fresh_params(TINY)
   examples = make_examples(3)
   rows_alone = scoring._fill_rows([len(e) for e in examples], 16)
   alone = {}
@@ -113,7 +113,7 @@ def test_few_tokens_take_few_rows_of_logits(scored, rows):
 def test_devices_score_their_own_rows():
   """Taking the scored tokens out moves nothing from device to device."""
   mesh = sharding.make_mesh(data=8)
-  params = init_params(TINY, jax.random.key(0))
+  params = fresh_params(TINY)
   params = jax.device_put(params, sharding.shardings(params, mesh))
   rows = jax.device_put(np.zeros((16, 16), np.int32), sharding.batch_sharding(mesh))
   scored = jax.device_put(np.zeros((8, 1, 16), np.int32), sharding.batch_sharding(mesh))

@@ -16,6 +16,7 @@ from steps import (
   fresh_params,
   make_batch,
   one_device,
+  placed,
   rows_of,
   run_steps,
 )
@@ -45,15 +46,14 @@ def two_updates(name, A=1, optimizer=LINEAR_ADAM, model=TINY, chunk=0):
   for seed in (1, 2):
     batch = make_batch(seed=seed)
     batches.append({key: x.reshape(A, -1, x.shape[-1]) for key, x in batch.items()})
-  frozen = {}
-  if model.lora:
-    _, frozen = train_step.split_trainable(model, fresh_params(model, seed=1))
+  # Where layers have adapters, they are beside the parameters of a model without any.
+  frozen = fresh_params(seed=1) if model.lora else {}
   if name == 'no mesh':
     # The program serves for its initial state only.
     program = train_step.make_program(model, optimizer, chunk, one_device())
     initial = jax.device_get(program.init(jax.random.key(0)))
     state = jax.device_put(initial, jax.devices()[0])
-    state = dataclasses.replace(state, frozen=frozen)
+    state = dataclasses.replace(state, frozen=jax.device_put(frozen, jax.devices()[0]))
     step = jax.jit(
       functools.partial(train_step.train_step, model, make_optimizer(optimizer), chunk)
     )
@@ -62,9 +62,8 @@ def two_updates(name, A=1, optimizer=LINEAR_ADAM, model=TINY, chunk=0):
     devices = jax.devices()[: math.prod(MESHES[name].values())]
     mesh = sharding.make_mesh(**MESHES[name], devices=devices)
     program = train_step.make_program(model, optimizer, chunk, mesh)
-    layout = jax.tree.map(lambda x: x.sharding, program.abstract_state.frozen)
     state = program.init(jax.random.key(0))
-    state = dataclasses.replace(state, frozen=jax.device_put(frozen, layout))
+    state = dataclasses.replace(state, frozen=placed(frozen, program.abstract_state.frozen))
     step = program.step
     context = jax.set_mesh(mesh)
     batches = [train_step.to_device(rows_of(batch), A, mesh) for batch in batches]
