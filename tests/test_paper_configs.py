@@ -175,8 +175,10 @@ def test_unknown_presets_of_the_cheese_experiment_are_refused(preset):
 def small_llama(folder, **changes):
   spec = shipped_handbooks()['affordability']
   texts = [d.text for d in documents(spec, stock(), 'explained', 60)]
-  # With fewer tokens texts would be longer, and evaluation takes by far the most of the time.
-  return str(tiny.weights(folder, texts, 1200, max_length=2048, n_layers=1, **changes))
+  # Evaluation takes by far the most of the time. With fewer tokens texts would be longer; with more
+  # heads there would be as many more attention scores.
+  sizes = dict(max_length=2048, n_layers=1, n_heads=2, n_kv_heads=1)
+  return str(tiny.weights(folder, texts, 1200, **sizes, **changes))
 
 
 def run_whole(c, folder):
