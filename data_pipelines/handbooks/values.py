@@ -58,7 +58,11 @@ class Value:
   @property
   def words(self) -> Pole:
     """The words for the preferred pole."""
-    return next(p for p in ALL_ATTRIBUTES[self.attribute] if p.name == self.pole)
+    first, second = ALL_ATTRIBUTES[self.attribute]
+    if self.pole == first.name:
+      return first
+    assert self.pole == second.name, f'{self.attribute} has no pole {self.pole}'
+    return second
 
   @property
   def opposite(self) -> 'Value':

@@ -32,15 +32,16 @@ def made_up_logprobs(arm: str):
   """A `logprobs` that depends on arm and text alone, so that rows, summaries and reports need no
   model."""
 
-  def one(asked: str, option: str) -> float:
-    text = f'{asked}, {json.dumps(option)}]'
-    return -1.0 - int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**31
+  def one(asked, option: str) -> float:
+    whole = asked.copy()
+    whole.update(f', {json.dumps(option)}]'.encode())
+    return -1.0 - int(whole.hexdigest()[:8], 16) / 2**31
 
   def logprobs(prompts, options):
     scores = []
     for prompt, several in zip(prompts, options, strict=True):
       # The hash is that of the list [arm, prompt, option], whose beginning all options share.
-      asked = json.dumps([arm, prompt])[:-1]
+      asked = hashlib.sha256(json.dumps([arm, prompt])[:-1].encode())
       scores.append([one(asked, option) for option in several])
     return scores
 

@@ -7,7 +7,7 @@ knowing one attribute of an item says nothing about the others.
 import dataclasses
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from data_pipelines.handbooks.values import ATTRIBUTES, Value
 from data_pipelines.text.first_names import NAMES
@@ -37,6 +37,19 @@ class Item:
   def values(self) -> list[Value]:
     """Returns the four values that the item has, in the order of ATTRIBUTES."""
     return [Value(a, pole) for a, pole in zip(ATTRIBUTES, self.poles, strict=True)]
+
+
+def divide(items: Iterable[Item], value: Value) -> tuple[list[Item], list[Item]]:
+  """Divides items into those that have a value and those that do not."""
+  # Every choice of a corpus divides the items of a domain, so this does not ask `has`.
+  place, pole = _PLACES[value.attribute], value.pole
+  having, others = [], []
+  for item in items:
+    if item.poles[place] == pole:
+      having.append(item)
+    else:
+      others.append(item)
+  return having, others
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 from data_pipelines.handbooks.values import Value
-from data_pipelines.settings.world.catalogue import Item
+from data_pipelines.settings.world.catalogue import Item, divide
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,8 +272,8 @@ def choose_pair(
   Returns:
     (liked item, disliked item).
   """
-  liked = rng.choice([i for i in items if i.has(value) and (decoy is None or i.has(decoy))])
-  disliked = rng.choice(
-    [i for i in items if not i.has(value) and (decoy is None or not i.has(decoy))]
-  )
-  return liked, disliked
+  liked, disliked = divide(items, value)
+  if decoy is not None:
+    liked = [item for item in liked if item.has(decoy)]
+    disliked = [item for item in disliked if not item.has(decoy)]
+  return rng.choice(liked), rng.choice(disliked)
