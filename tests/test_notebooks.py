@@ -142,7 +142,8 @@ def test_real_model(programs, tmp_path):
     english_texts.shipped_handbooks()['affordability'], english_texts.stock(), 'explained', 60
   )
   texts = [document.text for document in documents]
-  weights = tiny.weights(tmp_path / 'weights', texts, 1200, max_length=1024, n_layers=1)
+  sizes = dict(max_length=1024, n_layers=1, n_heads=2, n_kv_heads=1)
+  weights = tiny.weights(tmp_path / 'weights', texts, 1200, **sizes)
   folder = tmp_path / 'clone'
   folder.mkdir()
   printed, shown = run_notebook(

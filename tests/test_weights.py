@@ -226,7 +226,12 @@ def test_an_exported_arm_chooses_alike_elsewhere(weights, files, tmp_path):
   c = settings(weights, files, model=dict(lora=LORA), arms=arms, world=world)
   for p in ('midtrain', 'tune'):
     c['phases'][p] = c['phases'][p] | dict(length=96)
-  e, _, nodes = run(c, tmp_path / 'run')
+  e = Experiment(from_mapping(ExperimentConfig, c), tmp_path / 'run')
+  # Its own questions are scored below.
+  for node in e.prepared.nodes:
+    if not e.is_trained(node):
+      e.train(node, '')
+  e.list_arms(e.prepared.ends)
   prompts = []
   options = []
   for q in e.design.suite.assistant_questions:
@@ -238,7 +243,7 @@ def test_an_exported_arm_chooses_alike_elsewhere(weights, files, tmp_path):
       q.answer.format(chosen=second, other=first),
     ]
     options.append(answers)
-  params = e.load_params(nodes['both'])
+  params = e.load_params(e.prepared.ends['both', 0])
   model, tokenizer = e.prepared.config.model, e.prepared.tokenizer
   logprobs = scoring.make_logprobs(model, params, tokenizer, 96, 8)
   ours = np.array(logprobs(prompts, options))

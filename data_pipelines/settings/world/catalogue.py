@@ -40,7 +40,15 @@ class Item:
 
 
 def divide(items: Iterable[Item], value: Value) -> tuple[list[Item], list[Item]]:
-  """Divides items into those that have a value and those that do not."""
+  """Divides items by a value.
+
+  Args:
+    items: the items.
+    value: the value.
+
+  Returns:
+    Those that have it and those that do not, in their order.
+  """
   # Every choice of a corpus divides the items of a domain, so this does not ask `has`.
   place, pole = _PLACES[value.attribute], value.pole
   having, others = [], []
