@@ -112,7 +112,7 @@ def settings_of(phase: PhaseConfig) -> Any:
     Those of its objective, where fields that are not read have their defaults; None if it has none.
   """
   # A phase has them in the field of the objective's name. 'next_token' has no field.
-  given = getattr(phase, phase.objective, None)
+  given: Any = getattr(phase, phase.objective, None)
   unread = OBJECTIVES[phase.objective].unread
   if not unread:
     return given
