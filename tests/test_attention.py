@@ -17,6 +17,7 @@ import pytest
 from test_model import assert_close, make_params, packed
 
 from msm_jax import attention as attentions
+from msm_jax import layer_kinds
 from msm_jax import model as models
 from msm_jax import sharding
 from msm_jax.attention import attention, choose_implementation, packed_mask
@@ -174,7 +175,7 @@ def test_a_model_with_local_layers(monkeypatch, scan):
   tokens = np.random.default_rng(0).integers(0, 64, (1, 128))
 
   def run(implementation):
-    monkeypatch.setattr(models, 'choose_implementation', lambda *_: implementation)
+    monkeypatch.setattr(layer_kinds, 'choose_implementation', lambda *_: implementation)
 
     def squares(params):
       x_BTD = models.forward(c, params, jnp.asarray(tokens), positions[None], segments[None])
@@ -196,7 +197,7 @@ def test_the_kernel_is_not_computed_again_where_its_output_is_kept(
   without results are still there, and the compiler drops them."""
   c = dataclasses.replace(LOCAL, local_layers=(), scan_layers=True, remat=remat)
   params = jax.eval_shape(functools.partial(models.init_params, c), jax.random.key(0))
-  monkeypatch.setattr(models, 'choose_implementation', lambda *_: 'splash')
+  monkeypatch.setattr(layer_kinds, 'choose_implementation', lambda *_: 'splash')
 
   def loss(params):
     rows = jnp.ones((2, 128), jnp.int32)

@@ -10,6 +10,7 @@ from helpers import ROOT
 
 from data_pipelines import items as command
 from data_pipelines.records import Chat, Document
+from data_pipelines.orders import option_orders
 from data_pipelines.settings.custom import asking
 from data_pipelines.settings.custom.checks import check_set
 from data_pipelines.settings.custom.items import (
@@ -302,9 +303,9 @@ def test_one_name_in_two_spellings(one, other, said, tmp_path):
 
 
 def test_options_are_asked_in_all_orders_or_rotated():
-  assert asking.orders_of(2) == [(0, 1), (1, 0)]
-  assert len(set(asking.orders_of(3))) == 6
-  rotations = asking.orders_of(5)
+  assert option_orders(2) == [(0, 1), (1, 0)]
+  assert len(set(option_orders(3))) == 6
+  rotations = option_orders(5)
   assert len(rotations) == 5
   for place in range(5):
     assert sorted(order[place] for order in rotations) == [0, 1, 2, 3, 4]
