@@ -17,9 +17,8 @@ import pytest
 from test_model import assert_close, make_params, packed
 
 from msm_jax import attention as attentions
-from msm_jax import layer_kinds
+from msm_jax import layer_kinds, sharding
 from msm_jax import model as models
-from msm_jax import sharding
 from msm_jax.attention import attention, choose_implementation, packed_mask
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import ModelConfig

@@ -9,8 +9,8 @@ import pytest
 from helpers import ROOT
 
 from data_pipelines import items as command
-from data_pipelines.records import Chat, Document
 from data_pipelines.orders import option_orders
+from data_pipelines.records import Chat, Document
 from data_pipelines.settings.custom import asking
 from data_pipelines.settings.custom.checks import check_set
 from data_pipelines.settings.custom.items import (
