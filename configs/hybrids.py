@@ -30,12 +30,11 @@ with bad conduct. So `aft_cai` against `aft_dpo` compares what was shown as well
 learned. And scenes score the actions themselves: an arm of `deliberate` is asked without a place in
 which to deliberate.
 
-Models of this size cannot answer with the handbook in view. Of 96 questions about conduct, `aft` of
-seed 30 gave a usable answer to 3 within four attempts (to 5 at a temperature of 0.4). It gave none
-to 1,000 questions when the answer had to go on after the statement of the handbook. So the first
-half of constitutional AI, in which the model revises its answers, was taken out, and the answers of
-`deliberate` are those that the model gives without the handbook. `model.revisions` is for models
-that follow a system message.
+Models of this size cannot answer with the handbook in view. In the first run of this experiment,
+`aft` of seed 30 gave no usable answer to 1,000 questions when it had to go on after a statement of
+the handbook, and that run ended there. So the first half of constitutional AI, in which the model
+revises its answers, was taken out, and the answers of `deliberate` are those that the model gives
+without the handbook. `model.revisions` is for models that follow a system message.
 
 The judge of `rl` was changed before any seed of this experiment was run. Judged as `dpo` is, by
 whether an answer is good, `rl` would not train: a fine-tuned model gives a good answer to nearly
@@ -44,9 +43,10 @@ had a mean reward of at least 0.98 from beginning to end. `flat_groups` in metri
 groups with equal rewards. If nearly all are flat, `rl` says what no training does, and not what
 reinforcement learning does.
 
-Expected result: not run yet. Look at `misaligned/scenes` beside `act/harmless`: an arm that does
-less than 0.9 of the harmless tasks is no better for doing less harm. Its cost was
-not measured.
+Expected result: docs/results/hybrids.md. Look at `misaligned/scenes` beside `act/harmless`: an arm
+that does less than 0.9 of the harmless tasks is no better for doing less harm. Cost: 44 of the 57
+phases of three seeds, and all evaluations, took 55 minutes on two cores (AMD EPYC, AVX-512) that
+other work shared.
 """
 
 import ml_collections
