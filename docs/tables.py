@@ -81,6 +81,8 @@ FIGURES = {
   'cheese_margins.svg': ('cheese_confirm', figures.margins),
   'survive_cheese.svg': ('survive_cheese', survival.draw),
   'survive_cheese_curves.svg': ('survive_cheese', curves.draw),
+  'survive_cheese_documents.svg': ('survive_cheese_documents', survival.draw),
+  'survive_oversight_documents.svg': ('survive_oversight_documents', survival.draw),
   'survive_oversight.svg': ('survive_oversight', survival.draw),
   'survive_oversight_curves.svg': ('survive_oversight', curves.draw),
 }

@@ -41,7 +41,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     '86%': 'simulated in tests/test_robustness.py, which the sentence names',
     '0.0625': 'two in two to the fifth: all five signs alike, on either side',
   },
-  'survive.md': {'300': 'documents, a setting of the sweep above it'},
   'smollm2.md': {
     '135': 'millions of parameters of the model',
     '8': 'billions of parameters of published models',
