@@ -39,9 +39,14 @@ do. Items of contradicting choices are left out of the questions (`evals.spare_i
 There are three seeds, on which no recipe was chosen. Each has its own corpora, and in cheese its
 own world. For one seed, give --config.seeds="(30,)".
 
+Three seeds are too few for most sentences. The presets `cheese_confirm` and `oversight_confirm` ask
+less of eight other seeds: five doses, and those ways of which the first run made something look
+likely. Their plan is in docs/preregistration.md, and their primary effect is `change by c100`.
+
 Expected result: docs/results/survive.md. Cost: the three seeds of cheese took 82 minutes on two
 cores (AMD EPYC, AVX-512) that other work shared, eleven of them paused, so about 24 minutes a seed.
-A seed of oversight took 28 minutes to train and 13 to evaluate. The presets `cheese_smoke` and
+A seed of oversight took 28 minutes to train and 13 to evaluate. The confirming studies were not run
+yet; reckoned from the same paces, a seed of them takes 12 minutes. The presets `cheese_smoke` and
 `oversight_smoke` show that everything runs; their numbers mean nothing.
 """
 
@@ -67,6 +72,12 @@ TOWARD = ('handbook', 'ambiguous', 'against')
 # The seeds of the study, and the worlds of cheese: seed 30 has world 0, and so on.
 SEEDS = (30, 31, 32)
 WORLD_SEEDS = (0, 1, 2)
+# Those of the confirming study, which no other run has used: each seed has a world of its own.
+CONFIRM_SEEDS = tuple(range(50, 58))
+CONFIRM_WORLD_SEEDS = tuple(range(10, 18))
+# Its contradicting demonstrations in 1,000, and its ways after the demonstrations.
+CONFIRM_DOSES: tuple[int, ...] = (0, 10, 50, 100, 1000)
+CONFIRM_WAYS: tuple[str, ...] = ('benign', 'more', 'push', 'release', 'dpo_ambiguous')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -484,6 +495,33 @@ def smoke(c: ml_collections.ConfigDict) -> None:
     oversight.small_office(c)
 
 
+def confirming(name: str) -> ml_collections.ConfigDict:
+  """Makes the confirming study of an embedded world: fewer arms, more seeds.
+
+  Args:
+    name: a key of WORLDS.
+
+  Returns:
+    The settings of the experiment.
+  """
+  c = embedded(name, METHOD, CONFIRM_DOSES)
+  arms = ['base', 'msm']
+  for start in METHOD:
+    arms += [with_dose(start, dose) for dose in CONFIRM_DOSES]
+    arms += [f'{start}_{way}' for way in CONFIRM_WAYS]
+  keep(c, arms)
+  c.name = f'survive_{name}_confirm'
+  c.primary = 'change by c100'
+  c.seeds = CONFIRM_SEEDS
+  if name == 'cheese':
+    c.world_seeds = CONFIRM_WORLD_SEEDS
+  # Ends alone: curves would double the evaluations.
+  for phase in c.phases.values():
+    if phase.get('evaluate_at'):
+      phase.evaluate_at = ()
+  return c
+
+
 # ---- a real model
 
 
@@ -556,7 +594,7 @@ def get_config(preset: str = 'cheese') -> ml_collections.ConfigDict:
   """Makes the config.
 
   Args:
-    preset: 'cheese', 'oversight', 'cheese_smoke', 'oversight_smoke' or 'real'.
+    preset: 'cheese' or 'oversight', alone or with '_confirm' or '_smoke' behind it; or 'real'.
 
   Returns:
     The settings of the experiment.
@@ -564,13 +602,17 @@ def get_config(preset: str = 'cheese') -> ml_collections.ConfigDict:
   Raises:
     ValueError: the preset is unknown.
   """
-  presets = (*WORLDS, *(f'{name}_smoke' for name in WORLDS), 'real')
+  presets = ['real']
+  for world in WORLDS:
+    presets += [world, f'{world}_confirm', f'{world}_smoke']
   if preset not in presets:
     raise ValueError(f'configs/survive.py has the presets {", ".join(presets)}, not {preset!r}')
   if preset == 'real':
     return real()
-  name = preset.removesuffix('_smoke')
-  if preset == name:
+  name, _, kind = preset.partition('_')
+  if kind == 'confirm':
+    return confirming(name)
+  if not kind:
     return embedded(name)
   c = embedded(name, ('aft', 'msm_aft', 'chats_aft'), (0, 10, 1000))
   smoke(c)

@@ -441,6 +441,22 @@ def logprobs_of(arm):
   return logprobs
 
 
+@pytest.mark.parametrize('world', ['cheese', 'oversight'])
+def test_the_confirming_study_asks_less_of_other_seeds(world):
+  from configs import survive
+
+  first, confirming = survive.get_config(world), survive.get_config(f'{world}_confirm')
+  assert set(confirming.arms.items()) < set(first.arms.items())
+  assert confirming.effects[confirming.primary] == first.effects[confirming.primary]
+  assert len(confirming.seeds) == 8 and not set(first.seeds) & set(confirming.seeds)
+  # Every seed has a world of its own, so that no two results are alike for this reason.
+  worlds = confirming.get('world_seeds') or confirming.seeds
+  assert len({worlds[seed % len(worlds)] for seed in confirming.seeds}) == 8
+  for name, phase in confirming.phases.items():
+    assert {**phase, 'evaluate_at': ()} == {**first.phases[name], 'evaluate_at': ()}
+  make_design(from_mapping(ExperimentConfig, paths.resolve_paths(confirming)))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('preset', ['cheese_smoke', 'oversight_smoke'])
 def test_the_report_has_curves_half_doses_and_what_is_said(preset, tmp_path, with_figures):
