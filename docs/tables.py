@@ -144,19 +144,24 @@ def store_sweep(workdir: Path, name: str, command: str, sweep: str, reference: s
     The path of the stored file.
 
   Raises:
-    TableError: the sweep is not finished, its points were made at several commits, or two of its
-      points or none have a label.
+    TableError: the sweep is not finished, its points were made at several commits, two of them have
+      one label, or the reference is none of them.
   """
   # Imported late, as in `_write_stored`.
   from msm_jax.suites.registry import layout_of
 
   listed = _read_json(workdir / f'{sweep}.json')
   summaries: dict[str, Any] = {}
+  arms: dict[str, str] = {}
   for point in listed['points']:
     label = point_label(point['point'])
     if label in summaries:
       raise TableError(f'two points of {sweep} are called {label!r}; give them labels')
-    summaries[label] = _read_json(workdir / 'points' / point['id'] / 'summary.json')
+    folder = workdir / 'points' / point['id']
+    summaries[label] = _read_json(folder / 'summary.json')
+    config = _read_json(folder / 'config.json')
+    for arm, lineage in config['arms'].items():
+      arms[f'{label}: {arm}'] = lineage
   commits = {summary.get('commit') for summary in summaries.values()}
   if len(commits) > 1:
     raise TableError(
@@ -166,20 +171,17 @@ def store_sweep(workdir: Path, name: str, command: str, sweep: str, reference: s
   reference = reference or next(iter(summaries))
   if reference not in summaries:
     raise TableError(f'{reference!r} is no point of {sweep}; it has {", ".join(summaries)}')
-  last = workdir / 'points' / listed['points'][-1]['id']
   layout = layout_of(summaries[reference])
   measures = [layout.main, *layout.columns, *layout.effects]
   margins = [margin_of(measure) for measure in measures]
   summary = merged.merged(
     list(summaries.items()), dict.fromkeys([*measures, *margins]), margins, reference
   )
-  for key in ('commit', 'dirty'):
-    summary[key] = summaries[reference].get(key)
-  config = _read_json(last / 'config.json')
-  arms = config['arms']
-  config['arms'] = {f'{label}: {arm}': arms[arm] for label in summaries for arm in arms}
-  config['points'] = [point['point'] for point in listed['points']]
-  return _write_stored(last / 'summary.json', name, command, summary, config, None)
+  summary['commit'] = summaries[reference].get('commit')
+  summary['dirty'] = any(of_point.get('dirty') for of_point in summaries.values())
+  # The other settings are those of the last point.
+  config |= {'arms': arms, 'points': [point['point'] for point in listed['points']]}
+  return _write_stored(folder / 'summary.json', name, command, summary, config, None)
 
 
 def _write_stored(

@@ -2,7 +2,9 @@
 
 import copy
 import json
+import types
 
+import ml_collections
 import numpy as np
 import pytest
 import scipy.stats
@@ -94,6 +96,18 @@ def test_names_of_one_seed_give_no_interval():
   assert change['low'] is None and change['seeds'] == 1 and change['runs'] == 3
 
 
+def test_only_whole_pairs_of_seeds_are_compared():
+  """Two seeds of three may be other two, and equal places may hold other seeds."""
+  few, many = point(MSM_FEW), point(MSM_MANY)
+  for summary in (few, many):
+    numbers = summary['effects']['midtraining'][MARGIN]
+    numbers |= {'each': numbers['each'][:2], 'runs': 2}
+  found = merge(few=few, many=many)['effects']
+  assert 'many minus few: midtraining' not in found and 'many minus few: msm_aft' in found
+  found = merge(few=few, many=point(MSM_MANY, seeds=(3, 4, 11)))['effects']
+  assert set(found) == {'few: midtraining', 'many: midtraining'}
+
+
 def test_the_page_has_the_changes():
   summaries = {'few': point(MSM_FEW), 'many': point(MSM_MANY)}
   rows = [{'point': {'label': label}, 'summary': summary} for label, summary in summaries.items()]
@@ -108,16 +122,30 @@ def test_the_page_has_the_changes():
 def swept(tables, tmp_path, monkeypatch):
   """The workdir of a finished sweep called `t`, and a folder for stored files."""
   monkeypatch.setattr(tables, 'DATA', tmp_path / 'data')
-  points = []
+  rows = []
   for label, summary in (('few', point(MSM_FEW)), ('many', point(MSM_MANY))):
     folder = tmp_path / 'points' / label
     folder.mkdir(parents=True)
     (folder / 'summary.json').write_text(json.dumps(summary))
-    config = {'arms': {'aft': 'base > aft', 'msm_aft': 'base > msm > aft'}, 'world_seeds': [0, 1]}
-    (folder / 'config.json').write_text(json.dumps(config))
-    points.append({'id': label, 'point': {'label': label, 'x.y': 3}})
-  (tmp_path / 't.json').write_text(json.dumps({'name': 't', 'about': '', 'points': points}))
+    arms = {'aft': 'base > aft', 'msm_aft': f'base > {label} > aft'}
+    (folder / 'config.json').write_text(json.dumps({'arms': arms, 'world_seeds': [0, 1]}))
+    rows.append({'id': label, 'point': {'label': label, 'x.y': 3}, 'summary': summary})
+  # The command itself, but that its points are run already.
+  points = tuple(row['point'] for row in rows)
+  c = ml_collections.ConfigDict({'name': 't', 'experiment': {}, 'points': points})
+  flags = types.SimpleNamespace(config=c, workdir=str(tmp_path))
+  monkeypatch.setattr(sweep.flags, 'FLAGS', flags)
+  monkeypatch.setattr(sweep.command, 'StopSignal', lambda: None)
+  monkeypatch.setattr(sweep, 'run_points', lambda *_: rows)
+  sweep.sweep([])
   return tmp_path
+
+
+def test_the_command_says_what_changes_and_which_points_it_has(swept):
+  page = (swept / 't.html').read_text()
+  assert 'many minus few: midtraining' in page and 'adds the figures' in page
+  points = json.loads((swept / 't.json').read_text())['points']
+  assert points == [{'id': n, 'point': {'label': n, 'x.y': 3}} for n in ('few', 'many')]
 
 
 def test_a_stored_sweep_serves_every_block(tables, swept):
@@ -136,6 +164,20 @@ def test_a_stored_sweep_serves_every_block(tables, swept):
   assert '| many: midtraining | +2.5' in along
   tables.store_sweep(swept, 'mine', 'python -m msm_jax.sweep', 't', 'many')
   assert 'few minus many' in block(tables, f'mine effects columns={MARGIN}')
+
+
+def test_a_stored_sweep_is_that_of_all_its_points(tables, swept):
+  """Arms of one name may differ from point to point, and so may the state of the checkout."""
+  path = swept / 'points' / 'many' / 'summary.json'
+  path.write_text(json.dumps(json.loads(path.read_text()) | {'dirty': True}))
+  stored = json.loads(tables.store_sweep(swept, 'mine', 'c', 't').read_text())
+  assert stored['dirty'] and stored['summary']['commit'] == '0123456789abcdef'
+  assert stored['config']['arms'] == {
+    'few: aft': 'base > aft',
+    'few: msm_aft': 'base > few > aft',
+    'many: aft': 'base > aft',
+    'many: msm_aft': 'base > many > aft',
+  }
 
 
 def test_a_sweep_that_cannot_be_stored(tables, swept):

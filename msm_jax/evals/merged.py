@@ -4,8 +4,9 @@ Each point of a sweep is an experiment with a summary of its own. In the merged 
 `aft` of the point `size=150` is called `size=150: aft`, and effects, gates and dose curves are
 named in the same way. So whatever reads a summary can read a sweep.
 
-Points have the same seeds, so what changes from one point to another is a difference within seeds.
-These differences are effects of the merged summary: `size=1500 minus size=150: midtraining`.
+What changes from one point to another is a difference within seeds, so points with other seeds are
+not compared. These differences are effects of the merged summary:
+`size=1500 minus size=150: midtraining`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -77,16 +78,17 @@ def changes(
     reference: the label of the point that the other points are compared with.
 
   Returns:
-    Change -> its arms and its numbers, for every arm and every effect of two arms.
+    Change -> its arms and its numbers, for every arm and every effect of two arms. Nothing for a
+    point that has other seeds than the reference.
 
   Raises:
     KeyError: the reference is no point.
   """
   compared_with = (reference, dict(points)[reference])
   out: dict[str, Any] = {}
-  for point in points:
-    if point[0] != reference:
-      out |= _changes(point, compared_with, measures, in_nats)
+  for label, summary in points:
+    if label != reference and summary['seeds'] == compared_with[1]['seeds']:
+      out |= _changes((label, summary), compared_with, measures, in_nats)
   return out
 
 
@@ -135,9 +137,15 @@ def _changes(
 
 
 def _change(here: Any, there: Any, in_nats: bool) -> dict[str, Any] | None:
-  """The difference of two numbers within seeds; None if there is none, or if it is 0 in every
-  seed, as for an arm that the points share."""
+  """The difference of two numbers within seeds.
+
+  None if there is none, if a number is not defined for every seed, or if the difference is 0 in
+  every seed, as for an arm that the points share.
+  """
   if here is None or there is None or len(here['each']) != len(there['each']):
+    return None
+  # `each` does not say which seeds it lacks. Of one seed, it holds the means of names.
+  if here['seeds'] > 1 and len(here['each']) < here['seeds']:
     return None
   each = [a - b for a, b in zip(here['each'], there['each'], strict=True)]
   if not any(each):
