@@ -16,9 +16,9 @@ from data_pipelines.preference_rows import (
   ROLES,
   check_message,
   is_preference,
+  put_system_first,
   read_preference,
   read_system,
-  with_system,
 )
 from data_pipelines.records import Chat, Document, ForcedChoice, PreferencePair, Record, to_json
 from msm_jax.base.errors import DataError
@@ -88,7 +88,7 @@ def _chat_from_row(row: dict[str, Any], where: str) -> Chat:
   for message in row['messages']:
     check_message(message, where)
   # Some sets keep the system message beside the others.
-  messages = with_system(read_system(row, where), messages, where)
+  messages = put_system_first(read_system(row, where), messages, where)
   return Chat(
     id=_id_of(row, where),
     messages=messages,

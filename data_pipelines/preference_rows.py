@@ -85,7 +85,7 @@ def read_preference(row: Mapping[str, Any], where: str) -> tuple[Messages, Messa
     sides = [side[len(shared) :] for side in sides]
     # The conversations may leave out the system message, which a field of its own then has.
     system = prompt[:1] if prompt and prompt[0][0] == 'system' else read_system(row, where)
-    prompt = with_system(system, shared, where)
+    prompt = put_system_first(system, shared, where)
   if not prompt:
     raise DataError(
       f"{where}: no prompt; give 'prompt' (a text or messages), or whole conversations as "
@@ -173,7 +173,7 @@ def _prompt(row: Mapping[str, Any], where: str) -> Messages:
     if not value.strip():
       raise DataError(f'{where}: {name!r} is empty; give what is answered')
     return (*system, ('user', value))
-  return with_system(system, read_messages(value, where, name), where)
+  return put_system_first(system, read_messages(value, where, name), where)
 
 
 def read_system(row: Mapping[str, Any], where: str) -> Messages:
@@ -198,7 +198,7 @@ def read_system(row: Mapping[str, Any], where: str) -> Messages:
   return tuple(('system', row[name]) for name in given[:1])
 
 
-def with_system(system: Messages, messages: Messages, where: str) -> Messages:
+def put_system_first(system: Messages, messages: Messages, where: str) -> Messages:
   """Puts a system message that stands in a field of its own before the other messages.
 
   Args:
