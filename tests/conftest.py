@@ -81,8 +81,10 @@ def no_tensorflow():
 
 @pytest.fixture(scope='session', autouse=True)
 def without_figures():
-  """Leaves figures out of reports, as without matplotlib: those of a report take a second. Yields
-  what says otherwise; see `with_figures`."""
+  """Leaves figures out of reports, as without matplotlib: those of a report take a second.
+
+  Yields the product's own `is_available`, which `with_figures` puts back.
+  """
   from msm_jax.report import figures
 
   is_available = figures.is_available

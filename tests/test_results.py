@@ -5,6 +5,7 @@ import html
 import json
 import math
 import re
+import sys
 
 import pytest
 from helpers import AFFORDABILITY, CULTURE, cheeses, handbook, shipped, whole_world
@@ -346,6 +347,7 @@ def test_tables_say_what_their_numbers_can_carry(seeds, tmp_path, with_figures):
     3: 'braces: range over 3 seeds; brackets: 95% interval over 3 seeds (Student t), for these',
   }[len(seeds)]
   assert caveat in text and caveat in page
+  assert '<figure' in page
   assert max(map(len, text.split('gate')[0].splitlines())) <= 140
   assert 'conflict (primary)' in text and 'primary: conflict/new_domains' in text
   assert '<b>primary</b>' in page and 'primary: conflict/new_domains' in page
@@ -354,3 +356,12 @@ def test_tables_say_what_their_numbers_can_carry(seeds, tmp_path, with_figures):
   assert ('without any effect about' in text) == with_interval
   assert ('none with an interval' in text) == (not with_interval)
   assert 'error  rows' in text
+
+
+def test_a_page_without_matplotlib_says_how_to_get_figures(tmp_path, with_figures, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'matplotlib', None)
+  rows = with_margins((3,))
+  summary = results.summarize(rows, experiment(seeds=(3,)), suite())
+  report.write_report(tmp_path / 'report.html', summary, rows, choice_layout(summary))
+  page = (tmp_path / 'report.html').read_text()
+  assert 'msm_jax[report]' in page and '<figure' not in page
