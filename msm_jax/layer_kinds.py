@@ -3,7 +3,7 @@
 Rotary tables and masks are made once for each kind of layer. Layers are run in groups, so that
 those below all adapters keep nothing for gradients.
 
-Shapes: B batch, T tokens, S slots of a cache (or keys).
+Shapes: B batch, T tokens.
 """
 
 import itertools

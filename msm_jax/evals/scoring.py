@@ -306,8 +306,8 @@ def score_triples(
       for n, begin, end in _places(examples, members):
         scores[n] = (logprobs_BT[b, begin:end] * examples[n][:, 2]).sum()
 
-  # A batch is sent before the results of the one before are read: the device computes it while the
-  # host adds up, and makes the arrays of the next.
+  # A batch is sent before the results of the one before are read. So the device computes while the
+  # host adds up results and makes the arrays of the next batch. All processes do this in one order.
   sent: list[tuple[Sequence[Sequence[int]], _Batch, jax.Array]] = []
   for start in range(0, len(packed), rows):
     in_batch = packed[start : start + rows]

@@ -261,14 +261,18 @@ def _made_up_name(token: int) -> str:
 
 
 def _check_range(name: str, value: float, low: float, high: float, whole: bool = False) -> None:
-  """Raises RequestError unless low <= value <= high; infinity is only good for max_tokens."""
+  """Raises RequestError unless low <= value <= high.
+
+  With `whole`, the value must be a whole number. Infinity is good for max_tokens alone.
+  """
   is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
   is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
   if name == 'max_tokens' and is_number and value == math.inf:
     return
-  if not (is_whole if whole else is_number):
-    kind = 'whole number' if whole else 'number'
-    raise RequestError(f'{name}={shown(value)} must be a {kind}')
+  if whole and not is_whole:
+    raise RequestError(f'{name}={shown(value)} must be a whole number')
+  if not is_number:
+    raise RequestError(f'{name}={shown(value)} must be a number')
   # A whole number may be too large to be turned into a float.
   if low <= value <= high and (is_whole or math.isfinite(value)):
     return

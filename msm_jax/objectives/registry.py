@@ -58,8 +58,9 @@ class Objective:
     unit: what its weight counts, for errors.
     added: settings of the model -> the parameters that it adds to those of the model, as they are
       at first. Nothing can follow a phase that adds any.
-    unread: the fields of its settings that neither function reads, since they are about what is
-      trained on. Phases that differ in nothing else share a compiled step.
+    unread: the fields of its settings that `sums` and `needs_reference` do not read, since they are
+      about what is trained on. Each has a default. Phases that differ in nothing else share a
+      compiled step.
   """
 
   sums: Callable[..., Sums]
