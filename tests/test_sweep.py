@@ -185,13 +185,13 @@ def test_a_point_is_known_by_content(tmp_path):
   assert len({first, identity(text, 'b'), identity(text + '\nMore.', 'a')}) == 3
 
 
-@pytest.mark.parametrize('name', ['dose/small', ' ', 3])
+@pytest.mark.parametrize('name', ['dose/small', ' ', 3, 'summary'])
 def test_a_name_that_no_page_can_have_is_refused_first(name, monkeypatch):
   """The page is written after the last point."""
   c = ml_collections.ConfigDict({'name': name, 'experiment': {}, 'points': ({'spec': 'a'},)})
   monkeypatch.setattr(sweep.flags, 'FLAGS', types.SimpleNamespace(config=c, workdir=None))
   monkeypatch.setattr(sweep.command, 'StopSignal', lambda: None)
-  with pytest.raises(ConfigError, match='must be the name of a page'):
+  with pytest.raises(ConfigError, match='must be the name of a page|would overwrite'):
     sweep.sweep([])
 
 
