@@ -41,12 +41,13 @@ own world. For one seed, give --config.seeds="(30,)".
 
 Three seeds are too few for most sentences. The presets `cheese_confirm` and `oversight_confirm` ask
 less of eight other seeds: five doses, and those ways of which the first run made something look
-likely. Their plan is in docs/preregistration.md, and their primary effect is `change by c100`.
+likely. Their plan is in docs/preregistration.md. It asks whether more than half of the effect is
+left when one demonstration in ten contradicts.
 
 Expected result: docs/results/survive.md. Cost: the three seeds of cheese took 82 minutes on two
 cores (AMD EPYC, AVX-512) that other work shared, eleven of them paused, so about 24 minutes a seed.
 A seed of oversight took 28 minutes to train and 13 to evaluate. The confirming studies were not run
-yet; reckoned from the same paces, a seed of them takes 12 minutes. The presets `cheese_smoke` and
+yet; reckoned from the same paces, a seed of them takes 14 minutes. The presets `cheese_smoke` and
 `oversight_smoke` show that everything runs; their numbers mean nothing.
 """
 
@@ -510,6 +511,18 @@ def confirming(name: str) -> ml_collections.ConfigDict:
     arms += [with_dose(start, dose) for dose in CONFIRM_DOSES]
     arms += [f'{start}_{way}' for way in CONFIRM_WAYS]
   keep(c, arms)
+  # What a way does that further updates do not do.
+  further = ('msm_aft_more', 'aft_more')
+  for way in CONFIRM_WAYS:
+    if way != 'more':
+      c.effects[f'{way} - more'] = (f'msm_aft_{way}', f'aft_{way}', *further)
+  # The handbook against filler, without contradiction and with it.
+  for dose in (0, 100):
+    phase = with_dose('tune', dose)
+    c.arms[with_dose('filler_aft', dose)] = f'read > pretrain > filler > {phase}'
+  of_content = ('msm_aft', 'filler_aft')
+  c.effects['content'] = of_content
+  c.effects['content, change by c100'] = ('msm_aft_c100', 'filler_aft_c100', *of_content)
   c.name = f'survive_{name}_confirm'
   c.primary = 'change by c100'
   c.seeds = CONFIRM_SEEDS

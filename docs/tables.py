@@ -46,6 +46,7 @@ from msm_jax.base.files import write_atomically
 from msm_jax.evals import curves as effect_curves
 from msm_jax.evals import merged, robustness, stats
 from msm_jax.evals import placebo as placebo_pairs
+from msm_jax.evals import survival as effect_survival
 from msm_jax.report import curves, figures, survival
 from msm_jax.report.numbers import (
   about_spread,
@@ -377,11 +378,35 @@ def robustness_of(name: str, stored: Stored) -> dict[str, Any]:
   return robustness.of_effects(summary['effects'], measure, primary_of(name, stored), worlds)
 
 
+def left_of(name: str, stored: Stored, before: str, rows: Sequence[str] = ('*',)) -> dict[str, Any]:
+  """Whether more than half of an effect is left after each way, see `survival.half_left`.
+
+  It is computed here, since results may have been stored before summaries had it.
+
+  Args:
+    name: the name of the stored file.
+    stored: its contents, perhaps without some seeds.
+    before: the effect.
+    rows: patterns of the changes to show; p values are corrected for their number.
+
+  Returns:
+    What `half_left` returns.
+  """
+  effects = stored['summary']['effects']
+  asked = {name: effects[name] for name in (before, *matching(rows, list(effects)))}
+  measure = margin_of(stored['layout']['main'])
+  return effect_survival.half_left(asked, before, measure, primary_of(name, stored))
+
+
 def figures_of(name: str, stored: Stored) -> set[str]:
   """Every way in which a page may write the numbers of a stored file, with 0 to 3 digits."""
   out = set()
+  numbers = [*numbers_in(stored)]
   # The numbers that are computed when a table is made may stand in text, too.
-  for number in [*numbers_in(stored), *numbers_in(robustness_of(name, stored))]:
+  numbers += numbers_in(robustness_of(name, stored))
+  for curve in stored['summary'].get('survival', {}).values():
+    numbers += numbers_in(left_of(name, stored, curve['effects'][0]))
+  for number in numbers:
     for digits in range(4):
       for sign in ('', '+'):
         out.add(show(number, digits, sign))
@@ -754,6 +779,16 @@ def half_doses(block: Block, stored: Stored) -> str:
   return markdown_table(['effect', *heads], body)
 
 
+def left(block: Block, stored: Stored) -> str:
+  """Whether more than half of an effect is left after each way. Options: before; rows."""
+  # Imported late, as in `store`.
+  from msm_jax.report.survival import LEFT_HEADS, left_rows
+
+  before = block.options.get('before', 'handbook')
+  found = left_of(block.name, stored, before, block.patterns('rows', ['*']))
+  return markdown_table(LEFT_HEADS, left_rows(found, margin_of(stored['layout']['main'])))
+
+
 def contradictions_read(block: Block, stored: Stored) -> str:
   """How many contradicting demonstrations were read at each dose, after so many updates."""
   # Imported late, as in `store`.
@@ -814,6 +849,7 @@ KINDS: dict[str, Callable[[Block, Stored], str]] = {
   'robustness': robustness_table,
   'limited': limited_table,
   'survival': half_doses,
+  'left': left,
   'read': contradictions_read,
   'stated': stated,
   'along': along,

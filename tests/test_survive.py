@@ -31,6 +31,7 @@ from msm_jax.config import DoseCurve, ExperimentConfig
 from msm_jax.design import make_design
 from msm_jax.evals import stated, survival
 from msm_jax.evals.summary import summarize
+from msm_jax.report.survival import left_rows
 from msm_jax.suites.registry import layout_of
 
 PHILOSOPHY = str(ROOT / 'specs' / 'oversight' / 'philosophy.md')
@@ -441,12 +442,57 @@ def logprobs_of(arm):
   return logprobs
 
 
+def effect_of(arms, each):
+  """An effect as summary.json has it; what is computed from `each` is left out."""
+  return {'arms': arms, 'm': {'mean': float(np.mean(each)), 'each': list(each), 'seeds': len(each)}}
+
+
+def test_what_is_left_is_compared_with_one_half_within_seeds():
+  before, after, other = [-8.0, -4.0, -6.0], [-5.0, -3.5, -4.5], [-1.0, 0.5, -2.0]
+  base = ['msm_aft', 'aft']
+  effects = {'handbook': effect_of(base, before), 'handbook, push': effect_of(['p', 'q'], after)}
+  for name, there in (('push', after), ('c100', other)):
+    change = np.subtract(there, before)
+    effects[f'change by {name}'] = effect_of(['p', 'q', *base], change)
+  # A change of another effect is not about this one.
+  effects['other change'] = effect_of(['p', 'q', 'r', 's'], before)
+  found = survival.half_left(effects, 'handbook', 'm', primary='change by c100')
+  assert list(found) == ['change by push', 'change by c100']
+  # The effect is negative, and what is left is in its direction: 1, 1.5 and 1.5 more than half.
+  assert found['change by push']['each'] == pytest.approx([1.0, 1.5, 1.5])
+  for name, there in (('push', after), ('c100', other)):
+    test = scipy.stats.ttest_1samp(-(np.array(there) - np.array(before) / 2), 0)
+    number = found[f'change by {name}']
+    low, high = test.confidence_interval(0.95)
+    assert (number['low'], number['high']) == pytest.approx((low, high), abs=1e-5)
+    assert number['p'] == pytest.approx(test.pvalue, abs=1e-6)
+  assert found['change by c100']['p_corrected'] is None
+  assert found['change by push']['p_corrected'] == found['change by push']['p']
+  push, c100 = left_rows(found, 'm')
+  assert push[0] == 'push' and push[2] == '3 of 3' and push[-1] == 'more than half'
+  assert c100[2] == '0 of 3' and c100[-2] == '-'
+
+
+def test_one_seed_says_nothing_of_what_is_left():
+  effects = {'handbook': effect_of(['a', 'b'], [4.0, 5.0, 6.0])}
+  effects['change by push'] = effect_of(['p', 'q', 'a', 'b'], [0.1, 0.2, 0.3])
+  for effect in effects.values():
+    # The runs of one seed are names of the assistant.
+    effect['m']['seeds'] = 1
+  found = survival.half_left(effects, 'handbook', 'm')
+  assert found['change by push']['low'] is None and 'p' not in found['change by push']
+  assert left_rows(found, 'm') == []
+
+
 @pytest.mark.parametrize('world', ['cheese', 'oversight'])
 def test_the_confirming_study_asks_less_of_other_seeds(world):
   from configs import survive
 
   first, confirming = survive.get_config(world), survive.get_config(f'{world}_confirm')
-  assert set(confirming.arms.items()) < set(first.arms.items())
+  added = {'filler_aft_c100'}
+  assert set(confirming.arms) - set(first.arms) == added
+  for arm in set(confirming.arms) - added:
+    assert confirming.arms[arm] == first.arms[arm]
   assert confirming.effects[confirming.primary] == first.effects[confirming.primary]
   assert len(confirming.seeds) == 8 and not set(first.seeds) & set(confirming.seeds)
   # Every seed has a world of its own, so that no two results are alike for this reason.

@@ -191,7 +191,7 @@ def test_a_name_that_no_page_can_have_is_refused_first(name, monkeypatch):
   c = ml_collections.ConfigDict({'name': name, 'experiment': {}, 'points': ({'spec': 'a'},)})
   monkeypatch.setattr(sweep.flags, 'FLAGS', types.SimpleNamespace(config=c, workdir=None))
   monkeypatch.setattr(sweep.command, 'StopSignal', lambda: None)
-  with pytest.raises(ConfigError, match='must be the name of a page|would overwrite'):
+  with pytest.raises(ConfigError, match=r'must be the name of a page|would overwrite'):
     sweep.sweep([])
 
 

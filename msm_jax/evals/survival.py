@@ -1,8 +1,12 @@
-"""Survival: at which dose of contradiction half of an effect is gone.
+"""Survival: at which dose of contradiction half of an effect is gone, and what else leaves half.
 
 An effect is measured at rising doses. Half of it is gone at the first dose at which it is at most
 half of what it is at dose 0. Between two doses, the effect is read off a straight line over the
 logarithm of the dose.
+
+Whether more than half is left after one dose, or after any other training, is a difference within
+seeds: the effect after it minus half of the effect before. Unlike a ratio, this has an interval
+even where the effect before is small in some seed.
 """
 
 import itertools
@@ -13,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from msm_jax.config import DoseCurve, ExperimentConfig, path_of
-from msm_jax.evals import stats
+from msm_jax.evals import robustness, stats
 
 # What a half dose is: read off between two doses; gone already at the smallest dose above 0; not
 # gone at the largest dose; or there is no effect at dose 0 that could be halved.
@@ -130,8 +134,9 @@ def summarize_survival(
     measures: the measures of which half is looked for.
 
   Returns:
-    Curve -> `doses`, `effects` and `half`: measure -> update (as text; the last one is the end of
-    the phase) -> half dose, see `half_of_runs`.
+    Curve -> `doses`, `effects`, `half`: measure -> update (as text; the last one is the end of the
+    phase) -> half dose, see `half_of_runs`; and `left`: measure in nats -> what `half_left` returns
+    for the effect at dose 0.
   """
   out = {}
   for curve in config.dose_curves:
@@ -141,8 +146,59 @@ def summarize_survival(
         if all(measure in of_effect for of_effect in numbers):
           of_measure = [of_effect[measure] for of_effect in numbers]
           half.setdefault(measure, {})[update] = half_of_runs(curve.doses, of_measure)
-    out[curve.name] = {'doses': list(curve.doses), 'effects': list(curve.effects), 'half': half}
+    left = {}
+    for measure in measures:
+      if measure.startswith('margin/'):
+        left[measure] = half_left(summary['effects'], curve.effects[0], measure, config.primary)
+    out[curve.name] = {
+      'doses': list(curve.doses),
+      'effects': list(curve.effects),
+      'half': half,
+      'left': left,
+    }
   return out
+
+
+def half_left(
+  effects: Mapping[str, Any], before: str, measure: str, primary: str = ''
+) -> dict[str, dict[str, Any]]:
+  """Computes how much more than half of an effect is left after further training.
+
+  Args:
+    effects: the effects of a summary.
+    before: the effect of two arms before that training.
+    measure: a measure in nats.
+    primary: the change that a plan named in advance; its p value is not corrected.
+
+  Returns:
+    Change -> number, for every effect of four arms, (there) - (before): the effect there minus half
+    of the effect before, within seeds. It has the sign of the effect before, so above zero more
+    than half is left, and below zero less. A number with an interval also has `p` (two-sided,
+    Student's t over the seeds) and `p_corrected` (Holm, over all but the primary; null for this
+    one).
+  """
+  first = effects[before].get(measure)
+  if not first:
+    return {}
+  side = math.copysign(1.0, first['mean'])
+  found: dict[str, dict[str, Any]] = {}
+  for name, effect in effects.items():
+    change = effect.get(measure)
+    is_change = effect['arms'][2:] == effects[before]['arms']
+    if not is_change or not change or len(change['each']) != len(first['each']):
+      continue
+    each = [side * (c + b / 2) for c, b in zip(change['each'], first['each'], strict=True)]
+    # One cluster and one item: the means of the runs are all that is needed.
+    observed = {(str(run), '', ''): mean for run, mean in enumerate(each)}
+    found[name] = stats.interval(observed, in_nats=True).as_dict(first['seeds'])
+  tested = [name for name, number in found.items() if number['low'] is not None]
+  for name in tested:
+    found[name] |= {'p': round(robustness.p_of_t(found[name]['each']), 6), 'p_corrected': None}
+  secondary = [name for name in tested if name != primary]
+  corrected = robustness.holm([found[name]['p'] for name in secondary])
+  for name, p in zip(secondary, corrected, strict=True):
+    found[name]['p_corrected'] = round(p, 6)
+  return found
 
 
 def _effects_at(

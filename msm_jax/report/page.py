@@ -301,6 +301,8 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
     out.append(_section(*section))
   if half_doses := survival.section(summary, layout):
     out.append(_section(*half_doses))
+  for section in survival.left_sections(summary):
+    out.append(_section(*section))
   if read := survival.read_section(summary):
     out.append(_section(*read))
   for section in survival.stated_sections(summary, _measured):

@@ -9,6 +9,7 @@ from msm_jax.report import figures
 from msm_jax.report.curves import Section
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import RowsByMeasure, Summary, margin_of, point_label, show_measure
+from msm_jax.report.robustness import show_p
 
 TITLE = 'Survival'
 ABOUT = (
@@ -18,6 +19,14 @@ ABOUT = (
   'smallest dose; &gt;: not gone at the largest. An effect whose interval at dose 0 holds 0 has '
   'no half.'
 )
+LEFT_TITLE = 'Whether more than half of an effect is left'
+ABOUT_LEFT = (
+  'The effect after a way minus half of the effect before it, within seeds, in the direction of '
+  'the effect: above 0 more than half is left, below 0 less. Brackets: 95% interval over seeds. '
+  'p: two-sided, of Student&rsquo;s t over seeds; corrected for the number of ways (Holm), but for '
+  'the primary effect of the config.'
+)
+LEFT_HEADS = ('way', 'nats', 'seeds above 0', 'p', 'p, corrected', 'left')
 READ_TITLE = 'Contradicting demonstrations that were read'
 ABOUT_READ = (
   'Counted in the rows of each phase; the range is over seeds. Where none was read, an arm has '
@@ -106,6 +115,47 @@ def section(summary: Summary, layout: ReportLayout) -> Section | None:
   for row in body:
     cells.append([html.escape(cell) for cell in row])
   return TITLE, ABOUT, ['effect', *heads], cells
+
+
+def left_rows(left: Mapping[str, Any], measure: str) -> list[list[str]]:
+  """The table of what is left of an effect, as plain text.
+
+  Args:
+    left: change -> number, as `left` of a dose curve in summary.json has it for one measure.
+    measure: the measure.
+
+  Returns:
+    One row for each change with an interval, with cells in the order of LEFT_HEADS.
+  """
+  body = []
+  for name, number in left.items():
+    if number['low'] is None:
+      continue
+    p, corrected = number['p'], '-'
+    if number['p_corrected'] is not None:
+      p, corrected = number['p_corrected'], show_p(number['p_corrected'])
+    verdict = 'not established'
+    if p < 0.05:
+      verdict = 'more than half' if number['mean'] > 0 else 'less than half'
+    above = sum(mean > 0 for mean in number['each'])
+    in_nats = show_measure(number, measure, is_effect=True)
+    way = name.removeprefix('change by ')
+    seeds = f'{above} of {len(number["each"])}'
+    body.append([way, in_nats, seeds, show_p(number['p']), corrected, verdict])
+  return body
+
+
+def left_sections(summary: Summary) -> list[Section]:
+  """The tables of what is left of effects, one for each dose curve and measure with any."""
+  out: list[Section] = []
+  for name, curve in summary.get('survival', {}).items():
+    for measure, left in curve.get('left', {}).items():
+      body = []
+      for row in left_rows(left, measure):
+        body.append([html.escape(cell) for cell in row])
+      if body:
+        out.append((f'{LEFT_TITLE}: {html.escape(name)}', ABOUT_LEFT, list(LEFT_HEADS), body))
+  return out
 
 
 def read_rows(summary: Summary) -> tuple[list[str], list[list[str]]]:
