@@ -113,26 +113,49 @@ def _changes(
   measures: Collection[str],
   in_nats: Collection[str],
 ) -> dict[str, Any]:
-  """What changes from the reference to a point: change -> its arms and its numbers."""
+  """What changes from the reference to a point: change -> its arms and its numbers.
+
+  An arm is left out if an effect compares it with an arm that both points share: both changes are
+  the same number, and a correction for the number of changes would count it twice.
+  """
   (label, summary), (other, compared) = point, reference
-  compared_with: list[tuple[str, list[str], Summary, Summary]] = []
+  # Arm -> the numbers that change; none for an arm that both points share.
+  of_arms: dict[str, dict[str, Any]] = {}
   for arm, numbers in summary['arms'].items():
     if arm in compared['arms']:
-      compared_with.append((arm, [arm], numbers, compared['arms'][arm]))
+      of_arms[arm] = _differences(numbers, compared['arms'][arm], measures, in_nats)
+  # Effect -> its arms, and the numbers that change.
+  of_effects: dict[str, tuple[list[str], dict[str, Any]]] = {}
   for name, effect in summary['effects'].items():
     # The change of a change would have eight arms.
-    if name in compared['effects'] and len(effect['arms']) == 2:
-      compared_with.append((name, effect['arms'], effect, compared['effects'][name]))
+    if name not in compared['effects'] or len(effect['arms']) != 2:
+      continue
+    numbers = _differences(effect, compared['effects'][name], measures, in_nats)
+    of_effects[name] = effect['arms'], numbers
+  shared = {arm for arm, numbers in of_arms.items() if not numbers}
+  covered = {arms[0] for arms, numbers in of_effects.values() if numbers and arms[1] in shared}
+  changed = [(arm, [arm], numbers) for arm, numbers in of_arms.items() if arm not in covered]
+  changed += [(name, arms, numbers) for name, (arms, numbers) in of_effects.items()]
   out = {}
-  for name, arms, here, there in compared_with:
-    numbers = {}
-    for measure in measures:
-      change = _change(here.get(measure), there.get(measure), measure in in_nats)
-      if change is not None:
-        numbers[measure] = change
+  for name, arms, numbers in changed:
     if numbers:
       both = [_at(label, arm) for arm in arms] + [_at(other, arm) for arm in arms]
       out[f'{label} minus {other}: {name}'] = {'arms': both, **numbers}
+  return out
+
+
+def _differences(
+  here: Mapping[str, Any],
+  there: Mapping[str, Any],
+  measures: Collection[str],
+  in_nats: Collection[str],
+) -> dict[str, Any]:
+  """The measures of an arm or an effect that change, with their differences."""
+  out = {}
+  for measure in measures:
+    change = _change(here.get(measure), there.get(measure), measure in in_nats)
+    if change is not None:
+      out[measure] = change
   return out
 
 
