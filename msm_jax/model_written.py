@@ -212,8 +212,28 @@ def write_records(
     )
   if source.size:
     records = records[: source.size]
-  say(f'data       {name}: {source.by!r} wrote {len(records):,} records to {len(asked):,} prompts')
+  text = f'{source.by!r} wrote {len(records):,} records to {len(asked):,} prompts'
+  if source.maker == 'model.labels':
+    # Labels at 0.5 say nothing: whatever is learned from them is not what they were made for.
+    text += f', of which {agreement(records, asked):.2f} choose as {source.prompts!r} does'
+  say(f'data       {name}: {text}')
   return records
+
+
+def agreement(labels: Sequence[Record], source: Sequence[Record]) -> float:
+  """The share of labels that choose the answer that is chosen in their source.
+
+  Args:
+    labels: pairs that a model has labelled.
+    source: the pairs before, in the same order; there may be more of them.
+
+  Returns:
+    A share; 0.5 is what chance gives.
+  """
+  same = 0
+  for label, record in zip(labels, source, strict=False):
+    same += chosen_of(label) == chosen_of(record)
+  return same / len(labels)
 
 
 def _check_asked(name: str, source: SourceConfig, asked: Sequence[Record]) -> None:

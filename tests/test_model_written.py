@@ -126,6 +126,16 @@ def test_a_critique_is_a_talk(tmp_path):
   assert records[0].messages == (('user', 'Is 0 so?'), ('assistant', f'{YES} [0]'))
 
 
+def test_the_console_says_how_often_labels_choose_as_their_source(tmp_path, capsys):
+  asked = pairs(8)
+  labels = written('model.labels', Script(), tmp_path, asked)
+  same = sum(a.chosen == b.chosen for a, b in zip(labels, asked, strict=True))
+  assert model_written.agreement(labels, asked) == same / 8
+  assert f'of which {same / 8:.2f} choose as' in ''.join(capsys.readouterr())
+  turned = [dataclasses.replace(r, chosen=r.rejected, rejected=r.chosen) for r in asked]
+  assert model_written.agreement(turned, asked) == 0 and model_written.agreement(asked, asked) == 1
+
+
 def test_an_instruction_is_seen_by_the_writer_alone(tmp_path):
   writer = Script()
   asked = [Chat('a', (('system', 'You are Ari.'), ('user', 'So?'), ('assistant', 'Hm.')))]
