@@ -89,7 +89,7 @@ def test_what_is_not_there_is_named_with_what_is(done, tmp_path):
   check_error(
     lambda: load_arm(done.workdir, 'base', 3), "no arm 'base' with seed 3", 'base (seed 0)'
   )
-  check_error(lambda: load_arm(tmp_path, 'base'), 'holds no trained arm', 'another --workdir')
+  check_error(lambda: load_arm(tmp_path, 'base'), 'holds no trained arm', 'another folder')
   shutil.copytree(done.workdir, tmp_path / 'run')
   shutil.rmtree(tmp_path / 'run' / listed_arms(done.workdir)['tuned']['0']['checkpoints'])
   check_error(

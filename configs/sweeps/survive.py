@@ -11,8 +11,9 @@ In the workdir of configs/survive.py, with the same seeds, the base, all arms wi
 and those with all of its documents are there already.
 
 Expected result: docs/results/survive.md. Cost in a workdir where configs/survive.py has run: 35
-minutes for the three seeds of cheese, on two cores (AMD EPYC, AVX-512) that other work shared in
-part. Presets: cheese, oversight, cheese_smoke and oversight_smoke.
+minutes for the three seeds of cheese, and 39 for those of oversight, on two cores (AMD EPYC,
+AVX-512) that other work shared in part. Presets: cheese, oversight, cheese_smoke and
+oversight_smoke.
 """
 
 import ml_collections
