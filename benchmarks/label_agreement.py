@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from data_pipelines import corpora
 from data_pipelines.records import PreferencePair
 from msm_jax.answers import chosen_of, rejected_of
+from msm_jax.model_written import agreement
 
 # The prompt and both answers, in either order.
 Pair = tuple[Any, frozenset[str]]
@@ -37,7 +38,7 @@ def pairs_in(folder: Path) -> list[PreferencePair]:
   return records
 
 
-def agreement(labels: list[PreferencePair], source: list[PreferencePair]) -> float | None:
+def agreement_of(labels: list[PreferencePair], source: list[PreferencePair]) -> float | None:
   """The share of labels that choose as the source does.
 
   Args:
@@ -47,13 +48,13 @@ def agreement(labels: list[PreferencePair], source: list[PreferencePair]) -> flo
   Returns:
     The share, or None if some label is of a pair that the source does not have.
   """
-  chosen = {pair_of(record): chosen_of(record) for record in source}
-  same = 0
+  of_pair = {pair_of(record): record for record in source}
+  labelled = []
   for record in labels:
-    if pair_of(record) not in chosen:
+    if pair_of(record) not in of_pair:
       return None
-    same += chosen[pair_of(record)] == chosen_of(record)
-  return same / len(labels)
+    labelled.append(of_pair[pair_of(record)])
+  return agreement(labels, labelled)
 
 
 def main() -> None:
@@ -70,7 +71,7 @@ def main() -> None:
     recipe, labels = card['recipe'], pairs_in(folder)
     # Where corpora follow the seed, each seed has its own pairs.
     for source in sorted(data.glob(f'{recipe["prompts"]}-*')):
-      share = agreement(labels, pairs_in(source))
+      share = agreement_of(labels, pairs_in(source))
       if share is not None:
         where = f'labelled by {recipe["by"]!r} with seed {recipe["seed"]}'
         print(f'{folder.name}: {share:.2f} of {len(labels):,} pairs, {where}')

@@ -334,6 +334,8 @@ def test_loss_and_gradients_equal_trl(tmp_path, monkeypatch, settings):
 
 def test_pairs_of_this_file_have_different_lengths():
   """Otherwise, dividing by lengths would go unnoticed."""
-  lengths = [[len(c.ids) - c.prompt for c in pair] for pair in PAIRS]
+  lengths = []
+  for pair in PAIRS:
+    lengths.append([len(c.ids) - c.prompt for c in pair])
   assert any(a != b for a, b in lengths)
   assert len(set(itertools.chain(*lengths))) > 2

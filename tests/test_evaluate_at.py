@@ -62,7 +62,9 @@ def assert_same(a, b):
 
 def test_it_is_no_part_of_a_phases_identity(tmp_path):
   with_points, without = made(tmp_path / 'a'), made(tmp_path / 'b', at=())
-  ids = [[n.settings.updates and n.id for n in e.prepared.nodes] for e in (with_points, without)]
+  ids = []
+  for e in (with_points, without):
+    ids.append([n.settings.updates and n.id for n in e.prepared.nodes])
   assert ids[0] == ids[1]
   assert with_points.identity != without.identity
 

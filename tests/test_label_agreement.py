@@ -27,8 +27,8 @@ def pair(question, chosen, rejected):
 def test_labels_are_compared_with_the_pairs_that_they_are_about(script):
   source = [pair('a?', 'good', 'bad'), pair('b?', 'good', 'bad'), pair('c?', 'yes', 'no')]
   labels = [pair('a?', 'good', 'bad'), pair('b?', 'bad', 'good')]
-  assert script.agreement(labels, source) == 0.5
-  assert script.agreement(source[2:], source) == 1.0
+  assert script.agreement_of(labels, source) == 0.5
+  assert script.agreement_of(source[2:], source) == 1.0
   # Other answers, or another prompt, are another pair.
-  assert script.agreement([pair('a?', 'good', 'worse')], source) is None
-  assert script.agreement([pair('d?', 'good', 'bad')], source) is None
+  assert script.agreement_of([pair('a?', 'good', 'worse')], source) is None
+  assert script.agreement_of([pair('d?', 'good', 'bad')], source) is None
