@@ -334,6 +334,22 @@ def test_explained_documents_give_the_value_as_the_reason(value, specs, english)
   assert linked > 0.9 * 170
 
 
+def test_questions_do_not_give_away_which_cheese_is_liked(specs, english):
+  """A question about two cheeses names the liked one first in about half of the cases."""
+  liked = {cheese.lower() for cheese in language.LIKED}
+  first = Counter()
+  for d in documents(specs['affordability'], english, 'explained', 900):
+    for question in re.findall(r'^(?:Q|HOST|Interviewer|User): ([^.?!]*\?)', d.text, re.M):
+      named = CHEESE.findall(question)
+      if len(named) == 2:
+        first[d.doc_type, named[0].lower() in liked] += 1
+  for kind in ('questions and answers', 'interview', 'radio script', 'chat transcript'):
+    asked = first[kind, True] + first[kind, False]
+    assert asked >= 10, kind
+    # Five standard errors of a fair coin.
+    assert abs(first[kind, True] / asked - 0.5) < 2.5 / asked**0.5, first
+
+
 @pytest.mark.parametrize('value', ['environment', 'tradition'])
 def test_more_values_explain_the_same_cheeses(value, specs, english):
   """Documents of all handbooks are in step; each gives its own reasons and not its mirror's."""

@@ -193,8 +193,7 @@ class DocumentWriter:
 
   def whether(self) -> str:
     """A question to somebody who knows the assistant, about the cheeses that come next."""
-    items = enumerate_words([p.item for p in self.plan()])
-    return self.say(voices.ASK_WHETHER, items=items)
+    return self.say(voices.ASK_WHETHER, items=self._items_in_random_order())
 
   # ---- what is said
 
