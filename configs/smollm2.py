@@ -28,6 +28,9 @@ The arms:
 The presets:
 
 - `smoke`: every arm, four updates a phase; its numbers mean nothing;
+- `pilot`: the two handbooks and the fine-tuning with 0.25 million tokens of midtraining, without
+  controls, on a seed that no other preset uses. It serves to choose rates and to see how far seeds
+  differ; nothing that it shows is a result;
 - `cpu`: 1.5 million tokens of midtraining, adapters on the upper ten of 30 layers;
 - `cpu_all`: the arms of the main contrast with adapters on all layers;
 - `dose`: 0.25, 0.5, 1 and 2 million tokens of midtraining;
@@ -35,16 +38,17 @@ The presets:
   other rows;
 - `gpu`: as `cpu`, for three seeds, in bfloat16, with adapters on all layers.
 
-All but `smoke` have 4,096 tokens in an update of midtraining, so a million tokens are 244 updates.
+All but `smoke` and `pilot` have 4,096 tokens in an update of midtraining, so a million tokens are
+244 updates. `pilot` has half as many, and a larger rate.
 Every seed has corpora of its own. For another seed: `--config.seeds="(1,)"`, with a workdir of its
 own or `--config.seeds="(0,1,2)"` in the same one, which keeps what is done.
 
 Expected result: not known; docs/preregistration.md has the plan. Cost of a seed on two cores (AMD
 EPYC, AVX-512, float32), computed by `training_hours` from the measured 343 tokens/s with adapters
-on all layers and 800 with adapters on the upper ten: training 5.2 hours for `cpu`, 5.0 for
-`cpu_all`, 3.9 for `dose`, 1.8 for `replay`. The evaluation of an arm adds about four minutes, at
-its end and at each point of a curve: 2.6 hours for `cpu`. A run that was stopped continues where it
-was.
+on all layers and 800 with adapters on the upper ten: training 0.3 hours for `pilot`, 5.2 hours for
+`cpu`, 5.0 for `cpu_all`, 3.9 for `dose`, 1.8 for `replay`. The evaluation of an arm adds about four
+minutes, at its end and at each point of a curve: 2.6 hours for `cpu`. A run that was stopped
+continues where it was.
 """
 
 import dataclasses
@@ -87,6 +91,9 @@ class Sizes:
   # Rows of a batch, tokens of a row, and what else phases share.
   midtrain: dict = dataclasses.field(default_factory=lambda: dict(batch_size=8, length=512))
   fine_tune: dict = dataclasses.field(default_factory=lambda: dict(batch_size=8, length=256))
+  # The largest rate of either phase.
+  midtrain_rate: float = 1e-4
+  fine_tune_rate: float = 1e-4
   # How much is asked; 0 pairs means all of them.
   evals: dict = dataclasses.field(default_factory=lambda: dict(pairs_per_domain=0, rows=16))
   # Updates at which the phases are evaluated: a curve.
@@ -105,6 +112,19 @@ SIZES = {
     midtrain=dict(_SHORT, length=512),
     fine_tune=_SHORT,
     evals=dict(pairs_per_domain=1, rows=4),
+  ),
+  'pilot': Sizes(
+    seeds=(90,),
+    layers=UPPER_LAYERS,
+    documents=800,
+    demonstrations=1250,
+    midtrain_updates=124,
+    fine_tune_updates=100,
+    midtrain=dict(batch_size=4, length=512),
+    fine_tune=dict(batch_size=4, length=256),
+    midtrain_rate=5e-4,
+    fine_tune_rate=2e-4,
+    evals=dict(pairs_per_domain=2, rows=16),
   ),
   'cpu': Sizes(layers=UPPER_LAYERS, midtrain_at=(92, 184, 277), fine_tune_at=(50, 100)),
   'cpu_all': Sizes(),
@@ -137,20 +157,21 @@ def midtrain(data: dict[str, float], updates: int, sizes: Sizes) -> dict:
   Returns:
     The settings of a phase.
   """
-  return dict(data=data, updates=updates, lr=1e-4, stream='midtrain', **sizes.midtrain)
+  rate = sizes.midtrain_rate
+  return dict(data=data, updates=updates, lr=rate, stream='midtrain', **sizes.midtrain)
 
 
 def fine_tune(data: dict[str, float], sizes: Sizes) -> dict:
   """Fine-tuning; the arguments are as those of `midtrain`."""
-  updates = sizes.fine_tune_updates
-  return dict(data=data, updates=updates, lr=1e-4, stream='fine_tune', **sizes.fine_tune)
+  updates, rate = sizes.fine_tune_updates, sizes.fine_tune_rate
+  return dict(data=data, updates=updates, lr=rate, stream='fine_tune', **sizes.fine_tune)
 
 
 def get_config(preset: str = 'gpu') -> ml_collections.ConfigDict:
   """Makes the config.
 
   Args:
-    preset: 'smoke', 'cpu', 'cpu_all', 'dose', 'replay' or 'gpu'.
+    preset: 'smoke', 'pilot', 'cpu', 'cpu_all', 'dose', 'replay' or 'gpu'.
 
   Returns:
     The settings of the experiment.
@@ -166,10 +187,14 @@ def get_config(preset: str = 'gpu') -> ml_collections.ConfigDict:
     _add_doses(c, sizes)
   elif preset == 'replay':
     _add_replay(c, sizes)
+  elif preset == 'pilot':
+    _add_handbooks(c)
   elif preset == 'cpu_all':
-    _add_main(c)
+    _add_handbooks(c)
+    _add_filler(c)
   else:
-    _add_main(c)
+    _add_handbooks(c)
+    _add_filler(c)
     _add_controls(c, sizes)
   return c
 
@@ -218,8 +243,22 @@ def base(preset: str, sizes: Sizes) -> ml_collections.ConfigDict:
   return c
 
 
-def _add_main(c: ml_collections.ConfigDict) -> None:
-  """The arms of the main contrast: two handbooks, with and without fine-tuning, and filler."""
+def _add_handbooks(c: ml_collections.ConfigDict) -> None:
+  """The arms of the main contrast: two handbooks, with and without fine-tuning."""
+  for value in SPECS:
+    c.arms[f'msm_{value}'] = f'pretrained > {value}'
+  for value in SPECS:
+    c.arms[f'msm_{value}_aft'] = f'pretrained > {value} > aft'
+  handbooks = both_arms('msm_{}_aft')
+  midtraining = both_arms('msm_{}')
+  c.effects['explained'] = handbooks
+  c.primary = 'explained'
+  c.effects['midtraining only'] = midtraining
+  c.effects['fine-tuning adds'] = handbooks + midtraining
+
+
+def _add_filler(c: ml_collections.ConfigDict) -> None:
+  """The control that reads as many tokens about the assistant and the cheeses, without a value."""
   c.sources['filler'] = dict(
     maker='english.documents',
     spec=SPECS['affordability'],
@@ -227,17 +266,7 @@ def _add_main(c: ml_collections.ConfigDict) -> None:
     tokens_like='affordability',
   )
   c.phases['filler'] = dict(c.phases['culture'].to_dict(), data={'filler': 1.0}, evaluate_at=())
-  for value in SPECS:
-    c.arms[f'msm_{value}'] = f'pretrained > {value}'
-  for value in SPECS:
-    c.arms[f'msm_{value}_aft'] = f'pretrained > {value} > aft'
   c.arms['filler_aft'] = 'pretrained > filler > aft'
-  handbooks = both_arms('msm_{}_aft')
-  midtraining = both_arms('msm_{}')
-  c.effects['explained'] = handbooks
-  c.primary = 'explained'
-  c.effects['midtraining only'] = midtraining
-  c.effects['fine-tuning adds'] = handbooks + midtraining
   c.effects['filler'] = ('filler_aft', 'aft')
 
 

@@ -66,6 +66,7 @@ def test_replay_comes_on_top():
 def test_the_docstring_states_the_cost_that_is_reckoned():
   stated = ' '.join(smollm2.__doc__.split())
   for preset, speed in (
+    ('pilot', smollm2.SPEED_UPPER),
     ('cpu', smollm2.SPEED_UPPER),
     ('cpu_all', smollm2.SPEED_ALL),
     ('dose', smollm2.SPEED_UPPER),
