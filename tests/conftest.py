@@ -15,6 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # So that a clone works before it is installed.
 sys.path.insert(0, str(ROOT))
+# The scripts of docs/. They come last, since other packages may have modules of the same names.
+sys.path.append(str(ROOT / 'docs'))
 
 # These must be set before jax is imported. jax_numpy_rank_promotion='raise' is not set, because the
 # norms multiply (B, T, D) by (D).

@@ -14,11 +14,10 @@ What is left is listed in `EXCEPTIONS`, page by page, with the reason. Old resul
 
 import itertools
 import re
-from types import ModuleType
 
 import pytest
+import tables
 from helpers import ROOT
-from test_docs_tables import tables  # noqa: F401
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs' / 'results').glob('*.md'))]
 LEVEL = {'95%': 'the level of intervals'}
@@ -124,22 +123,21 @@ def is_shown(word: str, shown: list[str]) -> bool:
   return False
 
 
-def unsupported(text: str, script: ModuleType) -> list[str]:
+def unsupported(text: str) -> list[str]:
   """The numbers of a page that neither a block nor a command stands behind.
 
   Args:
     text: the page.
-    script: docs/tables.py.
 
   Returns:
     The numbers, in their order.
   """
-  text = script.NOT_STORED.sub(' ', text)
-  shown = shown_numbers(' '.join(match[3] for match in script.BLOCK.finditer(text)))
-  has_blocks = bool(script.names_in(text))
-  text = script.BLOCK.sub(' ', text)
+  text = tables.NOT_STORED.sub(' ', text)
+  shown = shown_numbers(' '.join(match[3] for match in tables.BLOCK.finditer(text)))
+  has_blocks = bool(tables.names_in(text))
+  text = tables.BLOCK.sub(' ', text)
   # Means with an interval or a range are checked against stored files. Lines break inside them.
-  figure = re.compile(script.FIGURE.pattern.replace(' ', r'\s+'))
+  figure = re.compile(tables.FIGURE.pattern.replace(' ', r'\s+'))
   out = []
   for section, commanded in sections_of(text):
     for word in numbers_in(figure.sub(' ', section)):
@@ -150,16 +148,16 @@ def unsupported(text: str, script: ModuleType) -> list[str]:
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
-def test_every_number_of_a_page_says_where_it_comes_from(page, tables):  # noqa: F811
+def test_every_number_of_a_page_says_where_it_comes_from(page):
   """Put a new number into a block, or its command beside it; or list it above, with the reason."""
   allowed = EXCEPTIONS.get(page.name, {})
-  found = unsupported(page.read_text(), tables)
+  found = unsupported(page.read_text())
   assert not [number for number in found if number not in allowed], page.name
   # An exception that nothing needs any more would hide the next number that looks like it.
   assert not set(allowed) - set(found), page.name
 
 
-def test_every_image_is_drawn_from_stored_results(tables):  # noqa: F811
+def test_every_image_is_drawn_from_stored_results():
   """Or it is an old one, within the marks of results that were not stored."""
   for page in PAGES:
     text = page.read_text()
@@ -206,9 +204,9 @@ It is 6,000 in version v7 at 8e.
 """
 
 
-def test_numbers_without_a_block_or_a_command_are_found(tables):  # noqa: F811
+def test_numbers_without_a_block_or_a_command_are_found():
   """Of a page with blocks a command excuses nothing, since it is what made the blocks."""
-  assert unsupported(STORED_PAGE, tables) == ['0.75', '-0.74', '12', '0.7421']
-  assert unsupported(OTHER_PAGE, tables) == ['3', '6,000', '8e']
+  assert unsupported(STORED_PAGE) == ['0.75', '-0.74', '12', '0.7421']
+  assert unsupported(OTHER_PAGE) == ['3', '6,000', '8e']
   marked = f'<!-- not stored: old -->\n{OTHER_PAGE}\n<!-- end not stored -->'
-  assert unsupported(marked, tables) == []
+  assert unsupported(marked) == []

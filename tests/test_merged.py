@@ -8,8 +8,8 @@ import ml_collections
 import numpy as np
 import pytest
 import scipy.stats
+from published import stored as stored_files
 from test_docs_tables import MARGIN, SHARE, STORED, block, number
-from test_docs_tables import tables as tables
 
 from msm_jax import report, sweep
 from msm_jax.evals import merged
@@ -138,9 +138,9 @@ def test_the_page_has_the_changes():
 
 
 @pytest.fixture
-def swept(tables, tmp_path, monkeypatch):
+def swept(tmp_path, monkeypatch):
   """The workdir of a finished sweep called `t`, and a folder for stored files."""
-  monkeypatch.setattr(tables, 'DATA', tmp_path / 'data')
+  monkeypatch.setattr(stored_files, 'DATA', tmp_path / 'data')
   rows = []
   for label, summary in (('few', point(MSM_FEW)), ('many', point(MSM_MANY))):
     folder = tmp_path / 'points' / label
@@ -167,29 +167,29 @@ def test_the_command_says_what_changes_and_which_points_it_has(swept):
   assert points == [{'id': n, 'point': {'label': n, 'x.y': 3}} for n in ('few', 'many')]
 
 
-def test_a_stored_sweep_serves_every_block(tables, swept):
-  tables.store_sweep(swept, 'mine', 'python -m msm_jax.sweep', 't')
-  page = block(tables, f'mine effects columns={MARGIN} rows="many minus few: mid*"')
+def test_a_stored_sweep_serves_every_block(swept):
+  stored_files.store_sweep(swept, 'mine', 'python -m msm_jax.sweep', 't')
+  page = block(f'mine effects columns={MARGIN} rows="many minus few: mid*"')
   assert (
     '| many minus few: midtraining | (many: msm_aft - many: aft) - (few: msm_aft - few: aft) '
     '| +1.8 [-0.8, +4.4] |'
   ) in page
-  half = block(tables, 'mine survival')
+  half = block('mine survival')
   assert '| few: handbook |' in half and '| many: handbook |' in half
-  firm = block(tables, 'mine robustness rows="many minus*"')
+  firm = block('mine robustness rows="many minus*"')
   p = scipy.stats.ttest_1samp(np.subtract(MSM_MANY, MSM_FEW), 0).pvalue
   assert f'{p:.3f}' in firm
-  along = block(tables, 'mine along phase=aft')
+  along = block('mine along phase=aft')
   assert '| many: midtraining | +2.5' in along
-  tables.store_sweep(swept, 'mine', 'python -m msm_jax.sweep', 't', 'many')
-  assert 'few minus many' in block(tables, f'mine effects columns={MARGIN}')
+  stored_files.store_sweep(swept, 'mine', 'python -m msm_jax.sweep', 't', 'many')
+  assert 'few minus many' in block(f'mine effects columns={MARGIN}')
 
 
-def test_a_stored_sweep_is_that_of_all_its_points(tables, swept):
+def test_a_stored_sweep_is_that_of_all_its_points(swept):
   """Arms of one name may differ from point to point, and so may the state of the checkout."""
   path = swept / 'points' / 'many' / 'summary.json'
   path.write_text(json.dumps(json.loads(path.read_text()) | {'dirty': True}))
-  stored = json.loads(tables.store_sweep(swept, 'mine', 'c', 't').read_text())
+  stored = json.loads(stored_files.store_sweep(swept, 'mine', 'c', 't').read_text())
   assert stored['dirty'] and stored['summary']['commit'] == '0123456789abcdef'
   assert stored['config']['arms'] == {
     'few: aft': 'base > aft',
@@ -199,18 +199,18 @@ def test_a_stored_sweep_is_that_of_all_its_points(tables, swept):
   }
 
 
-def test_a_sweep_that_cannot_be_stored(tables, swept):
-  with pytest.raises(tables.TableError, match="'none' is no point of t; it has few, many"):
-    tables.store_sweep(swept, 'mine', 'c', 't', 'none')
-  with pytest.raises(tables.TableError, match=r'u\.json cannot be read'):
-    tables.store_sweep(swept, 'mine', 'c', 'u')
+def test_a_sweep_that_cannot_be_stored(swept):
+  with pytest.raises(stored_files.TableError, match="'none' is no point of t; it has few, many"):
+    stored_files.store_sweep(swept, 'mine', 'c', 't', 'none')
+  with pytest.raises(stored_files.TableError, match=r'u\.json cannot be read'):
+    stored_files.store_sweep(swept, 'mine', 'c', 'u')
   # One list of seeds heads the tables, and these are others.
   (swept / 'points' / 'many' / 'summary.json').write_text(
     json.dumps(point(MSM_MANY, seeds=(5, 6, 7)))
   )
-  with pytest.raises(tables.TableError, match='do not have the same seeds'):
-    tables.store_sweep(swept, 'mine', 'c', 't')
+  with pytest.raises(stored_files.TableError, match='do not have the same seeds'):
+    stored_files.store_sweep(swept, 'mine', 'c', 't')
   other = point(MSM_MANY, commit='fedcba9876543210')
   (swept / 'points' / 'many' / 'summary.json').write_text(json.dumps(other))
-  with pytest.raises(tables.TableError, match=r'several commits; delete .*sweep\.jsonl'):
-    tables.store_sweep(swept, 'mine', 'c', 't')
+  with pytest.raises(stored_files.TableError, match=r'several commits; delete .*sweep\.jsonl'):
+    stored_files.store_sweep(swept, 'mine', 'c', 't')

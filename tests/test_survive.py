@@ -2,17 +2,17 @@
 
 import dataclasses
 import hashlib
-import importlib.util
 import itertools
 import json
 import math
 import re
-import sys
 
 import numpy as np
 import pytest
 import scipy.stats
 from helpers import AFFORDABILITY, CULTURE, ROOT, shipped, traits_in, whole_world
+from published import blocks
+from published.stored import TableError
 
 from data_pipelines import leaks, recipes
 from data_pipelines.nested import is_in_share
@@ -648,14 +648,11 @@ def test_the_report_has_curves_half_doses_and_what_is_said(preset, tmp_path, wit
 
 def check_documented(summary, layout):
   """The blocks of docs/tables.py show the same."""
-  spec = importlib.util.spec_from_file_location('survive_tables', ROOT / 'docs' / 'tables.py')
-  tables = sys.modules['survive_tables'] = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(tables)
   stored = {'summary': summary, 'layout': {'main': layout.main}}
 
   def block(text):
-    parsed = tables.parsed(f'x {text}')
-    return tables.KINDS[parsed.kind](parsed, stored).splitlines()
+    parsed = blocks.parsed(f'x {text}')
+    return blocks.KINDS[parsed.kind](parsed, stored).splitlines()
 
   assert block('survival')[0] == (
     '| effect | effect at dose 0 | after 2 updates | after 4 updates |'
@@ -664,7 +661,7 @@ def check_documented(summary, layout):
   assert len(block('stated rows=aft*')) == 2 + sum(arm.startswith('aft') for arm in summary['arms'])
   (line,) = block('along phase=push rows=handbook*')[2:]
   assert line.startswith('| handbook, push | ') and line.count('|') == 4
-  with pytest.raises(tables.TableError, match='no seeds can be left out'):
+  with pytest.raises(TableError, match='no seeds can be left out'):
     block('stated without=0')
 
 
