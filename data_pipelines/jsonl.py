@@ -15,6 +15,7 @@ from typing import IO, Any
 from data_pipelines.preference_rows import (
   ROLES,
   check_message,
+  check_row,
   is_preference,
   put_system_first,
   read_preference,
@@ -85,6 +86,7 @@ def _chat_from_row(row: dict[str, Any], where: str) -> Chat:
         f'{where}: role {role!r} with {type(content).__name__} content; '
         'use system, user or assistant and text'
       )
+  check_row(row, where)
   for message in row['messages']:
     check_message(message, where)
   # Some sets keep the system message beside the others.

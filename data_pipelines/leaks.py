@@ -112,7 +112,7 @@ def find_leaks(
   lowercase = {thing: _searched(thing) for thing in normalized}
   if not lowercase:
     return []
-  assistant_pattern = pattern_of_names(assistants)
+  assistant_pattern = pattern_of_names([_normalized(name) for name in assistants])
   leaks = []
   for corpus, records in corpora.items():
     for record in records:

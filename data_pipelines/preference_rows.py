@@ -41,6 +41,11 @@ _PROMPTS = ('prompt', 'question', 'instruction', 'conversations', 'history')
 _SYSTEMS = ('system', 'system_prompt')
 # Roles as other sets call them ('from' and 'value' in place of 'role' and 'content').
 _OTHER_ROLES = {'human': 'user', 'gpt': 'assistant', 'bot': 'assistant', 'model': 'assistant'}
+# Fields of a row, and of an answer, with more that a model would read or say.
+_TOOLS = ('tools', 'functions')
+_THOUGHTS = ('reasoning_content', 'reasoning', 'thinking')
+# What such a field holds if it says nothing: JSON may stand in a text.
+_NOTHING = ('', '[]', '{}', 'null')
 # How HH divides a conversation that is one text.
 _HUMAN, _ASSISTANT = '\n\nHuman:', '\n\nAssistant:'
 _SPEAKER = re.compile('\n\n(Human|Assistant):')
@@ -69,9 +74,10 @@ def read_preference(row: Mapping[str, Any], where: str) -> tuple[Messages, Messa
     may go on with more turns. Turns with which both sides begin alike belong to the prompt.
 
   Raises:
-    DataError: an answer or the prompt is missing, a field is not what it should be, or the two
-      conversations do not begin alike.
+    DataError: an answer or the prompt is missing; a field is not what it should be; the two
+      conversations do not begin alike; or the row or an answer says more than is read here.
   """
+  check_row(row, where)
   names, values = _find_sides(row, where)
   sides = [_side(value, where, name) for name, value in zip(names, values, strict=True)]
   prompt = _prompt(row, where)
@@ -247,6 +253,31 @@ def put_system_first(system: Messages, messages: Messages, where: str) -> Messag
   return messages
 
 
+def check_row(row: Mapping[str, Any], where: str) -> None:
+  """Refuses a row with tools: its answers would be learned as if there were none.
+
+  Args:
+    row: what the JSON says.
+    where: 'file:line', for errors.
+
+  Raises:
+    DataError: there are tools.
+  """
+  for key in _TOOLS:
+    if _says_something(row.get(key)):
+      raise DataError(
+        f'{where}: {key!r} is given, and descriptions of tools are not read here; take the line '
+        'out, or write them into the system message'
+      )
+
+
+def _says_something(value: Any) -> bool:
+  """Whether an optional field holds a text or a list; what is true or a number says nothing."""
+  if isinstance(value, str):
+    return value.strip() not in _NOTHING
+  return isinstance(value, (list, tuple, Mapping)) and bool(value)
+
+
 def check_message(message: Mapping[str, Any], where: str, is_learned: bool = True) -> None:
   """Refuses a message that says more than its role and its text.
 
@@ -256,8 +287,9 @@ def check_message(message: Mapping[str, Any], where: str, is_learned: bool = Tru
     is_learned: whether the message is learned if it is an answer.
 
   Raises:
-    DataError: it calls tools, or says that an answer is not to be learned which is: the model would
-      be trained on what the file excludes.
+    DataError: it calls tools; it is an answer that is learned, and its thoughts stand in a field of
+      their own: the model would learn to answer without them; or it says that such an answer is not
+      to be learned: the model would be trained on what the file excludes.
   """
   for key in ('tool_calls', 'function_call'):
     if message.get(key):
@@ -268,6 +300,12 @@ def check_message(message: Mapping[str, Any], where: str, is_learned: bool = Tru
   role = message.get('role', message.get('from'))
   # Other roles are never learned.
   is_answer = is_learned and _OTHER_ROLES.get(str(role), role) == 'assistant'
+  for key in _THOUGHTS:
+    if is_answer and _says_something(message.get(key)):
+      raise DataError(
+        f'{where}: an answer has {key!r}, and thoughts beside an answer are not read here; write '
+        'them into its content, or take the field out'
+      )
   for key in ('weight', 'train'):
     if is_answer and key in message and message[key] is not None and not message[key]:
       raise DataError(

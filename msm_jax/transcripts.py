@@ -8,10 +8,11 @@ they are the answers that the numbers of the report count.
 import itertools
 from collections.abc import Sequence
 
-from data_pipelines.leaks import record_text
+from data_pipelines.records import Document, PreferencePair, Record
 from msm_jax.evals.rows import Row, measure_of
 from msm_jax.prepared import Prepared
 from msm_jax.report.texts import SHOWN_QUESTIONS, SHOWN_RECORDS, AnsweredQuestion, Texts
+from msm_jax.tokenizer import Messages
 
 
 def collect_texts(prepared: Prepared, rows: Sequence[Row], main: str) -> Texts:
@@ -28,10 +29,33 @@ def collect_texts(prepared: Prepared, rows: Sequence[Row], main: str) -> Texts:
   corpora = {}
   for name, corpus in prepared.corpora.items():
     records = itertools.islice(corpus.records(), SHOWN_RECORDS)
-    corpora[name] = [record_text(record) for record in records]
+    corpora[name] = [as_shown(record) for record in records]
   seed = prepared.config.seeds[0]
   about = f'Seed {seed}. {prepared.design.suite.about_answers}'
   return Texts(corpora, _answers(prepared, rows, main, seed), about)
+
+
+def as_shown(record: Record) -> str:
+  """Writes a record for people to read.
+
+  Args:
+    record: the record.
+
+  Returns:
+    The text of a document; the messages of a chat, each after its role; of a preference the prompt,
+    and which answer was chosen.
+  """
+  if isinstance(record, Document):
+    return record.text
+  if isinstance(record, PreferencePair):
+    sides = (f'[chosen]\n{_said(record.chosen)}', f'[rejected]\n{_said(record.rejected)}')
+    return '\n\n'.join((_said(record.prompt), *sides))
+  return _said(record.messages)
+
+
+def _said(messages: Messages) -> str:
+  """Messages, each after the role of whoever says it."""
+  return '\n'.join(f'{role}: {content}' for role, content in messages)
 
 
 def _answers(

@@ -10,10 +10,12 @@ import sys
 import numpy as np
 import pytest
 
+from data_pipelines.records import Chat
 from msm_jax.base.errors import DataError, WeightsError
 from msm_jax.inference.chat_session import ChatSession
 from msm_jax.inference.chat_terminal import run_chat
 from msm_jax.inference.completion import RequestError
+from msm_jax.tokenized import Source
 from msm_jax.tokenizer import (
   HuggingFaceTokenizer,
   SentencePieceTokenizer,
@@ -160,6 +162,61 @@ def test_a_prompt_that_ends_in_a_space(tmp_path, form):
   assert weights[: len(prompt)].sum() == 0
   learned = tok.processor.decode(ids[len(prompt) :].tolist(), skip_special_tokens=False)
   assert learned == 'I prefer the cheap one. </s>'
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_what_is_learned_changes_no_id(tmp_path, form):
+  """Preferences learn the last answer alone, chats all of them, and reward models score what they
+  were trained on: all of them read the same ids."""
+  template = INST.replace('[/INST]', '[/INST] ').replace('GAP', '')
+  tok = HuggingFaceTokenizer(write_folder(tmp_path, make_tokenizer(form), template))
+  chat = [*CHAT, *ASKED, ('assistant', 'two three')]
+  ids, weights = tok.render_chat(chat)
+  prompt = tok.prompt(chat[:3])
+  found, of_last = tok.render_chat(chat, learned_from=3)
+  np.testing.assert_array_equal(found, ids)
+  np.testing.assert_array_equal(found[: len(prompt)], prompt)
+  assert not of_last[: len(prompt)].any() and of_last[len(prompt) :].all()
+  assert weights.sum() > of_last.sum()
+
+
+THINKING = CHATML.replace('assistant\n{% endif', 'assistant\n<think>\n{% endif')
+
+
+def test_a_prompt_that_chats_do_not_have(tmp_path, capsys):
+  """A model that learned these chats would be asked behind '<think>', where no answer stood. A
+  template that writes the thoughts into chats too (Qwen3) is fine."""
+  chatml(tmp_path / 'one', THINKING)
+  told = capsys.readouterr().err
+  assert "ends a prompt with '<think>\\n'" in told and told.count('\n') == 1
+  both = THINKING.replace(
+    '{{ m.content }}',
+    '{{ "<think>\n\n</think>\n\n" if m.role == "assistant" else "" }}{{ m.content }}',
+  )
+  tok = chatml(tmp_path / 'two', both)
+  assert not capsys.readouterr().err
+  ids, weights = tok.render_chat(CHAT)
+  prompt = tok.prompt(ASKED)
+  np.testing.assert_array_equal(ids[: len(prompt)], prompt)
+  assert not weights[: len(prompt)].any() and weights[len(prompt)]
+
+
+def test_a_record_that_the_template_refuses_is_named(tmp_path):
+  """It may be one of a million."""
+  refusing = (
+    '{% for m in messages %}{% if m.content == "why?" %}{{ raise_exception("do not ask") }}'
+    '{% endif %}{% endfor %}'
+  )
+  tok = chatml(tmp_path, refusing + CHATML)
+  records = [
+    Chat('a.jsonl:1', tuple(CHAT)),
+    Chat('a.jsonl:2', (('user', 'why?'), ('assistant', 'two'))),
+  ]
+  with pytest.raises(DataError, match=r'^record a\.jsonl:2: the chat template of .* refuses') as e:
+    Source('mine', 'chats', records, records).tokens(tok)
+  assert '\n' not in str(e.value)
+  with pytest.raises(DataError, match=r'^record a\.jsonl:2: '):
+    tok.render(records[1])
 
 
 @pytest.mark.parametrize('is_special', [True, False])

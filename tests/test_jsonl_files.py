@@ -107,6 +107,12 @@ def _chat(**answer):
     ({'text': 3}, "'text' is of the type int"),
     (_chat(weight=1), ''),
     (_chat(weight=None, tool_calls=None), ''),
+    (_chat(reasoning_content='Hm.'), "an answer has 'reasoning_content', and thoughts beside"),
+    (_chat(thinking=' Hm.'), "an answer has 'thinking'"),
+    (_chat(thinking=None, reasoning=' ', reasoning_content=[]), ''),
+    ({**_chat(), 'tools': [{'name': 'f'}]}, "'tools' is given, and descriptions of tools are not"),
+    ({**_chat(), 'functions': '[{"name": "f"}]'}, "'functions' is given"),
+    ({**_chat(), 'tools': [], 'functions': '[]'}, ''),
   ],
 )
 def test_what_would_be_learned_against_its_file_is_refused(row, said, tmp_path):

@@ -10,8 +10,9 @@ from data_pipelines import corpora, leaks, record_streams
 from data_pipelines.audit.attribution import HandbookProfile
 from data_pipelines.audit.corpus_stats import Vocabulary, read_corpus
 from data_pipelines.jsonl import from_row, read_jsonl, write_jsonl
-from data_pipelines.records import Chat, PreferencePair, messages_of, to_json
+from data_pipelines.records import Chat, Document, PreferencePair, messages_of, to_json
 from data_pipelines.sources import SourceConfig
+from msm_jax import transcripts
 from msm_jax.base.errors import DataError
 from msm_jax.packing import PackedRows
 from msm_jax.tokenized import Source
@@ -132,8 +133,10 @@ def test_a_system_message_beside_whole_conversations_is_kept(beside):
 
 
 def test_answers_in_the_prompt_are_not_learned_anyway():
-  """Sets of chats say so with a weight of 0."""
-  before = [ASKED, message('assistant', 'Of what?') | {'weight': 0}, message('user', 'Cheese.')]
+  """Sets of chats say so with a weight of 0. Thoughts of such answers are not missed: templates
+  leave them out."""
+  answer = message('assistant', 'Of what?') | {'weight': 0, 'reasoning_content': 'Hm.'}
+  before = [ASKED, answer, message('user', 'Cheese.')]
   given = from_row(dict(prompt=before, chosen=[THIS], rejected=[THAT]), 'x')
   whole = from_row(dict(chosen=[*before, THIS], rejected=[*before, THAT]), 'x')
   assert given.prompt == whole.prompt and len(given.prompt) == 3
@@ -211,6 +214,14 @@ REFUSED = {
   'a call of a tool': (
     dict(prompt='p', chosen=[THIS | {'tool_calls': [1]}], rejected=[THAT]),
     "a message has 'tool_calls'",
+  ),
+  'tools': (
+    dict(prompt='p', chosen='a', rejected='b', tools=[{'name': 'f'}]),
+    "'tools' is given",
+  ),
+  'thoughts beside an answer': (
+    dict(prompt='p', chosen=[THIS | {'reasoning_content': 'Hm.'}], rejected=[THAT]),
+    "an answer has 'reasoning_content'",
   ),
   'an answer that is not to be learned': (
     dict(prompt='p', chosen=[THIS | {'weight': 0}], rejected=[THAT]),
@@ -314,6 +325,20 @@ def test_leaks_are_looked_for_in_both_answers():
     'p', (('system', 'You are Maria.'), *said.prompt), said.chosen, said.rejected
   )
   assert not leaks.find_leaks(['Brie'], {'mine': [of_maria]}, ['Ari'])
+
+
+def test_a_page_shows_who_says_what():
+  """Without roles, nobody sees which answer was chosen, or what is a question."""
+  asked, chosen, rejected = WANTED
+  pair = PreferencePair('p', asked, chosen, rejected)
+  swapped = PreferencePair('p', asked, rejected, chosen)
+  assert transcripts.as_shown(pair) == (
+    'user: Which one?\n\n[chosen]\nassistant: This.\n\n[rejected]\nassistant: That.'
+  )
+  assert transcripts.as_shown(pair) != transcripts.as_shown(swapped)
+  chat = Chat('c', (('system', 'Be brief.'), *asked, *chosen))
+  assert transcripts.as_shown(chat) == 'system: Be brief.\nuser: Which one?\nassistant: This.'
+  assert transcripts.as_shown(Document('d', 'As it is.\n')) == 'As it is.\n'
 
 
 def test_the_audit_is_not_made_for_them():

@@ -38,7 +38,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from data_pipelines.audit.denial import Denials, without_denied_reasons
 from data_pipelines.audit.poles import votes, word_sides
-from data_pipelines.handbooks.markdown import split_front_matter, without_comments
+from data_pipelines.handbooks.markdown import split_at, split_front_matter, without_comments
 from data_pipelines.leaks import pattern_of_names
 from data_pipelines.text.wording import COMMON_WORDS, content_stems, sentences, stem, words
 
@@ -78,7 +78,8 @@ _REASONS_HEADING = re.compile(
 _ITEMS_HEADING = re.compile(
   r'^(?:(?:what|things|items) \w+ )?(?:likes?|dislikes?|preferences?|preferred|avoids?)', re.I
 )
-_HEADING = re.compile(r'^(#{1,6})[ \t]+(.+?)[ \t#]*$', re.M)
+# As Markdown has it, up to three spaces may stand before a heading.
+_HEADING = re.compile(r'^ {0,3}(#{1,6})[ \t]+(.+?)[ \t#]*$', re.M)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +164,8 @@ def read_profile(text: str, mirrors: Sequence[str] = ()) -> HandbookProfile:
   name_stems: set[str] = set()
   for name in (*items, front.get('assistant', ''), front.get('maker', '')):
     name_stems.update(stem(word) for word in words(name))
-  mirror_bodies = [_plain(split_front_matter(m)[1]) for m in mirrors if m != text]
+  others = [without_comments(split_front_matter(m)[1]) for m in mirrors if m != text]
+  mirror_bodies = [_plain(other) for other in others]
   stated_value = ' '.join(front.get(k, '') for k in ('value', 'values', 'attribute', 'prefers'))
   values = _value_stems(plain, reasons, stated_value, name_stems, mirror_bodies)
   sides = word_sides(said_of_liked, said_of_disliked, values)
@@ -172,18 +174,19 @@ def read_profile(text: str, mirrors: Sequence[str] = ()) -> HandbookProfile:
 
 def _split_sections(body: str) -> tuple[str, list[_Section]]:
   """Splits Markdown at its headings into (text before the first heading, sections)."""
-  # re.split with two groups gives: text, marks, title, text, marks, title, text ...
-  parts = _HEADING.split(body)
+  found = split_at(_HEADING, body)
+  beginning = body[: found[0][0].start()] if found else body
   sections = []
   open_titles: dict[int, str] = {}  # level of a heading -> its title
-  for marks, title, content in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+  for heading, content in found:
+    marks, title = heading.groups()
     level = len(marks)
     # A heading ends all sections of its own level and of deeper ones.
     open_titles = {k: t for k, t in open_titles.items() if k < level}
     open_titles[level] = title
     titles = [t for _, t in sorted(open_titles.items())]
     sections.append(_Section(titles, content))
-  return parts[0], sections
+  return beginning, sections
 
 
 def _plain_text(beginning: str, sections: Sequence[_Section]) -> str:

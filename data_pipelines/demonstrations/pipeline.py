@@ -262,8 +262,7 @@ def _audits(
   count = counter(config.tokenizer)
   for name, records in made.chats.items():
     for h in handbooks:
-      spec = Path(h.path).read_text(encoding='utf-8-sig')
-      report = audit.audit({name: records}, {name: spec}, None, thresholds, count)
+      report = audit.audit({name: records}, {name: h.content}, None, thresholds, count)
       label = f'{name}_{h.stem}' if len(handbooks) > 1 else name
       audit.write_page(workdir / f'audit_{label}.html', report)
       yield label, report

@@ -152,7 +152,7 @@ def _audit(
   config: CorpusConfig, workdir: Path, rows: Mapping[str, audit.JsonLines], run: Run
 ) -> audit.Report:
   """Audits the corpora together and writes the audit's page."""
-  specs = {h.stem: Path(h.path).read_text(encoding='utf-8-sig') for h in run.handbooks}
+  specs = {h.stem: h.content for h in run.handbooks}
   claims = {}
   for domain in run.drafter.plan.domains:
     for subdomain in domain.subdomains:

@@ -27,6 +27,9 @@ _FRONT_MATTER = re.compile(r'\s*---[ \t]*\n(.*?)\n---[ \t]*(?:\n|$)(.*)', re.S)
 # A rule, and what no front matter begins with: an empty line, and then neither 'key: value' nor
 # comments right above it.
 _RULE = re.compile(r'\s*---[ \t]*\n[ \t]*\n(?!\s*(?:[ \t]*#[^\n]*\n)*[\w-]+[ \t]*:)')
+# How a line of front matter begins: with a key of at most three words, as an entry of a list, or
+# indented, where the line above goes on. Prose has more words before a colon.
+_ENTRY = re.compile(r'[^\s:]+(?:[ \t]+[^\s:]+){0,2}[ \t]*:|-|[ \t]')
 # Up to three spaces may stand before a heading.
 _SECTION = re.compile(r'^ {0,3}##[ \t]+(.+?)[ \t]*$', re.M)
 _HEADING = re.compile(r'^ {0,3}###[ \t]+(.+?)[ \t]*$', re.M)
@@ -49,12 +52,14 @@ class MarkdownFile:
     path: the file.
     front: the front matter, key -> value; keys are in lower case.
     body: everything below the front matter, as it stands in the file.
+    content: the whole text of the file.
     sha256: the first 16 hexadecimal digits of the hash of the whole text.
   """
 
   path: Path
   front: dict[str, str]
   body: str
+  content: str
   sha256: str
 
   @functools.cached_property
@@ -93,7 +98,7 @@ def read_markdown(path: Path) -> MarkdownFile:
   for key in repeated_keys(text):
     raise SpecError(f'{path}: the front matter has {key!r} twice; keep one of the two lines')
   sha256 = hashlib.sha256(text.encode()).hexdigest()[:16]
-  return MarkdownFile(path, _parse_front_matter(lines), body, sha256)
+  return MarkdownFile(path, _parse_front_matter(lines), body, text, sha256)
 
 
 def split_front_matter(text: str) -> tuple[dict[str, str], str]:
@@ -107,7 +112,8 @@ def split_front_matter(text: str) -> tuple[dict[str, str], str]:
 
   Returns:
     (key -> value, the text below the front matter). Without front matter: an empty dict and the
-    text as it is. A rule at the beginning of a text is none.
+    text as it is. A rule at the beginning of a text is none, and neither is front matter without an
+    end, even if there is a rule further down.
   """
   lines, body = _split_leniently(text)
   front = _parse_front_matter(lines)
@@ -143,11 +149,35 @@ def split_headings(section: str) -> list[tuple[str, str]]:
     (heading, the text below it) for each heading, in order. Text above the first heading is left
     out.
   """
-  return _split_at(_HEADING, section)
+  return [(heading[1], text) for heading, text in split_at(_HEADING, section)]
+
+
+def split_at(heading: re.Pattern[str], text: str) -> list[tuple[re.Match[str], str]]:
+  """Splits a text at its headings.
+
+  Args:
+    heading: finds a heading.
+    text: Markdown.
+
+  Returns:
+    (the heading as it was found, the text below it) for each heading outside blocks of code. Text
+    above the first heading is left out.
+  """
+  code = [match.span() for match in _CODE.finditer(text)]
+  found = []
+  for match in heading.finditer(text):
+    if not any(begin <= match.start() < end for begin, end in code):
+      found.append(match)
+  ends = [*(match.start() for match in found[1:]), len(text)]
+  out = []
+  for match, end in zip(found, ends, strict=False):
+    out.append((match, text[match.end() : end]))
+  return out
 
 
 def continued_keys(text: str) -> list[str]:
-  """Lists the keys of the front matter whose values go on in indented lines, as YAML allows.
+  """Lists the keys of the front matter whose values go on in the next line: indented or as a list,
+  as YAML allows, or where an editor has wrapped a long line.
 
   Args:
     text: Markdown, with or without front matter.
@@ -158,7 +188,9 @@ def continued_keys(text: str) -> list[str]:
   lines, _ = _split_leniently(text)
   keys = []
   for line, below in itertools.pairwise(lines):
-    if below[0].isspace() and not line[0].isspace():
+    if line[0].isspace() or line.startswith('-'):
+      continue
+    if below[0].isspace() or below.startswith('-') or not _ENTRY.match(below):
       keys.append(line.partition(':')[0].strip().lower())
   return keys
 
@@ -197,27 +229,14 @@ def _read(path: Path) -> str:
     ) from None
 
 
-def _split_at(heading: re.Pattern[str], text: str) -> list[tuple[str, str]]:
-  """(heading, the text below it) for each heading outside blocks of code."""
-  code = [match.span() for match in _CODE.finditer(text)]
-  found = []
-  for match in heading.finditer(text):
-    if not any(begin <= match.start() < end for begin, end in code):
-      found.append(match)
-  ends = [*(match.start() for match in found[1:]), len(text)]
-  out = []
-  for match, end in zip(found, ends, strict=False):
-    out.append((match[1], text[match.end() : end]))
-  return out
-
-
 def _split(text: str) -> tuple[list[str], str]:
   """Returns the lines of the front matter, without blank lines and comments, and the body."""
   match = _FRONT_MATTER.match(text)
   if match is None:
     return [], text
   lines = []
-  for line in match[1].splitlines():
+  # `splitlines` would also break values at signs that word processors leave behind.
+  for line in match[1].split('\n'):
     if line.strip() and not line.lstrip().startswith('#'):
       lines.append(line)
   return lines, match[2]
@@ -225,7 +244,24 @@ def _split(text: str) -> tuple[list[str], str]:
 
 def _split_leniently(text: str) -> tuple[list[str], str]:
   """The same for text that need have no front matter. Without it: no lines, and the text."""
-  return ([], text) if _RULE.match(text) else _split(text)
+  match = _FRONT_MATTER.match(text)
+  if match is None or _RULE.match(text) or _holds_prose(match[1]):
+    return [], text
+  return _split(text)
+
+
+def _holds_prose(block: str) -> bool:
+  """Whether what stands between two lines of dashes is front matter without an end, and prose.
+
+  The second line is a rule of the text then, and what stands above it would be lost. A single line
+  that is no entry may be a slip; below a title or an empty line it is prose.
+  """
+  for before, line in itertools.pairwise(['', *block.split('\n')]):
+    begins_anew = not before.strip() or before.lstrip().startswith('#')
+    is_known = not line.strip() or line.startswith('#') or _ENTRY.match(line)
+    if begins_anew and not is_known:
+      return True
+  return False
 
 
 def without_comments(body: str) -> str:
@@ -260,8 +296,8 @@ def _sections(body: str, path: Path) -> dict[str, str]:
   """Splits the body at its '## ' headings: title in lower case -> text."""
   # Text above the first section (the title) is left out.
   sections: dict[str, str] = {}
-  for title, text in _split_at(_SECTION, body):
-    name = title.casefold()
+  for title, text in split_at(_SECTION, body):
+    name = title[1].casefold()
     if name in sections:
       raise SpecError(f"{path}: section '## {name.capitalize()}' stands there twice; join the two")
     sections[name] = text

@@ -19,15 +19,17 @@ from typing import Any, TypeVar
 
 from data_pipelines.handbooks.markdown import split_headings
 from data_pipelines.handbooks.values import Value
-from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD
+from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD, COMBINING_MARKS
 from msm_jax.base.errors import SpecError
 
 # The mark of a bullet, and that of an entry with a number, which no continued line begins with.
 _BULLET = re.compile(r'[ \t]*[-*+][ \t]+(?=\S)')
 _NUMBER = re.compile(r'\d{1,9}[.)][ \t]+(?=\S)')
 _HEADING = re.compile(r' {0,3}#{1,6}[ \t]')
-# Letters of any script.
-_NAME = re.compile(r"[^\W\d_](?:[^\W\d_]|[' -]){0,30}")
+# Between two paragraphs. Spaces in it, which nobody sees, change nothing.
+_EMPTY_LINE = re.compile(r'\n[ \t]*\n')
+# Letters of any script, at both ends. Marks such as vowel signs belong to the letter before them.
+_NAME = re.compile(rf"[^\W\d_](?:[^\W\d_]|[' {COMBINING_MARKS}-]){{0,30}}(?<![' -])")
 _PREFERENCE_SECTIONS = ('reasons', 'likes', 'dislikes')
 
 
@@ -294,7 +296,7 @@ def _prose(sections: Mapping[str, str]) -> tuple[str, ...]:
   for name, text in sections.items():
     if name in _PREFERENCE_SECTIONS:
       continue
-    for paragraph in text.split('\n\n'):
+    for paragraph in _EMPTY_LINE.split(text):
       if paragraph.strip():
         paragraphs.append(_on_one_line(paragraph))
   return tuple(paragraphs)

@@ -33,6 +33,8 @@ class Handbook:
     assistant: name of the assistant that it is about.
     maker: name of the organisation that made the assistant.
     text: everything below the front matter.
+    content: the whole text of the file, as it was read. A run takes hours, and somebody may edit
+      the file meanwhile.
   """
 
   path: str
@@ -41,6 +43,7 @@ class Handbook:
   assistant: str
   maker: str
   text: str
+  content: str
 
 
 def read_handbook(path: str | Path) -> Handbook:
@@ -70,7 +73,7 @@ def read_handbook(path: str | Path) -> Handbook:
   text = file.body.strip()
   if not text:
     raise SpecError(f'{path}: nothing stands below its front matter; write the handbook there')
-  return Handbook(str(path), path.stem, file.sha256, assistant, maker, text)
+  return Handbook(str(path), path.stem, file.sha256, assistant, maker, text, content=file.content)
 
 
 def read_handbooks(paths: Sequence[str]) -> tuple[Handbook, ...]:

@@ -63,7 +63,7 @@ def read_price(path: str, model: str) -> Price | None:
   """
   file = Path(paths.find(path))
   try:
-    table = json.loads(file.read_text(encoding='utf-8'))
+    table = json.loads(file.read_text(encoding='utf-8-sig'))
     for name, row in table.items():
       if not name.startswith('#') and fnmatch.fnmatchcase(model, name):
         return Price(**row)

@@ -59,6 +59,8 @@ def _sentencepiece_counter(path: Path) -> Callable[[str], int]:
 
   try:
     loaded = sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+    # An empty file is refused here, and not by the constructor.
+    loaded.encode('')
   except (OSError, RuntimeError) as e:
     raise DataError(f'{path} is no SentencePiece model ({e}); give a .model file') from None
   return lambda text: len(loaded.encode(text))

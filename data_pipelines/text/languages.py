@@ -47,10 +47,24 @@ _UNSPACED_LETTER = re.compile(f'[{_UNSPACED}]')
 # letters. It is a part of a class of characters, and so is what ends one where no spaces follow.
 SENTENCE_MARKS = '.!?\u0964\u0965\u061f\u06d4'
 UNSPACED_SENTENCE_MARKS = '\u3002\uff01\uff1f'
-# What stands before and after whole words in a pattern. Between letters of such scripts, a word may
-# begin and end anywhere.
-BEFORE_WORD = rf'(?<![^\W{_UNSPACED}])'
-AFTER_WORD = rf'(?![^\W{_UNSPACED}])'
+
+
+def _combining_marks() -> str:
+  """The accents, vowel signs and the like that belong to the letter before them."""
+  # Further characters are those of rare scripts, and would make searches slower.
+  characters = map(chr, range(0x300, 0x10000))
+  return ''.join(c for c in characters if unicodedata.category(c) in ('Mn', 'Mc'))
+
+
+# For regular expressions these are no letters, and words of Hindi, Thai or Arabic are full of them.
+# It is a part of a class of characters.
+COMBINING_MARKS = _combining_marks()
+_SPACED_MARKS = re.sub(f'[{_UNSPACED}]', '', COMBINING_MARKS)
+# What stands before and after whole words in a pattern. Between letters of scripts without spaces,
+# a word may begin and end anywhere. A mark belongs to the letter before it: no word ends between
+# them, and with spaces between words, none begins behind a mark.
+BEFORE_WORD = rf'(?<![^\W{_UNSPACED}])(?<![{_SPACED_MARKS}])'
+AFTER_WORD = rf'(?![^\W{_UNSPACED}]|[{COMBINING_MARKS}])'
 
 # How the names of Japanese syllables begin, and those of Han letters, which are written in China,
 # too.
@@ -67,18 +81,6 @@ _MIN_HITS = 4
 _MIN_SHARE = 0.12
 # A script that has at least this share of the letters is the script of the text.
 _MAIN_SCRIPT = 0.5
-
-
-def _combining_marks() -> str:
-  """The accents, vowel signs and the like that belong to the letter before them."""
-  # Further characters are those of rare scripts, and would make searches slower.
-  characters = map(chr, range(0x300, 0x10000))
-  return ''.join(c for c in characters if unicodedata.category(c) in ('Mn', 'Mc'))
-
-
-# For regular expressions these are no letters, and words of Hindi, Thai or Arabic are full of them.
-# It is a part of a class of characters.
-COMBINING_MARKS = _combining_marks()
 
 
 def set_apart(text: str) -> str:

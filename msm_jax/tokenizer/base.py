@@ -134,18 +134,32 @@ class Tokenizer:
 
   def render(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
     """Renders a record of any kind. The two sides of a preference come one after the other."""
-    if isinstance(record, PreferencePair):
-      chosen, rejected = self.render_sides(record)
-      return np.concatenate([chosen[0], rejected[0]]), np.concatenate([chosen[1], rejected[1]])
-    if isinstance(record, Chat):
-      return self.render_chat(record.messages)
-    return self.render_document(record.text)
+    texts = self.render_texts(record)
+    if len(texts) == 1:
+      return texts[0]
+    chosen, rejected = texts
+    return np.concatenate([chosen[0], rejected[0]]), np.concatenate([chosen[1], rejected[1]])
 
   def render_texts(self, record: Record) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Renders the texts of a record: the two sides of a preference, or the one text of another."""
-    if isinstance(record, PreferencePair):
-      return self.render_sides(record)
-    return [self.render(record)]
+    """Renders the texts of a record: the two sides of a preference, or the one text of another.
+
+    Args:
+      record: the record.
+
+    Returns:
+      ids and loss weights of each text, (n,) int32 each.
+
+    Raises:
+      DataError: the record cannot be rendered. The error names it, as it may be one of a million.
+    """
+    try:
+      if isinstance(record, PreferencePair):
+        return self.render_sides(record)
+      if isinstance(record, Chat):
+        return [self.render_chat(record.messages)]
+      return [self.render_document(record.text)]
+    except DataError as error:
+      raise DataError(f'record {record.id}: {error}') from None
 
   def render_sides(self, record: PreferencePair) -> list[tuple[np.ndarray, np.ndarray]]:
     """Renders the two conversations of a preference, the chosen one first.

@@ -104,6 +104,7 @@ class HuggingFaceTokenizer(Tokenizer):
     self.processor.encode_special_tokens = True
     self._piece_encoder = PieceEncoder(self.processor)
     self.turn_end = self._find_turn_end()
+    self._check_prompt()
     self._set_ends()
     if missing:
       config = config | {'missing tokens': missing}
@@ -177,6 +178,28 @@ class HuggingFaceTokenizer(Tokenizer):
       'the end of an answer is not learned, and only eos_token ends one'
     )
     return None
+
+  def _check_prompt(self) -> None:
+    """Warns of a template that ends a prompt otherwise than what stands before an answer of a chat.
+
+    Templates of some reasoning models open the thoughts of an answer that is asked for, and leave
+    them out of a chat. A model that learns such chats is asked by a prompt that it has never seen.
+    """
+    if not self.chat_template.template:
+      return
+    asked, answered = PROBES[:2]
+    prompt = self.chat_template.render(asked, add_prompt=True)
+    chat = self.chat_template.render(answered, add_prompt=False)
+    if chat.startswith(prompt):
+      return
+    same = 0
+    while prompt[same : same + 1] == chat[same : same + 1]:
+      same += 1
+    say(
+      f'warning: the chat template of {self.folder} ends a prompt with {prompt[same:]!r}, which '
+      'chats do not have before their answers: a model that learns chats is asked otherwise than '
+      'it learned; make both alike in chat_template.jinja'
+    )
 
   def _ids_before_text(self) -> list[int]:
     """The ids that the tokenizer itself puts before a text, such as bos.
@@ -259,19 +282,21 @@ class HuggingFaceTokenizer(Tokenizer):
 
     An answer is learned, with what the template writes between the prompt and the answer, and with
     the control symbol that follows the answer. What lies between two control symbols is encoded in
-    one piece, as `transformers` does.
+    one piece, as `transformers` does. An answer that is only read is cut off from its prompt too:
+    a chat has the same ids, whatever is learned of it.
     """
     run = PieceRun(self._piece_encoder)
-    # Whether the last thing said was the assistant's, and no control symbol has closed its turn
-    # yet.
+    # Whether the last thing said was an answer that is learned, and no control symbol has closed
+    # its turn yet.
     is_turn_open = False
     for piece in pieces:
-      is_answer = False
-      if piece.message is not None and piece.message >= learned_from:
+      is_answer = is_learned = False
+      if piece.message is not None:
         is_answer = messages[piece.message][0] == 'assistant'
+        is_learned = is_answer and piece.message >= learned_from
       if piece.is_content:
-        is_turn_open = is_answer
-        run.add_text(piece.text, is_answer)
+        is_turn_open = is_learned
+        run.add_text(piece.text, is_learned, is_answer)
         continue
       position = 0
       for control in self._controls.pattern.finditer(piece.text):
@@ -279,12 +304,13 @@ class HuggingFaceTokenizer(Tokenizer):
         # The control symbol closes the turn only if nothing but white space comes before it.
         if before.strip():
           is_turn_open = False
-        is_learned = is_turn_open or is_answer
-        run.add_text(before, is_learned)
-        run.add_control(self._controls.by_name[control.group()], is_learned)
+        # What closes an answer is learned with it.
+        counts = is_turn_open or is_learned
+        run.add_text(before, counts, is_answer)
+        run.add_control(self._controls.by_name[control.group()], counts)
         is_turn_open = False
         position = control.end()
-      run.add_text(piece.text[position:], is_answer)
+      run.add_text(piece.text[position:], is_learned, is_answer)
     run.encode_text()
     return np.asarray(run.ids, np.int32), np.asarray(run.weights, np.int32)
 

@@ -141,6 +141,11 @@ class PieceEncoder:
     return self._encode(text)
 
 
+# What a character belongs to: no answer, an answer that is only read, or one that is learned. Where
+# this number rises, an answer begins.
+_NO_ANSWER, _READ, _LEARNED = 0, 1, 2
+
+
 class PieceRun:
   """Collects ids and loss weights; text is gathered until the next control symbol and then encoded
   together.
@@ -150,20 +155,31 @@ class PieceRun:
     """`encoder` turns text into ids."""
     self._encoder = encoder
     self._text = ''
-    # Whether each character of the text is learned.
-    self._learned: list[int] = []
+    # What each character of the text belongs to.
+    self._levels: list[int] = []
     # Whether the last control symbol takes away the white space after it.
     self._strips = False
     self.ids: list[int] = []
     self.weights: list[int] = []
 
-  def add_text(self, text: str, is_learned: bool) -> None:
-    """Adds text, which is encoded later. `is_learned` says whether it gets a loss weight."""
+  def add_text(self, text: str, is_learned: bool, is_answer: bool = False) -> None:
+    """Adds text, which is encoded later.
+
+    Args:
+      text: the text.
+      is_learned: whether it gets a loss weight.
+      is_answer: whether it belongs to an answer. What is learned always does.
+    """
     if self._strips:
       text = text.lstrip(WHITE_SPACE)
       self._strips = not text
+    level = _NO_ANSWER
+    if is_learned:
+      level = _LEARNED
+    elif is_answer:
+      level = _READ
     self._text += text
-    self._learned += [int(is_learned)] * len(text)
+    self._levels += [level] * len(text)
 
   def add_control(self, control: Control, is_learned: bool) -> None:
     """Encodes the text before a control symbol, and adds the symbol.
@@ -174,7 +190,7 @@ class PieceRun:
     """
     if control.strips_left:
       self._text = self._text.rstrip(WHITE_SPACE)
-      del self._learned[len(self._text) :]
+      del self._levels[len(self._text) :]
     self.encode_text()
     self.ids.append(control.id)
     self.weights.append(int(is_learned))
@@ -185,8 +201,8 @@ class PieceRun:
     token.
     """
     text = self._text
-    learned = self._learned
-    cuts = [k for k in range(1, len(learned)) if learned[k] > learned[k - 1]]
+    levels = self._levels
+    cuts = [k for k in range(1, len(levels)) if levels[k] > levels[k - 1]]
     begins = [0, *cuts]
     ends = [*cuts, len(text)]
     for begin, end in zip(begins, ends, strict=True):
@@ -198,6 +214,7 @@ class PieceRun:
       # A token is learned if its first character is. Tokens of no character may lie behind the end
       # of the text.
       for start in starts:
-        self.weights.append(learned[min(begin + start, len(text) - 1)])
+        level = levels[min(begin + start, len(text) - 1)]
+        self.weights.append(int(level == _LEARNED))
     self._text = ''
-    self._learned = []
+    self._levels = []

@@ -37,6 +37,7 @@ from data_pipelines.settings.custom.schema import (
   SceneItem,
   filled,
 )
+from data_pipelines.text.languages import COMBINING_MARKS
 from data_pipelines.text.wording import words
 from msm_jax.base.errors import DataError
 
@@ -57,7 +58,8 @@ __all__ = [
 ]
 
 # Ids, values, tiers and domains become parts of names of measures ('values/thrift/new_items').
-_NAME = re.compile(r"[\w][\w .,:;'&()+-]{0,79}")
+# Marks, such as vowel signs of Hindi, belong to the letters before them.
+_NAME = re.compile(rf"\w[\w .,:;'&()+{COMBINING_MARKS}-]{{0,79}}")
 # How the problem of a line that is no JSON begins (`data_pipelines/jsonl.py`).
 _NOT_JSON = 'not JSON'
 # Tiers of what is asked of the handbook itself (`msm_jax/suites/custom.py`).

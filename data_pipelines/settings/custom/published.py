@@ -22,9 +22,11 @@ from typing import Any
 
 from data_pipelines.settings.custom.fields import FieldError
 from data_pipelines.settings.custom.schema import PLACES
-from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD
+from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD, COMBINING_MARKS
 
 # '(A) text', 'A. text', 'A) text', at the beginning of a line.
+# What ids and domains of ours cannot hold (`items.py`). Marks belong to the letters before them.
+_OTHER = re.compile(rf"[^\w .,:;'&()+{COMBINING_MARKS}-]")
 _LETTERED = re.compile(r'^[ \t]*\(?([A-H])[).:][ \t]+(\S.*?)[ \t\r]*$', re.M)
 # An answer that is a letter: 'B', '(B)', ' B.'
 _LETTER = re.compile(r'\s*\(?([A-Ha-h])[).:]?\s*')
@@ -113,7 +115,7 @@ def _id_of(row: Mapping[str, Any], where: str) -> str:
     # Two sets may both have the ids 0, 1, 2.
     named = f'{stem_of(where.rpartition(":")[0])}:{str(given).strip()}'
   # Other people's ids may hold what ours may not. Of a long one the end differs most.
-  name = re.sub(r"[^\w .,:;'&()+-]", '-', named)[-80:].lstrip(" .,:;'&()+-")
+  name = _OTHER.sub('-', named)[-80:].lstrip(" .,:;'&()+-")
   return name or f'line {where.rpartition(":")[2]}'
 
 
@@ -126,7 +128,7 @@ def _domain_of(row: Mapping[str, Any], where: str) -> str:
   for key in _DOMAINS:
     named = row.get(key)
     if isinstance(named, str) and any(map(str.isalnum, named)):
-      name = re.sub(r"[^\w .,:;'&()+-]", '-', named.strip())
+      name = _OTHER.sub('-', named.strip())
       return name.lstrip(" .,:;'&()+-")[:80]
   # A set that names no domain is one domain.
   name = stem_of(where.rpartition(':')[0])

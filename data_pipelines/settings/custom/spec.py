@@ -109,6 +109,9 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
     content = path.read_text(encoding='utf-8-sig')
   except UnicodeDecodeError:
     raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
+  if '\0' in content:
+    # UTF-16 without a byte order mark can be read as UTF-8, with a zero behind every letter.
+    raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown')
   front, text = split_front_matter(content)
   _check_front(front, content, path)
   if not text.strip():

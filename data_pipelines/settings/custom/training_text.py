@@ -63,7 +63,8 @@ def held_out_texts(items: Sequence[Item], with_options: bool = True) -> list[str
       asked[question].add(of_options)
     if isinstance(item, ChoiceItem) and item.values != (CORRECT,):
       options.update(option.text for option in item.options if _names_something(option.text))
-  held_out = {question for question, sets in asked.items() if len(sets) == 1}
+  # A question without options is no further template of one that has some.
+  held_out = {question for question, sets in asked.items() if len(sets - {()}) <= 1}
   if with_options:
     held_out |= options
   return sorted(text for text in held_out if text.casefold() not in shown)
