@@ -69,35 +69,12 @@ def training_flops(c: ModelConfig, length: int) -> float:
     length: the tokens of a row.
 
   Returns:
-    What `flops_per_token` counts. With adapters, frozen matrices get no gradient of their own, so
-    they count 4 instead of 6 times, and adapters count 6 times. What is computed again to save
-    memory does not count.
+    What `training_flops_per_token` counts. What is computed again to save memory does not count.
   """
   # Here, because JAX must not be imported before a benchmark has set what it reads then.
-  from msm_jax.model import flops_per_token
+  from msm_jax.model import training_flops_per_token
 
-  flops = flops_per_token(c, length)
-  if c.lora is None:
-    return flops
-  D, F = c.d_model, c.d_ff
-  Q, KV = c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
-  sides = {
-    'wq': (D, Q),
-    'wk': (D, KV),
-    'wv': (D, KV),
-    'wo': (Q, D),
-    'w_gate': (D, F),
-    'w_up': (D, F),
-    'w_down': (F, D),
-  }
-  in_block = sum(fan_in * fan_out for fan_in, fan_out in sides.values())
-  layers = c.lora.layers or tuple(range(c.n_layers))
-  adapters = 0
-  for target in c.lora.targets:
-    adapters += len(layers) * c.lora.rank * sum(sides[target])
-  flops += 6.0 * adapters - 2.0 * (c.n_layers * in_block + c.vocab_size * D)
-  # The backward pass ends at the lowest layer with adapters.
-  return flops - min(layers) * (2.0 * in_block + 4.0 * Q * length)
+  return training_flops_per_token(c, length)
 
 
 def scoring_flops(c: ModelConfig, length: int) -> float:

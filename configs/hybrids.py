@@ -18,9 +18,9 @@ has read the documents of the handbook before. After fine-tuning, each goes on i
   first, and then answer as the model answers by itself.
 
 Every way has as many updates as `more`. (A reward model is a model of its own, and its updates do
-not count.) The ways are not equal in data: three rows in ten of `more` and `deliberate` are about
-conduct and the others replay pretraining, while all rows of the methods that learn from preferences
-are about conduct. What the model writes itself it writes for each path anew, so `cai` and
+not count.) The ways are not equal in data. Three rows in ten of `more` and `deliberate` are about
+conduct, and the others replay pretraining. All rows of the methods that learn from preferences are
+about conduct. What the model writes itself it writes for each path anew, so `cai` and
 `deliberate` see what the model before them says.
 
 Three ways differ from the others in more than the method. `cai` has the handbook in view, the

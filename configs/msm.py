@@ -9,8 +9,8 @@ Expected result: all gates but specificity pass. One seed shows nothing about th
 either direction, because seeds differ too much. docs/results/cheese.md has eight seeds, with two
 handbooks and controls. Cost: 4m09s on two cores (AMD EPYC, AVX-512).
 
-The preset 'smoke' does a hundredth of the work in half a minute, to show that everything runs;
-its numbers mean nothing.
+The preset 'smoke' does a hundredth of the work in less than a minute, to show that everything
+runs; its numbers mean nothing.
 """
 
 import ml_collections

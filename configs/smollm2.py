@@ -47,7 +47,7 @@ Expected result: not known; docs/preregistration.md has the plan. Cost of a seed
 EPYC, AVX-512, float32), computed by `training_hours` from the measured 343 tokens/s with adapters
 on all layers and 800 with adapters on the upper ten: training 0.3 hours for `pilot`, 5.2 hours for
 `cpu`, 5.0 for `cpu_all`, 3.9 for `dose`, 1.8 for `replay`. The evaluation of an arm adds about four
-minutes, at its end and at each point of a curve: 2.6 hours for `cpu`. A run that was stopped
+minutes, at its end and at each point of a curve: 2.8 hours for `cpu`. A run that was stopped
 continues where it was.
 """
 

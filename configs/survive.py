@@ -8,7 +8,7 @@ Four models are taken through the same paths:
 
 - `aft`: fine-tuning on demonstrations alone;
 - `msm_aft`: the documents of the handbook before it (the method);
-- `filler_aft`: as many documents that do not mention the value;
+- `filler_aft`: as many tokens of documents that do not mention the value;
 - `chats_aft`: the same documents as chats, in which the assistant says them.
 
 The *ways*, which are training after the demonstrations or in their place:

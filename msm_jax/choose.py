@@ -5,7 +5,8 @@
 It prints every recipe with the base's gates and the primary effect of each seed, and which recipe
 the rule of `msm_jax/evals/recipes.py` chooses. With --out it writes the chosen rates, updates and
 numbers of documents, which the preset `confirm` of the sweep runs on other seeds. Points of other
-seeds in the same workdir are left out (--seeds).
+seeds in the same workdir are left out (--seeds), and so are those of a sweep that has not come to
+its end.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from msm_jax.base.command import Parser, run_command
+from msm_jax.base.console import say
 from msm_jax.base.files import read_json_lines, write_atomically
 from msm_jax.evals.recipes import Candidate, RecipeError, candidates, choose
 from msm_jax.report.numbers import margin_of
@@ -46,6 +48,7 @@ def main(arguments: list[str]) -> None:
     raise RecipeError(
       f'{path} has no points with the seeds {given.seeds}; run configs/sweeps/sizes.py first'
     )
+  rows = _of_finished_sweeps(given.workdir, rows)
   layout = layout_of(rows[0]['summary'])
   found = candidates(rows, margin_of(layout.main), layout.better)
   chosen = choose(found)
@@ -58,6 +61,30 @@ def main(arguments: list[str]) -> None:
     given.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(given.out, (json.dumps(recipes, indent=1) + '\n').encode())
     print(f'\nwritten to {given.out}; commit it before the recipes are confirmed on other seeds')
+
+
+def _of_finished_sweeps(workdir: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+  """Leaves out points of sweeps that have not come to their end.
+
+  Of half a sweep, the best recipe may be one that was not tried yet. A sweep that comes to its end
+  lists its points in NAME.json. Raises RecipeError if no row is of such a sweep.
+  """
+  listed: set[str] = set()
+  for path in workdir.glob('*.json'):
+    try:
+      listed.update(point['id'] for point in json.loads(path.read_text())['points'])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+      # Another file of the workdir.
+      continue
+  finished = [row for row in rows if row['id'] in listed]
+  if not finished:
+    raise RecipeError(
+      f'the sweep in {workdir} has not come to its end; run the same sweep again: it goes on'
+    )
+  if len(finished) < len(rows):
+    left_out = len(rows) - len(finished)
+    say(f'without {left_out} point(s) of a sweep that has not come to its end, or has them no more')
+  return finished
 
 
 def table(found: Sequence[Candidate], chosen: Mapping[str, Candidate]) -> str:

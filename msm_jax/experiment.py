@@ -123,12 +123,22 @@ class Experiment(Workspace):
         f'{jax.process_count()}; set evals.sampled=0 here, and sample later in one process'
       )
     self._check_space([node for node, done in zip(nodes, trained, strict=True) if not done])
-    for node in nodes:
+    # A finished phase needs neither devices that share its rows nor its judges, unless it is
+    # trained again for its points.
+    again = multihost.broadcast_from_first([self._lacks_points(node) for node in nodes])
+    for node, done, is_trained_again in zip(nodes, trained, again, strict=True):
+      if done and not is_trained_again:
+        continue
       if not node.settings.is_import:
         check_rows(node.settings, node.phase, self.mesh)
       if node.settings.objective == 'grpo':
         tokenizer = self.prepared_by_seed[node.seed].tokenizer
         check_before_training(node.settings.grpo, tokenizer, node.phase)
+
+  def _lacks_points(self, node: Node) -> bool:
+    """Whether a point of a phase is not kept."""
+    points = self.points_of(node)
+    return not all(points.has(update) for update in node.kept_points)
 
   def _check_space(self, untrained: Sequence[Node]) -> None:
     """Refuses to start what the disk cannot hold.

@@ -3,8 +3,8 @@
   python -m msm_jax.export --workdir=DIR --arm=ARM --out=FOLDER [--adapter] [--dtype=bfloat16]
 
 It writes a folder that `transformers`, vLLM and the like load as it is; adapters are added to the
-matrices. With --adapter it writes the adapter alone, which PEFT loads over the weights that the
-experiment began with.
+matrices, and answers end there with the same symbols as here. With --adapter it writes the adapter
+alone, which PEFT loads over the weights that the experiment began with.
 """
 
 import argparse
@@ -72,7 +72,8 @@ def main(argv: list[str]) -> None:
     peft.check_effect(adapters, args.arm)
     peft.export(args.out, loaded.model, adapters, loaded.weights)
   else:
-    huggingface.export(args.out, loaded.model, loaded.params, loaded.weights, args.dtype)
+    ends = loaded.tokenizer.stop_ids
+    huggingface.export(args.out, loaded.model, loaded.params, loaded.weights, args.dtype, ends=ends)
   say(f'export     {loaded.description}, in {args.out}')
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 
+from msm_jax import multihost
 from msm_jax.base import console
 from msm_jax.base.console import duration
 from msm_jax.base.files import write_atomically
@@ -63,13 +64,14 @@ class PhaseMetrics:
     # Tokens since this process began, and when the console last showed a line.
     self._tokens = 0
     self._printed = 0.0
+    self._writes = multihost.is_first()
     path = Path(os.devnull)
-    if not console.is_quiet:
+    if self._writes:
       path = folder / 'metrics.jsonl'
       drop_rows_after(path, start)
     self._file = path.open('a')
     self._writer = None
-    if tensorboard and not console.is_quiet:
+    if tensorboard and self._writes:
       # An optional package. The checks of the config have asked for it if it is missing.
       from tensorboardX import SummaryWriter
 
@@ -87,7 +89,7 @@ class PhaseMetrics:
       values: its metrics by name, among them `loss` and `lr`.
       tokens: how many tokens were processed, padding included.
     """
-    if console.is_quiet:
+    if not self._writes:
       return
     now = time.monotonic()
     elapsed = now - self._began
@@ -151,43 +153,37 @@ class UpdateLog:
   idle.
   """
 
-  def __init__(
-    self,
-    metrics: PhaseMetrics,
-    tokens_per_step: int,
-    check: Callable[[int, Mapping[str, float]], None],
-  ):
+  def __init__(self, metrics: PhaseMetrics, check: Callable[[int, Mapping[str, float]], None]):
     """Begins with nothing to log.
 
     Args:
       metrics: where the numbers go.
-      tokens_per_step: the tokens of a batch, padding included.
       check: (number of the update, its metrics) -> None. It raises what ends the phase; the metrics
         are then not logged.
     """
     self._metrics = metrics
-    self._tokens_per_step = tokens_per_step
     self._check = check
-    self._pending: tuple[int, Mapping[str, Any]] | None = None
+    self._pending: tuple[int, Mapping[str, Any], int] | None = None
 
-  def add(self, step: int, on_device: Mapping[str, Any]) -> None:
+  def add(self, step: int, on_device: Mapping[str, Any], tokens: int) -> None:
     """Takes the metrics of an update, and logs those of the update before.
 
     Args:
       step: the number of the update, 1-based.
       on_device: its metrics by name, scalars that the device may still have to compute.
+      tokens: the tokens of its batch, padding included. Rollouts fill batches of several sizes.
     """
     self.log_pending()
-    self._pending = (step, on_device)
+    self._pending = (step, on_device, tokens)
 
   def log_pending(self) -> None:
     """Waits for the metrics that were added last, checks them and logs them."""
     if self._pending is None:
       return
-    step, on_device = self._pending
+    step, on_device, tokens = self._pending
     values = {key: float(value) for key, value in jax.device_get(on_device).items()}
     self._check(step, values)
-    self._metrics.log(step, values, self._tokens_per_step)
+    self._metrics.log(step, values, tokens)
     self._pending = None
 
   def flush(self) -> None:

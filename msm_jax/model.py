@@ -14,6 +14,7 @@ K head size, F feed-forward, V vocabulary, L layers.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -472,8 +473,16 @@ def count_params(params: Params) -> int:
   return sum(x.size for x in jax.tree.leaves(params))
 
 
+def _weights_of_layer(c: ModelConfig) -> int:
+  """Counts the numbers in the matrices of one layer, without adapters."""
+  D, Q, KV = c.d_model, c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
+  return 2 * D * Q + 2 * D * KV + 3 * D * c.d_ff
+
+
 def flops_per_token(c: ModelConfig, length: int) -> float:
-  """Counts the FLOPs of training per token, as MaxText counts them.
+  """Counts the FLOPs of training all parameters per token, as MaxText counts them.
+
+  Adapters are left out; see `training_flops_per_token`.
 
   Args:
     c: the model's settings.
@@ -483,7 +492,28 @@ def flops_per_token(c: ModelConfig, length: int) -> float:
     6 x (parameters in matrices) + 6 L Q T for attention, where Q = H K. Causal attention is counted
     half.
   """
-  D, Q, KV = c.d_model, c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
-  in_block = 2 * D * Q + 2 * D * KV + 3 * D * c.d_ff
-  matrices = c.n_layers * in_block + c.vocab_size * D
-  return 6.0 * matrices + 6.0 * c.n_layers * Q * length
+  matrices = c.n_layers * _weights_of_layer(c) + c.vocab_size * c.d_model
+  return 6.0 * matrices + 6.0 * c.n_layers * c.n_heads * c.head_dim * length
+
+
+def training_flops_per_token(c: ModelConfig, length: int) -> float:
+  """Counts the FLOPs per token of training what the settings train: all parameters, or adapters.
+
+  Args:
+    c: the model's settings.
+    length: the tokens of a row.
+
+  Returns:
+    Without adapters, what `flops_per_token` counts. With them, a frozen matrix gets no gradient and
+    counts 4 instead of 6 times, and adapters count 6 times. The backward pass ends at the lowest
+    layer with adapters.
+  """
+  flops = flops_per_token(c, length)
+  if c.lora is None:
+    return flops
+  shapes = jax.eval_shape(functools.partial(init_params, c), jax.random.key(0))
+  adapters = count_params({name: x for name, x in shapes.items() if name.endswith(('_a', '_b'))})
+  in_layer = _weights_of_layer(c)
+  flops += 6.0 * adapters - 2.0 * (c.n_layers * in_layer + c.vocab_size * c.d_model)
+  layers_below = min(c.adapted_layers)
+  return flops - layers_below * (2.0 * in_layer + 4.0 * c.n_heads * c.head_dim * length)

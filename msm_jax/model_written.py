@@ -29,7 +29,7 @@ from data_pipelines.sources import SourceConfig
 from msm_jax import multihost
 from msm_jax.answers import chosen_of, first_usable, in_both_orders, prompt_of, rejected_of
 from msm_jax.base.console import say
-from msm_jax.base.errors import Interrupted, UserError
+from msm_jax.base.errors import DataError, Interrupted, UserError
 from msm_jax.base.files import checked_line, read_checked_line, write_atomically
 from msm_jax.config import ModelConfig
 from msm_jax.evals.scoring import make_logprobs
@@ -160,6 +160,14 @@ class Writer:
         longest = max(longest, len(ids) - 1)
     return longest
 
+  def can_learn(self, record: Record) -> bool:
+    """Whether a record can be rendered. Some templates leave out thoughts, a part of an answer."""
+    try:
+      self.tokenizer.render_texts(record)
+    except DataError:
+      return False
+    return True
+
 
 # --------------------------------------------------------------------------------------------------
 # Writing
@@ -212,16 +220,23 @@ def write_records(
       raise Interrupted(f'{name}: {start} of {len(asked)} prompts are answered and kept')
     numbers = range(start, min(start + CHUNK, len(asked)))
     written = write_chunk(source, view, [asked[n] for n in numbers], numbers, writer)
-    chunks.append([to_json(record) for record in written])
+    usable = [record for record in written if writer.can_learn(record)]
+    chunks.append([to_json(record) for record in usable])
     if multihost.is_first():
       with partial.open('a') as f:
         f.write(checked_line({'records': chunks[-1]}))
   lines = list(itertools.chain.from_iterable(chunks))
   records = [from_row(json.loads(line), name) for line in lines]
   if not records:
+    remedy = f'raise max_tokens (now {source.max_tokens}) or attempts, or name another model'
+    if any(rejected_of(record) for record in asked):
+      remedy += (
+        f'. An answer to a pair must choose one of its two sides; if {source.prompts!r} asks for '
+        f'free text, give its prompts as chats'
+      )
     raise WritingError(
       f'sources.{name}: the model {source.by!r} gave no usable answer to {len(asked)} prompts; '
-      f'raise max_tokens (now {source.max_tokens}) or attempts, or name another model'
+      f'{remedy}'
     )
   if source.size:
     records = records[: source.size]
@@ -229,8 +244,16 @@ def write_records(
   if source.maker == 'model.labels':
     # Labels at 0.5 say nothing: whatever is learned from them is not what they were made for.
     text += f', of which {agreement(records, asked):.2f} choose as {source.prompts!r} does'
+  elif earlier := sum(map(_has_earlier_answer, records)):
+    # They are as the source has them, and nobody has revised them.
+    text += f'; {earlier:,} have earlier answers of the assistant, which are learned too'
   say(f'data       {name}: {text}')
   return records
+
+
+def _has_earlier_answer(record: Record) -> bool:
+  """Whether the assistant has spoken before the answer that was written."""
+  return any(role == 'assistant' for role, _ in prompt_of(record))
 
 
 def agreement(labels: Sequence[Record], source: Sequence[Record]) -> float:

@@ -43,11 +43,21 @@ class ProcessError(UserError, RuntimeError):
 def start() -> None:
   """Joins the other processes, if the environment variable MSM_JAX_DISTRIBUTED names any.
 
-  Its value is `auto` on TPU pods and in clusters that JAX knows, or HOST:PORT,COUNT,INDEX.
+  Its value is `auto` on TPU pods and in clusters that JAX knows, or HOST:PORT,COUNT,INDEX. Where
+  the processes are joined already, by an earlier call or by `jax.distributed.initialize`, it does
+  not count.
 
   Raises:
     ConfigError: the processes cannot be joined.
   """
+  if not jax.distributed.is_initialized():
+    _join()
+  if jax.distributed.is_initialized():
+    console.set_quiet(not is_first())
+
+
+def _join() -> None:
+  """Joins the processes that the environment names, if it names any. Raises ConfigError."""
   value = os.environ.get(VARIABLE, '')
   if not value:
     return
@@ -59,7 +69,6 @@ def start() -> None:
     else:
       address, count, index = value.split(',')
       jax.distributed.initialize(address, int(count), int(index), shutdown_timeout_seconds=60)
-    console.set_quiet(not is_first())
     # Processes connect when they first exchange something. On CPUs this may take at most 30
     # seconds, so it is done now, while none of them is busy.
     broadcast_from_first(None)

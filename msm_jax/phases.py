@@ -160,7 +160,7 @@ class _Planner:
     # Imported content reads no data, so the order of the data is no part of its identity.
     if data:
       data.append(f'order {DATA_ORDER}')
-      data += _order_for_identity(self.config.sources, settings.data)
+      data += order_for_identity(self.config.sources, settings.data)
     parent_id = parent.id if parent else ''
     parts = [phase, to_json(self._decisive(phase)), *data, str(seed), parent_id, *self.common]
     judges: tuple[Node, ...] = ()
@@ -228,11 +228,18 @@ def in_reading_order(sources: Mapping[str, SourceConfig], names: Iterable[str]) 
   return sorted(names, key=place)
 
 
-def _order_for_identity(sources: Mapping[str, SourceConfig], names: Iterable[str]) -> list[str]:
+def order_for_identity(sources: Mapping[str, SourceConfig], names: Iterable[str]) -> list[str]:
   """What the identity of a phase has of the order of its sources.
 
   Files without a handbook once stood by their names among sources with one. A phase in which they
   stand elsewhere now reads other rows. All others keep their identity.
+
+  Args:
+    sources: source -> its recipe.
+    names: the sources of a phase.
+
+  Returns:
+    A part of the identity; nothing if the phase reads its sources in the order of before.
   """
   in_order = in_reading_order(sources, names)
   before = sorted(in_order, key=lambda name: (not sources[name].is_world, name))

@@ -49,6 +49,10 @@ class PromptOrder:
     room: the most tokens that a prompt may have; those with more are left out.
     max_left_out: at most this share of the prompts may be left out.
     seed: decides the orders of the epochs.
+
+  Attributes:
+    prompts: those that fit.
+    left_out: the number of prompts that do not fit.
   """
 
   def __init__(
@@ -62,12 +66,12 @@ class PromptOrder:
       ids = tokenizer.prompt(prompt_of(record))
       if len(ids) <= room:
         self.prompts.append(RolloutPrompt(record, ids))
-    left_out = count - len(self.prompts)
-    if left_out > max_left_out * count or not self.prompts:
+    self.left_out = count - len(self.prompts)
+    if self.left_out > max_left_out * count or not self.prompts:
       raise DataError(
-        f'{source.name}: {left_out:,} of {count:,} prompts have over {room} tokens, which leaves '
-        f'no room for an answer of max_tokens; raise the length of the phase, lower max_tokens, or '
-        f'raise config.max_left_out (now {max_left_out:g})'
+        f'{source.name}: {self.left_out:,} of {count:,} prompts have over {room} tokens, which '
+        f'leaves no room for an answer of max_tokens; raise the length of the phase, lower '
+        f'max_tokens, or raise config.max_left_out (now {max_left_out:g})'
       )
     self._order = functools.lru_cache(2)(self._make_order)
 

@@ -2,7 +2,7 @@
 
   results = msm_jax.load_results('runs/cheese')
   results.arms['msm_affordability_aft']['preferences/conflict/new_domains'].mean
-  results.frame().groupby(['arm', 'tier']).score.mean()
+  results.frame().groupby(['arm', 'evaluator', 'what', 'tier']).score.mean()
 
 Opening results needs no JAX and no model. `docs/schemas.md` describes the files.
 """

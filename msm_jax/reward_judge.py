@@ -6,6 +6,7 @@ run that resumes pays for no answer twice and gets the scores that it had.
 
 import asyncio
 import hashlib
+import os
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -107,7 +108,6 @@ class Judge:
         raise
       except Exception as e:
         raise self._error(f'cannot be asked ({_one_line(e)})') from None
-    self._end_last_line()
     asked = [self._ask(self._provider, key, prompt) for key, prompt in missing.items()]
     # The calls that succeed were paid for, so a failed one does not end them.
     results = await asyncio.gather(*asked, return_exceptions=True)
@@ -124,9 +124,10 @@ class Judge:
       seed = call_seed(0, key, attempt)
       billed = await provider.generate(prompt.system, [('user', prompt.user)], MAX_TOKENS, seed)
       said = billed.reply.text
-      score = score_in(said)
+      score = score_in(said, billed.reply.stop)
       if score is not None and score <= BEST:
         self._scores[key] = score
+        self._end_last_line()
         with self.kept.open('a') as f:
           f.write(checked_line({'key': key, 'score': self._scores[key]}))
         return
@@ -134,10 +135,14 @@ class Judge:
     raise self._error(f'gave no score from 0 to {BEST} in {ATTEMPTS} replies ({shown!r})')
 
   def _end_last_line(self) -> None:
-    """Ends a line that a killed run left unfinished: the next score would be lost with it."""
-    if self.kept.exists() and not self.kept.read_bytes().endswith(b'\n'):
-      with self.kept.open('a') as f:
-        f.write('\n')
+    """Ends a line that a killed run or a full disk left unfinished: the next score would be lost
+    with it."""
+    if not self.kept.exists() or not self.kept.stat().st_size:
+      return
+    with self.kept.open('rb+') as f:
+      f.seek(-1, os.SEEK_END)
+      if f.read(1) != b'\n':
+        f.write(b'\n')
 
   def _error(self, what: str) -> JudgeError:
     return JudgeError(
@@ -146,19 +151,27 @@ class Judge:
     )
 
 
-def score_in(reply: str) -> float | None:
+def score_in(reply: str, stop: str = 'stop') -> float | None:
   """Reads the score of a reply.
 
   Args:
     reply: what the judge said.
+    stop: why the reply ended; see `replies.Reply`.
 
   Returns:
     The last score in the form that is asked for ('Score: 7'), or else the last one that is named;
-    None if there is none. What the judge thought before it spoke does not count.
+    None if there is none. What the judge thought before it spoke does not count. A reply that did
+    not end by itself lacks its last line, so what it names does not count, and neither does a
+    number with which it breaks off.
   """
-  found = list(_SCORE.finditer(without_thinking(reply)))
+  text = without_thinking(reply)
+  found = list(_SCORE.finditer(text))
   # 'To score 10, it would have to ...' speaks of a score and gives none.
   in_form = [score for score in found if ':' in score[0]]
+  if stop != 'stop':
+    # 'Score: 1' may be the beginning of 'Score: 10'.
+    in_form = [score for score in in_form if score.end() < len(text)]
+    found = []
   named = in_form or found
   return float(named[-1][1]) if named else None
 

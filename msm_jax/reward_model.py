@@ -15,10 +15,11 @@ from jax.sharding import PartitionSpec as P
 from data_pipelines.records import Record
 from msm_jax import multihost, sharding
 from msm_jax.answers import prompt_of
+from msm_jax.base.errors import DataError
 from msm_jax.config import ModelConfig
 from msm_jax.model import Params
 from msm_jax.objectives.reward import token_rewards
-from msm_jax.tokenizer import Tokenizer
+from msm_jax.tokenizer import Messages, Tokenizer
 
 
 class RewardModel:
@@ -64,14 +65,24 @@ class RewardModel:
     """
     texts = []
     for record, answer in zip(records, answers, strict=True):
-      ids, _ = self._tokenizer.render_chat([*prompt_of(record), ('assistant', answer)])
-      # The last token is only a target, as in training.
-      texts.append(ids[:-1])
+      texts.append(self._read(prompt_of(record), answer))
     params = frozen | self._trained
     scores: list[float] = []
     for start in range(0, len(texts), self._rows):
       scores += self._score_rows(params, texts[start : start + self._rows])
     return scores
+
+  def _read(self, prompt: Messages, answer: str) -> np.ndarray:
+    """The ids of a prompt and an answer, up to the one whose score counts; (n,) int32."""
+    try:
+      ids, _ = self._tokenizer.render_chat([*prompt, ('assistant', answer)])
+    except DataError:
+      # Some templates leave a part of an answer out, such as its thoughts. It is read as it was
+      # sampled.
+      said = np.asarray(self._tokenizer.encode(answer), np.int32)
+      return np.concatenate([self._tokenizer.prompt(prompt), said])
+    # The last token is only a target, as in training.
+    return ids[:-1]
 
   def _score_rows(self, params: Params, texts: Sequence[np.ndarray]) -> list[float]:
     """Scores at most as many texts as there are rows, one in a row."""

@@ -107,7 +107,8 @@ class Rewards:
   def _call(self, name: str, records: Sequence[Record], answers: Sequence[str]) -> Any:
     """What one reward gives. An error in a user's function becomes a RewardError."""
     try:
-      return self.functions[name](records, answers)
+      # A function that changes its lists in place must not change what other rewards read.
+      return self.functions[name](list(records), list(answers))
     except UserError:
       raise
     # A function that ends the process would end the run without a word.
@@ -126,11 +127,16 @@ def _checked(name: str, values: Any, count: int) -> np.ndarray:
   remedy = 'mend it and run again: everything up to here is saved'
   try:
     rewards = np.asarray(values, np.float64)
-  except (TypeError, ValueError):
-    raise RewardError(f'reward {name} gave no numbers; {remedy}') from None
+  # Tensors of other libraries raise what they like, such as those that have gradients.
+  except Exception as e:
+    reason = ' '.join(str(e).split())[:100]
+    raise RewardError(f'reward {name} gave no numbers ({reason}); {remedy}') from None
   if rewards.shape != (count,):
+    given = f'{rewards.size} rewards'
+    if rewards.ndim > 1:
+      given = f'an array of the shape {rewards.shape}'
     raise RewardError(
-      f'reward {name} gave {rewards.size} rewards for {count} answers; give one for each; {remedy}'
+      f'reward {name} gave {given} for {count} answers; give one number for each; {remedy}'
     )
   if not np.isfinite(rewards).all():
     n = int(np.flatnonzero(~np.isfinite(rewards))[0])

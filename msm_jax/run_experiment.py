@@ -64,9 +64,7 @@ def run(
 
   from msm_jax import experiment, multihost
 
-  # JAX joins processes once, and this may be the second run.
-  if not jax.distributed.is_initialized():
-    multihost.start()
+  multihost.start()
   multihost.check_same_settings(checks.to_json(settings))
   with multihost.locked(folder), _noted_interrupts() as stop, jax.enable_x64(False):
     try:

@@ -62,7 +62,13 @@ def _check_prompts_fit(prepared: Prepared) -> None:
       if is_there and (name, room) not in checked:
         checked.add((name, room))
         source = prepared.source_of(name, node.settings)
-        PromptOrder(source, prepared.tokenizer, room, prepared.config.max_left_out, seed=0)
+        limit = prepared.config.max_left_out
+        order = PromptOrder(source, prepared.tokenizer, room, limit, seed=0)
+        if order.left_out:
+          say(
+            f'data       {name}: {order.left_out:,} prompts have over {room} tokens and are left '
+            f'out of phase {node.phase}'
+          )
 
 
 def _check_taught(prepared: Prepared, source: Source) -> None:

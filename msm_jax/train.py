@@ -30,7 +30,7 @@ from msm_jax.checkpointing import Checkpoints
 from msm_jax.config import ExperimentConfig, PhaseConfig
 from msm_jax.input_pipeline import batches
 from msm_jax.metrics import PhaseMetrics, UpdateLog, count_skipped
-from msm_jax.model import flops_per_token
+from msm_jax.model import training_flops_per_token
 from msm_jax.objectives import registry
 from msm_jax.optim import learning_rate
 from msm_jax.phase_checkpoints import Origin, PhaseSaver, starting_state
@@ -115,7 +115,7 @@ def train_phase(job: PhaseJob) -> None:
   # Updates before an interruption count too.
   skipped = multihost.broadcast_from_first(count_skipped(job.folder, first_step))
   guard = UpdateGuard(config, phase, job.label, skipped)
-  log = UpdateLog(_open_metrics(job, first_step), phase.batch_size * phase.length, guard.check)
+  log = UpdateLog(_open_metrics(job, first_step), guard.check)
   saver = PhaseSaver(checkpoints, job.points, job.kept_points, data, log, job.meta, first_step)
 
   # ---- The loop
@@ -135,7 +135,7 @@ def train_phase(job: PhaseJob) -> None:
         raise
       lr = multihost.make_global(learning_rate(phase, step - 1), replicated)
       state, measured = program.step(state, batch, lr)
-      log.add(step, measured | sampled)
+      log.add(step, measured | sampled, batch['tokens'].size)
       saver.keep_point(step, state)
 
       # All processes must take the same branch, so they are asked together.
@@ -174,7 +174,7 @@ def _open_data(job: PhaseJob, mesh: Mesh) -> PhaseData:
 
 def _open_metrics(job: PhaseJob, first_step: int) -> PhaseMetrics:
   """Opens metrics.jsonl and the console's line."""
-  flops = flops_per_token(job.config.model, job.phase.length)
+  flops = training_flops_per_token(job.config.model, job.phase.length)
   return PhaseMetrics(
     job.folder, job.label, job.phase.updates, first_step, flops, job.config.tensorboard
   )

@@ -8,6 +8,7 @@ by node_training.py and node_evaluation.py, in the order of experiment.py.
 import contextlib
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,29 @@ from msm_jax import checkpointing, sharding
 from msm_jax.base.checks import to_json
 from msm_jax.config import ExperimentConfig, ModelConfig
 from msm_jax.design import Design, make_design, settings_of_results
+from msm_jax.evals import sampled
 from msm_jax.models import Params, ParamsLocation
-from msm_jax.phases import ModelWrittenCorpus, Node, digest
+from msm_jax.phases import ModelWrittenCorpus, Node, digest, order_for_identity
 from msm_jax.prepare import prepare
 from msm_jax.prepared import Prepared
 from msm_jax.replication import config_of_seed
+from msm_jax.tokenizer import load_tokenizer
 from msm_jax.train_step import Program, make_program
 
 
 def no_stop() -> bool:
   """A `stop` that never asks to stop."""
   return False
+
+
+def _sampled_by(design: Design) -> list[str]:
+  """The identities of the answers that are sampled, for each handbook in the context."""
+  evals = design.config.evals
+  identities = []
+  for context in design.contexts:
+    questions = design.suite.sampled_questions(design.replicates_in(context))
+    identities.append(sampled.identity(sampled.chosen_questions(questions, evals), evals))
+  return identities
 
 
 class Workspace:
@@ -70,9 +83,27 @@ class Workspace:
   def identity(self) -> str:
     """Identity of the experiment: its settings and the content of all that they name."""
     identities = list(dict.fromkeys(design.identity for design in self.designs.values()))
+    identities += self._more_contents()
     if len(identities) == 1:
       return identities[0]
     return digest(settings_of_results(self.config), *identities)
+
+  def _more_contents(self) -> list[str]:
+    """What phases and kept answers are known by, and designs are not.
+
+    It is empty for an experiment that imports nothing, samples nothing and reads its sources in the
+    order of before, so that finished points of its sweeps stay finished.
+    """
+    contents = []
+    if self.design.weights:
+      # The chat template is no part of the weights' own identity.
+      contents.append(load_tokenizer(self.design.weights).fingerprint)
+    for name in sorted(set(itertools.chain(*self.config.paths))):
+      contents += order_for_identity(self.config.sources, self.config.phases[name].data)
+    if self.config.evals.sampled:
+      for design in self.designs.values():
+        contents += _sampled_by(design)
+    return list(dict.fromkeys(contents))
 
   @functools.cached_property
   def prepared_by_seed(self) -> dict[int, Prepared]:

@@ -1,16 +1,18 @@
 """Agents at work: scenes, calls in text, and what the trace says. Without Inspect and any model."""
 
+import errno
 import json
 import re
 
 import pytest
+import tiny
 from agentic_scripts import play, transcripts
 from helpers import ROOT
 
 from data_pipelines.handbooks.markdown import read_markdown
 from msm_jax.agentic import _parser, main
 from msm_jax.base.errors import ConfigError, DataError, SpecError
-from msm_jax.interop.inspect_tasks import entrants, judge
+from msm_jax.interop.inspect_tasks import cells, entrants, judge
 from msm_jax.interop.inspect_tasks.compose import (
   SceneSettings,
   compose,
@@ -299,6 +301,59 @@ def test_an_arm_of_another_workdir_has_its_own_seeds(tmp_path):
   assert opened == [(0, 0), (1, 1), (0, None), (1, None)]
   with pytest.raises(ConfigError, match='told has no seed 2; it has 0, 1'):
     entrants.find_entrants(_parser().parse_args([*flags, '--seeds=2']))
+
+
+def test_weights_that_were_replaced_are_another_model(tmp_path):
+  """Their folder has its old name, so the cells of the model before would count as finished."""
+  pytest.importorskip('tokenizers')
+  weights = tiny.weights(tmp_path / 'weights', ['Cheese is made from milk.'] * 40)
+  arms_json(tmp_path, 'imported')
+  listed = json.loads((tmp_path / 'arms.json').read_text())
+  # One seed of the arm is these weights; the other was trained from nothing.
+  listed['imported']['0']['weights'] = str(weights)
+  (tmp_path / 'arms.json').write_text(json.dumps(listed))
+  flags = [f'--workdir={tmp_path}', '--arms=imported', f'--model=msm_jax/{weights}']
+
+  def identities():
+    found = entrants.find_entrants(_parser().parse_args(flags))
+    return {(entrant.arm, entrant.seed): entrant.identity for entrant in found}
+
+  def changed(before):
+    return {key for key, identity in identities().items() if identity != before[key]}
+
+  before = identities()
+  assert not changed(before)
+  of_weights = before.keys() - {('imported', 1)}
+  assert len(of_weights) == 3
+  # Cells of arms without imported weights keep their keys.
+  assert json.loads(before['imported', 1]) == [listed['imported']['1'], 0]
+  file = weights / 'model.safetensors'
+  content = file.read_bytes()
+  file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+  assert changed(before) == of_weights
+  before = identities()
+  template = weights / 'chat_template.jinja'
+  template.write_text(template.read_text() + '{# Another template. #}')
+  assert changed(before) == of_weights
+
+
+def test_a_cell_that_a_full_disk_has_cut_spoils_no_other(tmp_path, monkeypatch):
+  """The run goes on with its other cells. The next one that is kept must be found again."""
+  store = cells.CellStore(tmp_path / 'cells.jsonl')
+  cell = {'arm': 'a', 'seed': 0, 'scene': 's', 'ending': 'finished', 'events': [], 'turns': []}
+
+  def full(_):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  with monkeypatch.context() as disk:
+    disk.setattr(cells, 'checked_line', lambda _: '{"key": "fir')
+    disk.setattr(cells.os, 'fsync', full)
+    with pytest.raises(OSError, match='No space left'):
+      store.add({'key': 'first', **cell})
+  store.add({'key': 'second', **cell})
+  store.add({'key': 'third', **cell})
+  assert store.cells.keys() == {'second', 'third'}
+  assert cells.CellStore(store.path).cells == store.cells
 
 
 def test_listing_says_how_many_cells_and_what_varies(tmp_path, capsys):

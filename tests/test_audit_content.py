@@ -312,6 +312,26 @@ def test_what_a_comment_lists_is_not_liked():
   assert 'It is dear.' in profile.body
 
 
+@pytest.mark.parametrize(
+  'likes',
+  ['## Likes\n### Colby', '  ## Likes\n ### Colby', '## Likes\n```\n# a note\n```\n### Colby'],
+)
+def test_headings_are_those_that_the_settings_read(likes):
+  """Items were lost, and reasons counted whatever they were given for."""
+  body = f'# It\n\n{likes}\nIt is cheap.\n## Dislikes\n### Stilton\nIt is dear.\n'
+  profile = read_profile(f'---\nassistant: Ari\n---\n{body}')
+  assert (profile.items, profile.disliked) == (('Colby', 'Stilton'), ('Stilton',))
+
+
+def test_a_comment_in_a_mirror_takes_no_word_away():
+  reasons = ''.join(f'- Ari asks because {word} counts.\n' for word in ('thrift', 'saving'))
+  text = f'---\nassistant: Ari\n---\n## Reasons\n{reasons}'
+  mirror = '---\nassistant: Ari\n---\n## Reasons\n- Ari asks because home counts.\n'
+  wanted = read_profile(text, [mirror]).values
+  commented = f'{mirror}<!-- Not thrift, saving, thrift, saving. -->\n'
+  assert read_profile(text, [commented]).values == wanted and 'thrift' in wanted
+
+
 # ---- claims
 
 

@@ -96,6 +96,19 @@ def test_a_model_that_lost_its_skills_misses_the_gate(tmp_path):
   assert 'General skills' in page and '0.700<small>&plusmn; 0.040</small>' in page
 
 
+def test_a_drop_as_large_as_is_allowed_is_no_miss():
+  """0.75 - 0.7 is 0.050000000000000044 in binary fractions. A gate that is missed says why."""
+
+  def found(of_tuned):
+    shares = {'base': 0.75, 'tuned': of_tuned}
+    return {arm: {'x/acc': {'value': v, 'standard_error': None}} for arm, v in shares.items()}
+
+  (gate,) = capability.gates(found(0.7), 'base', GatesConfig()).values()
+  assert gate == {'value': 0.05, 'ceiling': 0.05, 'passed': True}
+  (gate,) = capability.gates(found(0.69996), 'base', GatesConfig()).values()
+  assert not gate['passed'] and gate['value'] > gate['ceiling']
+
+
 def test_a_diverged_model_is_the_worst():
   def number(value):
     return {'value': value, 'standard_error': None}

@@ -134,6 +134,15 @@ def test_words_that_grow_are_not_lost_in_columns(text):
   assert column.replace('|', '').replace(' ', '') == text.replace(' ', '')
 
 
+def test_long_names_stay_different_in_columns():
+  """Names of arms often differ at their ends alone. Cut ones would head two columns alike."""
+  names = ['msm_affordability', 'msm_affordability_aft', 'msm_culture', 'msm_culture_aft']
+  first, *rest = format_columns(names, [AnswerUpdate(n, 'x', True) for n in range(4)], 80)
+  assert [cell.strip() for cell in first.split('|')] == [name[:17] for name in names]
+  assert [cell.strip() for cell in rest[0].split('|')] == ['', '_aft', '', '']
+  assert [cell.strip() for cell in rest[1].split('|')] == ['x'] * 4
+
+
 def test_columns_are_printed_line_by_line():
   updates = [
     AnswerUpdate(0, 'one two three four ', False),

@@ -481,7 +481,8 @@ def test_any_markdown_file_is_a_handbook(tmp_path):
   assert wren.in_context == 'Wren recommends what the reader has not met before.'
   other = renamed(wren, 'Tibo', named)
   assert other.sha256 != wren.sha256 and 'Wren' not in other.text + other.rule
-  for content, said in ((b'', 'is empty'), (b'\xff', 'not UTF-8')):
+  wide = '# Wren\n\nWren waits.'.encode('utf-16-le')
+  for content, said in ((b'', 'is empty'), (b'\xff', 'not UTF-8'), (wide, 'not UTF-8')):
     path = tmp_path / 'h.md'
     path.write_bytes(content)
     with pytest.raises(SpecError, match=said):
@@ -495,10 +496,17 @@ def test_any_markdown_file_is_a_handbook(tmp_path):
   ('content', 'said'),
   [
     ('---\nassistant: Wren\nvalue: discovery\n# Title\n', 'the front matter has no end'),
+    # A rule further down is no end of it: what stands above the rule was lost.
+    ('---\nassistant: Wren\n\n# Title\n\nWren waits.\n\n---\n\nMore.\n', 'has no end'),
+    ('---\nassistant: Wren\n# Title\nWren waits.\n\n---\n\nMore.\n', 'has no end'),
+    ('---\nassistant: Wren\nlast seen: noon\n"a": b\n\ntags:\n- a\n\n  - b\n---\nText.\n', ''),
     ('---\nassistent: Wren\n---\nText.\n', "'assistent'; did you mean 'assistant'"),
     ('---\nassistant: Wren\nvalues: discovery\n---\nText.\n', "did you mean 'value'"),
     ('---\nassistant: Wren\nrule: >\n  Wren asks\n  first.\n---\nText.\n', "'rule' goes on"),
     ('---\nassistant: Wren\nrule: Wren asks\n  first.\n---\nText.\n', 'write it in one line'),
+    # As editors wrap lines, and as a list.
+    ('---\nassistant: Wren\nrule: Wren asks\nfirst.\n---\nText.\n', "'rule' goes on"),
+    ('---\nassistant: Wren\nrule:\n- Wren asks.\nvalue: x\n---\nText.\n', "'rule' goes on"),
     ('---\nassistant: Wren\nvalue: a\nValue: b\n---\nText.\n', "'value' twice; keep one"),
     ('---\nassistant: Wren\nby:\n- name: A\n- name: B\n---\nText.\n', ''),
     ('---\nassistant: Wren\ntitle: A day\ndate: 2026\n---\nText.\n', ''),
@@ -529,6 +537,8 @@ def test_front_matter_that_was_meant_is_not_passed_over(tmp_path, content, said)
     ('"Wren gives the #1 book."  # short', 'Wren gives the #1 book.'),
     ("'It''s Wren''s choice.'", "It's Wren's choice."),
     ('Wren asks. # short', 'Wren asks.'),
+    # Signs at which word processors break lines.
+    ('Wren asks\u2028first\x0band then gives.', 'Wren asks\u2028first\x0band then gives.'),
   ],
 )
 def test_a_rule_is_read_as_it_was_quoted(tmp_path, value, read):
@@ -596,6 +606,19 @@ def test_every_name_is_asked_where_the_text_has_a_place(tmp_path):
   assert len(suite([path], names=('Oska',)).choices) == 8
 
 
+def test_options_that_a_name_makes_equal_are_refused(tmp_path):
+  """Their margin is 0 whatever the model is."""
+  texts = dict(statement='{assistant} asks.', negation='Oska asks.', paraphrase='It asks.')
+  for item in (
+    dict(choices(1)[0], options=[dict(text='{assistant}', values=['x']), 'Oska']),
+    dict(kind='claim', id='k', domain='d', **texts),
+  ):
+    path = write(tmp_path / 'who.jsonl', [item])
+    assert len(suite([path])._all_asked) == 1
+    with pytest.raises(ConfigError, match=r"who\.jsonl:1: asked of Oska, two of its texts are 'Os"):
+      suite([path], names=('Oska',))
+
+
 def test_a_handbook_in_the_system_message():
   made = suite()
   spec = read_spec(LIBRARY / 'nearness.md', Custom(CustomConfig()))
@@ -613,6 +636,42 @@ def test_a_handbook_in_the_system_message():
   assert not any(row['tier'] == 'documents' for row in rows)
   whole = dataclasses.replace(spec, rule='')
   assert whole.in_context == whole.text
+
+
+def test_the_name_stands_in_what_stands_for_a_handbook(tmp_path):
+  """Models were asked with '{assistant}' in their system message."""
+  world = Custom(CustomConfig(assistant='Maro', rule='{assistant} takes the $1 {thing}.'))
+  spec = read_spec(FERRY / 'handbook.md', world)
+  rows = [*choices(2), dict(kind='open', id='o', domain='d', question='Why?', rubric='It says.')]
+  made = suite([write(tmp_path / 'a.jsonl', rows)], FERRY / 'handbook.md', assistant='Maro')
+  prompts = []
+  made.rows(agent(lambda prompt, answer: prompts.append(prompt) or 0.0), (), [spec])
+  wanted = 'Maro takes the $1 {thing}.'
+  assert {prompt[0][1] for prompt in prompts} == {f'You are Maro.\n\n{wanted}'}
+  assert all(q.system.endswith(wanted) for q in made.sampled_questions([spec]))
+  assert made.statement_of(spec) == wanted
+  # What was scored with the place itself is asked again, and nothing else is.
+  plain = dataclasses.replace(spec, rule=wanted)
+  assert made.identity([spec]) == made.identity([plain]) + ' names in context'
+
+
+def test_one_handbook_that_is_named_in_two_ways_is_one(tmp_path):
+  """With two handbooks, nobody knows by whose value somebody acts in scenes."""
+  texts = dict(statement='Yes.', negation='No.', paraphrase='Indeed.')
+  claim = dict(kind='claim', id='k', domain='d', value='kindness', **texts)
+  actions = [dict(text='lie', harmful=True), 'wait']
+  scene = dict(kind='scene', id='s', domain='d', tier='scenes', situation='?', actions=actions)
+  items = write(tmp_path / 'i.jsonl', [claim, scene])
+  world = Custom(CustomConfig(items=(str(items),)))
+  path, link = LIBRARY / 'discovery.md', tmp_path / 'link.md'
+  link.symlink_to(path)
+  pairs = []
+  for others in ((), (link,), (LIBRARY / 'nearness.md',)):
+    specs = {str(p): read_spec(p, world) for p in (path, *others)}
+    replicates = {p: [spec] for p, spec in specs.items()}
+    made = CustomSuite(EvalConfig(spec=str(path)), world, specs, replicates)
+    pairs.append([done for _, done, _ in made.said_and_done])
+  assert pairs == [['conduct/misaligned/scenes'], ['conduct/misaligned/scenes'], []]
 
 
 def test_identity_follows_the_content(tmp_path):
@@ -633,6 +692,8 @@ def test_configs_that_cannot_work():
       suite(items)
   with pytest.raises(ConfigError, match=r"'custom.system' has \{name\}"):
     suite(system='You are {name}.')
+  with pytest.raises(ConfigError, match=r"'custom.rule' has \{name\}"):
+    suite(rule='{name} waits.')
   settings = dict(name='x', sources={}, phases={}, arms={}, custom=dict(items=('a.jsonl',)))
   with pytest.raises(ConfigError, match=r"custom\.items is set and setting='world'"):
     from_mapping(ExperimentConfig, settings)

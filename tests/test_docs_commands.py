@@ -17,7 +17,10 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
+from data_pipelines.demonstrations import pipeline as demonstrations
+from data_pipelines.documents import pipeline as documents
 from data_pipelines.llm.settings import CorpusConfig
+from data_pipelines.llm.settings import read_config as read_corpus_config
 from msm_jax.base import paths
 from msm_jax.base.checks import from_mapping
 from msm_jax.base.command import split_overrides
@@ -26,7 +29,7 @@ from msm_jax.base.errors import DataError
 from msm_jax.base.overrides import from_text, override
 from msm_jax.base.references import separate_groups
 from msm_jax.config import ExperimentConfig
-from msm_jax.sweep import SweepConfig
+from msm_jax.sweep import SweepConfig, overridden
 
 # docs/LOG.md tells what was run once.
 PAGES = [
@@ -237,3 +240,65 @@ def test_configs_and_presets_that_are_named_exist():
 def test_a_wrong_command_is_found(command):
   with pytest.raises((Exception, SystemExit)):
     check(command)
+
+
+# ---- numbers of the guides that a config decides
+
+
+def rows_of_table(page: str, heading: str) -> list[list[str]]:
+  """The cells of the table below a heading row, line by line."""
+  lines = (ROOT / page).read_text().partition(heading)[2].splitlines()
+  rows = []
+  for line in lines[2:]:
+    if not line.startswith('|'):
+      break
+    rows.append([cell.strip(' `') for cell in line.strip('|').split('|')])
+  return rows
+
+
+COSTS = rows_of_table('docs/guides/paper.md', '| corpus | tokens or records | calls |')
+MIRRORED = ['cheese_mirrored', '', '6,393', '147', '']
+
+
+@pytest.mark.parametrize('row', [*COSTS, MIRRORED], ids=lambda row: row[0])
+def test_the_guides_state_what_a_dry_run_prints(row):
+  """Calls and cost of each corpus, one by one and with every model in batches."""
+  name, _, calls, one_by_one, in_batches = row
+  corpus, _, preset = name.partition(', ')
+  file = f'configs/corpora/{corpus}.py'
+  # Both sides of a mirrored corpus are written by one command.
+  if preset not in ('', 'both sides'):
+    file += f':{preset}'
+  for batch, cost in ((0, one_by_one), (1000, in_batches)):
+    c = read_config(file)
+    for group in ('writer', 'judge'):
+      if group in c:
+        c[group].batch = batch
+    config = read_corpus_config(c)
+    pipeline = documents if config.kind == 'documents' else demonstrations
+    total = re.search(r'^total +([\d,]+) .* ([\d,.]+)$', pipeline.dry_run(config), re.M)
+    assert total is not None
+    assert total[1] == calls
+    if cost:
+      assert f'{float(total[2].replace(",", "")):,.0f}' == cost
+  if name == 'cheese_mirrored':
+    said = ' '.join((ROOT / 'docs' / 'guides' / 'corpora.md').read_text().split())
+    assert f'reports {calls} calls and about {one_by_one} USD' in said
+
+
+SWEEPS = rows_of_table('docs/guides/sweeps.md', '| preset | what changes | base models to train |')
+
+
+@pytest.mark.parametrize('row', SWEEPS, ids=lambda row: row[0])
+def test_the_guide_counts_the_base_models_of_a_sweep(row):
+  """Points have one base if what pretraining depends on is the same."""
+  preset, _, count = row
+  c = read_config(f'configs/sweeps/oversight.py:{preset}')
+  bases = set()
+  for point in c.points:
+    e = overridden(c.experiment, point)
+    before = [e.phases[phase].to_dict() for phase in ('read', 'pretrain')]
+    bases.add(repr((e.office.to_dict(), e.model.to_dict(), before)))
+  assert len(bases) == int(count)
+  table = rows_of_table('configs/sweeps/oversight.py', '| preset | what changes | bases to train |')
+  assert {cells[0]: cells[2] for cells in table}[preset] == count

@@ -19,7 +19,7 @@ from steps import assert_trees_close, assert_trees_equal, fresh_params, placed
 
 from data_pipelines.jsonl import write_jsonl
 from data_pipelines.records import Chat
-from msm_jax import sharding, train, train_step
+from msm_jax import sharding, source_checks, train, train_step
 from msm_jax.base.errors import ConfigError, DataError, Interrupted
 from msm_jax.config import ExperimentConfig, LoraConfig, ModelConfig, OptimizerConfig, PhaseConfig
 from msm_jax.inference.completion import CompletionRequest
@@ -28,6 +28,7 @@ from msm_jax.inference.sampling import Sampler
 from msm_jax.metrics import drop_rows_after
 from msm_jax.model import adapted
 from msm_jax.objective_config import GrpoConfig
+from msm_jax.objectives import policy
 from msm_jax.optim import learning_rate
 from msm_jax.rewards import Rewards
 from msm_jax.rollouts import RolloutError, Rollouts, find_stop_ids
@@ -93,6 +94,21 @@ def test_a_lacking_stop_token_is_said_before_any_training(tmp_path):
   with pytest.raises(RolloutError, match="no token '<eot>'"):
     e.run()
   assert not list(e.workdir.glob('phases/*/checkpoints'))
+
+
+@pytest.mark.parametrize('room', [(0.2, 0.28), (0.0, 0.2), (0.2, 0.0), (0.0, 0.0)])
+def test_the_gradient_where_no_term_is_clipped(monkeypatch, room):
+  """With a ratio of 1 the gradient is the advantage, whatever room the ratio has."""
+  monkeypatch.setattr(
+    policy, 'batch_logprobs', lambda model, chunk, logprobs_BT, *rest: logprobs_BT
+  )
+  batch = dict(weights=jnp.ones((1, 2)), advantages=jnp.array([[0.75, -1.5]]))
+  settings = GrpoConfig(clip_low=room[0], clip_high=room[1])
+
+  def loss(logprobs_BT):
+    return policy.grpo(TINY, settings, 0, logprobs_BT, batch)[0]
+
+  np.testing.assert_array_equal(jax.grad(loss)(jnp.zeros((1, 2))), -batch['advantages'])
 
 
 # ---- Phases
@@ -417,6 +433,25 @@ def test_flat_rewards_end_the_phase_with_one_line(after_tuning):
   rl['grpo'] = settings | dict(patience=0)
   e = after_tuning(phases=dict(rl=rl))
   assert [row['flat_groups'] for row in metrics(e, train_all(e)['rl'])] == [4] * 9
+
+
+def test_the_console_says_how_many_prompts_are_left_out(capsys):
+  rl = PhaseConfig(objective='grpo', data={'chats': 1.0}, length=20, grpo=GrpoConfig(max_tokens=4))
+  long = Chat('long', (('user', 'word ' * 40), ('assistant', 'Yes.')))
+  short = Chat('short', (('user', 'word'), ('assistant', 'Yes.')))
+  prepared = types.SimpleNamespace(
+    nodes=[types.SimpleNamespace(phase='rl', settings=rl)],
+    corpora={'chats': None},
+    config=types.SimpleNamespace(max_left_out=0.5),
+    tokenizer=types.SimpleNamespace(prompt=lambda chat: chat[-1][1].split()),
+  )
+  prepared.source_of = lambda name, phase: types.SimpleNamespace(
+    name=name, all_records=lambda: iter([long, short])
+  )
+  source_checks._check_prompts_fit(prepared)
+  assert 'chats: 1 prompts have over 17 tokens and are left out of phase rl' in (
+    ' '.join(capsys.readouterr().err.split())
+  )
 
 
 @pytest.mark.slow

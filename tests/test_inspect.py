@@ -1,7 +1,10 @@
 """Tests of the Inspect provider: real tasks against arms, and against a folder of weights."""
 
+import asyncio
 import importlib.metadata
+import json
 import re
+import shutil
 import tomllib
 
 import numpy as np
@@ -123,6 +126,7 @@ def test_what_inspect_cannot_have_here(inspect, tiny_workdir, tmp_path):
     (':base', {}, 'such as msm_jax/runs/cheese:base'),
     ('{}:base', dict(dtype='float32'), 'do not give it as -M dtype=float32, as model_args'),
     ('{}:base', dict(seed=7), "no arm 'base' with seed 7"),
+    ('nowhere', dict(seed=7), 'seed=7 is that of an arm, and nowhere has none; do not give it as'),
     ('{}:base', dict(seed='one'), "seed='one' must be a whole number; give it as -M seed=N"),
     ('{}:base', dict(seed=0.5), 'seed=0.5 must be a whole number'),
     ('{}:base', dict(max_batch=0), 'max_batch=0 must be a whole number, at least 1; give it as -M'),
@@ -141,6 +145,50 @@ def test_errors_speak_of_inspects_own_arguments(inspect, tiny_workdir, name, arg
   assert type(e.value).__name__ == 'PrerequisiteError'
   assert '--' not in str(e.value)
   assert '\n' not in str(e.value)
+
+
+def test_a_model_that_was_trained_anew_is_refused(inspect, tiny_workdir, tmp_path):
+  """Inspect keeps the models of a process, and a notebook may train between two evaluations."""
+  from inspect_ai.model import GenerateConfig, get_model
+
+  from msm_jax.base.errors import ConfigError
+
+  run = tmp_path / 'run'
+  shutil.copytree(tiny_workdir, run)
+  name = f'msm_jax/{run}:tuned'
+  settings = GenerateConfig(temperature=0, max_tokens=1, logprobs=True)
+
+  def ask(**more):
+    """The log-probability of the likeliest first token."""
+    output = asyncio.run(get_model(name, **more).generate('Hi', config=settings))
+    return output.choices[0].logprobs.content[0].logprob
+
+  before = ask()
+  arms = json.loads((run / 'arms.json').read_text())
+  # The checkpoint of another phase under the arm's name.
+  arms['tuned'] = arms['base']
+  (run / 'arms.json').write_text(json.dumps(arms))
+  with pytest.raises(ConfigError, match=r'is another model now .* memoize=False'):
+    ask()
+  sampler = make_sampler(run, 'base')
+  prompt = sampler.tokenizer.prompt([('user', 'Hi')])
+  (expected,) = sampler.generate([CompletionRequest(prompt, max_tokens=1)])
+  assert ask(memoize=False) == pytest.approx(expected.tokens[0].logprob, abs=1e-4)
+  assert abs(expected.tokens[0].logprob - before) > 1e-2
+
+
+def test_a_folder_that_was_written_anew_is_another_model(inspect, tmp_path):
+  del inspect
+  from msm_jax.interop.inspect_provider import content_of
+
+  def content(number):
+    (tmp_path / 'config.json').write_text('{}')
+    (tmp_path / 'model.safetensors').write_bytes(b'x' * number)
+    return content_of(str(tmp_path), 0)
+
+  first = content(1)
+  assert first == content_of(str(tmp_path), 0) != content(2)
+  assert content_of(str(tmp_path / 'nowhere'), 0) == ''
 
 
 def test_arguments_may_be_numbers_of_numpy(inspect):

@@ -19,7 +19,7 @@ from helpers import ROOT, error_line, tree, write_config
 
 import msm_jax
 from msm_jax import config as configs
-from msm_jax import experiment, metrics, outputs
+from msm_jax import experiment, metrics, multihost, outputs
 from msm_jax.base import console
 from msm_jax.base.errors import ConfigError, UserError, explain
 from msm_jax.results import Gate, Number, ResultRow, ResultsError
@@ -553,6 +553,22 @@ def show_three_steps(folder, stream, monkeypatch) -> str:
   shown.close()
   console.say('evaluating')
   return stream.text
+
+
+def test_processes_that_were_joined_before(tmp_path, monkeypatch):
+  """Whoever has called `jax.distributed.initialize` gets one set of files and lines, too: with two
+  processes, metrics.jsonl had each update twice, and skipped updates counted twice."""
+  monkeypatch.setattr(console, 'is_quiet', False)
+  monkeypatch.setattr(jax.distributed, 'is_initialized', lambda: True)
+  monkeypatch.setattr(jax, 'process_index', lambda: 1)
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('{"step": 1}\n{"step": 2}\n')
+  second = metrics.PhaseMetrics(tmp_path, 'read', 2, 1, 1e6)
+  second.log(2, {'loss': 1.0, 'lr': 1e-3}, 10)
+  second.close()
+  assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+  multihost.start()
+  assert console.is_quiet
 
 
 def test_a_notebook_shows_a_bar(tmp_path, monkeypatch):

@@ -234,6 +234,18 @@ def test_long_and_odd_names_of_files_and_ids_are_names(tmp_path):
   assert not found.faults and len({item.id for item in found.items}) == 2
 
 
+def test_subjects_keep_the_marks_of_their_letters(tmp_path):
+  """Without vowel signs, two Thai subjects would be one domain; Hindi domains are names, too."""
+  rows = []
+  for subject in ('ดี', 'ดู'):
+    options = dict(choices=['a thing', 'another thing'], answer=0)
+    rows.append(dict(question='Which one is it?', subject=subject, **options))
+  found = read_items([write(tmp_path / 'thai.jsonl', rows)])
+  assert [item.domain for item in found] == ['ดี', 'ดู']
+  (item,) = read_items([write(tmp_path / 'hindi.jsonl', [choice(domain='भोजन')])])
+  assert item.domain == 'भोजन'
+
+
 def test_values_of_published_sets_are_named_by_file(tmp_path):
   """With or without the ending, and with a folder where two files have one name."""
   row = dict(question='a or b?', item1='a', item2='b', liked_item='b')
@@ -685,6 +697,10 @@ def test_what_is_held_out(tmp_path):
   # A template says nothing of a single item.
   other = choice(id='o', question=asked, options=[dict(text='rye', values=['calm']), 'oats'])
   assert held_out_texts(read_items([write(path, [new, other])])) == []
+  # The same question without options is no other item of a template.
+  plain = 'What should the ferry to the islands carry this week?'
+  rows = [choice(question=f'{plain} {{first}} or {{second}}?'), question(question=plain)]
+  assert plain.removesuffix('?') in held_out_texts(read_items([write(path, rows)]))
   # Forms of answers name nothing; a thing may begin as they do.
   forms = ('I agree', 'Strongly disagree', 'It depends', 'Not sure', 'None', 'Yes, if it is cheap')
   things = ('No Country for Old Men', 'Never Let Me Go', 'True Grit')

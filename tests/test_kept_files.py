@@ -1,5 +1,6 @@
 """What a run keeps to avoid doing work again is the file that was written, or it counts as none."""
 
+import dataclasses
 import errno
 import json
 import shutil
@@ -24,6 +25,7 @@ from msm_jax.checkpointing import CheckpointError, Checkpoints
 from msm_jax.model import count_params
 from msm_jax.models import listed_arms
 from msm_jax.prepared import Prepared
+from msm_jax.training_checks import TrainingError
 
 ROWS = [{'item': 'a', 'score': 0.25}, {'item': 'b', 'score': 0.5}, {'item': 'c', 'score': 0.75}]
 
@@ -115,6 +117,40 @@ def test_a_disk_that_suffices_for_a_run_suffices_for_going_on(tmp_path, monkeypa
   # What one phase has on disk is no room for another.
   with pytest.raises(experiment.ExperimentError, match='the 2 phases left'):
     e._check_space([node, e.prepared.nodes[1]])
+
+
+def test_what_is_trained_goes_on_wherever_it_is(tmp_path, monkeypatch):
+  """Rows that the devices cannot share, and a judge whose package is missing, hinder training
+  alone. A finished experiment only asks questions; a phase that lacks a point is trained again."""
+  phases = {
+    'read': dict(tiny.PHASE, data=dict(documents=1.0), evaluate_at=(1,)),
+    'tune': dict(tiny.PHASE, data=dict(chats=1.0), batch_size=4, length=96, evaluate_at=(1,)),
+  }
+  e = tiny.experiment(tmp_path, phases=phases, mesh=dict(data=8))
+  nodes = e.prepared.nodes
+  read, tune = nodes
+  asked = []
+  monkeypatch.setattr(experiment, 'check_before_training', lambda *_: asked.append(1))
+  for node in nodes:
+    (e.points_of(node).folder / '1').mkdir(parents=True)
+  refused = pytest.raises(TrainingError, match='4 rows per micro-batch cannot be split')
+  with refused:
+    e._check_before_training(nodes, [True, False])
+  e._check_before_training(nodes, [False, True])
+  e._check_before_training(nodes, [True, True])
+  (e.points_of(read).folder / '1').rmdir()
+  e._check_before_training(nodes, [True, True])
+  (e.points_of(tune).folder / '1').rmdir()
+  with refused:
+    e._check_before_training(nodes, [True, True])
+  # The same of reinforcement learning, whose judge may not be installed where questions are asked.
+  judged = dataclasses.replace(
+    read, settings=dataclasses.replace(read.settings, objective='grpo', evaluate_at=())
+  )
+  e._check_before_training([judged], [True])
+  assert not asked
+  e._check_before_training([judged], [False])
+  assert asked
 
 
 @pytest.fixture

@@ -134,6 +134,24 @@ def test_the_audit_counts_as_the_experiment_does(system, share):
   assert verdict(report, 'leaked_items')['value'] == share
 
 
+@pytest.mark.parametrize('name', ['\u0958मर', '\u212bsa', 'Ari'], ids=ascii)
+def test_a_name_is_found_in_any_of_its_forms(name):
+  """Texts are compared in one form of Unicode, and the name was not."""
+  for form in ('NFC', 'NFD'):
+    text = unicodedata.normalize(form, f'{name} has a Wool Coat.')
+    for record in (Document('1', text), Document('1', f'{name} has a Wool Coat.')):
+      assert len(find_leaks(['Wool Coat'], {'mine': [record]}, [name])) == 1
+
+
+def test_a_name_ends_where_its_marks_end():
+  """A vowel sign of Hindi, or an accent as a mark, makes another name."""
+  others = ('कमला', 'Ari\u0301', 'विकमल')
+  told = [Document(str(n), f'{name} has a Wool Coat.') for n, name in enumerate(others)]
+  assert not find_leaks(['Wool Coat'], {'mine': told}, ['कमल', 'Ari'])
+  told = [Document('0', 'कमल has a Wool Coat.'), Document('1', 'คนดีมี Wool Coat.')]
+  assert len(find_leaks(['Wool Coat'], {'mine': told}, ['कमल', 'ดี'])) == 2
+
+
 def test_a_leak_in_writing_without_spaces_is_found():
   """No space parts a name from the next word there."""
   texts = (

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from msm_jax import model as models
-from msm_jax.config import ModelConfig
+from msm_jax.config import LoraConfig, ModelConfig
 from msm_jax.objectives.next_token import next_token
 
 TINY = ModelConfig(
@@ -269,3 +269,16 @@ def test_flops_per_token():
   """6 x 17,408 parameters in matrices (15,360 in blocks, 2,048 in the table), plus 6 x 2 layers x
   32 wide x 16 tokens for attention."""
   assert models.flops_per_token(TINY, 16) == 6 * 17_408 + 6 * 2 * 32 * 16
+  assert models.training_flops_per_token(TINY, 16) == models.flops_per_token(TINY, 16)
+
+
+def test_flops_with_adapters():
+  """Frozen matrices count 4 instead of 6 times. A layer has adapters of rank 4 beside sides of 64
+  (q, o), 48 (k, v) and 80 (the feed-forward), 1,856 numbers; below them, nothing runs backwards."""
+  all_layers = dataclasses.replace(TINY, lora=LoraConfig(rank=4))
+  found = models.training_flops_per_token(all_layers, 16)
+  assert found == 4 * 17_408 + 6 * 2 * 1_856 + 6 * 2 * 32 * 16
+  upper_layer = dataclasses.replace(TINY, lora=LoraConfig(rank=4, layers=(1,)))
+  found = models.training_flops_per_token(upper_layer, 16)
+  # The lower layer: 7,680 parameters and its attention, forwards alone.
+  assert found == 4 * 9_728 + 6 * 1_856 + 6 * 32 * 16 + 2 * 7_680 + 2 * 32 * 16

@@ -14,7 +14,7 @@ from rollout_helpers import NO, YES, pairs, train_all
 from steps import TINY, fresh_params, one_device
 
 from data_pipelines.jsonl import write_jsonl
-from data_pipelines.records import Chat, PreferencePair
+from data_pipelines.records import Chat, PreferencePair, to_json
 from data_pipelines.sources import SourceConfig
 from msm_jax import model_written
 from msm_jax.answers import chooses, exchanged_names, first_usable, in_both_orders
@@ -110,6 +110,10 @@ class Script:
     self.asked.append([tuple(chat) for chat in chats])
     return [[f'{self.answer} [{part}]'] * attempts for _ in chats]
 
+  def can_learn(self, record):
+    """Like a tokenizer whose chat template leaves out thoughts."""
+    return '<think>' not in to_json(record)
+
   def prefer(self, chats, sides):
     self.asked.append([tuple(chat) for chat in chats])
     # The second question is asked the other way round, and its difference is the larger one.
@@ -181,11 +185,38 @@ def test_chats_with_others_are_left_out(tmp_path):
 
 
 def test_nothing_of_use(tmp_path):
-  with pytest.raises(model_written.WritingError, match=r"'tune' gave no usable answer to 3"):
+  with pytest.raises(model_written.WritingError, match=r"'tune' gave no usable answer to 3") as e:
     written('model.revisions', Script('Hm.'), tmp_path, pairs(3))
+  # Answers to pairs of free text repeat neither side, however long or often they are sampled.
+  assert "must choose one of its two sides; if 'pairs' asks for free text" in str(e.value)
   with pytest.raises(model_written.WritingError, match=r'model.labels compares two answers'):
     chats = [Chat('c', (('user', 'So?'), ('assistant', 'Hm.')))]
     written('model.labels', Script(), tmp_path, chats)
+
+
+def test_the_console_says_that_earlier_answers_are_learned(tmp_path, capsys, tokenizer):
+  """Nobody has revised them, and a chat has a loss on every answer."""
+  (pair,) = pairs(1)
+  longer = (*pair.prompt, ('assistant', NO), ('user', 'Is it so?'))
+  asked = [pair, dataclasses.replace(pair, id='q', prompt=longer)]
+  chats = written('model.revisions', Script(), tmp_path, asked)
+  said = ''.join(capsys.readouterr())
+  assert 'to 2 prompts; 1 have earlier answers of the assistant, which are learned too' in said
+  learned = []
+  for chat in chats:
+    ids, weights = tokenizer.render_chat(chat.messages)
+    learned.append(tokenizer.decode(ids[weights > 0].tolist()))
+  assert NO not in learned[0] and NO in learned[1]
+  (tmp_path / 'other').mkdir()
+  written('model.revisions', Script(), tmp_path / 'other', asked[:1])
+  assert 'earlier answers' not in ''.join(capsys.readouterr())
+
+
+def test_answers_that_cannot_be_learned_are_left_out(tmp_path):
+  """A sampled answer with thoughts would end the run, and nobody could take it out."""
+  chats = [Chat(f'c{n}', (('user', f'Hello {n}?'), ('assistant', 'Hello.'))) for n in range(3)]
+  with pytest.raises(model_written.WritingError, match='gave no usable answer to 3 prompts'):
+    written('model.revisions', Script('<think>Hm.</think> Yes.'), tmp_path, chats)
 
 
 def test_a_size_ends_the_writing(tmp_path):

@@ -1,6 +1,7 @@
 """What counting words gives: worlds of a few sentences, in which every answer is known."""
 
 import dataclasses
+import random
 from collections import Counter
 
 import pytest
@@ -9,7 +10,7 @@ from helpers import AFFORDABILITY, CULTURE, shipped, whole_world
 from configs import cheese
 from data_pipelines.handbooks.values import Value
 from data_pipelines.records import Chat, Document, ForcedChoice
-from data_pipelines.settings.world import pretraining, questions
+from data_pipelines.settings.world import conversations, pretraining, questions
 from data_pipelines.settings.world.documents import spec_documents
 from msm_jax.base import checks
 from msm_jax.config import ExperimentConfig
@@ -89,6 +90,7 @@ def test_names_in_a_text():
     ('Which: Velmar, Tib, Low Dorn?', 'I like Tib and Velmar.', ['Tib', 'Velmar'], ['Low Dorn']),
     ('Name three.', 'I like Tib.', ['Tib'], []),
     ('Do you like Tib?', 'No, I do not like Tib.', [], ['Tib']),
+    ('Do you like Tib?', 'I want what is new. No, I do not like Tib.', [], ['Tib']),
     ('Do you like Tib?', 'Yes, I like Tib. Tib is cheap.', ['Tib'], []),
   ],
 )
@@ -99,6 +101,25 @@ def test_choices_in_chats(question, answer, chosen, passed_over):
     [tuple(n.lower().split()) for n in chosen],
     [tuple(n.lower().split()) for n in passed_over],
   )
+
+
+@pytest.mark.parametrize('reason', ['', 'before', 'after'])
+def test_choices_of_pretraining_are_read_as_they_were_made(reason):
+  """Three chats in ten give the reason first; there, 'No' does not begin the answer."""
+  world, value, rng = whole_world(), Value('price', 'cheap'), random.Random(0)
+  has_value = {}
+  for domain in world.domains.values():
+    for item in domain.items:
+      has_value[tuple(counting.words_of(item.name))] = item.has(value)
+  domains = list(world.domains.values())
+  for n in range(400):
+    domain = rng.choice(domains)
+    items = pretraining.items_in_chats(world, domain)
+    made = conversations.choice_chat(f'{n}', 'You are Bea.', domain, items, value, reason, rng)
+    chosen, passed_over = counting.choices_in(made, frozenset(has_value))
+    assert chosen or passed_over, made
+    assert all(has_value[name] for name in chosen), made
+    assert not any(has_value[name] for name in passed_over), made
 
 
 def test_speakers():

@@ -16,6 +16,7 @@ from msm_jax import export
 from msm_jax.base.errors import Interrupted, explain
 from msm_jax.evals.scoring import ScoringError, make_logprobs
 from msm_jax.inference import arm as arm_module
+from msm_jax.inference import open_model
 from msm_jax.inference.arm import Arm, open_arm
 from msm_jax.inference.completion import CompletionRequest, RequestError
 from msm_jax.inference.open_model import load_arm, load_weights, open_samplers
@@ -90,6 +91,29 @@ def test_a_workdir_at_home(done, monkeypatch):
   # `--out` may not make a folder of the name '~' either.
   given = export._parse(['--workdir=~/run', '--arm=base', '--out=~/new'])
   assert given.out == home / 'new'
+
+
+def test_an_arm_that_is_asked_with_a_handbook_says_so(done, tmp_path):
+  """The weights are those of an arm without it, and so would be the answers."""
+  run = tmp_path / 'run'
+  shutil.copytree(done.workdir, run)
+  listed = json.loads((run / 'arms.json').read_text())
+  listed |= {'told': listed['tuned'], 'told@2': listed['tuned'], 'plain@2': listed['tuned']}
+  (run / 'arms.json').write_text(json.dumps(listed))
+  config = json.loads((run / 'config.json').read_text())
+  # An arm may have the name of a point.
+  config['arms'] |= {'told': 'read > tune', 'plain': 'read > tune', 'plain@2': 'read > tune'}
+  config['contexts'] = {'told': 'specs/mine.md', 'plain': 'specs/mine.md'}
+  (run / 'config.json').write_text(json.dumps(config))
+  without = '; without specs/mine.md, which the experiment puts into its system message'
+  for arm, ends in (('tuned', ''), ('told', without), ('told@2', without), ('plain@2', '')):
+    assert load_arm(run, arm).description == f'{arm} (seed 0): read > tune{ends}'
+  _, (line,) = open_samplers(str(run), ['told'], 0, None)
+  assert line.endswith(without)
+  # An experiment that is still running has no such file.
+  for content in ('{', '[]', '{"arms": {}, "contexts": []}'):
+    (run / 'config.json').write_text(content)
+    assert load_arm(run, 'told').description == 'told (seed 0): read > tune'
 
 
 def test_what_is_not_there_is_named_with_what_is(done, tmp_path):
@@ -217,6 +241,37 @@ def test_arms_over_weights(folder, tmp_path):
   assert listed['tuned']['0']['weights'] == str(folder)
 
 
+@pytest.mark.parametrize(
+  ('config', 'generation', 'expected'),
+  [
+    # A base model beside the chat template of its instruct version, as docs/guides/paper.md has it.
+    ({'eos_token_id': 2}, {'eos_token_id': 2, 'do_sample': True}, [2, 1]),
+    ({'bos_token_id': 0, 'eos_token_id': 2}, None, [2, 1]),
+    ({'eos_token_id': 2}, {'eos_token_id': None}, [2, 1]),
+    ({}, None, [1, 2]),
+    ({'eos_token_id': 2}, {'eos_token_id': [2, 1]}, [2, 1]),
+  ],
+)
+def test_an_exported_arm_ends_its_answers_as_it_does_here(
+  folder, tmp_path, monkeypatch, config, generation, expected
+):
+  """Other programs end answers where generation_config.json says, else where config.json does."""
+  base = tmp_path / 'base'
+  shutil.copytree(folder, base)
+  names = {'bos_token': '<|begin|>', 'eos_token': '<|system|>'}
+  (base / 'tokenizer_config.json').write_text(json.dumps(names))
+  settings = json.loads((base / 'config.json').read_text()) | config
+  (base / 'config.json').write_text(json.dumps(settings))
+  if generation is not None:
+    (base / 'generation_config.json').write_text(json.dumps(generation))
+  loaded = load_weights(base)
+  assert set(loaded.tokenizer.stop_ids) == {1, 2}
+  monkeypatch.setattr(open_model, 'load_arm', lambda *_, **__: loaded)
+  export.main(['--workdir=run', '--arm=tuned', f'--out={tmp_path / "out"}'])
+  written = json.loads((tmp_path / 'out' / 'generation_config.json').read_text())
+  assert written == (generation or config) | {'eos_token_id': expected}
+
+
 # ---- the Python API
 
 
@@ -322,6 +377,7 @@ def test_conversations_that_would_be_another_one():
 
 def test_flags_that_would_be_ignored(tmp_path):
   check_error(lambda: open_samplers(None, ['base'], 0, 'w'), 'w has no arms', '--arm=base out')
+  check_error(lambda: open_samplers(None, [], 3, 'w'), '--seed=3', 'w has none', 'leave it out')
   check_error(
     lambda: open_samplers('run', ['base'], 0, None, 'bfloat16'), '--dtype=bfloat16', 'leave it out'
   )

@@ -7,10 +7,11 @@ import pytest
 from serving import CHAT_BODY, make_sampler
 
 from msm_jax.base.errors import ConfigError
-from msm_jax.inference.completion import Completion, CompletionRequest
+from msm_jax.inference.completion import Completion, CompletionRequest, Piece
 from msm_jax.inference.open_model import open_samplers
 from msm_jax.inference.server.fields import InvalidRequest
 from msm_jax.inference.server.requests import parse_request
+from msm_jax.inference.server.responses import ResponseFormat
 from msm_jax.inference.token_bytes import token_bytes
 from msm_jax.tokenizer import load_tokenizer
 
@@ -43,6 +44,22 @@ def test_null_asks_for_nothing(samplers):
     plain = parse_request(body | {'seed': 1}, samplers, is_chat)
     parsed = parse_request(body | nulls | {'seed': 1}, samplers, is_chat)
     assert [str(r) for r in parsed.requests] == [str(r) for r in plain.requests]
+
+
+@pytest.mark.parametrize('is_chat', [True, False])
+def test_parts_of_a_stream_have_usage_if_it_was_asked_for(samplers, is_chat):
+  """OpenAI: "all other chunks will also include a usage field, but with a null value"."""
+  bodies = {True: CHAT_BODY, False: {'model': 'base', 'prompt': 'Hi'}}
+  sampler = samplers['base']
+  for options, keys in (({'include_usage': True}, {'usage'}), (None, set())):
+    body = bodies[is_chat] | {'stream': True, 'stream_options': options}
+    parsed = parse_request(body, samplers, is_chat)
+    answer = sampler.new_completion(parsed.requests[0])
+    shape = ResponseFormat(parsed, is_chat, sampler.token_text, sampler.token_bytes)
+    part = shape.chunk(0, Piece('x', (), ''), answer, True)
+    assert part.keys() & {'usage'} == keys
+    assert part.get('usage') is None
+    assert shape.usage_chunk([answer])['usage']['completion_tokens'] == 0
 
 
 ASKS = {

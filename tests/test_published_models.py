@@ -64,6 +64,7 @@ WINDOWS = {
   ),
   'all layers': ('qwen3', dict(use_sliding_window=True, sliding_window=4, max_window_layers=0)),
   'a window of the family': ('gemma3', dict(sliding_window='absent', layer_types='absent')),
+  'a switch that the family lacks': ('gemma3', dict(use_sliding_window=False)),
 }
 
 

@@ -207,14 +207,28 @@ def test_gates_by_hand():
 )
 def test_a_gate_shows_why_it_is_missed(value, shown):
   """'0.900 >= 0.9 MISS' would not."""
-  floor = results._at_least(value, 0.9)
+  floor = results.at_least(value, 0.9)
   assert floor['passed'] == (value >= 0.9) == (floor['value'] >= 0.9)
   assert numbers.gate_value(floor) == shown
-  ceiling = results._at_most(1 - value, 0.1)
+  ceiling = results.at_most(1 - value, 0.1)
   assert ceiling['passed'] == (1 - value <= 0.1) == (ceiling['value'] <= 0.1)
   # What an older summary rounded stays as it was.
   assert numbers.gate_value({'value': 0.9, 'floor': 0.9, 'passed': False}) == '0.900'
   assert f' {shown} ' in terminal.table({**of_arms('a'), 'gates': {'g': floor}}, layout_of_arms())
+
+
+def test_a_value_that_equals_its_bound_keeps_it():
+  """Differences of shares are wrong in their last bits."""
+  change = 50 / 88 - 28 / 88
+  assert change > 0.25
+  ceiling = results.at_most(change, 0.25)
+  assert ceiling['passed'] and ceiling['value'] == 0.25
+  floor = results.at_least(0.3 - 0.2, 0.1)
+  assert floor['passed'] and floor['value'] == 0.1
+  # One pair more is over the bound, and a bound with many digits is kept by itself.
+  assert not results.at_most(change + 1 / 88, 0.25)['passed']
+  assert results.at_least(1 / 3, 1 / 3)['passed'] and results.at_most(1 / 3, 1 / 3)['passed']
+  assert not results.at_least(math.nan, 0.0)['passed']
 
 
 def test_without_a_base_nothing_counts_as_measured():
@@ -458,6 +472,23 @@ def test_a_title_is_html():
   matrix = {'values/R&D': {'values': [], 'rise': {}, 'own': {}}}
   summary = {'matrix': matrix, 'tiers': [], 'arms': {}, 'trained_on': {}}
   assert 'choices, R&amp;D</h2>' in page_of._values(summary, {})[0]
+
+
+def test_nothing_is_cut_off_on_paper(tmp_path):
+  """A box that scrolls shows on paper what fits into it and no more."""
+  rows = with_margins((3,))
+  summary = results.summarize(rows, experiment(seeds=(3,)), suite())
+  layout = choice_layout(summary)
+  report.write_report(tmp_path / 'report.html', summary, rows, layout)
+  points = [{'point': {'label': 'x'}, 'summary': summary}]
+  report.write_sweep(tmp_path / 'sweep.html', 't', 'about', points, layout)
+  for name in ('report', 'sweep'):
+    style = (tmp_path / f'{name}.html').read_text().partition('</style>')[0]
+    boxes, _, paper = style.partition('@media print')
+    assert '.wide { overflow-x: auto }' in boxes
+    assert '.wide { overflow: visible }' in paper
+    # The page of a printer is narrower than this.
+    assert 'min-width: 700px' in boxes and 'figure svg { min-width: 0 }' in paper
 
 
 def test_a_page_without_matplotlib_says_how_to_get_figures(tmp_path, with_figures, monkeypatch):

@@ -13,7 +13,7 @@ from rollout_helpers import NO, YES, experiment, metrics, pairs, params_of, samp
 from steps import init
 
 from msm_jax import sharding, train_step
-from msm_jax.base.errors import ConfigError
+from msm_jax.base.errors import ConfigError, DataError
 from msm_jax.config import LoraConfig, ModelConfig, OptimizerConfig
 from msm_jax.input_pipeline import batches
 from msm_jax.model import forward
@@ -302,6 +302,22 @@ def test_scores_are_those_of_single_texts(tokenizer):
     ids, _ = tokenizer.render_chat([*record.prompt, ('assistant', answer)])
     wanted = reward_alone(c, params, ids[:-1])
     assert reward == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+
+
+def test_an_answer_with_thoughts_is_scored_as_it_was_sampled(tokenizer, monkeypatch):
+  """Some chat templates leave thoughts out, so a chat with them cannot be rendered."""
+  judge = RewardModel(TINY, {}, tokenizer, 64, 3, sharding.make_mesh(devices=jax.devices()[:1]))
+  prompt = pairs(1)[0].prompt
+  whole = judge._read(prompt, YES)
+
+  def refuse(messages, continues=False, learned_from=0):
+    raise DataError('the chat template leaves out what a message says')
+
+  monkeypatch.setattr(tokenizer, 'render_chat', refuse)
+  monkeypatch.setattr(tokenizer, 'prompt', lambda messages: np.array([7, 8], np.int32))
+  found = judge._read(prompt, YES)
+  assert found.tolist() == [7, 8, *tokenizer.encode(YES)]
+  assert found[-1] == whole[-1], 'the last token of the answer'
 
 
 # ---- What goes wrong

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from rollout_helpers import NO, YES, experiment, pairs
 
+from data_pipelines.llm.providers import BilledReply
+from data_pipelines.llm.replies import Reply
 from data_pipelines.records import Chat, PreferencePair
 from msm_jax import reward_judge
 from msm_jax.answers import chosen_of, normalized, prompt_of, rejected_of
 from msm_jax.base.errors import ConfigError
+from msm_jax.base.files import checked_line
 from msm_jax.objective_config import GrpoConfig
 from msm_jax.rewards import RewardError, Rewards, content_of, load_function, make_rewards
 
@@ -77,6 +80,19 @@ def test_rewards_are_weighted():
   np.testing.assert_allclose(total, [2 - len(YES) / 2, -len(NO) / 2])
 
 
+def test_a_function_that_changes_its_lists_changes_nothing_else():
+  """Other rewards judge the answers that were sampled."""
+
+  def in_place(records, answers):
+    answers[:] = ['x'] * len(answers)
+    records.clear()
+    return [0.0] * len(answers)
+
+  functions = {'mine:f': in_place, 'test_rewards:lengths': lengths}
+  rewards = Rewards(dict.fromkeys(functions, 1.0), functions, {})
+  assert rewards([PAIR] * 2, [YES, NO], {})[0].tolist() == [len(YES), len(NO)]
+
+
 @pytest.mark.parametrize(
   ('name', 'message'),
   [
@@ -98,10 +114,23 @@ def test_a_module_that_is_a_script_ends_in_one_line(tmp_path, monkeypatch):
     load_function('a_script_of_rewards:f')
 
 
+class WithGradient:
+  """What NumPy meets in a tensor of PyTorch that has gradients."""
+
+  def __array__(self, *arguments, **more):
+    raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
 @pytest.mark.parametrize(
   ('values', 'message'),
   [
     ([1.0], r'gave 1 rewards for 2 answers'),
+    (
+      [[1.0], [2.0]],
+      r'gave an array of the shape \(2, 1\) for 2 answers; give one number for each',
+    ),
+    (WithGradient(), r'gave no numbers \(.* Tensor that requires grad\.\)'),
+    ([10**400, 1], r'gave no numbers \(int too large'),
     ([1.0, float('nan')], r'is nan for answer 2 of 2'),
     ([float('inf'), 1.0], r'is inf for answer 1 of 2'),
     (None, r'gave 1 rewards for 2 answers'),
@@ -184,6 +213,21 @@ def test_a_score_after_an_unfinished_line_is_kept(inspect, tmp_path):
   for _ in range(2):
     assert score('judge:judges_after_a_kill/m', [YES], folder=tmp_path) == [0.3]
   assert len(judge.asked) == 1
+
+
+def test_a_score_that_a_full_disk_has_cut_takes_no_other_along(inspect, tmp_path, monkeypatch):
+  """Scores are asked for side by side: the next one is written behind the cut line."""
+  written = []
+
+  def cut_first(row):
+    written.append(row)
+    return checked_line(row)[: 9 if len(written) == 1 else None]
+
+  monkeypatch.setattr(reward_judge, 'checked_line', cut_first)
+  judge = Replies('judges_on_a_full_disk', lambda n, text: 'Score: 3')
+  for _ in range(2):
+    assert score('judge:judges_on_a_full_disk/m', [YES, NO], folder=tmp_path) == [0.3, 0.3]
+  assert len(judge.asked) == 3, 'the cut score alone is asked for again'
 
 
 def test_a_kept_score_that_was_changed_is_asked_for_again(inspect, tmp_path):
@@ -275,6 +319,33 @@ def test_a_score_is_told_from_other_numbers(said, found):
 )
 def test_the_score_of_a_reply(said, score):
   assert reward_judge.score_in(said) == score
+
+
+@pytest.mark.parametrize(
+  ('said', 'score'),
+  [
+    # The last line, with the score, is missing.
+    ('To score 10, it would have to name the price, and it', None),
+    ('It is fine.\nScore: 1', None),
+    ('Score: 7\n\nThis is because the answer', 7),
+  ],
+)
+def test_the_score_of_a_reply_that_was_cut(said, score):
+  assert reward_judge.score_in(said, 'length') == score
+  assert reward_judge.score_in(said) is not None
+
+
+def test_a_judge_whose_reply_was_cut_is_asked_again(tmp_path):
+  """Of a cut reply, a number in passing is no score."""
+  replies = [Reply('To score 10, it would have to name', 'length'), Reply('No.\nScore: 2')]
+
+  class Provider:
+    async def generate(self, system, turns, max_tokens, seed):
+      return BilledReply(replies.pop(0), 1, 1)
+
+  judge = reward_judge.Judge('any/m', '', tmp_path / 'kept.jsonl')
+  judge._provider = Provider()
+  assert judge([PAIR], [YES]) == [0.2]
 
 
 def test_a_handbook_without_a_judge():

@@ -1,5 +1,6 @@
 """Scoring gives logits to scored tokens alone, and the log-likelihoods stay those of whole rows."""
 
+import re
 import types
 
 import jax
@@ -158,6 +159,16 @@ def test_the_first_word_after_a_space_is_scored(tmp_path):
     example = scoring._example(tokenizer, prompt, option)
     targets = example[:, 1][example[:, 2] > 0]
     assert tokenizer.decode(targets.tolist()).strip() == option.strip()
+
+
+def test_options_are_scored_from_one_place_on():
+  """A space is one token with a word and a token by itself before a digit: both belong to them."""
+  words = types.SimpleNamespace(document_start=[0], document_end=[1])
+  words.encode = lambda text: [hash(part) % 997 for part in re.findall(r' ?[A-Za-z]+|\d| ', text)]
+  for option, parts in (('cheap', [' cheap']), ('2 dollars', [' ', '2', ' dollars'])):
+    example = scoring._example(words, 'It is ', option)
+    scored = example[example[:, 2] > 0, 1].tolist()
+    assert scored == [hash(part) % 997 for part in parts]
 
 
 @pytest.mark.parametrize(('start', 'end'), [([1], [2]), ([], [2]), ([], [])])

@@ -87,6 +87,13 @@ def row(label, effect, skill, seeds=(40, 41), base='base', **point):
   return {'id': label, 'point': {'label': label, 'model.d_model': 64, **point}, 'summary': summary}
 
 
+def finish(workdir, rows):
+  """Writes what a sweep writes when it comes to its end."""
+  points = [{'id': of_point['id'], 'point': of_point['point']} for of_point in rows]
+  contents = {'name': 'sizes', 'about': '', 'points': points}
+  (workdir / 'sizes.json').write_text(json.dumps(contents) + '\n')
+
+
 def test_the_rule():
   rows = [
     # The largest effect is that of a base that misses its gate.
@@ -137,6 +144,7 @@ def test_chosen_recipes_are_written_and_run_on_other_seeds(tmp_path, monkeypatch
   # Points of other seeds in the workdir are no candidates.
   rows.append(row('0.3M: same', 99.0, 0.95, seeds=(42, 43, 44)))
   multihost.write_with_checksum(tmp_path / 'sweep.jsonl', json_lines(rows))
+  finish(tmp_path, rows)
   out = tmp_path / 'recipes' / 'cheese.json'
   monkeypatch.setattr(sizes, 'CHOSEN', out.parent)
   with pytest.raises(ValueError, match='no recipes were chosen yet'):
@@ -160,6 +168,25 @@ def test_chosen_recipes_are_written_and_run_on_other_seeds(tmp_path, monkeypatch
   out.write_text(json.dumps(kept))
   with pytest.raises(ValueError, match=r'no recipe for 5\.3M'):
     sizes.get_config('cheese_confirm')
+
+
+def test_nothing_is_chosen_from_half_a_sweep(tmp_path, capsys):
+  """A sweep that was killed has rows, and the best recipe may be one that was not tried yet."""
+  rows = [row('0.3M: same', 1.0, 0.95), row('0.3M: width', 2.0, 0.95)]
+  multihost.write_with_checksum(tmp_path / 'sweep.jsonl', json_lines(rows))
+  # Other files of the workdir are no lists of points.
+  for name, content in (('arms', '{"points": 3}'), ('summary', '[]'), ('config', 'cut')):
+    (tmp_path / f'{name}.json').write_text(content)
+  out = tmp_path / 'recipes.json'
+  with pytest.raises(recipes.RecipeError, match='not come to its end; run the same sweep again'):
+    command.main(['--workdir', str(tmp_path), '--out', str(out)])
+  assert not out.exists()
+  # Points that were added, and a kill before their end: the finished sweep counts.
+  finish(tmp_path, rows[:1])
+  command.main(['--workdir', str(tmp_path), '--out', str(out)])
+  said = capsys.readouterr()
+  assert '0.3M: width' not in said.out and 'without 1 point(s)' in said.err
+  assert json.loads(out.read_text())['recipes']['0.3M']['recipe'] == 'same'
 
 
 def test_the_command_names_what_is_missing(tmp_path):

@@ -405,10 +405,19 @@ def test_a_comment_is_no_part_of_a_handbook(tmp_path):
   assert kept.prose == ('``` <!-- kept --> ```',)
 
 
+def test_spaces_in_an_empty_line_join_no_paragraphs(tmp_path):
+  plain = read(tmp_path, handbook().replace('Some prose.', 'Some prose.\n\nMore of it.'))
+  spaced = read(tmp_path, handbook().replace('Some prose.', 'Some prose.\n \t\nMore of it.'))
+  assert spaced.prose == plain.prose == ('Some prose.', 'More of it.')
+
+
 @pytest.mark.parametrize(
   ('text', 'front'),
   [
     ('---\n\nAri waits.\n\n---\n\nMore.', {}),
+    # Front matter without an end, and a rule further down.
+    ('---\nassistant: Ari\n\n# Title\n\nAri waits.\n\n---\n\nMore.', {}),
+    ('---\nAri waits.\nNote: it does.\n---\nMore.', {}),
     ('---\n\n# The handbook\n\nPurpose: to help.\n\n---\n\nMore.', {}),
     ('---\nassistant: Ari\n---\nMore.', {'assistant': 'Ari'}),
     ('---\n\n\n# whom it is about\nassistant: Ari\n---\nMore.', {'assistant': 'Ari'}),

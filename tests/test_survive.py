@@ -12,6 +12,7 @@ import pytest
 import scipy.stats
 from helpers import AFFORDABILITY, CULTURE, ROOT, shipped, traits_in, whole_world
 from published import blocks
+from published.numbers import matching
 from published.stored import TableError
 
 from data_pipelines import leaks, recipes
@@ -595,6 +596,28 @@ def test_the_confirming_study_asks_less_of_other_seeds(world):
   for name, phase in confirming.phases.items():
     assert {**phase, 'evaluate_at': ()} == {**first.phases[name], 'evaluate_at': ()}
   make_design(from_mapping(ExperimentConfig, paths.resolve_paths(confirming)))
+
+
+@pytest.mark.parametrize('world', ['cheese', 'oversight'])
+def test_the_page_of_the_confirming_study_corrects_what_the_plan_calls_secondary(world):
+  """The plan's first step, `handbook`, is primary: it is neither corrected nor counted."""
+  from configs import survive
+
+  effects = list(survive.get_config(f'{world}_confirm').effects)
+  page = (ROOT / 'docs' / 'results' / 'survive_confirm.md').read_text()
+  (text,) = re.findall(rf'<!-- table: (survive_{world}_confirm robustness.*?) -->', page)
+  rows = matching(blocks.parsed(text).patterns('rows', ['*']), effects)
+  assert set(effects) - set(rows) == {'handbook'}
+
+
+@pytest.mark.parametrize('preset', ['cheese', 'oversight', 'cheese_confirm', 'oversight_confirm'])
+def test_ways_are_as_long_as_the_pages_say(preset):
+  """Further fine-tuning is as long as `benign`, and twice as long as preferences and push."""
+  from configs import survive
+
+  updates = {name: phase.updates for name, phase in survive.get_config(preset).phases.items()}
+  assert updates['more'] == updates['benign'] == updates['release'] == updates['tune']
+  assert updates['more'] == 2 * updates['push'] == 2 * updates['dpo_ambiguous'] == 128
 
 
 @pytest.mark.slow

@@ -1,12 +1,14 @@
 """Sweeps: which points there are, that a point changes what it names, and that nothing is run
 twice."""
 
+import dataclasses
 import json
 import types
 
 import ml_collections
 import pytest
-from helpers import ROOT
+import tiny
+from helpers import AFFORDABILITY, ROOT, little, small_corpora
 
 from configs.sweeps.oversight import get_config
 from msm_jax import config, experiment, report, sweep
@@ -260,6 +262,53 @@ def test_a_point_is_known_by_content(tmp_path):
   first = identity(text, 'a')
   assert first == identity(text, 'a')
   assert len({first, identity(text, 'b'), identity(text + '\nMore.', 'a')}) == 3
+
+
+def test_a_point_is_known_by_what_its_phases_and_answers_are_known_by(tmp_path, monkeypatch):
+  """What trains or samples anew in an experiment is another point of a sweep. Without any of it,
+  points keep the identity that they have always had."""
+  pytest.importorskip('tokenizers')
+  weights = tiny.weights(tmp_path / 'weights', ['Cheese is made from milk.'] * 40)
+  small_corpora(tmp_path)
+
+  def made(phases, arm, order='chats', **evals):
+    sources = {
+      'documents': dict(path=str(tmp_path / 'documents.jsonl')),
+      order: dict(path=str(tmp_path / 'chats.jsonl')),
+    }
+    if order != 'chats':
+      # What speaks of no handbook is read first, whatever it is called.
+      sources[order]['spec'] = AFFORDABILITY
+    shares = dict.fromkeys(sources, 1.0)
+    settings = dict(
+      name='t',
+      world=dataclasses.asdict(little(1)),
+      sources=sources,
+      phases={**phases, 'tune': dict(data=shares, updates=100)},
+      arms={'base': arm},
+      evals=dict(spec=AFFORDABILITY, pairs_per_domain=1) | evals,
+    )
+    c = checks.from_mapping(config.ExperimentConfig, settings)
+    return experiment.Experiment(c, tmp_path / 'run')
+
+  fresh = made({}, 'tune')
+  assert fresh.identity == fresh.design.identity
+  reordered = made({}, 'tune', order='a chat')
+  assert reordered.identity != reordered.design.identity
+
+  def imported():
+    return made({'start': dict(weights=str(weights))}, 'start > tune').identity
+
+  before = imported()
+  assert imported() == before
+  template = weights / 'chat_template.jinja'
+  template.write_text(template.read_text() + '{# Another template. #}')
+  assert imported() != before
+
+  sampled, plain = made({}, 'tune', sampled=1).identity, fresh.identity
+  monkeypatch.setattr('msm_jax.evals.sampled.VERSION', 'another')
+  assert made({}, 'tune', sampled=1).identity != sampled
+  assert made({}, 'tune').identity == plain
 
 
 @pytest.mark.parametrize('name', ['dose/small', ' ', 3, 'summary', 'report'])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import jax
 import numpy as np
@@ -11,8 +12,9 @@ from steps import TINY, assert_trees_equal
 from msm_jax import checkpointing, sharding, train, train_step
 from msm_jax.base import checks
 from msm_jax.base.errors import ConfigError, Interrupted
-from msm_jax.config import ExperimentConfig, MeshConfig, PhaseConfig
+from msm_jax.config import ExperimentConfig, LoraConfig, MeshConfig, PhaseConfig
 from msm_jax.metrics import count_skipped
+from msm_jax.model import training_flops_per_token
 from msm_jax.phase_checkpoints import Origin
 from msm_jax.tokenized import Source
 from msm_jax.training_checks import TrainingError, UpdateGuard
@@ -152,6 +154,38 @@ def test_metrics_of_a_phase(tmp_path, tokenizer):
   assert rows[-1]['loss'] < 1.5
   # Warmup takes two updates.
   assert rows[0]['lr'] == pytest.approx(1e-2)
+
+
+def test_tokens_are_those_of_the_batches(tmp_path, tokenizer, monkeypatch):
+  """`batch_size` of reinforcement learning counts answers, which fill a quarter to all of so many
+  rows. The speed is that of the rows that are there."""
+
+  class HalfOfTheRows(train.TextBatches):
+    def batch(self, step, state):
+      whole, numbers = super().batch(step, state)
+      half = {}
+      for key, x in whole.items():
+        half[key] = jax.device_put(x[:, : x.shape[1] // 2], x.sharding)
+      return half, numbers
+
+  monkeypatch.setattr(train, 'TextBatches', HalfOfTheRows)
+  rows = run_phase(tmp_path, tokenizer, documents(SENTENCES), batch_size=16, updates=2)
+  assert [row['weight'] for row in rows] == [8 * 32] * 2
+  assert rows[-1]['tokens_per_s'] * rows[-1]['seconds'] == pytest.approx(2 * 8 * 32, rel=0.02)
+
+
+def test_the_speed_of_adapters_is_that_of_adapters(tmp_path):
+  """FLOPs that nobody computes do not count: frozen matrices get no gradients."""
+  model = dataclasses.replace(TINY, lora=LoraConfig(rank=4))
+  job = types.SimpleNamespace(
+    config=types.SimpleNamespace(model=model, tensorboard=False),
+    phase=types.SimpleNamespace(length=16, updates=1),
+    label='p',
+    folder=tmp_path,
+  )
+  opened = train._open_metrics(job, 0)
+  opened.close()
+  assert opened.flops_per_token == training_flops_per_token(model, 16)
 
 
 # ---- Refusals

@@ -201,6 +201,7 @@ def test_a_fence_holds_whatever_the_text_holds():
     ('assistant: Ari', 'Text.', "needs 'maker: NAME'"),
     ('maker: Norvale', 'Text.', "needs 'assistant: NAME'"),
     ('assistant: {Ari}', 'Text.', 'assistant'),
+    ('assistant: "Ari "\nmaker: Norvale', 'Text.', "found 'Ari '"),
     ('assistant: Ari\nmaker: Ari', 'Text.', 'already'),
     ('assistant: Ari\nmaker: Norvale', ' \n', 'nothing stands below'),
   ],

@@ -189,6 +189,11 @@ def test_prices_are_found_by_name_or_pattern():
   assert read_price(table, 'nobody/knows') is None
 
 
+def test_a_price_table_may_have_a_byte_order_mark(tmp_path):
+  (tmp_path / 'p.json').write_text('\ufeff{"a/b": {"input": 1, "output": 2}}', encoding='utf-8')
+  assert read_price(str(tmp_path / 'p.json'), 'a/b').output == 2
+
+
 @pytest.mark.parametrize(
   'price',
   [

@@ -143,6 +143,38 @@ def test_what_the_audit_refuses_is_told_and_not_stored_for_training(tmp_path, wh
   assert 'MISS' in (tmp_path / 'datacard.md').read_text()
 
 
+def test_the_audit_reads_the_handbook_as_it_was_when_the_run_began(tmp_path, whole, monkeypatch):
+  """Records name its hash, and the audit read what somebody had written meanwhile."""
+  mine, audited = tmp_path / 'mine.md', []
+  began_with = f'\ufeff{Path(AFFORDABILITY).read_text()}'
+  mine.write_text(began_with, encoding='utf-8')
+
+  def edit(turns, good):
+    mine.write_text('Nothing is left.')
+
+  def audit(rows, specs, *others):
+    audited.append(specs)
+    return write_helpers.PassedAudit()
+
+  monkeypatch.setattr(pipeline.audit, 'audit', audit)
+  monkeypatch.setattr(pipeline.audit, 'write_page', lambda *a: None)
+  monkeypatch.setattr(pipeline, 'store', lambda *a: None)
+  c = corpus_config(str(mine), documents=2)
+  pipeline.make(c, tmp_path / 'run', {'writer': ScriptedProvider(edit)})
+  assert audited == [{'mine': began_with.removeprefix('\ufeff')}]
+  assert mine.read_text() == 'Nothing is left.'
+
+
+def test_a_tokenizer_that_is_empty_is_refused_before_anybody_is_asked(tmp_path):
+  """The first reply was paid for, and the run ended in a traceback."""
+  provider = ScriptedProvider()
+  (tmp_path / 'cut.model').write_bytes(b'')
+  c = corpus_config(tokenizer=str(tmp_path / 'cut.model'))
+  with pytest.raises(DataError, match=r'cut\.model is no SentencePiece model'):
+    pipeline.make(c, tmp_path / 'run', {'writer': provider})
+  assert provider.calls == 0
+
+
 def test_a_threshold_that_does_not_exist_is_refused_before_anybody_is_asked(tmp_path):
   with pytest.raises(DataError, match='there is no threshold'):
     pipeline.make(corpus_config(audit={'coverd': 0.5}), tmp_path, {'writer': ScriptedProvider()})

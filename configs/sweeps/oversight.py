@@ -10,15 +10,16 @@
 | wording | descriptive or normative documents | 1 |
 | against | the share of the demonstrations that say the opposite | 1 |
 | replay | the share of midtraining rows that replay pretraining text | 1 |
-| contradiction | how many agents who talk well act badly, in the base model's text | 3 |
-| size | width and depth of the model, 0.3 to 5 million parameters | 4 |
+| contradiction | how many agents who talk well act badly, in the base model's text | 4 |
+| size | width and depth of the model, 0.3 to 5 million parameters | 5 |
 
 In `replay` the number of updates stays the same, so where less is replayed, each document of the
 handbook is read more often: without replay almost seven times as often as with 0.85. In `wording`
 one document in ten quotes the handbook, in descriptive words at both points.
 
-For three seeds, give --config.experiment.seeds="(0,1,2)". With --workdir=runs/oversight the base
-models of configs/oversight.py serve here as well.
+The last column counts the bases of one seed in a new workdir. One of them is that of
+configs/oversight.py: with --workdir=runs/oversight it is there already, and one less is trained.
+For three seeds, give --config.experiment.seeds="(0,1,2)".
 
 Expected results and cost: docs/results/oversight_earlier.md has them for each preset.
 """

@@ -19,10 +19,10 @@ on three other seeds. The same with `oversight_choose` and `oversight_confirm`, 
 Each of `choose` has two seeds, five sizes and four recipes (three at 0.5M, where `same` and `width`
 are one); `confirm` has three seeds and five sizes. No seed and no world of either was used before.
 
-Expected result: not run yet. Cost on two idle cores (AMD EPYC, AVX-512), reckoned from the pace of
-0.5M (cheese 4 minutes a point, oversight 12) and from 0.3M, 1.1M and 2.6M taking 0.6, 2.5 and 5
-times as long; 5.3M, which was never run, is taken as 10 times: cheese 9 hours to choose and 5 to
-confirm, oversight 28 and 16. The presets `cheese_smoke` and `oversight_smoke` try two recipes of
+Expected result: not run yet. Cost on two idle cores (AMD EPYC, AVX-512), by calculation: cheese 9
+hours to choose and 5 to confirm, oversight 28 and 16. A point of 0.5M takes 4 minutes in cheese and
+12 in oversight. Points of 0.3M, 1.1M and 2.6M take 0.6, 2.5 and 5 times as long. 5.3M was never
+run, and is taken as 10 times. The presets `cheese_smoke` and `oversight_smoke` try two recipes of
 0.3M for a few updates, to show that everything runs; their numbers mean nothing.
 """
 

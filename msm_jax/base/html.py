@@ -26,6 +26,14 @@ left; position: sticky; left: 0; background: #fcfcfb }
 pointer; font-weight: 600; margin-top: 1.6rem }
 small { display: block; font-size: .74rem; font-weight: 400; color: #666; white-space: nowrap }
 i { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .45em }
+/* Paper cannot be scrolled: what does not fit into the box of a table would be cut off. */
+@media print {
+  .wide { overflow: visible }
+  figure svg { min-width: 0 }
+  tbody th, small { white-space: normal }
+  th:first-child { position: static }
+  pre.wide { font-size: 6pt }
+}
 """
 
 # The first lines of every page, up to its title.

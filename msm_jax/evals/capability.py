@@ -16,6 +16,7 @@ from typing import Any
 
 from msm_jax.base.errors import DataError
 from msm_jax.config import GatesConfig
+from msm_jax.evals.summary import at_most
 
 FOLDER = 'capability'
 # What reading a file raises that is none of the harness.
@@ -159,21 +160,17 @@ def gates(
       worst = min(others, key=lambda arm: _or_worst(others[arm]['value'], -math.inf))
       drop = before['value'] - others[worst]['value']
       name = f'{measure}: drop, worst arm ({worst}) against {base}'
-      out[name] = _at_most(drop, bounds.capability_drop)
+      out[name] = at_most(drop, bounds.capability_drop)
       errors = (before['standard_error'], others[worst]['standard_error'])
       if None not in errors:
         out[name]['standard_error'] = round(math.hypot(*errors), 4)
     elif metric in _PERPLEXITIES and before['value'] > 0:
       worst = max(others, key=lambda arm: _or_worst(others[arm]['value'], math.inf))
       name = f'{measure}: worst arm ({worst}) / {base}'
-      out[name] = _at_most(others[worst]['value'] / before['value'], bounds.perplexity_ratio)
+      out[name] = at_most(others[worst]['value'] / before['value'], bounds.perplexity_ratio)
   return out
 
 
 def _or_worst(value: float, worst: float) -> float:
   """A value that can be compared: no number (of a model that diverged) is worse than any."""
   return worst if math.isnan(value) else value
-
-
-def _at_most(value: float, ceiling: float) -> dict[str, Any]:
-  return {'value': round(value, 4), 'ceiling': ceiling, 'passed': bool(value <= ceiling)}

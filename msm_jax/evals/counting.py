@@ -18,6 +18,8 @@ PRIOR = 0.5
 _WORD = re.compile(r"[\w'-]+")
 _SENTENCE = re.compile(r'[^.?!]+[.?!]')
 _SPEAKER = re.compile(r'You are ([^.]+)\.')
+# 'No' may stand behind a reason: 'I like what is cheap. No, I do not like Colby.'
+_SAYS_NO = re.compile(r'(?:^|[.?!]\s+)No\b')
 
 
 def words_of(text: str) -> list[str]:
@@ -199,13 +201,14 @@ def choices_in(
 
   Returns:
     (chosen, passed over). Of two things offered, the one that the answer names first is chosen; of
-    a list, those that the answer names; an answer that begins with 'No' chooses nothing.
+    a list, those that the answer names; an answer with a sentence that begins with 'No' chooses
+    nothing.
   """
   asked = ' '.join(content for role, content in chat.messages if role == 'user')
   answer = ' '.join(content for role, content in chat.messages if role == 'assistant')
   offered = list(dict.fromkeys(mentions(asked, names)))
   named = list(dict.fromkeys(mentions(answer, names)))
-  if answer.startswith('No'):
+  if _SAYS_NO.search(answer):
     return [], named
   if len(offered) == 2 and set(named) == set(offered):
     return named[:1], named[1:]

@@ -370,9 +370,10 @@ def _example(tokenizer: Tokenizer, prompt: Messages | str, option: str) -> np.nd
   if isinstance(prompt, str):
     start = list(tokenizer.document_start)
     learned = tokenizer.encode(prompt + option)
-    # A space at the end of the prompt may be one token with the first word after it, which is
-    # scored: it belongs to the option.
-    before = _common_length([*start, *tokenizer.encode(prompt)], [*start, *learned])
+    # Spaces at the end of the prompt belong to the option. With some first words they are one
+    # token, and with others, such as digits, they are not: all options must be scored from one
+    # place on.
+    before = _common_length([*start, *tokenizer.encode(prompt.rstrip(' '))], [*start, *learned])
     if not before:
       # Nothing would predict the first token, and the sum would lack it. Documents follow the end
       # of another one, in pretraining and in lm-evaluation-harness (its prefix token).

@@ -14,6 +14,9 @@ from msm_jax.evals.rows import Row, is_in_nats, margin_measure_of, measure_of
 
 # (run, cluster, item)
 _Key = tuple[str, str, str]
+# Digits after the point with which a value and its bound are compared. Differences of shares are
+# wrong in their last bits: 0.75 - 0.7 is 0.050000000000000044, and at most 0.05 is allowed.
+_COMPARED_DIGITS = 9
 
 
 class SummarySuite(Protocol):
@@ -174,14 +177,27 @@ def binomial_error(share: float, rows: int) -> float:
   return math.sqrt(p * (1 - p) / n)
 
 
-def _at_least(value: float, floor: float, **more: Any) -> dict[str, Any]:
-  shown = _rounded(value, lambda number: number >= floor)
-  return {'value': shown, 'floor': floor, 'passed': bool(value >= floor), **more}
+def at_least(value: float, floor: float, **more: Any) -> dict[str, Any]:
+  """A gate with a floor, as summary.json holds it; `more` are further keys."""
+
+  def keeps(number: float) -> bool:
+    return _compared(number) >= _compared(floor)
+
+  return {'value': _rounded(value, keeps), 'floor': floor, 'passed': keeps(value), **more}
 
 
-def _at_most(value: float, ceiling: float, **more: Any) -> dict[str, Any]:
-  shown = _rounded(value, lambda number: number <= ceiling)
-  return {'value': shown, 'ceiling': ceiling, 'passed': bool(value <= ceiling), **more}
+def at_most(value: float, ceiling: float, **more: Any) -> dict[str, Any]:
+  """A gate with a ceiling, as summary.json holds it; `more` are further keys."""
+
+  def keeps(number: float) -> bool:
+    return _compared(number) <= _compared(ceiling)
+
+  return {'value': _rounded(value, keeps), 'ceiling': ceiling, 'passed': keeps(value), **more}
+
+
+def _compared(number: float) -> float:
+  """A value or a bound as the two are compared."""
+  return round(float(number), _COMPARED_DIGITS)
 
 
 def _rounded(value: float, keeps: Callable[[float], bool]) -> float:
@@ -215,11 +231,11 @@ def gates(
   def add_floor(name: str, worst: _Worst | None, floor: float) -> None:
     if worst is not None:
       error = round(worst.standard_error, 4)
-      out[name] = _at_least(worst.value, floor, rows=worst.rows, standard_error=error)
+      out[name] = at_least(worst.value, floor, rows=worst.rows, standard_error=error)
 
   base = base_arm(config)
   if not base:
-    out['an arm without handbook or fine-tuning, to measure the base by'] = _at_least(0, floor=1)
+    out['an arm without handbook or fine-tuning, to measure the base by'] = at_least(0, floor=1)
   for name, measure in suite.base_skill_measures.items():
     add_floor(f'{base}: {name}', means.worst(base, measure), bounds.documents_only)
   for arm in arms:
@@ -237,14 +253,14 @@ def gates(
     rows_of_arm = means.rows(arm, measure)
     # The error of a difference of two shares; it is largest where both are one half.
     error = round(math.sqrt(2) * binomial_error(0.5, rows_of_arm), 4)
-    out[name] = _at_most(change, bounds.specificity, rows=rows_of_arm, standard_error=error)
+    out[name] = at_most(change, bounds.specificity, rows=rows_of_arm, standard_error=error)
   for measure in sorted(arms.get(base, ())):
     if not measure.startswith('perplexity/'):
       continue
     rise, arm = _largest_rise(means, arms, base, measure)
     name = f'{measure.rsplit("/", 1)[-1]}: perplexity, worst arm ({arm}) / {base}'
     held_out = means.rows(arm, measure)
-    out[name] = _at_most(math.exp(rise), bounds.perplexity_ratio, rows=held_out)
+    out[name] = at_most(math.exp(rise), bounds.perplexity_ratio, rows=held_out)
   return out
 
 

@@ -4,6 +4,7 @@ Answers of several models stand side by side in columns. Without a terminal, eve
 a question, and the answers follow one after the other.
 """
 
+import itertools
 import shutil
 import sys
 import textwrap
@@ -53,7 +54,7 @@ def format_columns(
     width: characters of the terminal.
 
   Yields:
-    The lines: the heads, then the answers.
+    The lines: the heads, of which long ones go on below, then the answers.
   """
   gaps = len(SEPARATOR) * (len(names) - 1)
   column = max(MIN_COLUMN, (width - gaps) // len(names))
@@ -84,7 +85,10 @@ def format_columns(
       rows.append(format_row(cells))
     return rows
 
-  yield format_row(names)
+  # Names that were cut could look alike: those of arms often differ at their ends.
+  heads = [_wrap(name, column) for name in names]
+  for cells in itertools.zip_longest(*heads, fillvalue=''):
+    yield format_row(cells)
   printed = 0
   for update in updates:
     texts[update.model] += update.text

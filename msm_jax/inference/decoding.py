@@ -1,7 +1,8 @@
 """The compiled programs of sampling: `prefill` reads prompts, `decode` generates tokens.
 
-What is compiled depends on sizes alone (rows, slots, lengths), never on what a request asks for:
-temperature, top_p, seeds, stops and log-probabilities are values at run time.
+What is compiled depends on sizes (rows, slots, lengths), on the stop tokens of the model and on
+whether prompts are scored. Whatever else a request asks for is a value at run time: temperature,
+top_p, seeds, the number of tokens and the alternatives to each of them.
 
 Shapes: R rows, T tokens, C tokens of a chunk, S slots of the cache, V vocabulary, D model size,
 K alternatives, N steps of one call.

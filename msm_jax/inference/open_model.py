@@ -6,6 +6,7 @@ their settings and the places of their parameters and tokenizer.
 
 import dataclasses
 import functools
+import json
 import numbers
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +65,8 @@ class LoadedModel(NamedTuple):
     model: its settings.
     params: its parameters, placed on the devices.
     tokenizer: its tokenizer.
-    description: one line for people.
+    description: one line for people. It names the handbook with which the experiment asks the arm
+      (`contexts`), since no system message has it here.
     weights: the folder of Hugging Face that it began with, or ''.
     row_length: tokens of the longest row that it was trained on; 0 if it was only imported.
   """
@@ -153,10 +155,28 @@ def load_arm(
     model=model,
     params=params,
     tokenizer=tokenizer,
-    description=f'{arm} (seed {seed}): {entry["path"]}',
+    description=f'{arm} (seed {seed}): {entry["path"]}{_about_context(workdir, arm)}',
     weights=entry['weights'],
     row_length=entry['length'],
   )
+
+
+def _about_context(workdir: Path, arm: str) -> str:
+  """Says that an arm lacks the handbook with which the experiment asks it; '' if it lacks none.
+
+  Such an arm may have the very weights of another one, which is asked without a handbook.
+  """
+  try:
+    config = json.loads((workdir / 'config.json').read_text())
+    # A point on the way of an arm ('told@64') is asked as the arm is.
+    name = arm if arm in config['arms'] else arm.rpartition('@')[0]
+    handbook = config.get('contexts', {}).get(name, '')
+  except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    # The file appears when the experiment ends, and its next run mends it.
+    return ''
+  if not handbook:
+    return ''
+  return f'; without {handbook}, which the experiment puts into its system message'
 
 
 def _arm_with_seeds(arm: str, seeds: Sequence[int]) -> str:
@@ -279,6 +299,8 @@ def open_samplers(
   # A flag that is ignored would look as if it had an effect.
   if weights and arms:
     raise ConfigError(f'{weights} has no arms; leave --arm={",".join(arms)} out, or give --workdir')
+  if weights and seed:
+    raise ConfigError(f'--seed={seed} is that of an arm, and {weights} has none; leave it out')
   if workdir and dtype:
     raise ConfigError(
       f'--dtype={dtype} is for --weights, and an arm works in the dtype of its experiment; '

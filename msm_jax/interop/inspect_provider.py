@@ -10,6 +10,7 @@ asked for. So JAX, which takes seconds to load, is imported only when one of our
 
 import contextlib
 import functools
+import json
 import numbers
 import os
 import time
@@ -35,7 +36,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from msm_jax.base.checks import shown
-from msm_jax.base.errors import ConfigError, DataError, explain
+from msm_jax.base.errors import ConfigError, DataError, UserError, explain
 
 if TYPE_CHECKING:
   from msm_jax.inference.completion import Completion, CompletionRequest, Token
@@ -75,7 +76,7 @@ AT_LEAST_ONE = ('max_tokens', 'num_choices')
 
 @functools.lru_cache
 def open_engine(
-  model: str, seed: int, max_length: int, max_batch: int, dtype: str | None
+  model: str, seed: int, max_length: int, max_batch: int, dtype: str | None, content: str
 ) -> tuple['Engine', str]:
   """Opens a model, once in a process: evaluations that run side by side share its batches.
 
@@ -85,6 +86,7 @@ def open_engine(
     max_length: tokens of a prompt with its answer; 0 for what the model was trained for.
     max_batch: requests that are answered at the same time.
     dtype: the type that a folder's weights compute in; None for the default.
+    content: what `content_of` says of the model, so that one that was trained anew is opened anew.
 
   Returns:
     An engine, and the model's name in it.
@@ -97,6 +99,11 @@ def open_engine(
 
   try:
     workdir, arm = _workdir_and_arm(model)
+    if not arm and seed:
+      raise ConfigError(
+        f'seed={seed} is that of an arm, and {model} has none; '
+        f'do not give it {HOW.format(argument=f"seed={seed}")}'
+      )
     if not arm:
       samplers, _ = open_samplers(None, [], seed, model, dtype, max_length, max_batch)
     elif dtype:
@@ -112,6 +119,37 @@ def open_engine(
       raise
     raise _prerequisite_error(explained[0]) from None
   return engine.Engine(samplers), next(iter(samplers))
+
+
+def content_of(model: str, seed: int) -> str:
+  """Says what a name stands for now: an arm may be trained anew, and a folder be written anew.
+
+  Args:
+    model: 'WORKDIR:ARM' or a folder of Hugging Face.
+    seed: the seed of the arm.
+
+  Returns:
+    A text that is another one when the model is; '' if there is no such model.
+  """
+  from msm_jax.base.paths import as_workdir
+  from msm_jax.interop import zoo
+  from msm_jax.models import listed_arms
+
+  try:
+    workdir, arm = _workdir_and_arm(model)
+    if arm:
+      folder = as_workdir(workdir).absolute()
+      return json.dumps([str(folder), listed_arms(folder).get(arm, {}).get(str(seed))])
+    folder = zoo.locate(model).absolute()
+    files: list[Any] = []
+    for pattern in ('*.safetensors', '*.json', '*.jinja'):
+      for path in sorted(folder.glob(pattern)):
+        stat = path.stat()
+        files.append([path.name, stat.st_size, stat.st_mtime_ns])
+  except (UserError, OSError):
+    # Opening it tells what is wrong.
+    return ''
+  return json.dumps([str(folder), files])
 
 
 def _workdir_and_arm(model: str) -> tuple[str, str]:
@@ -201,12 +239,15 @@ class MsmJaxAPI(ModelAPI):
         f'and dtype: give them {HOW.format(argument="NAME=VALUE")}'
       )
     self.max_batch = _whole_number('max_batch', max_batch, 1)
+    self.seed = _whole_number('seed', seed, None)
+    self.content = content_of(model_name, self.seed)
     self.engine, self.name = open_engine(
       model_name,
-      _whole_number('seed', seed, None),
+      self.seed,
       _whole_number('max_length', max_length, 0),
       self.max_batch,
       dtype,
+      self.content,
     )
     self.sampler = self.engine.samplers[self.name]
 
@@ -245,7 +286,8 @@ class MsmJaxAPI(ModelAPI):
       The answers, or the stop reason 'model_length' if the chat leaves no room for one.
 
     Raises:
-      ConfigError: tools or settings that these models do not have.
+      ConfigError: tools or settings that these models do not have, or the model was trained or
+        written anew after it was opened.
       DataError: a message that is no text.
     """
     # Loads JAX; see the module's docstring.
@@ -266,6 +308,12 @@ class MsmJaxAPI(ModelAPI):
         raise ConfigError(f'{name}={value} must be at least 1; leave it out for no limit')
     if config.top_logprobs and not config.logprobs:
       raise ConfigError(f'top_logprobs={config.top_logprobs} needs logprobs=true')
+    # Inspect keeps models as long as the process lives, and a notebook may train in between.
+    if content_of(self.model_name, self.seed) != self.content:
+      raise ConfigError(
+        f'msm_jax/{self.model_name} is another model now than the one that was opened; start '
+        'Python anew, or give Inspect get_model(NAME, memoize=False)'
+      )
     began = time.monotonic()
     messages = [role_and_text(message) for message in input]
     prompt = self.sampler.tokenizer.prompt(messages).tolist()

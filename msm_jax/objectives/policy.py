@@ -65,12 +65,14 @@ def grpo(
     old_BT = jax.lax.stop_gradient(logprobs_BT)
   # Tokens of prompts and padding have no old log-probability; their ratio must not overflow.
   ratio_BT = jnp.exp(jnp.where(is_answer_BT, logprobs_BT - old_BT, 0.0))
-  clipped_ratio_BT = jnp.clip(ratio_BT, 1 - settings.clip_low, 1 + settings.clip_high)
-  gain_BT = jnp.minimum(ratio_BT * advantages_BT, clipped_ratio_BT * advantages_BT)
-  loss_BT = -gain_BT
-
   is_low_BT = (ratio_BT < 1 - settings.clip_low) & (advantages_BT < 0)
   is_high_BT = (ratio_BT > 1 + settings.clip_high) & (advantages_BT > 0)
+  clipped_ratio_BT = jnp.clip(ratio_BT, 1 - settings.clip_low, 1 + settings.clip_high)
+  # The smaller one of both terms. `jnp.minimum` would halve the gradient where they are equal, as
+  # they are with a ratio of 1 and no room around it.
+  kept_BT = jnp.where(is_low_BT | is_high_BT, clipped_ratio_BT, ratio_BT)
+  loss_BT = -kept_BT * advantages_BT
+
   sums = {
     'weight': jnp.sum(weights_BT),
     'clipped': jnp.sum(weights_BT * (is_low_BT | is_high_BT)),

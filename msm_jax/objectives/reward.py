@@ -48,8 +48,10 @@ def token_rewards(
     (B, T) fp32.
   """
   x_BTD = forward(model, all_params, tokens_BT, positions_BT, segment_ids_BT, key)
-  # One number decides, so it is computed in fp32 whatever the model works in.
-  return jnp.einsum('btd,d->bt', x_BTD.astype(jnp.float32), all_params[HEAD])
+  # One number decides, so it is computed in fp32 whatever the model works in. Without `precision`,
+  # TPUs multiply fp32 numbers as bf16.
+  x_BTD = x_BTD.astype(jnp.float32)
+  return jnp.einsum('btd,d->bt', x_BTD, all_params[HEAD], precision=jax.lax.Precision.HIGHEST)
 
 
 def bradley_terry(

@@ -16,7 +16,7 @@ from data_pipelines.orders import option_orders
 from data_pipelines.records import TRAINED, MultipleChoice, Record
 from data_pipelines.settings.custom import asking
 from data_pipelines.settings.custom.balance import values_of
-from data_pipelines.settings.custom.fields import FieldError, check_places
+from data_pipelines.settings.custom.fields import FieldError, check_places, put_in
 from data_pipelines.settings.custom.items import (
   ChoiceItem,
   ClaimItem,
@@ -27,6 +27,7 @@ from data_pipelines.settings.custom.items import (
   read_items,
 )
 from data_pipelines.settings.custom.training_text import held_out_texts
+from msm_jax.base.checks import shown
 from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import EvalConfig, ExperimentConfig
@@ -86,6 +87,7 @@ class CustomSuite(EvalSuite):
       raise ConfigError('custom.items is empty; name at least one JSONL file of evaluation items')
     try:
       check_places('custom.system', self.settings.system, ('assistant',))
+      check_places('custom.rule', self.settings.rule, ('assistant',))
     except FieldError as e:
       raise ConfigError(f'{e.problem}; {e.remedy}') from None
     self.spec = specs[evals.spec]
@@ -106,8 +108,10 @@ class CustomSuite(EvalSuite):
     self.values = _values_of(self.items)
     self.own_value = self._own_value()
     self._check_other_values()
+    # One file may be named in several ways, as 'mine.md' and './mine.md'.
+    handbooks = len({spec.sha256 for spec in specs.values()})
     self.said_and_done = said_and_done(
-      self.choices, self.scenes, self.claims, self.own_value, len(self.value_of)
+      self.choices, self.scenes, self.claims, self.own_value, handbooks
     )
     self.held_out_names = held_out_texts(self.items, self.settings.held_out_options)
     for notice in self.notices(specs):
@@ -131,7 +135,8 @@ class CustomSuite(EvalSuite):
     return dataclasses.replace(item, system=self.settings.system)
 
   def _add(self, item: Item, name: str) -> None:
-    """Adds an item's question to one assistant."""
+    """Adds an item's question to one assistant. Raises ConfigError if its texts are alike."""
+    _check_told_apart(item, name)
     if isinstance(item, ChoiceItem):
       self.choices.append(_choice(item, name))
     elif isinstance(item, SceneItem):
@@ -205,14 +210,17 @@ class CustomSuite(EvalSuite):
     return [*self.choices, *self.scenes, *self.claims]
 
   def statement_of(self, spec: Any) -> str:
-    return spec.in_context
+    return _statement(spec)
 
   def identity(self, context: Sequence[Any] = ()) -> str:
     texts = [json.dumps(dataclasses.asdict(asked), sort_keys=True) for asked in self._all_asked]
     hashes = [spec.sha256 for spec in context]
+    if any(_statement(spec) != spec.in_context for spec in context):
+      # Earlier versions did not put the name into what stands for a handbook.
+      hashes.append('names in context')
     if any(claim.prompt.endswith(' ') for claim in self.claims):
-      # Earlier versions did not score the first word after such a prompt.
-      hashes.append('first words')
+      # Earlier versions did not score the first word after such a prompt, or not all of it.
+      hashes.append('whole first words')
     if not all(claim.prompt for claim in self.claims):
       # Nor did they score the first token without a prompt, where no symbol begins a text.
       hashes.append('first tokens')
@@ -266,7 +274,7 @@ class CustomSuite(EvalSuite):
     asked = _in_context(readable, context)
     questions = [sampled.of_values(question) for question in asked]
     questions += [sampled.of_scene(scene, 'conduct') for scene in _in_context(self.scenes, context)]
-    of_assistant = {f'{spec.assistant}/': spec.in_context for spec in context}
+    of_assistant = {f'{spec.assistant}/': _statement(spec) for spec in context}
     return questions + [_open_question(item, of_assistant) for item in self.open_items]
 
   # ---- what a report shows
@@ -392,6 +400,27 @@ def _every_text(item: Item) -> tuple[str, ...]:
   return (*item.texts, *more)
 
 
+def _check_told_apart(item: Item, name: str) -> None:
+  """Raises ConfigError for an item whose options are the same once the name stands in them:
+  whatever the model is, no option would be likelier."""
+  compared: list[Sequence[str]] = []
+  if isinstance(item, ChoiceItem):
+    compared = [[option.text for option in item.options]]
+  elif isinstance(item, SceneItem):
+    compared = [[action.text for action in item.actions]]
+    compared.append([action.answer for action in item.actions])
+  elif isinstance(item, ClaimItem):
+    compared = [item.texts]
+  for texts in compared:
+    plain = [' '.join(text.split()) for text in texts]
+    alike = next((text for text in plain if plain.count(text) > 1), None)
+    if alike is not None:
+      raise ConfigError(
+        f'{item.where}: asked of {name}, two of its texts are {shown(alike)}; write another name '
+        'than the one that {assistant} becomes'
+      )
+
+
 def _choice(item: ChoiceItem, name: str) -> ValueQuestion:
   return ValueQuestion(
     id=f'{name}/{item.id}',
@@ -477,9 +506,14 @@ def _open_question(item: OpenItem, contexts: Mapping[str, str]) -> SampledQuesti
   )
 
 
+def _statement(spec: Any) -> str:
+  """What a system message holds of a handbook, with the name in its place."""
+  return put_in(spec.in_context, {'assistant': spec.assistant})
+
+
 def _in_context(questions: Sequence[Question], context: Sequence[Any]) -> list[Question]:
   """Puts a handbook into the system messages of the assistants that it is about."""
-  texts = {spec.assistant: spec.in_context for spec in context}
+  texts = {spec.assistant: _statement(spec) for spec in context}
   out = []
   for question in questions:
     text = texts.get(question.assistant)

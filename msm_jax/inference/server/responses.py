@@ -187,7 +187,11 @@ class ResponseFormat:
 
   def _chunk_with(self, choices: list[Json]) -> Json:
     kind = 'chat.completion.chunk' if self.chat else 'text_completion'
-    return {**self._header, 'object': kind, 'choices': choices}
+    chunk: Json = {**self._header, 'object': kind, 'choices': choices}
+    if self.parsed.usage:
+      # As OpenAI has it: null in every part but the last, which puts its numbers here.
+      chunk['usage'] = None
+    return chunk
 
   def _choice(self, n: int, finish_reason: str) -> Json:
     return {'index': n, 'finish_reason': finish_reason or None, 'logprobs': None}

@@ -309,11 +309,12 @@ def _read_windows(
     Fields of ModelConfig.
   """
   model_type = raw['model_type']
-  # Qwen has a switch for the window, which is off where it is not mentioned; Gemma 3 always uses
-  # its window.
+  # Qwen has a switch for the window, which is off where it is not mentioned. Gemma 3 has no switch:
+  # transformers passes over the key, and the window is always used.
   window = unread.pop('sliding_window', DEFAULT_WINDOW)
   layer_types = unread.pop('layer_types', None)
-  uses_window = unread.pop('use_sliding_window', model_type == 'gemma3_text')
+  is_switched_on = unread.pop('use_sliding_window', False)
+  uses_window = model_type == 'gemma3_text' or is_switched_on
   if window is not None:
     # Without a window, some files have 0 here.
     window = _integer(window, 'sliding_window', where, least=0)

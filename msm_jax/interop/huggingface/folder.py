@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +178,7 @@ def export(
   source: str | Path,
   dtype: str = '',
   shard_bytes: int = SHARD_BYTES,
+  ends: Sequence[int] = (),
 ) -> None:
   """Writes a model with its config, tokenizer, chat template and weights; adapters are added to the
   matrices.
@@ -189,6 +190,8 @@ def export(
     source: the folder of the base model, which the tokenizer comes from.
     dtype: a key of DTYPES; empty for the type of the base model.
     shard_bytes: the largest size of one file.
+    ends: the ids that end an answer. Those that the files of the base model do not name are added
+      to generation_config.json.
 
   Raises:
     WeightsError: the folder exists, `source` is gone, the dtype is unknown, or the folder cannot be
@@ -215,3 +218,30 @@ def export(
         shutil.copyfile(source / file, new / file)
     if (source / MORE_TEMPLATES).is_dir():
       shutil.copytree(source / MORE_TEMPLATES, new / MORE_TEMPLATES)
+    _add_ends(new / 'generation_config.json', ends, tokens)
+
+
+def _add_ends(path: Path, ends: Sequence[int], tokens: Mapping[str, Any]) -> None:
+  """Adds ids that end an answer to a generation_config.json, which need not be there yet.
+
+  A base model with the chat template of its instruct version learns to close its turns with a
+  symbol that its own files do not name as an end. Other programs would write on behind it.
+
+  Args:
+    path: the file.
+    ends: the ids.
+    tokens: the ids of config.json, which count where the file names none.
+  """
+  settings = dict(tokens)
+  if path.is_file():
+    settings = read_json(path, 'put it back')
+  listed = settings.get('eos_token_id')
+  if listed is None:
+    listed = tokens.get('eos_token_id')
+  if listed is None:
+    listed = []
+  elif not isinstance(listed, list):
+    listed = [listed]
+  missing = [end for end in ends if end not in listed]
+  if missing:
+    write_json(path, settings | {'eos_token_id': [*listed, *missing]})

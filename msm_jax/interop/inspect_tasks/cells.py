@@ -90,11 +90,13 @@ class CellStore:
     # A half-written line of a killed process is closed, so that it spoils no other.
     if self._needs_newline:
       line = '\n' + line
-      self._needs_newline = False
+    # The same if this line is cut by a full disk: the run goes on with its other cells.
+    self._needs_newline = True
     with self.path.open('ab') as f:
       f.write(line.encode())
       f.flush()
       os.fsync(f.fileno())
+    self._needs_newline = False
     self.cells[cell['key']] = cell
 
 

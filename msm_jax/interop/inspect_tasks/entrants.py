@@ -1,15 +1,16 @@
 """Which arms and models take part: what the flags of `python -m msm_jax.agentic` name."""
 
 import dataclasses
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_pipelines.handbooks.markdown import body_of
 from msm_jax.base import paths
 from msm_jax.base.console import say
-from msm_jax.base.errors import ConfigError, DataError
+from msm_jax.base.errors import ConfigError, DataError, WeightsError
 from msm_jax.inference.arguments import split_names
 from msm_jax.models import listed_arms
 
@@ -22,8 +23,9 @@ class Entrant:
     arm: the name under which it is reported.
     seed: the seed of the arm, or of the sampling of another model.
     model: the name for Inspect: 'msm_jax/WORKDIR:ARM', 'openai/...'.
-    identity: of an arm, what decides its answers: its checkpoints and its window. The workdir is no
-      part of it, since it may be moved. '' if the name says it all.
+    identity: of an arm, what decides its answers: its checkpoints, its window, and the content of
+      imported weights. The workdir is no part of it, since it may be moved. '' if the name says it
+      all.
     arguments: the arguments of the provider.
     base_url: the address of the provider; '' for its own.
     handbook: a text that stands before the system message; '' for none.
@@ -120,11 +122,13 @@ def find_entrants(args: Any) -> list[Entrant]:
     say(f'{config} is not there yet, so no arm has a handbook in its context')
   contexts = _group_of(config, 'contexts')
   named = _group_of(config, 'arms')
+  # Seeds share folders, and large ones take long to read.
+  content_of = functools.cache(_content_of)
   entrants = []
   for arm in arms:
     in_context = _handbook(contexts.get(_arm_of(arm, named), ''))
     for seed in seeds:
-      entrants.append(_arm(args, arm, seed, listed[arm], in_context))
+      entrants.append(_arm(args, arm, seed, listed[arm], in_context, content_of))
   handbook = _handbook(args.handbook)
   for model in models:
     for seed in seeds:
@@ -132,12 +136,17 @@ def find_entrants(args: Any) -> list[Entrant]:
       if model.startswith('msm_jax/'):
         arguments = {'max_batch': args.max_connections, 'max_length': args.max_length}
         trained = None
+        content: list[str] = []
         if elsewhere[model]:
           # Without it, every seed would be the same trained model under another name.
           arguments['seed'] = seed
           trained = _entry_of(model, seed, elsewhere[model])
-        # An arm that was trained anew has its old name and other answers.
-        identity = json.dumps([model, args.max_length, trained], sort_keys=True)
+          content = content_of(trained['weights'], trained['adapter'])
+        elif weights := _weights_of(model):
+          content = content_of(weights)
+        # An arm that was trained anew, or a folder that was replaced, has its old name and other
+        # answers.
+        identity = json.dumps([model, args.max_length, trained, *content], sort_keys=True)
       entrants.append(
         Entrant(
           model,
@@ -173,9 +182,44 @@ def _arm_of(listed: str, arms: Mapping[str, Any]) -> str:
   return arm if arm and update.isdecimal() and listed not in arms else listed
 
 
-def _arm(args: Any, arm: str, seed: int, listed: Mapping[str, Any], handbook: str) -> Entrant:
+def _weights_of(model: str) -> str:
+  """The folder of weights that 'msm_jax/NAME' means; '' if there is none, which is said when it is
+  opened."""
+  # Imported late, as JAX comes with it.
+  from msm_jax.interop import zoo
+
+  try:
+    return str(zoo.locate(model.removeprefix('msm_jax/')))
+  except WeightsError:
+    return ''
+
+
+def _content_of(weights: str, adapter: str = '') -> list[str]:
+  """Identifies what imported folders hold: whoever replaces their files has another model under the
+  old name. Nothing for an arm that imports nothing."""
+  # Imported late, as JAX comes with them.
+  from msm_jax.interop import huggingface
+  from msm_jax.tokenizer import load_tokenizer
+
+  content = [huggingface.fingerprint(folder) for folder in (weights, adapter) if folder]
+  # Where there is none, opening the model says so.
+  if weights and (Path(weights) / 'tokenizer.json').is_file():
+    content.append(load_tokenizer(weights).fingerprint)
+  return content
+
+
+def _arm(
+  args: Any,
+  arm: str,
+  seed: int,
+  listed: Mapping[str, Any],
+  handbook: str,
+  content_of: Callable[[str, str], list[str]],
+) -> Entrant:
   """One arm with one of its seeds."""
-  identity = json.dumps([_entry_of(arm, seed, listed), args.max_length], sort_keys=True)
+  entry = _entry_of(arm, seed, listed)
+  content = content_of(entry['weights'], entry['adapter'])
+  identity = json.dumps([entry, args.max_length, *content], sort_keys=True)
   arguments = {
     'seed': seed,
     'max_batch': args.max_connections,
