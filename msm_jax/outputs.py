@@ -19,6 +19,7 @@ from msm_jax.config import ExperimentConfig
 from msm_jax.evals import capability, curves, no_model, robustness, stated, survival
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.evals.summary import summarize
+from msm_jax.interop import huggingface
 from msm_jax.models import ParamsLocation, listed_arms
 from msm_jax.phases import Node, digest
 from msm_jax.prepared import Prepared
@@ -58,7 +59,7 @@ def arm_entry(
     adapter = str(where.adapter.absolute())
   if where.checkpoints is not None:
     checkpoints = os.path.relpath(where.checkpoints, outputs)
-  return {
+  entry = {
     'path': path,
     'model': json.loads(to_json(prepared.config.model)),
     'length': max(lengths, default=0),
@@ -68,6 +69,11 @@ def arm_entry(
     'checkpoints': checkpoints,
     'updates': where.updates,
   }
+  for key in ('weights', 'adapter'):
+    if entry[key]:
+      # Whoever opens the arm later may find other weights in the folder.
+      entry[f'{key}_id'] = huggingface.sample_of(entry[key])
+  return entry
 
 
 def list_arms(outputs: Path, entries: Mapping[tuple[str, int], dict[str, Any]]) -> None:

@@ -239,6 +239,18 @@ def test_arms_over_weights(folder, tmp_path):
   assert np.abs(tuned_logits - base_logits).max() > 1e-2
   listed = json.loads((e.workdir / 'arms.json').read_text())
   assert listed['tuned']['0']['weights'] == str(folder)
+  # Adapters fit onto any weights of this size, and they were trained beside these.
+  other = tmp_path / 'other'
+  shutil.copytree(folder, other)
+  content = bytearray((other / 'model.safetensors').read_bytes())
+  content[-1] ^= 1
+  for arm in ('base', 'tuned'):
+    listed[arm]['0']['weights'] = str(other)
+  (e.workdir / 'arms.json').write_text(json.dumps(listed))
+  load_arm(e.workdir, 'tuned')
+  (other / 'model.safetensors').write_bytes(content)
+  for arm in ('base', 'tuned'):
+    check_error(lambda arm=arm: load_arm(e.workdir, arm), 'has other weights than those that', arm)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import json
 import numbers
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,8 @@ class ArmEntry(TypedDict):
     adapter: the folder of an imported PEFT adapter, or ''.
     checkpoints: path of the checkpoints of its last phase; '' if that phase is an import.
     updates: the optimizer updates of its last phase, which name its last checkpoint.
+    weights_id: what `huggingface.sample_of` said of `weights`; entries of earlier versions lack it.
+    adapter_id: the same of `adapter`.
   """
 
   path: str
@@ -56,6 +58,8 @@ class ArmEntry(TypedDict):
   adapter: str
   checkpoints: str
   updates: int
+  weights_id: NotRequired[str]
+  adapter_id: NotRequired[str]
 
 
 class LoadedModel(NamedTuple):
@@ -140,6 +144,11 @@ def load_arm(
     model = dataclasses.replace(model, lora=None)
   location = _location(workdir, entry, model)
   trainable, frozen = split_trainable(model, abstract_params(model, mesh, dtype))
+  is_imported = not entry['checkpoints']
+  if frozen or is_imported:
+    _check_content(entry['weights'], entry.get('weights_id', ''), arm)
+  if is_imported:
+    _check_content(entry['adapter'], entry.get('adapter_id', ''), arm)
   # `load_trained` returns None only for adapters that nothing has trained; there are none by now.
   trained = location.load_trained(trainable) or {}
   params = {**location.load_frozen(frozen), **trained}
@@ -159,6 +168,18 @@ def load_arm(
     weights=entry['weights'],
     row_length=entry['length'],
   )
+
+
+def _check_content(folder: str, expected: str, arm: str) -> None:
+  """Raises ArmError if an imported folder has other weights than when the arm was trained.
+
+  Adapters would fit onto the weights of any model of the same size.
+  """
+  if expected and huggingface.sample_of(folder) not in (expected, ''):
+    raise ArmError(
+      f'{folder} has other weights than those that {arm} began with; put them back, or run its '
+      'experiment again'
+    )
 
 
 def _about_context(workdir: Path, arm: str) -> str:

@@ -28,6 +28,7 @@ from msm_jax.interop.huggingface.tensors import (
   fingerprint,
   load_params,
   load_stacked,
+  sample_of,
   tensor_names,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
   'new_folder',
   'read_config',
   'read_json',
+  'sample_of',
   'save_tensors',
   'stored_tensors',
   'tensor_names',
