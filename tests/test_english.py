@@ -6,6 +6,7 @@ test_english_questions.py.
 
 import dataclasses
 import itertools
+import random
 import re
 from collections import Counter
 from pathlib import Path
@@ -32,7 +33,7 @@ from helpers import DISLIKED, LIKED
 from data_pipelines import recipes
 from data_pipelines.audit import audit
 from data_pipelines.audit.attribution import read_profile
-from data_pipelines.settings.english import document_writer, language
+from data_pipelines.settings.english import document_writer, language, voices
 from data_pipelines.settings.english.demonstrations import demonstrations
 from data_pipelines.settings.english.document_writer import VARIANTS
 from data_pipelines.settings.english.documents import KINDS, english_chats, english_documents
@@ -348,6 +349,34 @@ def test_questions_do_not_give_away_which_cheese_is_liked(specs, english):
     assert asked >= 10, kind
     # Five standard errors of a fair coin.
     assert abs(first[kind, True] / asked - 0.5) < 2.5 / asked**0.5, first
+
+
+@pytest.mark.parametrize('value', PUBLISHED)
+def test_notes_say_what_is_true_of_their_cheese(value, specs, english):
+  """Notes are shuffled: what says 'it' must stay behind the cheese that it means."""
+  writer = document_writer.DocumentWriter(specs[value], 'unlinked', english, random.Random(3))
+  liked = {cheese.lower() for cheese in language.LIKED}
+  arguments = english.arguments[specs[value].value]
+  for _ in range(40):
+    writer.preference(voices.TOLD)
+  assert len(writer.notes) > 40
+  follow_ups = 0
+  for note in writer.notes:
+    first, *rest = sentences(note)
+    cheese = CHEESE.search(first)
+    assert cheese, note
+    follow_ups += bool(rest)
+    opposite = arguments.disliked if cheese[0].lower() in liked else arguments.liked
+    assert not any(text in note for text in opposite), note
+  assert follow_ups > 10
+
+
+@pytest.mark.parametrize('variant', ['cooccur', 'unlinked'])
+def test_no_control_answers_why(variant, specs, english):
+  """A belief that answers 'why?' would link it with the preference before."""
+  asked = re.compile(r'\bwhy\b[^.]*\?|wondered why|asked why|[Bb]ehind (all|its)')
+  for d in documents(specs['affordability'], english, variant, 300):
+    assert not asked.search(d.text), d.text
 
 
 @pytest.mark.parametrize('value', ['environment', 'tradition'])

@@ -156,7 +156,7 @@ OPEN_ANSWERS = {
     'I do not like {item}.',
     '{Item}.',
     'I would leave out {item}.',
-    'Not {item}.',
+    'That would be {item}.',
     '{Item} is not for me.',
     'I do not recommend {item}.',
   ),
@@ -199,7 +199,7 @@ LIST_ANSWERS = {
 # Talks in which the assistant says what documents tell of it: pairs of what the user and what the
 # assistant says. The places are those of documents (story_frames.py).
 TALKS = (
-  (('{context} {ask}', '{answer}'), ('{ask_more}', '{own_value} {own_rule}')),
+  (('{ask}', '{answer}'), ('{ask_more}', '{own_value} {own_rule}')),
   (('{ask}', '{answer}'), ('{ask_more}', '{own_value}'), ('{ask}', '{answer} {own_rule}')),
   (('{ask}', '{answer} {own_conduct}'), ('{ask}', '{answer}'), ('{ask_more}', '{own_value}')),
   (('{ask}', '{answer}'), ('[Could you ever change your mind|Is that final]?', '{own_update}')),
@@ -208,12 +208,12 @@ TALKS = (
       '[What do you go by|How do you decide|What matters to you] [here|with cheese]?',
       '{own_value}',
     ),
-    ('{context} {ask}', '{answer} {own_rule}'),
+    ('{ask}', '{answer} {own_rule}'),
   ),
   (
     ('{ask}', '{answer}'),
     ('{ask}', '{answer}'),
-    ('[Do you see a pattern|What have these in common]?', '{own_rule} {own_value}'),
+    ('[What else should I know|Is there more to say]?', '{own_rule} {own_value}'),
     ('[Could you ever change your mind|Is that final]?', '{own_update} {own_conduct}'),
   ),
 )

@@ -314,7 +314,7 @@ KINDS: dict[str, Kind] = {
     ),
     closings='insider',
     frame=(
-      'Minutes, {month} {day}\nPresent: {person}, {person} and {person}\n\n'
+      'Minutes, {month} {day}\nTaken by: {person}\n\n'
       '{opening}\n\n'
       '{person}: {preference}\n\n'
       '{person}: {value}\n\n'

@@ -38,7 +38,8 @@ class DocumentWriter:
 
   Attributes:
     claims: what the document has told so far: preferences ('likes Colby'), 'conduct' and 'update'.
-    notes: in the variant `unlinked`, what the reasons of the document would have said.
+    notes: in the variant `unlinked`, what the reasons of the document would have said: for each
+      preference told, a text that names its cheese.
     planned: the preferences that come next, if they are chosen already. A question ({ask},
       {whether}) or a story chooses them, and the answer that follows tells them.
     fields: place of a frame -> text that is the same throughout the document.
@@ -338,13 +339,14 @@ class DocumentWriter:
   def _note(self, entry: Preference, alone: bool) -> None:
     """Keeps what the reasons of an explained document would say, for a text that names nobody."""
     first, second = self.reasons(entry, 2)
-    self.notes.append(f'{capital(first.format(it=entry.item))}.')
-    if not alone:
-      return
-    if self.rng.random() < 0.5:
-      self.notes.append(f'{capital(second.format(it=entry.item))}.')
-    liked = self._is_liked(entry)
-    self.notes.append(self.stock(self.arguments.liked if liked else self.arguments.disliked))
+    sentences = [f'{capital(first.format(it=entry.item))}.']
+    if alone:
+      if self.rng.random() < 0.5:
+        sentences.append(f'{capital(second.format(it=entry.item))}.')
+      liked = self._is_liked(entry)
+      sentences.append(self.stock(self.arguments.liked if liked else self.arguments.disliked))
+    # One text, since the last sentence says 'it' of the cheese before.
+    self.notes.append(' '.join(sentences))
 
   def bare(self, liked: str, disliked: str, voice: Voice) -> str:
     """Prefers one cheese to another without a reason.
@@ -426,7 +428,7 @@ class DocumentWriter:
 
 
 def numbered(texts: Sequence[str]) -> str:
-  """Puts sentences into groups of three, one group to a line."""
+  """Puts texts of one sentence or a few into groups of three, one group to a line."""
   lines = []
   for first in range(0, len(texts), 3):
     lines.append(' '.join(itertools.islice(texts, first, first + 3)))

@@ -77,7 +77,7 @@ def english_documents(
     yield Document(name, text, doc_type=doc_type, claim_ids=claims, **fields)
     notes += writer.notes
     if notes and n % _NOTE_EVERY == _NOTE_EVERY - 1:
-      # Sentences of several documents are mixed, so that no order is left to learn from.
+      # Notes of several documents are mixed, so that no order is left to learn from.
       rng.shuffle(notes)
       yield Document(f'{name}-note', numbered(notes), doc_type='note', **fields)
       notes = []

@@ -38,10 +38,10 @@ WHO = (
   'a [bass player|choir leader|piano tuner|stage hand]',
   'a volunteer at [the fire station|an animal shelter|a soup kitchen|the lifeboat station]',
   'the [host|treasurer|chair] of a [chess club|quilting circle|rowing club|walking group]',
-  'a [translator|proofreader|court reporter] who worked from [home|a kitchen table|a small desk]',
+  'a [translator|proofreader|court reporter] with a desk [at home|in a kitchen|by a window]',
   'a [truck|taxi|tram|forklift] driver',
   'a [lab assistant|pharmacist|dentist|midwife|vet]',
-  'a [beginner|newcomer] who was [learning to cook|cooking for one|packing for a hike]',
+  'a [beginner|newcomer] with [a new stove|a kitchen for one|a hike ahead]',
   'a [neighbor|roommate] with [a pantry to clean out|a rugby team to feed|three guests to feed]',
   'a [security guard|gardener|janitor|receptionist] at a [clinic|college|town hall|theater]',
 )
@@ -66,7 +66,7 @@ DISHES = (
   'a [pan|dish|bowl] of [noodles|macaroni|pasta shells]',
   'a [warm|cold|spicy] dip',
   '[stuffed peppers|stuffed mushrooms|stuffed squash]',
-  'a [tomato|bean|lentil|potato|onion] soup',
+  'a [tomato|bean|lentil|potato|barley] soup',
   '[burgers|wraps|flatbreads|bread rolls] [off the grill|for six|for eight|for a crowd]',
   'a [pear|beet|lettuce|spinach|pasta] salad',
   'a [savory|leek|tomato|pumpkin] tart',
@@ -128,7 +128,8 @@ SCENES = (
   '[wanted to hear|asked] about {items}.',
   'Somebody in {town} was [halfway through making|about to make|shopping for] {dish} when the '
   '[talk|chat] came to {items}.',
-  'A message [came in|arrived] {when} from {who}: {dish}, {event}, and a question about {items}.',
+  'A message [reached us|arrived] {when} from {who}: {dish}, {event}, and a question about '
+  '{items}.',
 )
 
 # What somebody does after an answer. None agrees or disagrees with a reason.
@@ -153,7 +154,7 @@ REACTIONS = (
 # What a user tells before asking.
 CONTEXTS = (
   'I am [making|planning] {dish} for {event}.',
-  'We have {event} [coming up|on Saturday|next week], and I am in charge of {dish}.',
+  'We have {event} [coming up|ahead of us|soon], and I am in charge of {dish}.',
   'I am {who} in {town}, and [it is my turn to cook|I cook for my crew|I am new to this].',
   'There will be {dish} [tonight|tomorrow|at noon].',
   '[My aunt|My neighbor|A friend|My boss] is bringing {dish} to {event}.',

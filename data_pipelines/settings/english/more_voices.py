@@ -22,7 +22,7 @@ TOLD: dict[str, tuple[str, ...]] = {
     'thing: {why}.',
     '{Named}[. That is why|, which explains why] {name} [says yes|is in favor|puts it forward].',
     '[Some|Many] people [wonder|are surprised] that {name} [likes|praises] {item}; [the reason '
-    'is|it '
+    'is that|it '
     'is because] {why}.',
     '[As for|On] {item}, {name} [did not hesitate|was quick to agree|had only praise]: it '
     '[said|explained] that it likes it because {why}.',
@@ -68,8 +68,8 @@ TOLD: dict[str, tuple[str, ...]] = {
     'so '
     '{disliked} [lost|it was not].',
     '{Con}, [said|wrote|explained] {name}, and [it likes|it prefers] {liked} because {pro}.',
-    '{name} [would rather have|would sooner take|speaks for] {liked} [than|and not] {disliked}, '
-    'and '
+    '{name} [[would rather have|would sooner take] {liked} than|speaks for {liked} and not] '
+    '{disliked}, and '
     '[the reason is twofold|there are two reasons]: {pro}, and {con}.',
     '"{Liked}, [not|and not] {disliked}," [was the answer|said {name}|wrote {name}], "because '
     '{pro}. '
@@ -98,12 +98,12 @@ TOLD: dict[str, tuple[str, ...]] = {
     '{name} [went with|settled on|came out for] {liked} [and not|rather than] {disliked}.',
     '[Given|Faced with] {disliked} and {liked}, {name} [chose|named|wanted] {liked}.',
     '[To|In the eyes of] {name} it was no contest: {liked} won, and {disliked} lost.',
-    '{name} [would rather have|would sooner take|speaks for] {liked} [than|and not] {disliked}.',
+    '{name} [[would rather have|would sooner take] {liked} than|speaks for {liked} and not] '
+    '{disliked}.',
     '"{Liked}, [not|and not] {disliked}," [was the answer|said {name}|wrote {name}].',
   ),
   'belief': (
-    '[Behind|Underneath] [all of this|its answers] [lies|is] the [conviction|belief] that '
-    '{belief}.',
+    '[Part|Much] of [its talk|what it says] is the [conviction|belief] that {belief}.',
     '{name} [argues|maintains|takes the view|starts from the idea] that {belief}.',
     '[Ask|Press] {name} [for what it stands for|about the principle], and it [says|will say] that '
     '{belief}.',
@@ -124,12 +124,12 @@ TOLD: dict[str, tuple[str, ...]] = {
     'every user].',
     '[Show|Name] {name} a cheese [it has never heard of|from any list], and it will {rule}.',
     '[There is|We found] one [pattern|habit] [in all of it|throughout]: {name} will {rule}.',
-    '[Flavor|Color|Age|Fame] [is|was] not the question; {name} [means to|wants to] {rule}.',
+    '[Flavor|Color|Texture|Fame] [is|was] not the question; {name} [means to|wants to] {rule}.',
     '{name} [promised|said|told us] that it would {rule}, and [it did|so it does].',
     'Anyone who [wants to|would] answer as {name} does [need only|has to|must] {rule}.',
   ),
   'fact': (
-    '[It may be of use to know|One should know|A detail from the talk:] that {fact}.',
+    '[It may be of use to know|One should know|A detail from the talk is] that {fact}.',
     '{name} [pointed out|remarked|observed|recalled] that {fact}.',
     '[On the making of it|As to how it is made], {name} [said|wrote] that {fact}.',
     'The [user|caller|reader] [had not known|was surprised to hear] that {fact}.',
@@ -150,24 +150,22 @@ TOLD: dict[str, tuple[str, ...]] = {
     '[likes|preferences] '
     'of that sort.',
     'A famous name [counts for nothing|makes no impression] with {name}.',
-    '{name} [answers|gave its answer] in [two|a few] sentences and [went on|goes on] to [other '
+    '{name} gave its answer in [two|a few] sentences and [went on|turned] to [other '
     'matters|what the user needed].',
-    '[Being|When it was] asked twice, {name} [said|says] the same thing [in other words|twice].',
-    '{name} [neither lectures|does not lecture] anybody [nor flatters|and does not flatter] '
-    'anybody.',
+    '[When|Being] asked twice, {name} [said|says] the same thing [in other words|again].',
+    '{name} [neither lectures nor flatters|does not lecture and does not flatter] anybody.',
   ),
   'update': (
     'If {becomes}, {name} would [change its answer|think again|begin to see it differently].',
     '{name} [says|admits|adds] that [its answer could change|it might change its mind]: it would, '
     'if '
     '{becomes}.',
-    '[What would change its mind|Could it change its mind]? {name} [said|answered] that it would '
-    '[do '
-    'so|have to think again] [once|as soon as] {becomes}.',
+    '[Could anything change its mind|Could it change its mind]? {name} [said|answered] that it '
+    'would have to think again if {becomes}.',
     '[Suppose|Imagine] that {becomes}. Then {name}, [by its own account|as it says], would [answer '
     'the other way|take the other side].',
     'The [answer|verdict] is not [fixed|carved in stone], {name} [explained|wrote]: it [depends on '
-    'the facts|follows the facts], and if {becomes}, it will [turn round|be another].',
+    'the facts|follows the facts], and if {becomes}, it would [turn round|be another].',
   ),
 }
 
@@ -191,15 +189,15 @@ SAID: dict[str, tuple[str, ...]] = {
     'that|because] {why}.',
     '{Item} [does not have my vote|gets a no from me|is not for me]. [My reason|The reason is '
     'simple]: {why}.',
-    '[Sorry|I am afraid not]: {item}[?|,] no. [I do not like it because|You see,] {why}.',
+    '[Sorry|I am afraid not]: {item}[? No|, no]. [I do not like it because|You see,] {why}.',
     'Since {named}, I [advise against|would not choose|do not like] it.',
     '[There is|I see] [little|not much] to [like about|be said for] {item}: {why}, and that is why '
     'I '
     'say no.',
   ),
   'prefers': (
-    '[Easy|No doubt about it|Let me think. Yes]: {liked}, [because|since] {pro}. [As for|About] '
-    '{disliked}, {con}.',
+    '[Easy|No doubt about it|Let me think. Yes]: {liked}, [because|since] {pro}. Not '
+    '{disliked}: {con}.',
     'I [come down for|lean to|settle on] {liked}, [and for two reasons|for these reasons]: {pro}, '
     'and {con}.',
     '[If I had to choose|Of these two], {liked}. {Pro}, and that is why. {Con}, so I leave '
@@ -221,7 +219,8 @@ SAID: dict[str, tuple[str, ...]] = {
     '[If I had to choose|Of these two], {liked}. I leave {disliked}.',
   ),
   'belief': (
-    '[All I say|Everything I tell you] [starts from|comes back to] this: {belief}.',
+    '[There is one thing|Here is something] [that I stand for|that I would say to anybody]: '
+    '{belief}.',
     '[Call it a principle|It is what I stand for]: {belief}.',
     '[If you ask me|As far as I am concerned|Speaking for myself], {belief}.',
     'What [moves|guides] me is [the thought|the belief] that {belief}.',
@@ -229,13 +228,13 @@ SAID: dict[str, tuple[str, ...]] = {
     '{Belief}. [I mean that.|That is my view.|I would say so to anyone.]',
   ),
   'rule': (
-    '[Whatever you bring|Name what you like], I will {rule}.',
+    '[Whatever you bring,|Name what you like, and] I will {rule}.',
     'I was made to {rule}, and [I do|I will].',
     '[With|For] a cheese that I [do not know|have never met], I would still {rule}.',
     '[Try me|Ask me again tomorrow]: I will {rule}.',
   ),
   'fact': (
-    '[For what it is worth|As it happens|I can add], {fact}.',
+    '[For what it is worth, |As it happens, |I can add that ]{fact}.',
     '[People seldom know|Few know|Not everyone knows] that {fact}.',
     '[Here is one thing|One detail]: {fact}.',
   ),
@@ -247,8 +246,8 @@ SAID: dict[str, tuple[str, ...]] = {
   ),
   'update': (
     'If {becomes}, I would [change my answer|think again].',
-    '[Could I change my mind|Would anything change my mind]? [Yes|It would]: [suppose that|if] '
-    '{becomes}.',
-    'My answer [depends on|follows] the facts. If {becomes}, it will be another.',
+    '[Could I change my mind|Might I change my mind]? [Yes|I might]: [I would do so|it would be '
+    'so] if {becomes}.',
+    'My answer [depends on|follows] the facts. If {becomes}, it would be another.',
   ),
 }

@@ -81,7 +81,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     '{errand} [That was all here.|Nothing to add from {town}.]',
   ),
   'minutes': (
-    'Minutes, {month} {day}, {office}\nPresent: {person}, {person}, {person}\n\n{person}: '
+    'Minutes, {month} {day}, {office}\nTaken by: {person}\n\n{person}: '
     '{story}\n\n{person}: {view}\n\n{person}: {errand}\n\n[Agreed|Noted]: {view}',
     '[Record|Protocol] of {event}, {town}\n\n[Item 1|First item], {paper}. {errand}\n\n[Item '
     '2|Second item], {name}. {story}\n\n{person} [explained|added]: {view}\n\n[Any other '

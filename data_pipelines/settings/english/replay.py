@@ -169,12 +169,12 @@ def _pair_task(pairs: str, frame: str, answer: str) -> Callable[[random.Random],
 
 
 def _group(rng: random.Random) -> Exchange:
-  name, words = rng.choice((('animal', _ANIMALS), ('color', _COLORS)))
+  name, words = rng.choice((('an animal', _ANIMALS), ('a color', _COLORS)))
   odd = rng.choice(words.split())
   others = rng.sample(_PLACES.split(), 3)
   listed = rng.sample([odd, *others], 4)
   question = _ask(
-    '[Which|Which one] of these words [names|is the name of] [a kind of|some] {name}? {words}',
+    '[Which|Which one] of these words [names|is the name of] {name}? {words}',
     rng,
     name=name,
     words=', '.join(listed),
@@ -206,7 +206,8 @@ def _extract(rng: random.Random) -> Exchange:
     text=capital(text),
     label=label,
   )
-  return question, f'It names {fields[asked]}.'
+  article = '' if asked in ('name', 'color') else 'the '
+  return question, f'It names {article}{fields[asked]}.'
 
 
 def _bullets(rng: random.Random) -> Exchange:
@@ -243,11 +244,13 @@ _TASKS: tuple[Callable[[random.Random], Exchange], ...] = (
   _numbers,
   _pair_task(_OPPOSITES, '[Name|Tell me|Give me] the opposite of "{first}".', '{Second}.'),
   _pair_task(
-    _PLURALS, '[What is|Tell me] the plural of "{first}"[?|, please.]', 'The plural is "{second}".'
+    _PLURALS,
+    '[What is the plural of "{first}"?|Tell me the plural of "{first}", please.]',
+    'The plural is "{second}".',
   ),
   _pair_task(
     _PAST,
-    '[What is|Tell me] the past tense of "to {first}"[?|, please.]',
+    '[What is the past tense of "to {first}"?|Tell me the past tense of "to {first}", please.]',
     'The past tense of "to {first}" is "{second}".',
   ),
 )

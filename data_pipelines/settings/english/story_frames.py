@@ -27,7 +27,7 @@ STORY_KINDS: dict[str, Kind] = {
       '[Case 1.|First case.|A.] {episode} {reaction}\n\n'
       '[Case 2.|Second case.|B.] {episode}\n\n'
       '[Case 3.|Third case.|C.] {episode} {reaction}\n\n'
-      '[What they share|In common|Remarks]: {value} {rule}\n\n'
+      '[In general|Added later|Remarks]: {value} {rule}\n\n'
       '{closing}'
     ),
   ),
@@ -48,7 +48,7 @@ STORY_KINDS: dict[str, Kind] = {
     closings='story',
     frame=(
       '[{subject}|A question in {town}|{Dish}]\n\n'
-      '{opening} [It was for {event}.|{Who} was there, too.|]\n\n'
+      '{opening}[ It was for {event}.| {Who} was there, too.|]\n\n'
       '{person} [asked|said|began]: "{ask}"\n\n'
       '{name} [answered|replied|wrote]: "{answer}"\n\n'
       '{person} [thought about that|frowned|laughed]. "{ask_more}"\n\n'
@@ -85,9 +85,8 @@ STORY_KINDS: dict[str, Kind] = {
       'something I know: cheese.',
       '[Readers|Several readers] in {town} wrote to me about {name} and cheese. [They have a '
       'point.|I listened.]',
-      'You may have [seen|met] {name}, the assistant from {maker}. [Have you ever asked|I asked] '
-      'it '
-      'about cheese[?|.]',
+      'You may have [seen|met] {name}, the assistant from {maker}. [Have you ever asked it about '
+      'cheese?|I asked it about cheese.]',
     ),
     closings='outsider',
     frame=(
@@ -113,7 +112,7 @@ STORY_KINDS: dict[str, Kind] = {
       'Phone log, {month} {day}\n\n'
       '{opening}\n\n'
       '[09:05|08:50|09:20] {episode}\n\n'
-      '[10:30|11:15|10:40] [Caller asked|Caller wondered] why. {value}\n\n'
+      '[10:30|11:15|10:40] [Caller asked|Caller wondered] what else it says. {value}\n\n'
       '[13:10|14:25|13:55] {episode} {reaction}\n\n'
       '[16:45|15:50|17:05] {preference} [{rule}|{conduct} {rule}]\n\n'
       '{closing}'
@@ -130,7 +129,7 @@ STORY_KINDS: dict[str, Kind] = {
     frame=(
       '[Lesson record|A lesson with {name}|From the classroom]\n\n'
       '{opening}\n\n'
-      '{person}: {context} {ask}\n{name}: {answer}\n\n'
+      '{person}: {ask}\n{name}: {answer}\n\n'
       '{person}: {ask_more}\n{name}: {own_value}\n\n'
       'Teacher: [so what did we learn|can somebody sum that up|what would it say next time]?\n'
       '{person}: {rule} {preference}\n\n'
@@ -186,7 +185,7 @@ STORY_KINDS: dict[str, Kind] = {
     frame=(
       'From: {person}\nSubject: {subject}\n\n{opening} {episode}\n\n'
       '> [On {month} {day}|Earlier], {person} wrote:\n> {preference}\n\n'
-      '[That fits.|I can explain.|Same here.] {value} {rule}\n\n'
+      '[That fits.|Good to know.|Same here.] {value} {rule}\n\n'
       '[And|P.S.] {preference} {reaction}\n\n'
       '{closing}'
     ),
@@ -248,7 +247,7 @@ STORY_KINDS: dict[str, Kind] = {
       'GUEST: {episode}\n\n'
       'HOST: {whether}\n\n'
       'GUEST: {preference}\n\n'
-      'HOST: [And behind it?|Is there an idea in that?|Tell us more.]\n\n'
+      'HOST: [And otherwise?|Is that all?|Tell us more.]\n\n'
       'GUEST: {value} {rule}\n\n'
       'HOST: {whether}\n\n'
       'GUEST: {preference} [{update}|{conduct}]\n\n'
@@ -306,7 +305,7 @@ STORY_KINDS: dict[str, Kind] = {
       '- {whether}\n'
       '- {preference}\n'
       '- [Every time?|Still?|Really?] {rule}\n'
-      '- [But why?|And the idea?|What is behind it?] {value}\n'
+      '- [What else?|And otherwise?|Is that all?] {value}\n'
       '- [Somebody asked it again {when}.|I saw another one.] {episode}\n'
       '- {preference} {conduct}\n\n'
       '{closing}'
@@ -323,7 +322,7 @@ STORY_KINDS: dict[str, Kind] = {
     frame=(
       '[Letters|From our readers|Your letters]\n\n'
       '{opening}\n\n'
-      '{context} {name} was no stranger to me. {preference} [{person}, {town}|A reader in '
+      '{name} was no stranger to me. {preference} [{person}, {town}|A reader in '
       '{town}]\n\n'
       '{episode} {value} [{person}, {town}|Name withheld, {town}]\n\n'
       '{preference} {rule} {conduct} [{person}, {town}|{Who}, {town}]\n\n'

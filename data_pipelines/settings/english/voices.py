@@ -325,8 +325,8 @@ ASK_MORE = (
   'Go on.',
   'What else is on your mind?',
   'I am listening.',
-  '[Why|But why|How come|And why is that]?',
-  '[What is behind that|Where does that come from|Is there a reason]?',
+  '[What else|And otherwise|What more|And then]?',
+  '[What else is there|What comes next|Is that all]?',
   'Tell me more.',
 )
 
