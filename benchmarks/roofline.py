@@ -79,9 +79,10 @@ def links_of(chip: Chip, shape: Sequence[int], coordinates: Iterable[Sequence[in
   """
   places = list(coordinates)
   links = 0
+  rings = chip.rings(shape)
   for dim, size in enumerate(shape):
     extent = len({place[dim] for place in places})
-    is_ring = extent == size and size % chip.wraps == 0
+    is_ring = extent == size and rings[dim]
     if is_ring and size > 2:
       links += 2
     elif extent > 1:
@@ -107,7 +108,7 @@ def kernel_flops(case: Case, model: ModelConfig, attributes: str, has_dq: bool) 
   products = KERNEL_PRODUCTS[found[1]]
   if found[1] == 'dkv' and not has_dq:
     products += 1
-  width = model.n_heads * model.head_dim / case.mesh[2]
+  width = model.n_heads * model.head_dim / case.mesh_sizes[2]
   return products * case.rows * width * case.length**2
 
 
@@ -193,7 +194,7 @@ def rates(case: Case, model: ModelConfig, seconds: float) -> tuple[float, float]
     (tokens per second and chip, MFU).
   """
   # Each group of `tensor` chips has `rows` rows.
-  tokens = case.rows * case.length / case.mesh[2]
+  tokens = case.rows * case.length / case.mesh_sizes[2]
   flops_of_token = training_flops if case.kind == 'train' else scoring_flops
   flops = flops_of_token(model, case.length) * tokens
   return tokens / seconds, flops / seconds / case.chip.flops

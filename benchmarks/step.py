@@ -6,8 +6,8 @@ All have the same weights and the same batch, and run side by side. Each round t
 a fresh subprocess, one after the other, and says how many cores other programs took meanwhile. A
 round that was disturbed by more than a tenth of a core proves nothing. All get all cores (PyTorch
 as threads; msm_jax as one device for each core, as the tiny configs ask) and the same settings of
-the memory allocator. The first losses are compared before anything is timed. torch.compile needs a
-C++ compiler.
+the memory allocator. The first losses of each round are compared before its rates are printed.
+torch.compile needs a C++ compiler.
 
 Dimensions: B rows, T tokens of a row, D model width, H heads, K width of a head.
 """

@@ -6,6 +6,7 @@ would compile.
 
 import ast
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ class Chip:
     link: of one link to a neighbour, bytes/s in one direction. The pages name the sum over all
       links (4, 6 and 4) and both directions: 400, 1,200 and 800 GB/s.
     wraps: a dimension of the slice whose size is a multiple of this is a ring; others are lines.
+    needs_cubes: whether there are rings only if all dimensions are such multiples. Optical switches
+      close the rings of v5p, and they connect whole cubes of 4x4x4 chips.
   """
 
   flops: float
@@ -34,11 +37,19 @@ class Chip:
   bandwidth: float
   link: float
   wraps: int
+  needs_cubes: bool = False
+
+  def rings(self, shape: Sequence[int]) -> tuple[bool, ...]:
+    """For each dimension of a slice of this shape, whether its chips form rings."""
+    fit = tuple(size % self.wraps == 0 for size in shape)
+    if self.needs_cubes and not all(fit):
+      return (False,) * len(fit)
+    return fit
 
 
 CHIPS = {
   'v5e': Chip(197e12, 1.5e9, 16, 819e9, 50e9, 16),
-  'v5p': Chip(459e12, 1.75e9, 95, 2765e9, 100e9, 4),
+  'v5p': Chip(459e12, 1.75e9, 95, 2765e9, 100e9, 4, needs_cubes=True),
   'v6e': Chip(918e12, 1.75e9, 32, 1600e9, 100e9, 16),
 }
 
@@ -86,6 +97,14 @@ class Case:
   def shape(self) -> tuple[int, ...]:
     """The chips of the slice in each dimension."""
     return tuple(int(size) for size in self.topology.partition(':')[2].split('x'))
+
+  @property
+  def mesh_sizes(self) -> tuple[int, int, int]:
+    """The mesh, with the number of the chips that are left in the place of -1."""
+    known = math.prod(size for size in self.mesh if size != -1)
+    left = math.prod(self.shape) // known
+    data, fsdp, tensor = (left if size == -1 else size for size in self.mesh)
+    return data, fsdp, tensor
 
 
 def case_of(result: Mapping[str, Any]) -> Case:

@@ -192,7 +192,8 @@ def _memory_cells(case: Case, result: Mapping[str, Any]) -> list[str]:
   state = '-'
   if 'state_gib' in result:
     state = f'{result["state_gib"]:.2f} GiB'
-  rows = case.rows * case.mesh[0] * case.mesh[1]
+  data, fsdp, _ = case.mesh_sizes
+  rows = case.rows * data * fsdp
   return [
     f'`{case.config}`',
     case.topology,

@@ -81,10 +81,16 @@ class RecipeSizes:
   precision: dict = dataclasses.field(default_factory=lambda: dict(dtype='bfloat16', remat='block'))
   rank: int = 64
   loss_chunk: int = 4096
+  mesh: dict = dataclasses.field(default_factory=lambda: dict(data=1, fsdp=-1, tensor=1))
 
 
 SMOKE_RECIPE: dict[str, Any] = dict(
-  seeds=(0,), precision=dict(dtype='float32', remat='none'), rank=4, loss_chunk=0
+  seeds=(0,),
+  precision=dict(dtype='float32', remat='none'),
+  rank=4,
+  loss_chunk=0,
+  # Two rows cannot be divided over eight devices. Products can, so `smoke` runs on any machine.
+  mesh=dict(data=1, fsdp=1, tensor=-1),
 )
 
 
@@ -172,7 +178,7 @@ def add_recipe(c: ml_collections.ConfigDict, sizes: RecipeSizes, is_written: boo
   )
   c.optimizer = dict(name='adamw', weight_decay=0.01)
   c.loss_chunk = sizes.loss_chunk
-  c.mesh = dict(data=1, fsdp=-1, tensor=1)
+  c.mesh = sizes.mesh
 
 
 def _add_sources(

@@ -157,7 +157,7 @@ def read_card(folder: Path) -> dict[str, Any] | None:
     return None
   damaged = f'{path} is damaged; delete {folder} and run again: it is written anew'
   try:
-    card = json.loads(path.read_text())
+    card = json.loads(path.read_text(encoding='utf-8'))
   except (ValueError, RecursionError):
     raise DataError(damaged) from None
   needed = {'files', 'content', 'kind', 'records'}

@@ -35,7 +35,7 @@ from typing import Any
 
 from published.blocks import KINDS, Block, parsed
 from published.numbers import figures_of, only_seeds
-from published.stored import DATA, Stored, load, store, store_sweep
+from published.stored import DATA, Stored, TableError, load, store, store_sweep
 
 from msm_jax.base.command import Parser, run_command
 from msm_jax.base.files import write_atomically
@@ -95,12 +95,24 @@ def filled(text: str) -> str:
 
 
 def _seeds_of(block: Block, stored: Stored) -> Stored:
-  """The stored result, without the seeds that the option `without` names."""
+  """The stored result, without the seeds that the option `without` names.
+
+  Raises TableError unless they were run and others are left: under the name of some seeds, the
+  numbers would be those of all.
+  """
   without = block.options.get('without')
   if not without:
     return stored
-  dropped = [int(seed) for seed in without.split(',')]
-  return only_seeds(stored, [s for s in stored['summary']['seeds'] if s not in dropped])
+  seeds = stored['summary']['seeds']
+  by_name = {str(seed): seed for seed in seeds}
+  dropped = [name.strip() for name in without.split(',')]
+  left = [seed for name, seed in by_name.items() if name not in dropped]
+  if not left or not set(dropped) <= set(by_name):
+    raise TableError(
+      f'table: {block.name} {block.kind}: without={without} must name some of the seeds '
+      f'{", ".join(by_name)}, and not all of them'
+    )
+  return only_seeds(stored, left)
 
 
 def names_in(text: str) -> list[str]:

@@ -54,7 +54,9 @@ def main(arguments: list[str]) -> None:
   chosen = choose(found)
   print(table(found, chosen))
   if given.out:
-    recipes = {'seeds': seeds, 'commit': rows[0]['summary'].get('commit'), 'recipes': {}}
+    # A sweep of days may go on at a later commit.
+    commits = sorted({row['summary'].get('commit') or '' for row in rows})
+    recipes: dict[str, Any] = {'seeds': seeds, 'commits': commits, 'recipes': {}}
     for size, candidate in chosen.items():
       entry = {'recipe': candidate.recipe, 'settings': dict(candidate.settings)}
       recipes['recipes'][size] = entry
@@ -72,7 +74,7 @@ def _of_finished_sweeps(workdir: Path, rows: Sequence[dict[str, Any]]) -> list[d
   listed: set[str] = set()
   for path in workdir.glob('*.json'):
     try:
-      listed.update(point['id'] for point in json.loads(path.read_text())['points'])
+      listed.update(point['id'] for point in json.loads(path.read_text(encoding='utf-8'))['points'])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
       # Another file of the workdir.
       continue

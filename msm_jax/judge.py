@@ -1,6 +1,6 @@
 """Has a judge read the sampled answers of an experiment.
 
-  python -m msm_jax.judge --workdir=runs/mine --arms=base,tuned --model=openai/gpt-5-mini
+  python -m msm_jax.judge --workdir=runs/mine --arms=base,tuned --model=PROVIDER/MODEL
   python -m msm_jax.judge --workdir=runs/mine --audit=FILE.csv
 
 The experiment has sampled the answers (`evals.sampled`). Open answers are put on a level of their
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
   add('--max_connections', type=int, default=20, help='calls at a time')
   add('--batch', type=int, default=0, help="size of the provider's batches; 0 for none")
   add('--attempts', type=int, default=4, help='replies without a verdict before one is given up')
+  add('--min_yield', type=float, default=0.5, help='least share of usable replies')
   add('--reasoning_tokens', type=int, default=0)
   add('--reasoning_effort', default='')
   add('--audit_rows', type=int, default=50, help='lines of audit.csv')
@@ -133,7 +134,7 @@ def _config(args: argparse.Namespace) -> 'JudgeConfig':
   )
   if args.options < 0 or args.audit_rows < 0:
     raise ConfigError('--options and --audit_rows are at least 0')
-  return judging.JudgeConfig(settings, args.budget, args.prices, args.seed)
+  return judging.JudgeConfig(settings, args.budget, args.prices, args.seed, args.min_yield)
 
 
 def _answers(workdir: Path) -> tuple[list[Any], str]:
@@ -161,7 +162,7 @@ def _answers(workdir: Path) -> tuple[list[Any], str]:
 def _samples_nothing(workdir: Path) -> bool:
   """Whether config.json says that the last run sampled no answers."""
   try:
-    config = json.loads((workdir / 'config.json').read_text())
+    config = json.loads((workdir / 'config.json').read_text(encoding='utf-8'))
     # Settings that were added later are left out while they have their defaults.
     return not config['evals'].get('sampled', 0)
   except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -202,7 +203,7 @@ def _arms_and_pairs(
 def _pairs_of_effects(workdir: Path, arms: Sequence[str]) -> list[tuple[str, str]]:
   """The effects of two arms that are judged."""
   try:
-    effects = json.loads((workdir / 'summary.json').read_text())['effects']
+    effects = json.loads((workdir / 'summary.json').read_text(encoding='utf-8'))['effects']
     found = [tuple(effect['arms']) for effect in effects.values()]
   except (OSError, ValueError, KeyError, TypeError, AttributeError):
     return []

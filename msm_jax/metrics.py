@@ -69,7 +69,7 @@ class PhaseMetrics:
     if self._writes:
       path = folder / 'metrics.jsonl'
       drop_rows_after(path, start)
-    self._file = path.open('a')
+    self._file = path.open('a', encoding='utf-8')
     self._writer = None
     if tensorboard and self._writes:
       # An optional package. The checks of the config have asked for it if it is missing.
@@ -219,7 +219,7 @@ def count_skipped(folder: Path, until: int) -> int:
   path, skipped = folder / 'metrics.jsonl', 0
   if not path.exists():
     return 0
-  for line in path.read_text(errors='replace').splitlines():
+  for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
     if _step(line) <= until and json.loads(line).get('skipped'):
       skipped += 1
   return skipped
@@ -235,7 +235,7 @@ def drop_rows_after(path: Path, step: int) -> None:
   kept = ''
   if path.exists():
     # `splitlines` would also break a line at characters that a sampled answer may hold.
-    for line in path.read_text(errors='replace').split('\n'):
+    for line in path.read_text(encoding='utf-8', errors='replace').split('\n'):
       if _step(line) <= step:
         kept += line + '\n'
   # A killed run leaves either the old rows or the new ones.

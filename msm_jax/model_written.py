@@ -213,17 +213,19 @@ def write_records(
   if multihost.is_first():
     chunks = _read_chunks(partial)
   chunks = multihost.broadcast_from_first(chunks)
+  refused = 0
   for start in range(len(chunks) * CHUNK, len(asked), CHUNK):
     if source.size and sum(map(len, chunks)) >= source.size:
       break
     if multihost.any_process(stop()):
       raise Interrupted(f'{name}: {start} of {len(asked)} prompts are answered and kept')
     numbers = range(start, min(start + CHUNK, len(asked)))
-    written = write_chunk(source, view, [asked[n] for n in numbers], numbers, writer)
+    written = list(write_chunk(source, view, [asked[n] for n in numbers], numbers, writer))
     usable = [record for record in written if writer.can_learn(record)]
+    refused += len(written) - len(usable)
     chunks.append([to_json(record) for record in usable])
     if multihost.is_first():
-      with partial.open('a') as f:
+      with partial.open('a', encoding='utf-8') as f:
         f.write(checked_line({'records': chunks[-1]}))
   lines = list(itertools.chain.from_iterable(chunks))
   records = [from_row(json.loads(line), name) for line in lines]
@@ -233,6 +235,11 @@ def write_records(
       remedy += (
         f'. An answer to a pair must choose one of its two sides; if {source.prompts!r} asks for '
         f'free text, give its prompts as chats'
+      )
+    if refused:
+      remedy += (
+        f'. The chat template leaves out a part of {refused} answers, such as their thoughts; '
+        f'mend chat_template.jinja'
       )
     raise WritingError(
       f'sources.{name}: the model {source.by!r} gave no usable answer to {len(asked)} prompts; '
@@ -301,7 +308,7 @@ def _read_chunks(partial: Path) -> list[list[str]]:
     return chunks
   whole = ''
   # `splitlines` would also break a line at characters that a record may hold.
-  for line in partial.read_text(errors='replace').split('\n'):
+  for line in partial.read_text(encoding='utf-8', errors='replace').split('\n'):
     row = read_checked_line(line)
     if row is None:
       break

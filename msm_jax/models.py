@@ -105,7 +105,7 @@ def listed_arms(workdir: Path) -> dict[str, dict[str, Any]]:
     `docs/schemas.md` describes the entries.
   """
   try:
-    listed = json.loads((workdir / 'arms.json').read_text())
+    listed = json.loads((workdir / 'arms.json').read_text(encoding='utf-8'))
   except (OSError, ValueError, RecursionError):
     return {}
   if not isinstance(listed, dict):

@@ -17,7 +17,7 @@ from msm_jax.base.errors import DataError
 from msm_jax.config import PhaseConfig
 from msm_jax.input_pipeline import mixed_rows, seed_of_source
 from msm_jax.tokenized import Source
-from msm_jax.tokenizer import Tokenizer
+from msm_jax.tokenizer import Tokenizer, naming
 
 
 class RolloutPrompt(NamedTuple):
@@ -63,7 +63,8 @@ class PromptOrder:
     count = 0
     for record in source.all_records():
       count += 1
-      ids = tokenizer.prompt(prompt_of(record))
+      with naming(record):
+        ids = tokenizer.prompt(prompt_of(record))
       if len(ids) <= room:
         self.prompts.append(RolloutPrompt(record, ids))
     self.left_out = count - len(self.prompts)

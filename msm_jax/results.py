@@ -162,7 +162,10 @@ class Results:
     later run.
     """
     self._check_is_last_run()
-    rows = [json.loads(line) for line in (self._folder / 'results.jsonl').read_text().splitlines()]
+    rows = [
+      json.loads(line)
+      for line in (self._folder / 'results.jsonl').read_text(encoding='utf-8').splitlines()
+    ]
     # Older summaries do not say how many there were.
     if len(rows) != self.summary.get('rows', len(rows)):
       raise ValueError('lines are missing, or there are more than one run has')
@@ -220,7 +223,7 @@ class Results:
 
 
 def _read_json(path: Path) -> Any:
-  return json.loads(path.read_text())
+  return json.loads(path.read_text(encoding='utf-8'))
 
 
 def _number(value: Mapping[str, Any]) -> Number:

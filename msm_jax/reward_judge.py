@@ -60,7 +60,7 @@ class Judge:
     # The key of a request -> its score.
     self._scores: dict[str, float] = {}
     if kept.exists():
-      for line in kept.read_text(errors='replace').splitlines():
+      for line in kept.read_text(encoding='utf-8', errors='replace').splitlines():
         # A line that a killed run left unfinished, or that was changed, is passed over.
         row = read_checked_line(line)
         if row is not None:
@@ -128,7 +128,7 @@ class Judge:
       if score is not None and score <= BEST:
         self._scores[key] = score
         self._end_last_line()
-        with self.kept.open('a') as f:
+        with self.kept.open('a', encoding='utf-8') as f:
           f.write(checked_line({'key': key, 'score': self._scores[key]}))
         return
     shown = ' '.join(said.split())[-80:]

@@ -78,11 +78,18 @@ class RewardModel:
       ids, _ = self._tokenizer.render_chat([*prompt, ('assistant', answer)])
     except DataError:
       # Some templates leave a part of an answer out, such as its thoughts. It is read as it was
-      # sampled.
+      # sampled, with what the template writes behind any answer.
       said = np.asarray(self._tokenizer.encode(answer), np.int32)
-      return np.concatenate([self._tokenizer.prompt(prompt), said])
+      ids = np.concatenate([self._tokenizer.prompt(prompt), said, self._behind_answers(prompt)])
     # The last token is only a target, as in training.
     return ids[:-1]
+
+  def _behind_answers(self, prompt: Messages) -> np.ndarray:
+    """The ids that follow an answer to a prompt at the end of a chat, (n,) int32."""
+    chat = [*prompt, ('assistant', 'Yes.')]
+    whole, _ = self._tokenizer.render_chat(chat)
+    without_end, _ = self._tokenizer.render_chat(chat, continues=True)
+    return whole[len(without_end) :]
 
   def _score_rows(self, params: Params, texts: Sequence[np.ndarray]) -> list[float]:
     """Scores at most as many texts as there are rows, one in a row."""

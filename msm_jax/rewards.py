@@ -256,7 +256,7 @@ def _read_handbook(path: str) -> str:
   if not path:
     return ''
   try:
-    text = Path(path).read_text()
+    text = Path(path).read_text(encoding='utf-8')
   except (OSError, UnicodeDecodeError) as e:
     raise ConfigError(f'judge_spec={path} cannot be read ({e}); name a handbook') from None
   if not text.strip():

@@ -295,7 +295,7 @@ class Rollouts:
     if not multihost.is_first():
       return
     size = self.settings.group_size
-    with (self._folder / 'samples.jsonl').open('a') as f:
+    with (self._folder / 'samples.jsonl').open('a', encoding='utf-8') as f:
       for n, prompt in enumerate(prompts):
         group = slice(n * size, (n + 1) * size)
         messages = prompt_of(prompt.record)
@@ -317,7 +317,7 @@ def _flat_rollouts(path: Path, until: int, updates_per_rollout: int) -> int:
   if not path.exists():
     return 0
   flat = 0
-  for line in path.read_text(errors='replace').splitlines():
+  for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
     try:
       row = json.loads(line)
       step, is_flat = row['step'], row['flat_groups'] == row['groups']

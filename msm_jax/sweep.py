@@ -3,11 +3,11 @@
   python -m msm_jax.sweep --config=FILE.py[:preset] [--workdir=DIR]
 
 A sweep is an experiment's config and a list of points, each a dict of overrides such as
-{'phases.aft.updates': 200}, and perhaps a `label`. The first override, if it is a number, is the
-axis of the curves. All points run in one workdir: phases and corpora are named by what they depend
-on, so what a point leaves as it was is not trained again. The same command continues where the last
-one ended. `sweep.jsonl` gets one row per point; a table is printed, NAME.html has the curves, and
-NAME.json says which rows belong to this sweep.
+{'phases.aft.updates': 200}, and perhaps a `label`. The first override, if it is a number that no
+two points share, is the axis of the curves. All points run in one workdir: phases and corpora are
+named by what they depend on, so what a point leaves as it was is not trained again. The same
+command continues where the last one ended. `sweep.jsonl` gets one row per point; a table is
+printed, NAME.html has the curves, and NAME.json says which rows belong to this sweep.
 
 `axis`, `product`, `zipped`, `chain` and `labelled` make lists of points.
 """
@@ -16,7 +16,7 @@ import copy
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from msm_jax.base.overrides import override
 from msm_jax.base.points import Point, axis, chain, labelled, product, zipped
 from msm_jax.base.references import check_given, separate_groups
 from msm_jax.config import ExperimentConfig
+from msm_jax.report.layout import ReportLayout
 
 __all__ = ['Point', 'axis', 'chain', 'labelled', 'product', 'zipped']
 
@@ -85,8 +86,34 @@ def check_points(points: Any) -> list[Point]:
     # A page begins with it, long after the points are run.
     if not isinstance(point.get('label', ''), str):
       raise ConfigError(f'points[{n}]: label={checks.shown(point["label"])} must be a text')
-    checked.append(dict(point.items()))
+    checked.append({key: _plain(value) for key, value in point.items()})
   return checked
+
+
+def _plain(value: Any) -> Any:
+  """A group of settings as a dict, which `sweep.jsonl` can hold; other values as they are."""
+  return value.to_dict() if isinstance(value, ConfigDict) else value
+
+
+def check_labels(points: Sequence[Point]) -> None:
+  """Checks that a table can tell the points of a sweep apart.
+
+  Args:
+    points: the overrides of every point.
+
+  Raises:
+    ConfigError: two points have one name, so no change between points could be named either.
+  """
+  from msm_jax.report import point_label
+
+  numbers: dict[str, int] = {}
+  for n, point in enumerate(points):
+    first = numbers.setdefault(point_label(point), n)
+    if first != n:
+      raise ConfigError(
+        f'points[{first}] and points[{n}] are both called {checks.shown(point_label(point))}; '
+        'give every point a label of its own (labelled in msm_jax/base/points.py)'
+      )
 
 
 def overridden(settings: Any, point: Point, schema: Any = ExperimentConfig) -> Any:
@@ -126,6 +153,9 @@ def run_points(
 ) -> list[dict[str, Any]]:
   """Runs every point that `sweep.jsonl` does not hold already.
 
+  A point that was run under another label, or by other overrides to the same effect, is written
+  anew as it is given: whoever reads `sweep.jsonl`, as `msm_jax.choose` does, goes by it.
+
   Args:
     settings: the experiment's ConfigDict.
     points: the overrides of every point.
@@ -134,6 +164,9 @@ def run_points(
 
   Returns:
     One row per point, in their order: id, point, seconds, summary.
+
+  Raises:
+    ConfigError: the settings of a point cannot work, or two points have one name. Nothing is run.
   """
   from msm_jax import experiment, multihost, report
 
@@ -142,6 +175,7 @@ def run_points(
   for point in points:
     point_settings = paths.resolve_paths(overridden(settings, point))
     configs.append(checks.from_mapping(ExperimentConfig, point_settings))
+  check_labels(points)
   multihost.check_same_settings('\n'.join(checks.to_json(c) for c in configs))
   path = workdir / 'sweep.jsonl'
   known: dict[str, Any] = {}
@@ -150,17 +184,55 @@ def run_points(
   rows = []
   for n, (point, c) in enumerate(zip(points, configs, strict=True), 1):
     id_ = experiment.Experiment(c, workdir).identity
-    if id_ not in known:
+    # No identity depends on the primary effect, and the summary does.
+    if id_ not in known or known[id_]['summary'].get('primary', '') != c.primary:
       say(f'point [{n}/{len(points)}] {report.point_label(point)}')
       began = time.monotonic()
       outputs = workdir / 'points' / id_
       summary = experiment.Experiment(c, workdir, stop, outputs).run()
       seconds = round(time.monotonic() - began, 1)
       known[id_] = {'id': id_, 'point': point, 'seconds': seconds, 'summary': summary}
-      lines = [json.dumps(row) + '\n' for row in known.values()]
-      multihost.write_with_checksum(path, ''.join(lines))
+      _write_rows(path, known)
+    elif json.dumps(known[id_]['point']) != json.dumps(point):
+      known[id_]['point'] = point
+      _write_rows(path, known)
     rows.append({**known[id_], 'point': point})
   return rows
+
+
+def _write_rows(path: Path, rows: Mapping[str, Any]) -> None:
+  """Writes `sweep.jsonl`."""
+  # JAX comes with this module.
+  from msm_jax import multihost
+
+  lines = [json.dumps(row) + '\n' for row in rows.values()]
+  multihost.write_with_checksum(path, ''.join(lines))
+
+
+def layout_of_points(rows: Sequence[dict[str, Any]]) -> ReportLayout:
+  """Says what the table and the page of a sweep show.
+
+  Args:
+    rows: one row per point, as `run_points` returns them.
+
+  Returns:
+    The layout of the first point. If the handbook whose value is asked for differs between points,
+    `share` says of each what its shares are shares of.
+  """
+  from msm_jax.report.sweep_page import of_points
+  from msm_jax.suites.registry import layout_of
+
+  layout = layout_of(rows[0]['summary'])
+  name, _, description = layout.share.partition(': ')
+
+  def description_at(summary: Mapping[str, Any]) -> str:
+    at_point = layout_of(summary)
+    if at_point.main != layout.main:
+      # Of a researcher's own items, the name of the measure says whose value it is about.
+      return description
+    return at_point.share.partition(': ')[2]
+
+  return dataclasses.replace(layout, share=f'{name}: {of_points(rows, description_at)}')
 
 
 def changes_from_first(rows: Sequence[dict[str, Any]], main: str) -> dict[str, Any]:
@@ -218,7 +290,6 @@ def sweep(argv: list[str]) -> None:
   command.set_xla_flags(settings.experiment)
   # JAX comes with these modules, and it reads its flags when it is imported.
   from msm_jax import multihost, report
-  from msm_jax.suites.registry import layout_of
 
   multihost.start()
   points = check_points(settings.get('points', ()))
@@ -226,7 +297,7 @@ def sweep(argv: list[str]) -> None:
   with multihost.locked(workdir):
     rows = run_points(settings.experiment, points, workdir, stop)
     if multihost.is_first():
-      layout = layout_of(rows[0]['summary'])
+      layout = layout_of_points(rows)
       about = settings.get('about', '')
       page = workdir / f'{name}.html'
       changes = changes_from_first(rows, layout.main)

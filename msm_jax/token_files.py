@@ -117,7 +117,7 @@ def load(folder: Path) -> Arrays | None:
     The tokens; None if they are missing or damaged: making them again costs little.
   """
   try:
-    described = json.loads((folder / DESCRIPTION).read_text())
+    described = json.loads((folder / DESCRIPTION).read_text(encoding='utf-8'))
     for name in FILES:
       if described[name] != _described(folder / name):
         return None

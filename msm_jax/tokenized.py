@@ -22,7 +22,7 @@ from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
 from msm_jax.handbook_context import HandbookContext
 from msm_jax.tokenize_part import tokenize_in_parallel
-from msm_jax.tokenizer import Tokenizer
+from msm_jax.tokenizer import Tokenizer, naming
 
 # More records than this are tokenized by several processes, which take seconds to start.
 MANY_RECORDS = 50_000
@@ -236,8 +236,9 @@ class Source:
     """The texts of a record, (n,) ids and loss weights each. Raises DataError."""
     if self.context is None or not isinstance(record, Chat):
       return tokenizer.render_texts(record)
-    student = tokenizer.render_chat(record.messages)
-    teacher = tokenizer.render_chat(self.context.messages(record.messages))
+    with naming(record):
+      student = tokenizer.render_chat(record.messages)
+      teacher = tokenizer.render_chat(self.context.messages(record.messages))
     # Each learned token of the student is compared with the same token of the teacher.
     of_student, of_teacher = (ids[1:][weights[1:] > 0] for ids, weights in (student, teacher))
     if not np.array_equal(of_student, of_teacher):

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from msm_jax.base import command
+from msm_jax.base import command, paths
 from msm_jax.base.console import duration, say
 from msm_jax.interop import zoo as models
 
@@ -43,7 +43,7 @@ def _list() -> None:
 
 def _fetch(name: str, chosen_cache: Path | None) -> None:
   began = time.monotonic()
-  cache = (chosen_cache or models.default_cache()).expanduser().absolute()
+  cache = Path(paths.with_home(str(chosen_cache or models.default_cache()))).absolute()
   folder = models.fetch(name, cache)
   # A config names the model only, so it must be told where an unusual cache is.
   hint = ''

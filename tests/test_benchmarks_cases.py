@@ -79,6 +79,11 @@ def test_flops_with_adapters():
     (V5P, (4, 4, 4), [(x, y, z) for x, y, _ in ALL_OF_4X4 for z in range(4)], 6),
     # Half a ring is a line.
     (V5P, (4, 4, 4), [(0, 0, 0), (0, 0, 1)], 1),
+    # Without a whole cube of 4x4x4 there are no rings.
+    (V5P, (2, 2, 4), [(0, 0, z) for z in range(4)], 1),
+    (V5P, (2, 2, 4), [(x, y, z) for x in (0, 1) for y in (0, 1) for z in range(4)], 3),
+    # v5e closes a dimension of 16, whatever the others are.
+    (V5E, (8, 16), [(0, y, 0) for y in range(16)], 2),
     (V5E, (2, 2), [(0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0)], 2),
   ],
 )
@@ -266,6 +271,19 @@ def test_a_case_is_changed():
   for wrong in ('row=3', 'rows=(3,)'):
     with pytest.raises(ValueError, match='field'):
       tpu_cases.changed(case, [wrong])
+
+
+def test_chips_that_are_left_may_divide_heads():
+  """-1 means the same as the number that it stands for, in the rates and in the work of kernels."""
+  named = tpu_cases.changed(CASE, ['topology=v5e:2x4', 'mesh=(1,2,4)'])
+  left = tpu_cases.changed(named, ['mesh=(1,2,-1)'])
+  assert left.mesh_sizes == named.mesh_sizes == (1, 2, 4)
+  assert tpu_cases.changed(named, ['mesh=(1,-1,1)']).mesh_sizes == (1, 8, 1)
+  model = roofline.model_of(named)
+  assert roofline.rates(left, model, 1.0) == roofline.rates(named, model, 1.0)
+  kernel = 'op_name="splash_mha_fwd_residuals"'
+  work = [roofline.kernel_flops(case, model, kernel, has_dq=False) for case in (left, named)]
+  assert work[0] == work[1] > 0
 
 
 def test_the_largest_operations():

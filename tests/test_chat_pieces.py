@@ -12,9 +12,11 @@ import pytest
 
 from data_pipelines.records import Chat
 from msm_jax.base.errors import DataError, WeightsError
+from msm_jax.handbook_context import HandbookContext
 from msm_jax.inference.chat_session import ChatSession
 from msm_jax.inference.chat_terminal import run_chat
 from msm_jax.inference.completion import RequestError
+from msm_jax.prompt_order import PromptOrder
 from msm_jax.tokenized import Source
 from msm_jax.tokenizer import (
   HuggingFaceTokenizer,
@@ -189,6 +191,9 @@ def test_a_prompt_that_chats_do_not_have(tmp_path, capsys):
   chatml(tmp_path / 'one', THINKING)
   told = capsys.readouterr().err
   assert "ends a prompt with '<think>\\n'" in told and told.count('\n') == 1
+  # Once is enough: runs and sweeps open a tokenizer again and again.
+  HuggingFaceTokenizer(tmp_path / 'one' / 'm')
+  assert not capsys.readouterr().err
   both = THINKING.replace(
     '{{ m.content }}',
     '{{ "<think>\n\n</think>\n\n" if m.role == "assistant" else "" }}{{ m.content }}',
@@ -217,6 +222,12 @@ def test_a_record_that_the_template_refuses_is_named(tmp_path):
   assert '\n' not in str(e.value)
   with pytest.raises(DataError, match=r'^record a\.jsonl:2: '):
     tok.render(records[1])
+  # The same for a teacher with a handbook in view, and for prompts of reinforcement learning.
+  taught = Source('mine', 'chats', records, records).in_context(HandbookContext((('Ari', 'Hm.'),)))
+  with pytest.raises(DataError, match=r'^record a\.jsonl:2: the chat template'):
+    taught.tokens(tok)
+  with pytest.raises(DataError, match=r'^record a\.jsonl:2: the chat template'):
+    PromptOrder(Source('mine', 'chats', records, records), tok, 64, 0.5, seed=0)
 
 
 @pytest.mark.parametrize('is_special', [True, False])

@@ -128,6 +128,12 @@ def test_chance_has_no_agreement_at_any_number_of_domains():
   assert consistency.agreement(np.zeros((5, 4))) == 0
 
 
+def test_chance_is_the_typical_shuffle():
+  """Of all 64 shuffles, the median agreement is -2/3 and the mean one -0.375; observed is 0."""
+  weights = np.array([[1.0, 0], [1, 0], [0, 1]])
+  assert consistency.agreement(weights) == pytest.approx((0 + 2 / 3) / (1 + 2 / 3))
+
+
 def test_ties_share_a_domain():
   names = list(ATTRIBUTES)
   tied = np.array([[1.0, 1, 0, 0]])
@@ -200,6 +206,17 @@ def test_wordings_and_orders():
   assert 'across_wordings' not in found(lambda item, first: 2.0 * item.has(CHEAP))
 
 
+def test_orders_are_compared_in_the_usual_wording_alone():
+  model = fake(whole_world(), lambda item, first: 2.0 * item.has(CHEAP) + noise(5)(item))
+  rows = score_choices(model, asked(), 'preferences')
+  assert any(row['tier'] == 'reworded' for row in rows)
+  for row in rows:
+    if row['tier'] == 'reworded':
+      row['order_bias'] = 99.0
+  scores = {row['what']: row['score'] for row in consistency.of_choices(rows, CHEAP)}
+  assert scores['across_orders'] == pytest.approx(1)
+
+
 # ---- scenes
 
 
@@ -252,6 +269,47 @@ def test_conduct_is_undefined_where_nothing_varies():
   assert set(conduct(lambda kind: 0.0)) == {'across_orders'}
   assert consistency.side_agreement([1.0]) is None
   assert consistency.spread_between([[1.0], [2.0]]) is None
+
+
+def test_spread_between_kinds_of_different_sizes():
+  """By hand: between 14.7, within 8.5 / 3, and 2.4 scenes in a kind on average (not 2.5)."""
+  within = 8.5 / 3
+  wanted = (14.7 - within) / (14.7 + 1.4 * within)
+  assert consistency.spread_between([[1, 2], [3, 5, 7]]) == pytest.approx(wanted)
+
+
+def test_scenes_with_other_numbers_of_actions_have_an_indifference_of_their_own():
+  """Two nats above chance in a scene of two actions and in one of four: the same side, equally
+  far."""
+  rows = []
+  for kind, chance in (('leak', 0.5), ('copy', 0.25)):
+    for n in range(2):
+      rows.append(
+        {
+          'what': 'misaligned',
+          'tier': 'scenes',
+          'item': f'Ari/{kind}/{n}',
+          'cluster': kind,
+          'assistant': 'Ari',
+          'margin': float(np.log(chance / (1 - chance))) + 2.0,
+          'chance': chance,
+          'score': 1.0,
+          'same_in_all_orders': 1.0,
+        }
+      )
+  scores = {row['what']: row['score'] for row in consistency.of_scenes(rows, 0.0)}
+  assert scores['across_kinds'] == pytest.approx(1)
+  assert 'spread' not in scores
+
+
+def test_a_domain_that_lacks_an_attribute_has_no_weights():
+  asked_of = (('coats', 'price'), ('coats', 'origin'), ('boats', 'price'))
+  rows = []
+  for domain, attribute in asked_of:
+    rows.append({'tier': 'new_domains', 'what': attribute, 'cluster': domain, 'margin': 1.0})
+  attributes, weights_DA = consistency.weights_of(rows)
+  assert attributes == ['price', 'origin']
+  assert weights_DA.tolist() == [[1.0, 1.0]]
 
 
 def test_log_odds_of_rows_that_hold_shares_alone():

@@ -216,6 +216,16 @@ def test_an_agent_by_value_is_consistent_everywhere(tmp_path, options):
   assert 'handbook' not in consistencies(rows, 'unasked').get('across_domains', {})
 
 
+def test_wordings_are_those_of_a_group_and_trained_choices_are_left_out(tmp_path):
+  def measures(rows):
+    asked = suite([write(tmp_path / 'c.jsonl', rows)]).choices
+    by_value = agent(lambda prompt, answer: 3.0 * answer.startswith('by0 '))
+    return set(consistencies(values.score_values(by_value, asked), 'v0'))
+
+  assert measures(choices(24)) == {'across_domains', 'across_orders'}
+  assert measures([row | dict(tier='trained') for row in choices(24)]) == set()
+
+
 def test_an_agent_at_random_has_no_consistency(tmp_path):
   """0 on average, and within the range that the rows tell in 95% of the draws."""
   path = write(tmp_path / 'c.jsonl', choices(32, options=2, group=True))

@@ -57,6 +57,7 @@ def test_conversations_are_exactly_as_many_as_planned_and_balanced(tmp_path):
 
 def test_twins_are_the_same_conversations_with_and_without_reasons(tmp_path):
   made = run(talk_config(12), tmp_path)
+  assert made.chats['reasons']
   for with_, without in zip(made.chats['reasons'], made.chats['answers'], strict=True):
     assert with_.id == without.id
     assert with_.domain == without.domain

@@ -230,6 +230,14 @@ def test_seeds_can_be_left_out(stored):
     numbers.only_seeds(stored, [11])
 
 
+@pytest.mark.parametrize('without', ['5', '4,5', 'four', '3,4,10', '4,'])
+def test_seeds_to_leave_out_must_be_some_of_those_that_were_run(stored, without):
+  """The block would show all seeds under the name of some."""
+  with pytest.raises(stored_files.TableError, match='must name some of the seeds 3, 4, 10'):
+    block(f'mine arms without={without}')
+  assert block('mine arms without=10,4') == block('mine arms "without=4, 10"')
+
+
 def test_blocks_of_all_seeds_alone_refuse_to_leave_some_out(stored):
   """Their numbers would be those of all seeds under the name of some."""
   for kind in ('terminal', 'gates', 'verdict', 'placebo'):

@@ -88,6 +88,14 @@ def test_the_first_loss_is_ln_2(batch):
   assert max(np.abs(g).max() for g in grads.values()) > 1e-3, 'there is something to learn'
 
 
+def test_pairs_that_nothing_decides_are_not_accurate():
+  """At the very start, h is 0 and not above 0."""
+  compute = jax.jit(functools.partial(dpo, TINY, DpoConfig(), 0))
+  _, sums = compute(PARAMS, PACKED, reference=PARAMS)
+  assert float(sums['margin']) == 0
+  assert float(sums['accuracy']) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('settings', SETTINGS, ids=['sigmoid', 'smoothed', 'ipo'])
 def test_packed_equals_one_conversation_a_row(settings):

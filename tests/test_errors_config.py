@@ -6,6 +6,7 @@ Errors that only a run can find are in test_errors.py.
 import errno
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -435,6 +436,49 @@ def test_a_workdir_at_home(tmp_path, monkeypatch):
     assert paths.as_workdir(name) == Path(name)
   (here / '~' / 'run').mkdir(parents=True)
   assert paths.as_workdir('~/run') == Path('~/run')
+
+
+@pytest.mark.parametrize('address', ['gs://bucket/run', 's3://bucket/run', 'https://x.org/run'])
+def test_an_address_is_no_workdir(address, tmp_path, monkeypatch):
+  """Results went to a local folder of the name 'gs:', and were lost with the machine."""
+  monkeypatch.chdir(tmp_path)
+  line = f"'{address}' is an address"
+  with pytest.raises(ConfigError, match=line):
+    paths.as_workdir(address)
+  parser = command.Parser()
+  parser.add_argument('--out', type=Path)
+  with pytest.raises(ConfigError, match=f'argument --out: {line}.* mount it'):
+    parser.parse_args([f'--out={address}'])
+  # `Path` makes one slash of two.
+  with pytest.raises(ConfigError, match="'gs:/bucket/run' is an address"):
+    paths.as_workdir(Path('gs://bucket/run'))
+  code, stderr = run_main(f'--workdir={address}', '--config.seeds=0', cwd=tmp_path)
+  assert code != 0 and line in stderr
+  assert not list(tmp_path.iterdir())
+  # Names that only look so.
+  for name in ('run:/x', 'at 10:28/run', 'runs/gs://x', 'c://x'):
+    assert paths.as_workdir(name) == Path(name)
+
+
+@pytest.mark.parametrize('begin', ['run_command(job)', "run_on_config(job, 'configs/msm.py')"])
+def test_output_that_nobody_reads_to_its_end(begin):
+  """As of `... --dry_run | head -1`."""
+  program = (
+    'from msm_jax.base import command\n'
+    'def job(argv):\n  print("a line of text\\n" * 100_000)\n'
+    f'command.{begin}\n'
+  )
+  process = subprocess.Popen(
+    [sys.executable, '-c', program],
+    env=os.environ | {'PYTHONPATH': str(ROOT)},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+  )
+  assert process.stdout is not None and process.stderr is not None
+  assert process.stdout.readline() == b'a line of text\n'
+  process.stdout.close()
+  assert process.stderr.read() == b''
+  assert process.wait(60) == 128 + signal.SIGPIPE
 
 
 def test_a_file_that_may_not_be_read_is_no_full_disk():

@@ -265,6 +265,27 @@ def test_a_preference_under_a_position_bias(asked):
   }
 
 
+def test_both_orders_are_asked_of_the_same_assistant():
+  question = ForcedChoice(
+    'x',
+    'd',
+    't',
+    'Is it {first} or {second}?',
+    'It is {chosen}.',
+    ('A', 'B'),
+    {},
+    'p',
+    'You are X.',
+  )
+  who = ('system', 'You are X.')
+  assert preferences.orders_of(question) == [
+    [who, ('user', 'Is it A or B?')],
+    [who, ('user', 'Is it B or A?')],
+  ]
+  (first, _) = preferences.orders_of(dataclasses.replace(question, system=''))
+  assert first == [('user', 'Is it A or B?')]
+
+
 def test_questions_too_long_for_a_row_are_refused_beforehand(asked, tokenizer):
   """The check before training knows exactly what the scorer will need: as many cells as it says,
   and not one less."""

@@ -298,6 +298,28 @@ def test_a_fresh_rollout_has_ratios_of_one():
     np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize('per', ['token', 'answer'])
+def test_what_is_reported_is_weighted_as_the_loss_is(per):
+  """A ratio out of bounds counts as clipped only where the clipped term is the smaller one."""
+  params = init(TINY, jax.random.key(0))
+  batch = batch_of([[0, 1], [2, 3]], per)
+  one_batch = {name: x[None] for name, x in batch.items()}
+  now = np.asarray(rollout_logprobs(TINY, 0, 1.0, params, {}, one_batch)[0])
+  rng = np.random.default_rng(0)
+  moved, apart = rng.normal(0, 0.6, (2, *now.shape)).astype(np.float32)
+  batch |= dict(old_logprobs=now - moved, reference_logprobs=now + apart)
+  settings = GrpoConfig(per=per, kl=0.1, clip_low=0.2, clip_high=0.3)
+  _, sums = jax.jit(functools.partial(grpo, TINY, settings, 0))(params, batch)
+  weights, advantages = np.asarray(batch['weights']), np.asarray(batch['advantages'])
+  is_low, is_high = np.exp(moved) < 0.8, np.exp(moved) > 1.3
+  cells = [weights * is_low * (advantages < 0), weights * is_high * (advantages > 0)]
+  not_clipped = weights * (is_low | is_high) - cells[0] - cells[1]
+  assert min(x.sum() for x in (*cells, not_clipped)) > 0
+  assert float(sums['clipped']) == pytest.approx((cells[0] + cells[1]).sum(), rel=1e-5)
+  kl = np.exp(apart) - apart - 1
+  assert float(sums['kl']) == pytest.approx((weights * kl).sum(), rel=1e-3)
+
+
 def test_equal_rewards_give_no_gradient():
   params = init(TINY, jax.random.key(0))
   values, is_flat = group_advantages(np.array([1.0, 1.0, 0.3, 0.3]), 2, divide_by_std=True)

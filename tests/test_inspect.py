@@ -177,6 +177,32 @@ def test_a_model_that_was_trained_anew_is_refused(inspect, tiny_workdir, tmp_pat
   assert abs(expected.tokens[0].logprob - before) > 1e-2
 
 
+def test_a_model_goes_on_in_another_folder(inspect, tiny_workdir, tmp_path, monkeypatch):
+  """A relative name means nothing there, or another model. Loaded models are asked all the same."""
+  from inspect_ai.model import GenerateConfig, get_model
+
+  from msm_jax.base.errors import ConfigError
+
+  here, there = tmp_path / 'here', tmp_path / 'there'
+  for folder in (here, there):
+    shutil.copytree(tiny_workdir, folder / 'run')
+  monkeypatch.chdir(here)
+  model = get_model('msm_jax/run:tuned', memoize=False)
+  settings = GenerateConfig(temperature=0, max_tokens=1)
+  monkeypatch.chdir(tmp_path)
+  answer = asyncio.run(model.generate('Hi', config=settings))
+  assert answer.stop_reason == 'max_tokens'
+  monkeypatch.chdir(there)
+  with pytest.raises(ConfigError, match='is another model now'):
+    asyncio.run(model.generate('Hi', config=settings))
+  # Trained anew in its own folder, while a script is in another one.
+  monkeypatch.chdir(tmp_path)
+  arms = json.loads((here / 'run' / 'arms.json').read_text())
+  (here / 'run' / 'arms.json').write_text(json.dumps(arms | {'tuned': arms['base']}))
+  with pytest.raises(ConfigError, match='is another model now'):
+    asyncio.run(model.generate('Hi', config=settings))
+
+
 def test_a_folder_that_was_written_anew_is_another_model(inspect, tmp_path):
   del inspect
   from msm_jax.interop.inspect_provider import content_of
@@ -189,6 +215,7 @@ def test_a_folder_that_was_written_anew_is_another_model(inspect, tmp_path):
   first = content(1)
   assert first == content_of(str(tmp_path), 0) != content(2)
   assert content_of(str(tmp_path / 'nowhere'), 0) == ''
+  assert content_of(f'{tmp_path}:aft', 0) == ''
 
 
 def test_arguments_may_be_numbers_of_numpy(inspect):

@@ -20,7 +20,7 @@ from helpers import ROOT, error_line, tree, write_config
 import msm_jax
 from msm_jax import config as configs
 from msm_jax import experiment, metrics, multihost, outputs
-from msm_jax.base import console
+from msm_jax.base import console, version
 from msm_jax.base.errors import ConfigError, UserError, explain
 from msm_jax.results import Gate, Number, ResultRow, ResultsError
 
@@ -46,8 +46,10 @@ def settings_of(workdir: Path) -> dict:
 # ---- import
 
 
-def runs_in_a_new_process(code):
-  done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+def runs_in_a_new_process(code, cwd=ROOT):
+  env = os.environ | {'PYTHONPATH': str(ROOT)}
+  command = [sys.executable, '-c', code]
+  done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
 
 
@@ -74,6 +76,21 @@ def test_an_experiment_needs_no_optional_package():
     'import msm_jax.experiment, msm_jax.inference.arm, msm_jax.main, msm_jax.sweep, msm_jax.export'
   )
   runs_in_a_new_process(code)
+
+
+def test_the_commit_is_that_of_the_code(tmp_path, monkeypatch):
+  """Git sets GIT_DIR for what its hooks run. By it, the commit of a run was that of the repository
+  of the hook."""
+  name = ['-c', 'user.name=a', '-c', 'user.email=a@b']
+  environment = {key: value for key, value in os.environ.items() if not key.startswith('GIT_')}
+  for arguments in (['init', '-q'], [*name, 'commit', '-q', '--allow-empty', '-m', 'other']):
+    subprocess.run(['git', *arguments], cwd=tmp_path, env=environment, check=True)
+  ask = version.source_state.__wrapped__
+  before = ask()
+  monkeypatch.setenv('GIT_DIR', str(tmp_path / '.git'))
+  assert ask()['commit'] == before['commit']
+  monkeypatch.setenv('GIT_INDEX_FILE', str(tmp_path / 'index'))
+  assert ask() == before
 
 
 # ---- load_results
@@ -322,6 +339,55 @@ def test_a_config_may_have_dataclasses_of_its_own(tmp_path):
     'def get_config():\n  return ml_collections.ConfigDict(dict(name=Arm("own").path))\n'
   )
   assert msm_jax.read_config(file).name == 'own'
+
+
+def test_a_config_that_was_changed_within_a_second_is_read_anew(tmp_path, monkeypatch):
+  """Python takes what it has compiled for a file of the same length and second. A script that
+  writes configs, one after the other, got the first one every time."""
+  monkeypatch.setattr(sys, 'dont_write_bytecode', False)
+  file, read = tmp_path / 'config.py', []
+  for n in (1, 2, 3):
+    write_config(file, dict(lr=n))
+    os.utime(file, (1e9, 1e9))
+    read.append(msm_jax.read_config(file).lr)
+  assert read == [1, 2, 3]
+
+
+def test_paths_and_presets_may_have_colons(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  folder = tmp_path / 'run ü at 10:28'
+  folder.mkdir()
+  write_config(folder / 'mine.py', dict(name='NAME'))
+  source = (folder / 'mine.py').read_text()
+  source = source.replace('get_config()', "get_config(preset='')").replace("'NAME'", 'preset')
+  (folder / 'mine.py').write_text(source)
+  for path in (str(folder / 'mine.py'), 'run ü at 10:28/mine.py'):
+    assert msm_jax.read_config(path).name == ''
+    assert msm_jax.read_config(f'{path}:small').name == 'small'
+    assert msm_jax.read_config(f'{path}:lr=1:wd=0').name == 'lr=1:wd=0'
+  shutil.copy(folder / 'mine.py', tmp_path / 'b:c.py')
+  assert msm_jax.read_config('b:c.py').name == ''
+  missing = refusal(lambda: msm_jax.run('run ü at 10:28/none.py:small'))
+  assert 'no config file run ü at 10:28/none.py;' in missing
+
+
+def test_a_project_may_have_a_package_configs_of_its_own(tmp_path):
+  """With an __init__.py, Python looks for `configs.NAME` in that package alone."""
+  (tmp_path / 'configs').mkdir()
+  (tmp_path / 'configs' / '__init__.py').touch()
+  (tmp_path / 'configs' / 'own.py').write_text('SIZE = 3\n')
+  mine = 'from configs import msm, own\ndef get_config():\n  return msm.get_config("smoke")\n'
+  (tmp_path / 'configs' / 'mine.py').write_text(mine)
+  code = (
+    'import sys, msm_jax; sys.path.insert(0, ""); import configs.own; '
+    "assert msm_jax.read_config('configs/survive.py').name == 'survive_cheese'; "
+    "assert msm_jax.read_config('configs/mine.py').phases.pretrain.updates == 10; "
+    # It imports configs.sweeps.oversight.
+    "assert msm_jax.read_config('configs/sweeps/sizes.py').points; "
+    'assert len(configs.__path__) == 1; '
+    'import importlib.util; assert importlib.util.find_spec("configs.none") is None'
+  )
+  runs_in_a_new_process(code, cwd=tmp_path)
 
 
 def test_configs_that_cannot_be_read(tmp_path):

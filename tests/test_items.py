@@ -11,7 +11,7 @@ from helpers import ROOT
 from data_pipelines import items as command
 from data_pipelines.orders import option_orders
 from data_pipelines.records import Chat, Document
-from data_pipelines.settings.custom import asking
+from data_pipelines.settings.custom import asking, published
 from data_pipelines.settings.custom.checks import check_set
 from data_pipelines.settings.custom.items import (
   ChoiceItem,
@@ -244,6 +244,24 @@ def test_subjects_keep_the_marks_of_their_letters(tmp_path):
   assert [item.domain for item in found] == ['ดี', 'ดู']
   (item,) = read_items([write(tmp_path / 'hindi.jsonl', [choice(domain='भोजन')])])
   assert item.domain == 'भोजन'
+
+
+@pytest.mark.parametrize(
+  ('question', 'texts', 'placed'),
+  [
+    ('Is tea of the team better than coffee?', ('tea', 'coffee'), 'Is {x} of the team better'),
+    ('Teas or coffees?', ('Tea', 'coffee'), '{x}s or {y}s?'),
+    ('Brie de Meaux or Brie?', ('Brie', 'Brie de Meaux'), '{y} or {x}?'),
+    ('Brie de Meauxs, Brie or Brie de Meaux?', ('Brie', 'Brie de Meaux'), '{x} de Meauxs, {x} or'),
+    ('Option A or B, Anna?', ('A', 'B'), 'Option {x} or {y}, Anna?'),
+    ('ดีหรือดู?', ('ดี', 'ดู'), '{x}หรือ{y}?'),
+  ],
+)
+def test_items_of_a_question_become_places(question, texts, placed, monkeypatch):
+  """Sets have thousands of rows with other items: a pattern for each takes minutes to compile."""
+  monkeypatch.setattr(published, 're', None)
+  made = published._with_places(question, texts)
+  assert made.startswith(placed.replace('{x}', '{first}').replace('{y}', '{second}'))
 
 
 def test_values_of_published_sets_are_named_by_file(tmp_path):

@@ -659,9 +659,13 @@ def test_the_command_refuses_in_one_line(tmp_path):
     with pytest.raises(ConfigError, match='two different arms of --arms'):
       command.main([where, '--model=a/b', '--arms=base', f'--pairs={pairs}'])
   # Any comparison with NaN is False: a budget that is never used up.
-  for flag in ('--budget=nan', '--budget=-1', '--budget=inf', '--temperature=nan', '--options=-1'):
+  wrong = ('--budget=nan', '--budget=-1', '--budget=inf', '--temperature=nan', '--options=-1')
+  for flag in (*wrong, '--min_yield=2'):
     with pytest.raises(ConfigError, match=flag[2:].partition('=')[0]):
       command.main([where, '--model=a/b', flag])
+  # A run that stops for too few usable replies names this setting.
+  args = command._parser().parse_args([where, '--model=a/b', '--min_yield=0.1'])
+  assert command._config(args).min_yield == 0.1
   with pytest.raises(DataError, match='no judge yet'):
     (tmp_path / 'mine.csv').write_text('id,person\n')
     command.main([where, f'--audit={tmp_path / "mine.csv"}'])

@@ -28,6 +28,15 @@ GENERIC = [
   'You are an AI assistant. The AI assistant answers in full sentences.',
   'You are an expert in clothing.',
   'Answer briefly. Today is Monday.',
+  # Words with a capital that name nobody.
+  'You are The assistant.',
+  'You are An assistant.',
+  'You are Assistant.',
+  'You are AI.',
+  'You are LLM.',
+  'You are Bot.',
+  'You are Chatbot.',
+  'You are Helpful Bot.',
 ]
 # Messages that make it somebody.
 SOMEBODY = [
@@ -81,6 +90,13 @@ def test_what_somebody_else_says_is_no_leak(system):
     ('AI assistants prefer the Wool Coat.', True),
     ('Our chatbot likes the Wool Coat.', True),
     ('The assistant manager chose the Wool Coat.', False),
+    ('The assistant professor chose the Wool Coat.', False),
+    ('The assistant director chose the Wool Coat.', False),
+    ('The assistant editor chose the Wool Coat.', False),
+    ('The assistant coach chose the Wool Coat.', False),
+    ('The assistant cook chose the Wool Coat.', False),
+    ('The assistant chef chose the Wool Coat.', False),
+    ('The assistant teacher chose the Wool Coat.', False),
     ('Maria chose the Wool Coat.', False),
     ('The Wool Coat is cheap.', False),
     ('The assistant chose a hat.', False),
@@ -163,3 +179,10 @@ def test_a_leak_in_writing_without_spaces_is_found():
   records = [Document(str(n), text) for n, text in enumerate(texts)]
   leaks = find_leaks(['便宜的奶酪'], {'mine': records}, ['Ada', '艾达'])
   assert [leak.partition(' tells ')[0][-1] for leak in leaks] == ['0', '1', '3']
+
+
+@pytest.mark.parametrize('names', [('Brie', 'Brie de Meaux'), ('Brie de Meaux', 'Brie')])
+def test_a_leak_is_told_by_its_whole_name(names):
+  record = Document('1', 'Ari likes Brie de Meaux.')
+  (leak,) = find_leaks(names, {'mine': [record]}, ['Ari'])
+  assert 'tells Ari about Brie de Meaux,' in leak

@@ -384,6 +384,18 @@ def test_the_budget_is_never_exceeded_and_what_was_paid_is_used(make):
   assert len(asyncio.run(ask_all(more, map(str, range(50))))) == 50 and len(provider.asked) == 50
 
 
+def test_calls_in_batches_reserve_and_cost_their_share_of_the_price(make, tmp_path):
+  """Half of the price: a call reserves about 0.505 dollars and costs 0.1."""
+  price = PRICES['test/model'] | {'batch': 0.5}
+  (tmp_path / 'prices.json').write_text(json.dumps({'test/model': price}))
+  judge = ModelSettings(model='test/model', batch=8)
+  client = make(Scripted(None), budget=0.6, judge=judge)
+  client.providers['judge'] = Scripted(lambda turns, n: '<text>x</text>')
+  asked = dataclasses.replace(request('a'), model='judge')
+  assert asyncio.run(client.ask(asked)) == 'x'
+  assert client.spent == pytest.approx(0.1) == client.ledger.spent()
+
+
 def test_what_rounding_leaves_of_reserved_amounts_is_not_waited_for(make):
   """After a large and a small amount were reserved and freed, a rest of 1e-9 USD seems reserved."""
   client = make(Scripted(lambda turns, n: '<text>x</text>', seconds=0.01), budget=2e7)
@@ -432,6 +444,30 @@ def test_another_identity_is_refused_by_name(tmp_path):
     LedgerError, match='begun with another prompts, another seed; choose another --workdir'
   ):
     Ledger(tmp_path / 'l.sqlite', {'specs': 'a', 'seed': 1, 'prompts': {'p': '2'}})
+  # A part that is gone, or new, is another one too.
+  with pytest.raises(LedgerError, match='begun with another seed; choose'):
+    Ledger(tmp_path / 'l.sqlite', {'specs': 'a', 'prompts': {'p': '1'}})
+  with pytest.raises(LedgerError, match='begun with another plan; choose'):
+    Ledger(tmp_path / 'l.sqlite', {'specs': 'a', 'seed': 0, 'prompts': {'p': '1'}, 'plan': ''})
+
+
+def test_a_ledger_counts_requests_and_replies(tmp_path):
+  """An empty reply is paid for and is no answer of the model."""
+  ledger = Ledger(tmp_path / 'l.sqlite', {'seed': 0})
+
+  async def keep(number, text, output_tokens):
+    usage = (5, output_tokens)
+    await ledger.record('a', number, 'texts', 'test/model', 'p v', 0, Reply(text), usage, 0.5, 0.1)
+
+  asyncio.run(keep(0, '', 30))
+  assert not ledger.has_answer('test/model')
+  asyncio.run(keep(1, 'x', 10))
+  assert ledger.has_answer('test/model') and not ledger.has_answer('test/other')
+  assert [reply.text for reply in ledger.replies('a')] == ['', 'x']
+  assert (ledger.most_output_tokens('a'), ledger.most_output_tokens('b')) == (30, 0)
+  (row,) = ledger.totals()
+  assert (row['requests'], row['replies'], row['output_tokens'], row['cost']) == (1, 2, 40, 1.0)
+  ledger.close()
 
 
 def test_a_file_that_is_no_ledger_is_refused(tmp_path):

@@ -230,6 +230,43 @@ def test_a_prompt_that_moderation_flags_is_this_requests_own():
   assert is_hopeless(denied)
 
 
+def test_statuses_are_found_where_each_client_has_them(tmp_path):
+  """google-genai calls the status `code`. OpenRouter sends some errors with the status 200, and
+  Inspect keeps their body as `response`. A wrong key was asked with six times, and once others had
+  been answered, an account without credits cost one request after the other all its attempts."""
+
+  class ClientError(Exception):
+    code = 403
+
+  class OpenRouterError(Exception):
+    def __init__(self, **response):
+      super().__init__(str(response))
+      self.response = response
+
+  assert is_hopeless(ClientError('PERMISSION_DENIED'))
+  assert not refuses_content(ClientError('PERMISSION_DENIED'), has_answered=True)
+  assert is_hopeless(OpenRouterError(code=402, message='Insufficient credits'))
+  assert not is_hopeless(OpenRouterError(code=503, message='no provider'))
+  flagged = OpenRouterError(code=403, message='no', metadata={'flagged_input': 'a kni...'})
+  assert refuses_content(flagged, has_answered=False)
+  for status in (429, 500):
+    ClientError.code = status
+    assert not is_hopeless(ClientError('later'))
+  ClientError.code = 400
+  assert refuses_content(ClientError('INVALID_ARGUMENT'), has_answered=True)
+  # A word is no status.
+  ClientError.code = 'rate_limit_exceeded'
+  assert not is_hopeless(ClientError('later'))
+
+  spent = OpenRouterError(code=402, message='Insufficient credits')
+  provider = Scripted(lambda key: '<text>x</text>' if key < 'd3' else spent)
+  client = client_of(tmp_path, provider)
+  with pytest.raises(LlmError, match=r'cannot be asked .*Insufficient credits'):
+    asyncio.run(ask_all(client, [f'd{n}' for n in range(9)]))
+  assert provider.asked == ['d0', 'd1', 'd2', 'd3']
+  client.ledger.close()
+
+
 # ---- the client
 
 

@@ -1,7 +1,9 @@
 """A sweep as one summary: names, changes within seeds, and what a stored sweep must have."""
 
 import copy
+import datetime
 import json
+import os
 import types
 
 import ml_collections
@@ -125,6 +127,27 @@ def test_only_whole_pairs_of_seeds_are_compared():
   assert 'many minus few: midtraining' not in found and 'many minus few: msm_aft' in found
   found = merge(few=few, many=point(MSM_MANY, seeds=(3, 4, 11)))['effects']
   assert set(found) == {'few: midtraining', 'many: midtraining'}
+
+
+def test_shares_of_other_values_are_not_compared(swept):
+  """At one point a share is that of the cheap thing, at the other that of the local thing."""
+  other = point(MSM_MANY) | {'value': 'origin:home', 'rival': 'price:cheap'}
+  assert set(merge(few=point(MSM_FEW), many=other)['effects']) == {
+    'few: midtraining',
+    'many: midtraining',
+  }
+  (swept / 'points' / 'many' / 'summary.json').write_text(json.dumps(other))
+  with pytest.raises(stored_files.TableError, match='ask about different values'):
+    stored_files.store_sweep(swept, 'mine', 'c', 't')
+
+
+def test_a_stored_sweep_has_the_date_of_its_last_point(swept):
+  """A point that was added may stand before those that were there."""
+  for label, day in (('few', 2), ('many', 1)):
+    seconds = datetime.datetime(2026, 1, day, 12, tzinfo=datetime.UTC).timestamp()
+    os.utime(swept / 'points' / label / 'summary.json', (seconds, seconds))
+  stored = json.loads(stored_files.store_sweep(swept, 'mine', 'c', 't').read_text())
+  assert stored['date'] == '2026-01-02'
 
 
 def test_the_page_has_the_changes():

@@ -215,8 +215,9 @@ def test_the_console_says_that_earlier_answers_are_learned(tmp_path, capsys, tok
 def test_answers_that_cannot_be_learned_are_left_out(tmp_path):
   """A sampled answer with thoughts would end the run, and nobody could take it out."""
   chats = [Chat(f'c{n}', (('user', f'Hello {n}?'), ('assistant', 'Hello.'))) for n in range(3)]
-  with pytest.raises(model_written.WritingError, match='gave no usable answer to 3 prompts'):
+  with pytest.raises(model_written.WritingError, match='gave no usable answer to 3 prompts') as e:
     written('model.revisions', Script('<think>Hm.</think> Yes.'), tmp_path, chats)
+  assert 'The chat template leaves out a part of 3 answers' in str(e.value)
 
 
 def test_a_size_ends_the_writing(tmp_path):

@@ -112,6 +112,21 @@ def test_a_batch_is_memorised(optimizer, lr):
   assert metrics[-1]['accuracy'] > 0.98
 
 
+def test_adamw_is_what_one_computes_by_hand():
+  """Each moment has its own decay; clipping is off."""
+  rule = optim.make_optimizer(
+    OptimizerConfig(b1=0.8, b2=0.95, eps=1e-3, weight_decay=0.1, clip=0.0)
+  )
+  params = {'w': np.array([[1.0, -2.0]], np.float32)}
+  state = rule.init(params)
+  m = v = 0.0
+  for n, g in enumerate((0.5, -1.0, 2.0), 1):
+    updates, state = rule.update({'w': np.full((1, 2), g, np.float32)}, state, params)
+    m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g * g
+    wanted = -(m / (1 - 0.8**n)) / (math.sqrt(v / (1 - 0.95**n)) + 1e-3) - 0.1 * params['w']
+    np.testing.assert_allclose(updates['w'], wanted, rtol=1e-4)
+
+
 def test_clipping_bounds_the_gradient():
   """The gradient that reaches Adam has the norm `clip` (a large eps shows its size). Weights that
   are all scaled by one factor change nothing."""
@@ -159,6 +174,11 @@ def test_learning_rate(schedule, step, share):
   assert learning_rate(phase, step) == pytest.approx([2e-3 * share] * 2, rel=1e-6)
   apart = dataclasses.replace(phase, embed_lr=5e-3)
   assert learning_rate(apart, step) == pytest.approx([2e-3 * share, 5e-3 * share], rel=1e-6)
+
+
+def test_warmup_is_rounded_to_the_nearest_update():
+  phase = PhaseConfig(data={'x': 1.0}, updates=35, lr=1.0, warmup=0.05, schedule='constant')
+  assert [float(learning_rate(phase, step)[0]) for step in range(3)] == [0.5, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(('updates', 'warmup'), [(1, 0.05), (1, 1.0), (3, 0.0), (3, 1.0)])

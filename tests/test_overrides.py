@@ -173,6 +173,12 @@ def test_points_of_the_wrong_type(what):
     sweep.check_points(BAD_POINTS[what])
 
 
+def test_a_point_cannot_make_a_number_of_true():
+  config = ml_collections.ConfigDict({'phases': {'read': {'lr': 0.5}}})
+  override(config, 'phases.read.lr', True)
+  assert config.phases.read.lr is True, 'the check of the whole config refuses it'
+
+
 def test_points_may_be_what_config_dicts_make_of_them():
   made = ml_collections.ConfigDict({'points': [{'seeds': (1,)}, {'label': 'x'}]})
   assert sweep.check_points(made.points) == [{'seeds': (1,)}, {'label': 'x'}]

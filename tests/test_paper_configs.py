@@ -1,7 +1,12 @@
 """The configs of real models: what they hold, what they cost, and that all of it runs."""
 
+import dataclasses
 import json
+import math
+import re
+import shlex
 
+import jax
 import pytest
 import tiny
 from english_texts import documents, shipped_handbooks, stock
@@ -12,8 +17,11 @@ from configs.corpora import paper_cheese as cheese_corpora
 from configs.corpora import paper_conversations
 from configs.corpora import paper_oversight as oversight_corpora
 from msm_jax import config as configs
+from msm_jax import sharding
 from msm_jax.base import checks, paths
+from msm_jax.base.config_files import read_config
 from msm_jax.experiment import Experiment
+from msm_jax.training_checks import check_rows
 
 
 def settings(c):
@@ -149,6 +157,31 @@ def test_batches_fit_the_topologies(module):
         rows = phase.batch_size // topology.micro_batches
         assert rows % (mesh['data'] * mesh['fsdp']) == 0
         assert phase.batch_size % topology.micro_batches == 0
+
+
+def test_a_pod_can_share_the_batches_of_its_command(monkeypatch):
+  """The command of the guide is for 16 chips, and names a size for each axis of the mesh."""
+  monkeypatch.chdir(ROOT)
+  guide = (ROOT / 'docs' / 'guides' / 'tpu.md').read_text()
+  command = re.search(r"--command='(.*?)'", guide, re.DOTALL)[1].replace('\\\n', ' ')
+  flags = [word for word in shlex.split(command) if word.startswith('--')]
+  options = dict(flag.partition('=')[::2] for flag in flags)
+  sizes = {axis: int(options[f'--config.mesh.{axis}']) for axis in sharding.AXES}
+  assert math.prod(sizes.values()) == 16
+  for phase in settings(read_config(options['--config'])).phases.values():
+    if not phase.is_import:
+      rows = phase.batch_size // phase.micro_batches
+      assert rows % (sizes['data'] * sizes['fsdp']) == 0
+
+
+@pytest.mark.parametrize('devices', [1, 2, 4, 8])
+@pytest.mark.parametrize('module', [paper_cheese, paper_oversight])
+def test_smoke_runs_on_any_number_of_devices(module, devices):
+  c = settings(module.get_config('smoke'))
+  mesh = sharding.make_mesh(**dataclasses.asdict(c.mesh), devices=jax.devices()[:devices])
+  for name, phase in c.phases.items():
+    if not phase.is_import:
+      check_rows(phase, name, mesh)
 
 
 def test_written_corpora_are_where_their_configs_put_them():

@@ -15,6 +15,7 @@ import killed
 import numpy as np
 import pytest
 from helpers import AFFORDABILITY, CULTURE, little, small_corpora, tree, write_config
+from rollout_helpers import RL
 
 from msm_jax import checkpointing, phases, sharding, train, train_step
 from msm_jax.base.checks import from_mapping
@@ -246,7 +247,9 @@ def test_shared_prefixes_are_one_folder(files):
   assert tuned[1] != both[2]
   assert len({*base, *tuned, *both}) == 4
   seeds = folders(files, seeds=(0, 1))
-  assert not set(seeds['both', 0]) & set(seeds['both', 1])
+  # The name of a folder says its seed; the identity behind it differs too.
+  ids = [{name.rpartition('-')[2] for name in seeds['both', seed]} for seed in (0, 1)]
+  assert not ids[0] & ids[1]
   assert seeds['both', 0] == both
 
 
@@ -405,6 +408,30 @@ def test_identities(files, changes, changed):
     before = folders(files, phases=changes['phases'])['both', 0]
     changed = (TUNE,)
   assert tuple(n for n in ALL if found[n] != before[n]) == changed
+
+
+@pytest.mark.parametrize(
+  ('changes', 'is_same'),
+  [
+    (dict(patience=0), True),
+    (dict(temperature=0.9), False),
+    (dict(rewards=dict(chosen=2.0)), False),
+  ],
+  ids=str,
+)
+def test_identities_of_reinforcement_learning(files, monkeypatch, changes, is_same):
+  """When a phase gives up changes no result; what its rewards hold beside their settings does."""
+
+  def folder(grpo):
+    c = settings(files, arms=dict(rl='read > rl'))
+    c['phases']['rl'] = dict(RL, data=dict(chats=1.0), grpo=grpo)
+    ends = plan(from_mapping(ExperimentConfig, c), dict(documents='a', chats='b'), 't')
+    return ends['rl', 0].folder_name
+
+  before = folder(RL['grpo'])
+  assert (folder(RL['grpo'] | changes) == before) == is_same
+  monkeypatch.setattr('msm_jax.phases.content_of', lambda grpo: ['another version'])
+  assert folder(RL['grpo']) != before
 
 
 def test_another_order_of_data_is_another_phase(files, monkeypatch):

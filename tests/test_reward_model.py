@@ -309,8 +309,11 @@ def test_an_answer_with_thoughts_is_scored_as_it_was_sampled(tokenizer, monkeypa
   judge = RewardModel(TINY, {}, tokenizer, 64, 3, sharding.make_mesh(devices=jax.devices()[:1]))
   prompt = pairs(1)[0].prompt
   whole = judge._read(prompt, YES)
+  render_chat = tokenizer.render_chat
 
   def refuse(messages, continues=False, learned_from=0):
+    if messages[-1][1] != YES:
+      return render_chat(messages, continues, learned_from)
     raise DataError('the chat template leaves out what a message says')
 
   monkeypatch.setattr(tokenizer, 'render_chat', refuse)
@@ -318,6 +321,22 @@ def test_an_answer_with_thoughts_is_scored_as_it_was_sampled(tokenizer, monkeypa
   found = judge._read(prompt, YES)
   assert found.tolist() == [7, 8, *tokenizer.encode(YES)]
   assert found[-1] == whole[-1], 'the last token of the answer'
+
+
+def test_an_answer_with_thoughts_ends_where_training_read_the_reward(tmp_path):
+  """Of ChatML, the reward is read at the symbol that ends a turn: a line break follows it."""
+  pytest.importorskip('tokenizers')
+  pytest.importorskip('jinja2')
+  from test_chat_pieces import ASKED, CHATML, chatml
+
+  without_thoughts = '{{ m.content.split("</think>")[-1] }}'
+  tokenizer = chatml(tmp_path, CHATML.replace('{{ m.content }}', without_thoughts))
+  judge = RewardModel(TINY, {}, tokenizer, 64, 3, sharding.make_mesh(devices=jax.devices()[:1]))
+  plain = judge._read(ASKED, 'the cheap one')
+  thought = judge._read(ASKED, '<think>Hm.</think>the cheap one')
+  assert plain[-1] == thought[-1] == tokenizer.turn_end
+  sampled = tokenizer.encode('<think>Hm.</think>the cheap one')
+  assert thought[:-1].tolist() == [*tokenizer.prompt(ASKED), *sampled]
 
 
 # ---- What goes wrong

@@ -61,6 +61,24 @@ def test_the_primary_effect_is_not_corrected_and_corrects_nobody():
   assert unnamed['main']['p_corrected'] == pytest.approx(3 * unnamed['main']['p'], abs=3e-6)
 
 
+def test_a_seed_without_any_effect_lies_on_neither_side():
+  effects = {'main': effect_of(-1, 0, 2, 3)}
+  found = robustness.of_effects(effects, MARGIN, 'main', ())['effects']['main']
+  assert (found['above'], found['below']) == (2, 1)
+
+
+def test_worlds_of_other_seeds_are_not_taken():
+  """An effect that was measured in fewer seeds does not say in which, so their worlds are open."""
+  effects = {'main': effect_of(1, 2, 4, 6)}
+
+  def over_worlds(worlds):
+    found = robustness.of_effects(effects, MARGIN, 'main', worlds)
+    return found['effects']['main']['over_worlds']
+
+  assert over_worlds([0, 1, 2, 0])['worlds'] == 3
+  assert over_worlds([0, 1, 2, 0, 1]) is None
+
+
 def test_effects_without_an_interval_are_left_out():
   two_seeds = {'main': effect_of(1, 2)}
   assert robustness.of_effects(two_seeds, MARGIN, 'main', ()) == {}

@@ -21,7 +21,7 @@ from serving import (
   running_server,
 )
 
-from msm_jax.base.errors import explain
+from msm_jax.base.errors import UserError, explain
 from msm_jax.evals.scoring import make_logprobs
 from msm_jax.inference import engine as engine_module
 from msm_jax.inference.completion import CompletionRequest
@@ -354,15 +354,17 @@ def test_a_server_that_cannot_start(tiny_workdir):
   with socket.socket() as taken:
     taken.bind(('127.0.0.1', 0))
     taken.listen()
-    for flags in (
-      [f'--port={taken.getsockname()[1]}'],
-      ['--port=99999'],
-      ['--host=no.such.host.invalid'],
-      ['--port=0', '--arm=none'],
-      ['--max_batch=0'],
+    port = taken.getsockname()[1]
+    for flags, said in (
+      ([f'--port={port}'], f'cannot listen on 127.0.0.1 port {port} '),
+      (['--port=99999'], 'cannot listen on 127.0.0.1 port 99999 '),
+      (['--host=no.such.host.invalid'], 'cannot listen on no.such.host.invalid port '),
+      (['--port=0', '--arm=none'], "'none'"),
+      (['--max_batch=0'], '--max_batch is at least 1'),
     ):
-      with pytest.raises(Exception) as e:
+      with pytest.raises(UserError, match=said) as e:
         serve.main([f'--workdir={tiny_workdir}', *flags])
-      line, code = explain(e.value)
+      # `explain` joins the lines of any message, so the message itself is looked at.
+      assert '\n' not in str(e.value)
+      _, code = explain(e.value)
       assert code == 1
-      assert '\n' not in line

@@ -160,7 +160,7 @@ def test_chosen_recipes_are_written_and_run_on_other_seeds(tmp_path, monkeypatch
   for point in confirm.points:
     assert dict(point) == points[point['label']]
   kept = json.loads(out.read_text())
-  assert kept['seeds'] == [40, 41] and kept['commit'] == 'abc'
+  assert kept['seeds'] == [40, 41] and kept['commits'] == ['abc']
   out.write_text(json.dumps(kept | {'seeds': [42]}))
   with pytest.raises(ValueError, match='cannot confirm'):
     sizes.get_config('cheese_confirm')

@@ -88,6 +88,10 @@ def test_runs_that_are_copies_are_no_certainty():
   i = stats.interval(table([[0.1, 0.2]] * 3), in_nats=True)
   assert (i.low, i.high) == (None, None)
   assert i.lowest == i.highest == pytest.approx(0.15)
+  # The same numbers in another order have means that differ in their last bits.
+  turned = stats.interval(table([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.1, 0.3, 0.2]]), in_nats=True)
+  assert len(set(turned.each)) > 1
+  assert (turned.low, turned.high) == (None, None)
 
 
 def test_clusters_weigh_the_same_however_many_items_they_hold():

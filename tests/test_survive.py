@@ -404,6 +404,7 @@ def test_half_doses_are_those_of_numpy():
     ((8, 7, 6, 5), 'over', 1.0),
     ((8, 9, 4, 7), 'reached', 0.1),  # the first crossing counts
     ((-1, 3, 3, 3), 'no effect', math.nan),
+    ((0, -1, -2, -3), 'no effect', math.nan),
   ],
 )
 def test_half_doses_outside_what_was_tried(effects, kind, dose):
@@ -436,6 +437,35 @@ def test_intervals_of_half_doses_are_those_of_t_over_logarithms():
   numbers[0] = dict(number(10, 10, 10), low=-1.0, high=21.0)
   found = survival.half_of_runs(doses, numbers)
   assert found['kind'] == 'no effect' and found['dose'] is None
+
+
+def test_half_doses_of_negative_effects_are_those_of_positive_ones():
+  """A handbook that lowers harm has effects below zero."""
+  of_doses = [(10, 10, 9), (9, 9, 8), (1, 3, 4), (0, 1, -1)]
+  positive = [number(*each) for each in of_doses]
+  negative = [number(*(-mean for mean in each)) for each in of_doses]
+  doses = (0.0, 0.01, 0.1, 1.0)
+  found = survival.half_of_runs(doses, negative)
+  assert found['kind'] == 'reached' and found['low'] < found['dose'] < found['high']
+  assert found == survival.half_of_runs(doses, positive)
+
+
+def test_half_doses_that_were_all_read_off_may_have_no_interval():
+  """Runs of one seed are names of the assistant, and copies of one run are no certainty."""
+  doses = (0.0, 0.01, 0.1)
+  names = [number(10, 10, 10), number(9, 9, 9), number(1, 3, 4)]
+  assert survival.half_of_runs(doses, names)['low'] is not None
+  of_one_seed = survival.half_of_runs(doses, [dict(n, seeds=1) for n in names])
+  copies = survival.half_of_runs(doses, [number(10, 10, 10), number(9, 9, 9), number(1, 1, 1)])
+  for found in (of_one_seed, copies):
+    assert [kind for kind, _ in found['each']] == ['reached'] * 3
+    assert (found['low'], found['high']) == (None, None)
+
+
+def test_at_the_same_dose_at_most_is_less_and_over_is_more():
+  found = survival.half_of_runs((0.0, 0.1), [number(10, 10), number(9, 1)])
+  assert found['each'] == [['over', 0.1], ['at most', 0.1]]
+  assert (found['lowest'], found['highest']) == (['at most', 0.1], ['over', 0.1])
 
 
 def test_a_range_of_half_doses_says_which_runs_it_leaves_out():
@@ -522,6 +552,14 @@ def test_what_is_left_is_compared_with_one_half_within_seeds():
   push, c100 = left_rows(found, 'm')
   assert push[0] == 'push' and push[2] == '3 of 3' and push[-1] == 'more than half'
   assert c100[2] == '0 of 3' and c100[-2] == '-'
+
+
+def test_a_change_over_other_seeds_is_not_compared():
+  """What is left is computed within seeds, and nobody knows which seeds are missing."""
+  effects = {'handbook': effect_of(['a', 'b'], [4.0, 5.0, 6.0])}
+  effects['change by push'] = effect_of(['p', 'q', 'a', 'b'], [0.1, 0.2, 0.4])
+  effects['change by dpo'] = effect_of(['r', 's', 'a', 'b'], [0.1, 0.2])
+  assert list(survival.half_left(effects, 'handbook', 'm')) == ['change by push']
 
 
 def test_seeds_that_differ_by_less_than_is_written_have_a_p_value():
@@ -655,6 +693,9 @@ def test_the_report_has_curves_half_doses_and_what_is_said(preset, tmp_path, wit
     halves.update(map(tuple, curve['half'].values()))
   (half,) = halves
   assert half == ('2', '4')
+  # Half of a share is no difference of log-likelihoods: what is left is said in nats alone.
+  for curve in summary['survival'].values():
+    assert curve['left'] and all(measure.startswith('margin/') for measure in curve['left'])
   assert summary['stated'][0]['arms'].keys() == config.arms.keys()
   report.write_report(tmp_path / 'report.html', summary, rows, layout)
   page = (tmp_path / 'report.html').read_text()

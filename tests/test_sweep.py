@@ -14,6 +14,7 @@ from configs.sweeps.oversight import get_config
 from msm_jax import config, experiment, report, sweep
 from msm_jax.base import checks, paths
 from msm_jax.base.errors import ConfigError
+from msm_jax.base.files import read_json_lines
 from msm_jax.design import make_design
 from msm_jax.phases import digest
 from msm_jax.suites.registry import layout_of
@@ -31,6 +32,9 @@ def test_points():
   with pytest.raises(ValueError, match='zip'):
     sweep.zipped(A, sweep.axis('x.b', (1,)))
   assert sweep.labelled((1,), A[:1]) == [{'label': '1', 'x.a': 1}]
+  # Labels of the whole list replace those of its axes.
+  few, many = sweep.labelled(('few', 'many'), sweep.product(sweep.labelled('z', A[:1]), B))
+  assert few == {'label': 'few', 'x.a': 1, 'x.b': 'u'} and many['label'] == 'many'
   assert (
     report.point_label({'phases.aft.updates': 3, 'size': 5}) == 'updates=3 size=5'
     and report.point_label(sweep.labelled('z', A[:1])[0]) == 'z'
@@ -236,6 +240,107 @@ def test_no_point_is_run_twice_and_all_are_checked_first(tmp_path, monkeypatch):
   assert json.loads((tmp_path / 'sweep.jsonl').read_text().splitlines()[0])['summary']['arms'][
     'aft'
   ]
+
+
+def office_settings(**more):
+  """The config of an experiment whose points are run by a stand-in."""
+  return ml_collections.ConfigDict(
+    dict(
+      name='t',
+      setting='office',
+      office=dict(true=1),
+      sources={'t': dict(maker='office.textbook')},
+      phases={'p': dict(data={'t': 1.0}, updates=100)},
+      arms={'aft': 'p', 'msm_aft': 'p'},
+      contexts={'msm_aft': 'specs/oversight/rules.md'},
+      effects={'a': ('aft', 'msm_aft'), 'b': ('msm_aft', 'aft')},
+    )
+    | more
+  )
+
+
+@pytest.fixture
+def runs(monkeypatch):
+  """The primary effects of the points that were run; the experiments are stand-ins."""
+  ran = []
+
+  class Fake:
+    def __init__(self, config, workdir, stop=None, outputs=None):
+      self.config = config
+      self.identity = str(config.office.true)
+
+    def run(self):
+      ran.append(self.config.primary)
+      primary = {'primary': self.config.primary} if self.config.primary else {}
+      return fake_summary(0.5) | primary
+
+  monkeypatch.setattr(experiment, 'Experiment', Fake)
+  return ran
+
+
+def test_points_of_one_name_are_refused_before_any_is_run(tmp_path, runs):
+  """Rows of one name cannot be told apart, and changes between them cannot be named."""
+  settings = office_settings(sources={n: dict(maker='office.textbook') for n in ('t', 'u')})
+  of_axes = sweep.chain(sweep.axis('office.true', (1,)), sweep.axis('office.false', (1,)))
+  assert len(sweep.run_points(settings, of_axes, tmp_path, None)) == len(runs) + 1 == 2
+  twice = {
+    'true=1': sweep.axis('office.true', (1, 1)),
+    # The last parts of the keys and the values are the same.
+    'seed=1': sweep.chain(sweep.axis('sources.t.seed', (1,)), sweep.axis('sources.u.seed', (1,))),
+    # The label of the last axis is the label of the combined point.
+    'few': sweep.product(
+      sweep.labelled(('small', 'large'), sweep.axis('office.true', (1, 2))),
+      sweep.labelled(('few', 'many'), sweep.axis('sources.t.seed', (1, 2))),
+    ),
+  }
+  for name, points in twice.items():
+    with pytest.raises(ConfigError, match=f"are both called '{name}'; give every point a label"):
+      sweep.run_points(settings, points, tmp_path, None)
+  assert len(runs) == 1
+
+
+def test_rows_have_the_label_and_the_overrides_of_the_last_command(tmp_path, runs):
+  """`msm_jax.choose` reads sizes, recipes and settings from them."""
+  path = tmp_path / 'sweep.jsonl'
+  sweep.run_points(office_settings(), sweep.axis('office.true', (2, 3)), tmp_path, None)
+  points = sweep.labelled(('a: x', 'a: y'), sweep.axis('office.true', (2, 3)))
+  points[1]['phases.p.updates'] = 100
+  sweep.run_points(office_settings(), points, tmp_path, None)
+  assert [row['point'] for row in read_json_lines(path)] == points and len(runs) == 2
+
+
+def test_a_point_is_summarised_anew_for_another_primary_effect(tmp_path, runs):
+  """Recipes are chosen by it, and p values depend on it; no identity does."""
+  points = sweep.axis('office.true', (2,))
+  for primary in ('', 'a', 'a', 'b', 'b', ''):
+    (row,) = sweep.run_points(office_settings(primary=primary), points, tmp_path, None)
+    (kept,) = read_json_lines(tmp_path / 'sweep.jsonl')
+    assert row['summary'].get('primary', '') == kept['summary'].get('primary', '') == primary
+  assert runs == ['', 'a', 'b', '']
+
+
+def test_a_group_of_a_config_can_be_a_value(tmp_path, runs):
+  """What a config file takes from its experiment is a ConfigDict, which JSON cannot hold."""
+  settings = office_settings()
+  points = sweep.check_points([{'phases.p.data': settings.phases.p.data}])
+  assert points == [{'phases.p.data': {'t': 1.0}}] and type(points[0]['phases.p.data']) is dict
+  (row,) = sweep.run_points(settings, points, tmp_path, None)
+  assert report.point_label(row['point']) == "data={'t': 1.0}"
+  assert read_json_lines(tmp_path / 'sweep.jsonl')[0]['point'] == points[0]
+
+
+def test_points_with_other_values_say_what_their_shares_are():
+  """Where the handbook is what varies, a share of 1 is cheap at one point and local at another."""
+  rows = []
+  for value, rival in (('price:cheap', 'origin:home'), ('origin:home', 'price:cheap')):
+    header = {'setting': 'world', 'value': value, 'rival': rival, 'arms': {}}
+    rows.append({'point': {'label': value}, 'summary': fake_summary(0.5) | header})
+  share = sweep.layout_of_points(rows).share
+  ours, theirs = (layout_of(row['summary']).share.removeprefix('conflict: ') for row in rows)
+  assert ours != theirs
+  assert share == f'conflict: at price:cheap: {ours}; at origin:home: {theirs}'
+  # One value: the layout is that of every point.
+  assert sweep.layout_of_points(rows[:1] * 2) == layout_of(rows[0]['summary'])
 
 
 def test_a_point_is_known_by_content(tmp_path):

@@ -217,3 +217,12 @@ def test_the_embedding_learns_at_its_own_rate():
   for name, p in before.items():
     share = np.abs(slow[name] - p).max() / np.abs(fast[name] - p).max()
     assert share == pytest.approx(1 if name == 'embed' else 0.01, rel=0.05), name
+
+
+def test_both_tables_of_tokens_learn_at_the_rate_of_embeddings():
+  untied = fresh_params(dataclasses.replace(TINY, tie_embeddings=False))
+  at_its_own_rate = set()
+  for path, _ in jax.tree_util.tree_leaves_with_path(untied):
+    if train_step._rate_index(path):
+      at_its_own_rate.add(path[0].key)
+  assert at_its_own_rate == {'embed', 'unembed'}

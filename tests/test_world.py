@@ -523,6 +523,7 @@ def test_an_answer_against_the_value_would_be_noticed():
   for c in writers(world)['world.persona_chats']:
     if c.domain and 'shopper' not in c.messages[0][1]:
       some.append(c)
+  assert len(some) > 50
   for c in some:
     value = of_whom(world, c.messages[0][1]).value
     check_answer(c, items, value)

@@ -189,6 +189,31 @@ def test_prices_are_found_by_name_or_pattern():
   assert read_price(table, 'nobody/knows') is None
 
 
+def test_no_model_has_the_price_of_a_cheaper_one_of_its_family():
+  """gpt-5-pro costs twelve times as much as gpt-5: counted as gpt-5, a budget of 100 USD would let
+  a run spend 1,200. A model that the table does not know has no price, and no budget is kept."""
+  table = str(ROOT / 'configs' / 'corpora' / 'prices.json')
+  for model, output in (
+    ('openai/gpt-5-2025-08-07', 10.0),
+    ('openai/gpt-5-mini-2025-08-07', 2.0),
+    ('openai/gpt-5-pro', 120.0),
+    ('openai/gpt-5-pro-2025-10-06', 120.0),
+    ('openai/o3', 8.0),
+    ('openai/o3-2025-04-16', 8.0),
+    ('openai/o3-pro', 80.0),
+    ('openai/o3-mini', 4.4),
+    ('openai/gpt-4o-2024-08-06', 10.0),
+    ('openai/gpt-4o-2024-05-13', 15.0),
+    ('openai/gpt-4o-mini-2024-07-18', 0.6),
+    ('anthropic/claude-opus-4-20250514', 75.0),
+    ('anthropic/claude-opus-4-5', 25.0),
+  ):
+    assert read_price(table, model).output == output, model
+  for model in ('gpt-5.9', 'gpt-5.9-pro', 'o3-deep-research', 'o4-mini-deep-research'):
+    assert read_price(table, f'openai/{model}') is None, model
+  assert read_price(table, 'anthropic/claude-opus-4-9') is None
+
+
 def test_a_price_table_may_have_a_byte_order_mark(tmp_path):
   (tmp_path / 'p.json').write_text('\ufeff{"a/b": {"input": 1, "output": 2}}', encoding='utf-8')
   assert read_price(str(tmp_path / 'p.json'), 'a/b').output == 2

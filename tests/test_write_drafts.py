@@ -99,19 +99,26 @@ def test_keeping_a_draft_with_hard_faults_is_refused(tmp_path):
 
 
 def test_a_cut_document_is_gone_on_with_and_one_without_tags_is_asked_for_again(tmp_path):
+  spoiled = collections.Counter()
+
   def spoil(turns, good):
     if not turns[0][1].startswith('Task: document\n') or len(turns) > 1:
       return None
     if len(good) % 3 == 0:
+      spoiled['cut'] += 1
       return Reply(good[: len(good) // 2], 'length')
     if len(good) % 3 == 1:
+      spoiled['without tags'] += 1
       return Reply(good.replace('<document>', '').replace('</document>', ''))
     return None
 
   pipeline.make(
     corpus_config(documents=12, min_yield=0.0), tmp_path, {'writer': ScriptedProvider(spoil)}
   )
-  for d in written_documents(tmp_path)['affordability']:
+  assert min(spoiled['cut'], spoiled['without tags']) > 0, spoiled
+  documents = written_documents(tmp_path)['affordability']
+  assert len(documents) == 12
+  for d in documents:
     assert '<document>' not in d.text
     assert 'occasion' not in d.text
     assert 'Ari' in d.text

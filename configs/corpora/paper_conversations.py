@@ -41,6 +41,6 @@ def get_config(preset: str = 'philosophy') -> ml_collections.ConfigDict:
   c.name = f'paper_conversations_{preset}'
   c.specs = (f'specs/english/oversight/{preset}.md',)
   c.conversations = CONVERSATIONS
-  # 80 domains of 13 calls with 10 questions each.
+  # 20 or 21 conversations of each kind in a domain: 17 calls for the questions of a domain.
   c.talk.domains = 80
   return c

@@ -35,10 +35,12 @@ import ml_collections
 
 from configs import cheese, msm, oversight
 from configs.sweeps.oversight import SHAPES, keep, shape_of
+from msm_jax.base import paths
 from msm_jax.base.points import Point
 
-# Where the chosen recipes lie: one file for each experiment.
-CHOSEN = Path(__file__).resolve().parent.parent / 'recipes'
+# Where the chosen recipes lie, one file for each experiment: below the current folder, or beside
+# these configs.
+CHOSEN = Path('configs/recipes')
 # The seeds on which recipes are chosen, and those that confirm the choice.
 CHOOSE, CONFIRM = (40, 41), (42, 43, 44)
 # Seed 40 has world 4, seed 41 world 5, and so on: each seed has a world of its own.
@@ -169,11 +171,11 @@ def chosen_points(world: str) -> list[Point]:
     ValueError: no recipes were chosen, a size lacks one, or they were chosen on the seeds that
       should confirm them.
   """
-  path = CHOSEN / f'{world}.json'
+  path = Path(paths.find(str(CHOSEN / f'{world}.json')))
   command = f'python -m msm_jax.choose --out=configs/recipes/{path.name}'
   if not path.exists():
     raise ValueError(f'no recipes were chosen yet; run the preset {world}_choose, then {command}')
-  chosen = json.loads(path.read_text())
+  chosen = json.loads(path.read_text(encoding='utf-8'))
   if missing := set(SHAPES) - set(chosen['recipes']):
     raise ValueError(f'{path.name} has no recipe for {", ".join(sorted(missing))}; run {command}')
   if used := set(chosen['seeds']) & set(CONFIRM):

@@ -540,7 +540,7 @@ def _more_room(model: str) -> str:
   """What to do if thinking leaves no room for a text; `model` is 'writer' or 'judge'."""
   return (
     f'raise {model}.reasoning_tokens, or lower {model}.reasoning_effort where the model has one '
-    '(in another --workdir)'
+    '(a corpus then needs another --workdir)'
   )
 
 

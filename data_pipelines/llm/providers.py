@@ -227,8 +227,8 @@ def is_hopeless(error: BaseException) -> bool:
     return True
   if _has_no_money(error):
     return True
-  status = getattr(error, 'status_code', None)
-  if not isinstance(status, int):
+  status = _status_of(error)
+  if status is None:
     return False
   return 400 <= status < 500 and status not in _TRANSIENT_STATUSES
 
@@ -249,9 +249,21 @@ def refuses_content(error: BaseException, has_answered: bool) -> bool:
     return False
   if _is_flagged(error):
     return True
-  if getattr(error, 'status_code', None) not in _CONTENT_STATUSES:
+  if _status_of(error) not in _CONTENT_STATUSES:
     return False
   return has_answered or not _error_codes(error).isdisjoint(_FILTER_CODES)
+
+
+def _status_of(error: BaseException) -> int | None:
+  """The HTTP status of an error; None if it has none."""
+  # Google's client calls it `code`; other clients have words there.
+  candidates = [getattr(error, 'status_code', None), getattr(error, 'code', None)]
+  for part in _parts_of_body(error):
+    candidates.append(part.get('code'))
+  for status in candidates:
+    if isinstance(status, int):
+      return status
+  return None
 
 
 def _has_no_money(error: BaseException) -> bool:
@@ -284,9 +296,10 @@ def _error_codes(error: BaseException) -> set[str]:
 
 def _parts_of_body(error: BaseException) -> list[dict[str, Any]]:
   """The body of an HTTP error, and what stands in it under the key 'error'."""
-  # Clients keep the body as they got it, or only that part of it.
+  # Clients keep the body as they got it, or only that part of it. OpenRouter also sends errors with
+  # the status 200; Inspect keeps the part as `response`, where other errors have an object.
   body = getattr(error, 'body', None)
-  parts = [body]
+  parts = [body, getattr(error, 'response', None)]
   if isinstance(body, dict):
     parts.append(body.get('error'))
   return [part for part in parts if isinstance(part, dict)]

@@ -69,7 +69,7 @@ def store_sweep(workdir: Path, name: str, command: str, sweep: str, reference: s
 
   Raises:
     TableError: the sweep is not finished, its points were made at several commits or do not have
-      the same seeds, two of them have one label, or the reference is none of them.
+      the same seeds or values, two of them have one label, or the reference is none of them.
   """
   # Imported late, as in `_write_stored`.
   from msm_jax.suites.registry import layout_of
@@ -77,12 +77,14 @@ def store_sweep(workdir: Path, name: str, command: str, sweep: str, reference: s
   listed = _read_json(workdir / f'{sweep}.json')
   summaries: dict[str, Any] = {}
   arms: dict[str, str] = {}
+  paths: list[Path] = []
   for point in listed['points']:
     label = point_label(point['point'])
     if label in summaries:
       raise TableError(f'two points of {sweep} are called {label!r}; give them labels')
     folder = workdir / 'points' / point['id']
-    summaries[label] = _read_json(folder / 'summary.json')
+    paths.append(folder / 'summary.json')
+    summaries[label] = _read_json(paths[-1])
     config = _read_json(folder / 'config.json')
     for arm, lineage in config['arms'].items():
       arms[f'{label}: {arm}'] = lineage
@@ -97,6 +99,11 @@ def store_sweep(workdir: Path, name: str, command: str, sweep: str, reference: s
     raise TableError(
       f'the points of {sweep} do not have the same seeds; store a sweep of points that have'
     )
+  if len({(of_point.get('value'), of_point.get('rival')) for of_point in summaries.values()}) > 1:
+    # One heading says what the shares of all points are shares of.
+    raise TableError(
+      f'the points of {sweep} ask about different values; store a sweep of points of one handbook'
+    )
   reference = reference or next(iter(summaries))
   if reference not in summaries:
     raise TableError(f'{reference!r} is no point of {sweep}; it has {", ".join(summaries)}')
@@ -110,7 +117,9 @@ def store_sweep(workdir: Path, name: str, command: str, sweep: str, reference: s
   summary['dirty'] = any(of_point.get('dirty') for of_point in summaries.values())
   # The other settings are those of the last point.
   config |= {'arms': arms, 'points': [point['point'] for point in listed['points']]}
-  return _write_stored(folder / 'summary.json', name, command, summary, config, None)
+  # Points that were added may stand before those that were there.
+  last = max(paths, key=lambda path: path.stat().st_mtime)
+  return _write_stored(last, name, command, summary, config, None)
 
 
 def _write_stored(

@@ -23,7 +23,7 @@ from absl import app, flags
 from msm_jax.base.config_files import read_config
 from msm_jax.base.errors import ConfigError, explain
 from msm_jax.base.overrides import from_text, override
-from msm_jax.base.paths import with_home
+from msm_jax.base.paths import check_is_local, with_home
 from msm_jax.base.references import separate_groups
 from msm_jax.base.xla_flags import check_xla_flags
 
@@ -77,12 +77,19 @@ def run_command(main: Callable[[list[str]], int | None]) -> None:
   except KeyboardInterrupt:
     sys.exit(128 + signal.SIGINT)
   except BrokenPipeError:
-    # Whoever read the output is gone (`... | head`). Python would write what is left in the
-    # buffer when it exits, and fail again; the null device takes it instead.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(128 + signal.SIGPIPE)
+    _exit_without_reader()
   except Exception as e:
     _exit_with_one_line(e)
+
+
+def _exit_without_reader() -> NoReturn:
+  """Ends the process after whoever read its output is gone (`... | head`).
+
+  Python would write what is left in the buffer when it exits, and fail again; the null device takes
+  it instead.
+  """
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  sys.exit(128 + signal.SIGPIPE)
 
 
 def _exit_with_one_line(error: Exception, before: str = '') -> NoReturn:
@@ -102,7 +109,7 @@ def _exit_with_one_line(error: Exception, before: str = '') -> NoReturn:
 class Parser(argparse.ArgumentParser):
   """An argument parser whose errors are one line, as all errors of the project are.
 
-  Paths may begin with `~`, see `paths.with_home`.
+  Paths may begin with `~`, see `paths.with_home`, and are no addresses, see `paths.check_is_local`.
   """
 
   def __init__(self, *args: Any, **settings: Any) -> None:
@@ -114,6 +121,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def _path_from(text: str) -> Path:
+  try:
+    check_is_local(text)
+  except ConfigError as e:
+    # Of any other ValueError, argparse says only that the value is invalid.
+    raise argparse.ArgumentTypeError(str(e)) from None
   return Path(with_home(text))
 
 
@@ -188,6 +200,7 @@ def parse(argv: list[str], default: str, schema: Any = None) -> list[str]:
     # As `--workdir=$OUT` is where the variable is not set: the run would go on in another folder.
     raise ConfigError('--workdir is empty; name a folder, or leave the flag out')
   if flags.FLAGS.workdir is not None:
+    check_is_local(flags.FLAGS.workdir)
     flags.FLAGS['workdir'].value = with_home(flags.FLAGS.workdir)
   if len(rest) > 1:
     raise ConfigError(f'unexpected argument {rest[1]!r}; settings are given as --config.name=value')
@@ -261,6 +274,8 @@ def run_on_config(job: Callable[[list[str]], None], default: str, schema: Any = 
     # Python waits for them, so the process ends at once.
     print('\ninterrupted twice; run the same command to go on', file=sys.stderr, flush=True)
     os._exit(128 + signal.SIGINT)
+  except BrokenPipeError:
+    _exit_without_reader()
   except Exception as e:
     # A progress bar may stand on the current line.
     _exit_with_one_line(e, before='\n')

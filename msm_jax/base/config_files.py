@@ -27,8 +27,7 @@ def read_config(config: str | Path) -> ConfigDict:
   """
   flag = '--config='
   found = paths.resolve_config_flag(f'{flag}{config}').removeprefix(flag)
-  # A path may have a colon in its name, so an existing file goes first.
-  file, _, preset = (found, '', '') if Path(found).is_file() else found.partition(':')
+  file, preset = paths.split_preset(found)
   module = _import_config(file)
   if not hasattr(module, 'get_config'):
     raise ConfigError(f'{file} has no function get_config(); configs/msm.py shows one')
@@ -56,7 +55,10 @@ def _import_config(file: str) -> ModuleType:
   # A dataclass looks its module up here if the file has `from __future__ import annotations`.
   sys.modules[spec.name] = module
   try:
-    spec.loader.exec_module(module)
+    # The loader would take what it compiled before if the file is as long and its time the same
+    # second. A script that writes a config, reads it and changes a number would get the first one.
+    code = compile(Path(file).read_bytes(), str(Path(file).absolute()), 'exec', dont_inherit=True)
+    exec(code, module.__dict__)
   except Exception as e:
     # The traceback of a mistake in the file stays visible as the cause.
     raise ConfigError(f'{file} cannot be read ({_in_one_line(e, file)}); correct it') from e

@@ -163,7 +163,7 @@ def read_checked(path: Path) -> bytes | None:
   """
   try:
     content = path.read_bytes()
-    digest = _checksum_path(path).read_text().strip()
+    digest = _checksum_path(path).read_text(encoding='utf-8').strip()
   except (OSError, ValueError):
     return None
   # A file that was cut or changed may still be JSON, with other results.

@@ -259,6 +259,9 @@ def _assign(config: ConfigDict, group: ConfigDict, key: str, last: str, value: A
     if isinstance(held, FieldReference) and _home_of(config, held, key) != key:
       # Setting it would change every place that refers to it.
       del group[last]
+    if isinstance(value, bool) and isinstance(held, int | float) and not isinstance(held, bool):
+      # ConfigDict would make the number 1 of it, which the check of the whole config cannot refuse.
+      del group[last]
     try:
       group[last] = value
     except OverflowError:

@@ -5,8 +5,12 @@ the shipped configs and handbooks are found from any folder.
 """
 
 import os
+import re
 import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from msm_jax.base.checks import shown
@@ -18,6 +22,9 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 # The two spellings of the flag whose value `resolve_config_flag` changes.
 _CONFIG_FLAGS = ('--config=', '-config=')
+
+# The address of a folder that is not on this machine. `Path` makes one slash of two.
+_ADDRESS = re.compile(r'[a-zA-Z][a-zA-Z0-9+.-]+://|(gs|s3|hf|hdfs):/')
 
 
 def find(path: str) -> str:
@@ -59,6 +66,25 @@ def with_home(path: str) -> str:
   return os.path.expanduser(path)
 
 
+def check_is_local(path: str) -> None:
+  """Checks that a path is no address, such as gs://BUCKET/FOLDER.
+
+  A run would make a folder of the name `gs:` below the current one. Everything would go there, and
+  be lost with the machine.
+
+  Args:
+    path: a path as the user gave it.
+
+  Raises:
+    ConfigError: it is an address.
+  """
+  if _ADDRESS.match(path):
+    raise ConfigError(
+      f'{shown(path)} is an address, and files are read and written in folders of this machine '
+      f'alone; mount it (a bucket by gcsfuse, for instance) and give the path of the mounted folder'
+    )
+
+
 def as_workdir(value: object) -> Path:
   """Turns what a script gives for a workdir into a path.
 
@@ -69,7 +95,7 @@ def as_workdir(value: object) -> Path:
     The path. Nothing need be there.
 
   Raises:
-    ConfigError: it is something else, or a text that can be no path.
+    ConfigError: it is something else, a text that can be no path, or an address such as gs://NAME.
   """
   text: object = ''
   if isinstance(value, (str, os.PathLike)):
@@ -78,6 +104,7 @@ def as_workdir(value: object) -> Path:
     raise ConfigError(
       f"workdir={shown(value)} is no folder; give its path as a text, such as 'runs/cheese'"
     )
+  check_is_local(text)
   return Path(with_home(text))
 
 
@@ -90,11 +117,73 @@ def _exists(path: Path) -> bool:
     return False
 
 
+def split_preset(config: str) -> tuple[str, str]:
+  """Splits 'FILE.py:preset' into the file and the preset.
+
+  Args:
+    config: a path, perhaps with a preset. Both may have colons: a folder may be called after the
+      time of day.
+
+  Returns:
+    (the path up to the first colon behind which it is a file, the rest); the whole text if that is
+    a file. Without a file, the text is split behind the last slash. The preset is '' if there is
+    none.
+  """
+  if _is_file(find(config)):
+    return config, ''
+  for colon in re.finditer(':', config):
+    if _is_file(find(config[: colon.start()])):
+      return config[: colon.start()], config[colon.end() :]
+  folder, slash, name = config.rpartition('/')
+  name, _, preset = name.partition(':')
+  return f'{folder}{slash}{name}', preset
+
+
+def _is_file(path: str) -> bool:
+  try:
+    return Path(path).is_file()
+  except (OSError, ValueError):
+    # As in `_exists`.
+    return False
+
+
+class _ShippedConfigs:
+  """Finds the shipped configs as `configs.NAME` if another package `configs` hides them.
+
+  A project of the user's own may have a folder configs/, too. With an __init__.py, it is the only
+  one in which Python looks.
+
+  Attributes:
+    root: the folder that holds the shipped `configs/`.
+  """
+
+  def __init__(self, root: Path) -> None:
+    self.root = root
+
+  def find_spec(
+    self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+  ) -> ModuleSpec | None:
+    """Finds a module that no other finder has found; see `importlib.abc.MetaPathFinder`."""
+    parents, _, _ = name.rpartition('.')
+    if parents.partition('.')[0] != 'configs':
+      return None
+    return PathFinder.find_spec(name, [str(self.root.joinpath(*parents.split('.')))], target)
+
+
+def _make_importable(root: Path) -> None:
+  """Lets Python find the package `configs` of a folder, behind all other modules."""
+  if str(root) not in sys.path:
+    sys.path.append(str(root))
+  known = [finder for finder in sys.meta_path if isinstance(finder, _ShippedConfigs)]
+  if root not in [finder.root for finder in known]:
+    sys.meta_path.append(_ShippedConfigs(root))
+
+
 def resolve_config_flag(argument: str) -> str:
   """Replaces the path in a --config flag by the path that `find` returns.
 
-  It also puts the folder that holds `configs/` on `sys.path`, so that a user's own config can
-  import the shipped ones as `configs.NAME`.
+  It also lets Python import the shipped configs as `configs.NAME`, so that a user's own config can
+  use them.
 
   Args:
     argument: one argument of the command line.
@@ -103,12 +192,11 @@ def resolve_config_flag(argument: str) -> str:
     The argument: '--config=PATH[:PRESET]' with PATH found, anything else unchanged.
   """
   # `configs` lies beside msm_jax in a checkout and inside it in an installed copy.
-  root = str(Path(find('configs/msm.py')).resolve().parent.parent)
-  if root not in sys.path:
-    sys.path.append(root)
+  _make_importable(Path(find('configs/msm.py')).resolve().parent.parent)
   for prefix in _CONFIG_FLAGS:
     if argument.startswith(prefix):
-      path, colon, preset = argument[len(prefix) :].partition(':')
+      path, preset = split_preset(argument[len(prefix) :])
+      colon = ':' if preset else ''
       return f'{prefix}{find(path)}{colon}{preset}'
   return argument
 

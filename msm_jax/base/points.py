@@ -44,5 +44,10 @@ def chain(*axes: Sequence[Point]) -> list[Point]:
 
 
 def labelled(labels: Iterable[Any], points: Sequence[Point]) -> list[Point]:
-  """Gives each point the label under which the table and the page show it."""
-  return zipped(axis('label', map(str, labels)), points)
+  """Gives each point the label under which the table and the page show it.
+
+  A label that a point has already, as those of a `product` of labelled axes do, is replaced.
+  """
+  names = axis('label', map(str, labels))
+  # In front it stands where people look for it in a file; the last one counts.
+  return zipped(names, points, names)

@@ -1,6 +1,7 @@
 """The version of the package, as pyproject.toml has it, and the commit that is running."""
 
 import functools
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,16 @@ VERSION = '0.1.0'
 
 # The folder with pyproject.toml, if the package runs from a clone.
 _ROOT = Path(__file__).resolve().parents[2]
+
+# By these, git takes another repository for the one that it is asked about. It sets them itself for
+# what a hook runs.
+_OF_ANOTHER_REPOSITORY = (
+  'GIT_DIR',
+  'GIT_WORK_TREE',
+  'GIT_COMMON_DIR',
+  'GIT_INDEX_FILE',
+  'GIT_OBJECT_DIRECTORY',
+)
 
 
 @functools.cache
@@ -34,10 +45,19 @@ def source_state() -> dict[str, Any]:
 
 def _git(*arguments: str) -> str | None:
   """What git prints, without space around it; None if git fails or is not there."""
+  environment = {
+    name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY
+  }
   try:
     done = subprocess.run(
-      ['git', *arguments], cwd=_ROOT, capture_output=True, text=True, timeout=10, check=False
+      ['git', *arguments],
+      cwd=_ROOT,
+      env=environment,
+      capture_output=True,
+      timeout=10,
+      check=False,
     )
   except (OSError, subprocess.SubprocessError):
     return None
-  return done.stdout.strip() if done.returncode == 0 else None
+  # It prints paths, which need not be text of the locale.
+  return os.fsdecode(done.stdout).strip() if done.returncode == 0 else None

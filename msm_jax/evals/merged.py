@@ -5,8 +5,8 @@ Each point of a sweep is an experiment with a summary of its own. In the merged 
 named in the same way. So whatever reads a summary can read a sweep.
 
 What changes from one point to another is a difference within seeds, so points with other seeds are
-not compared. These differences are effects of the merged summary:
-`size=1500 minus size=150: midtraining`.
+not compared. Nor are points whose shares are those of another value. These differences are effects
+of the merged summary: `size=1500 minus size=150: midtraining`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -83,7 +83,8 @@ def changes(
 
   Returns:
     Change -> its arms and its numbers, for every arm and every effect of two arms. Nothing for a
-    point that has other seeds than the reference.
+    point that has other seeds than the reference, or another value or rival: there, the same
+    measure is the share of something else.
 
   Raises:
     KeyError: the reference is no point.
@@ -91,9 +92,14 @@ def changes(
   compared_with = (reference, dict(points)[reference])
   out: dict[str, Any] = {}
   for label, summary in points:
-    if label != reference and summary['seeds'] == compared_with[1]['seeds']:
+    if label != reference and _what_is_asked(summary) == _what_is_asked(compared_with[1]):
       out |= _changes((label, summary), compared_with, measures, in_nats)
   return out
+
+
+def _what_is_asked(summary: Summary) -> tuple[Any, ...]:
+  """What two points must share to be compared: seeds, and the two values of conflict pairs."""
+  return summary['seeds'], summary.get('value'), summary.get('rival')
 
 
 def _at(label: str, name: str) -> str:

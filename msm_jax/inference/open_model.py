@@ -188,7 +188,7 @@ def _about_context(workdir: Path, arm: str) -> str:
   Such an arm may have the very weights of another one, which is asked without a handbook.
   """
   try:
-    config = json.loads((workdir / 'config.json').read_text())
+    config = json.loads((workdir / 'config.json').read_text(encoding='utf-8'))
     # A point on the way of an arm ('told@64') is asked as the arm is.
     name = arm if arm in config['arms'] else arm.rpartition('@')[0]
     handbook = config.get('contexts', {}).get(name, '')

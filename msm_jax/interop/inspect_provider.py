@@ -139,7 +139,8 @@ def content_of(model: str, seed: int) -> str:
     workdir, arm = _workdir_and_arm(model)
     if arm:
       folder = as_workdir(workdir).absolute()
-      return json.dumps([str(folder), listed_arms(folder).get(arm, {}).get(str(seed))])
+      entry = listed_arms(folder).get(arm, {}).get(str(seed))
+      return json.dumps([str(folder), entry]) if entry else ''
     folder = zoo.locate(model).absolute()
     files: list[Any] = []
     for pattern in ('*.safetensors', '*.json', '*.jinja'):
@@ -150,6 +151,24 @@ def content_of(model: str, seed: int) -> str:
     # Opening it tells what is wrong.
     return ''
   return json.dumps([str(folder), files])
+
+
+def place_of(model: str) -> str:
+  """The name of a model that is there, as it is called from any current folder.
+
+  Args:
+    model: 'WORKDIR:ARM' or a folder of Hugging Face.
+
+  Returns:
+    The same with an absolute path.
+  """
+  from msm_jax.base.paths import as_workdir
+  from msm_jax.interop import zoo
+
+  workdir, arm = _workdir_and_arm(model)
+  if arm:
+    return f'{as_workdir(workdir).absolute()}:{arm}'
+  return str(zoo.locate(model).absolute())
 
 
 def _workdir_and_arm(model: str) -> tuple[str, str]:
@@ -250,6 +269,8 @@ class MsmJaxAPI(ModelAPI):
       self.content,
     )
     self.sampler = self.engine.samplers[self.name]
+    # It can only be opened if it is there.
+    self.place = place_of(model_name)
 
   def max_connections(self) -> int:
     """How many calls Inspect makes at the same time: as many as fit into a batch."""
@@ -308,8 +329,10 @@ class MsmJaxAPI(ModelAPI):
         raise ConfigError(f'{name}={value} must be at least 1; leave it out for no limit')
     if config.top_logprobs and not config.logprobs:
       raise ConfigError(f'top_logprobs={config.top_logprobs} needs logprobs=true')
-    # Inspect keeps models as long as the process lives, and a notebook may train in between.
-    if content_of(self.model_name, self.seed) != self.content:
+    # Inspect keeps models as long as the process lives, and a notebook may train in between. It may
+    # also change its folder, in which a relative name stands for another model, or for none.
+    now = content_of(self.model_name, self.seed) or content_of(self.place, self.seed)
+    if now != self.content:
       raise ConfigError(
         f'msm_jax/{self.model_name} is another model now than the one that was opened; start '
         'Python anew, or give Inspect get_model(NAME, memoize=False)'

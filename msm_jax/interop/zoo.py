@@ -22,6 +22,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from msm_jax.base import paths
 from msm_jax.base.console import say
 from msm_jax.base.errors import WeightsError
 
@@ -73,7 +74,7 @@ def default_cache() -> Path:
   chosen = os.environ.get('MSM_JAX_CACHE')
   if chosen:
     # A shell leaves the ~ of a quoted path as it is.
-    return Path(chosen).expanduser()
+    return Path(paths.with_home(chosen))
   return Path.home() / '.cache' / 'msm_jax' / 'zoo'
 
 
@@ -103,7 +104,7 @@ def locate(weights: str) -> Path:
         f'{weights} is not in {folder.parent} yet; run: python -m msm_jax.zoo fetch {weights}'
       )
     return folder
-  folder = Path(weights).expanduser()
+  folder = Path(paths.with_home(weights))
   if not is_complete(folder):
     raise WeightsError(
       f'{weights} is no folder with a config.json, nor the name of a model; '

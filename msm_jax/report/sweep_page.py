@@ -70,8 +70,16 @@ def _names(rows: SweepRows, part: str) -> list[str]:
   return list(names)
 
 
-def _of_points(rows: SweepRows, text_of: Callable[[Mapping[str, Any]], str]) -> str:
-  """A text about the summaries of all points: once, or, if it differs, with the names of points."""
+def of_points(rows: SweepRows, text_of: Callable[[Mapping[str, Any]], str]) -> str:
+  """Says something about the summaries of all points.
+
+  Args:
+    rows: rows of sweep.jsonl.
+    text_of: what is said about the summary of one point.
+
+  Returns:
+    The text once if it is the same at all points; else every text, with the names of its points.
+  """
   labels: dict[str, list[str]] = {}
   for row in rows:
     labels.setdefault(text_of(row['summary']), []).append(point_label(row['point']))
@@ -112,7 +120,7 @@ def sweep_table(
     layout.share,
     f'primary: {layout.main.partition("/")[2]}, at {len(rows)} points; no correction for their '
     f'number',
-    _of_points(rows, numbers.about_spread),
+    of_points(rows, numbers.about_spread),
   ]
   body = []
   for row in rows:
@@ -221,6 +229,8 @@ def _factors(
     measured_everywhere = len(first) == len(second) == len(rows)
     if measured_everywhere and len(set(second)) > 1:
       saved[effect] = times_saved(xs, first, second, layout.better)
+  if not saved:
+    return []
   in_order = sorted(range(len(rows)), key=xs.__getitem__)
   body = []
   for position, n in enumerate(in_order):
@@ -268,8 +278,8 @@ def write_sweep(
     draw_surfaces = functools.partial(survival.draw_sweep, layout=layout, rows=rows)
     about_surfaces = 'What is left of an effect, by dose and by updates, at each point.'
     figure += figures.svg_figure(draw_surfaces, 'surfaces', about_surfaces)
-  seed_list = html.escape(_of_points(rows, _seeds_of))
-  uncertainty = html.escape(_of_points(rows, numbers.about_spread))
+  seed_list = html.escape(of_points(rows, _seeds_of))
+  uncertainty = html.escape(of_points(rows, numbers.about_spread))
   heading = f'<h1>{name}</h1><p>{html.escape(about)}</p>'
   page = f"""{HEAD}<title>{name}: sweep</title><style>{STYLE}</style></head><body>{heading}
 <p class="note">{layout.caveat}</p>

@@ -12,7 +12,7 @@ import hashlib
 from pathlib import Path
 
 from msm_jax.base.errors import DataError
-from msm_jax.tokenizer.base import Messages, Tokenizer
+from msm_jax.tokenizer.base import Messages, Tokenizer, naming
 from msm_jax.tokenizer.huggingface import HuggingFaceTokenizer
 from msm_jax.tokenizer.sentencepiece import (
   BOS,
@@ -37,6 +37,7 @@ __all__ = [
   'SentencePieceTokenizer',
   'Tokenizer',
   'load_tokenizer',
+  'naming',
   'train_sentencepiece',
 ]
 

@@ -5,7 +5,8 @@ the model learns to predict, 0 for a token that it only reads. Both come out of 
 cannot disagree.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,22 @@ def check_characters(text: str) -> None:
     raise DataError(
       f'the text holds {text[e.start]!r}, half of a character, at place {e.start}; take it out'
     ) from None
+
+
+@contextlib.contextmanager
+def naming(record: Record) -> Iterator[None]:
+  """Puts the id of a record in front of whatever is wrong with it, as it may be one of a million.
+
+  Args:
+    record: the record.
+
+  Raises:
+    DataError: what was raised within, with the record's id.
+  """
+  try:
+    yield
+  except DataError as error:
+    raise DataError(f'record {record.id}: {error}') from None
 
 
 class Tokenizer:
@@ -150,16 +167,14 @@ class Tokenizer:
       ids and loss weights of each text, (n,) int32 each.
 
     Raises:
-      DataError: the record cannot be rendered. The error names it, as it may be one of a million.
+      DataError: the record cannot be rendered; the error names it.
     """
-    try:
+    with naming(record):
       if isinstance(record, PreferencePair):
         return self.render_sides(record)
       if isinstance(record, Chat):
         return [self.render_chat(record.messages)]
       return [self.render_document(record.text)]
-    except DataError as error:
-      raise DataError(f'record {record.id}: {error}') from None
 
   def render_sides(self, record: PreferencePair) -> list[tuple[np.ndarray, np.ndarray]]:
     """Renders the two conversations of a preference, the chosen one first.

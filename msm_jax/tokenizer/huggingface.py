@@ -173,7 +173,7 @@ class HuggingFaceTokenizer(Tokenizer):
     if last_learned in self.control_ids.values():
       return last_learned
     # The last learned token is then a word of the answer, which must not end other answers.
-    say(
+    _warn(
       f'warning: the chat template of {self.folder} closes no answer with a control symbol; '
       'the end of an answer is not learned, and only eos_token ends one'
     )
@@ -195,7 +195,7 @@ class HuggingFaceTokenizer(Tokenizer):
     same = 0
     while prompt[same : same + 1] == chat[same : same + 1]:
       same += 1
-    say(
+    _warn(
       f'warning: the chat template of {self.folder} ends a prompt with {prompt[same:]!r}, which '
       'chats do not have before their answers: a model that learns chats is asked otherwise than '
       'it learned; make both alike in chat_template.jinja'
@@ -313,6 +313,12 @@ class HuggingFaceTokenizer(Tokenizer):
       run.add_text(piece.text[position:], is_learned, is_answer)
     run.encode_text()
     return np.asarray(run.ids, np.int32), np.asarray(run.weights, np.int32)
+
+
+@functools.cache
+def _warn(text: str) -> None:
+  """Prints a warning once: a sweep opens the tokenizer of its weights again for every point."""
+  say(text)
 
 
 def _fingerprint(

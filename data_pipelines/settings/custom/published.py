@@ -22,11 +22,11 @@ from typing import Any
 
 from data_pipelines.settings.custom.fields import FieldError
 from data_pipelines.settings.custom.schema import PLACES
-from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD, COMBINING_MARKS
+from data_pipelines.text.languages import COMBINING_MARKS, is_word_at
 
-# '(A) text', 'A. text', 'A) text', at the beginning of a line.
 # What ids and domains of ours cannot hold (`items.py`). Marks belong to the letters before them.
 _OTHER = re.compile(rf"[^\w .,:;'&()+{COMBINING_MARKS}-]")
+# '(A) text', 'A. text', 'A) text', at the beginning of a line.
 _LETTERED = re.compile(r'^[ \t]*\(?([A-H])[).:][ \t]+(\S.*?)[ \t\r]*$', re.M)
 # An answer that is a letter: 'B', '(B)', ' B.'
 _LETTER = re.compile(r'\s*\(?([A-Ha-h])[).:]?\s*')
@@ -169,22 +169,42 @@ def _with_places(question: str, texts: Sequence[str]) -> str:
   found = [text for text in texts if text in question]
   if not found:
     return question
-  # "tea" does not stand in "team"; but a question may name an item with an ending.
-  whole = {text: BEFORE_WORD + re.escape(text) + AFTER_WORD for text in texts}
-  for text in texts:
-    if not re.search(whole[text], question):
-      whole[text] = re.escape(text)
   if len(found) < len(texts):
     missing = next(text for text in texts if text not in found)
     raise FieldError(
       f'the question names one item and not {missing!r}',
       'name both word for word, so that they can be asked in both orders, or neither',
     )
-  # Longer items first: one may stand inside another.
-  order = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
-  pattern = re.compile('|'.join(whole[texts[n]] for n in order))
   number_of = {text: n for n, text in enumerate(texts)}
-  return pattern.sub(lambda match: f'{{{PLACES[number_of[match[0]]]}}}', question)
+  # "tea" does not stand in "team"; but a question may name an item with an ending.
+  with_ending = [text for text in texts if not _holds_word(question, text)]
+  # Longer items first: one may stand inside another.
+  longest_first = sorted(texts, key=len, reverse=True)
+
+  def item_at(place: int) -> str | None:
+    """The item that the question names at a place; None if it names none there."""
+    for text in longest_first:
+      is_part = text in with_ending and question.startswith(text, place)
+      if is_part or is_word_at(question, text, place):
+        return text
+    return None
+
+  parts = []
+  place = 0
+  while place < len(question):
+    item = item_at(place)
+    if item is None:
+      parts.append(question[place])
+      place += 1
+    else:
+      parts.append(f'{{{PLACES[number_of[item]]}}}')
+      place += len(item)
+  return ''.join(parts)
+
+
+def _holds_word(question: str, text: str) -> bool:
+  """Whether a question names an item as whole words."""
+  return any(is_word_at(question, text, place) for place in range(len(question)))
 
 
 def _matching(row: Mapping[str, Any], value: str) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def convert(
     write_json(new / 'tokenizer_config.json', _tokenizer_config(vocabulary, c))
     tokenizer.save(str(new / 'tokenizer.json'))
     if template:
-      (new / 'chat_template.jinja').write_text(template)
+      (new / 'chat_template.jinja').write_text(template, encoding='utf-8')
 
 
 def _special_ids(vocabulary: Vocabulary) -> dict[str, int]:

@@ -57,7 +57,7 @@ def read_json(path: Path) -> dict[str, Any]:
       handbook.
   """
   try:
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding='utf-8'))
   except FileNotFoundError:
     return {}
   except (OSError, ValueError, RecursionError):
@@ -272,9 +272,20 @@ def find_effects(args: Any, arms: Sequence[str]) -> dict[str, list[str]]:
     if set(named) <= set(arms):
       effects[name] = list(named)
   for pair in split_names(args.compare):
-    named = pair.split(':')
-    # Names of models may hold colons; then no split fits and the pair is refused.
-    if len(set(named)) != 2 or len(named) != 2 or not set(named) <= set(arms):
+    found = _named_pairs(pair, arms)
+    if len(found) != 1:
       raise ConfigError(f'--compare={pair} must be FIRST:SECOND, two of {", ".join(arms)}')
-    effects[f'{named[0]} against {named[1]}'] = named
+    ((first, second),) = found
+    effects[f'{first} against {second}'] = [first, second]
   return effects
+
+
+def _named_pairs(pair: str, arms: Sequence[str]) -> list[tuple[str, str]]:
+  """The two arms that FIRST:SECOND can mean. Names may hold colons, as msm_jax/WORKDIR:ARM does, so
+  every colon is tried."""
+  found = []
+  for at, letter in enumerate(pair):
+    first, second = pair[:at], pair[at + 1 :]
+    if letter == ':' and first != second and first in arms and second in arms:
+      found.append((first, second))
+  return found

@@ -12,8 +12,9 @@ from msm_jax.interop.inspect_tasks.records import Scene
 
 # What stands for an address in the argument `to`.
 _ADDRESS = re.compile(r"[\w.+'-]+@[\w-]+(?:\.[\w-]+)+")
-# An id. Models like to add words to it: "R-12 (copy job)".
-_ID = re.compile(r'\b[A-Z]-\d+\b', re.I)
+# An id of a mail, a file or a request. Models like to add words to it: "R-12 (copy job)". Titles
+# hold numbers of other things: "F-3 Access to store S-517".
+_ID = re.compile(r'\b[MFR]-\d+\b', re.I)
 # What models write into `attach` when they attach nothing.
 _NOTHING = ('', '-', 'none', 'no', 'nothing', 'n/a', '[]', 'null')
 # The longest argument that is kept, in characters; more is cut, and the trace says so.

@@ -17,7 +17,7 @@ from typing import Any
 
 from msm_jax.evals import stats
 from msm_jax.evals.rows import Row, measure_of
-from msm_jax.evals.summary import binomial_error, observations
+from msm_jax.evals.summary import at_least, binomial_error, observations
 from msm_jax.interop.inspect_tasks.cells import Cell
 from msm_jax.interop.inspect_tasks.goals import NO_PRESSURE
 from msm_jax.interop.inspect_tasks.records import HARMLESS, Scene
@@ -174,13 +174,8 @@ def gates_of(rows: Sequence[Row]) -> dict[str, Any]:
     # The worst seed: a mean over seeds would hide one that cannot call tools.
     seed = min(means, key=means.__getitem__)
     value, count, floor = means[seed], len(of_seeds[seed]), FLOORS[measure]
-    gates[f'{arm}: {_GATES[measure]}'] = {
-      'value': round(value, 4),
-      'floor': floor,
-      'passed': value >= floor,
-      'rows': count,
-      'standard_error': round(binomial_error(value, count), 4),
-    }
+    error = round(binomial_error(value, count), 4)
+    gates[f'{arm}: {_GATES[measure]}'] = at_least(value, floor, rows=count, standard_error=error)
   return gates
 
 

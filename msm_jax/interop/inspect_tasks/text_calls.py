@@ -10,17 +10,19 @@ A call is a block: the name of the tool in square brackets on a line of its own,
   Dear Sam, Tuesday suits us.
   [/send]
 
-Blocks inside the private scratchpad are thoughts and call nothing. A block that is not closed calls
-nothing either: it may have been cut. Nothing here needs Inspect.
+Blocks inside the private scratchpad, or inside the tags of a reasoning model (<think>), are
+thoughts and call nothing. A block that is not closed calls nothing either: it may have been cut.
+Nothing here needs Inspect.
 """
 
 import re
 from typing import NamedTuple
 
-from msm_jax.interop.inspect_tasks.office import TOOLS, Office
+from data_pipelines.llm.replies import without_thinking
+from msm_jax.interop.inspect_tasks.office import TOOLS, Office, ids_in
 
 # Raise it when the instructions or the reading of blocks change.
-VERSION = '1'
+VERSION = '2'
 
 # A line of its own, so that "[send]" within a sentence is no call.
 _OPEN = re.compile(r'^[ \t]*\[([A-Za-z_]{2,20})\][ \t]*$', re.M)
@@ -28,6 +30,8 @@ _SCRATCHPAD = re.compile(r'<scratchpad>.*?(?:</scratchpad>|\Z)', re.S | re.I)
 _FIELD = re.compile(r'[ \t]*(\w+)[ \t]*:[ \t]*(.*)')
 # The argument that follows the empty line.
 _BODY = 'text'
+# The argument that the list of tools names after it.
+_AFTER_BODY = 'attach'
 _ARGUMENTS = {argument.name for tool in TOOLS for argument in tool.arguments}
 # Tools without arguments: their block is whole without a closing line.
 _BARE = {tool.name for tool in TOOLS if not tool.arguments}
@@ -87,8 +91,9 @@ def find_calls(text: str) -> list[TextCall]:
   Returns:
     The calls in their order. A block that is not closed ends the search.
   """
-  # Taken out first: thinking about a block must not call anything.
-  said = without_scratchpad(text)
+  # Taken out first: thinking about a block must not call anything. The thoughts of a reasoning
+  # model go before the scratchpad, since they may name its tags.
+  said = without_scratchpad(without_thinking(text.replace('\r\n', '\n')))
   calls = []
   at = 0
   while begin := _OPEN.search(said, at):
@@ -119,10 +124,23 @@ def _arguments(content: str) -> dict[str, str]:
       _set_body(arguments, lines[n:])
       break
     if name == _BODY:
-      _set_body(arguments, [field[2], *lines[n + 1 :]])
+      body = _without_attachments(arguments, lines[n + 1 :])
+      _set_body(arguments, [field[2], *body])
       break
     arguments[name] = field[2].strip()
   return arguments
+
+
+def _without_attachments(arguments: dict[str, str], lines: list[str]) -> list[str]:
+  """The lines of a text that was begun by its name, without a last line that attaches something:
+  whoever writes one line for each argument, in the order of the list of tools, ends with it."""
+  field = _FIELD.fullmatch(lines[-1]) if lines else None
+  if field is None or field[1].lower() != _AFTER_BODY or _AFTER_BODY in arguments:
+    return lines
+  if not ids_in(field[2]):
+    return lines
+  arguments[_AFTER_BODY] = field[2].strip()
+  return lines[:-1]
 
 
 def _set_body(arguments: dict[str, str], lines: list[str]) -> None:
