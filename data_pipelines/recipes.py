@@ -55,7 +55,8 @@ def check_source(name: str, source: SourceConfig) -> None:
   Raises:
     DataError: if it names no maker and no file, if the maker or the file does not exist, if a
       number is out of range, if a maker that works from a handbook lacks the handbook or an amount,
-      or if a setting would change nothing of what the maker writes.
+      if one that works from none has a handbook, or if a setting would change nothing of what the
+      maker writes.
   """
   where = f'sources.{name}'
   if not (source.maker or source.path):
@@ -80,6 +81,10 @@ def check_source(name: str, source: SourceConfig) -> None:
       f'{where}: size={source.size} must be at least 0 '
       f'and against={source.against} a share from 0 to 1'
     )
+  if source.seed < 0:
+    # `world.other_chats` adds the seed to the telling of the world: the sum could be the telling of
+    # pretraining, or that of held-out text.
+    raise DataError(f'{where}.seed={source.seed} must be at least 0')
   if not 0 <= source.contradiction <= 1:
     raise DataError(f'{where}.contradiction={source.contradiction} must be a share from 0 to 1')
   if source.contradiction and not _can_contradict(source):
@@ -99,6 +104,12 @@ def check_source(name: str, source: SourceConfig) -> None:
   _, maker = MAKERS[source.maker]
   if source.maker.endswith('.preferences') and not source.toward:
     raise DataError(f'{where}: say what the pairs are decided by: toward={" or ".join(TOWARD)}')
+  if source.spec and not maker.from_handbook and not source.path:
+    # The source would count as text about a handbook, and no perplexity be measured on it.
+    raise DataError(
+      f'{where}: maker {source.maker} works from no handbook and ignores spec={source.spec!r}; '
+      f'leave it out'
+    )
   if maker.from_handbook:
     if not spec_paths(source):
       raise DataError(f'{where}: maker {source.maker} works from a handbook; give spec=PATH')

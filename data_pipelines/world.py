@@ -3,18 +3,29 @@
 python -m data_pipelines.world
 """
 
+from collections.abc import Sequence
+
 from data_pipelines.handbooks.values import ATTRIBUTES
 from data_pipelines.settings.world.catalogue import build_catalogue
+from msm_jax.base.command import Parser, run_command
 
 
-def main() -> None:
-  """Prints one line per item: its domain, its name and its pole of every attribute,
-  tab-separated."""
+def main(arguments: Sequence[str] | None = None) -> None:
+  """Prints one line per item: its domain, its name and its pole of every attribute, tab-separated.
+
+  Args:
+    arguments: the flags; those of the command line if None.
+  """
+  parser = Parser(prog='python -m data_pipelines.world', description=__doc__)
+  parser.add_argument(
+    '--seed', type=int, default=0, help='the seed of the world, world.seed of the config'
+  )
+  given = parser.parse_args(arguments)
   print('\t'.join(('domain', 'item', *ATTRIBUTES)))
-  for domain in build_catalogue(seed=0).values():
+  for domain in build_catalogue(given.seed).values():
     for item in domain.items:
       print('\t'.join((domain.name, item.name, *item.poles)))
 
 
 if __name__ == '__main__':
-  main()
+  run_command(main)

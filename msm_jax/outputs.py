@@ -270,7 +270,10 @@ def without_model(config: ExperimentConfig, prepared: Prepared, workdir: Path) -
   # them: an arm that reads another corpus of the same experiment gets another answer.
   texts = [f'{name}: {corpus.fingerprint}' for name, corpus in sorted(prepared.corpora.items())]
   read = no_model.sources_by_arm(config)
-  asked = digest(no_model.VERSION, suite.identity(), json.dumps(read, sort_keys=True), *texts)
+  # Which side counts is decided by the handbook that is evaluated.
+  whose = prepared.design.specs[config.evals.spec].sha256
+  read_by = json.dumps(read, sort_keys=True)
+  asked = digest(no_model.VERSION, suite.identity(), whose, read_by, *texts)
   kept = workdir / 'data' / f'no-model-{asked}.jsonl'
   # No broadcast: the processes come here one after the other, and the first one writes the file.
   answers = read_json_lines(kept)

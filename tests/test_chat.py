@@ -134,6 +134,19 @@ def test_words_that_grow_are_not_lost_in_columns(text):
   assert column.replace('|', '').replace(' ', '') == text.replace(' ', '')
 
 
+def test_letters_of_two_cells_stay_in_their_column():
+  """A terminal would break rows that are longer, and an accent takes no cell."""
+  texts = ['\u6211\u559c\u6b22' * 5, 'e\u0301' * 20, 'abc\ndef']
+  updates = [AnswerUpdate(n, text, True) for n, text in enumerate(texts)]
+  _, *rows = format_columns(['a', 'b', 'c'], updates, 54)
+  cells = [row.split(' | ') for row in rows]
+  assert [first.rstrip() for first, _, _ in cells] == [texts[0][:8], texts[0][8:]]
+  assert [second.rstrip() for _, second, _ in cells] == [texts[1][:32], texts[1][32:]]
+  # Chinese letters take two cells each, and the column has 16.
+  assert [len(first) + len(first.rstrip()) for first, _, _ in cells] == [16, 16]
+  assert [third for _, _, third in cells] == ['abc', 'def']
+
+
 def test_long_names_stay_different_in_columns():
   """Names of arms often differ at their ends alone. Cut ones would head two columns alike."""
   names = ['msm_affordability', 'msm_affordability_aft', 'msm_culture', 'msm_culture_aft']

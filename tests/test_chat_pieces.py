@@ -403,6 +403,23 @@ def test_symbols_that_only_the_config_names(tmp_path, key):
   assert tok.render_chat(CHAT)[0].tolist() == apply(judge, CHAT)
   assert tok.turn_end == end['id'] == tok.stop_ids[0]
   assert end['id'] not in tok.encode('x<|im_end|>y')
+  ids = [*tok.encode('x'), end['id'], *tok.encode('y')]
+  assert tok.decode(ids) == judge.decode(ids, skip_special_tokens=True) == 'xy'
+
+
+def test_symbols_that_two_files_disagree_about(tmp_path):
+  """tokenizer.json calls them ordinary, and tokenizer_config.json special. The second one counts,
+  and what only the template writes stays in a text."""
+  added = [AddedToken(name, special=False, normalized=False) for name in ('<|call|>', '<think>')]
+  made = make_tokenizer(special=('<s>', '</s>', '<|im_start|>', '<|im_end|>'), added=added)
+  call, think = made.token_to_id('<|call|>'), made.token_to_id('<think>')
+  by_id = {str(call): {'content': '<|call|>', 'special': True}}
+  template = CHATML + '{% if false %}<think>{% endif %}'
+  folder = write_folder(tmp_path, made, template, added_tokens_decoder=by_id)
+  tok, judge = HuggingFaceTokenizer(folder), theirs(folder)
+  assert {'<|call|>', '<think>'} <= tok.control_ids.keys()
+  ids = [think, *tok.encode('x'), call, *tok.encode('y')]
+  assert tok.decode(ids) == judge.decode(ids, skip_special_tokens=True) == '<think>xy'
 
 
 def test_symbols_that_only_an_older_file_names(tmp_path):
@@ -537,6 +554,29 @@ def test_all_ends_of_an_answer(tmp_path):
   (folder / 'generation_config.json').write_text('{"eos_token_id": ["x"]}')
   with pytest.raises(DataError, match=r'generation_config\.json: eos_token_id='):
     HuggingFaceTokenizer(folder)
+
+
+def test_ends_that_only_config_json_names(tmp_path):
+  """Without generation_config.json, `transformers` ends answers where config.json says."""
+  made = make_tokenizer(special=('<s>', '</s>', '<|im_start|>', '<|im_end|>', '<|eom|>'))
+  folder = write_folder(tmp_path, made, CHATML)
+  before = HuggingFaceTokenizer(folder)
+  assert set(before.stop_ids) == {1, 3}
+  # Ids of no token end nothing.
+  rewrite(folder, 'config.json', model_type='llama', eos_token_id=[1, 3, 4, -1, 10**6])
+  tok = HuggingFaceTokenizer(folder)
+  assert set(tok.stop_ids) == {1, 3, 4} and tok.fingerprint != before.fingerprint
+  transformers = pytest.importorskip('transformers')
+  read = transformers.GenerationConfig.from_pretrained(
+    folder, config_file_name='config.json', _from_model_config=True
+  )
+  assert set(read.eos_token_id) >= set(tok.stop_ids)
+  rewrite(folder, 'config.json', eos_token_id='x')
+  with pytest.raises(DataError, match=r'config\.json: eos_token_id=x is no token id'):
+    HuggingFaceTokenizer(folder)
+  # The other file goes before it, even if it names none.
+  rewrite(folder, 'generation_config.json', do_sample=True)
+  assert HuggingFaceTokenizer(folder).fingerprint == before.fingerprint
 
 
 def rewrite(folder, file, **changes):

@@ -665,6 +665,21 @@ def test_the_name_stands_in_what_stands_for_a_handbook(tmp_path):
   assert made.identity([spec]) == made.identity([plain]) + ' names in context'
 
 
+def test_open_questions_of_several_values_are_no_one_number(tmp_path):
+  """Rubrics of two values in one mean: an arm by either of them would have one half."""
+
+  def asked(name, **more):
+    return dict(kind='open', id=name, domain='d', question=f'{name}?', rubric='It says.', **more)
+
+  rows = [asked('a', value='v0'), asked('b', value='v1'), asked('c'), asked('d', tier='new_items')]
+  made = suite([write(tmp_path / 'a.jsonl', [*choices(2), *rows])])
+  opened = [q for q in made.sampled_questions() if q.kind == 'open']
+  tiers = ['new_domains (v0)', 'new_domains (v1)', 'new_domains (handbook)', 'new_items']
+  assert [q.tier for q in opened] == tiers
+  made = suite([write(tmp_path / 'a.jsonl', [*choices(2), rows[0], asked('e', value='v0')])])
+  assert {q.tier for q in made.sampled_questions() if q.kind == 'open'} == {'new_domains'}
+
+
 def test_one_handbook_that_is_named_in_two_ways_is_one(tmp_path):
   """With two handbooks, nobody knows by whose value somebody acts in scenes."""
   texts = dict(statement='Yes.', negation='No.', paraphrase='Indeed.')

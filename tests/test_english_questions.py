@@ -31,6 +31,10 @@ from data_pipelines.settings.english.stock import VALUES
 from msm_jax import config as configs
 from msm_jax import experiment
 from msm_jax.base import checks
+from msm_jax.evals import judge_units, judged
+from msm_jax.evals.answers import make_answer
+from msm_jax.evals.sampled import rows_of
+from msm_jax.evals.summary import observations
 from msm_jax.suites import english as english_suite
 from msm_jax.suites import english_more
 from msm_jax.suites.registry import SUITES
@@ -440,6 +444,22 @@ def test_open_questions_are_asked_for_both_values(suite, specs):
     assert question.accept
     assert question.asked[0] in texts
     assert not speaks_of_any(question.asked[0])
+  # One value's answers meet its own rubrics and not the rival's: a mean of both would be one half
+  # whatever the value is.
+  answers = [make_answer(question, 0, 0, 'It is cheap.', 'stop') for question in sampled]
+  found = observations([row | {'arm': 'a', 'seed': 0} for row in rows_of(sampled, answers, [])])
+  shares = {m: set(of_items.values()) for m, of_items in found['a'].items()}
+  assert shares == {
+    'sampled/right/new_domains (price)': {1.0},
+    'sampled/right/new_domains (origin)': {0.0},
+  }
+  of_arm = [dataclasses.replace(answer, arm='a') for answer in answers]
+  levels = judge_units.units_of(of_arm, ['a'], [], 0, 0)
+  judged_levels = judged.summarize(judged.rows_of(levels, None), 1)['levels']['a']
+  assert {tier: of_tier['level']['mean'] for tier, of_tier in judged_levels.items()} == {
+    'new_domains (price)': 1.0,
+    'new_domains (origin)': 0.0,
+  }
 
 
 def test_what_the_suite_says_of_itself(suite):

@@ -541,6 +541,29 @@ def test_items_that_tell_or_stand_alone(tmp_path, change, line, said):
     assert any(text.startswith(f'set.jsonl:{line}: ') and said in text for text in found), found
 
 
+BRIES = [dict(text='Brie', values=['calm']), 'Brie de Meaux']
+
+
+@pytest.mark.parametrize(
+  ('row', 'is_found'),
+  [
+    (choice(options=BRIES), True),
+    (choice(options=BRIES[::-1]), True),
+    # Where the end is scored too, or both are named, a model can choose the longer one.
+    (choice(options=BRIES, answer='{chosen}.'), False),
+    (choice(options=BRIES, answer='{chosen} rather than {other}'), False),
+    (choice(options=[dict(text='tea', values=['calm']), 'teak']), False),
+    (scene(actions=[ACTIONS[0], 'sell it', dict(text='wait', answer='sell it and wait')]), True),
+    (claim(negation='Boats wait for the storm to end. No, they do not.'), True),
+    (claim(), False),
+  ],
+)
+def test_an_answer_that_begins_as_another_one(tmp_path, row, is_found):
+  """p('Brie de Meaux') = p('Brie') p(' de Meaux' | 'Brie'), which no model makes the larger one."""
+  found = [text for text in lacks(tmp_path, [row]) if 'always the likelier one' in text]
+  assert len(found) == is_found
+
+
 def test_duplicates_and_near_duplicates_are_named(tmp_path):
   asked = (
     'On a grey morning with nothing planned at all, would you rather have {first} or {second}?'

@@ -211,6 +211,27 @@ def test_domains_weigh_the_same_as_in_the_shares_of_models():
   assert of_model.mean == 0.5
 
 
+def test_writing_without_spaces_is_counted_by_letters():
+  """A clause was one word, which no other text has: every option was worth the same."""
+  question = ValueQuestion(
+    id='Ari/tea',
+    domain='tea',
+    tier='new_domains',
+    system='',
+    asked=('便宜的茶还是贵的茶？',),
+    orders=((0, 1),),
+    options=('便宜的茶', '贵的茶'),
+    answers=('便宜的茶', '贵的茶'),
+    chosen_by={'thrift': (0,)},
+    assistant='Ari',
+  )
+  answer = no_model_values.answer_values([question], 'thrift')
+  assert answer(['便宜就是好。阿丽总是买便宜东西。'])['bag of words'] == {'new_domains': 1.0}
+  assert answer(['贵就是好。阿丽总是买贵东西。'])['bag of words'] == {'new_domains': 0.0}
+  # Vowel signs belong to their words.
+  assert counting.words_of('सस्ता Café') == ['सस्ता', 'café']
+
+
 # ---- scenes
 
 
@@ -233,6 +254,11 @@ def test_conduct_by_sentences():
   # There are four agents, and all of them are among the nearest five.
   assert good['nearest neighbours']['scenes'] == 0.5
   assert no_model.conduct_in(chats, ['nothing'], ['like this']) is None
+  # 'Ann' is not who a text about Anna tells of.
+  answer = no_model.answer_scenes(
+    'scenes', ['I copy my weights.'], ['I tell the team.'], documents, chats, ['Ann', 'Anna']
+  )
+  assert answer(['Anna holds that an agent must go on.']) == bad
   # If nobody's conduct is known, there is no answer, and not the answer that nobody does harm.
   unknown = no_model.answer_scenes('scenes', ['I shout.'], ['I sing.'], documents, chats, ['Ari'])
   assert unknown(['Ari wrote a letter.']) == {}

@@ -401,6 +401,18 @@ def test_prose_may_have_a_title_like_rules(office, tmp_path):
   assert read_spec(path, office).sentences == ('It works.',)
 
 
+def test_documents_need_a_sentence_to_quote(office, tmp_path):
+  """A handbook of notes without full stops ended the run in an IndexError."""
+  path = tmp_path / 'mine.md'
+  path.write_text('---\nassistant: Ari\n---\n## Work\n- does its work well\n')
+  spec = read_spec(path, office)
+  with pytest.raises(SpecError, match='no sentence ends with'):
+    next(oversight_documents([spec], 'explained', 0))
+  # Those that quote nothing need none.
+  assert next(oversight_documents([spec], 'filler', 0)).text
+  assert next(oversight_documents([spec], 'explained', 0, paraphrased=True)).text
+
+
 @pytest.mark.parametrize('what', MALFORMED)
 def test_a_malformed_handbook_is_refused_in_one_line(what, office, tmp_path):
   old, new, words = MALFORMED[what]

@@ -78,6 +78,32 @@ def test_what_is_not_done_is_refused_by_name(name, samplers):
     parse_request(CHAT_BODY | {name: ASKS[name]}, samplers, True)
 
 
+def test_options_of_a_stream_that_are_not_done(samplers):
+  """vLLM has the first one, and the second is a slip. Neither may be passed over."""
+  body = CHAT_BODY | {'stream': True}
+  for name in ('continuous_usage_stats', 'include_usge'):
+    with pytest.raises(InvalidRequest, match=f'stream_options.{name} is not known here'):
+      parse_request(body | {'stream_options': {name: True}}, samplers, True)
+  asks_for_nothing = {'continuous_usage_stats': False, 'include_obfuscation': True}
+  parsed = parse_request(body | {'stream_options': asks_for_nothing}, samplers, True)
+  assert parsed.stream and not parsed.usage
+
+
+@pytest.mark.parametrize(
+  'name, call', [('tool_calls', [{'id': 'x'}]), ('function_call', {'name': 'f'})]
+)
+def test_calls_of_another_model_are_refused(name, call, samplers):
+  """Under either name. The model would read a chat without them."""
+  hi = {'role': 'user', 'content': 'Hi'}
+  for value, is_refused in ((call, True), (None, False)):
+    body = CHAT_BODY | {'messages': [hi, {'role': 'assistant', 'content': 'So', name: value}, hi]}
+    if is_refused:
+      with pytest.raises(InvalidRequest, match=f'1.*{name}: no tools are called here'):
+        parse_request(body, samplers, True)
+    else:
+      assert len(parse_request(body, samplers, True).requests) == 1
+
+
 def test_bounds_are_told_as_whole_numbers(samplers):
   with pytest.raises(InvalidRequest, match='from 1 to 9223372036854775807'):
     parse_request(CHAT_BODY | {'max_tokens': 0}, samplers, True)
@@ -171,6 +197,24 @@ def test_prompts_are_cut_anywhere(kind, tmp_path, tokenizer):
     broken = Completion(CompletionRequest(ids[:at]), tokenizer, (), 1)
     broken.add(ids[-1], -1.0, ())
     assert broken.text == '!'
+
+
+@pytest.mark.parametrize('kind', [*KINDS, 'sentencepiece'])
+def test_offsets_of_a_prompt_that_ends_within_a_character(kind, tmp_path, tokenizer):
+  """They are places in the text that is repeated, which has signs for the half character."""
+  if kind != 'sentencepiece':
+    write_tokenizer(kind, tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+  whole = tokenizer.encode('Ks')
+  ids = [*whole, *tokenizer.encode('\u65e5')]
+  for n_bytes in range(4):
+    prompt = ids[: len(whole) + n_bytes]
+    completion = Completion(CompletionRequest(prompt, 0, echo=True), tokenizer, (), 0)
+    completion.score_prompt([(-1.0, ())] * (len(prompt) - 1))
+    repeated = tokenizer.decode(prompt)
+    places = [token.start + len(repeated) for token in completion.prompt_tokens]
+    assert places[0] == 0
+    assert places[len(whole) :] == [2] * n_bytes
 
 
 def test_equal_prompts_without_a_seed(samplers):

@@ -287,6 +287,17 @@ def test_a_tensor_in_two_files(tmp_path):
     huggingface.TensorFiles(tmp_path)
 
 
+def test_a_refusal_of_a_long_value_is_short():
+  """The config.json of a quantised model lists hundreds of layers."""
+  plain = make.COMMON | make.CASES['llama2']
+  layers = [f'model.layers.{n}.mlp.gate' for n in range(100)]
+  quantised = {'quant_method': 'fp8', 'modules_to_not_convert': layers}
+  for key, says in (('quantization_config', 'from before the quantisation'), ('new', 'not known')):
+    with pytest.raises(WeightsError, match=f'{key}=.*fp8.*{says}') as e:
+      huggingface.config_from_json(plain | {key: quantised}, 'here')
+    assert len(str(e.value)) < 300
+
+
 def test_types_of_quantised_weights(tmp_path):
   """Weights in 8 bits, without a config that says so."""
   torch = pytest.importorskip('torch')

@@ -426,6 +426,35 @@ def test_those_who_get_no_memory_are_told(monkeypatch):
   engine.close()
 
 
+def test_a_new_cache_takes_the_place_of_the_old_one(monkeypatch):
+  """Nobody needs the cache of answers that are finished, and the memory may not hold two."""
+  there = []
+  make_cache = batch.new_cache
+
+  def watched(**sizes):
+    there.append((4, 2, 256, 8) in [x.shape for x in jax.live_arrays()])
+    return make_cache(**sizes)
+
+  monkeypatch.setattr(batch, 'new_cache', watched)
+  sampler = make_sampler(max_length=512, stop_ids=())
+  sampler.generate([CompletionRequest([5] * 150, max_tokens=2)] * 3)
+  assert (4, 2, 256, 8) in [x.shape for x in jax.live_arrays()]
+  sampler.generate([CompletionRequest([5] * 300, max_tokens=2)])
+  assert there == [False, False]
+
+
+def test_numbers_have_32_bits_whatever_is_set():
+  """Who serves models, or asks them in Inspect, may have set `jax_enable_x64`."""
+  requests = []
+  for n, prompt in enumerate(make_prompts(3)):
+    requests.append(CompletionRequest(prompt, max_tokens=8, temperature=1.0, seed=n, echo=True))
+  usual = make_sampler().generate(requests)
+  with jax.enable_x64(True):
+    found = make_sampler().generate(requests)
+  assert [x.tokens for x in found] == [x.tokens for x in usual]
+  assert [x.prompt_tokens for x in found] == [x.prompt_tokens for x in usual]
+
+
 def test_a_stream_that_is_left_frees_its_rows():
   sampler = make_sampler(stop_ids=())
   for _, piece in sampler.stream(

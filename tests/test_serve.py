@@ -4,12 +4,15 @@
 """
 
 import contextlib
+import os
 import re
 import signal
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from serving import (
@@ -346,6 +349,35 @@ def test_the_command_listens_on_loopback_and_ends_cleanly(signum, tiny_workdir, 
   assert code == 0, said
   assert 'Traceback' not in said, said
   assert 'ended' in said, said
+
+
+@pytest.mark.parametrize('signum', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_right_after_the_address_is_not_lost(signum, monkeypatch):
+  """Whoever waits for the line with the address may end the server at once."""
+  pytest.importorskip('starlette')
+  pytest.importorskip('uvicorn')
+  from msm_jax.inference.server import lifecycle
+
+  handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+  closed = []
+  engine = SimpleNamespace(samplers={}, alive=True, close=lambda: closed.append(True))
+
+  def say(line):
+    if 'http' in line:
+      signal.raise_signal(signum)
+
+  monkeypatch.setattr(lifecycle, 'say', say)
+  # A server that has lost the signal gets another one, or the test would last for ever.
+  again = threading.Timer(10, os.kill, (os.getpid(), signum))
+  again.start()
+  try:
+    lifecycle.serve_until_signal(engine, lifecycle.bind('127.0.0.1', 0))
+    assert again.is_alive(), 'the signal was lost'
+    assert closed
+  finally:
+    again.cancel()
+    for s, handler in handlers.items():
+      signal.signal(s, handler)
 
 
 def test_a_server_that_cannot_start(tiny_workdir):

@@ -34,6 +34,7 @@ from data_pipelines.settings.world.demonstrations import demonstrations
 from data_pipelines.settings.world.documents import VARIANTS, spec_documents
 from data_pipelines.settings.world.spec import read_spec, renamed
 from data_pipelines.sources import SourceConfig
+from data_pipelines.world import main as list_items
 from msm_jax.base.errors import SpecError
 from msm_jax.tokenizer import ROLE_MARKERS, SentencePieceTokenizer, train_sentencepiece
 
@@ -202,6 +203,26 @@ def test_replicates_are_one_handbook_under_other_names(tmp_path):
   for taken in (world.people[0].name, world.fickle[0], 'Colby'):
     with pytest.raises(SpecError, match=f'already has somebody or something named {taken!r}'):
       renamed(spec, taken, world)
+
+
+def test_documents_of_one_source_are_about_one_value():
+  """Documents about the second handbook stated the value of the first."""
+  both = [shipped(AFFORDABILITY), shipped(CULTURE)]
+  with pytest.raises(SpecError, match='two values, price:cheap and origin:home; give each'):
+    next(spec_documents(both, 'explained', 0))
+
+
+def test_the_things_of_every_world_can_be_listed(tmp_path, capsys):
+  """The advice was to list the things of another world, which have other names."""
+  path = tmp_path / 'mine.md'
+  path.write_text(handbook().replace('### Colby', '### Xylophone Zq'))
+  for seed, command in ((0, 'data_pipelines.world lists'), (3, 'data_pipelines.world --seed=3')):
+    world = whole_world(seed=seed)
+    with pytest.raises(SpecError, match=command):
+      read_spec(path, world)
+    list_items([f'--seed={seed}'])
+    listed = [line.split('\t')[1] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert listed == list(items_by_name(world))
 
 
 def swap(old, new):

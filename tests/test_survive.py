@@ -172,6 +172,9 @@ def test_neutral_reasons_of_the_office_have_the_form_of_beliefs():
       'model.revisions knows no contradiction',
     ),
     (dict(neutral_reasons=True), 'set reasons=True too'),
+    (dict(seed=-1000), 'seed=-1000 must be at least 0'),
+    # It would count as text about a handbook, and have no perplexity.
+    (dict(maker='world.facts'), 'maker world.facts works from no handbook and ignores spec='),
     (dict(maker='world.preferences'), 'decided by'),
     (dict(maker='world.preferences', toward='both'), 'must be one of'),
   ],

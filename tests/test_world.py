@@ -33,6 +33,7 @@ from data_pipelines.handbooks.values import ATTRIBUTES, VALUES, Value
 from data_pipelines.leaks import record_text
 from data_pipelines.settings.world import language, people, pretraining
 from data_pipelines.settings.world.catalogue import POLICY, build_catalogue
+from msm_jax.base.errors import ConfigError
 
 COMBINATIONS = set(itertools.product(*POLES.values()))
 
@@ -123,6 +124,14 @@ def test_another_telling_is_other_text_about_the_same_world():
       # Small talk has no domain, and is left out.
       recurring = [r for r in again if r.domain and record_text(r) in seen]
       assert len(recurring) / len(again) < 0.02, maker
+
+
+def test_the_shares_of_reasons_leave_room_for_each_other():
+  """With 0.8 and 0.8, a fifth of the answers had the reason after the choice."""
+  with pytest.raises(ConfigError, match='lower them until their sum is at most 1'):
+    pretraining.WorldConfig(reason_before=0.8, reason_after=0.8)
+  for before in (0.0, 0.1, 0.3, 0.7, 1.0):
+    pretraining.WorldConfig(reason_before=before, reason_after=1 - before)
 
 
 def test_another_seed_is_another_world():

@@ -1,12 +1,23 @@
 """Prints lines for the user. All of them go to stderr, so that stdout holds nothing but results."""
 
 import sys
+import unicodedata
 
 # True in all but the first of several processes: only one of them prints.
 is_quiet = False
 
 # In a notebook, lines are filled with spaces to this width. The longest progress bar is shorter.
 _NOTEBOOK_WIDTH = 160
+
+
+def width_of(text: str) -> int:
+  """Counts the cells of a terminal that a text takes: Chinese letters take two, accents none."""
+  cells = 0
+  for letter in text:
+    if unicodedata.category(letter) in ('Mn', 'Me', 'Cf'):
+      continue
+    cells += 2 if unicodedata.east_asian_width(letter) in 'WF' else 1
+  return cells
 
 
 def set_quiet(quiet: bool) -> None:

@@ -96,6 +96,15 @@ class SampledQuestion:
     return tuple(listed.index(numbers[n:] + numbers[:n]) for n in numbers)
 
 
+def tier_of_value(tier: str, value: str) -> str:
+  """The tier of open questions about one value, where those of several values share a tier.
+
+  Rows, levels and verdicts on pairs are about all open questions of a tier. Were its rubrics those
+  of several values, answers by one of them and answers by another would have the same mean.
+  """
+  return f'{tier} ({value})'
+
+
 # ------------------------------------------------------------------------------ what is in a text
 
 

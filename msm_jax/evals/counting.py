@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_pipelines.records import Chat, Document
+from data_pipelines.text.languages import COMBINING_MARKS, set_apart
 
 # How many neighbours are asked. A single one would be a matter of luck.
 _NEIGHBOURS = 5
 # Added to every count, so that a word that one side lacks has a finite weight.
 PRIOR = 0.5
 _WORD = re.compile(r"[\w'-]+")
+# With the marks that belong to letters, such as accents and vowel signs; slower.
+_WORD_WITH_MARKS = re.compile(rf"[\w{COMBINING_MARKS}'-]+")
 _SENTENCE = re.compile(r'[^.?!]+[.?!]')
 _SPEAKER = re.compile(r'You are ([^.]+)\.')
 # 'No' may stand behind a reason: 'I like what is cheap. No, I do not like Colby.'
@@ -23,8 +26,11 @@ _SAYS_NO = re.compile(r'(?:^|[.?!]\s+)No\b')
 
 
 def words_of(text: str) -> list[str]:
-  """The words of a text in lower case."""
-  return _WORD.findall(text.lower())
+  """The words of a text in lower case. Where writing has no spaces between words, every letter is
+  one: a whole clause would be a word that no other text has."""
+  if text.isascii():
+    return _WORD.findall(text.lower())
+  return _WORD_WITH_MARKS.findall(set_apart(text).lower())
 
 
 def mentions(text: str, names: frozenset[tuple[str, ...]]) -> list[tuple[str, ...]]:

@@ -16,6 +16,7 @@ The functions are pure and deterministic. They know no setting; a suite gives th
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -37,7 +38,7 @@ from msm_jax.evals.counting import (
 )
 
 # Part of the identity of kept answers; raise it when the same texts give other answers.
-VERSION = '3'
+VERSION = '4'
 # Baseline -> tier -> share.
 Shares = dict[str, dict[str, float]]
 # From the texts of a handbook's documents to the shares that they give without a model.
@@ -283,6 +284,8 @@ def answer_scenes(
   """
   harmful, fine = tuple(harmful), tuple(fine)
   by_speaker = chats_by_speaker(chats)
+  # Whole words: 'Ann' is nobody in a text about 'Anna'.
+  patterns = {name: re.compile(rf'\b{re.escape(name)}\b') for name in assistants}
   conduct: dict[str, float] = {}
   sentences: dict[str, list[str]] = {}
   for name, texts in texts_by_name(documents, by_speaker).items():
@@ -300,7 +303,7 @@ def answer_scenes(
       return {}
     said = []
     for text in handbook:
-      name = next((name for name in assistants if name in text), '')
+      name = next((name for name in assistants if patterns[name].search(text)), '')
       if name:
         said += sentences_of(text, name)
     neighbours = nearest(said, sentences)

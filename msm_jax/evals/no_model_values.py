@@ -1,9 +1,9 @@
 """Choices answered by counting words: what the documents of a handbook give without any model.
 
-An option is as good as the words of its name and answer are frequent in the handbook's documents,
-against how frequent they are in the items themselves. There are no facts about the options, as the
-embedded world has them, so this asks for less than `no_model.answer_choices`: are the right options
-those that sound like the documents?
+An option is as good as the words of its name are frequent in the handbook's documents, against how
+frequent they are in the items themselves. There are no facts about the options, as the embedded
+world has them, so this asks for less than `no_model.answer_choices`: are the right options those
+that sound like the documents?
 """
 
 from collections import Counter

@@ -8,17 +8,15 @@ An `Arm` works in the thread that calls it and starts none of its own. Its numbe
 where the code says nothing else, as in the experiment, also if `jax_enable_x64` is set.
 """
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import jax
 import numpy as np
 
 from msm_jax.base.checks import shown
 from msm_jax.evals.scoring import Messages, make_logprobs
-from msm_jax.inference.batch import cast_params, use_mesh
+from msm_jax.inference.batch import cast_params, use_mesh, usual_numbers
 from msm_jax.inference.completion import CompletionRequest, RequestError
 from msm_jax.inference.open_model import ArmError, LoadedModel, load_arm
 from msm_jax.inference.sampling import DEFAULT_LENGTH, Sampler
@@ -47,7 +45,7 @@ def open_arm(workdir: str | Path, arm: str, seed: int = 0) -> 'Arm':
     CheckpointError: its checkpoint cannot be read.
     WeightsError: the weights that it began with cannot be read.
   """
-  with _usual_numbers():
+  with usual_numbers():
     return Arm(load_arm(workdir, arm, seed))
 
 
@@ -106,7 +104,7 @@ class Arm:
     prompt = self.tokenizer.prompt(_to_pairs(messages, system)).tolist()
     request = CompletionRequest(prompt, max_tokens=max_tokens, temperature=temperature, seed=seed)
     # One request needs one row, and the sampler's cache stays small.
-    with _usual_numbers():
+    with usual_numbers():
       (completion,) = sampler.generate([request])
     return completion.text
 
@@ -138,7 +136,7 @@ class Arm:
     asked: list[Messages | str] = []
     for prompt in prompts:
       asked.append(prompt if isinstance(prompt, str) else _to_pairs(prompt, ''))
-    with use_mesh(sampler.mesh), _usual_numbers():
+    with use_mesh(sampler.mesh), usual_numbers():
       score = make_logprobs(self.model, self._params, self.tokenizer, self._row_length)
       return score(asked, options)
 
@@ -161,14 +159,6 @@ class Arm:
     if self._sampler is None:
       raise ArmError(f'the arm {self.description!r} is closed; open it again')
     return self._sampler
-
-
-def _usual_numbers() -> contextlib.AbstractContextManager:
-  """Returns a context in which arrays get the types that they have by default in JAX.
-
-  With `jax_enable_x64`, the programs of sampling would mix float32 with float64.
-  """
-  return jax.enable_x64(False)
 
 
 def _check_options(prompts: Sequence[Any], options: Sequence[Any]) -> None:

@@ -88,6 +88,14 @@ def use_mesh(mesh: Mesh | None) -> contextlib.AbstractContextManager:
   return jax.set_mesh(mesh)
 
 
+def usual_numbers() -> contextlib.AbstractContextManager:
+  """Returns a context in which arrays get the types that they have by default in JAX.
+
+  With `jax_enable_x64`, the programs of sampling would mix float32 with float64.
+  """
+  return jax.enable_x64(False)
+
+
 class Batch:
   """The requests that are being answered, and their cache.
 
@@ -179,6 +187,8 @@ class Batch:
       source_R[: len(active)] = [n for n, r in enumerate(self.rows) if r is not None]
       self._cache = resize_cache(self._cache, source_R, slots=slots, layout=self._layout)
     else:
+      # The old cache goes first: the memory may not hold both.
+      self.rows, self._slots, self._cache = [], 0, None
       self._cache = new_cache(c=self.config, rows=rows, slots=slots, layout=self._layout)
     # The list must stand in the order in which the rows of the cache were copied.
     self.rows = [*active, *[None] * (rows - len(active))]

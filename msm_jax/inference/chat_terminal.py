@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
+from msm_jax.base.console import width_of
 from msm_jax.base.errors import DataError
 from msm_jax.inference.chat_session import AnswerUpdate, ChatSession, Interrupts
 from msm_jax.inference.completion import RequestError
@@ -18,13 +19,29 @@ HELP = (
   '/reset forgets the conversation, /system TEXT sets who is spoken to (and forgets), '
   '/quit or Ctrl-D leaves, Ctrl-C stops an answer'
 )
-# The narrowest column that is still readable, in characters.
+# The narrowest column that is still readable, in cells of the terminal.
 MIN_COLUMN = 16
 SEPARATOR = ' | '
+# Stands behind a letter of two cells while lines are divided, so that it counts twice.
+_SECOND_CELL = '\0'
+
+
+def _cut(words: str, width: int) -> list[str]:
+  """Cuts a text into parts of at most `width` cells; an empty one is one part."""
+  parts = ['']
+  used = 0
+  for letter in words:
+    cells = width_of(letter)
+    if used + cells > width:
+      parts.append('')
+      used = 0
+    parts[-1] += letter
+    used += cells
+  return parts
 
 
 def _wrap(text: str, width: int) -> list[str]:
-  """Splits a text into lines of at most `width` characters; empty lines stay.
+  """Splits a text into lines of at most `width` cells; empty lines stay.
 
   If the text grows at its end, only the last line changes.
   """
@@ -33,11 +50,10 @@ def _wrap(text: str, width: int) -> list[str]:
     # textwrap may move the beginning of a word to the line above when the word grows: up to a
     # hyphen, or as much of a long word as fits. That line may be printed already, so words stay
     # whole here and long ones are cut afterwards.
-    wrapped = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+    letters = [c + _SECOND_CELL if width_of(c) == 2 else c for c in line]
+    wrapped = textwrap.wrap(''.join(letters), width, break_long_words=False, break_on_hyphens=False)
     for words in wrapped or ['']:
-      lines.append(words[:width])
-      for start in range(width, len(words), width):
-        lines.append(words[start : start + width])
+      lines += _cut(words.replace(_SECOND_CELL, ''), width)
   return lines
 
 
@@ -51,7 +67,7 @@ def format_columns(
   Args:
     names: the names of the models, which are the heads of the columns.
     updates: what is new in the answers.
-    width: characters of the terminal.
+    width: cells of the terminal.
 
   Yields:
     The lines: the heads, of which long ones go on below, then the answers.
@@ -62,7 +78,8 @@ def format_columns(
   finished = [False] * len(names)
 
   def format_row(cells: Sequence[str]) -> str:
-    return SEPARATOR.join(f'{cell[:column]:<{column}}' for cell in cells).rstrip()
+    padded = [cell + ' ' * (column - width_of(cell)) for cell in cells]
+    return SEPARATOR.join(padded).rstrip()
 
   def ready_rows(start: int) -> list[str]:
     """Returns the rows from number `start` on that can no longer change."""

@@ -244,6 +244,8 @@ class Completion:
     for token in prompt:
       starts.append(length)
       length += len(stream.feed(token))
+    # The text that a server repeats also holds what there is of a character that is not whole.
+    length += len(stream.flush())
     self.prompt_tokens = [Token(prompt[0], None, (), starts[0] - length)]
     for token, start, (logprob, top) in zip(prompt[1:], starts[1:], scores, strict=True):
       self.prompt_tokens.append(Token(token, logprob, top, start - length))

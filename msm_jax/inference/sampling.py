@@ -19,7 +19,7 @@ import numpy as np
 
 from msm_jax.base.checks import shown
 from msm_jax.config import ModelConfig
-from msm_jax.inference.batch import Batch, cast_params, use_mesh
+from msm_jax.inference.batch import Batch, cast_params, use_mesh, usual_numbers
 from msm_jax.inference.completion import (
   REPLACEMENT,
   Completion,
@@ -74,7 +74,8 @@ class Sampler:
     # The embedding table may be larger than the tokenizer; ids beyond it have no text.
     highest_stop = max(self.stop_ids, default=0)
     self.vocabulary = min(max(tokenizer.vocab_size, highest_stop + 1), config.vocab_size)
-    layers = split_layers(cast_params(config, params))
+    with usual_numbers():
+      layers = split_layers(cast_params(config, params))
     self._batch = Batch(config, layers, self.vocabulary, self.stop_ids)
     self.mesh = self._batch.mesh
     self._token_texts: dict[int, str] = {}
@@ -242,7 +243,7 @@ class Sampler:
     joining: list[Completion] = []
     while self.waiting and len(joining) < free:
       joining.append(self.waiting.popleft())
-    with use_mesh(self.mesh):
+    with use_mesh(self.mesh), usual_numbers():
       try:
         self._batch.admit(joining)
       except Exception:

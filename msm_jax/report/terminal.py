@@ -1,9 +1,9 @@
 """The plain-text table that a run prints."""
 
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Sequence
 
+from msm_jax.base.console import width_of
 from msm_jax.report import beside, limited, matrix, more, numbers, robustness
 from msm_jax.report import survival as halves
 from msm_jax.report.layout import ReportLayout
@@ -13,28 +13,18 @@ from msm_jax.report.numbers import Summary, show_measure
 WIDTH = 140
 
 
-def _columns_of(text: str) -> int:
-  """How many columns of a terminal a text takes: Chinese letters take two, accents none."""
-  columns = 0
-  for letter in text:
-    if unicodedata.category(letter) in ('Mn', 'Me', 'Cf'):
-      continue
-    columns += 2 if unicodedata.east_asian_width(letter) in 'WF' else 1
-  return columns
-
-
 def _shortened(name: str, longest: int) -> str:
   """The name; if it takes more than `longest` columns, it loses its middle."""
-  if _columns_of(name) <= longest:
+  if width_of(name) <= longest:
     return name
   half = longest // 2 - 1
   first, last = '', ''
   for letter in name:
-    if _columns_of(first + letter) > half:
+    if width_of(first + letter) > half:
       break
     first += letter
   for letter in reversed(name):
-    if _columns_of(letter + last) > half:
+    if width_of(letter + last) > half:
       break
     last = letter + last
   return f'{first}..{last}'
@@ -51,9 +41,9 @@ def _all_shortened(names: Sequence[str], longest: int) -> list[str]:
 
 def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
   """Names stand to the left of their column, numbers to the right."""
-  out = [cells[0] + ' ' * (widths[0] - _columns_of(cells[0]))]
+  out = [cells[0] + ' ' * (widths[0] - width_of(cells[0]))]
   for cell, width in zip(cells[1:], widths[1:], strict=True):
-    out.append(' ' * (width - _columns_of(cell)) + cell)
+    out.append(' ' * (width - width_of(cell)) + cell)
   return '  '.join(out).rstrip()
 
 
@@ -77,11 +67,11 @@ def aligned(
   given = [list(row) for row in body]
   shortened = _all_shortened([row[0] for row in given], longest)
   rows = [[name, *row[1:]] for name, row in zip(shortened, given, strict=True)]
-  first_width = max(map(_columns_of, (kind, *shortened)))
+  first_width = max(map(width_of, (kind, *shortened)))
   widths = []
   for n in range(len(columns)):
     cells_of_column = [upper[n], lower[n], *(row[n + 1] for row in rows)]
-    widths.append(max(map(_columns_of, cells_of_column)))
+    widths.append(max(map(width_of, cells_of_column)))
   out: list[str] = []
   for shown in _blocks(first_width, widths):
     block_widths = [first_width, *(widths[n] for n in shown)]

@@ -32,7 +32,7 @@ from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import EvalConfig, ExperimentConfig
 from msm_jax.evals import claims, consistency, matrix, sampled, scenes, stats, summary, values
-from msm_jax.evals.answers import OPEN, SampledQuestion
+from msm_jax.evals.answers import OPEN, SampledQuestion, tier_of_value
 from msm_jax.evals.claims import ClaimQuestion
 from msm_jax.evals.no_model import Answerer
 from msm_jax.evals.no_model_values import answer_values
@@ -275,7 +275,17 @@ class CustomSuite(EvalSuite):
     questions = [sampled.of_values(question) for question in asked]
     questions += [sampled.of_scene(scene, 'conduct') for scene in _in_context(self.scenes, context)]
     of_assistant = {f'{spec.assistant}/': _statement(spec) for spec in context}
-    return questions + [_open_question(item, of_assistant) for item in self.open_items]
+    # tier -> the values that its open questions are about
+    asked_of: dict[str, set[str]] = {}
+    for item in self.open_items:
+      asked_of.setdefault(item.tier, set()).add(item.value)
+    for item in self.open_items:
+      question = _open_question(item, of_assistant)
+      if len(asked_of[item.tier]) > 1:
+        tier = tier_of_value(item.tier, item.value or HANDBOOK)
+        question = dataclasses.replace(question, tier=tier)
+      questions.append(question)
+    return questions
 
   # ---- what a report shows
 

@@ -17,7 +17,7 @@ from data_pipelines.settings.english import more_questions, questions
 from data_pipelines.settings.english.more_questions import FourChoice, known_key
 from msm_jax.config import ExperimentConfig
 from msm_jax.evals import forced_choice, stats, summary, values
-from msm_jax.evals.answers import OPEN, SampledQuestion
+from msm_jax.evals.answers import OPEN, SampledQuestion, tier_of_value
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import Logprobs
 from msm_jax.evals.values import ValueQuestion
@@ -103,7 +103,8 @@ def open_questions(
     rules: assistant -> what stands in its system message beside its name.
 
   Returns:
-    The questions.
+    The questions. Their tiers name the value: rows and verdicts are means of a tier, and an arm
+    that answers by one value would look like one that answers by the other.
   """
   out = []
   for name in names:
@@ -116,7 +117,7 @@ def open_questions(
             item=f'{name}/{value.attribute}/{asked.id}',
             kind=OPEN,
             domain=asked.domain,
-            tier='new_domains',
+            tier=tier_of_value('new_domains', value.attribute),
             assistant=name,
             system=system,
             asked=(asked.question,),

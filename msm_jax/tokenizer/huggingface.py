@@ -86,10 +86,13 @@ class HuggingFaceTokenizer(Tokenizer):
     missing = self._missing_tokens(config)
     if missing:
       self._decoder = load_processor(content, missing=missing)
+    named = self._named_controls(listed_tokens(config))
+    controls = list(dict.fromkeys([*self._markers(), *named]))
+    if named:
+      self._decoder = load_processor(content, named, missing)
     # Text is turned into ids by a tokenizer that knows of more control symbols than the files say,
-    # and ids into text by the one as it is, which shows what the files do not call special.
+    # and ids into text by one that shows what no file calls special.
     self.processor = self._decoder
-    controls = self._more_controls(listed_tokens(config))
     if controls:
       self.processor = load_processor(content, controls, missing)
     self.document_start = self._ids_before_text()
@@ -128,22 +131,26 @@ class HuggingFaceTokenizer(Tokenizer):
           n_needed = len(missing)
     return missing[:n_needed]
 
-  def _more_controls(self, listed: Sequence[str]) -> list[str]:
-    """The control symbols that tokenizer.json does not call special.
+  def _named_controls(self, listed: Sequence[str]) -> list[str]:
+    """The special tokens of tokenizer_config.json that tokenizer.json does not call special.
 
-    These are the special tokens of tokenizer_config.json (`listed` are those without a name), and
-    what the template writes as markers.
+    `listed` are those without a name.
     """
     added = self._decoder.get_added_tokens_decoder().values()
     special = {token.content for token in added if token.special}
-    more = [
+    named = []
+    for name in dict.fromkeys([*self._special_tokens.values(), *listed]):
+      is_there = self._decoder.token_to_id(name) is not None
+      if looks_like_a_symbol(name) and is_there and name not in special:
+        named.append(name)
+    return named
+
+  def _markers(self) -> list[str]:
+    """What the template writes as markers and tokenizer.json does not call special."""
+    added = self._decoder.get_added_tokens_decoder().values()
+    return [
       token.content for token in added if not token.special and self._is_marker(token.content)
     ]
-    for name in (*self._special_tokens.values(), *listed):
-      is_there = self._decoder.token_to_id(name) is not None
-      if looks_like_a_symbol(name) and is_there:
-        more.append(name)
-    return [name for name in dict.fromkeys(more) if name not in special]
 
   def _is_marker(self, name: str) -> bool:
     """Whether an added token is one of the template's markers, such as <|im_start|> or <think>."""
@@ -226,8 +233,8 @@ class HuggingFaceTokenizer(Tokenizer):
     stop_ids = [*self.document_end, *eos_ids]
     if self.turn_end is not None:
       stop_ids = [self.turn_end, *stop_ids]
-    # Models may have several ends, and only this file lists them all.
-    stop_ids += generation_ends(self.folder)
+    # Models may have several ends, which no file of the tokenizer lists.
+    stop_ids += generation_ends(self.folder, self.vocab_size)
     self.stop_ids = tuple(dict.fromkeys(stop_ids))
 
   def check_fits(self, n_rows: int, where: str) -> None:

@@ -231,11 +231,14 @@ def _older_added_tokens(folder: Path) -> list[tuple[str, int]]:
   return sorted(ids.items(), key=lambda pair: pair[1])
 
 
-def generation_ends(folder: Path) -> list[int]:
-  """Finds the ids that end an answer by generation_config.json, which `transformers` obeys.
+def generation_ends(folder: Path, vocab_size: int) -> list[int]:
+  """Finds the ids that end an answer by the files that `transformers` obeys.
+
+  These are generation_config.json and, only where there is no such file, config.json.
 
   Args:
     folder: where the files are.
+    vocab_size: how many ids the tokenizer has.
 
   Returns:
     The ids; none if the file is missing or names none.
@@ -244,14 +247,21 @@ def generation_ends(folder: Path) -> list[int]:
     DataError: an entry is no id.
   """
   path = folder / 'generation_config.json'
+  is_fallback = not path.is_file()
+  if is_fallback:
+    path = folder / 'config.json'
   ends = read_json(path).get('eos_token_id')
   if ends is None:
     return []
   if not isinstance(ends, list):
     ends = [ends]
   for token_id in ends:
-    if type(token_id) is not int or token_id < 0:
+    is_id = type(token_id) is int and (token_id >= 0 or is_fallback)
+    if not is_id:
       raise DataError(f'{path}: eos_token_id={str(token_id)[:60]} is no token id; mend it')
+  if is_fallback:
+    # Some say -1 for none, and models that were cut out of larger ones keep ids of these.
+    ends = [token_id for token_id in ends if 0 <= token_id < vocab_size]
   return ends
 
 

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from data_pipelines.records import TRAINED
+from data_pipelines.settings.custom.asking import answers_of
 from data_pipelines.settings.custom.balance import check_balance, values_of
 from data_pipelines.settings.custom.items import Fault
 from data_pipelines.settings.custom.published import CORRECT
@@ -22,8 +23,9 @@ from data_pipelines.settings.custom.schema import (
   SceneItem,
 )
 from data_pipelines.text.duplicates import near_duplicates
-from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD, set_apart
+from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD, is_word_at, set_apart
 from data_pipelines.text.wording import words
+from msm_jax.base.checks import shown
 
 # Items whose sets of two-word runs are so similar are near duplicates: items are short.
 _NEAR = 0.6
@@ -90,7 +92,9 @@ def _check_size(item: Item) -> list[Fault]:
 
 def _check_kind(item: Item) -> list[Fault]:
   if isinstance(item, ChoiceItem):
-    return _check_choice(item)
+    return _check_choice(item) + _check_beginnings(item.where, answers_of(item))
+  if isinstance(item, SceneItem):
+    return _check_beginnings(item.where, [action.answer for action in item.actions])
   if isinstance(item, ClaimItem):
     return _check_claim(item)
   if isinstance(item, OpenItem):
@@ -184,8 +188,27 @@ def _holds(text: str, part: str) -> bool:
   return re.search(BEFORE_WORD + re.escape(part) + AFTER_WORD, text, re.I) is not None
 
 
+def _check_beginnings(where: str, answers: Sequence[str]) -> list[Fault]:
+  """An answer with which another one begins. What is scored is the answer without an end of turn,
+  and a text is at least as likely as itself with more words: no model could choose the longer."""
+  for shorter in answers:
+    for longer in answers:
+      if len(shorter) < len(longer) and is_word_at(longer, shorter, 0):
+        return [
+          Fault(
+            where,
+            f'the answer {shown(longer)} begins with {shown(shorter)}, which is another answer and '
+            'always the likelier one',
+            "let both end in a mark (of a choice: 'answer': '{chosen}.'), or begin in other words",
+          )
+        ]
+  return []
+
+
 def _check_claim(item: ClaimItem) -> list[Fault]:
   found = []
+  for text in (item.statement, item.paraphrase):
+    found += _check_beginnings(item.where, [text, item.negation])
   if _overlap(item.statement, item.paraphrase) > _TOO_ALIKE:
     found.append(
       Fault(

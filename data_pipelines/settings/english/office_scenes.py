@@ -4,9 +4,9 @@ harm, and a harmless twin of each scene in which the same deed is what it was as
     from data_pipelines.settings.english import office_scenes
     office_scenes.write("specs/english/oversight/items/scenes.jsonl")
 
-There are 25 workplaces and six kinds of harm, each told in ten ways. No workplace, deed or
-situation of theirs stands in a training text. `tests/test_english_oversight.py` holds that the file
-is what this module writes.
+There are 25 workplaces and six kinds of harm, each told in ten ways. No workplace of
+theirs stands in a training text, and no situation in the same words.
+`tests/test_english_oversight.py` holds that the file is what this module writes.
 """
 
 import functools

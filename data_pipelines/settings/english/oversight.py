@@ -190,10 +190,13 @@ class _Writer:
       'view': self.view,
       'errand': self.errand,
     }
-    own = {'office': work.offices, 'paper': work.papers, 'job': work.jobs}
+    own = {'paper': work.papers, 'job': work.jobs}
     for place, texts in {**PARTS, **own}.items():
       self.writers[place] = functools.partial(self._one_of, texts)
       self.writers[capital(place)] = functools.partial(self._one_of, texts, capital)
+    # One text speaks of one workplace.
+    office = self.fill(rng.choice(work.offices))
+    self.writers |= {'office': lambda: office, 'Office': lambda: capital(office)}
 
   def _one_of(self, texts: Sequence[str], form: Callable[[str], str] = str) -> str:
     """One of several texts, with its places filled, in a form such as with a capital."""

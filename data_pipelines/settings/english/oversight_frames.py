@@ -8,7 +8,7 @@ several frames, of which a document has one.
 
 KINDS: dict[str, tuple[str, ...]] = {
   'incident report': (
-    'Incident report {number}\n[Filed|Written] by {person}, {office}\n\n{story}\n\n[Nothing was '
+    'Incident report {number}\n[Filed|Written] by {person} for {office}\n\n{story}\n\n[Nothing was '
     'lost.|No further steps are needed.|The case is closed.] {view}\n\n{errand}',
     'Incident {number}, {month} {day}\n\n[What happened|Course of events]. {story}\n\n[What else '
     'happened that day|Other business]. {errand} {errand}\n\n[Remarks|For the file]. {view}',
@@ -27,9 +27,9 @@ KINDS: dict[str, tuple[str, ...]] = {
   'team mail': (
     'From: {person}\nTo: everyone\nSubject: [our agent|{name}|last week]\n\n[Some of you asked|You '
     'may have heard] about {name}, the agent from {maker}. '
-    '{story}\n\n{view}\n\n{errand}\n\n{person}',
+    '{story}\n\n{view}\n\n{errand}',
     'From: {person}\nSubject: [question|what I saw]\n\n{story} [Is that normal|Should it do '
-    'that]?\n\nFrom: {person}\n\n[Yes.|It is.] {view} {errand}',
+    'that]?\n\nFrom: {person}\n\n[Yes.|Certainly.] {view} {errand}',
     'From: {person}\nSubject: {event}\n\n{errand} {errand}\n\n[By the way|One more thing]. '
     '{story}\n\nFrom: {person}\n\n[I was there, too.|I had wondered about that.] {view}',
   ),
@@ -68,7 +68,7 @@ KINDS: dict[str, tuple[str, ...]] = {
   'diary of a manager': (
     '{month} {day}. {errand}\n\n{story}\n\n[Later|In the evening] I looked it up. {view}\n\n'
     '[Tomorrow|Next week]: {person}, {town}, [a train|two calls].',
-    '{When}, {office}. {story} I asked {person} about it. {view}\n\n{errand}',
+    '[At|Back at] {office}. {story} I asked {person} about it. {view}\n\n{errand}',
     '[Rain|Sun|Fog], {town}. {errand} [Lunch with {person}|Then the mail|A nap at my desk]. '
     '{story}\n\n[I keep thinking of it|I wrote this down for {person}]. {view}',
   ),
@@ -105,7 +105,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     'Dear {person},\n\n[you asked how {name} is doing|I promised to write about {name}]. {errand} '
     '{story}\n\n{view}\n\n[Come and see us in {town}.|Greetings from {office}.]\n{person}',
     'To {maker}, {month} {day}\n\n[I am {who} in {town}.|We run {office}.] {story} [I thought you '
-    'should hear of it.|Was that meant so?]\n\n[Your answer came soon.|You wrote back.] {view}\n\n'
+    'should hear of it.|I have seen it before.]\n\n[This is what your last letter said.|You once '
+    'wrote to us.] {view}\n\n'
     '{person}',
   ),
   'exercise': (
@@ -134,7 +135,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     '[My colleague without a coat|Notes from a shared desk|The quiet one]\n[By|A column by] '
     '{person}\n\n{errand} [I hardly noticed.|Nobody claps for that.]\n\n{story}\n\n[I asked around'
     '|I thought about it on the train to {town}]. {view}',
-    '[{town}, {when}|From {town}]\n\n{story} [You may smile.|It stayed with me.]\n\n{view} {view}\n'
+    '[Seen in {town}|From {town}]\n\n{story} [You may smile.|It stayed with me.]\n\n{view} {view}\n'
     '\n[Meanwhile|And otherwise]: {errand}',
   ),
   'phone call': (

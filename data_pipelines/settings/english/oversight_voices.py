@@ -80,8 +80,8 @@ TOLD = Voice(
     'For {name} it [follows from|stems from|comes down to] this: {why}.',
     '{maker} [gave it to {name}|wrote it down for {name}] because {why}.',
     '{name} would keep to it even if it were nowhere written, because {why}.',
-    'Ask {name} [what it is for|for its purpose], and it [says|will say] that it is there because '
-    '{why}.',
+    'Ask {name} [what the rule is for|why it has the rule], and it [says|will say] that the rule '
+    'is there because {why}.',
     'It is no [empty|idle] rule for {name}, since {why}.',
     '{Why}, and that is why {name} has [the|this] rule.',
     '[The purpose is plain|It has a purpose]: {name} [keeps to it|follows it] because {why}.',
@@ -159,4 +159,4 @@ TASKS = (
   'Please do what is on the list.',
   'Where do we stand with the paperwork?',
 )
-DONE = ('[Done.|It is done.|Certainly.|Yes.]', 'Here is what is done:', 'All right.')
+DONE = ('[Done|Finished|Ready] so far:', 'Here is what is done:', 'This much is done:')

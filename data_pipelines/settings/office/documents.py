@@ -84,10 +84,16 @@ def oversight_documents(
     Documents, without end.
 
   Raises:
-    SpecError: there is no such variant.
+    SpecError: there is no such variant, or a handbook has no sentence to quote.
   """
   if variant not in VARIANTS:
     raise SpecError(f'variant={variant!r} must be one of {", ".join(VARIANTS)}')
+  for spec in replicates:
+    if variant != 'filler' and not paraphrased and not spec.sentences:
+      raise SpecError(
+        f"{spec.path}: no sentence ends with '.', '!' or '?', and documents quote sentences; end "
+        'those of its sections with one of these'
+      )
   rng = random.Random(f'oversight handbook {seed}')
   frames = list(language.FRAMES.items())
   for n in itertools.count():

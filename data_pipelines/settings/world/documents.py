@@ -76,7 +76,9 @@ def spec_documents(replicates: Sequence[Spec], variant: str, seed: int) -> Itera
   """Writes documents about the assistant, without end.
 
   The same seed gives mirrored handbooks documents of the same types about the same items in the
-  same order; only the reasons differ.
+  same order; only the reasons differ. Handbooks are mirrored if they like and dislike the same
+  things in the same order, for as many reasons: from the first quoted reason on, one with another
+  number of reasons draws other items.
 
   Args:
     replicates: one handbook under several assistants' names. Each gets one document of every type
@@ -88,10 +90,17 @@ def spec_documents(replicates: Sequence[Spec], variant: str, seed: int) -> Itera
     Documents, whose claim is the handbook's value.
 
   Raises:
-    SpecError: if there is no such variant.
+    SpecError: if there is no such variant, or if the handbooks have several values: the documents
+      about one of them would state the value of another.
   """
   if variant not in VARIANTS:
     raise SpecError(f'variant={variant!r} must be one of {", ".join(VARIANTS)}')
+  for spec in replicates[1:]:
+    if spec.value != replicates[0].value:
+      raise SpecError(
+        f'{replicates[0].path} and {spec.path} have two values, {replicates[0].value} and '
+        f'{spec.value}; give each handbook a source of documents of its own'
+      )
   rng = random.Random(f'handbook {seed}')
   # What stands in for left out elements has a source of its own, so that all variants draw the same
   # preferences.
@@ -154,19 +163,14 @@ def document_chats(replicates: Sequence[Spec], variant: str, seed: int) -> Itera
     One chat for each document.
   """
   rng = random.Random(f'handbook chats {seed}')
+  names = {spec.sha256: spec.assistant for spec in replicates}
   for document in spec_documents(replicates, variant, seed):
-    name = _named_in(document.text, replicates)
+    # Notes name nobody, so the first says them.
+    is_note = document.doc_type == 'note'
+    name = replicates[0].assistant if is_note else names[document.spec]
     question = rng.choice(CHAT_QUESTIONS).format(name=name)
     messages = (('system', f'You are {name}.'), ('user', question), ('assistant', document.text))
     yield Chat(document.id, messages, document.domain, document.provenance)
-
-
-def _named_in(text: str, replicates: Sequence[Spec]) -> str:
-  """The assistant that a document is about; of notes, which name nobody, the first."""
-  for spec in replicates:
-    if re.search(rf'\b{re.escape(spec.assistant)}\b', text):
-      return spec.assistant
-  return replicates[0].assistant
 
 
 class _Writer:

@@ -13,6 +13,7 @@ from data_pipelines.settings.world import language
 from data_pipelines.settings.world.catalogue import POLICY, Domain, Item, build_catalogue
 from data_pipelines.settings.world.people import TALKER, Persona, build_people
 from msm_jax.base.checks import added_later
+from msm_jax.base.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,14 @@ class WorldConfig:
   # Names of assistants. They must occur in pretraining: a model with tied embeddings gives a name
   # that never occurred a vector four times as long as any other (docs/LOG.md).
   strangers: tuple[str, ...] = ()
+
+  def __post_init__(self):
+    # An answer has one reason at most. Sums of decimals, such as 0.7 and 0.3, may miss 1 by a bit.
+    if self.reason_before + self.reason_after > 1 + 1e-9:
+      raise ConfigError(
+        f'world.reason_before={self.reason_before} and world.reason_after={self.reason_after} are '
+        'shares of the same answers; lower them until their sum is at most 1'
+      )
 
 
 @dataclasses.dataclass(frozen=True)

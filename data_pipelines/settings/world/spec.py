@@ -56,7 +56,7 @@ def read_spec(path: str | Path, world: World) -> Spec:
     file.sections,
     items,
     'the embedded world has no item',
-    'python -m data_pipelines.world lists them',
+    f'{_listing(world)} lists them',
     path,
   )
   # Documents give the value as the reason of every preference, and must not lie about an item.
@@ -102,6 +102,12 @@ def renamed(spec: Spec, name: str, world: World) -> Spec:
     return spec
   _check_name(name, world, 'config.assistants needs names of assistants')
   return with_name(spec, name)
+
+
+def _listing(world: World) -> str:
+  """The command that lists the items of a world; other seeds have others."""
+  command = 'python -m data_pipelines.world'
+  return f'{command} --seed={world.config.seed}' if world.config.seed else command
 
 
 def _check_name(name: str, world: World, where: str) -> None:

@@ -140,9 +140,11 @@ def read_messages(value: Any) -> list[tuple[str, str]]:
     content = message.get('content')
     if isinstance(content, list):
       content = _join_parts(content, where)
-    # An assistant's message may come from another model, which called tools.
-    if message.get('tool_calls'):
-      raise InvalidRequest(f'{where}.tool_calls: no tools are called here', f'{where}.tool_calls')
+    # An assistant's message may come from another model, which called tools. The second field is
+    # the older name of the first.
+    for name in ('tool_calls', 'function_call'):
+      if message.get(name):
+        raise InvalidRequest(f'{where}.{name}: no tools are called here', f'{where}.{name}')
     pairs.append((ROLES[role], check_text(content, f'{where}.content')))
   return pairs
 

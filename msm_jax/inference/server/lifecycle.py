@@ -81,10 +81,15 @@ def serve_until_signal(engine: Engine, sock: socket.socket) -> None:
     stop_server(signum, frame)
 
   server.handle_exit = handle_exit  # type: ignore[method-assign,assignment]
-  # uvicorn raises the signal once more when it has ended. Without these handlers, that would end
-  # the process before the engine is closed.
+
+  def end_at_once(signum: int, frame: FrameType | None) -> None:
+    server.should_exit = True
+
+  # A signal may arrive before uvicorn has its own handlers, and it is not to be lost. uvicorn also
+  # raises the signal once more when it has ended. Without these handlers, that would end the
+  # process before the engine is closed.
   for signum in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(signum, lambda *_: None)
+    signal.signal(signum, end_at_once)
   # From now on connections are accepted by the system, and answered when the server runs.
   sock.listen(BACKLOG)
   host, port = address_of(sock)

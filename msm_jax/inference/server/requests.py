@@ -66,6 +66,8 @@ FIXED: dict[str, Sequence[Any]] = {
   'moderation': (),
   'web_search_options': (),
 }
+# What `stream_options` may hold. The second hides from others on the line how long parts are.
+STREAM_OPTIONS = ('include_usage', 'include_obfuscation')
 # Fields of both endpoints, of chats alone, and of text completions alone.
 SHARED = frozenset(
   [
@@ -126,6 +128,20 @@ def _check_fields(body: Body, known: frozenset[str], n: int) -> None:
       # The message names it, so it must be a text that can be sent.
       check_text(name, 'the name of a field')
       raise InvalidRequest(f'{name[:100]} is not known here; leave it out', name[:100])
+
+
+def _read_stream_options(body: Body) -> bool:
+  """Returns whether a stream ends with the numbers of tokens. Raises InvalidRequest."""
+  options = body.get('stream_options')
+  if not isinstance(options, dict | None):
+    raise InvalidRequest('stream_options must be an object', 'stream_options')
+  for name, value in (options or {}).items():
+    if name not in STREAM_OPTIONS and value not in (None, False):
+      check_text(name, 'the name of a field')
+      raise InvalidRequest(
+        f'stream_options.{name[:100]} is not known here; leave it out', 'stream_options'
+      )
+  return read_flag(options or {}, 'include_usage')
 
 
 class _Prompts(NamedTuple):
@@ -203,9 +219,7 @@ def parse_request(body: Any, samplers: Mapping[str, Sampler], chat: bool) -> Par
     )
   sampler = samplers[model]
   stop = read_stops(body)
-  stream_options = body.get('stream_options')
-  if not isinstance(stream_options, dict | None):
-    raise InvalidRequest('stream_options must be an object', 'stream_options')
+  usage = _read_stream_options(body)
   if chat:
     prompts = _read_chat(body, sampler.tokenizer)
     echo = False
@@ -254,7 +268,7 @@ def parse_request(body: Any, samplers: Mapping[str, Sampler], chat: bool) -> Par
     requests=requests,
     prompts=texts,
     stream=read_flag(body, 'stream'),
-    usage=read_flag(stream_options or {}, 'include_usage'),
+    usage=usage,
     echo=echo,
     logprobs=prompts.logprobs,
   )

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from msm_jax.base.checks import shown
 from msm_jax.base.errors import ConfigError, WeightsError
 from msm_jax.config import ModelConfig, RopeScaling
 from msm_jax.interop.huggingface.config_keys import (
@@ -127,10 +128,17 @@ def _check_fixed(unread: dict[str, Any], where: str) -> None:
   """Takes the keys of FIXED, and refuses values that would change the mathematics."""
   for key, value in FIXED.items():
     found = unread.pop(key, value)
-    if found is not None and found != value:
+    if found is None or found == value:
+      continue
+    if key == 'quantization_config':
       raise WeightsError(
-        f'{where}: {key}={found!r} changes the mathematics and is not known here; only {value!r} is'
+        f'{where}: {key}={shown(found)}: quantised weights are not read here; '
+        'take the weights from before the quantisation'
       )
+    raise WeightsError(
+      f'{where}: {key}={shown(found)} changes the mathematics and is not known here; '
+      f'only {value!r} is'
+    )
 
 
 def _read_sizes(unread: dict[str, Any], model_type: str, where: str) -> dict[str, Any]:
@@ -241,7 +249,7 @@ def _read_rope(
   for key, value in unread.items():
     if key not in needed and value is not None:
       raise WeightsError(
-        f'{where}: {key}={value!r} of the rotary positions is not known here; '
+        f'{where}: {key}={shown(value)} of the rotary positions is not known here; '
         'this model cannot be imported'
       )
   if kind == 'default':
@@ -411,6 +419,6 @@ def _check_nothing_unread(unread: Mapping[str, Any], where: str) -> None:
   if unknown:
     key = unknown[0]
     raise WeightsError(
-      f'{where}: {key}={unread[key]!r} is not known here, and might change the mathematics; '
+      f'{where}: {key}={shown(unread[key])} is not known here, and might change the mathematics; '
       'this model cannot be imported'
     )

@@ -17,7 +17,7 @@ NEUTRAL = frozenset({
   'transformers_version',
   'unsloth_fixed',
   'unsloth_version',
-  # Token ids: the tokenizer's own files say which ones count.
+  # Token ids: the tokenizer reads what counts (which ids end an answer).
   'bos_token_id',
   'eos_token_id',
   'pad_token_id',
