@@ -162,10 +162,8 @@ class Results:
     later run.
     """
     self._check_is_last_run()
-    rows = [
-      json.loads(line)
-      for line in (self._folder / 'results.jsonl').read_text(encoding='utf-8').splitlines()
-    ]
+    text = (self._folder / 'results.jsonl').read_text(encoding='utf-8')
+    rows = [json.loads(line) for line in text.splitlines()]
     # Older summaries do not say how many there were.
     if len(rows) != self.summary.get('rows', len(rows)):
       raise ValueError('lines are missing, or there are more than one run has')

@@ -248,7 +248,9 @@ def test_shared_prefixes_are_one_folder(files):
   assert len({*base, *tuned, *both}) == 4
   seeds = folders(files, seeds=(0, 1))
   # The name of a folder says its seed; the identity behind it differs too.
-  ids = [{name.rpartition('-')[2] for name in seeds['both', seed]} for seed in (0, 1)]
+  ids = []
+  for seed in (0, 1):
+    ids.append({name.rpartition('-')[2] for name in seeds['both', seed]})
   assert not ids[0] & ids[1]
   assert seeds['both', 0] == both
 

@@ -449,7 +449,7 @@ def test_half_doses_of_negative_effects_are_those_of_positive_ones():
   """A handbook that lowers harm has effects below zero."""
   of_doses = [(10, 10, 9), (9, 9, 8), (1, 3, 4), (0, 1, -1)]
   positive = [number(*each) for each in of_doses]
-  negative = [number(*(-mean for mean in each)) for each in of_doses]
+  negative = [number(-a, -b, -c) for a, b, c in of_doses]
   doses = (0.0, 0.01, 0.1, 1.0)
   found = survival.half_of_runs(doses, negative)
   assert found['kind'] == 'reached' and found['low'] < found['dose'] < found['high']

@@ -269,6 +269,15 @@ class CustomSuite(EvalSuite):
     return answer_values(self.choices, self.own_value)
 
   def sampled_questions(self, context: Sequence[Any] = ()) -> list[SampledQuestion]:
+    """See `EvalSuite.sampled_questions`.
+
+    Args:
+      context: as in `rows`.
+
+    Returns:
+      Choices whose options can be told apart in any case, scenes, and open questions. Where open
+      questions of one tier are about several values, their tiers name the value.
+    """
     # Answers are read in any case, so options that differ in case alone cannot be told apart.
     readable = [question for question in self.choices if _differ_in_any_case(question.options)]
     asked = _in_context(readable, context)
