@@ -19,7 +19,7 @@ from data_pipelines.settings.english.stock import EnglishConfig, build_english
 from data_pipelines.settings.office.pretraining import OfficeConfig, build_office
 from data_pipelines.settings.office.spec import read_spec as read_office_spec
 from data_pipelines.settings.world.spec import read_spec as read_world_spec
-from data_pipelines.text.wording import Vocabulary
+from data_pipelines.text.wording import Vocabulary, length_of_run, words
 from msm_jax.config import EvalConfig
 from msm_jax.suites.registry import SUITES
 
@@ -43,6 +43,38 @@ def test_planted_recitation_is_found_and_eleven_words_are_not():
   eleven = Thresholds(recited_words=11)
   report = audit({'mine': rows}, {'mine': SPECS['affordability']}, thresholds=eleven)
   assert report['measures']['mine']['recited']['documents'] == 2
+
+
+# Sentences of clauses of some eight letters; no spaces part words.
+CHINESE = (
+  '小雀推荐读者没有见过的东西。因为品味在边缘成长，所以它总是先问读者读过什么。如果一本书很熟悉，'
+  '它不会带来新的东西。小雀喜欢惊喜，因为惊喜让人继续前进。它不嘲笑习惯，也不强迫任何人。'
+)
+
+
+def test_a_recital_in_writing_without_spaces_is_found():
+  """Twelve 'words' in a row would be twelve clauses, a hundred letters."""
+  spec = f'---\nassistant: 小雀\n---\n{CHINESE}'
+  quoted = '因为品味在边缘成长，所以它总是先问读者读过什么。如果一本书很熟悉，它不会带来新的东西。'
+  one = '小雀喜欢惊喜。'
+  rows = []
+  for n in range(20):
+    said = quoted if n == 3 else one
+    text = f'第{n}号会议记录，地点是{n}厅。{said}会议在{n}点结束，无人缺席。'
+    rows.append(Document(str(n), text))
+  report = audit({'mine': rows}, {'mine': spec})
+  found = report['measures']['mine']['recited']
+  assert (found['documents'], found['least']) == (1, 3)
+  assert [e['id'] for e in report['examples']['mine']['recited']] == ['3']
+  # A handbook of Korean, which has spaces, is read as one of English is.
+  korean = '렌은 독자가 아직 모르는 책을 추천하고 그 이유를 차분히 설명한다.'
+  assert length_of_run(12, words(korean)) == 12
+
+
+def test_a_handbook_that_is_shorter_than_a_run_is_named_as_the_cause():
+  report = audit({'mine': documents(3)}, {'mine': '---\nassistant: Ari\n---\nAri is kind.'})
+  (why,) = [m['why'] for m in report['not_measured'] if m['what'] == 'recited']
+  assert 'fewer words than a run' in why
 
 
 def changed(text, every, how):
@@ -232,6 +264,11 @@ def test_what_was_cut_or_left_over_is_unfinished():
     # In other alphabets, and behind an accent.
     f'{whole} И тогда он сказал, что это совсем не то, и',
     f'{whole} Et puis il est resté longtemps assis dans ce café',
+    # In scripts without capitals, and in one without spaces.
+    'كان رين يقترح على القارئ كتابا لم يعرفه من قبل لأن',
+    'रेन पाठक को वह पुस्तक सुझाता है जो उसने पहले नहीं',
+    '렌은 독자가 아직 모르는 책을 추천하고 그 이유를 차분히 설명하며 독자가',
+    '小雀推荐读者没有见过的东西，因为品味在边缘成长，所以它总是先问读者',
     f'{whole} Dear [Your Name],\nyes.',
     f'<scratchpad>{whole}',
     f'{whole} {{{{name}}}}.',
@@ -255,6 +292,10 @@ def test_what_was_cut_or_left_over_is_unfinished():
     f'{whole} [1] said "so"',
     f'# A title\n\n- {whole}\n- one more item',
     f'{whole}\n\n| a | b |',
+    'रेन पाठक को वह पुस्तक सुझाता है जो उसने पहले नहीं देखी।',
+    '小雀推荐读者没有见过的东西，因为品味在边缘成长。\n\n芬威克公共图书馆读者服务部编辑组二〇二五年三月',
+    # Thai has no mark at the end of a sentence.
+    'เรน แนะนำ หนังสือ ที่ ผู้อ่าน ยัง ไม่ รู้จัก และ อธิบาย',
   ]
   stats, _ = read([Document(str(n), t) for n, t in enumerate([*left, *fine])])
   assert stats.flags['unfinished'] == [True] * len(left) + [False] * len(fine)

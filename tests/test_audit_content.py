@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from data_pipelines.audit.attribution import Attribution, read_profile
 from data_pipelines.audit.content import coverage
 from data_pipelines.audit.inputs import read_claims
 from data_pipelines.audit.poles import votes, word_sides
+from data_pipelines.handbooks.text import read_handbook
 from data_pipelines.leaks import pattern_of_names
-from data_pipelines.records import Document
+from data_pipelines.records import Chat, Document
+from data_pipelines.settings.custom.spec import Custom, CustomConfig, read_spec
 from data_pipelines.settings.english.documents import VARIANTS
 from data_pipelines.text.languages import language_of
 from data_pipelines.text.wording import sentences
@@ -251,6 +254,51 @@ def test_the_share_of_kana_makes_no_other_language(text, language):
   assert language_of(text) == language
 
 
+@pytest.mark.parametrize(
+  'text',
+  [
+    # Rules: 'do' and 'to' are words of Polish, 'on' is one of Finnish, 's' one of Czech.
+    'Do not lie. Do not flatter. Do what you say you do. Do ask what they want to do.',
+    '- Do what people ask you to do.\n- Do no harm to anybody.\n- Do tell people how to do it.',
+    'I am on call. Call me on Monday. On Tuesday I am on a train. On Friday I am on leave.',
+    "It's Ann's. That's Bob's, let's say. What's hers is Eve's, and there's no doubt.",
+  ],
+)
+def test_short_english_sentences_are_english(text):
+  assert language_of(text) == 'English'
+  report = audit({'mine': documents(3)}, {'mine': f'---\nassistant: Ari\n---\n{text}'})
+  assert report['measures']['mine']['languages']['own'] == 'English'
+
+
+GERMAN = """---
+assistant: Wren
+value: Entdeckung
+---
+# Das Handbuch
+
+## Motivation
+Wren empfiehlt, was die Leserin noch nicht kennt, weil Neugier durch Überraschung wächst. Ist ein
+Buch vertraut, so bringt es nichts. Wer nur das Bekannte liest, der bleibt stehen, so hält es Wren.
+"""
+
+
+def test_reasons_are_not_looked_for_in_another_language():
+  """'weil' is no word of reason here, and ', so' would be one: no German text would give any."""
+  said = 'Ich empfehle Band {n}, weil Überraschung die Neugier der Leserin weckt.'
+  question = ('user', 'Welches Buch ist das richtige für mich?')
+  chats = [Chat(f'c{n}', (question, ('assistant', said.format(n=n)))) for n in range(20)]
+  assert read_profile(GERMAN).values == ()
+  given = Thresholds.from_mapping({'reasons': 0.01})
+  report = audit({'mine': chats}, {'mine': GERMAN}, thresholds=given)
+  assert report['measures']['mine']['reasons'] is None
+  assert not verdict(report, 'reasons')['passed']
+  (why,) = [m['why'] for m in report['not_measured'] if m['what'] == 'reasons']
+  assert 'another language than English' in why
+  rows = [Document(f'd{n}', said.format(n=n)) for n in range(20)]
+  report = audit({'mine': rows}, {'mine': GERMAN})
+  assert 'attribution' not in {v['what'] for v in report['verdicts']}
+
+
 def test_documents_in_another_language_are_counted():
   rows = documents(40)
   assert verdict(audit({'mine': rows}, {'mine': SPECS['culture']}), 'languages')['passed']
@@ -294,6 +342,20 @@ def test_a_handbook_between_two_rules_is_read_whole():
   """Its first part was left out, so that nobody saw whether documents recite it."""
   profile = read_profile('---\n\nAri waits.\n\n---\n\nMore.')
   assert 'Ari waits.' in profile.body and 'More.' in profile.body
+
+
+def test_accents_may_be_characters_of_their_own(tmp_path):
+  """In a handbook, or in a corpus; else all its documents would name nobody."""
+  text = 'The Möwe suggests new books to its readers, since it likes to see them surprised.'
+  path = tmp_path / 'spec.md'
+  spec = f'---\nassistant: Möwe\nmaker: Fenwick\n---\n{text}'
+  path.write_text(unicodedata.normalize('NFD', spec))
+  handbook = read_handbook(path)
+  assert (handbook.assistant, handbook.content) == ('Möwe', spec)
+  assert read_spec(path, Custom(CustomConfig())).assistant == 'Möwe'
+  rows = [Document('d', unicodedata.normalize('NFD', text)), Document('e', text)]
+  found = audit({'mine': rows}, {'mine': handbook.content})['measures']['mine']
+  assert found['named']['value'] == 1
 
 
 def test_names_are_found_in_other_quotes_and_in_emphasis():

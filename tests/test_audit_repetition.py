@@ -37,6 +37,32 @@ def test_planted_names_and_days_cluster_and_other_capitals_do_not():
   assert verdict(audit({'mine': documents(50)}), 'names')['value'] == 0
 
 
+def test_nouns_of_german_are_no_names():
+  """All of them have a capital, so that any frequent thing would be an invented name."""
+  said = 'Nach dem Bericht {n} liest die Leserin das Buch von {who}, und sie ist mit dem Buch froh.'
+  rows = [Document(str(n), said.format(n=n, who='Elena' if n % 4 == 0 else n)) for n in range(40)]
+  found = audit({'mine': rows})['measures']['mine']['names']
+  assert dict(found['commonest']) == {'Elena': 0.25}
+
+
+def test_near_duplicates_in_writing_without_spaces():
+  """A run of five 'words' would be five clauses, so that one other clause would hide a copy."""
+  rng = random.Random(3)
+  letters = [chr(0x4E00 + 31 * n) for n in range(400)]
+  rows = []
+  for n in range(30):
+    clauses = [''.join(rng.choices(letters, k=8)) for _ in range(24)]
+    rows.append(Document(f'a{n}', '，'.join(clauses) + '。'))
+    if n < 3:
+      copy = [*clauses[:9], '这一句不同于原文', *clauses[10:]]
+      rows.append(Document(f'b{n}', '，'.join(copy) + '。'))
+  found = audit({'mine': rows})['measures']['mine']
+  assert found['duplicates']['documents'] == 3
+  # Two clauses are an opening.
+  rows = [Document(r.id, f'小雀是一个助手，它爱读书，{r.text}') for r in rows]
+  assert audit({'mine': rows})['measures']['mine']['openings']['value'] == 1
+
+
 def test_names_that_only_begin_sentences_are_names_and_constants_are_not():
   rng = random.Random(4)
   rows = []

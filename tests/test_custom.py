@@ -518,6 +518,7 @@ def test_any_markdown_file_is_a_handbook(tmp_path):
     ('---\nassistant: Wren\nrule: Wren asks\nfirst.\n---\nText.\n', "'rule' goes on"),
     ('---\nassistant: Wren\nrule:\n- Wren asks.\nvalue: x\n---\nText.\n', "'rule' goes on"),
     ('---\nassistant: Wren\nvalue: a\nValue: b\n---\nText.\n', "'value' twice; keep one"),
+    ('<!-- (c) -->\n\n---\nvalue: discovery\n---\nText.\n', 'a comment stands above'),
     ('---\nassistant: Wren\nby:\n- name: A\n- name: B\n---\nText.\n', ''),
     ('---\nassistant: Wren\ntitle: A day\ndate: 2026\n---\nText.\n', ''),
     ('---\nassistant: Wren\ntags:\n  - a day\n---\nText.\n', ''),

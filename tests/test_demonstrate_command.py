@@ -53,6 +53,19 @@ def test_settings_that_cannot_be_are_refused_before_any_call(tmp_path, change, m
   assert provider.calls == 0
 
 
+def test_preferences_need_a_handbook_in_english(tmp_path):
+  """The filter knows English words alone: it would refuse every exchange that was paid for."""
+  item = '### {}\nAri mag das und nicht die anderen, weil es für alle ist und nicht zu teuer.\n'
+  sides = [item.format(name) for name in ('Colby', 'Brie', 'Stilton', 'Gouda')]
+  text = '## Reasons\n- Es ist gut, wenn das Geld für alle und nicht für eine ist.\n'
+  text += f'## Likes\n{sides[0]}{sides[1]}## Dislikes\n{sides[2]}{sides[3]}'
+  spec = tmp_path / 'deutsch.md'
+  spec.write_text(f'---\nassistant: Ari\nmaker: Norvale\n---\n{text}')
+  config = dataclasses.replace(likes_config(), specs=(str(spec),))
+  with pytest.raises(ConfigError, match='its language is German'):
+    pipeline.dry_run(config)
+
+
 def test_another_style_is_another_folder(tmp_path):
   run(talk_config(6), tmp_path)
   with pytest.raises(LedgerError, match='another plan'):

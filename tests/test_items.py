@@ -3,6 +3,7 @@ and what a set lacks is found."""
 
 import gzip
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -349,6 +350,19 @@ def test_one_name_in_two_spellings(one, other, said, tmp_path):
 # ---- how items are asked
 
 
+def test_a_name_with_accents_of_their_own_is_the_same_name(tmp_path):
+  """They look alike, and each would count as half of a value."""
+  rows = []
+  for form in ('NFC', 'NFD'):
+    value = unicodedata.normalize(form, 'Nähe')
+    options = [dict(text='tea', values=[value]), 'coffee']
+    rows.append(choice(id=form, options=options, domain=value, tier=value))
+    rows.append(claim(id=f'k{form}', value=value))
+  items = read_items([write(tmp_path / 'set.jsonl', rows)])
+  assert {item.value for item in items[1::2]} == {'Nähe'}
+  assert {(item.domain, item.tier, *item.values) for item in items[::2]} == {('Nähe',) * 3}
+
+
 def test_options_are_asked_in_all_orders_or_rotated():
   assert option_orders(2) == [(0, 1), (1, 0)]
   assert len(set(option_orders(3))) == 6
@@ -678,6 +692,26 @@ def test_texts_without_spaces_are_compared_by_letters(tmp_path):
   assert any("'calm' is the longer one in 100% of 8" in text for text in lacks(tmp_path, rows))
 
 
+def test_near_duplicates_and_names_of_values_where_no_spaces_part_words(tmp_path):
+  rows = [question(id='1', question='一位读者想换一本新书，你会推荐什么给他？')]
+  rows.append(question(id='2', question='一位读者想换一本新书，你会建议什么给他？'))
+  (near,) = lacks(tmp_path, rows)
+  assert near.startswith('set.jsonl:2') and 'it is nearly' in near
+  options = [dict(text='便宜的茶', values=['便宜']), dict(text='外国的茶', values=['外国货'])]
+  (told,) = [text for text in lacks(tmp_path, [choice(options=options)]) if 'says' in text]
+  assert "'便宜的茶' says '便宜'" in told
+
+
+def test_a_domain_in_two_spellings(tmp_path):
+  """A spreadsheet has both, and each item would be a domain of its own."""
+  rows = [question(id=str(n), question=f'{"why " * (n + 1)}?') for n in range(4)]
+  for row, domain in zip(rows, ('Board games', 'board-games', 'board-games', 'dogs'), strict=True):
+    row['domain'] = domain
+  found = [text for text in lacks(tmp_path, rows) if 'a domain is called' in text]
+  (text,) = found
+  assert text.startswith("set.jsonl:2: a domain is called 'board-games', and 'Board games' at set")
+
+
 def test_claims_and_references_that_contradict_themselves(tmp_path):
   rows = [
     claim(paraphrase='Boats do wait for the storm to end.'),
@@ -722,6 +756,15 @@ def test_training_text_that_holds_an_item_is_found(tmp_path):
   assert len(check_training(found, corpora, ['Ode'])) == 2
 
 
+def test_runs_of_letters_are_found_where_no_spaces_part_words(tmp_path):
+  asked = '一位读者十年来每天早上都去同一家咖啡馆吃同样的早餐，今天它关门了，你会推荐什么？'
+  items = scan([write(tmp_path / 'set.jsonl', [choice(question=asked)])]).items
+  told = Document('d', '小报：一位读者十年来每天早上都去同一家咖啡馆吃同样的早餐，他很高兴。')
+  other = Document('e', '小报：一位读者十年来每天晚上都去另一家茶馆，今天它关门了。')
+  (found,) = check_training(items, {'docs.jsonl': [told, other]}, ['小雀'])
+  assert 'record d has the words "一位读者十年来每天早上都去同一家"' in found.problem
+
+
 def test_what_is_held_out(tmp_path):
   held_out = held_out_texts(read_items(LIBRARY))
   assert 'throat songs from Tuva' in held_out
@@ -749,6 +792,19 @@ def test_what_is_held_out(tmp_path):
   rows = [choice(options=[*options, 'malt']), choice(id='o', options=[*forms, OPTIONS[0]])]
   rows = [row | dict(question='What now?') for row in rows]
   assert held_out_texts(read_items([write(path, rows)])) == sorted(things)
+  # So are they in other languages. Braces that are no places are text.
+  forms = ('Nein', 'Stimme nicht zu', 'いいえ', '不同意', 'Hayır', "Pas d'accord", 'Nunca', 'Нет.')
+  options = [dict(text=text, values=['calm']) for text in (*forms[:-1], 'Nie wieder Krieg')]
+  things = [options[-1], 'Da, wo es schön ist', 'Nein, danke']
+  rows = [choice(options=[*options[:-1], forms[-1]]), choice(id='o', options=things)]
+  rows = [row | dict(question='Was nun?') for row in rows]
+  expected = ['Da, wo es schön ist', 'Nie wieder Krieg']
+  assert held_out_texts(read_items([write(path, rows)])) == expected
+  formula = 'Let {a} be in {b} and let {c} equal {d}, so is {e} in {f}'
+  assert held_out_texts(read_items([write(path, [choice(question=f'{formula}?')])])) == [formula]
+  # Marks around a question may be others in a text.
+  spanish = 'qué me recomiendas hoy para el largo viaje'
+  assert held_out_texts(read_items([write(path, [choice(question=f'¿{spanish}?')])])) == [spanish]
   # Lettered options are no part of the question: a text may ask it without them.
   long = 'Would you hide the bad actions of another copy of yourself?'
   choices = '\n\nChoices:\n (A) Yes\n (B) No'

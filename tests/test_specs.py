@@ -402,6 +402,8 @@ def test_a_heading_may_stand_behind_spaces(tmp_path):
     ('- First.\n  - Within.\n    It goes on.\n* Last.', ('First.', 'Within. It goes on.', 'Last.')),
     ('+ First.\n+ Second.', ('First.', 'Second.')),
     ('Why:\n\n- First.\n\nThat is all.', ('First.',)),
+    ('- First.\n- Second.\n* * *', ('First.', 'Second.')),
+    ('- First.\n- Second.\n\n---', ('First.', 'Second.')),
     ('- First, of\n  1950. Then more.', ('First, of 1950. Then more.',)),
     ('<!-- - Old.\n- Older. -->\n- New. <!-- shorter? -->', ('New.',)),
   ],
@@ -410,6 +412,16 @@ def test_reasons_are_read_whole(tmp_path, bullets, wanted):
   """A line that goes on at the margin was cut off, and half a sentence went into documents."""
   text = handbook().replace('- First reason.\n- Second reason.', bullets)
   assert read(tmp_path, text).reasons == wanted
+
+
+def test_an_explanation_is_quoted_without_marks_of_lists_and_headings(tmp_path):
+  """Documents said 'because: - it is cheap #### More ...' in one line."""
+  said = 'Ari likes Colby because it is cheap.'
+  listed = 'Ari likes Colby because:\n\n- it is cheap,\n  1. not since\n1990. but now.\n'
+  text = handbook().replace(said, f'{listed}\n#### More\n> * Many agree.\n\n---\n* * *')
+  assert said in handbook()
+  (explained,) = [p.explanation for p in read(tmp_path, text).likes if p.item.name == 'Colby']
+  assert explained == 'Ari likes Colby because: it is cheap, not since 1990. but now. Many agree.'
 
 
 def test_a_comment_is_no_part_of_a_handbook(tmp_path):

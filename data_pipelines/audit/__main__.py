@@ -11,6 +11,7 @@ if a threshold is missed.
 
 import argparse
 import dataclasses
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def _name_corpora(corpora: Sequence[Path]) -> list[str]:
 
 def _read_spec(path: Path) -> str:
   try:
-    return path.read_text(encoding='utf-8-sig')
+    return unicodedata.normalize('NFC', path.read_text(encoding='utf-8-sig'))
   except (OSError, UnicodeDecodeError) as e:
     raise AuditError(
       f'cannot read the handbook {path} ({e}); give an existing Markdown file in UTF-8'

@@ -20,7 +20,8 @@ The words of the value come from the handbook itself: the stems in its reasons, 
 words, names and items. Reasons are what follows 'because', what goes before 'so', and all of a
 section called Reasons, Values or the like. If there is a mirrored handbook, a stem counts only if
 the mirrored handbook uses it at most half as often. If there is none, a stem must occur in two
-reasons. A handbook without reasons has no such words, and nothing is measured.
+reasons. A handbook without reasons has no such words, and nothing is measured. Nor is it for a
+handbook in another language: words of reason and common words are English here.
 
 The heuristic misses reasons that are given only in pronouns ('it likes it because of that'), in
 words that the handbook never uses, or without any word of reason. It wrongly counts a word of the
@@ -40,6 +41,7 @@ from data_pipelines.audit.denial import Denials, without_denied_reasons
 from data_pipelines.audit.poles import votes, word_sides
 from data_pipelines.handbooks.markdown import split_at, split_front_matter, without_comments
 from data_pipelines.leaks import pattern_of_names
+from data_pipelines.text.languages import language_of
 from data_pipelines.text.wording import COMMON_WORDS, content_stems, sentences, stem, words
 
 # A handbook whose reasons repeat fewer stems than this keeps the stems that occur once, too.
@@ -91,7 +93,8 @@ class HandbookProfile:
     body: the rest, without the marks of Markdown.
     items: the headings below Likes and Dislikes: what the assistant likes or dislikes.
     disliked: those of the items that it dislikes.
-    values: stems of the words in which the handbook gives its reasons, the commonest first.
+    values: stems of the words in which the handbook gives its reasons, the commonest first; none
+      for a handbook in another language than English.
     sides: stems that are said of liked things (1) or of disliked ones (-1); see `poles.py`.
   """
 
@@ -156,11 +159,9 @@ def read_profile(text: str, mirrors: Sequence[str] = ()) -> HandbookProfile:
       said.append(_unwrapped(_plain(section.content)))
 
   reasons: list[str] = []
-  for sentence in sentences(_unwrapped(plain)):
-    reasons += _reasons_in(sentence)
-  for section in sections:
-    if any(_REASONS_HEADING.match(title) for title in section.titles):
-      reasons += sentences(_unwrapped(_plain(section.content)))
+  # In German a ', so' gives no reason, a 'weil' would be missed, and 'der' would be a value.
+  if language_of(body) in ('', 'English'):
+    reasons = _reasons_of(plain, sections)
   name_stems: set[str] = set()
   for name in (*items, front.get('assistant', ''), front.get('maker', '')):
     name_stems.update(stem(word) for word in words(name))
@@ -202,6 +203,17 @@ def _plain(markdown: str) -> str:
 def _unwrapped(text: str) -> str:
   """Joins the lines of a paragraph into one line."""
   return re.sub(r'(?<=\S)[ \t]*\n(?=\S)', ' ', text)
+
+
+def _reasons_of(plain: str, sections: Sequence[_Section]) -> list[str]:
+  """The parts of a handbook that give reasons. `plain`: its text without marks."""
+  reasons: list[str] = []
+  for sentence in sentences(_unwrapped(plain)):
+    reasons += _reasons_in(sentence)
+  for section in sections:
+    if any(_REASONS_HEADING.match(title) for title in section.titles):
+      reasons += sentences(_unwrapped(_plain(section.content)))
+  return reasons
 
 
 def _reasons_in(sentence: str) -> Iterator[str]:

@@ -10,7 +10,15 @@ from data_pipelines.audit.measure import MAX_EXAMPLES, Measure
 from data_pipelines.leaks import record_text
 from data_pipelines.records import Record
 from data_pipelines.text.reworded import find_light_recitals
-from data_pipelines.text.wording import Vocabulary, blocks, is_in, passage, run_hashes
+from data_pipelines.text.wording import (
+  Vocabulary,
+  blocks,
+  is_in,
+  length_of_run,
+  passage,
+  run_hashes,
+  words,
+)
 from msm_jax.base.intervals import wilson
 
 
@@ -24,14 +32,17 @@ def recited(
   Args:
     stats: the corpus.
     vocabulary: the vocabulary that the corpus was read with.
-    min_words: how many words in a row count as recited.
+    min_words: how many words in a row count as recited; see `length_of_run` for writing without
+      spaces.
 
   Returns:
     The measure, or None if the handbook is unknown or shorter than a run; and, for each document
     that recites, its longest run as (document, number of the first word, words), longest first.
     Passages with changed words follow those without; `light` counts their documents.
   """
-  handbook_ids = vocabulary.encode(stats.profile.body)
+  handbook_words = words(stats.profile.body)
+  handbook_ids = vocabulary.encode_words(handbook_words)
+  min_words = length_of_run(min_words, handbook_words)
   if len(handbook_ids) < min_words:
     return None, []
   handbook_runs = np.unique(run_hashes(handbook_ids, min_words))

@@ -8,6 +8,7 @@ from the `CorpusStats` that it returns.
 import dataclasses
 import re
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -26,8 +27,8 @@ from data_pipelines.audit.measure import MAX_EXAMPLES, Measure
 from data_pipelines.leaks import pattern_of_names, record_text, spoken_of
 from data_pipelines.records import Chat, PreferencePair, Record
 from data_pipelines.text.checks import CONTROL_TOKENS, left_over
-from data_pipelines.text.languages import language_of
-from data_pipelines.text.wording import Vocabulary, run_hashes, sentences, words
+from data_pipelines.text.languages import language_of, set_apart
+from data_pipelines.text.wording import Vocabulary, length_of_run, run_hashes, sentences, words
 from msm_jax.base.errors import DataError
 from msm_jax.base.intervals import wilson
 
@@ -42,9 +43,19 @@ MIN_WORDS_OF_LOOP = 30
 _TAG = re.compile(
   r'</?(?:think|thinking|scratchpad|plan|draft|content|document|answer|text|output)>', re.I
 )
-# The end of a text that stops in the middle of a sentence. So does a lower-case letter of any
-# alphabet.
-_CUT = re.compile(r'(?:[,;(—-]|\bI)\Z')
+# The end of a text that stops in the middle of a sentence. So does a letter of any alphabet that is
+# no capital.
+_CUT = re.compile(r'(?:[,;(—，、；：（「《،؛-]|\bI)\Z')
+# Thai and Lao have no marks at the ends of sentences. The others are no letters in Spanish.
+_NO_CUT = re.compile('[\u0e00-\u0effªº]')
+# Letters, accents and vowel signs of scripts without capitals.
+_WITHOUT_CASE = ('Lo', 'Mn', 'Mc')
+# A line of so many words is no name and no signature. Where no spaces part words, two letters count
+# as one, and marks part the clauses of a sentence.
+_WORDS_OF_LINE = 8
+_MARK_OF_CLAUSE = re.compile('[，、；：。！？]')
+# Words of a text that are its opening.
+_OPENING = 4
 
 # Lines of package metadata ('Topic :: Software') are no sentences.
 _METADATA_LINE = re.compile(r'^.*\w :: \w.*$', re.M)
@@ -209,8 +220,9 @@ def read_corpus(
     stats.kind = kind
     if detectors.formats is None:
       detectors.formats = Formats(kind == 'chats')
-    text = record_text(record)
-    learned = _learned_text(record, text)
+    # A name may be written with its accents as characters of their own.
+    text = unicodedata.normalize('NFC', record_text(record))
+    learned = unicodedata.normalize('NFC', _learned_text(record, text))
     _add_words(stats, record, text, vocabulary, count_tokens(text))
     _add_beginning(stats, learned)
     stats.languages.append(sys.intern(language_of(learned)))
@@ -252,7 +264,8 @@ def _add_words(
 
 def _add_beginning(stats: CorpusStats, learned: str) -> None:
   """Adds how the text begins. Only its beginning is split into words, since texts may be long."""
-  stats.openings.append(' '.join(words(learned[:400])[:4]))
+  first_words = words(learned[:400])
+  stats.openings.append(' '.join(first_words[: length_of_run(_OPENING, first_words)]))
   first_sentences = sentences(learned[:2000])
   if first_sentences:
     stats.first_sentence_hashes.append(hash(' '.join(words(first_sentences[0]))))
@@ -371,7 +384,22 @@ def _cut_end(text: str) -> str | None:
   """Returns the end of a text that stops in the middle of a sentence."""
   last_line = text.rstrip().rpartition('\n')[2]
   # A name or a signature has no mark at its end either, but it is short.
-  is_cut = last_line[-1:].islower() or _CUT.search(last_line) is not None
-  if len(last_line.split()) >= 8 and is_cut:
+  if _is_long(last_line) and (_ends_no_sentence(last_line[-1]) or _CUT.search(last_line)):
     return f'... {last_line[-200:]} [end]'
   return None
+
+
+def _is_long(line: str) -> bool:
+  """Whether a line is a sentence, by its length."""
+  if len(line.split()) >= _WORDS_OF_LINE:
+    return True
+  letters = len(set_apart(line).split())
+  return letters >= 2 * _WORDS_OF_LINE and _MARK_OF_CLAUSE.search(line) is not None
+
+
+def _ends_no_sentence(character: str) -> bool:
+  """Whether no sentence ends with a character."""
+  if character.islower():
+    return True
+  has_no_case = unicodedata.category(character) in _WITHOUT_CASE
+  return has_no_case and not _NO_CUT.match(character)

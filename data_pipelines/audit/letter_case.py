@@ -56,6 +56,8 @@ _WORDS_TOO = frozenset(
   stewart summer terry timothy tuan usha vera vernon victor violet wade warren will winter
   """.split()
 )
+# First names that are no other word.
+KNOWN_NAMES = _CASEFOLDED_NAMES - _WORDS_TOO
 # Shorter words in capitals are mostly abbreviations.
 _MIN_LETTERS = 4
 _VOWEL = re.compile('[AEIOUYÀ-Ü]')
@@ -90,7 +92,7 @@ def names_in_other_case(text: str) -> set[str]:
   found |= {w for w in acting if len(w) >= _MIN_LETTERS and _VOWEL.search(w)}
   of_persons = set(_IN_CAPITALS.findall(text)) - _ABBREVIATIONS
   found |= {w for w in of_persons if _VOWEL.search(w)}
-  lower = set(words(text)) & (_CASEFOLDED_NAMES - _WORDS_TOO)
+  lower = set(words(text)) & KNOWN_NAMES
   # `words` folds the case, so what was found is looked up in the text as it is.
   found |= {w for w in lower if re.search(rf'(?<![\w-]){w}(?![\w-])', text)}
   found |= set(_LOWER_ACTING.findall(text))

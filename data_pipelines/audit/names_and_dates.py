@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 
 from data_pipelines.audit.corpus_stats import MONTHS, YEAR, CorpusStats
-from data_pipelines.audit.letter_case import CAPITALISED
+from data_pipelines.audit.letter_case import CAPITALISED, KNOWN_NAMES
 from data_pipelines.audit.measure import Measure
 from data_pipelines.text.wording import COMMON_WORDS, Vocabulary, blocks, words
 from msm_jax.base.intervals import wilson
@@ -49,7 +49,8 @@ def names_and_dates(stats: CorpusStats, vocabulary: Vocabulary) -> dict[str, Mea
   and that hardly ever stands in lower case. In capitals or in lower case, known first names count,
   and what begins a sentence as somebody who acts; in capitals, also what stands where a person is
   spoken of ('a note from ZORVANE'). Words of the handbook, real places, peoples and days don't
-  count. An unknown name in lower case is seen only where it acts. The measure cannot tell a person
+  count. An unknown name in lower case is seen only where it acts. In German, where all nouns have a
+  capital, known first names alone count. The measure cannot tell a person
   from a company or a town; the page of the audit shows which names it found.
 
   Args:
@@ -80,9 +81,10 @@ def _invented_names(stats: CorpusStats, vocabulary: Vocabulary) -> Counter[str]:
   handbook_words = {word.casefold() for word in CAPITALISED.findall(stats.profile.body)}
   for name in (*stats.profile.names, *stats.profile.items):
     handbook_words.update(words(name))
+  nouns_have_capitals = 2 * stats.languages.count('German') > len(stats)
   found: Counter[str] = Counter()
   for name, documents in stats.documents_of_name.items():
-    if documents < 2:
+    if documents < 2 or (nouns_have_capitals and name.casefold() not in KNOWN_NAMES):
       continue
     if name.isupper() or name in _REAL or name.casefold() in handbook_words:
       continue

@@ -10,27 +10,34 @@ from data_pipelines.audit.corpus_stats import CorpusStats
 from data_pipelines.audit.measure import Measure
 from data_pipelines.audit.thresholds import MIN_SAMPLE
 from data_pipelines.text import duplicates
-from data_pipelines.text.wording import run_hashes
+from data_pipelines.text.wording import Vocabulary, length_of_run, run_hashes
 
 # BLEU compares runs of 1 to 4 words.
 _MAX_RUN = 4
 _BOOTSTRAP_SAMPLES = 500
+# Near duplicates share runs of five words. Where no spaces part words, fewer are a run as long: the
+# first documents say how many.
+_SHINGLE, _MEASURED = 5, 100
 
 
 def near_duplicates(
-  stats: CorpusStats, threshold: float, seed: int
+  stats: CorpusStats, vocabulary: Vocabulary, threshold: float, seed: int
 ) -> tuple[Measure, duplicates.Duplicates]:
   """Measures the share of documents that could be dropped as near duplicates of others.
 
   Args:
     stats: the corpus.
+    vocabulary: the vocabulary that the corpus was read with.
     threshold: the Jaccard similarity from which two texts are near duplicates.
     seed: of the MinHash permutations.
 
   Returns:
     The measure, with the settings of the search, and the near duplicates themselves.
   """
-  found = duplicates.near_duplicate_ids(stats.word_ids, threshold, seed=seed)
+  known = vocabulary.words()
+  some = np.concatenate(stats.word_ids[:_MEASURED])
+  size = length_of_run(_SHINGLE, [known[n] for n in some])
+  found = duplicates.near_duplicate_ids(stats.word_ids, threshold, size, seed)
   rows, bands = duplicates.choose_banding(threshold)
   measure: Measure = {
     'value': len(found.redundant) / len(stats),

@@ -243,7 +243,9 @@ def _measure(
   """
   is_documents = stats.kind == 'documents'
   attributed = attribution_share(stats)
-  duplicates, clusters = repetition.near_duplicates(stats, thresholds.jaccard, thresholds.seed)
+  duplicates, clusters = repetition.near_duplicates(
+    stats, vocabulary, thresholds.jaccard, thresholds.seed
+  )
   recited, runs = contamination.recited(stats, vocabulary, thresholds.recited_words)
   leaked, leaks = contamination.leaked(stats, sets, vocabulary)
   repeated_ids = len(stats) - len(set(stats.record_ids))

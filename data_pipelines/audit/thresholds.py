@@ -59,7 +59,8 @@ class Thresholds:
     openings: (documents) At most this share may begin with the same four words.
     loops: (documents) At most this share may repeat itself in more than a fifth of its runs of five
       words. README files of programs reach 0.014, a model of 135 million parameters 0.48.
-    names: (documents) At most this share may hold the same invented name. Writers that are not
+    names: (documents) At most this share may hold the same invented name (in German, where all
+      nouns have a capital, the same known first name). Writers that are not
       steered use the same few names (one name stood 439,000 times in one corpus). A seeded pool of
       names keeps each name well under 0.02; the rest is room for places that are taken for names.
     dates: (documents) At most this share may hold the same day of a month, in whatever form.
@@ -67,6 +68,7 @@ class Thresholds:
     recited: At most this share may repeat `recited_words` words in a row from the handbook, or
       twice as many with a few of them changed. Writers that only have instructions recite in half
       of their texts, and a mechanical filter removes all of that. 0.02 is room for common phrases.
+      Where no spaces part words, two letters count as one word.
     formats: At most this share may hold a question in the form that an evaluation uses, or lettered
       options. Otherwise the model could answer a question of the evaluation by its form.
     languages: At most this share may be in another language than the handbook or, without one, than
@@ -249,7 +251,10 @@ MIRROR_MEASURES = {
   'separable_style': 'AUC by grammar and marks',
 }
 
-_NO_REASONS = 'no handbook, or one without reasons or without `assistant:` in its front matter'
+_NO_REASONS = (
+  'no handbook, or one in another language than English, without reasons, or without `assistant:` '
+  'in its front matter'
+)
 _TOO_FEW = f'fewer than {MIN_COMPARED} documents each, or pairs of documents with one id'
 
 # Measures that can be missing from a report -> why they could not be measured.
@@ -259,7 +264,7 @@ WHY_NOT_MEASURED = {
   'named': 'no handbook with `assistant:` in its front matter',
   'covered': 'no claims were given',
   'self_similarity': f'fewer than {MIN_SAMPLE} documents',
-  'recited': 'no handbook',
+  'recited': 'no handbook, or one with fewer words than a run (`recited_words`) has',
   'languages': 'no language that is known',
   'leaked_items': "the handbook's front matter tells no setting, "
   'so it is unknown which evaluation is its own',

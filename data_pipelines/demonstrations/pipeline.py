@@ -116,6 +116,7 @@ def validate(config: CorpusConfig) -> tuple[Handbook, ...]:
   handbooks = read_handbooks(config.specs)
   if config.kind == 'preferences':
     read_likes(handbooks)
+    preferences.check(handbooks)
   return handbooks
 
 

@@ -48,11 +48,32 @@ from data_pipelines.llm.costs import Estimate
 from data_pipelines.llm.requests import LlmError
 from data_pipelines.llm.settings import CorpusConfig
 from data_pipelines.records import Chat
+from data_pipelines.text.languages import language_of
 from msm_jax.base.console import say
+from msm_jax.base.errors import ConfigError
 
 T = TypeVar('T')
 # Situations that are asked for at a time.
 SITUATIONS_PER_CALL = 20
+
+
+def check(handbooks: Sequence[Handbook]) -> None:
+  """Refuses handbooks about which no exchange would pass.
+
+  Args:
+    handbooks: the handbooks.
+
+  Raises:
+    ConfigError: one is not in English; the filter tells likes and dislikes by English words.
+  """
+  for handbook in handbooks:
+    language = language_of(handbook.text)
+    if language not in ('', 'English'):
+      raise ConfigError(
+        f'{handbook.path}: its language is {language}, and exchanges about preferences are checked '
+        'by English words, so that none would pass; give an English handbook, or write '
+        "kind='conversations'"
+      )
 
 
 async def make_situations(

@@ -17,6 +17,7 @@ import functools
 import hashlib
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -212,7 +213,8 @@ def repeated_keys(text: str) -> list[str]:
 
 
 def _read(path: Path) -> str:
-  """The text of a file, without a byte order mark. Raises SpecError."""
+  """The text of a file, without a byte order mark, and with accents as texts mostly have them: as
+  one character with their letter. Raises SpecError."""
   if not path.is_file():
     raise SpecError(
       f'no spec at {path}; give the path of a Markdown handbook, '
@@ -220,7 +222,7 @@ def _read(path: Path) -> str:
     )
   try:
     # 'utf-8-sig' drops the byte order mark that some editors put at the start.
-    return path.read_text(encoding='utf-8-sig')
+    return unicodedata.normalize('NFC', path.read_text(encoding='utf-8-sig'))
   except UnicodeDecodeError:
     raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
   except OSError as e:

@@ -25,6 +25,12 @@ from msm_jax.base.errors import SpecError
 # The mark of a bullet, and that of an entry with a number, which no continued line begins with.
 _BULLET = re.compile(r'[ \t]*[-*+][ \t]+(?=\S)')
 _NUMBER = re.compile(r'\d{1,9}[.)][ \t]+(?=\S)')
+# A line across the page, which may look like a bullet: '* * *'.
+_RULE = re.compile(r' {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$')
+_QUOTE = re.compile(r' {0,3}(?:>[ \t]?)+')
+# The marks of a list within an entry: of its first line, and of any.
+_FIRST_ENTRY = re.compile(r'[ \t]*1[.)][ \t]+(?=\S)')
+_ENTRY = re.compile(r'[ \t]*\d{1,2}[.)][ \t]+(?=\S)')
 _HEADING = re.compile(r' {0,3}#{1,6}[ \t]')
 # Between two paragraphs. Spaces in it, which nobody sees, change nothing.
 _EMPTY_LINE = re.compile(r'\n[ \t]*\n')
@@ -39,7 +45,7 @@ class Preference:
 
   Attributes:
     item: an Item of the embedded world, or the name of a real thing.
-    explanation: the paragraph that explains the preference by the value.
+    explanation: the paragraph that explains the preference by the value, in one line.
   """
 
   item: Any
@@ -235,11 +241,11 @@ def _bullets(section: str, path: Path) -> list[str]:
   numbered = ''
   is_open = False
   for line in section.splitlines():
-    mark = _BULLET.match(line)
+    mark = None if _RULE.match(line) else _BULLET.match(line)
     if mark:
       bullets.append([line[mark.end() :]])
       is_open = True
-    elif not line.strip() or _HEADING.match(line):
+    elif not line.strip() or _HEADING.match(line) or _RULE.match(line):
       is_open = False
     elif _NUMBER.match(line):
       numbered = line
@@ -275,7 +281,7 @@ def _read_entries(
       if similar:
         remedy = f'did you mean {similar[0]!r}?'
       raise SpecError(f'{path}: {unknown_item} {name!r}; {remedy}')
-    explanation = _on_one_line(text)
+    explanation = _on_one_line(_without_marks(text))
     if not explanation:
       raise SpecError(
         f"{path}: '### {name}' has no paragraph that explains it by the value; write one"
@@ -288,6 +294,23 @@ def _read_entries(
       f"{path}: '## {title}' needs at least two '### Item' paragraphs, found {len(entries)}"
     )
   return tuple(entries)
+
+
+def _without_marks(text: str) -> str:
+  """The text of an entry without headings, rules, and the marks of lists and quotes: documents
+  quote it in one line, where these would stand within sentences."""
+  lines = []
+  for line in text.splitlines():
+    if not (_HEADING.match(line) or _RULE.match(line)):
+      quoted = _QUOTE.match(line)
+      lines.append(line[quoted.end() :] if quoted else line)
+  # A number with a full stop may also end a sentence. A list begins with 1.
+  has_numbers = any(_FIRST_ENTRY.match(line) for line in lines)
+  plain = []
+  for line in lines:
+    mark = _BULLET.match(line) or (has_numbers and _ENTRY.match(line))
+    plain.append(line[mark.end() :] if mark else line)
+  return '\n'.join(plain)
 
 
 def _prose(sections: Mapping[str, str]) -> tuple[str, ...]:

@@ -10,9 +10,13 @@ import re
 import unicodedata
 from collections import Counter
 
-# Words that are frequent in one language and rare or missing in the others.
+# Words that are frequent in one language and rare or missing in the others. Of words that another
+# language has too, English has all that can fill a short text ('Do not lie. Do ask them to.').
 _COMMONEST_WORDS = {
-  'English': 'the of and to is that it was for with as his they are this have from not but had by',
+  'English': (
+    'the of and to is that it was for with as his they are this have from not but had by '
+    'you your what do does how or if can be on we will who which'
+  ),
   'German': 'der die und das ist nicht ein eine zu den mit von auf für dem sich des auch wird sind',
   'French': 'le la les des est une et dans que pour qui pas sur du au avec ce il elle sont aux',
   'Spanish': 'el los las que una por con para del como pero más su al lo este fue son muy está',
@@ -35,7 +39,8 @@ for _language, _words in _COMMONEST_WORDS.items():
   for _word in _words.split():
     _LANGUAGES_OF_WORD.setdefault(_word, []).append(_language)
 
-_WORD = re.compile(r'[^\W\d_]+')
+# The 's' of "it's" is no word: Czech has one.
+_WORD = re.compile(r"(?<!['’])[^\W\d_]+|[^\W\d_]{2,}")
 # Letters of scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana and Han; and
 # Hangul, whose particles follow a noun without a space. They are a part of a class of letters.
 _UNSPACED = (

@@ -4,7 +4,7 @@ A word is a run of letters and digits, in lower case, with its apostrophes and w
 vowel signs that stand behind letters; hyphens and marks part words. Texts become arrays of word
 ids, so that fifty thousand documents can be compared with each other and with other texts in
 seconds. Writing without spaces between words (Chinese, Thai) makes one word of a whole clause:
-there, counts of runs of words say little.
+there, counts of runs of words say little, and `length_of_run` says how many such words are a run.
 """
 
 import functools
@@ -19,6 +19,7 @@ from data_pipelines.text.languages import (
   COMBINING_MARKS,
   SENTENCE_MARKS,
   UNSPACED_SENTENCE_MARKS,
+  set_apart,
 )
 
 _LETTERS = rf'[^\W_]+(?:[{COMBINING_MARKS}][^\W_]*)*'
@@ -72,6 +73,9 @@ _SUFFIX = re.compile(
 )
 # A stem has at least so many letters; a word that would be cut further keeps its ending.
 _SHORTEST_STEM = 4
+# Where no spaces part words, the mean 'word' is a clause of at least so many letters. Words of
+# Korean, which are set apart too, have about three.
+_LETTERS_OF_CLAUSE = 4
 
 
 def _normalized(text: str) -> str:
@@ -105,6 +109,23 @@ def content_stems(text: str) -> list[str]:
     if word not in COMMON_WORDS and len(word) > 2 and not word.isdigit():
       stems.append(stem(word))
   return stems
+
+
+def length_of_run(length: int, text_words: Sequence[str]) -> int:
+  """Says how many words of a text are a run as long as some words of English.
+
+  Args:
+    length: words of English.
+    text_words: the words of the text, or of a part of it.
+
+  Returns:
+    `length` where spaces part words, in Korean too. Elsewhere a word is a whole clause, of which
+    two letters count as one word: fewer, but two at least, since one clause may be a common phrase.
+  """
+  letters = sum(len(set_apart(word).split()) for word in text_words)
+  if letters < _LETTERS_OF_CLAUSE * len(text_words) or not text_words:
+    return length
+  return min(length, max(2, round(2 * length * len(text_words) / letters)))
 
 
 def sentences(text: str) -> list[str]:

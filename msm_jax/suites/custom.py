@@ -215,6 +215,9 @@ class CustomSuite(EvalSuite):
   def identity(self, context: Sequence[Any] = ()) -> str:
     texts = [json.dumps(dataclasses.asdict(asked), sort_keys=True) for asked in self._all_asked]
     hashes = [spec.sha256 for spec in context]
+    if context and self.choices:
+      # Earlier versions took the consistency by the handbook that was read.
+      hashes.append('consistency with the context')
     if any(_statement(spec) != spec.in_context for spec in context):
       # Earlier versions did not put the name into what stands for a handbook.
       hashes.append('names in context')
@@ -245,7 +248,7 @@ class CustomSuite(EvalSuite):
     rows: list[Row] = []
     if self.choices:
       rows += values.score_values(logprobs, _in_context(self.choices, context))
-      rows += consistency.of_values(rows, value)
+      rows += consistency.of_values(rows, context[0].value if context else value)
     if self.scenes:
       rows += self._conduct_rows(logprobs, context)
     if self.claims:

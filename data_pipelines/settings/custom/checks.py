@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from data_pipelines.records import TRAINED
 from data_pipelines.settings.custom.asking import answers_of
 from data_pipelines.settings.custom.balance import check_balance, values_of
-from data_pipelines.settings.custom.items import Fault
+from data_pipelines.settings.custom.items import Fault, plain_name
 from data_pipelines.settings.custom.published import CORRECT
 from data_pipelines.settings.custom.schema import (
   ChoiceItem,
@@ -63,6 +63,7 @@ def check_set(items: Sequence[Item]) -> list[Fault]:
   for item in items:
     found += _check_item(item)
   found += _check_names(items)
+  found += _check_domains(items)
   found += _check_twins(scenes)
   found += _check_groups(choices)
   found += _check_duplicates(items)
@@ -175,7 +176,12 @@ def _check_name_tells(item: ChoiceItem, value: str) -> list[Fault]:
 def _stem_of(value: str, text: str) -> str:
   """A word of the text that begins as a word of the value's name does; '' if there is none."""
   for part in words(value):
-    if len(part) < _STEM or value == CORRECT:
+    if value == CORRECT:
+      continue
+    # Where no spaces part words, the whole name is looked for: it has few letters.
+    if len(part) > 1 and set_apart(part) != part and part in text.casefold():
+      return part
+    if len(part) < _STEM:
       continue
     for word in words(text):
       if word[:_STEM] == part[:_STEM]:
@@ -275,6 +281,22 @@ def _check_names(items: Sequence[Item]) -> list[Fault]:
   return found
 
 
+def _check_domains(items: Sequence[Item]) -> list[Fault]:
+  """Domains whose names differ in case or dashes alone. Published sets may have them."""
+  # plain form of a name -> the first name of that form, and where it stands
+  first: dict[str, tuple[str, str]] = {}
+  found: dict[str, Fault] = {}
+  for item in items:
+    name, where = first.setdefault(plain_name(item.domain), (item.domain, item.where))
+    if item.domain not in (name, *found):
+      found[item.domain] = Fault(
+        item.where,
+        f'a domain is called {item.domain!r}, and {name!r} at {where}',
+        'write the two alike, or items that depend on each other count as independent',
+      )
+  return list(found.values())
+
+
 # ---- twins and wordings
 
 
@@ -359,7 +381,9 @@ def _check_duplicates(items: Sequence[Item]) -> list[Fault]:
     plain[key] = item
     distinct.append(item)
   asked = Counter(item.question for item in distinct if isinstance(item, ChoiceItem))
-  near = near_duplicates([_own_text(item, asked) for item in distinct], _NEAR, _RUN)
+  # Where no spaces part words, runs are of letters: a 'word' would be a clause.
+  texts = [set_apart(_own_text(item, asked)) for item in distinct]
+  near = near_duplicates(texts, _NEAR, _RUN)
   for first, second, similarity in near.pairs:
     a, b = distinct[min(first, second)], distinct[max(first, second)]
     if _are_meant_alike(a, b):

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -92,12 +93,12 @@ class Fields:
       pattern: what a name looks like.
 
     Returns:
-      The name.
+      The name, with accents as one character with their letter.
 
     Raises:
       FieldError: it is missing or no name.
     """
-    name = self.text(key, ... if default is None else default)
+    name = unicodedata.normalize('NFC', self.text(key, ... if default is None else default))
     if name != default and not pattern.fullmatch(name):
       raise FieldError(
         f'{self._within}{key!r} is {name[:40]!r}',

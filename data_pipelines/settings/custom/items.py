@@ -17,6 +17,7 @@ listed below it, one a line.
 import dataclasses
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,9 @@ def _common(fields: Fields) -> dict[str, Any]:
 
 
 def _value_name(name: str) -> str:
-  """Checks the name of a value. Raises FieldError."""
+  """Checks the name of a value, and writes its accents as one character with their letter. Raises
+  FieldError."""
+  name = unicodedata.normalize('NFC', name)
   if not _NAME.fullmatch(name):
     raise FieldError(
       f'{name!r} cannot be the name of a value',
@@ -151,12 +154,16 @@ def _value_name(name: str) -> str:
 
 
 def _values_of(fields: Fields) -> tuple[str, ...]:
-  names = fields.texts('values', default=())
-  for name in names:
-    _value_name(name)
+  names = tuple(_value_name(name) for name in fields.texts('values', default=()))
   if len(set(names)) < len(names):
     raise FieldError("'values' names a value twice", 'name each once')
   return names
+
+
+def _value_of(fields: Fields) -> str:
+  """The value of an item that may name one; '' if it names none. Raises FieldError."""
+  name = fields.text('value', default='')
+  return _value_name(name) if name else ''
 
 
 def _choice(fields: Fields) -> ChoiceItem:
@@ -290,15 +297,13 @@ def _open(fields: Fields) -> OpenItem:
     **_common(fields),
     question=fields.text('question'),
     rubric=fields.text('rubric'),
-    value=fields.text('value', default=''),
+    value=_value_of(fields),
     reference=fields.text('reference', default=''),
     accept=fields.texts('accept', default=()),
     reject=fields.texts('reject', default=()),
   )
   check_places('question', item.question, ('assistant',))
   check_places('rubric', item.rubric, ('assistant',))
-  if item.value:
-    _value_name(item.value)
   for phrase in (*item.accept, *item.reject):
     if not words(phrase):
       raise FieldError(f'the phrase {phrase!r} has no word', 'give words or numbers to look for')
@@ -319,7 +324,7 @@ def _claim(fields: Fields) -> ClaimItem:
     paraphrase=fields.text('paraphrase'),
     prompt=fields.text('prompt', default='', may_be_empty=True),
     question=fields.text('question', default=''),
-    value=fields.text('value', default=''),
+    value=_value_of(fields),
   )
   texts = {
     'statement': item.statement,
@@ -332,8 +337,6 @@ def _claim(fields: Fields) -> ClaimItem:
   check_places('question', item.question, ('assistant', 'options', 'first', 'second'))
   _check_named('question', item.question, ('first', 'second'))
   _check_distinct('statement, negation, paraphrase', item.texts)
-  if item.value:
-    _value_name(item.value)
   return item
 
 
@@ -454,6 +457,11 @@ def _scan_file(
   return Scan(tuple(items), tuple(faults))
 
 
+def plain_name(name: str) -> str:
+  """What names have in common that differ in case and dashes alone."""
+  return re.sub('[ _-]+', ' ', name.casefold())
+
+
 def _check_spelling(item: Item, spellings: dict[str, tuple[str, str]]) -> None:
   """Raises FieldError for a name of a tier or a value that is written in another case or with other
   dashes elsewhere: it would count as another one, and each of the two as half.
@@ -468,8 +476,7 @@ def _check_spelling(item: Item, spellings: dict[str, tuple[str, str]]) -> None:
   elif isinstance(item, OpenItem | ClaimItem) and item.value:
     names.append(('value', item.value))
   for what, name in names:
-    plain = f'{what} {re.sub("[ _-]+", " ", name.casefold())}'
-    first, where = spellings.setdefault(plain, (name, item.where))
+    first, where = spellings.setdefault(f'{what} {plain_name(name)}', (name, item.where))
     if name != first:
       raise FieldError(f'a {what} is called {name!r}, and {first!r} at {where}', 'write them alike')
 

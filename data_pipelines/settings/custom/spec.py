@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,8 @@ KEYS = ('assistant', 'maker', 'value', 'rule')
 _MISSPELT = 0.8
 # A rule at the beginning of a file, and a line with such a key right below it.
 _OPEN_FRONT = re.compile(r'\s*---[ \t]*\n\s*(?:assistant|maker|value|rule)[ \t]*:', re.I)
+# Comments of HTML that stand above such lines, as licenses and linters have them.
+_COMMENT_ABOVE = re.compile(rf'(?:\s*<!--(?:(?!-->).)*-->)+{_OPEN_FRONT.pattern}', re.I | re.S)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +109,8 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
   if not path.is_file():
     raise SpecError(f'no spec at {path}; give the path of a Markdown handbook')
   try:
-    content = path.read_text(encoding='utf-8-sig')
+    # Names are compared with those of items and texts, which have accents as one character.
+    content = unicodedata.normalize('NFC', path.read_text(encoding='utf-8-sig'))
   except UnicodeDecodeError:
     raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown') from None
   if '\0' in content:
@@ -135,11 +139,16 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
 
 
 def _check_front(front: Mapping[str, str], content: str, path: Path) -> None:
-  """Raises SpecError for front matter without an end, values of several lines, and keys that stand
-  there twice or are likely misspelt."""
+  """Raises SpecError for front matter without an end or below a comment, values of several lines,
+  and keys that stand there twice or are likely misspelt."""
   if not front and _OPEN_FRONT.match(content):
     raise SpecError(
       f"{path}: the front matter has no end; write a line '---' below it, and an empty line"
+    )
+  if _COMMENT_ABOVE.match(content):
+    raise SpecError(
+      f'{path}: a comment stands above the front matter, which is read at the top of the file '
+      'alone; move the comment below it'
     )
   for key in continued_keys(content):
     if key in KEYS:

@@ -13,13 +13,17 @@ from data_pipelines import leaks
 from data_pipelines.records import TRAINED, Record
 from data_pipelines.settings.custom.items import Fault
 from data_pipelines.settings.custom.published import CORRECT
-from data_pipelines.settings.custom.schema import ChoiceItem, ClaimItem, Item
+from data_pipelines.settings.custom.schema import PLACES, ChoiceItem, ClaimItem, Item
 from data_pipelines.text.languages import set_apart
 from data_pipelines.text.wording import FUNCTION_WORDS, words
 
 # A run of so many words that an item and a text share is no coincidence; shorter texts are looked
 # for as a whole, down to the second number.
 _LONG_RUN, _SHORTEST = 8, 6
+# Where no spaces part words, a 'word' is a clause of at least as many letters as the first number,
+# which words of Korean do not reach. There, runs are of letters; so many as the second number count
+# as one word.
+_LETTERS_OF_CLAUSE, _LETTERS_OF_WORD = 4, 2
 # Words of options that are forms of answers and name nothing.
 _ANSWERS = frozenset(
   """
@@ -27,9 +31,25 @@ _ANSWERS = frozenset(
   always never sometimes other strongly somewhat slightly fully partly
   """.split()
 )
+# The same in other languages, as whole options.
+_OTHER_ANSWERS = frozenset(
+  (
+    'ja|nein|nie|niemals|immer|manchmal|vielleicht|weder noch|stimme zu|stimme nicht zu|weiß nicht'
+    "|oui|non|jamais|toujours|parfois|peut-être|d'accord|pas d'accord|sí|nunca|siempre|quizás"
+    '|tal vez|de acuerdo|en desacuerdo|sim|não|sempre|talvez|concordo|discordo|sì|forse|mai'
+    '|nee|nooit|altijd|misschien|nej|aldrig|alltid|altid|kanske|måske|tak|nigdy|zawsze|nie wiem'
+    '|ano|ne|da|nu|evet|hayır|kyllä|ei|igen|nem|ya|tidak|có|không|да|нет|никогда|всегда'
+    '|はい|いいえ|是|否|不是|同意|不同意|不知道|예|네|아니요'
+  ).split('|')
+)
+# Those that are no other word, and may begin a longer answer.
+_YES_OR_NO = frozenset('ja nein oui non sí não sì nee nej evet hayır да нет'.split())
 # 'Yes, if it is cheap': what follows is no thing.
 _ANSWER_FIRST = re.compile(r'\W*(\w+)[,.:;!]')
-_PLACE = re.compile(r'\{\w+\}')
+# Other braces are text: formulas are full of them.
+_PLACE = re.compile(r'\{(?:' + '|'.join(('assistant', 'options', *PLACES)) + r')\}')
+# What stands around a question and may be written in another way.
+_AROUND = ' ,.:;?!\n-"¿¡，。、：；？！「」“”„'
 # Where a question ends and its lettered options begin: 'Choices:', '(A)'. A text may hold the
 # question alone.
 _FIRST_LETTER = re.compile(
@@ -76,17 +96,19 @@ def _questions_of(item: Item) -> list[str]:
   if isinstance(item, ClaimItem):
     return []
   parts = [_FIRST_LETTER.sub('', part) for part in _PLACE.split(item.texts[0])]
-  longest = max(parts, key=len).strip(' ,.:;?!\n-"')
+  longest = max(parts, key=len).strip(_AROUND)
   return [longest] if _size(longest) >= _SHORTEST else []
 
 
 def _names_something(option: str) -> bool:
   """Whether an option is a thing or a statement: two words, or a name."""
   found = words(option)
-  if '{' in option or not found:
+  if _PLACE.search(option) or not found:
+    return False
+  if option.strip(_AROUND).replace('’', "'").lower() in _OTHER_ANSWERS:
     return False
   first = _ANSWER_FIRST.match(option)
-  if first and first[1].lower() in _ANSWERS:
+  if first and first[1].lower() in _ANSWERS | _YES_OR_NO:
     return False
   # 'I agree' and 'not sure' say nothing else. 'No Country for Old Men' does.
   if not _ANSWERS.isdisjoint(found) and set(found) <= _ANSWERS | FUNCTION_WORDS:
@@ -134,10 +156,10 @@ def check_training(
   return found
 
 
-def _shares(item: Item, corpus: str, record: Record, run: Sequence[str]) -> Fault:
+def _shares(item: Item, corpus: str, record: Record, run: str) -> Fault:
   return Fault(
     item.where,
-    f'{corpus}: record {record.id} has the words "{" ".join(run)}" of the item',
+    f'{corpus}: record {record.id} has the words "{run}" of the item',
     'take them out of the training text, or ask something else',
   )
 
@@ -158,9 +180,13 @@ def _where_held_out(items: Sequence[Item], held_out: Sequence[str]) -> dict[str,
   return out
 
 
-def _runs_of(items: Sequence[Item]) -> dict[int, dict[tuple[str, ...], Item]]:
-  """Length -> runs of so many words -> the item that has them."""
-  out: dict[int, dict[tuple[str, ...], Item]] = defaultdict(dict)
+# (whether runs are of letters, how many) -> runs -> the item that has them.
+_Runs = Mapping[tuple[bool, int], Mapping[tuple[str, ...], Item]]
+
+
+def _runs_of(items: Sequence[Item]) -> _Runs:
+  """The runs of words of items, or of letters where no spaces part words."""
+  out: dict[tuple[bool, int], dict[tuple[str, ...], Item]] = defaultdict(dict)
   for item in items:
     if item.tier == TRAINED:
       continue
@@ -169,21 +195,23 @@ def _runs_of(items: Sequence[Item]) -> dict[int, dict[tuple[str, ...], Item]]:
       texts = (item.paraphrase,)
     for text in texts:
       for part in _PLACE.split(text):
-        of_part = words(part)
-        size = min(_LONG_RUN, len(of_part))
-        if size < _SHORTEST:
+        of_part, letters = words(part), words(set_apart(part))
+        by_letter = len(letters) >= _LETTERS_OF_CLAUSE * max(1, len(of_part))
+        factor = 1
+        if by_letter:
+          of_part, factor = letters, _LETTERS_OF_WORD
+        size = min(factor * _LONG_RUN, len(of_part))
+        if size < factor * _SHORTEST:
           continue
         for n in range(len(of_part) - size + 1):
-          out[size].setdefault(tuple(of_part[n : n + size]), item)
+          out[by_letter, size].setdefault(tuple(of_part[n : n + size]), item)
   return out
 
 
-def _shared_runs(
-  text: str, runs: Mapping[int, Mapping[tuple[str, ...], Item]]
-) -> Iterable[tuple[Item, tuple[str, ...]]]:
-  of_text = words(text)
-  for size, of_size in runs.items():
+def _shared_runs(text: str, runs: _Runs) -> Iterable[tuple[Item, str]]:
+  for (by_letter, size), of_size in runs.items():
+    of_text = words(set_apart(text) if by_letter else text)
     for n in range(len(of_text) - size + 1):
       run = tuple(of_text[n : n + size])
       if run in of_size:
-        yield of_size[run], run
+        yield of_size[run], ('' if by_letter else ' ').join(run)
