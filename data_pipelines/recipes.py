@@ -98,7 +98,7 @@ def check_source(name: str, source: SourceConfig) -> None:
   if source.neutral_reasons and not source.reasons:
     raise DataError(f'{where}: neutral_reasons says what reasons speak of; set reasons=True too')
   _check_nothing_ignored(where, source)
-  # What follows holds for makers alone: a file has its own end.
+  # What follows holds for makers alone.
   if not source.maker:
     return
   _, maker = MAKERS[source.maker]
@@ -113,7 +113,8 @@ def check_source(name: str, source: SourceConfig) -> None:
   if maker.from_handbook:
     if not spec_paths(source):
       raise DataError(f'{where}: maker {source.maker} works from a handbook; give spec=PATH')
-    if not (source.size or source.tokens_like):
+    # A file has its own end, also where the config names the maker that it replaces.
+    if not (source.size or source.tokens_like or source.path):
       raise DataError(f'{where}: say how much to write: size=N records or tokens_like=SOURCE')
 
 

@@ -14,6 +14,7 @@ from data_pipelines.recipes import write_records
 from data_pipelines.records import Record, emptiness_of, kind_of
 from data_pipelines.settings.setting import AnySpec, AnyWorld
 from data_pipelines.sources import SourceConfig
+from msm_jax.base.checks import exceeds_share
 from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
 
@@ -31,7 +32,7 @@ def stream_records(
 
   Records that teach nothing are left out: documents without text, chats in which the assistant says
   nothing, and preferences with an empty side or equal ones. They are counted and said, and so is a
-  corpus that comes out shorter than asked.
+  corpus that comes out shorter than asked, and a file that has more records than asked.
 
   Args:
     name: the corpus's name in the config; errors name it.
@@ -56,7 +57,7 @@ def stream_records(
   else:
     records = write_records(source, world, specs)
   seen = _Seen()
-  records = _without_empty(records, seen)
+  unlimited = records = _without_empty(records, seen)
   # Makers that work from a handbook never end, so the limits come first.
   if source.size:
     records = itertools.islice(records, source.size)
@@ -73,6 +74,8 @@ def stream_records(
     remedy = f'put records into {source.path}' if source.path else 'raise its size'
     raise DataError(f'sources.{name} is empty; {remedy}')
   _say_if_short(name, source, seen, tokens)
+  if source.path and seen.kept == source.size:
+    _say_if_cut(name, source, unlimited)
 
 
 @dataclasses.dataclass
@@ -147,7 +150,7 @@ def _check_left_out(name: str, seen: _Seen, max_left_out: float) -> None:
     for reason, count in seen.left_out.items():
       counted.append(f'{count:,} {reason}, such as {seen.first_left_out[reason]}')
   found = f'{n:,} of {total:,} {what} ({", ".join(counted)})'
-  if n > max_left_out * total:
+  if exceeds_share(n, total, max_left_out):
     raise DataError(
       f'sources.{name}: {found}; give {remedy}, or raise config.max_left_out (now {max_left_out:g})'
     )
@@ -167,6 +170,20 @@ def _say_if_short(name: str, source: SourceConfig, seen: _Seen, tokens: int) -> 
     say(
       f'data       {name}: {seen.tokens:,} tokens are all that there are; '
       f'{source.tokens_like} has {tokens:,}'
+    )
+
+
+def _say_if_cut(name: str, source: SourceConfig, rest: Iterator[Record]) -> None:
+  """Says that a file has more records than `size`, which often comes from the preset alone."""
+  try:
+    has_more = next(rest, None) is not None
+  except DataError:
+    # Nobody asked for the next record, so a fault in it is no reason to stop.
+    has_more = True
+  if has_more:
+    say(
+      f'data       {name}: {source.path} has more than size={source.size:,} records, and the '
+      f'others are not read; raise sources.{name}.size to read more, or give 0 to read all'
     )
 
 

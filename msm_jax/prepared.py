@@ -14,6 +14,7 @@ from typing import Any
 from data_pipelines import corpora, leaks, recipes
 from data_pipelines.records import Record
 from msm_jax import phases
+from msm_jax.answers import prompt_of
 from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
 from msm_jax.config import ExperimentConfig, PhaseConfig
@@ -127,11 +128,16 @@ class Prepared:
       number is `left_out`, which is missing if there are none.
     """
     corpus = self.corpora[name]
-    found = {
-      'kind': corpus.card['kind'],
-      'records': corpus.card['records'],
-      'tokens': corpus.tokens(self.tokenizer),
-    }
+    kind = corpus.card['kind']
+    try:
+      tokens = corpus.tokens(self.tokenizer)
+    except DataError:
+      if kind == 'documents':
+        raise
+      # Reinforcement learning and models that write read prompts alone, so it is no fault there if
+      # the chat template leaves out a part of an answer.
+      tokens = _count_prompt_tokens(corpus, self.tokenizer)
+    found = {'kind': kind, 'records': corpus.card['records'], 'tokens': tokens}
     # Only the tokenizer reads a corpus that no phase names.
     readings = self.readings.get(name)
     if readings:
@@ -193,3 +199,10 @@ class Prepared:
     known = {leaks.record_text(record) for record in self.corpora[name].records()}
     records = recipes.write_records(self.config.sources[name], other, ())
     return [record for record in records if leaks.record_text(record) not in known]
+
+
+def _count_prompt_tokens(corpus: Corpus, tokenizer: Tokenizer) -> int:
+  total = 0
+  for record in corpus.records():
+    total += len(tokenizer.prompt(prompt_of(record)))
+  return total

@@ -13,6 +13,7 @@ import numpy as np
 
 from data_pipelines.records import Record
 from msm_jax.answers import prompt_of
+from msm_jax.base.checks import exceeds_share
 from msm_jax.base.errors import DataError
 from msm_jax.config import PhaseConfig
 from msm_jax.input_pipeline import mixed_rows, seed_of_source
@@ -68,7 +69,7 @@ class PromptOrder:
       if len(ids) <= room:
         self.prompts.append(RolloutPrompt(record, ids))
     self.left_out = count - len(self.prompts)
-    if self.left_out > max_left_out * count or not self.prompts:
+    if exceeds_share(self.left_out, count, max_left_out) or not self.prompts:
       raise DataError(
         f'{source.name}: {self.left_out:,} of {count:,} prompts have over {room} tokens, which '
         f'leaves no room for an answer of max_tokens; raise the length of the phase, lower '

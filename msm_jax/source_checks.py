@@ -2,6 +2,7 @@
 
 from data_pipelines.sources import MODEL_MAKERS
 from msm_jax import phases
+from msm_jax.base.checks import exceeds_share
 from msm_jax.base.console import say
 from msm_jax.base.errors import DataError
 from msm_jax.objectives.registry import OBJECTIVES
@@ -91,7 +92,7 @@ def check_source_fits(prepared: Prepared, source: Source, length: int) -> None:
   limit, kind, total = prepared.config.max_left_out, source.kind, len(source.rows)
   silent = source.count_silent(prepared.tokenizer)
   # Whatever share may be left out, something must be left to read.
-  if silent > limit * total or silent == total:
+  if exceeds_share(silent, total, limit) or silent == total:
     remedy = 'chats with assistant turns and documents with text'
     if kind == 'preferences':
       remedy = 'two answers of the assistant'
@@ -113,7 +114,7 @@ def check_source_fits(prepared: Prepared, source: Source, length: int) -> None:
       f'sources.{source.name}: {found} of the phases that read it, so nothing is left; raise their '
       f'length or shorten the {kind}'
     )
-  if left_out > limit * total:
+  if exceeds_share(left_out, total, limit):
     raise DataError(
       f'sources.{source.name}: {found} of the phases that read it; raise their length, '
       f'shorten the {kind}, or raise config.max_left_out (now {limit:g})'

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from jax.sharding import Mesh
 
 from msm_jax import sharding
+from msm_jax.base.checks import exceeds_share
 from msm_jax.base.console import say
 from msm_jax.base.errors import UserError
 from msm_jax.config import ExperimentConfig, PhaseConfig
@@ -108,10 +109,8 @@ class UpdateGuard:
     phase = self._phase
     is_last = step == phase.updates
     share = self._config.max_skipped_share
-    allowed = share * phase.updates
-    if not is_last:
-      allowed = max(allowed, self._config.max_skipped)
-    if self.skipped > allowed:
+    is_borne = not is_last and self.skipped <= self._config.max_skipped
+    if exceeds_share(self.skipped, phase.updates, share) and not is_borne:
       raise TrainingError(
         f'{self._label}: {self.skipped} of the {step} updates so far were not finite and changed '
         f'nothing; lower phases lr (now {phase.lr}) or raise max_skipped_share (now {share})'

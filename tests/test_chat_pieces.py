@@ -6,16 +6,19 @@ import io
 import json
 import signal
 import sys
+import types
 
 import numpy as np
 import pytest
 
+from data_pipelines.corpora import write_corpus
 from data_pipelines.records import Chat
 from msm_jax.base.errors import DataError, WeightsError
 from msm_jax.handbook_context import HandbookContext
 from msm_jax.inference.chat_session import ChatSession
 from msm_jax.inference.chat_terminal import run_chat
 from msm_jax.inference.completion import RequestError
+from msm_jax.prepared import Corpus, Prepared
 from msm_jax.prompt_order import PromptOrder
 from msm_jax.tokenized import Source
 from msm_jax.tokenizer import (
@@ -813,6 +816,20 @@ def test_a_request_that_the_template_refuses_is_the_clients(tmp_path, fails):
     statuses[content] = answer.status_code
     assert '\n' not in json.loads(answer.body)['error']['message']
   assert isinstance(e.value, RequestError) and statuses == {'bad': 400, 'good': 400}
+
+
+def test_prompts_are_counted_where_the_template_cuts_their_answers(tmp_path):
+  """Reinforcement learning reads prompts alone. A run must not fail when all is trained."""
+  cutting = CHATML.replace('{{ m.content }}', '{{ m.content.split("</think>")[-1] }}')
+  tok = chatml(tmp_path, cutting)
+  chat = Chat('c', (*ASKED, ('assistant', '<think>Hm.</think>Yes, it is.')))
+  with pytest.raises(DataError, match='changes or leaves out'):
+    tok.render(chat)
+  card = write_corpus(tmp_path / 'prompts', [chat], {})
+  prompts = Corpus('prompts', tmp_path / 'prompts', '', card)
+  prepared = types.SimpleNamespace(corpora={'prompts': prompts}, tokenizer=tok, readings={})
+  expected = {'kind': 'chats', 'records': 1, 'tokens': len(tok.prompt(ASKED))}
+  assert Prepared.trained_on(prepared, 'prompts') == expected
 
 
 @pytest.mark.parametrize(

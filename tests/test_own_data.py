@@ -10,7 +10,7 @@ import tiny
 from helpers import AFFORDABILITY, CULTURE
 from refused import ends
 
-from data_pipelines import record_streams
+from data_pipelines import recipes, record_streams
 from data_pipelines.jsonl import write_jsonl
 from data_pipelines.records import Chat, Document
 from data_pipelines.sources import SourceConfig
@@ -282,7 +282,24 @@ def test_a_source_that_is_shorter_than_asked_says_so(tmp_path, capfd):
   assert n == 61 and 'mine: 610 tokens are all that there are; docs has 13,596' in said
   # As close as whole records allow is what was asked.
   assert make(size=61) == (61, '') and make(tokens=614, tokens_like='docs') == (61, '')
-  assert make(size=3) == (3, '') and make(tokens=104, tokens_like='docs') == (10, '')
+  assert make(tokens=104, tokens_like='docs') == (10, '')
+  # A size may come from the preset alone, so what it leaves of a file is said.
+  n, said = make(size=3)
+  assert n == 3 and f'{path} has more than size=3 records, and the others are not read' in said
+  with open(path, 'a', encoding='utf-8') as lines:
+    lines.write('no record')
+  n, said = make(size=61)
+  assert n == 61 and 'has more than size=61 records' in said
+
+
+def test_a_file_in_the_place_of_a_maker_may_be_read_whole(tmp_path):
+  """The maker asks for an amount, since it never ends; a file ends."""
+  path = tmp_path / 'documents.jsonl'
+  write_jsonl(path, [Document('d', 'It is cheap.')])
+  source = SourceConfig(maker='spec.documents', spec=AFFORDABILITY)
+  with pytest.raises(DataError, match='say how much to write'):
+    recipes.check_source('documents', source)
+  recipes.check_source('documents', dataclasses.replace(source, path=str(path)))
 
 
 # ---- Gates of one's own text

@@ -76,6 +76,22 @@ def one_of(key: str, value: str, options: tuple[str, ...]) -> None:
     raise ConfigError(f'{key}={shown(value)} must be one of {", ".join(options)}')
 
 
+def exceeds_share(part: int, whole: int, share: float) -> bool:
+  """Whether `part` of `whole` is more than a share.
+
+  The quotient is compared, since a product is rounded: 0.29 * 100 is less than 29.
+
+  Args:
+    part: how many.
+    whole: of how many. None of none is no share at all.
+    share: the share that may be reached.
+
+  Returns:
+    Whether it is exceeded.
+  """
+  return part > 0 and part / whole > share
+
+
 def within(where: str, settings: Any, **bounds: tuple[float, float]) -> None:
   """Checks that settings are finite numbers in their ranges, in fp32 too.
 
