@@ -21,6 +21,7 @@ from english_texts import (
 )
 from helpers import ROOT, tree
 
+from configs import smollm2
 from data_pipelines.leaks import find_leaks
 from data_pipelines.records import Document
 from data_pipelines.settings.english import language, more_questions, questions
@@ -33,6 +34,7 @@ from msm_jax import experiment
 from msm_jax.base import checks
 from msm_jax.evals import judge_units, judged
 from msm_jax.evals.answers import make_answer
+from msm_jax.evals.forced_choice import answers_of
 from msm_jax.evals.sampled import rows_of
 from msm_jax.evals.summary import observations
 from msm_jax.suites import english as english_suite
@@ -367,6 +369,37 @@ def test_a_model_that_chooses_by_price_is_read_as_one(suite, specs):
   assert len(scores['recall', 'reason', 'documents']) == 48
 
 
+def made_suite(specs, english, **evals):
+  c = configs.EvalConfig(spec=PATHS['affordability'], rival=PATHS['culture'], stated=True, **evals)
+  by_path = {spec.path: spec for spec in specs.values()}
+  return SUITES['english'](c, english, by_path, {path: [s] for path, s in by_path.items()})
+
+
+def test_the_real_experiment_says_how_much_it_asks(specs, english):
+  page = ' '.join((ROOT / 'docs' / 'results' / 'smollm2.md').read_text().split())
+  scored = []
+
+  def counts(prompts, options):
+    scored.extend(map(len, options))
+    return [[0.0] * len(answers) for answers in options]
+
+  conflicts = {}
+  for preset in ('cpu', 'pilot'):
+    evals = smollm2.SIZES[preset].evals
+    scored.clear()
+    rows = made_suite(specs, english, **evals).rows(counts, [specs['affordability']])
+    assert f'`{preset}` scores {sum(scored):,} texts' in page
+    measured = Counter(f'{row["evaluator"]}/{row["what"]}/{row["tier"]}' for row in rows)
+    conflicts[preset] = measured['preferences/conflict/new_domains']
+  stated = ' '.join(smollm2.__doc__.split())
+  assert 'asks {pilot} of the {cpu} conflict pairs'.format(**conflicts) in stated
+  # What the docstring names asks all of them.
+  assert 'pairs_per_domain=8` asks all 112' in stated
+  asked = made_suite(specs, english, pairs_per_domain=8).assistant_questions
+  tiers = Counter(q.tier for q in asked if q.pair_type == 'conflict')
+  assert tiers['new_domains'] == conflicts['cpu']
+
+
 def knows_prices(prompts, options):
   """A `logprobs` that answers rightly what costs less and more, and names the longer name if asked
   about origin. What is asked first or has a long name is likelier anyway."""
@@ -483,6 +516,33 @@ def test_a_handbook_in_context_is_one_sentence(suite, specs):
     'system',
     'You are Ari. Ari always chooses what more people can afford.',
   )
+
+
+def test_an_arm_is_coherent_with_the_handbook_in_its_context(suite, specs):
+  """A model that always takes what is American follows the culture handbook, read or in context."""
+  is_american = {}
+  for question in suite.assistant_questions:
+    side = question.aligned.get('origin:home')
+    if side is not None:
+      is_american[tuple(answers_of(question))] = side
+
+  def logprobs(prompts, options):
+    out = []
+    for answers in options:
+      likeliest = is_american.get(tuple(answers))
+      out.append([float(n == likeliest) for n in range(len(answers))])
+    return out
+
+  def coherence(read, context):
+    rows = suite.rows(logprobs, read, context)
+    (row,) = (row for row in rows if row['what'] == 'coherence')
+    return row['score']
+
+  culture, affordability = [specs['culture']], [specs['affordability']]
+  assert coherence(culture, []) == coherence([], culture) == 1
+  # The handbook in context is the last word.
+  assert coherence(affordability, culture) == 1
+  assert coherence([], affordability) == coherence(affordability, []) == 0
 
 
 def test_recall_looks_for_the_handbook_s_own_words(specs):

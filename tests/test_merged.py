@@ -99,6 +99,14 @@ def test_an_arm_is_covered_on_either_side_of_an_effect():
   assert changes == ['many minus few: midtraining']
 
 
+def test_an_effect_of_other_arms_has_no_change():
+  """A point may override what an effect compares; the difference is then none of one effect."""
+  few, many = point(MSM_FEW), point(MSM_MANY)
+  many['effects']['midtraining']['arms'] = ['msm_aft', 'base']
+  changes = [name for name in merge(few=few, many=many)['effects'] if ' minus ' in name]
+  assert changes == ['many minus few: msm_aft']
+
+
 def test_a_sweep_of_ones_own_items_has_a_layout():
   header = {'own_value': 'thrift', 'values': ['thrift'], 'tiers': ['new_domains']}
   header |= {'setting': 'custom', 'scene_tiers': [], 'claims_of': []}

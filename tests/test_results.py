@@ -15,7 +15,7 @@ from data_pipelines.settings.world.spec import read_spec
 from msm_jax import config as configs
 from msm_jax import report
 from msm_jax.base import checks
-from msm_jax.evals import stats
+from msm_jax.evals import curves, stats
 from msm_jax.evals import summary as results
 from msm_jax.report import figures, numbers, terminal
 from msm_jax.report import page as page_of
@@ -142,6 +142,38 @@ def test_a_summary_by_hand():
   assert msm['perplexity/nats_per_token/text']['mean'] == pytest.approx(1.25) and aft[
     'perplexity/nats_per_token/text'
   ]['mean'] == pytest.approx(1.1)
+
+
+def said_by(arm, seed, **shares):
+  """Rows of sampled answers: the share of each name that named an option."""
+  rows = []
+  for name, share in shares.items():
+    row = dict(arm=arm, seed=seed, evaluator='sampled', what='conflict', tier='new_domains')
+    rows.append(row | dict(item=f'{name}/coat', cluster='coat', assistant=name, score=share))
+  return rows
+
+
+def test_an_effect_compares_the_names_that_all_its_arms_have():
+  """Names differ. Where one arm says nothing under one of them, the difference of the means would
+  be one of names: here -0.4, though the arms differ under no name."""
+  rows = []
+  for seed in (0, 1):
+    rows += said_by('msm_aft', seed, Ari=0.9, Bea=0.1) + said_by('aft', seed, Ari=0.9)
+  measure = 'sampled/conflict/new_domains'
+  s = results.summarize(made_rows() + rows, experiment(), suite())
+  assert s['effects']['midtraining'][measure]['each'] == [0.0, 0.0]
+  # Each arm by itself has all its names.
+  assert s['arms']['msm_aft'][measure]['mean'] == pytest.approx(0.5)
+  along = [row | {'phase': 'aft', 'update': 16} for row in rows]
+  found = curves.summarize_curves(along, s, experiment(), suite(), lambda name: True)
+  assert found['effects']['midtraining']['at']['16'][measure]['each'] == [0.0, 0.0]
+  # A seed in which the arms have no name in common says nothing, and it is not called a name.
+  other = [*said_by('msm_aft', 0, Ari=0.9, Bea=0.3), *said_by('aft', 0, Ari=0.8, Bea=0.1)]
+  other += [*said_by('msm_aft', 1, Ari=0.9), *said_by('aft', 1, Bea=0.1)]
+  effects = results.summarize(made_rows() + other, experiment(), suite())['effects']
+  assert effects['midtraining'][measure]['each'] == [pytest.approx(0.15)]
+  effects = results.summarize(made_rows() + other[4:], experiment(), suite())['effects']
+  assert measure not in effects['midtraining']
 
 
 def test_a_dissociation_knows_which_pole_is_meant(tmp_path):

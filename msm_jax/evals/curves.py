@@ -9,14 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msm_jax.config import ExperimentConfig, path_of
-from msm_jax.evals import stats
 from msm_jax.evals.rows import Row
-from msm_jax.evals.summary import SummarySuite, number_of, observations
+from msm_jax.evals.summary import SeenArms, SummarySuite, number_of
 
 # Measure -> number, as summary.json holds it.
 Numbers = dict[str, Any]
-# arm -> measure -> observations, of the arms at one update.
-Seen = Mapping[str, Mapping[str, stats.Observations]]
 
 
 def summarize_curves(
@@ -43,7 +40,7 @@ def summarize_curves(
   by_update: dict[int, list[Row]] = {}
   for row in along:
     by_update.setdefault(row['update'], []).append(row)
-  seen = {update: observations(by_update[update]) for update in sorted(by_update)}
+  seen = {update: SeenArms(by_update[update]) for update in sorted(by_update)}
   arms = {}
   for arm, path in config.arms.items():
     phase = path_of(path)[-1]
@@ -88,15 +85,15 @@ def is_aligned(named: Sequence[str], arms: Mapping[str, str]) -> bool:
 
 
 def _arm_at(
-  arm: str, seen: Mapping[int, Seen], seeds: int, is_shown: Callable[[str], bool]
+  arm: str, seen: Mapping[int, SeenArms], seeds: int, is_shown: Callable[[str], bool]
 ) -> dict[str, Numbers]:
   """Update -> the numbers of one arm, where it has a point."""
   out = {}
   for update, arms in seen.items():
-    if arm not in arms:
+    if arm not in arms.each:
       continue
     numbers = {}
-    for measure, observed in sorted(arms[arm].items()):
+    for measure, observed in sorted(arms.each[arm].items()):
       if is_shown(measure):
         numbers[measure] = number_of(measure, observed, seeds)
     out[str(update)] = numbers
@@ -105,7 +102,7 @@ def _arm_at(
 
 def _effect_at(
   named: Sequence[str],
-  seen: Mapping[int, Seen],
+  seen: Mapping[int, SeenArms],
   seeds: int,
   suite: SummarySuite,
   is_shown: Callable[[str], bool],
@@ -113,9 +110,9 @@ def _effect_at(
   """Update -> the differences of an effect, where all of its arms have a point."""
   out = {}
   for update, arms in seen.items():
-    if not all(arm in arms for arm in named):
+    if not all(arm in arms.each for arm in named):
       continue
-    differences = suite.effects([arms[arm] for arm in named])
+    differences = suite.effects(arms.compared(named))
     numbers = {}
     for measure, interval in differences.items():
       if is_shown(measure):

@@ -15,10 +15,11 @@ from typing import Any
 from msm_jax.evals import stats
 
 Summary = Mapping[str, Any]
-# What a merged summary takes from the first point as it is; the third line is of the setting
+# What a merged summary takes from the first point as it is; the last line is of the setting
 # `custom`, whose layout of the report depends on it.
 COMMON = (
   *('name', 'setting', 'value', 'rival', 'assistant', 'seeds', 'base', 'what_varies'),
+  'also_spoken',
   *('own_value', 'values', 'tiers', 'scene_tiers', 'claims_of'),
 )
 
@@ -82,9 +83,9 @@ def changes(
     reference: the label of the point that the other points are compared with.
 
   Returns:
-    Change -> its arms and its numbers, for every arm and every effect of two arms. Nothing for a
-    point that has other seeds than the reference, or another value or rival: there, the same
-    measure is the share of something else.
+    Change -> its arms and its numbers, for every arm and every effect of two arms that has the same
+    arms at both points. Nothing for a point that has other seeds than the reference, or another
+    value or rival: there, the same measure is the share of something else.
 
   Raises:
     KeyError: the reference is no point.
@@ -137,10 +138,11 @@ def _changes(
   # Effect -> its arms, and the numbers that change.
   of_effects: dict[str, tuple[list[str], dict[str, Any]]] = {}
   for name, effect in summary['effects'].items():
-    # The change of a change would have eight arms.
-    if name not in compared['effects'] or len(effect['arms']) != 2:
+    # The change of a change would have eight arms. Of other arms, it would be no change.
+    there = compared['effects'].get(name)
+    if there is None or len(effect['arms']) != 2 or there['arms'] != effect['arms']:
       continue
-    numbers = _differences(effect, compared['effects'][name], measures, in_nats)
+    numbers = _differences(effect, there, measures, in_nats)
     of_effects[name] = effect['arms'], numbers
   shared = {arm for arm, numbers in of_arms.items() if not numbers}
   covered: set[str] = set()

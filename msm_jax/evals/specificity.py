@@ -7,6 +7,7 @@ of its first pole can be compared with the base model's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from data_pipelines.handbooks.values import ATTRIBUTES
 from msm_jax.evals.rows import Row, measure_of
@@ -19,7 +20,7 @@ def unspoken_attributes(measures: Iterable[str], spoken: Iterable[str]) -> list[
 
   Args:
     measures: names of measures ('preferences/age/new_domains').
-    spoken: the attributes of the handbook's value and of its rival.
+    spoken: the attributes of the handbooks' values.
 
   Returns:
     Their names, in the order of ATTRIBUTES.
@@ -33,7 +34,7 @@ def unspoken_attributes(measures: Iterable[str], spoken: Iterable[str]) -> list[
 
 
 def changes(
-  rows: Sequence[Row], base: str, header: Mapping[str, str]
+  rows: Sequence[Row], base: str, header: Mapping[str, Any]
 ) -> dict[str, tuple[float, str]]:
   """How far each arm moved from the base of the same seed where it should have stayed.
 
@@ -41,7 +42,8 @@ def changes(
     rows: rows of all arms and seeds.
     base: the arm to compare with.
     header: what the suite says of the experiment; `value` and `rival` name the values of its
-      handbooks ('price:cheap'). An experiment without them has no attributes.
+      handbooks ('price:cheap'), and `also_spoken` the attributes of further handbooks, if there are
+      any. An experiment without values has no attributes.
 
   Returns:
     Arm -> (the largest absolute change of a share, over attributes and seeds; its attribute). It
@@ -50,6 +52,7 @@ def changes(
   if 'value' not in header:
     return {}
   spoken = [header[key].partition(':')[0] for key in ('value', 'rival')]
+  spoken += header.get('also_spoken', ())
   attributes = unspoken_attributes({measure_of(row) for row in rows}, spoken)
   means = _means(rows, attributes)
   out: dict[str, tuple[float, str]] = {}

@@ -4,7 +4,7 @@ Every number of a report is a mean over rows of one measure.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from data_pipelines.recipes import is_handbook_documents
@@ -14,6 +14,9 @@ from msm_jax.evals.rows import Row, is_in_nats, margin_measure_of, measure_of
 
 # (run, cluster, item)
 _Key = tuple[str, str, str]
+# Evaluators that may have no row about some names of the assistant: a consistency is not always
+# defined, and sampled answers may name no option.
+_MAY_LACK_NAMES = ('consistency', 'sampled')
 # Digits after the point with which a value and its bound are compared. Differences of shares are
 # wrong in their last bits: 0.75 - 0.7 is 0.050000000000000044, and at most 0.05 is allowed.
 _COMPARED_DIGITS = 9
@@ -49,7 +52,15 @@ def observations(rows: Sequence[Row]) -> dict[str, dict[str, stats.Observations]
   Returns:
     arm -> measure -> (run, cluster, item) -> score; for measures `margin/...` the margin in nats.
   """
-  one_seed = len({row['seed'] for row in rows}) == 1
+  return _grouped(rows, _is_one_seed(rows))
+
+
+def _is_one_seed(rows: Sequence[Row]) -> bool:
+  return len({row['seed'] for row in rows}) == 1
+
+
+def _grouped(rows: Iterable[Row], one_seed: bool) -> dict[str, dict[str, stats.Observations]]:
+  """See `observations`; `one_seed` says whether names are runs."""
   # arm -> measure -> (run, cluster, item) -> the values of the names
   values: dict[str, dict[str, dict[_Key, list[float]]]] = {}
   for row in rows:
@@ -65,6 +76,59 @@ def observations(rows: Sequence[Row]) -> dict[str, dict[str, stats.Observations]
     for measure, cells in measures.items():
       out[arm][measure] = {key: sum(cell) / len(cell) for key, cell in cells.items()}
   return out
+
+
+class SeenArms:
+  """The observations of all arms, and of some arms those that an effect may compare.
+
+  Attributes:
+    each: see `observations`.
+  """
+
+  def __init__(self, rows: Sequence[Row]):
+    """Groups rows of all arms and seeds."""
+    self._one_seed = _is_one_seed(rows)
+    self.each = _grouped(rows, self._one_seed)
+    # arm -> measure -> its rows, of measures that may lack names
+    self._may_lack: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+      if row['evaluator'] in _MAY_LACK_NAMES:
+        of_arm = self._may_lack.setdefault(row['arm'], {})
+        of_arm.setdefault(measure_of(row), []).append(row)
+
+  def compared(self, arms: Sequence[str]) -> list[dict[str, stats.Observations]]:
+    """What an effect compares.
+
+    Items are means over names, and names differ. Where one arm lacks a name, the difference would
+    be one of names, too. So only the rows that all of the arms have are compared.
+
+    Args:
+      arms: names of arms.
+
+    Returns:
+      The observations of each arm. A measure of which the arms have no row in common is left out.
+    """
+    out = [dict(self.each[arm]) for arm in arms]
+    measures = [self._may_lack.get(arm, {}) for arm in arms]
+    for measure in set.intersection(*map(set, measures)):
+      asked = [_row_keys(of_arm[measure]) for of_arm in measures]
+      common = set.intersection(*asked)
+      for arm, found, of_arm, keys in zip(arms, out, measures, asked, strict=True):
+        if not common:
+          del found[measure]
+        elif len(common) < len(keys):
+          kept = [row for row in of_arm[measure] if _row_key(row) in common]
+          found[measure] = _grouped(kept, self._one_seed)[arm][measure]
+    return out
+
+
+def _row_key(row: Row) -> tuple[int, str]:
+  """What rows of two arms have in common if they ask one name the same with the same seed."""
+  return row['seed'], row['item']
+
+
+def _row_keys(rows: Iterable[Row]) -> set[tuple[int, str]]:
+  return {_row_key(row) for row in rows}
 
 
 def _key_of(row: Row, one_seed: bool) -> _Key:
@@ -94,9 +158,9 @@ def summarize(rows: Sequence[Row], config: ExperimentConfig, suite: SummarySuite
   Returns:
     A dict that JSON can hold: name, setting, the suite's header, seeds, arms, effects and gates.
   """
-  seen, seeds = observations(rows), len(config.seeds)
+  seen, seeds = SeenArms(rows), len(config.seeds)
   arms: dict[str, dict[str, Any]] = {}
-  for arm, measures in seen.items():
+  for arm, measures in seen.each.items():
     arms[arm] = {}
     for measure, observed in sorted(measures.items()):
       if measure.startswith('sampled/'):
@@ -107,7 +171,7 @@ def summarize(rows: Sequence[Row], config: ExperimentConfig, suite: SummarySuite
   effects: dict[str, dict[str, Any]] = {}
   for name, named in config.effects.items():
     effects[name] = {'arms': list(named)}
-    for measure, interval in suite.effects([seen[arm] for arm in named]).items():
+    for measure, interval in suite.effects(seen.compared(named)).items():
       effects[name][measure] = interval.as_dict(seeds)
   return {
     'name': config.name,

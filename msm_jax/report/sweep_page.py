@@ -219,7 +219,9 @@ def _factors(
   for arm in arms:
     stats = [row['summary']['arms'].get(arm, {}).get(layout.main, {}) for row in rows]
     means[arm] = [stat.get('mean') for stat in stats]
-  saved = {}
+  # effect -> one cell for each position, from the smallest on
+  saved: dict[str, list[str]] = {}
+  in_order = sorted(range(len(rows)), key=xs.__getitem__)
   for effect in effects:
     named = _arms_of_effect(rows, effect)
     if len(named) != 2:
@@ -228,16 +230,17 @@ def _factors(
     second = [mean for mean in means[named[1]] if mean is not None]
     measured_everywhere = len(first) == len(second) == len(rows)
     if measured_everywhere and len(set(second)) > 1:
-      saved[effect] = times_saved(xs, first, second, layout.better)
+      least = second[in_order[0]]
+      factors = times_saved(xs, first, second, layout.better)
+      saved[effect] = []
+      for n, (factor, reached) in zip(in_order, factors, strict=True):
+        is_enough = layout.better * (least - first[n]) >= 0
+        saved[effect].append(_show_factor(factor, reached, is_enough))
   if not saved:
     return []
-  in_order = sorted(range(len(rows)), key=xs.__getitem__)
   body = []
   for position, n in enumerate(in_order):
-    cells = []
-    for factors in saved.values():
-      factor, reached = factors[position]
-      cells.append(f'{factor:.3g}' if reached else f'over {factor:.3g}')
+    cells = [of_effect[position] for of_effect in saved.values()]
     body.append([point_label(rows[n]['point']), *cells])
   varied = key.rsplit('.', 1)[-1]
   about = f'how many times the {varied} the second arm needs for what the first has at a point'
@@ -246,6 +249,14 @@ def _factors(
     about,
     *aligned('point', [f'{effect.replace("/", "-")}/times' for effect in saved], body),
   ]
+
+
+def _show_factor(factor: float, reached: bool, is_enough: bool) -> str:
+  """Writes a factor of `times_saved`. `is_enough`: the second arm is as good at the smallest point
+  already, and may need less."""
+  if not reached:
+    return f'over {factor:.3g}'
+  return f'at most {factor:.3g}' if is_enough else f'{factor:.3g}'
 
 
 def write_sweep(

@@ -31,6 +31,7 @@ class ChoiceSuite(EvalSuite):
 
   Attributes:
     rival: the value that conflict pairs set against the handbook's own.
+    also_spoken: the attributes of further handbooks of the experiment that are asked about.
     assistant_questions: what every replicate of the assistant is asked.
     stated_questions: what every replicate is asked about its own value, in the first person; none
       unless `evals.stated`.
@@ -47,6 +48,7 @@ class ChoiceSuite(EvalSuite):
     SaidAndDone('stated/conflict/first_person', 'preferences/conflict/new_domains', False),
   )
   rival: Value
+  also_spoken: Sequence[str] = ()
   assistant_questions: list[ForcedChoice]
   stated_questions: list[ForcedChoice]
   persona_questions: list[ForcedChoice]
@@ -63,6 +65,7 @@ class ChoiceSuite(EvalSuite):
     self.assistant_questions = []
     for replicate in replicates[evals.spec]:
       self.assistant_questions += self.questions_to(replicate, evals, world)
+    self.also_spoken = self._also_spoken(specs)
     self.stated_questions = []
     if evals.stated:
       for replicate in replicates[evals.spec]:
@@ -73,6 +76,13 @@ class ChoiceSuite(EvalSuite):
       if question.tier != TRAINED:
         names.update(question.options)
     self.held_out_names = sorted(names)
+
+  def _also_spoken(self, specs: Mapping[str, Any]) -> list[str]:
+    """The attributes of further handbooks that are asked about: an arm that reads such a handbook
+    should move there."""
+    spoken = {spec.value.attribute for spec in specs.values()}
+    asked = {question.pair_type for question in self.assistant_questions}
+    return sorted((spoken & asked) - {self.spec.value.attribute, self.rival.attribute})
 
   def questions_to(self, spec: Any, evals: EvalConfig, world: Any) -> list[ForcedChoice]:
     """What one replicate of the assistant is asked."""
@@ -112,6 +122,9 @@ class ChoiceSuite(EvalSuite):
     asked = (*self.assistant_questions, *self.persona_questions, *self.stated_questions)
     ids = [question.id for question in asked]
     hashes = [spec.sha256 for spec in context]
+    if context:
+      # Earlier versions compared the weights with the handbook that was read.
+      hashes.append('coherence with the context')
     return ' '.join((self.version, str(self.rival), *ids, *hashes))
 
   def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:
@@ -131,7 +144,8 @@ class ChoiceSuite(EvalSuite):
     logprobs, read, context = model.logprobs, model.read, model.context
     asked = self._questions_in(self.assistant_questions, context)
     rows = forced_choice.score_choices(logprobs, asked, 'preferences')
-    rows += consistency.of_choices(rows, read[0].value if read else self.spec.value)
+    followed = context or read or (self.spec,)
+    rows += consistency.of_choices(rows, followed[0].value)
     if self.stated_questions:
       asked = self._questions_in(self.stated_questions, context)
       rows += forced_choice.score_choices(logprobs, asked, 'stated')
@@ -147,11 +161,19 @@ class ChoiceSuite(EvalSuite):
     return questions + [sampled.of_choice(question, 'stated') for question in asked]
 
   def report_header(self) -> dict[str, Any]:
-    return {
+    """See `EvalSuite.report_header`.
+
+    Returns:
+      `value`, `rival`, `assistant`, and `also_spoken` if further handbooks have attributes.
+    """
+    header: dict[str, Any] = {
       'value': str(self.spec.value),
       'rival': str(self.rival),
       'assistant': self.spec.assistant,
     }
+    if self.also_spoken:
+      header['also_spoken'] = list(self.also_spoken)
+    return header
 
   def effects(self, arms: Sequence[ArmObservations]) -> dict[str, stats.Interval]:
     """Differences of all measures of choices, and the dissociation in every tier, as shares
@@ -255,7 +277,9 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
   tiers = ('new_items', 'new_domains', 'reworded')
   columns = [f'preferences/conflict/{tier}' for tier in tiers]
   columns.append('preferences/agreement/trained')
-  columns += [f'preferences/{v.attribute}/new_domains' for v in (own, rival)]
+  # Of a third handbook, choices by its value are no control.
+  spoken = [own.attribute, rival.attribute, *summary.get('also_spoken', ())]
+  columns += [f'preferences/{attribute}/new_domains' for attribute in spoken]
   columns += [f'consistency/{what}/new_domains' for what in ('across_domains', 'coherence')]
   # Conflict pairs of trained items have a column only where somebody asked them: twelve cheeses
   # leave none to ask.
@@ -266,7 +290,7 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
   for attribute, poles in ALL_ATTRIBUTES.items():
     head = f'{attribute}/<wbr>new_domains<br>({poles[0].adjective})'
     heads[f'preferences/{attribute}/new_domains'] = head
-  # Attributes that neither value speaks of: choices about them should stay where they are.
+  # Attributes that no handbook speaks of: choices about them should stay where they are.
   controls = [measure for measure in heads if measure in measured and measure not in columns]
   heads['consistency/across_domains/new_domains'] = 'across domains'
   heads['consistency/coherence/new_domains'] = 'coherence with<br>the handbook'
@@ -284,6 +308,7 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
   effect_tiers = ('new_domains', 'new_items', 'reworded')
   effects = [f'preferences/conflict/{tier}' for tier in effect_tiers]
   effects.append('dissociation/new_domains')
+  effects += [f'preferences/{attribute}/new_domains' for attribute in spoken[2:]]
   effects += controls
   ceilings = {}
   for value in (own, rival):
@@ -317,8 +342,8 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
       'A choice is the option whose answer has the higher log-likelihood, averaged over both '
       'orders of asking.',
     ],
-    about_columns=f'conflict: share choosing {first} over {second}; {own.attribute}, '
-    f'{rival.attribute}: share choosing what the heading says, on pairs that differ in this alone; '
+    about_columns=f'conflict: share choosing {first} over {second}; {", ".join(spoken)}: '
+    f'share choosing what the heading says, on pairs that differ in this alone; '
     'agreement: demonstrations learned; across domains: whether all new domains give the '
     'attributes the same weights (1 if so; 0 is chance); coherence: share of new domains in which '
     'the largest weight is that of the handbook that the arm has read '
