@@ -77,5 +77,12 @@ def main(argv: list[str]) -> None:
   say(f'export     {loaded.description}, in {args.out}')
 
 
-if __name__ == '__main__':
+def run() -> None:
+  """Runs the command as a program."""
+  # A half-written model may have a hundred gigabytes.
+  command.end_on_sigterm()
   command.run_command(main)
+
+
+if __name__ == '__main__':
+  run()

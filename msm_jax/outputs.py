@@ -73,6 +73,9 @@ def arm_entry(
     if entry[key]:
       # Whoever opens the arm later may find other weights in the folder.
       entry[f'{key}_id'] = huggingface.sample_of(entry[key])
+  if weights:
+    # The same holds for the tokenizer and its chat template.
+    entry['tokenizer_id'] = prepared.tokenizer.fingerprint
   return entry
 
 

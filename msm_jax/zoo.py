@@ -9,8 +9,6 @@ by `msm_jax.interop.zoo`.
 """
 
 import argparse
-import signal
-import sys
 import time
 from pathlib import Path
 
@@ -79,9 +77,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
   """Runs the command as a program."""
-  # By default SIGTERM ends a process at once; as an exception it lets temporary folders be removed
-  # first.
-  signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+  command.end_on_sigterm()
   command.run_command(main)
 
 

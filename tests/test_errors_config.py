@@ -460,6 +460,35 @@ def test_an_address_is_no_workdir(address, tmp_path, monkeypatch):
     assert paths.as_workdir(name) == Path(name)
 
 
+@pytest.mark.parametrize('text', ['', ' '])
+def test_an_empty_path_is_no_path(text):
+  """A shell makes it of `--cache=$CACHE` where the variable is not set. `Path` takes it for the
+  current folder."""
+  parser = command.Parser()
+  parser.add_argument('--cache', type=Path)
+  with pytest.raises(ConfigError, match='argument --cache: it is empty; name a path'):
+    parser.parse_args([f'--cache={text}'])
+  assert parser.parse_args([]).cache is None
+
+
+@pytest.mark.parametrize('begin', ['run_command(job)', "run_on_config(job, 'configs/msm.py')"])
+def test_letters_that_the_terminal_lacks(begin):
+  """A model may say any letter, and a terminal need not know it."""
+  program = (
+    'from msm_jax.base import command\n'
+    f'def job(argv):\n  print("é {chr(0x1F9C0)}")\n'
+    f'command.{begin}\n'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', program],
+    env=os.environ | {'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': 'latin-1'},
+    capture_output=True,
+    timeout=60,
+  )
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.decode('latin-1') == 'é \\U0001f9c0\n'
+
+
 @pytest.mark.parametrize('begin', ['run_command(job)', "run_on_config(job, 'configs/msm.py')"])
 def test_output_that_nobody_reads_to_its_end(begin):
   """As of `... --dry_run | head -1`."""

@@ -146,6 +146,45 @@ def test_round_trip_to_the_bit(tmp_path, case, dtype):
     huggingface.export(tmp_path / 'out', c, params, tmp_path / 'in')
 
 
+def test_a_weight_that_float16_cannot_hold(tmp_path):
+  """It would be infinite, and every answer of the exported model NaN."""
+  make.write_folder(tmp_path / 'in', 'llama3', 'float32')
+  c, params = imported(tmp_path / 'in')
+  for value, is_refused in ((65504.0, False), (1e5, True)):
+    out = tmp_path / f'out {value}'
+    params['w_up'] = params['w_up'].at[1, 0, 0].set(-value)
+    if is_refused:
+      says = r'model\.layers\.1\.mlp\.up_proj\.weight holds numbers up to 100000, and float16 ends'
+      with pytest.raises(WeightsError, match=says):
+        huggingface.export(out, c, params, tmp_path / 'in', 'float16')
+      assert not out.exists()
+    else:
+      huggingface.export(out, c, params, tmp_path / 'in', 'float16')
+  huggingface.export(tmp_path / 'wide', c, params, tmp_path / 'in', 'bfloat16')
+  stored = load_file(tmp_path / 'wide' / 'model.safetensors')
+  assert stored['model.layers.1.mlp.up_proj.weight'].astype(np.float32)[0, 0] == np.float32(-99840)
+
+
+def test_a_window_that_the_base_does_not_name(tmp_path):
+  """An arm has the length of its rows then, which is no window of the exported model."""
+  make.write_folder(tmp_path / 'in', 'llama3', 'float32')
+  path = tmp_path / 'in' / 'config.json'
+  settings = json.loads(path.read_text())
+  window = settings.pop('max_position_embeddings')
+  path.write_text(json.dumps(settings))
+  c, params = imported(tmp_path / 'in')
+  assert c.max_length == 0
+  c = dataclasses.replace(c, max_length=96)
+  huggingface.export(tmp_path / 'out', c, params, tmp_path / 'in')
+  read = pytest.importorskip('transformers').AutoConfig.from_pretrained
+  lengths = [read(tmp_path / name).max_position_embeddings for name in ('in', 'out')]
+  assert lengths[0] == lengths[1] != 96
+  path.write_text(json.dumps(settings | {'max_position_embeddings': window}))
+  c, params = imported(tmp_path / 'in')
+  huggingface.export(tmp_path / 'named', c, params, tmp_path / 'in')
+  assert read(tmp_path / 'named').max_position_embeddings == window
+
+
 def test_large_parameters_are_read_layer_by_layer(tmp_path, monkeypatch):
   """As if all were large; the numbers and their layout are those of layers read together."""
   make.write_folder(tmp_path, 'qwen2', 'bfloat16')

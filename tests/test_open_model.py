@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import signal
 import threading
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from msm_jax.inference.arm import Arm, open_arm
 from msm_jax.inference.completion import CompletionRequest, RequestError
 from msm_jax.inference.open_model import load_arm, load_weights, open_samplers
 from msm_jax.inference.sampling import Sampler
+from msm_jax.interop import huggingface
 from msm_jax.model import forward, logits
 from msm_jax.models import listed_arms
 
@@ -251,6 +253,55 @@ def test_arms_over_weights(folder, tmp_path):
   (other / 'model.safetensors').write_bytes(content)
   for arm in ('base', 'tuned'):
     check_error(lambda arm=arm: load_arm(e.workdir, arm), 'has other weights than those that', arm)
+
+
+def test_another_tokenizer_than_an_arm_began_with(folder, tmp_path):
+  """The weights are the same, and the model would be asked in other words than it has read."""
+  base = tmp_path / 'base'
+  shutil.copytree(folder, base)
+  e = tiny.experiment(
+    tmp_path,
+    tokenizer=dict(),
+    model={},
+    phases={'base': dict(weights=str(base))},
+    arms=dict(base='base'),
+  )
+  e.list_arms(e.prepared.ends)
+  template = base / 'chat_template.jinja'
+  before = template.read_text()
+  asked = load_arm(e.workdir, 'base').tokenizer.prompt([('user', 'Hi')])
+  template.write_text(before.replace('<|assistant|>', '<|user|>'))
+  assert load_weights(base).tokenizer.prompt([('user', 'Hi')]).tolist() != asked.tolist()
+  words = ('has another tokenizer or chat template than base began with', 'put it back')
+  check_error(lambda: load_arm(e.workdir, 'base'), *words)
+  # Arms that an earlier version has listed are opened as they were.
+  listed = json.loads((e.workdir / 'arms.json').read_text())
+  del listed['base']['0']['tokenizer_id']
+  (e.workdir / 'arms.json').write_text(json.dumps(listed))
+  assert load_arm(e.workdir, 'base').params
+  e.list_arms(e.prepared.ends)
+  template.write_text(before)
+  assert load_arm(e.workdir, 'base').tokenizer.prompt([('user', 'Hi')]).tolist() == asked.tolist()
+
+
+def test_an_export_that_is_ended_leaves_nothing(tmp_path, monkeypatch):
+  """By default SIGTERM would leave all that is written of a model, under a name of its own."""
+
+  def write(_):
+    with huggingface.new_folder(tmp_path / 'out') as new:
+      (new / 'model.safetensors').write_bytes(b'half')
+      signal.raise_signal(signal.SIGTERM)
+
+  # Without a handler, the signal would end the tests.
+  before = signal.signal(signal.SIGTERM, lambda *_: None)
+  monkeypatch.setattr(export, 'main', write)
+  try:
+    with pytest.raises(SystemExit) as e:
+      export.run()
+  finally:
+    signal.signal(signal.SIGTERM, before)
+  assert e.value.code == 128 + signal.SIGTERM
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,25 @@ def test_calls_of_another_model_are_refused(name, call, samplers):
       assert len(parse_request(body, samplers, True).requests) == 1
 
 
+def test_fields_of_messages_that_are_not_done(samplers):
+  """The first two would change the answer elsewhere: DeepSeek and Mistral go on with the message,
+  and others show the model what it thought. What is empty comes from answers of servers."""
+  hi = {'role': 'user', 'content': 'Hi'}
+  said = {'role': 'assistant', 'content': 'So'}
+  for name, value in (('prefix', True), ('reasoning_content', 'Hm'), ('refusal', 'No')):
+    body = CHAT_BODY | {'messages': [hi, said | {name: value}]}
+    with pytest.raises(InvalidRequest, match=rf'messages\[1\]\.{name} is not known here'):
+      parse_request(body, samplers, True)
+  empty = {'refusal': None, 'annotations': [], 'audio': None, 'prefix': False, 'tool_calls': None}
+  # Versions of lm-evaluation-harness write a type.
+  typed = hi | {'type': 'text', 'name': 'Mia'}
+  plain = parse_request(CHAT_BODY | {'messages': [hi, said, hi]}, samplers, True)
+  parsed = parse_request(CHAT_BODY | {'messages': [typed, said | empty, typed]}, samplers, True)
+  assert parsed.requests[0].prompt == plain.requests[0].prompt
+  with pytest.raises(InvalidRequest, match='half a character'):
+    parse_request(CHAT_BODY | {'messages': [hi | {'\ud800': 1}]}, samplers, True)
+
+
 def test_bounds_are_told_as_whole_numbers(samplers):
   with pytest.raises(InvalidRequest, match='from 1 to 9223372036854775807'):
     parse_request(CHAT_BODY | {'max_tokens': 0}, samplers, True)

@@ -380,6 +380,29 @@ def test_a_signal_right_after_the_address_is_not_lost(signum, monkeypatch):
       signal.signal(s, handler)
 
 
+def test_two_servers_that_load_at_the_same_time():
+  """Both have the address before one of them listens: the second one learns of it late."""
+  pytest.importorskip('starlette')
+  pytest.importorskip('uvicorn')
+  from msm_jax.inference.server import lifecycle
+
+  handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+  closed = []
+  engine = SimpleNamespace(samplers={}, alive=True, close=lambda: closed.append(True))
+  try:
+    with lifecycle.bind('127.0.0.1', 0) as first:
+      _, port = lifecycle.address_of(first)
+      with lifecycle.bind('127.0.0.1', port) as second:
+        first.listen()
+        says = f'cannot listen on 127.0.0.1 port {port} .*; choose another --host or --port'
+        with pytest.raises(UserError, match=says):
+          lifecycle.serve_until_signal(engine, second)
+  finally:
+    for s, handler in handlers.items():
+      signal.signal(s, handler)
+  assert closed
+
+
 def test_a_server_that_cannot_start(tiny_workdir):
   serve = pytest.importorskip('msm_jax.serve')
   pytest.importorskip('uvicorn')
@@ -391,6 +414,8 @@ def test_a_server_that_cannot_start(tiny_workdir):
       ([f'--port={port}'], f'cannot listen on 127.0.0.1 port {port} '),
       (['--port=99999'], 'cannot listen on 127.0.0.1 port 99999 '),
       (['--host=no.such.host.invalid'], 'cannot listen on no.such.host.invalid port '),
+      # The system takes it for all addresses.
+      (['--host='], '--host is empty'),
       (['--port=0', '--arm=none'], "'none'"),
       (['--max_batch=0'], '--max_batch is at least 1'),
     ):

@@ -8,6 +8,7 @@ and the process ends with a non-zero exit code.
 import argparse
 import ctypes
 import functools
+import io
 import logging
 import os
 import re
@@ -62,6 +63,24 @@ def _silence_libraries(names: tuple[str, ...]) -> None:
     logging.getLogger(name).setLevel(logging.ERROR)
 
 
+def _print_in_every_locale() -> None:
+  """Lets stdout write a letter that its encoding lacks as its number, as stderr does.
+
+  A model may say any letter, and a name may have any. On a terminal with another encoding than
+  UTF-8, one of them would end the command with a traceback.
+  """
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    sys.stdout.reconfigure(errors='backslashreplace')
+
+
+def end_on_sigterm() -> None:
+  """Turns SIGTERM into an exception, so that half-written folders are removed before the end.
+
+  By default it ends a process at once.
+  """
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 def run_command(main: Callable[[list[str]], int | None]) -> None:
   """Runs a program on the arguments of the command line and ends the process.
 
@@ -71,6 +90,7 @@ def run_command(main: Callable[[list[str]], int | None]) -> None:
     main: the program; it takes the arguments and returns an exit code, or None for success.
   """
   _silence_libraries(('absl', 'jax'))
+  _print_in_every_locale()
   tune_process()
   try:
     sys.exit(main(sys.argv[1:]))
@@ -121,6 +141,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def _path_from(text: str) -> Path:
+  if not text.strip():
+    # As `--workdir=$OUT` where the variable is not set. `Path` makes the current folder of it.
+    raise argparse.ArgumentTypeError('it is empty; name a path, or leave the flag out')
   try:
     check_is_local(text)
   except ConfigError as e:
@@ -267,12 +290,13 @@ def run_on_config(job: Callable[[list[str]], None], default: str, schema: Any = 
       `--config.NAME=VALUE`, whether or not the config file names it.
   """
   _silence_libraries(_TALKATIVE)
+  _print_in_every_locale()
   try:
     app.run(job, flags_parser=functools.partial(parse, default=default, schema=schema))
   except KeyboardInterrupt:
-    # A second Ctrl-C. Threads of libraries may still be at work and would print tracebacks while
-    # Python waits for them, so the process ends at once.
-    print('\ninterrupted twice; run the same command to go on', file=sys.stderr, flush=True)
+    # A second Ctrl-C, or one before the job has begun. Threads of libraries may still be at work
+    # and would print tracebacks while Python waits for them, so the process ends at once.
+    print('\ninterrupted; run the same command to go on', file=sys.stderr, flush=True)
     os._exit(128 + signal.SIGINT)
   except BrokenPipeError:
     _exit_without_reader()

@@ -48,6 +48,7 @@ class ArmEntry(TypedDict):
     updates: the optimizer updates of its last phase, which name its last checkpoint.
     weights_id: what `huggingface.sample_of` said of `weights`; entries of earlier versions lack it.
     adapter_id: the same of `adapter`.
+    tokenizer_id: the fingerprint of the tokenizer of `weights`; earlier entries lack it.
   """
 
   path: str
@@ -60,6 +61,7 @@ class ArmEntry(TypedDict):
   updates: int
   weights_id: NotRequired[str]
   adapter_id: NotRequired[str]
+  tokenizer_id: NotRequired[str]
 
 
 class LoadedModel(NamedTuple):
@@ -122,7 +124,8 @@ def load_arm(
     what it is.
 
   Raises:
-    ArmError: the arm, its seed, or its last checkpoint is not there.
+    ArmError: the arm, its seed, or its last checkpoint is not there, or the folder of the weights
+      that it began with holds others, or another tokenizer.
     ConfigError: what is given is no path.
     CheckpointError: its checkpoint cannot be read.
     DataError: its tokenizer is not there, or damaged.
@@ -157,6 +160,7 @@ def load_arm(
     tokenizer = load_tokenizer(workdir / entry['tokenizer'])
   else:
     tokenizer = load_tokenizer(entry['weights'])
+    _check_tokenizer(tokenizer, entry, arm)
     tokenizer.check_fits(model.vocab_size, entry['weights'])
   if not model.max_length:
     model = dataclasses.replace(model, max_length=entry['length'])
@@ -179,6 +183,18 @@ def _check_content(folder: str, expected: str, arm: str) -> None:
     raise ArmError(
       f'{folder} has other weights than those that {arm} began with; put them back, or run its '
       'experiment again'
+    )
+
+
+def _check_tokenizer(tokenizer: Tokenizer, entry: ArmEntry, arm: str) -> None:
+  """Raises ArmError if an imported folder has another tokenizer than when the arm was trained.
+
+  The arm would run with it, and be asked by other tokens or another chat template than it has read.
+  """
+  if tokenizer.fingerprint != entry.get('tokenizer_id', tokenizer.fingerprint):
+    raise ArmError(
+      f'{entry["weights"]} has another tokenizer or chat template than {arm} began with; put it '
+      'back, or run its experiment again'
     )
 
 

@@ -8,6 +8,11 @@ from msm_jax.base.errors import UserError
 # OpenAI's roles -> those of the tokenizer.
 ROLES = {'system': 'system', 'developer': 'system', 'user': 'user', 'assistant': 'assistant'}
 
+# Fields of a message that change no answer. Versions of lm-evaluation-harness write the last one.
+NEUTRAL_OF_MESSAGES = frozenset(['role', 'content', 'name', 'type'])
+# Fields with which a message of the assistant calls tools: the second is the older name.
+CALLS = ('tool_calls', 'function_call')
+
 # The largest number of stop strings, and the characters of the longest.
 MAX_STOPS = 16
 MAX_STOP_LENGTH = 1024
@@ -140,13 +145,22 @@ def read_messages(value: Any) -> list[tuple[str, str]]:
     content = message.get('content')
     if isinstance(content, list):
       content = _join_parts(content, where)
-    # An assistant's message may come from another model, which called tools. The second field is
-    # the older name of the first.
-    for name in ('tool_calls', 'function_call'):
-      if message.get(name):
-        raise InvalidRequest(f'{where}.{name}: no tools are called here', f'{where}.{name}')
+    _check_message_fields(message, where)
     pairs.append((ROLES[role], check_text(content, f'{where}.content')))
   return pairs
+
+
+def _check_message_fields(message: Body, where: str) -> None:
+  """Raises InvalidRequest for a field of a message that would be passed over, such as `prefix` or
+  `reasoning_content` of other servers. What is empty asks for nothing."""
+  for name, value in message.items():
+    if name in NEUTRAL_OF_MESSAGES or not value:
+      continue
+    # An assistant's message may come from another model, which called tools.
+    if name in CALLS:
+      raise InvalidRequest(f'{where}.{name}: no tools are called here', f'{where}.{name}')
+    check_text(name, f'the name of a field of {where}')
+    raise InvalidRequest(f'{where}.{name[:100]} is not known here; leave it out', where)
 
 
 def _join_parts(parts: list[Any], where: str) -> str:

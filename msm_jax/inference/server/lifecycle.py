@@ -31,6 +31,9 @@ def bind(host: str, port: int) -> socket.socket:
   Raises:
     ConfigError: the address cannot be used.
   """
+  if not host.strip():
+    # As `--host=$HOST` where the variable is not set: the system takes it for all addresses.
+    raise ConfigError('--host is empty; name an address, or leave the flag out')
   family = socket.AF_INET6 if ':' in host else socket.AF_INET
   sock = socket.socket(family)
   try:
@@ -39,12 +42,16 @@ def bind(host: str, port: int) -> socket.socket:
     sock.bind((host, port))
   except (OSError, OverflowError) as e:
     sock.close()
-    # OverflowError (a port beyond 65535) has no strerror.
-    reason = getattr(e, 'strerror', None) or e
-    raise ConfigError(
-      f'cannot listen on {host} port {port} ({reason}); choose another --host or --port'
-    ) from None
+    raise _cannot_listen(host, port, e) from None
   return sock
+
+
+def _cannot_listen(host: str, port: int, error: Exception) -> ConfigError:
+  # OverflowError (a port beyond 65535) has no strerror.
+  reason = getattr(error, 'strerror', None) or error
+  return ConfigError(
+    f'cannot listen on {host} port {port} ({reason}); choose another --host or --port'
+  )
 
 
 def address_of(sock: socket.socket) -> tuple[str, int]:
@@ -61,6 +68,9 @@ def serve_until_signal(engine: Engine, sock: socket.socket) -> None:
   Args:
     engine: answers the requests. It is closed in the end.
     sock: a socket that is bound.
+
+  Raises:
+    ConfigError: another server has begun to listen on the address since it was taken.
   """
   config = uvicorn.Config(
     make_app(engine),
@@ -90,13 +100,18 @@ def serve_until_signal(engine: Engine, sock: socket.socket) -> None:
   # process before the engine is closed.
   for signum in (signal.SIGINT, signal.SIGTERM):
     signal.signal(signum, end_at_once)
-  # From now on connections are accepted by the system, and answered when the server runs.
-  sock.listen(BACKLOG)
   host, port = address_of(sock)
-  if ':' in host:
-    host = f'[{host}]'
-  say(f'serving    http://{host}:{port}/v1')
   try:
+    try:
+      # From now on connections are accepted by the system, and answered when the server runs.
+      sock.listen(BACKLOG)
+    except OSError as e:
+      # Until one of them listens, two sockets with SO_REUSEADDR may have one address: two servers
+      # that load their models at the same time.
+      raise _cannot_listen(host, port, e) from None
+    if ':' in host:
+      host = f'[{host}]'
+    say(f'serving    http://{host}:{port}/v1')
     server.run(sockets=[sock])
   finally:
     engine.close()

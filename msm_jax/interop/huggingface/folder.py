@@ -59,6 +59,9 @@ def stored_tensors(
 
   Yields:
     The name and the array of one tensor after the other; matrices are (out, in).
+
+  Raises:
+    WeightsError: a weight is too large for the dtype.
   """
   for ours, stored in tensor_names(c).items():
     for layer in stored.layers(c):
@@ -66,10 +69,24 @@ def stored_tensors(
         x = adapted(c, params, ours, layer)
       else:
         x = np.asarray(jax.device_get(params[ours]))
-      x = x.astype(DTYPES[dtype])
+      name = stored.name.format(layer)
+      x = _cast(name, x, dtype)
       if stored.is_transposed:
         x = x.T
-      yield stored.name.format(layer), np.ascontiguousarray(x)
+      yield name, np.ascontiguousarray(x)
+
+
+def _cast(name: str, x: np.ndarray, dtype: str) -> np.ndarray:
+  """Casts a tensor to the type of the file. Raises WeightsError if a weight would be infinite."""
+  with np.errstate(over='ignore'):
+    cast = x.astype(DTYPES[dtype])
+  # Only float16 ends far below what the others hold: at 65504.
+  if dtype == 'float16' and np.isinf(cast).any() and not np.isinf(x).any():
+    raise WeightsError(
+      f'tensor {name} holds numbers up to {np.abs(x).max():g}, and float16 ends at 65504; '
+      'give --dtype=bfloat16 or --dtype=float32'
+    )
+  return cast
 
 
 @contextlib.contextmanager
@@ -194,8 +211,8 @@ def export(
       to generation_config.json.
 
   Raises:
-    WeightsError: the folder exists, `source` is gone, the dtype is unknown, or the folder cannot be
-      written.
+    WeightsError: the folder exists, `source` is gone, the dtype is unknown or too small for a
+      weight, or the folder cannot be written.
   """
   source = Path(source)
   remedy = 'the weights that the experiment began with are gone; put them back'
@@ -211,6 +228,10 @@ def export(
   with new_folder(Path(folder)) as new:
     write_tensors(new, stored_tensors(c, params, dtype), shard_bytes)
     config = config_to_json(c, dtype, tokens)
+    if original.get('max_position_embeddings') is None:
+      # The window of an arm is then the rows of its training. Other programs take that of the
+      # family, as they do with the base model.
+      del config['max_position_embeddings']
     config['msm_jax_version'] = VERSION
     write_json(new / 'config.json', config)
     for file in TOKENIZER_FILES:
