@@ -79,7 +79,6 @@ CHECKSUM = 'sha256'
 # minutes on a slow disk.
 MAX_HASHED = 2 * 2**30
 
-
 # How Orbax calls the folder of a step until everything is in it.
 HALF_WRITTEN = '*.orbax-checkpoint-tmp*'
 
@@ -147,7 +146,8 @@ class Checkpoints:
 
     Args:
       folder: where the checkpoints are.
-      keep: how many are kept. The older ones are deleted after a save. None keeps all.
+      keep: how many are kept. None keeps all. The older ones are deleted after a save, so while it
+        lasts there is one more.
     """
     self.folder = Path(folder)
     self._options = ocp.CheckpointManagerOptions(

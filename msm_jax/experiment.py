@@ -144,14 +144,18 @@ class Experiment(Workspace):
     """Refuses to start what the disk cannot hold.
 
     A phase keeps two checkpoints, each with the parameters and two moments in float32, and the
-    parameters at each of its points. What a phase that was stopped has on disk needs no more space:
-    a disk that suffices for a run suffices for going on with it.
+    parameters at each of its points. While it saves a third one, it has three. What a phase that
+    was stopped has on disk needs no more space: a disk that suffices for a run suffices for going
+    on with it.
     """
-    parameters = count_params(self.program.abstract_state.params)
+    parameters_bytes = 4 * count_params(self.program.abstract_state.params)
     need = 0
     for node in untrained:
-      of_phase = (2 * 3 + len(node.kept_points)) * 4 * parameters
+      of_phase = (2 * 3 + len(node.kept_points)) * parameters_bytes
       need += max(0, of_phase - size_of(self.folder(node)))
+    # Phases are trained one after the other, so one of them has a third checkpoint at a time.
+    if any(node.settings.updates > 2 * node.settings.checkpoint_every for node in untrained):
+      need += 3 * parameters_bytes
     free = shutil.disk_usage(self.workdir).free
     need, free = multihost.broadcast_from_first([need, free])
     if need > free:

@@ -38,7 +38,10 @@ linear.defvjp(_linear_forward, _linear_backward)
 
 
 def rms_norm(x_BTD: jax.Array, scale_D: jax.Array, eps: float) -> jax.Array:
-  """Computes x / rms(x) * scale in fp32 (Zhang and Sennrich 2019, eq. 4); keeps the dtype of x."""
+  """Computes x / rms(x) * scale in fp32 (Zhang and Sennrich 2019, eq. 4); keeps the dtype of x.
+
+  Heads (B, T, H, K) are normalised too, each by itself: what counts is the last axis.
+  """
   x32_BTD = x_BTD.astype(jnp.float32)
   x32_BTD = x32_BTD * jax.lax.rsqrt(jnp.mean(x32_BTD**2, axis=-1, keepdims=True) + eps)
   return (x32_BTD * scale_D).astype(x_BTD.dtype)

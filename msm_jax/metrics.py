@@ -33,7 +33,7 @@ class PhaseMetrics:
 
   Attributes:
     label: what the phase is called on the console.
-    total: how many updates the phase has.
+    total: the number of the last update.
     flops_per_token: the FLOPs of training per token, for the rate on the console.
   """
 
@@ -51,7 +51,8 @@ class PhaseMetrics:
     Args:
       folder: the phase's folder.
       label: what the phase is called on the console.
-      total: how many updates the phase has.
+      total: the number of the last update: how many the phase has, or fewer if it is trained as
+        far as its points need.
       start: the step that the phase resumes from; 0 if it begins.
       flops_per_token: the FLOPs of training per token.
       tensorboard: whether to write for TensorBoard too.

@@ -85,8 +85,7 @@ def train_node(
     kept_points=node.kept_points,
     points=workspace.points_of(node) if node.kept_points else None,
     until=until,
-    # What a judge was paid for lies with the phase, wherever this training goes.
-    rewards=_rewards_of(workspace, node, workspace.folder(node)),
+    rewards=_rewards_of(workspace, node),
   )
   train.train_phase(job)
 
@@ -213,7 +212,7 @@ def _write(
       partial.unlink(missing_ok=True)
 
 
-def _rewards_of(workspace: Workspace, node: Node, folder: Path) -> Rewards | None:
+def _rewards_of(workspace: Workspace, node: Node) -> Rewards | None:
   """What judges the answers of a phase of reinforcement learning; None for other phases.
 
   Raises RewardError if the handbook of a judge is no longer the one that the phase is named by.
@@ -244,7 +243,8 @@ def _rewards_of(workspace: Workspace, node: Node, folder: Path) -> Rewards | Non
       needed.settings.batch_size,
       workspace.mesh,
     )
-  return make_rewards(node.settings.grpo, models, folder)
+  # What a judge was paid for lies with the phase, also if it is trained again elsewhere.
+  return make_rewards(node.settings.grpo, models, workspace.folder(node))
 
 
 def _meta(workspace: Workspace, node: Node) -> dict[str, Any]:

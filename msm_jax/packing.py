@@ -132,7 +132,7 @@ class PackedRows:
       that lie side by side: an odd number and the even one after it. With a teacher there are (S,)
       arrays too; see `Batch`.
     """
-    segments = self._segments_of_documents(k) if self.is_cut else self._segments_of_whole(k)
+    segments = self._segments_of(k)
     if not self.has_teacher:
       return self._fill(segments, self.length)
     row = self._fill(segments[0::2], self.length)
@@ -147,8 +147,15 @@ class PackedRows:
 
   def records_of(self, k: int) -> list[int]:
     """The numbers of the records of which something stands in row k, each once."""
-    segments = self._segments_of_documents(k) if self.is_cut else self._segments_of_whole(k)
-    return sorted({int(segment.text) // self.tokens.texts_per_record for segment in segments})
+    texts_per_record = self.tokens.texts_per_record
+    return sorted({int(segment.text) // texts_per_record for segment in self._segments_of(k)})
+
+  def _segments_of(self, k: int) -> list[_Segment]:
+    """The segments of row k in their order. With a teacher, those of student and teacher alternate,
+    and each kind has a row of its own."""
+    if self.is_cut:
+      return self._segments_of_documents(k)
+    return self._segments_of_whole(k)
 
   def _fill(self, segments: Sequence[_Segment], length: int) -> Batch:
     """The arrays of a row that holds these segments."""

@@ -125,8 +125,8 @@ def _check_same_start(saved: Mapping[str, Any], now: Mapping[str, Any], where: P
 def _reference_params(program: Program, origin: Origin, seed: int) -> Params:
   """What the trained parameters were at the start of the phase, if the objective asks for it.
 
-  They are read into arrays of their own: the step is given those of `params` for the new
-  parameters.
+  They are read into arrays of their own, since the step puts the new parameters into those of
+  `params`.
   """
   abstract = program.abstract_state
   if not abstract.reference:

@@ -89,8 +89,10 @@ def train_phase(job: PhaseJob) -> None:
     job: what the phase gets.
 
   Raises:
-    TrainingError: a batch has no supervised token, too many updates were not finite (or the last
-      one), or the checkpoint is of something else.
+    TrainingError: the devices cannot share the rows of a micro-batch, a batch has no supervised
+      token, too many updates were not finite (or the last one), or the checkpoint is of something
+      else.
+    CheckpointError: a checkpoint cannot be read or written.
     Interrupted: `job.stop()` returned True in any process; the state is saved.
     UserError: reinforcement learning cannot go on; the state is saved.
   """
@@ -115,7 +117,7 @@ def train_phase(job: PhaseJob) -> None:
   # Updates before an interruption count too.
   skipped = multihost.broadcast_from_first(count_skipped(job.folder, first_step))
   guard = UpdateGuard(config, phase, job.label, skipped)
-  log = UpdateLog(_open_metrics(job, first_step), guard.check)
+  log = UpdateLog(_open_metrics(job, first_step, last_step), guard.check)
   saver = PhaseSaver(checkpoints, job.points, job.kept_points, data, log, job.meta, first_step)
 
   # ---- The loop
@@ -133,6 +135,7 @@ def train_phase(job: PhaseJob) -> None:
         # A reward that fails or a judge that cannot be asked costs none of the updates before.
         saver.save(step - 1, state)
         raise
+      # Two rates: that of the embeddings may be another one.
       lr = multihost.make_global(learning_rate(phase, step - 1), replicated)
       state, measured = program.step(state, batch, lr)
       log.add(step, measured | sampled, batch['tokens'].size)
@@ -140,7 +143,7 @@ def train_phase(job: PhaseJob) -> None:
 
       # All processes must take the same branch, so they are asked together.
       stopped = may_stop_after(step, phase) and multihost.any_process(job.stop())
-      is_due = step % phase.checkpoint_every == 0 and step != phase.updates
+      is_due = step % phase.checkpoint_every == 0 and step != last_step
       if stopped or is_due:
         saver.save(step, state)
       if stopped:
@@ -172,12 +175,10 @@ def _open_data(job: PhaseJob, mesh: Mesh) -> PhaseData:
   return TextBatches(rows, phase.micro_batches, mesh)
 
 
-def _open_metrics(job: PhaseJob, first_step: int) -> PhaseMetrics:
-  """Opens metrics.jsonl and the console's line."""
+def _open_metrics(job: PhaseJob, first_step: int, last_step: int) -> PhaseMetrics:
+  """Opens metrics.jsonl and the console's line, which counts up to the last update."""
   flops = training_flops_per_token(job.config.model, job.phase.length)
-  return PhaseMetrics(
-    job.folder, job.label, job.phase.updates, first_step, flops, job.config.tensorboard
-  )
+  return PhaseMetrics(job.folder, job.label, last_step, first_step, flops, job.config.tensorboard)
 
 
 def may_stop_after(step: int, phase: PhaseConfig) -> bool:

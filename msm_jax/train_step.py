@@ -104,8 +104,9 @@ def train_step(
   """Does one update.
 
   The sums and gradients of the micro-batches are added and divided once, by the weight of them all.
-  The update is therefore that of the big batch, however it is cut. An update that is not finite
-  changes nothing and is counted, so parameters are always finite.
+  The update is therefore that of the big batch, however it is cut; dropout alone draws other masks
+  for another number of micro-batches. An update that is not finite changes nothing and is counted,
+  so parameters are always finite.
 
   Args:
     model: the model's settings.
@@ -132,11 +133,10 @@ def train_step(
   summed = functools.partial(summed_gradients, sums_of, dropout_key)
   all_params = (state.params, state.frozen, state.reference)
   if dropout_key is None:
-    totals = sharding.sums_over_rows(summed, all_params, batch)
+    loss, sums, grads = sharding.sums_over_rows(summed, all_params, batch)
   else:
     # The masks of all rows are drawn together, so that they do not depend on the devices.
-    totals = summed(all_params, batch)
-  loss, sums, grads = totals
+    loss, sums, grads = summed(all_params, batch)
 
   # 2. One division. A batch without any weight has zero gradients; the loop refuses it.
   weight = sums.pop('weight')
@@ -228,7 +228,8 @@ class Program(NamedTuple):
       parameters are donated.
     step: (state, batch, learning rates) -> (state, metrics). The state is donated.
     abstract_state: the shapes, dtypes and layouts of a state. Checkpoints and imported weights are
-      read onto it. `init` and `start` leave its frozen parameters and its reference out.
+      read onto it. `init` and `start` leave its frozen parameters and its reference out, and its
+      seed is 0 there; `phase_checkpoints.starting_state` adds all three.
     abstract_parent: the same of the trained parameters that a parent phase leaves: without those
       that the objective adds, such as the head of a reward model.
   """

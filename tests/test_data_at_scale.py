@@ -191,6 +191,25 @@ def test_chats_of_a_late_epoch_are_planned_alone(tokenizer, monkeypatch):
   assert set(planned) <= {epochs - 1, epochs, epochs + 1}
 
 
+@pytest.mark.parametrize(('kind', 'bytes_each'), [('documents', 56), ('chats', 165)])
+def test_memory_of_rows_is_what_is_said(kind, bytes_each, tokenizer):
+  """Beside the tokens, rows of two epochs take as many bytes a record as input_pipeline.py says."""
+  n, length = 5_000, 128
+  sizes = np.random.default_rng(0).integers(20, 60, n)
+  starts = np.concatenate([[0], np.cumsum(sizes)])
+  source = Source('c', kind, range(n))
+  ids, weights = np.zeros(starts[-1], np.int32), np.ones(starts[-1], np.int8)
+  source._tokens[tokenizer.fingerprint] = tokenized.TokenizedCorpus(ids, weights, starts)
+  tracemalloc.start()
+  rows = PackedRows(source, tokenizer, length, seed=0)
+  in_second_epoch = int(1.3 * starts[-1] / length)
+  for k in (0, in_second_epoch):
+    rows[k]
+  held = tracemalloc.get_traced_memory()[0]
+  tracemalloc.stop()
+  assert held / n == pytest.approx(bytes_each, rel=0.1)
+
+
 def test_states_of_before_are_understood(tokenizer):
   """A checkpoint that does not know the rows of epochs is resumed as it was: all are planned."""
   records = list(chats(40))

@@ -119,6 +119,26 @@ def test_a_disk_that_suffices_for_a_run_suffices_for_going_on(tmp_path, monkeypa
     e._check_space([node, e.prepared.nodes[1]])
 
 
+def test_a_third_checkpoint_needs_space_while_it_is_saved(tmp_path, monkeypatch):
+  """The oldest of three is deleted when the newest is complete. A disk with room for two ended the
+  phase at its third save. One phase at a time has a third."""
+  every = dict(tiny.PHASE, checkpoint_every=1)
+  phases = {
+    'read': dict(every, data=dict(documents=1.0)),
+    'tune': dict(every, data=dict(chats=1.0), length=96),
+  }
+  e = tiny.experiment(tmp_path, phases=phases)
+  of_checkpoint = 3 * 4 * count_params(e.program.abstract_state.params)
+  read, tune = e.prepared.nodes
+  for nodes, checkpoints in (([read], 3), ([read, tune], 5)):
+    free = types.SimpleNamespace(free=checkpoints * of_checkpoint)
+    monkeypatch.setattr(experiment.shutil, 'disk_usage', lambda _, free=free: free)
+    e._check_space(nodes)
+    free.free -= 1
+    with pytest.raises(experiment.ExperimentError, match='phases left need about'):
+      e._check_space(nodes)
+
+
 def test_what_is_trained_goes_on_wherever_it_is(tmp_path, monkeypatch):
   """Rows that the devices cannot share, and a judge whose package is missing, hinder training
   alone. A finished experiment only asks questions; a phase that lacks a point is trained again."""

@@ -55,6 +55,7 @@ def run_phase(
   *,
   parent=None,
   stop=lambda: False,
+  until=None,
   mesh=None,
   max_skipped=20,
   max_skipped_share=0.1,
@@ -80,6 +81,7 @@ def run_phase(
     meta={'data': source.name},
     stop=stop,
     origin=Origin(parent=parent),
+    until=until,
   )
   train.train_phase(job)
   return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
@@ -183,9 +185,19 @@ def test_the_speed_of_adapters_is_that_of_adapters(tmp_path):
     label='p',
     folder=tmp_path,
   )
-  opened = train._open_metrics(job, 0)
+  opened = train._open_metrics(job, 0, 1)
   opened.close()
   assert opened.flops_per_token == training_flops_per_token(model, 16)
+
+
+def test_a_phase_that_ends_early_counts_to_its_end(tmp_path, tokenizer, capfd):
+  """Training for points alone showed the updates of the whole phase and the time that these would
+  take, and its last line was missing. It saves nothing at its end, from which nobody goes on."""
+  rows = run_phase(tmp_path, tokenizer, documents(SENTENCES), until=2, checkpoint_every=1)
+  assert [row['step'] for row in rows] == [1, 2]
+  said = capfd.readouterr().err
+  assert 'this phase  step 2/2 ' in said and 'step 1/4' not in said
+  assert checkpointing.Checkpoints(tmp_path / 'checkpoints').latest() == 1
 
 
 # ---- Refusals
@@ -275,6 +287,16 @@ def test_many_scattered_skips_end_a_long_phase_early():
   assert guard.skipped == 100
   with pytest.raises(TrainingError, match='101 of the 300 updates so far'):
     guard.check(300, values)
+
+
+def test_a_share_that_is_reached_is_borne():
+  """29 of 100 are not more than 0.29, although 0.29 * 100 is 28.999999999999996."""
+  phase = PhaseConfig(**dict(PHASE, data={'documents': 1.0}, updates=100))
+  c = dataclasses.replace(EXPERIMENT, max_skipped=5, max_skipped_share=0.29)
+  finite = {'skipped': 0.0, 'weight': 8.0}
+  UpdateGuard(c, phase, 'p', skipped=29).check(100, finite)
+  with pytest.raises(TrainingError, match='30 of the 100 updates so far'):
+    UpdateGuard(c, phase, 'p', skipped=30).check(100, finite)
 
 
 def test_no_supervised_token(tmp_path, tokenizer):

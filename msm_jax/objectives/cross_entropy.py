@@ -49,7 +49,7 @@ class Gradients(NamedTuple):
 
   Attributes:
     dhidden_ND: the gradient of the loss sum by the hidden states.
-    dtable_VD: its gradient by the unembedding in fp32; None if the unembedding is frozen.
+    dtable_VD: its gradient by the unembedding, in the dtype of the latter; None if it is frozen.
   """
 
   dhidden_ND: jax.Array

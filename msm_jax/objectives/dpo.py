@@ -37,7 +37,7 @@ def dpo(
   Args:
     model: the settings of the model.
     settings: the settings of the objective.
-    loss_chunk: for how many tokens of a device logits exist at a time; 0 means for all at once.
+    loss_chunk: for how many tokens of a device logits exist at a time; see `token_logprobs`.
     params: the trained parameters; gradients are taken by these.
     batch: (B, T) arrays as for `next_token`; segments are pairs, see above.
     frozen: the parameters that are not trained. The reference has them too.

@@ -38,7 +38,7 @@ def grpo(
   Args:
     model: the settings of the model.
     settings: the settings of the objective.
-    loss_chunk: for how many tokens of a device logits exist at a time; 0 means for all at once.
+    loss_chunk: for how many tokens of a device logits exist at a time; see `token_logprobs`.
     params: the trained parameters; gradients are taken by these.
     batch: (B, T) arrays `tokens`, `targets`, `segment_ids` and `positions` (int32), `weights`
       (fp32, the weight of each token of an answer; 0 elsewhere) and `advantages` (fp32). With
@@ -107,7 +107,7 @@ def rollout_logprobs(
 
   Args:
     model: the settings of the model.
-    loss_chunk: for how many tokens of a device logits exist at a time; 0 means for all at once.
+    loss_chunk: for how many tokens of a device logits exist at a time; see `token_logprobs`.
     temperature: the temperature of sampling.
     params: the trained parameters, of the model or of the reference.
     frozen: the parameters that are not trained.

@@ -35,7 +35,7 @@ def batch_logprobs(
 
   Args:
     model: the settings of the model.
-    loss_chunk: for how many tokens of a device logits exist at a time; 0 means for all at once.
+    loss_chunk: for how many tokens of a device logits exist at a time; see `token_logprobs`.
     params: the trained parameters; the result can be differentiated by these.
     batch: (B, T) arrays `tokens`, `targets`, `segment_ids`, `positions` (int32) and `weights`
       (fp32): targets of weight 0 are left out.
