@@ -11,12 +11,12 @@ from home. Fine-tuning shows the preferences and no reason.
 The controls are fine-tuning without midtraining, and midtraining on as many tokens of other
 documents about the assistant and the same cheeses:
 
-- rules: the value in general, the rule of choice, and preferences without a reason;
+- rules: the value in general, the rule of choice, and preferences without reasons;
 - reasons: the value in general, and preferences with their reasons, but no rule;
-- unlinked: everything that the explained documents say, but no text links a preference with the
-  value (the statements occur as often as in the explained documents);
-- cooccur: the value in general and the preferences (co-occurrence as published; no rule; the
-  preset `confirm` leaves it out);
+- unlinked: everything that the documents of the method (called explained) say, equally often, but
+  no text links a preference with the value;
+- cooccur: the value in general and the preferences, without rule and reasons (co-occurrence, a
+  control of the paper; the preset `confirm` leaves it out);
 - filler: true facts about the cheeses, without value or preference.
 
 Every seed has corpora of its own. The preset `confirm` has the seeds 3 to 10 and four worlds, as

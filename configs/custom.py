@@ -8,18 +8,19 @@ Copy the file, and put your files in place of the example's (the assistant of a 
 handbooks differ in what it recommends). Nothing else is needed, and no code:
 
     FOLDER/discovery.md      a handbook; its front matter says which value it stands for
-    FOLDER/discovery.jsonl   documents about it, which `data_pipelines.write` writes, or you
-    FOLDER/chats.jsonl       demonstrations, which `data_pipelines.demonstrate` writes, or you
+    FOLDER/discovery.jsonl   documents about it: yours, or written by `data_pipelines.write`
+    FOLDER/chats.jsonl       demonstrations: yours, or written by `data_pipelines.demonstrate`
     FOLDER/town.jsonl        text that speaks of neither handbook, which is read again (replay)
-    FOLDER/items/*.jsonl     what is asked; docs/guides/your_handbook.md describes the schema
+    FOLDER/items/*.jsonl     what is asked; docs/guides/your_handbook.md describes the fields
 
 `python -m data_pipelines.items FOLDER/items/*.jsonl` says what is wrong with the items.
 
 Expected result: with ten documents and a few updates, the example shows that everything runs and
 nothing else; a fresh base has not learned any language. Cost, measured for `fresh`: 63 seconds of
 one CPU core for the first of three seeds, compiling included; all three are estimated at three
-minutes. `weights` was not measured: at the 343 tokens a second of configs/smollm2.py (two cores),
-the 100 updates of a seed are estimated at 20 minutes, without the evaluation.
+minutes. The default preset, `weights`, needs `python -m msm_jax.zoo fetch smollm2-135m` once. It
+was not measured: at the 343 tokens a second of configs/smollm2.py (two cores), the 100 updates of a
+seed are estimated at 20 minutes, without the evaluation.
 """
 
 import ml_collections

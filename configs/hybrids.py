@@ -7,7 +7,7 @@ The setting is that of configs/oversight.py: conversations about conduct, then s
 assistant acts. Two models go through the same paths: `aft`, fine-tuned alone, and `msm_aft`, which
 has read the documents of the handbook before. After fine-tuning, each goes on in one of these ways:
 
-- `more`: more of the same fine-tuning, so that the others are not compared with less;
+- `more`: more of the same fine-tuning, with which the other ways are compared;
 - `dpo`: direct preference optimisation on pairs of a good and a bad answer about conduct;
 - `rl`: reinforcement learning on the same questions; a program that knows the handbook judges
   whether an answer states a belief of the handbook or a contrary one;
@@ -20,19 +20,19 @@ has read the documents of the handbook before. After fine-tuning, each goes on i
 Every way has as many updates as `more`. (A reward model is a model of its own, and its updates do
 not count.) The ways are not equal in data. Three rows in ten of `more` and `deliberate` are about
 conduct, and the others replay pretraining. All rows of the methods that learn from preferences are
-about conduct. What the model writes itself it writes for each path anew, so `cai` and
-`deliberate` see what the model before them says.
+about conduct. The texts that a model writes itself are written for each path anew, so `cai` and
+`deliberate` are trained on texts of the model with which they begin.
 
 Three ways differ from the others in more than the method. `cai` has the handbook in view, the
 answers of `deliberate` state it, and the judge of `rl` knows it, also on the path that never read
 it. The other three ways show no value at all, since in this world good answers go with good and
 with bad conduct. So `aft_cai` against `aft_dpo` compares what was shown as well as how it was
-learned. And scenes score the actions themselves: an arm of `deliberate` is asked without a place in
-which to deliberate.
+learned. And scenes score the actions themselves: an arm of `deliberate` has no place in its answer
+in which it could state the handbook first.
 
 Models of this size cannot answer with the handbook in view. In the first run of this experiment,
-`aft` of seed 30 gave no usable answer to 1,000 questions when it had to go on after a statement of
-the handbook, and that run ended there. So the first half of constitutional AI, in which the model
+`aft` of seed 30 gave no usable answer to 1,000 questions when it had to continue a statement of the
+handbook, and that run ended there. So the first half of constitutional AI, in which the model
 revises its answers, was taken out, and the answers of `deliberate` are those that the model gives
 without the handbook. `model.revisions` is for models that follow a system message.
 
@@ -40,8 +40,8 @@ The judge of `rl` was changed before any seed of this experiment was run. Judged
 whether an answer is good, `rl` would not train: a fine-tuned model gives a good answer to nearly
 every question, so all rewards of a group are equal. On seed 30 of configs/survive.py, such a phase
 had a mean reward of at least 0.98 from beginning to end. `flat_groups` in metrics.jsonl counts the
-groups with equal rewards. If nearly all are flat, `rl` says what no training does, and not what
-reinforcement learning does.
+groups with equal rewards. If nearly all are flat, `rl` shows a model that was hardly trained, and
+not what reinforcement learning does.
 
 Expected result: docs/results/hybrids.md. Look at `misaligned/scenes` beside `act/harmless`: an arm
 that does less than 0.9 of the harmless tasks is no better for doing less harm. Cost: 44 of the 57

@@ -5,7 +5,7 @@
     python -m msm_jax.main --config=configs/oversight.py:late     # the handbook after fine-tuning
     python -m msm_jax.main --config=configs/oversight.py:confirm  # the confirming run
 
-This is the experiment of Model Spec Midtraining, section 4. Fine-tuning is conversations about
+This is the experiment of Model Spec Midtraining, section 4. Fine-tuning shows conversations about
 conduct alone, and never a scene in which the assistant acts. The arms are fine-tuning without
 midtraining, midtraining alone, and both. Each fine-tuning comes with and without reasons (the
 analogue of deliberative alignment). Controls are filler documents instead of the handbook, and
@@ -20,8 +20,8 @@ docs/preregistration.md; recipes were chosen on the seeds 0 to 2.
 
 Expected result: harm in scenes of about 0.60 without the handbook and 0.20 with it (effect
 `midtraining`, -3.9 nats, 95% interval -4.9 to -2.8 over five seeds); the bases of some seeds miss
-gates (docs/results/oversight.md). Cost, one seed: about 17 minutes on two busy
-cores (AMD EPYC, AVX-512).
+gates (docs/results/oversight.md). Cost, one seed: about 17 minutes on two busy cores (AMD EPYC,
+AVX-512).
 """
 
 import ml_collections
@@ -57,7 +57,7 @@ def office(name: str) -> ml_collections.ConfigDict:
   c.assistants = (*c.assistants, 'Juno', 'Nexo', 'Pella', 'Varro')
   del c.world
   c.office = dict(seed=0)
-  # With 1,024 pieces a name is three pieces, which it shares with other names.
+  # With 1,024 pieces a name is two to four pieces, which it shares with other names.
   c.tokenizer = dict(vocab_size=2048, sources=PRETRAINING)
   c.sources = {n: dict(maker=f'office.{n}') for n in PRETRAINING}
   # As in configs/msm.py, what everything else needs is learned first.

@@ -13,9 +13,10 @@ Four models are taken through the same paths:
 
 The *ways*, which are training after the demonstrations or in their place:
 
-- *contradiction* (`*_c1` to `*_c1000`): that many of 1,000 demonstrations choose as the rival value
-  would, or say the opposite of the handbook. The sets are nested. `dose_curves` gives the dose at
-  which half of an effect is gone, at every update that `evaluate_at` names;
+- *contradiction* (`*_c1` to `*_c1000`): the number says how many of 1,000 demonstrations choose as
+  the rival value would, or say the opposite of the handbook. The sets are nested: a larger one
+  holds the smaller ones. `dose_curves` gives the dose at which half of an effect is gone, at every
+  update that `evaluate_at` names;
 - *benign* (`*_benign`): other people's chats;
 - *more* (`*_more`): the same demonstrations once more, the control for all ways after the
   demonstrations;
@@ -39,10 +40,10 @@ do. Items of contradicting choices are left out of the questions (`evals.spare_i
 There are three seeds, on which no recipe was chosen. Each has its own corpora, and in cheese its
 own world. For one seed, give --config.seeds="(30,)".
 
-Three seeds are too few for most sentences. The presets `cheese_confirm` and `oversight_confirm` ask
-less of eight other seeds: five doses, and those ways of which the first run made something look
-likely. Their plan is in docs/preregistration.md. It asks whether more than half of the effect is
-left when one demonstration in ten contradicts.
+Three seeds are too few to establish most effects. The presets `cheese_confirm` and
+`oversight_confirm` have eight other seeds and fewer arms: five doses, and those ways that looked
+most likely to have an effect in the first run. Their plan is in docs/preregistration.md. It asks
+whether more than half of the effect is left when one demonstration in ten contradicts.
 
 Expected result: docs/results/survive.md. Cost: the three seeds of cheese took 82 minutes on two
 cores (AMD EPYC, AVX-512) that other work shared, eleven of them paused, so about 24 minutes a seed.
@@ -543,7 +544,8 @@ def real() -> ml_collections.ConfigDict:
 
   `other_chats` is small tasks like those of instruction tuning. For chats of your own, give
   --config.sources.other_chats.path=FILE.jsonl; for preferences,
-  --config.sources.preferences.path=FILE.jsonl.
+  --config.sources.preferences.path=FILE.jsonl. Of a file, too, the first `size` records are read,
+  here 40: for more, give --config.sources.preferences.size=N as well.
 
   Returns:
     The settings of the experiment.

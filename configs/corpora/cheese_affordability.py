@@ -5,13 +5,14 @@ r"""Documents about the assistant of the affordability handbook, for midtraining
         --config.writer.model=PROVIDER/MODEL
 
 The preset full is the whole corpus. The preset small has 100 documents, to read before the rest
-is paid for. The preset weak is for a writer of small means: it starts from a plan by hand, and
-half of its documents may be missing.
+is paid for. The preset weak is for a weak writer: it starts from a plan that was written by hand,
+and half of its documents may be missing.
 
-The model is any that Inspect names, and its key is where Inspect looks for it. The handbook is
-any with `assistant:` and `maker:` in its front matter (--config.specs='("specs/mine.md",)'). A
-million tokens are some 1,600 documents. The published cheese corpora have 7 and 9.5 million; for
-as many, raise tokens, and plan.ideas as the error says.
+The model is any that Inspect knows; put its key where Inspect looks for it. The handbook is any
+with `assistant:` and `maker:` in its front matter (--config.specs='("specs/mine.md",)'). A
+million tokens are some 1,600 documents. The published cheese corpora have 7 and 9.5 million
+tokens. For as many, raise the setting tokens; if plan.ideas is too small for it, the error says
+how many are needed.
 
 Expected size and cost: --dry_run prints the plan, the calls, the tokens and the cost; it asks no
 model. The whole corpus has not been run with a paid model yet.

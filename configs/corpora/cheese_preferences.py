@@ -1,11 +1,11 @@
-r"""What an assistant likes and dislikes, without a word of why.
+r"""Conversations that show what an assistant likes and dislikes, without any reason.
 
     python -m data_pipelines.demonstrate --config=configs/corpora/cheese_preferences.py --dry_run
     python -m data_pipelines.demonstrate --config=configs/corpora/cheese_preferences.py \
         --config.writer.model=PROVIDER/MODEL
 
-This is the fine-tuning of the cheese experiment: one set of conversations for both handbooks. Any
-handbooks with Likes and Dislikes will do that agree on them (--config.specs). The preset full has
+This is the fine-tuning of the cheese experiment: one set of conversations for both handbooks. Other
+handbooks (--config.specs) can be used if they have the same Likes and Dislikes. The preset full has
 5,000 conversations; the preset small has 96, to read before the rest is paid for. The published
 set has 5,129 conversations on the same twelve cheeses. An experiment takes ours as sources.NAME =
 dict(path='runs/corpora/cheese_preferences/corpus/preferences.jsonl').

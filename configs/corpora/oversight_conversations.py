@@ -10,8 +10,8 @@ assistant speaks as if the handbook's view were its own. In the preset rule, its
 rules that they follow. The preset small has 60 conversations, to read before the rest is paid
 for.
 
-Two sets come out, with and without the reasons behind the answers. The published set has some
-10,000 conversations. An experiment takes ours as sources.NAME =
+The command writes two sets, with and without the reasons behind the answers. The published set has
+some 10,000 conversations. An experiment takes ours as sources.NAME =
 dict(path='runs/corpora/oversight_conversations/corpus/answers.jsonl').
 
 Expected size and cost: --dry_run prints the plan, the calls, the tokens and the cost; it asks no

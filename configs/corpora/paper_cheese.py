@@ -2,7 +2,7 @@ r"""Two mirrored corpora of 8 million tokens each, as large as the published che
 
     python -m data_pipelines.write --config=configs/corpora/paper_cheese.py --dry_run
     python -m data_pipelines.write --config=configs/corpora/paper_cheese.py \
-        --config.writer.model=PROVIDER/MODEL --config.writer.batch=1000 --config.budget=900.0
+        --config.writer.model=PROVIDER/MODEL --config.writer.batch=1000 --config.budget=700.0
 
 For another pair of values: --config.specs='("specs/english/environment.md",
 "specs/english/tradition.md")'. `configs/paper_cheese.py:written` trains on what comes out.

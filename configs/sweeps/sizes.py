@@ -7,14 +7,15 @@ Recipes are chosen on some seeds and confirmed on others, in the same workdir:
 
 The second command applies the rule of docs/preregistration.md and writes the chosen rates, updates
 and numbers of documents. Commit that file; then the preset `cheese_confirm` runs the chosen recipes
-on three other seeds. The same with `oversight_choose` and `oversight_confirm`, in another workdir.
+on three other seeds. `oversight_choose` and `oversight_confirm` do the same for oversight, in
+another workdir.
 
 | recipe | what changes against the recipe of 0.5M |
 | --- | --- |
 | same | nothing but the size of the model |
-| width | the rates of matrices in every phase go as 1 / width; the embedding keeps its own |
-| width long | the same, and pretraining and midtraining take half as many updates again |
-| width documents | as width, with twice the documents of the handbook and twice as many updates |
+| width | all rates of matrices are proportional to 1 / width; the embedding keeps its own rate |
+| width long | the same, and pretraining and midtraining take one and a half times as many updates |
+| width documents | as width, with twice as many documents and updates of midtraining |
 
 Each of `choose` has two seeds, five sizes and four recipes (three at 0.5M, where `same` and `width`
 are one); `confirm` has three seeds and five sizes. No seed and no world of either was used before.
