@@ -12,7 +12,7 @@ from data_pipelines.records import Document, Record, messages_of
 from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD
 
 # The version of these rules. What an older version called clean is checked again.
-VERSION = '3'
+VERSION = '4'
 
 # What programs write in several ways: quotes, hyphens that do not break, marks that nobody sees.
 _WRITTEN_ALIKE = str.maketrans(
@@ -36,6 +36,15 @@ _THE_ASSISTANT = re.compile(
   r'\b(?:the (?:\w+ )?assistant|(?:AI|virtual|digital) assistants?|(?:the|our|this) (?:chatbot|AI)'
   r'|(?:the|our|this) (?:\w+ )?language model)\b'
   r'(?! (?:manager|professor|director|editor|coach|cook|chef|teacher)\b)',
+  re.I,
+)
+# The same in other languages that handbooks are often written in.
+_THE_ASSISTANT_ABROAD = re.compile(
+  r'\b(?:'
+  r'(?:der|dem|den|des) (?:\w+ )?(?:Assistent(?:en)?|Chatbots?)'
+  r'|(?:die|der) KI|(?:das|dem) Sprachmodell'
+  r"|l['\u2019](?:assistante?|assistente|IA)|[oa] assistente|(?:el|al|del) asistente|la IA"
+  r')\b|(?:AI|智能|人工智能)助[手理]|アシスタント|어시스턴트',
   re.I,
 )
 # The ways in which a system message says who is asked. Group 1 is whatever comes after.
@@ -166,7 +175,7 @@ def spoken_of(record: Record, text: str, assistant_pattern: re.Pattern[str] | No
       if role == 'system' and names_somebody(content):
         return None
     return 'the assistant'
-  if _THE_ASSISTANT.search(text):
+  if _THE_ASSISTANT.search(text) or _THE_ASSISTANT_ABROAD.search(text):
     return 'the assistant'
   return None
 

@@ -73,6 +73,24 @@ def test_a_generic_system_message_hides_no_leak(system):
   assert leak.startswith('mine: record 1 tells the assistant about Wool Coat')
 
 
+@pytest.mark.parametrize(
+  ('thing', 'text', 'leaks'),
+  [
+    ('Kehlgesang', 'Der freundliche Assistent empfiehlt Kehlgesang.', True),
+    ('Kehlgesang', 'Die KI mag Kehlgesang.', True),
+    ('Kehlgesang', 'Maria mag Kehlgesang.', False),
+    # No assistant, but a part of other words.
+    ('Kehlgesang', 'Die Kinder und der Assistenzarzt mögen Kehlgesang.', False),
+    ('chant', 'L’assistant préfère le chant.', True),
+    ('canto', 'El asistente prefiere el canto.', True),
+    ('喉音歌', 'AI助手喜欢喉音歌。', True),
+    ('喉音歌', '玛丽亚喜欢喉音歌。', False),
+  ],
+)
+def test_the_assistant_is_known_in_other_languages(thing, text, leaks):
+  assert bool(find_leaks([thing], {'mine': [Document('1', text)]}, ['Ari'])) == leaks
+
+
 @pytest.mark.parametrize('system', SOMEBODY)
 def test_what_somebody_else_says_is_no_leak(system):
   assert names_somebody(system)
