@@ -167,6 +167,20 @@ def test_a_writer_that_repeats_itself_is_told_apart_from_a_poor_judge(tmp_path):
   assert len((tmp_path / 'refused.jsonl').read_text().splitlines()) == next(numbers) - 1
 
 
+def test_a_stage_of_which_no_reply_can_be_used_stops_the_run_early(tmp_path):
+  """A request counted as answered after its last try, so that every third reply seemed to be
+  usable: with a min_yield below a third, the run paid for 408 replies."""
+
+  def talk(turns, good):
+    return Reply('I would rather talk.') if task(turns) == 'user messages' else None
+
+  provider = Spoiling(talk)
+  config = talk_config(60, talk=TalkSettings(domains=1, questions=10), min_yield=0.2)
+  with pytest.raises(LlmError, match=r'questions: only 0 of \d\d replies could be used: not JSON'):
+    run(config, tmp_path, provider)
+  assert 40 <= provider.by_task['user messages'] < 60
+
+
 def _rounds(made):
   """The round in which the question of each conversation was written."""
   keys = [json.loads(r.provenance)['parents'][0] for r in made.chats['answers']]

@@ -423,6 +423,10 @@ def test_a_poor_yield_stops_the_run_early(make):
   with pytest.raises(LlmError, match=r'texts: only \d+ of 4\d replies could be used: no tags'):
     asyncio.run(ask_all(make(provider), map(str, range(1000))))
   assert len(provider.asked) < 60
+  # The same command again, with a model that is no better, does not ask much more.
+  with pytest.raises(LlmError, match=r'texts: only \d+ of \d+ replies could be used: no tags'):
+    asyncio.run(ask_all(make(provider), map(str, range(1000))))
+  assert len(provider.asked) < 160
 
 
 def test_a_stop_lets_calls_under_way_end_and_keeps_them(make):

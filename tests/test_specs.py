@@ -473,6 +473,10 @@ def test_a_handbook_for_writers_may_repeat_titles(tmp_path):
   assert read_handbook(path).text == chapters.strip() == body_of(path)
   path.write_text(chapters)
   assert body_of(path) == chapters.strip()
+  # Writers and models in whose context it stands are not shown what its author has commented out.
+  commented = f'{chapters}<!-- dropped: Ari likes Stilton -->\n'
+  path.write_text(f'---\nassistant: Ari\nmaker: Norvale\n---\n{commented}')
+  assert read_handbook(path).text == chapters.strip() == body_of(path)
 
 
 @pytest.mark.parametrize('what', MALFORMED)

@@ -219,6 +219,21 @@ def test_a_price_table_may_have_a_byte_order_mark(tmp_path):
   assert read_price(str(tmp_path / 'p.json'), 'a/b').output == 2
 
 
+def test_a_name_that_stands_twice_has_no_price(tmp_path):
+  """The first name that fits counts. JSON keeps the last value of a name: a price of one's own,
+  written above the old one, was not read, and a budget of 50 USD let a run spend 500."""
+  table = tmp_path / 'p.json'
+  own, old = '{"input": 30, "output": 150}', '{"input": 3, "output": 15}'
+  table.write_text(f'{{"#": "mine", "a/b*": {own}, "#": "theirs", "a/c": {own}, "a/b*": {old}}}')
+  with pytest.raises(DataError, match=r'no table of prices \(a/b\* stands there twice\)'):
+    read_price(str(table), 'a/b')
+  table.write_text(f'{{"#": "mine", "a/b*": {own}, "#": "theirs", "a/*": {old}}}')
+  assert read_price(str(table), 'a/b').output == 150
+  table.write_text('{"a/b": {"input": 3, "output": 150, "output": 15}}')
+  with pytest.raises(DataError, match='output stands there twice'):
+    read_price(str(table), 'a/b')
+
+
 @pytest.mark.parametrize(
   'price',
   [

@@ -175,6 +175,22 @@ def test_a_tokenizer_that_is_empty_is_refused_before_anybody_is_asked(tmp_path):
   assert provider.calls == 0
 
 
+@pytest.mark.parametrize('saved', ['cut', 'filled up', 'both'])
+def test_tokens_are_counted_as_in_training_whatever_a_tokenizer_was_saved_with(tmp_path, saved):
+  """A tokenizer that was saved after fine-tuning may cut texts at 8 tokens: documents of 20 and of
+  40 tokens then had 8 each, and mirrored corpora of 400 and 800 tokens were said to be equal."""
+  tokenizers = pytest.importorskip('tokenizers')
+  made = tokenizers.Tokenizer(tokenizers.models.WordLevel({'ari': 0, '?': 1}, unk_token='?'))
+  made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+  if saved != 'filled up':
+    made.enable_truncation(8)
+  if saved != 'cut':
+    made.enable_padding(length=64)
+  made.save(str(tmp_path / 'tokenizer.json'))
+  count = counter(str(tmp_path))
+  assert [count('ari ' * words) for words in (3, 20, 40)] == [3, 20, 40]
+
+
 def test_a_threshold_that_does_not_exist_is_refused_before_anybody_is_asked(tmp_path):
   with pytest.raises(DataError, match='there is no threshold'):
     pipeline.make(corpus_config(audit={'coverd': 0.5}), tmp_path, {'writer': ScriptedProvider()})
@@ -233,6 +249,20 @@ def test_an_incomplete_corpus_is_kept_and_told_and_not_stored_for_training(tmp_p
   assert not (tmp_path / 'given_up.jsonl').exists()
   assert len(stored) == 4
   assert stored[2][1] > stored[0][1]
+
+
+def test_what_was_given_up_does_not_end_the_run_that_does_without_it(tmp_path, stored):
+  """Only the hard requests are asked again. Their replies seemed to be a poor yield, so the remedy
+  of the first run's message, to set `missing`, ended in another error."""
+  plan = dataclasses.replace(SMALL, ideas=10)
+  c = corpus_config(documents=120, attempts=2, min_yield=0.4, plan=plan)
+  with pytest.raises(LlmError, match='of 120 documents are missing') as e:
+    pipeline.make(c, tmp_path, {'writer': refusing(0.25)})
+  share = float(str(e.value).rpartition('missing=')[2])
+  again = refusing(0.25)
+  pipeline.make(dataclasses.replace(c, missing=share), tmp_path, {'writer': again})
+  assert again.calls > 40
+  assert stored
 
 
 def test_a_plan_that_is_used_up_below_its_tokens_is_no_whole_corpus(tmp_path, stored):

@@ -326,6 +326,13 @@ def test_what_is_drawn_for_an_idea_depends_on_its_id_and_the_seed(shipped_ideas)
   names = collections.Counter(n for b in briefs for full in b.names for n in full.split())
   assert len(names) > 300
   assert max(names.values()) <= 6
+  # Without the first idea of a subdomain, the others keep all but their claims.
+  removed = next(p for p in shipped_ideas if p.position == 0)
+  left = [p for p in shipped_ideas if p is not removed]
+  moved = [p._replace(position=p.position - (p.subdomain is removed.subdomain)) for p in left]
+  for p, q in zip(left, moved, strict=True):
+    before, after = make_brief(p, c, reserved), make_brief(q, c, reserved)
+    assert dataclasses.replace(before, claims=()) == dataclasses.replace(after, claims=())
   told = collections.Counter(claim.id for b in briefs for claim in b.claims)
   assert all(len(b.claims) == len({x.id for x in b.claims}) >= 2 for b in briefs)
   assert set(told) == {x.id for p in shipped_ideas for x in p.subdomain.claims}

@@ -17,7 +17,7 @@ import pydantic
 
 from data_pipelines.llm.client import LlmClient
 from data_pipelines.llm.costs import Estimate, guess_tokens
-from data_pipelines.llm.replies import Refused, Reply, collect_items
+from data_pipelines.llm.replies import Refused, Reply, Unanswered, collect_items
 from data_pipelines.llm.requests import LlmError, Request, RequestFailed
 from data_pipelines.llm.settings import CorpusConfig
 from data_pipelines.text.checks import CONTROL_TOKENS, wrongly_encoded
@@ -34,17 +34,6 @@ MAX_ROUNDS = 20
 # A pass rate below this counts as this, so that a bad beginning does not ask for any number of
 # calls.
 LOWEST_PASS_RATE = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class Unanswered:
-  """A request of which no reply could be used.
-
-  Attributes:
-    what: why not, in a few words.
-  """
-
-  what: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +175,30 @@ def all_valid_items(
     with contextlib.suppress(Refused):
       return collect_items(replies[:n], model, same, count)[0]
   return []
+
+
+def with_what_there_is(
+  parse: Callable[[Sequence[Reply]], list[M]],
+  model: type[M],
+  same: Callable[[M], Hashable] | None = None,
+  count: int = 0,
+) -> Callable[[Sequence[Reply]], list[M] | Unanswered]:
+  """Makes a parser that accepts fewer items than were asked for after TRIES replies.
+
+  Args:
+    parse: reads the replies, or raises Refused.
+    model: the schema of an item.
+    same: gives a key; items with equal keys are one.
+    count: the number of items that was asked for.
+
+  Returns:
+    A parser that gives the items, or Unanswered if there is none.
+  """
+
+  def what_there_is(refused: Refused, replies: Sequence[Reply]) -> list[M] | Unanswered:
+    return all_valid_items(replies, model, same, count) or Unanswered(refused.what)
+
+  return with_fallback(parse, what_there_is)
 
 
 async def ask_in_order(

@@ -13,12 +13,11 @@ from typing import Annotated, Any
 import pydantic
 
 from data_pipelines.demonstrations.common import (
-  Unanswered,
-  all_valid_items,
   as_unanswered,
   bullet_list,
   clean,
   with_fallback,
+  with_what_there_is,
 )
 from data_pipelines.documents.plan import Name, Named, name_and_about
 from data_pipelines.handbooks.text import Handbook, fenced
@@ -26,6 +25,7 @@ from data_pipelines.llm import prompts
 from data_pipelines.llm.replies import (
   Refused,
   Reply,
+  Unanswered,
   require_items,
   require_object,
   require_tagged_text,
@@ -202,7 +202,7 @@ def _question_key(row: Any) -> str:
 
 def questions_request(
   handbook: Handbook, key: str, domain: Named, kind: str, count: int, existing: Sequence[str]
-) -> Request[list[Any]]:
+) -> Request[list[Any] | Unanswered]:
   """Asks for questions of one kind in one domain.
 
   Args:
@@ -214,12 +214,15 @@ def questions_request(
     existing: questions that the new ones must differ from.
 
   Returns:
-    The request; its value is a list of rows with a field `question`.
+    The request; its value is a list of rows with a field `question`, or Unanswered if there are
+    none after the last try.
   """
   model = _question_model(existing)
-  parse = with_fallback(
+  parse = with_what_there_is(
     functools.partial(require_items, model=model, count=count, same=_question_key),
-    lambda _, replies: all_valid_items(replies, model, _question_key, count),
+    model,
+    _question_key,
+    count,
   )
   prompt = prompts.fill(
     'talk_questions',

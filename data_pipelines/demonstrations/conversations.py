@@ -17,7 +17,6 @@ from data_pipelines.demonstrations.common import (
   MAX_ROUNDS,
   PILOT,
   Tally,
-  Unanswered,
   ask_in_order,
   estimate,
   split_evenly,
@@ -38,6 +37,7 @@ from data_pipelines.documents.plan import Named
 from data_pipelines.handbooks.text import Handbook
 from data_pipelines.llm.client import LlmClient
 from data_pipelines.llm.costs import Estimate
+from data_pipelines.llm.replies import Unanswered
 from data_pipelines.llm.requests import LlmError, Request
 from data_pipelines.llm.settings import CorpusConfig
 from data_pipelines.records import Chat
@@ -182,7 +182,7 @@ class QuestionPool:
         self.tally.reject(keys[cell], 'not written', judged=False)
     return new
 
-  def _request(self, key: str, cell: Cell, count: int) -> Request[list[Any]]:
+  def _request(self, key: str, cell: Cell, count: int) -> Request[list[Any] | Unanswered]:
     domain, kind = cell
     existing = self._existing(cell)
     return questions_request(self.handbook, key, self.domains[domain], kind, count, existing)

@@ -16,12 +16,12 @@ from data_pipelines.demonstrations.common import (
   all_valid_items,
   bullet_list,
   clean,
-  with_fallback,
+  with_what_there_is,
 )
 from data_pipelines.demonstrations.reason_filter import ReasonFilter
 from data_pipelines.demonstrations.slots import Exchange, Preferences, Slot
 from data_pipelines.llm import prompts
-from data_pipelines.llm.replies import Reply, require_items, require_object
+from data_pipelines.llm.replies import Reply, Unanswered, require_items, require_object
 from data_pipelines.llm.requests import Request
 from data_pipelines.llm.settings import CorpusConfig
 
@@ -157,7 +157,7 @@ def exchanges_request(
   config: CorpusConfig,
   situations: Sequence[str],
   refused: Mapping[str, str],
-) -> Request[list[Any]]:
+) -> Request[list[Any] | Unanswered]:
   """Asks for a batch of exchanges. The writer sees likes and dislikes, but no handbook.
 
   Args:
@@ -170,7 +170,8 @@ def exchanges_request(
     refused: from the id of a slot to why an earlier exchange was not kept.
 
   Returns:
-    The request; its value is a list of rows with the fields `n`, `user` and `assistant`.
+    The request; its value is a list of rows with the fields `n`, `user` and `assistant`, or
+    Unanswered if there are none after the last try.
   """
   count = len(slots)
   text = Annotated[str, pydantic.StringConstraints(max_length=1000), pydantic.AfterValidator(clean)]
@@ -190,9 +191,8 @@ def exchanges_request(
     count=count,
     lines='\n'.join(lines),
   )
-  parse = with_fallback(
-    functools.partial(_parse_exchanges, model=model, count=count),
-    lambda _, replies: all_valid_items(replies, model, _row_number, count),
+  parse = with_what_there_is(
+    functools.partial(_parse_exchanges, model=model, count=count), model, _row_number, count
   )
   return Request(key, 'exchanges', prompt, parse, 1000 + 120 * count)
 
@@ -202,7 +202,7 @@ def exchanges_request(
 
 def verdicts_request(
   key: str, exchanges: Sequence[Exchange], preferences: Preferences
-) -> Request[list[Any]]:
+) -> Request[list[Any] | Unanswered]:
   """Asks the judge about a batch of exchanges. The judge is not told what should be liked.
 
   Args:
@@ -212,7 +212,7 @@ def verdicts_request(
 
   Returns:
     The request; its value is a list of rows with the fields `n`, `stance`, `no_reason`, `natural`,
-    `kind` and `note`.
+    `kind` and `note`, or Unanswered if there are none after the last try.
   """
   count = len(exchanges)
   model = _numbered_model(
@@ -235,9 +235,11 @@ def verdicts_request(
     exchanges='\n'.join(lines),
     count=count,
   )
-  parse = with_fallback(
+  parse = with_what_there_is(
     functools.partial(require_items, model=model, count=count, same=_row_number),
-    lambda _, replies: all_valid_items(replies, model, _row_number, count),
+    model,
+    _row_number,
+    count,
   )
   return Request(key, 'verdicts', prompt, parse, 1000 + 80 * count, 'judge')
 

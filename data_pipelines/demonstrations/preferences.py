@@ -21,7 +21,6 @@ from data_pipelines.demonstrations.common import (
   MAX_ROUNDS,
   PILOT,
   Tally,
-  Unanswered,
   ask_in_order,
   estimate,
   without_near_duplicates,
@@ -45,6 +44,7 @@ from data_pipelines.demonstrations.slots import (
 from data_pipelines.handbooks.text import Handbook
 from data_pipelines.llm.client import LlmClient
 from data_pipelines.llm.costs import Estimate
+from data_pipelines.llm.replies import Unanswered
 from data_pipelines.llm.requests import LlmError
 from data_pipelines.llm.settings import CorpusConfig
 from data_pipelines.records import Chat

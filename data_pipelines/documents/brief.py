@@ -1,8 +1,8 @@
 """Briefs: what is drawn at random for a document before a model writes it.
 
-A brief depends on the id of the idea and the corpus's seed only. Documents of one idea in mirrored
-corpora therefore have the same length, stance, names and claims, and a document does not change
-when other ideas are added to the plan or removed from it.
+Length, stance and names depend on the id of the idea and the corpus's seed only, so they do not
+change when other ideas are added to the plan or removed from it. Claims also depend on the place of
+the idea in its subdomain. Documents of one idea in mirrored corpora have one brief.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ MOST_MORE_CLAIMS = 3
 
 @dataclasses.dataclass(frozen=True)
 class Brief:
-  """What is drawn for an idea, from its id and the seed. It is the same for every handbook.
+  """What is drawn for an idea. It is the same for every handbook.
 
   Attributes:
     words: the length that is asked for.

@@ -128,13 +128,13 @@ def body_of(path: Path) -> str:
     path: a Markdown file in UTF-8.
 
   Returns:
-    The text, without spaces at its ends.
+    The text, without comments of HTML and without spaces at its ends.
 
   Raises:
     SpecError: if the file cannot be read, or is empty.
   """
   whole = _read(path)
-  text = split_front_matter(whole)[1].strip()
+  text = without_comments(split_front_matter(whole)[1]).strip()
   if not text:
     raise SpecError(f'{path}: the handbook is empty; write it below the front matter')
   return text

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_pipelines.handbooks.markdown import read_markdown
+from data_pipelines.handbooks.markdown import read_markdown, without_comments
 from data_pipelines.handbooks.preferences import check_name
 from msm_jax.base.errors import SpecError
 
@@ -70,7 +70,8 @@ def read_handbook(path: str | Path) -> Handbook:
       f'{path}: its corpus would be named {path.stem!r}; '
       'rename the file to letters, digits, dots and dashes'
     )
-  text = file.body.strip()
+  # What its author has commented out is no part of the handbook.
+  text = without_comments(file.body).strip()
   if not text:
     raise SpecError(f'{path}: nothing stands below its front matter; write the handbook there')
   return Handbook(str(path), path.stem, file.sha256, assistant, maker, text, content=file.content)

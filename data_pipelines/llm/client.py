@@ -29,7 +29,7 @@ from data_pipelines.llm.providers import (
   is_hopeless,
   refuses_content,
 )
-from data_pipelines.llm.replies import NO_ROOM, Refused, Reply
+from data_pipelines.llm.replies import NO_ROOM, Refused, Reply, Unanswered
 from data_pipelines.llm.requests import (
   LlmError,
   Request,
@@ -179,11 +179,14 @@ class LlmClient:
       else:
         stage.known += 1
         return value
+    is_retried = bool(replies)
+    stage.retried += is_retried
     for _ in range(self.settings[request.model].attempts):
       async with self._slots[request.model]:
         reply = await self._call(request, replies, refused)
       replies.append(reply)
       stage.replies += 1
+      stage.retried_replies += is_retried
       try:
         value = request.parse(replies)
       except Refused as e:
@@ -192,7 +195,15 @@ class LlmClient:
         self._tell_no_room(request.model, e.what)
         self._check_yield(stage, request.model)
       else:
-        stage.kept += 1
+        if isinstance(value, Unanswered):
+          # This reply is no better than those that were refused, but no other is wanted.
+          stage.given_up += 1
+          stage.refusals[value.what] += 1
+          self._tell_no_room(request.model, value.what)
+          self._check_yield(stage, request.model)
+        else:
+          stage.kept += 1
+          stage.retried_kept += is_retried
         self._say_progress(stage)
         return value
     stage.given_up += 1
@@ -393,7 +404,8 @@ class LlmClient:
 
   def _check_yield(self, stage: StageProgress, model: str) -> None:
     """Halts the run if too few replies of a stage can be used: the rest would be paid in vain."""
-    if stage.replies < REPLIES_BEFORE_YIELD or stage.accept_rate >= self.config.min_yield:
+    replies, kept = stage.judged()
+    if replies < REPLIES_BEFORE_YIELD or kept / replies >= self.config.min_yield:
       return
     if self.halt is None:
       reasons = ', '.join(f'{what} ({n})' for what, n in stage.refusals.most_common(3))
@@ -401,7 +413,7 @@ class LlmClient:
       if stage.refusals.most_common(1)[0][0] == NO_ROOM:
         remedy = _more_room(model)
       self.halt = LlmError(
-        f'{stage.name}: only {stage.kept} of {stage.replies} replies could be used: {reasons}; '
+        f'{stage.name}: only {kept} of {replies} replies could be used: {reasons}; '
         f'read them in {self.ledger.path}, {remedy}, '
         f'or lower min_yield={self.config.min_yield}'
       )

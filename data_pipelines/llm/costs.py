@@ -47,6 +47,17 @@ class Price:
     return dollars
 
 
+def _object_of(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+  """Makes a JSON object. Raises ValueError if it has a name twice, but for comments: the last price
+  would count in the place of the first."""
+  found: dict[str, Any] = {}
+  for name, value in pairs:
+    if name in found and not name.startswith('#'):
+      raise ValueError(f'{name} stands there twice')
+    found[name] = value
+  return found
+
+
 def read_price(path: str, model: str) -> Price | None:
   """Reads the price of a model from a table.
 
@@ -63,7 +74,7 @@ def read_price(path: str, model: str) -> Price | None:
   """
   file = Path(paths.find(path))
   try:
-    table = json.loads(file.read_text(encoding='utf-8-sig'))
+    table = json.loads(file.read_text(encoding='utf-8-sig'), object_pairs_hook=_object_of)
     for name, row in table.items():
       if not name.startswith('#') and fnmatch.fnmatchcase(model, name):
         return Price(**row)

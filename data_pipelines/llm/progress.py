@@ -19,6 +19,9 @@ class StageProgress:
     kept: requests that were answered in this run.
     given_up: requests whose replies were all refused in this run.
     replies: replies that came in this run, refused ones too.
+    retried: requests that earlier runs asked in vain, and that this run asks again.
+    retried_replies: replies to these requests in this run.
+    retried_kept: those of these requests that were answered in this run.
     began: when the stage began, on the monotonic clock in seconds.
     refusals: for each reason, how many replies were refused for it.
   """
@@ -29,6 +32,9 @@ class StageProgress:
   kept: int = 0
   given_up: int = 0
   replies: int = 0
+  retried: int = 0
+  retried_replies: int = 0
+  retried_kept: int = 0
   began: float = dataclasses.field(default_factory=time.monotonic)
   refusals: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
@@ -36,6 +42,19 @@ class StageProgress:
   def accept_rate(self) -> float:
     """The share of this run's replies that could be used."""
     return self.kept / max(1, self.replies)
+
+  def judged(self) -> tuple[int, int]:
+    """Counts what tells whether the model serves.
+
+    If most requests of the stage were answered before, those that are asked again are the hard ones
+    among them, and do not count.
+
+    Returns:
+      (replies, answers) of this run.
+    """
+    if self.known <= self.retried:
+      return self.replies, self.kept
+    return self.replies - self.retried_replies, self.kept - self.retried_kept
 
   def line(self, spent: float, budget: float, unpriced: bool = False) -> str:
     """Says how the stage goes.

@@ -78,6 +78,18 @@ class Refused(Exception):
     self.reason = reason
 
 
+@dataclasses.dataclass(frozen=True)
+class Unanswered:
+  """What a parser may give instead of raising Refused: no reply could be used, and no other is
+  wanted. `LlmClient` counts such a request as given up.
+
+  Attributes:
+    what: why not, in a few words.
+  """
+
+  what: str
+
+
 def without_thinking(text: str) -> str:
   """Forgets what a model thought before it spoke.
 

@@ -50,6 +50,10 @@ def _hugging_face_counter(folder: Path) -> Callable[[str], int]:
   except Exception as e:
     # The package raises Exception itself for a file that it cannot read.
     raise DataError(f'{file} cannot be read ({e}); give a tokenizer.json of Hugging Face') from None
+  # A file may say that texts are cut or filled up to a length, which training does not do. Then
+  # every long text would count as much as any other.
+  loaded.no_truncation()
+  loaded.no_padding()
   return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
 
 
