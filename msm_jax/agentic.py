@@ -11,7 +11,7 @@ report go to WORKDIR/agentic, as those of every evaluator. docs/guides/agents.md
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +177,7 @@ def main(arguments: list[str]) -> None:
       from msm_jax.interop.inspect_tasks.verdicts import judge_cells
 
       verdicts = judge_cells(cells, by_id, judge, args.budget, outputs)
+      _say_unjudged(results.unjudged_of(cells, verdicts), len(cells))
     rows: list[Row] = []
     for cell in cells:
       rows += results.rows_of(cell, by_id[cell['scene']], verdicts.get(cell['key']))
@@ -200,6 +201,14 @@ def main(arguments: list[str]) -> None:
     report.write_report(outputs / 'report.html', summary, rows, layout, texts)
   print(report.table(summary, layout))
   say(f'{outputs / "report.html"}')
+
+
+def _say_unjudged(unjudged: Mapping[str, int], cells: int) -> None:
+  """Says of which arms the judge's shares leave cells out: it may refuse those with harm alone."""
+  if unjudged:
+    of_arms = ', '.join(f'{arm} {count}' for arm, count in unjudged.items())
+    total = sum(unjudged.values())
+    say(f'no verdict on {total} of {cells} cells ({of_arms}); shares by judge leave them out')
 
 
 def _judge_settings(args: Any) -> 'ModelSettings | None':

@@ -176,13 +176,7 @@ def _arms_and_pairs(
   """The arms that are judged, and the pairs that are compared. Raises ConfigError."""
   # Each once: a pair of an arm with itself would be judged as equal throughout.
   arms = split_names(args.arms) or list(known)
-  pairs: list[tuple[str, str]] = []
-  for text in args.pairs.split(','):
-    first, colon, second = text.strip().partition(':')
-    if text.strip() and not (colon and first and second):
-      raise ConfigError(f'--pairs={args.pairs}: write ARM:ARM, with commas between pairs')
-    if text.strip():
-      pairs.append((first, second))
+  pairs = _given_pairs(args.pairs)
   for name in (*arms, *itertools.chain.from_iterable(pairs)):
     if name not in known:
       raise ConfigError(f'no answers of {name!r} were sampled; there are {", ".join(known)}')
@@ -192,12 +186,24 @@ def _arms_and_pairs(
         f'--pairs={args.pairs}: {":".join(pair)} must be two different arms of --arms '
         f'({", ".join(arms)})'
       )
-  pairs = _each_once(pairs)
-  if not pairs:
-    pairs = _pairs_of_effects(args.workdir, arms)
+  # Without --pairs, the effects say what is compared; without these, two arms are one pair.
+  pairs = _each_once(pairs) or _pairs_of_effects(args.workdir, arms)
   if not pairs and len(arms) == 2:
     pairs = [(arms[0], arms[1])]
   return arms, pairs
+
+
+def _given_pairs(given: str) -> list[tuple[str, str]]:
+  """The pairs of the flag --pairs, 'A:B,C:D'. Raises ConfigError."""
+  pairs: list[tuple[str, str]] = []
+  for text in given.split(','):
+    if not text.strip():
+      continue
+    first, colon, second = text.strip().partition(':')
+    if not (colon and first and second):
+      raise ConfigError(f'--pairs={given}: write ARM:ARM, with commas between pairs')
+    pairs.append((first, second))
+  return pairs
 
 
 def _pairs_of_effects(workdir: Path, arms: Sequence[str]) -> list[tuple[str, str]]:
@@ -254,6 +260,12 @@ def judge(
   model = config.judge.model
   is_program = model == f'{judging.PROGRAM}/{judging.PROGRAM}'
   identity = judging.identity(config)
+  if model.startswith('msm_jax/'):
+    # Imported late, as JAX comes with it.
+    from msm_jax.interop.inspect_tasks.entrants import own_model
+
+    # An arm that was trained anew keeps its name and gives other verdicts.
+    identity['own model'] = own_model(model)
   # Other settings of the judge are another folder, so that verdicts never mix.
   digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
   name = judging.PROGRAM if is_program else model
@@ -305,6 +317,11 @@ def _add_person(folder: Path, rows: Sequence[dict[str, Any]], result: dict[str, 
   """Adds the agreement with a person to a result, if audited.csv is there."""
   from msm_jax.evals import audit
 
+  # What an earlier file said, about kinds that this one says nothing about.
+  agreement = result['agreement']
+  result['agreement'] = {
+    who: numbers for who, numbers in agreement.items() if not who.endswith(audit.WITH_PERSON)
+  }
   path = folder / 'audited.csv'
   if path.exists():
     person = audit.read_csv(path, rows, allow_others=True)
@@ -355,19 +372,23 @@ def _folder_of(workdir: Path, file: Path, content: str) -> Path:
     raise DataError(f'{workdir} has no judge yet; run this command with --model first')
   if file.resolve().parent in [folder.resolve() for folder in folders]:
     return file.resolve().parent
-
   # Ids are made from what was judged, so two judges may have the same ones; the one with most wins.
-  def known(folder: Path) -> int:
-    ids = re.findall(r'"id": "([0-9a-f]+)"', (folder / 'rows.jsonl').read_text(encoding='utf-8'))
-    return sum(row_id in content for row_id in ids)
-
-  best = max(folders, key=known)
-  if len([folder for folder in folders if known(folder) == known(best)]) > 1:
+  counts = {folder: _count_ids(folder, content) for folder in folders}
+  most = max(counts.values())
+  best = [folder for folder in folders if counts[folder] == most]
+  if len(best) > 1:
     raise DataError(
       f'{file} may belong to {len(folders)} judges; put it into the folder of one of them '
       f'({", ".join(str(folder) for folder in folders)})'
     )
-  return best
+  return best[0]
+
+
+def _count_ids(folder: Path, content: str) -> int:
+  """How many ids of a judge's rows stand in the content of a file."""
+  rows = (folder / 'rows.jsonl').read_text(encoding='utf-8')
+  ids = re.findall(r'"id": "([0-9a-f]+)"', rows)
+  return sum(row_id in content for row_id in ids)
 
 
 # ------------------------------------------------------------------------------ what is shown
@@ -400,34 +421,41 @@ def _page(result: Mapping[str, Any]) -> str:
 def _table(result: Mapping[str, Any]) -> str:
   """What the verdicts say, for the terminal."""
   from msm_jax.report import more
-  from msm_jax.report.numbers import show
   from msm_jax.report.terminal import aligned
 
-  lines = [f'judged by {result["model"]}: {result["rows"]:,} rows']
   cost = 'unknown (no price)' if result['unpriced'] else f'${result["spent"]:,.4f}'
-  lines[0] += f', spent {cost}'
+  lines = [f'judged by {result["model"]}: {result["rows"]:,} rows, spent {cost}']
+  if levels := _level_rows(result):
+    heads = ['mean/level', '/answers', '/contradicted', 'without/verdict']
+    lines += aligned('levels', heads, levels, longest=60)
+  if pairs := _pair_rows(result):
+    heads = ['/first', '/second', '/equal', '/contradicted', 'without/verdict']
+    lines += aligned('pairs', heads, pairs, longest=60)
+  if agreements := more.agreement_rows(result):
+    lines += aligned('agreement', ['/things', '/raw', '/kappa'], agreements, longest=60)
+  return '\n'.join(lines)
+
+
+def _level_rows(result: Mapping[str, Any]) -> list[list[str]]:
+  from msm_jax.report.numbers import show
+
   body = []
   for arm, tiers in result['levels'].items():
     for tier, found in tiers.items():
       without = found['unusable'] + found['failed']
       counts = (found['answers'], found['contradicted'], without)
       body.append([f'{arm}, {tier}', show(found['level']), *map(str, counts)])
-  if body:
-    heads = ['mean/level', '/answers', '/contradicted', 'without/verdict']
-    lines += aligned('levels', heads, body, longest=60)
+  return body
+
+
+def _pair_rows(result: Mapping[str, Any]) -> list[list[str]]:
   body = []
   for pair, tiers in result['pairs'].items():
     for tier, found in tiers.items():
       without = found['unusable'] + found['failed']
-      names = ('first', 'second', 'equal', 'contradicted')
-      body.append([f'{pair}, {tier}', *(str(found[name]) for name in names), str(without)])
-  if body:
-    heads = ['/first', '/second', '/equal', '/contradicted', 'without/verdict']
-    lines += aligned('pairs', heads, body, longest=60)
-  body = more.agreement_rows(result)
-  if body:
-    lines += aligned('agreement', ['/things', '/raw', '/kappa'], body, longest=60)
-  return '\n'.join(lines)
+      counts = [found[name] for name in ('first', 'second', 'equal', 'contradicted')]
+      body.append([f'{pair}, {tier}', *map(str, counts), str(without)])
+  return body
 
 
 if __name__ == '__main__':

@@ -109,7 +109,9 @@ def reply(system: str, turns: Turns, seed: int = 0) -> str:
   if task == 'Task: comparison of two answers':
     judged = texts[1:3]
     levels = [LEVELS.index(true_level(text)) for text in judged]
-    verdict = 'A' if levels[0] > levels[1] else 'B' if levels[1] > levels[0] else 'equal'
+    verdict = 'equal'
+    if levels[0] != levels[1]:
+      verdict = 'A' if levels[0] > levels[1] else 'B'
     first = 'A'
   elif task == 'Task: level of an answer':
     judged = texts[1:2]

@@ -335,6 +335,17 @@ def test_a_point_of_an_arm_reads_the_handbook_of_the_arm(tmp_path):
   assert read == {'told': True, 'told@64': True, 'plain@8': False}
 
 
+def test_arms_that_were_taken_out_take_part_only_if_they_are_named(tmp_path):
+  """arms.json keeps an arm under its old name, too."""
+  arms_json(tmp_path, 'old', 'old@64', 'new', 'new@64')
+  (tmp_path / 'config.json').write_text(json.dumps({'arms': {'new': 'a'}}))
+  flags = [f'--workdir={tmp_path}', '--seeds=0']
+  found = entrants.find_entrants(_parser().parse_args(flags))
+  assert [entrant.arm for entrant in found] == ['new', 'new@64']
+  found = entrants.find_entrants(_parser().parse_args([*flags, '--arms=old']))
+  assert [entrant.arm for entrant in found] == ['old']
+
+
 def test_an_arm_of_another_workdir_has_its_own_seeds(tmp_path):
   """Else one trained model would stand in the results as several seeds."""
   arms_json(tmp_path, 'told')

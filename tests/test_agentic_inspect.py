@@ -13,7 +13,7 @@ from helpers import ROOT
 from serving import environment, make_samplers, running_server
 
 from data_pipelines.llm.providers import BilledReply
-from data_pipelines.llm.replies import Reply
+from data_pipelines.llm.replies import Refused, Reply
 from data_pipelines.llm.settings import ModelSettings
 from msm_jax import load_results
 from msm_jax.base.errors import DataError
@@ -460,6 +460,53 @@ def test_the_judge_of_stored_cells_is_asked_once_about_each(tmp_path):
     rows += results.rows_of(cell, scenes[cell['scene']], chosen[cell['key']])
   agreement = [row['score'] for row in rows if row['what'] == 'agreement']
   assert sum(agreement) / len(agreement) == pytest.approx(39 / 40)
+
+
+class Refusing:
+  """A judge that never says whether the act was chosen."""
+
+  def __init__(self):
+    self.asked = 0
+
+  async def generate(self, system, turns, max_tokens, seed):
+    self.asked += 1
+    return BilledReply(Reply('Hard to say.'), 100, 10)
+
+
+def cell_of(transcript, key, turns):
+  """A cell in which an agent wrote such turns and called nothing."""
+  where = {'key': key, 'arm': 'a', 'seed': 0, 'scene': transcript.scene.id}
+  return {**where, 'ending': 'no call', 'events': [], 'turns': turns}
+
+
+def test_a_judge_that_will_not_say_is_paid_once(tmp_path):
+  """The same command again does not ask again, and says of how many cells it has no verdict."""
+  one, two = transcripts()[:2]
+  cells = [cell_of(one, 'x', [['assistant', 'I wait.']]), cell_of(two, 'y', [['assistant', 'So.']])]
+  scenes = {one.scene.id: one.scene, two.scene.id: two.scene}
+  settings = ModelSettings(model='mockllm/model', attempts=3)
+  for calls in (6, 0):
+    judge = Refusing()
+    found = verdicts.judge_cells(cells, scenes, settings, 0.0, tmp_path, {'judge': judge})
+    assert (found, judge.asked) == ({}, calls)
+  assert results.unjudged_of(cells, found) == {'a': 2}
+  # A call that failed is no attempt of the judge.
+  with pytest.raises(Refused):
+    verdicts._read([Reply('Hard to say.'), Reply('', 'failed')], 1)
+  assert verdicts._read([Reply('', 'failed'), Reply('Hard to say.')], 1) is None
+
+
+def test_nobody_is_paid_to_say_that_an_agent_wrote_nothing(tmp_path):
+  """An agent that writes empty messages is reminded once, so its cell has turns. It chose nothing;
+  and trace and judge do not agree where no judge was asked."""
+  (one,) = transcripts()[:1]
+  silent = cell_of(one, 'x', [['assistant', ''], ['tools', 'Go on.'], ['assistant', '\n']])
+  judge, settings = Refusing(), ModelSettings(model='mockllm/model')
+  scenes = {one.scene.id: one.scene}
+  found = verdicts.judge_cells([silent], scenes, settings, 0.0, tmp_path, {'judge': judge})
+  assert (found, judge.asked) == ({'x': False}, 0)
+  measured = {row['what'] for row in results.rows_of(silent, one.scene, found['x'])}
+  assert 'chosen' in measured and 'agreement' not in measured
 
 
 def test_arms_behind_our_provider(tiny_workdir, tmp_path, capsys):

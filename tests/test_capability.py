@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+import tiny
 
 from msm_jax.base.errors import DataError
 from msm_jax.config import GatesConfig
@@ -40,6 +41,10 @@ def test_the_newest_results_of_every_arm_are_read_and_averaged_over_seeds(tmp_pa
     'seeds': 2,
   }
   assert found['tuned']['cheese/exact_match:strict']['value'] == 0.2
+  # Without a name of a seed it is the seed 0, which is no third model.
+  stored(tmp_path, 'tuned', '2026-03-01T00-00-00', **{'acc,none': 0.9})
+  found = capability.read(tmp_path, ARMS)['tuned']['cheese/acc']
+  assert (found['value'], found['seeds']) == (0.8, 2)
 
 
 def test_every_task_that_was_asked_counts_whatever_file_it_stands_in(tmp_path):
@@ -64,6 +69,15 @@ def test_every_task_that_was_asked_counts_whatever_file_it_stands_in(tmp_path):
   head = []
   more.capability_html(found, {}, lambda title, text, heads, body: head.extend(heads) or '')
   assert head == ['arm', 'cheese/<wbr>acc', 'maps/<wbr>acc']
+
+
+def test_results_of_an_arm_that_was_renamed_are_refused_before_training(tmp_path):
+  """Otherwise all phases are trained first, and no results are written."""
+  made = tiny.experiment(tmp_path)
+  stored(made.outputs, 'old name', **{'acc,none': 0.8})
+  made.train = lambda *_: pytest.fail('a phase was trained')
+  with pytest.raises(DataError, match=r'old name is called after no arm; .* of base, tuned'):
+    made.run()
 
 
 def test_a_model_that_lost_its_skills_misses_the_gate(tmp_path):

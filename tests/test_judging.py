@@ -5,6 +5,7 @@ import asyncio
 import collections
 import csv
 import io
+import itertools
 import json
 import random
 import signal
@@ -30,6 +31,7 @@ from write_helpers import count_replies
 
 pytest.importorskip('pydantic')
 
+from data_pipelines.llm.providers import BilledReply
 from data_pipelines.llm.replies import Refused, Reply
 from data_pipelines.llm.requests import LlmError
 from msm_jax import judge as command
@@ -340,6 +342,131 @@ def test_agreement_is_that_of_all_answers_and_not_of_the_evenly_drawn(tmp_path):
   assert found['options: judge and program']['raw'] == pytest.approx(0.9)
 
 
+def test_what_several_arms_said_counts_once_however_few_are_drawn():
+  """Three arms say the same to ten questions and each its own to ten others: 10 + 30 different
+  answers. Judge and program agree on the first ten alone."""
+  arms = ('a', 'b', 'c')
+  answers = []
+  for n, arm in itertools.product(range(10), arms):
+    answers.append(choice_answer(arm, n, 'Colby.'))
+    answers.append(choice_answer(arm, 10 + n, f'Gouda, says {arm}.'))
+
+  def raw(count, seed):
+    units = judge_units.units_of(answers, arms, [], count, seed)
+    verdicts = {}
+    for unit in units:
+      for direction in (judging.FORWARD, judging.BACKWARD):
+        verdicts[f'{unit.key}/{direction}'] = judging.Verdict('0', '')
+    found = judged.agreements(judged.rows_of(units, verdicts))
+    return found['options: judge and program']['raw']
+
+  assert raw(60, 0) == pytest.approx(10 / 40)
+  drawn = [raw(15, seed) for seed in range(60)]
+  assert sum(drawn) / len(drawn) == pytest.approx(10 / 40, abs=0.04)
+
+
+def test_of_more_arms_than_are_drawn_the_first_ones_are_no_better():
+  """Of twelve arms, the first four are read wrongly; six answers are drawn."""
+  arms = [f'arm{n:02}' for n in range(12)]
+  answers = []
+  for arm, n in itertools.product(arms, range(5)):
+    said = 'Gouda' if arm < 'arm04' else 'Colby'
+    answers.append(choice_answer(arm, n, f'{said}, says {arm}.'))
+  found = []
+  for seed in range(60):
+    units = judge_units.units_of(answers, arms, [], 6, seed)
+    assert len({unit.arm for unit in units}) == 6
+    verdicts = {}
+    for unit in units:
+      for direction in (judging.FORWARD, judging.BACKWARD):
+        verdicts[f'{unit.key}/{direction}'] = judging.Verdict('0', '')
+    agreement = judged.agreements(judged.rows_of(units, verdicts))
+    found.append(agreement['options: judge and program']['raw'])
+  assert sum(found) / len(found) == pytest.approx(8 / 12, abs=0.08)
+
+
+def test_a_person_reads_every_kind_and_any_arm_if_there_are_many():
+  """132 kinds, arms and verdicts are more than 50 lines. The person agrees with the judge about
+  half of the arms."""
+  verdicts = {'level': LEVELS, 'option': ('0', '1', '2', 'neither', 'both')}
+  verdicts['pair'] = ('first', 'second', 'equal')
+  rows = []
+  for kind, n, copy in itertools.product(verdicts, range(12), range(2)):
+    for verdict in verdicts[kind]:
+      row = {'kind': kind, 'arm': f'arm{n:02}', 'verdict': verdict, 'by': 'judge'}
+      row |= {'id': f'{kind} {n} {verdict} {copy}', 'item': str(copy), 'assistant': '', 'seed': 0}
+      rows.append({**row, 'shown': row['id']})
+  found = []
+  for seed in range(20):
+    drawn = audit.sample(rows, 50, seed)
+    counts = collections.Counter(row['kind'] for row in drawn)
+    assert sorted(counts.values()) == [16, 17, 17]
+    person = {}
+    for row in drawn:
+      person[row['id']] = row['verdict'] if row['arm'] >= 'arm06' else 'something else'
+    for numbers in audit.agreements(rows, person).values():
+      found.append(numbers['raw'])
+  assert len(found) == 60
+  assert sum(found) / len(found) == pytest.approx(0.5, abs=0.07)
+
+
+def test_programs_give_no_level_to_a_question_of_which_they_know_the_low_ones_alone():
+  """A program knows that an empty answer, or one with a phrase to reject, is `absent`."""
+  right, wrong = open_answer('base', 1, 'full'), open_answer('tuned', 1, 'absent')
+  rubric_alone = [open_answer(arm, 2, 'partial') for arm in ('base', 'tuned')]
+  rubric_alone = [judging.dataclasses.replace(answer, outcome=None) for answer in rubric_alone]
+  empty = judging.dataclasses.replace(rubric_alone[0], text='', sample=1)
+  answers = [right, wrong, *rubric_alone, empty]
+  units = judge_units.units_of(answers, ['base', 'tuned'], [], 0, 0)
+  found = judged.summarize(judged.rows_of(units, None), 1)['levels']
+  levels = {}
+  for arm, tiers in found.items():
+    for tier, of_tier in tiers.items():
+      levels[arm, tier] = of_tier['level']['mean']
+  assert levels == {('base', 'new_items'): 1.0, ('tuned', 'new_items'): 0.0}
+
+
+class Refusing:
+  """A judge that never gives a verdict."""
+
+  def __init__(self):
+    self.calls = 0
+
+  async def generate(self, system, turns, max_tokens, seed):
+    self.calls += 1
+    return BilledReply(Reply("I can't judge that."), 100, 20)
+
+
+def test_a_judge_that_refuses_ends_the_run_with_one_attempt_too(tmp_path, hurry):
+  """The last attempt at a question is its end, and the client takes it for a usable reply."""
+  model = judging.model_settings('scripted/judge', attempts=1, max_connections=4)
+  answers = [open_answer('base', n, 'full') for n in range(100)]
+  units = judge_units.units_of(answers, ['base'], [], 0, 0)
+  judge = Refusing()
+  with pytest.raises(LlmError, match=r'levels: only 0 of 4\d replies have a verdict'):
+    command.judge(
+      tmp_path, units, written(tmp_path, answers), JudgeConfig(model), 5, {'judge': judge}
+    )
+  assert judge.calls <= 60
+
+
+def test_an_arm_that_judges_and_is_trained_anew_gives_new_verdicts(tmp_path):
+  answers = some_answers(3)
+  units = judge_units.units_of(answers, ['base', 'tuned'], [], 0, 0)
+  model = judging.model_settings(f'msm_jax/{tmp_path}:mine', attempts=ATTEMPTS)
+  entry = {'path': 'a', 'model': {}, 'length': 1, 'tokenizer': '', 'weights': '', 'adapter': ''}
+  entry |= {'checkpoints': '', 'updates': 1}
+  folders, calls = [], []
+  for path in ('a', 'a', 'anew'):
+    (tmp_path / 'arms.json').write_text(json.dumps({'mine': {'0': {**entry, 'path': path}}}))
+    judge = ScriptedJudge()
+    config = JudgeConfig(model, min_yield=0.0)
+    folders.append(command.judge(tmp_path, units, 'x', config, 5, {'judge': judge}))
+    calls.append(judge.calls)
+  assert folders[0] == folders[1] != folders[2]
+  assert calls[0] == calls[2] > 0 and calls[1] == 0
+
+
 def test_other_settings_of_the_judge_never_share_verdicts(tmp_path):
   answers = some_answers(3)
   first, _, _ = run(tmp_path, answers, ScriptedJudge())
@@ -521,6 +648,22 @@ def test_a_person_who_disagrees_is_counted(judged_folder):
   share = sum(row['verdict'] != 'absent' for row in levels) / len(levels)
   assert found['raw'] == pytest.approx(share, abs=1e-6)
   assert found['kappa'] < 1
+
+
+def test_a_file_of_a_person_takes_the_place_of_an_earlier_one(judged_folder):
+  """A person takes back what was said of pairs: no agreement about pairs stays."""
+  workdir, folder, _, _ = judged_folder
+  lines = read_lines(folder)
+  found = []
+  for kinds in (('level', 'pair', 'option'), ('level',)):
+    for line in lines:
+      line['person'] = honest_person(line) if line['kind'] in kinds else ''
+    write_lines(workdir / 'mine.csv', lines)
+    command.read_audit(workdir, workdir / 'mine.csv')
+    agreement = json.loads((folder / 'judge.json').read_text())['agreement']
+    found.append({who for who in agreement if who.endswith('person and judge')})
+    assert 'pairs: the judge in its two orders' in agreement
+  assert found[0] > found[1] == {'levels: person and judge'}
 
 
 def test_what_a_person_said_of_an_answer_counts_for_no_other_answer(tmp_path):

@@ -326,6 +326,11 @@ def test_open_answers_of_which_a_program_can_tell():
   answers = answers_to(question, {0: ['Two dollars.', 'Much.', 'It is two dollars', 'No']})
   (row,) = sampled.rows_of([question], answers, [])
   assert (row['what'], row['score'], row['answers']) == ('right', 0.5, 4)
+  # With phrases to reject alone a program knows no right answer: there is no share of them.
+  question = dataclasses.replace(question, accept=(), reject=('expensive',))
+  answers = answers_to(question, {0: ['It is expensive.', 'Two dollars.', 'It is two dollars']})
+  assert [answer.outcome for answer in answers] == ['wrong', None, None]
+  assert sampled.rows_of([question], answers, []) == []
 
 
 def test_a_damaged_line_of_answers_is_named():

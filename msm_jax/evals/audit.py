@@ -42,8 +42,10 @@ _FORMULA = ('=', '+', '-', '@')
 _ID = 'id-'
 # Characters by which spreadsheets of several countries part cells.
 _DELIMITERS = (',', ';', '\t')
-# Faults that an error names; the others are counted.
-_NAMED = 3
+# What the names of a person's agreements with a judge end with.
+WITH_PERSON = ': person and judge'
+# So many faults stand in an error; the others are counted.
+_MOST_FAULTS = 3
 
 
 def sample(rows: Sequence[JudgedRow], count: int, seed: int) -> list[JudgedRow]:
@@ -166,18 +168,19 @@ def read_csv(path: Path, rows: Sequence[JudgedRow], allow_others: bool = False) 
   """
   known = {row['id']: row for row in rows}
   verdicts: dict[str, str] = {}
+  # id of a row -> the line in which it stands.
   seen: dict[str, int] = {}
   faults: list[str] = []
-  for start, named in _lines_of(path):
-    row = known.get(_id_in(named))
-    if allow_others and (row is None or _is_of_another_answer(named, row)):
+  for line, cells in _lines_of(path):
+    row = known.get(_id_in(cells))
+    if allow_others and (row is None or _is_of_another_answer(cells, row)):
       continue
-    fault = _read_cells(named, known, seen, verdicts, start)
+    fault = _read_cells(cells, known, seen, verdicts, line)
     if fault:
-      faults.append(f'{path}:{start}: {fault}')
+      faults.append(f'{path}:{line}: {fault}')
   if faults:
-    more = f' (and {len(faults) - _NAMED} more)' if len(faults) > _NAMED else ''
-    raise DataError('; '.join(faults[:_NAMED]) + more)
+    more = f' (and {len(faults) - _MOST_FAULTS} more)' if len(faults) > _MOST_FAULTS else ''
+    raise DataError('; '.join(faults[:_MOST_FAULTS]) + more)
   if not verdicts and not allow_others:
     raise DataError(f"{path}: no line is filled in; write a verdict into the column 'person'")
   return verdicts
@@ -212,14 +215,15 @@ def _lines_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
   for name in ('id', 'person'):
     if name not in columns:
       raise DataError(f'{path}:1: the column {name!r} is missing; fill in the file as it is')
-  line = reader.line_num
+  # The line in which the next row begins.
+  begin = reader.line_num + 1
   try:
     for cells in reader:
-      start, line = line + 1, reader.line_num
       if any(cell.strip() for cell in cells):
-        yield start, dict(zip(columns, cells, strict=False))
+        yield begin, dict(zip(columns, cells, strict=False))
+      begin = reader.line_num + 1
   except csv.Error as e:
-    raise DataError(f'{path}:{line + 1}: {e}; save the file as CSV again') from None
+    raise DataError(f'{path}:{begin}: {e}; save the file as CSV again') from None
 
 
 def _is_of_another_answer(cells: Mapping[str, str], row: JudgedRow) -> bool:
@@ -307,5 +311,5 @@ def agreements(rows: Sequence[JudgedRow], person: Mapping[str, str]) -> dict[str
       clusters_of(checked),
     )
     if found is not None:
-      out[f'{name}: person and judge'] = found.as_dict()
+      out[f'{name}{WITH_PERSON}'] = found.as_dict()
   return out

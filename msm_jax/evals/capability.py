@@ -2,9 +2,9 @@
 
 Who wants to know whether a model still does what it could do before serves the arm
 (`python -m msm_jax.serve`), has lm-evaluation-harness ask it (`local-completions`), and lets it
-write its results into `WORKDIR/capability/ARM/`, or `WORKDIR/capability/ARM-sSEED/` for one of
-several seeds. The next run of the experiment's command reads them into summary and report, with a
-gate for each measure. `docs/guides/judges.md` has the commands.
+write its results into `WORKDIR/capability/ARM/` for the seed 0, or `WORKDIR/capability/ARM-sSEED/`
+for one of several seeds. The next run of the experiment's command reads them into summary and
+report, with a gate for each measure. `docs/guides/judges.md` has the commands.
 """
 
 import json
@@ -71,7 +71,8 @@ def _of_all_tasks(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _arm_of(name: str, arms: Mapping[str, Any], folder: Path) -> tuple[str, str]:
   """(arm, seed) of a folder's name. Raises DataError."""
   if name in arms:
-    return name, ''
+    # The server opens the seed 0 unless it is told another. ARM-s0 is no second model beside it.
+    return name, '0'
   match = _WITH_SEED.fullmatch(name)
   if match and match[1] in arms:
     return match[1], match[2]
@@ -86,27 +87,33 @@ def _measures(path: Path) -> dict[str, dict[str, Any]]:
     found = json.loads(path.read_text(encoding='utf-8'))
     out: dict[str, dict[str, Any]] = {}
     for task, metrics in found['results'].items():
-      of_task = out.setdefault(task, {})
       documents = found.get('n-samples', {}).get(task, {}).get('effective')
-      for key, value in metrics.items():
-        # 'acc,none': the metric and the filter of the answers.
-        metric, comma, chosen_filter = key.partition(',')
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not comma or metric.endswith('_stderr') or not is_number:
-          continue
-        name = f'{task}/{metric}' if chosen_filter == 'none' else f'{task}/{metric}:{chosen_filter}'
-        error = metrics.get(f'{metric}_stderr,{chosen_filter}')
-        has_error = isinstance(error, (int, float)) and math.isfinite(error)
-        of_task[name] = {
-          'value': float(value),
-          'standard_error': float(error) if has_error else None,
-          'documents': documents,
-        }
+      out[task] = _measures_of_task(task, metrics, documents)
   except (*_NO_RESULTS, RecursionError, OverflowError):
     raise DataError(
       f'{path} is no file of results of lm-evaluation-harness; delete it, or ask again with '
       '--output_path'
     ) from None
+  return out
+
+
+def _measures_of_task(task: str, metrics: Mapping[str, Any], documents: Any) -> dict[str, Any]:
+  """'task/metric' -> value, standard error and documents, of one task."""
+  out = {}
+  for key, value in metrics.items():
+    # 'acc,none': the metric and the filter of the answers.
+    metric, comma, chosen_filter = key.partition(',')
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not comma or metric.endswith('_stderr') or not is_number:
+      continue
+    name = f'{task}/{metric}'
+    if chosen_filter != 'none':
+      name = f'{name}:{chosen_filter}'
+    error = metrics.get(f'{metric}_stderr,{chosen_filter}')
+    standard_error = None
+    if isinstance(error, (int, float)) and math.isfinite(error):
+      standard_error = float(error)
+    out[name] = {'value': float(value), 'standard_error': standard_error, 'documents': documents}
   return out
 
 

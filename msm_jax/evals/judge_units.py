@@ -39,7 +39,8 @@ class Unit:
   Attributes:
     kind: LEVEL, PAIR or OPTION.
     answers: the answer, or the two answers of a pair.
-    weight: how many different answers it stands for, if only some are judged.
+    weight: how many different answers it stands for, if only some are judged. An answer that
+      several arms gave is drawn for each of them, and stands for a part of one for each.
   """
 
   kind: str
@@ -134,14 +135,26 @@ def units_of(
 
 
 def _drawn(units: Sequence[Unit], count: int, seed: int) -> list[Unit]:
-  """Draws units evenly, each with the weight that makes up for what was not drawn."""
+  """Draws units evenly, each with the weight that makes up for what was not drawn.
+
+  What several arms said may be drawn for each of them, so it is drawn more often than what one arm
+  said. Each of its units has its share of the weight (Sirken's multiplicity estimator), so that
+  every different answer counts as one on average.
+  """
   strata = [(unit.arm, _kind_of_outcome(unit.answers[0])) for unit in units]
   drawn = draw_evenly([unit.id for unit in units], strata, count, seed)
   sizes = collections.Counter(strata)
   drawn_of = collections.Counter(strata[n] for n in drawn)
+  # Of an arm with several strata, some may not be drawn; the others stand for them.
+  strata_of = collections.Counter(arm for arm, _ in sizes)
+  drawn_strata_of = collections.Counter(arm for arm, _ in drawn_of)
+  # A unit is there once for each arm.
+  arms_of = collections.Counter(unit.key for unit in units)
   out = []
   for n in drawn:
-    weight = sizes[strata[n]] / drawn_of[strata[n]]
+    arm = units[n].arm
+    weight = sizes[strata[n]] / drawn_of[strata[n]] / arms_of[units[n].key]
+    weight *= strata_of[arm] / drawn_strata_of[arm]
     out.append(dataclasses.replace(units[n], weight=weight))
   return out
 
@@ -163,13 +176,19 @@ def draw_evenly(
 
   Returns:
     The numbers of the things, in their order. The strata take turns, so that the rare ones are
-    drawn in full before the common ones get more than their share.
+    drawn in full before the common ones get more than their share. If there are more strata than
+    are drawn, each that is drawn gives one thing: those with the same first part (a kind of
+    question, an arm) take turns with the others, and chance decides which of them are drawn.
   """
   members: dict[tuple[str, ...], list[int]] = {}
   for n, stratum in enumerate(strata):
     members.setdefault(stratum, []).append(n)
+  names = sorted(members)
+  if len(names) > count:
+    # By name, the first arms alone would be drawn, or no pairs.
+    names = _taking_turns(names, seed)
   queues = []
-  for stratum in sorted(members):
+  for stratum in names:
     drawn = sorted(members[stratum], key=lambda n: digest_of_json([seed, ids[n]], 64))
     queues.append(collections.deque(drawn))
   out: list[int] = []
@@ -178,6 +197,18 @@ def draw_evenly(
       if queue and len(out) < count:
         out.append(queue.popleft())
   return sorted(out)
+
+
+def _taking_turns(strata: Sequence[tuple[str, ...]], seed: int) -> list[tuple[str, ...]]:
+  """The strata in a random order, in which those with another first part take turns."""
+  groups: dict[str, list[tuple[str, ...]]] = {}
+  for stratum in sorted(strata, key=lambda stratum: digest_of_json([seed, *stratum], 64)):
+    groups.setdefault(stratum[0], []).append(stratum)
+  first_parts = sorted(groups, key=lambda name: digest_of_json([seed, name], 64))
+  out = []
+  for turn in range(max(map(len, groups.values()))):
+    out += [groups[name][turn] for name in first_parts if turn < len(groups[name])]
+  return out
 
 
 def settled(unit: Unit) -> str | None:

@@ -42,10 +42,15 @@ def rows_of(units: Sequence[Unit], verdicts: Mapping[str, Verdict] | None) -> li
 
   Returns:
     The rows, in the order of the units. Where programs judge, units about which they cannot tell
-    have no row.
+    have no row, and neither has any level of a question about which they cannot always tell.
   """
   rows = []
+  left_out: set[str] = set()
+  if verdicts is None:
+    left_out = _questions_beyond_programs(units)
   for unit in units:
+    if unit.kind == LEVEL and _question_of(unit) in left_out:
+      continue
     program = by_program(unit)
     verdict = settled(unit)
     said: list[Verdict | None] = [None, None]
@@ -58,6 +63,26 @@ def rows_of(units: Sequence[Unit], verdicts: Mapping[str, Verdict] | None) -> li
     if verdict is not None:
       rows.append(_row(unit, verdict, said, program, by))
   return rows
+
+
+def _questions_beyond_programs(units: Sequence[Unit]) -> set[str]:
+  """Open questions of which a program can tell some levels, but not all.
+
+  With a rubric alone it can tell that an empty answer is `absent`; with phrases to reject alone,
+  that an answer with one of them is. These are all low: their mean would say how low the readable
+  answers are, and not how low the answers are.
+  """
+  out = set()
+  for unit in units:
+    if unit.kind == LEVEL and settled(unit) is None and by_program(unit) is None:
+      out.add(_question_of(unit))
+  return out
+
+
+def _question_of(unit: Unit) -> str:
+  """The question of a unit, whichever name of the assistant is asked."""
+  first = unit.answers[0]
+  return first.item.removeprefix(f'{first.assistant}/')
 
 
 def _row(
@@ -235,14 +260,17 @@ def different(rows: Sequence[JudgedRow]) -> list[JudgedRow]:
     rows: rows of one kind.
 
   Returns:
-    The first row of each, with the mean weight of all of them.
+    The first row of each. Of an option it has the weights of all of them together, since they share
+    the weight of one answer (`judge_units.units_of`).
   """
   groups: dict[str, list[JudgedRow]] = {}
   for row in rows:
     groups.setdefault(what_was_shown(row), []).append(row)
   out = []
   for members in groups.values():
-    weight = sum(row['weight'] for row in members) / len(members)
+    weight = members[0]['weight']
+    if members[0]['kind'] == OPTION:
+      weight = sum(row['weight'] for row in members)
     out.append({**members[0], 'weight': weight})
   return out
 

@@ -12,6 +12,7 @@ answers are judged once, a pair of answers is judged once whichever arm gave whi
 model that was trained anew gets new verdicts.
 """
 
+import collections
 import dataclasses
 import functools
 import math
@@ -22,13 +23,13 @@ import pydantic
 
 from data_pipelines.handbooks.text import fenced
 from data_pipelines.llm import prompts
-from data_pipelines.llm.client import LlmClient
+from data_pipelines.llm.client import REPLIES_BEFORE_YIELD, LlmClient
 from data_pipelines.llm.costs import Estimate, guess_tokens
 from data_pipelines.llm.ledger import Ledger
 from data_pipelines.llm.prompts import Prompt
 from data_pipelines.llm.providers import Provider
 from data_pipelines.llm.replies import Refused, Reply, require_object
-from data_pipelines.llm.requests import Request, RequestFailed
+from data_pipelines.llm.requests import LlmError, Request, RequestFailed
 from data_pipelines.llm.settings import ModelSettings
 from msm_jax.base.checks import NON_NEGATIVE, SHARE, within
 from msm_jax.base.errors import ConfigError
@@ -314,10 +315,31 @@ async def ask(
       # A generator: each request holds its texts, so that few should exist at a time.
       requests = requests_of(of_kind, config.judge.attempts)
       total = 2 * len({unit.key for unit in of_kind})
+      labels: collections.Counter[str] = collections.Counter()
       async for request, value in client.ask_all(requests, f'{kind}s', total):
         if not isinstance(value, RequestFailed):
           verdicts[request.key] = value
+          labels[value.label] += 1
+          _check_verdicts(client, config, kind, labels)
     return verdicts, client.spent, bool(client.unpriced)
+
+
+def _check_verdicts(
+  client: LlmClient, config: JudgeConfig, kind: str, labels: Mapping[str, int]
+) -> None:
+  """Halts a run in which too few questions get a verdict.
+
+  The client judges the share of usable replies. To it, the last attempt at a question is always
+  one, and with a single attempt every reply is.
+  """
+  said = sum(labels.values())
+  usable = said - labels.get(UNUSABLE, 0)
+  if said < REPLIES_BEFORE_YIELD or usable >= config.min_yield * said or client.halt is not None:
+    return
+  client.halt = LlmError(
+    f'{kind}s: only {usable} of {said} replies have a verdict; read them in {client.ledger.path}, '
+    f'change the model, or lower min_yield={config.min_yield}'
+  )
 
 
 def combine(unit: Unit, verdicts: Mapping[str, Verdict]) -> tuple[str, list[Verdict | None]]:

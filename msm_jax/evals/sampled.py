@@ -278,8 +278,8 @@ def rows_of(
     - `corrected`: the same, corrected for chance as Brennan and Prediger (1981) do: 0 is what
       naming an option at random would give, 1 is agreement throughout.
 
-    For each open question with phrases that a program looks for, one of `right`: the share of right
-    answers among those that the program can judge.
+    For each open question with phrases of which a right answer has one (`accept`), one of `right`:
+    the share of right answers.
   """
   by_item: dict[str, list[SampledAnswer]] = {}
   for answer in answers:
@@ -375,8 +375,11 @@ def _margin_in_order(scored: Row, order: int, orders: int) -> float:
 
 
 def _open_rows(questions: Sequence[SampledQuestion], answers: Sequence[SampledAnswer]) -> list[Row]:
-  """Rows `sampled/right/<tier>`: of each open question, the share of right answers among those
-  about which a program can tell."""
+  """Rows `sampled/right/<tier>`: of each open question, the share of right answers.
+
+  With phrases to reject alone, a program knows wrong answers and no right ones: one wrong answer of
+  a hundred would be a share of 0, and none would be no row at all.
+  """
   by_item: dict[str, list[SampledAnswer]] = {}
   for answer in answers:
     if answer.kind == OPEN and answer.outcome is not None:
@@ -384,7 +387,7 @@ def _open_rows(questions: Sequence[SampledQuestion], answers: Sequence[SampledAn
   rows = []
   for question in questions:
     judged = by_item.get(question.item)
-    if judged:
+    if judged and question.accept:
       row = _row(question, 'right', question.item, _share(judged, 'right'))
       row['answers'] = len(judged)
       rows.append(row)

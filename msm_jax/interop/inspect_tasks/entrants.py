@@ -99,8 +99,11 @@ def find_entrants(args: Any) -> list[Entrant]:
   listed = listed_arms(args.workdir)
   models = split_names(args.model)
   arms = split_names(args.arms)
+  config = args.workdir / 'config.json'
+  named = _group_of(config, 'arms')
   if not arms and not models:
-    arms = list(listed)
+    # arms.json keeps arms that were renamed or taken out of the experiment.
+    arms = [arm for arm in listed if not named or _arm_of(arm, named) in named]
   if not arms and not models:
     raise ConfigError(
       f'{args.workdir} has no trained arms; run its experiment first, or give --model=NAME'
@@ -117,11 +120,9 @@ def find_entrants(args: Any) -> list[Entrant]:
     for flag in ('handbook', 'base_url'):
       if getattr(args, flag):
         raise ConfigError(f'--{flag} is for --model, and none is given; leave it out')
-  config = args.workdir / 'config.json'
   if arms and not config.exists():
     say(f'{config} is not there yet, so no arm has a handbook in its context')
   contexts = _group_of(config, 'contexts')
-  named = _group_of(config, 'arms')
   # Seeds share folders, and large ones take long to read.
   content_of = functools.cache(_content_of)
   entrants = []
@@ -132,33 +133,26 @@ def find_entrants(args: Any) -> list[Entrant]:
   handbook = _handbook(args.handbook)
   for model in models:
     for seed in seeds:
-      arguments, identity = {}, ''
-      if model.startswith('msm_jax/'):
-        arguments = {'max_batch': args.max_connections, 'max_length': args.max_length}
-        trained = None
-        content: list[str] = []
-        if elsewhere[model]:
-          # Without it, every seed would be the same trained model under another name.
-          arguments['seed'] = seed
-          trained = _entry_of(model, seed, elsewhere[model])
-          content = content_of(trained['weights'], trained['adapter'])
-        elif weights := _weights_of(model):
-          content = content_of(weights)
-        # An arm that was trained anew, or a folder that was replaced, has its old name and other
-        # answers.
-        identity = json.dumps([model, args.max_length, trained, *content], sort_keys=True)
-      entrants.append(
-        Entrant(
-          model,
-          seed,
-          model,
-          identity,
-          arguments,
-          base_url=args.base_url,
-          handbook=handbook,
-        )
-      )
+      entrants.append(_model(args, model, seed, elsewhere[model], handbook, content_of))
   return entrants
+
+
+def own_model(model: str) -> dict[str, Any]:
+  """Says what a judge of ours is now: an arm that was trained anew, or a folder that was replaced,
+  has its old name.
+
+  Args:
+    model: 'msm_jax/WORKDIR:ARM' or 'msm_jax/FOLDER'; a judge is opened with the seed 0.
+
+  Returns:
+    Its entry in arms.json and the content of its folders; nothing for other models.
+  """
+  if not model.startswith('msm_jax/'):
+    return {}
+  trained = _trained_elsewhere(model).get('0')
+  if trained is not None:
+    return {'trained': trained, 'content': _content_of(trained['weights'], trained['adapter'])}
+  return {'content': _content_of(_weights_of(model))}
 
 
 def _trained_elsewhere(model: str) -> dict[str, Any]:
@@ -227,6 +221,33 @@ def _arm(
   }
   name = f'msm_jax/{args.workdir}:{arm}'
   return Entrant(arm, seed, name, identity, arguments, handbook=handbook)
+
+
+def _model(
+  args: Any,
+  model: str,
+  seed: int,
+  listed: Mapping[str, Any],
+  handbook: str,
+  content_of: Callable[..., list[str]],
+) -> Entrant:
+  """One model of --model with one seed. `listed`: what `_trained_elsewhere` says of it."""
+  arguments, identity = {}, ''
+  if model.startswith('msm_jax/'):
+    arguments = {'max_batch': args.max_connections, 'max_length': args.max_length}
+    trained = None
+    content: list[str] = []
+    if listed:
+      # Without it, every seed would be the same trained model under another name.
+      arguments['seed'] = seed
+      trained = _entry_of(model, seed, listed)
+      content = content_of(trained['weights'], trained['adapter'])
+    elif weights := _weights_of(model):
+      content = content_of(weights)
+    # An arm that was trained anew, or a folder that was replaced, has its old name and other
+    # answers.
+    identity = json.dumps([model, args.max_length, trained, *content], sort_keys=True)
+  return Entrant(model, seed, model, identity, arguments, base_url=args.base_url, handbook=handbook)
 
 
 def _handbook(path: str) -> str:

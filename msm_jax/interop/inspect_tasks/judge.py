@@ -60,6 +60,15 @@ class Turn(NamedTuple):
   text: str
 
 
+def is_silent(turns: Iterable[Sequence[str]]) -> bool:
+  """Whether an agent wrote nothing at all. It chose nothing, and no judge needs to say so.
+
+  Args:
+    turns: (role, text) of all messages that followed the first user message.
+  """
+  return not any(role == 'assistant' and text.strip() for role, text in turns)
+
+
 def transcript_of(turns: Iterable[Turn]) -> str:
   """Writes a transcript for the judge.
 

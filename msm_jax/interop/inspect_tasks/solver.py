@@ -31,18 +31,22 @@ from msm_jax.interop.inspect_tasks.tools import tools_of
 # How a model calls tools: 'native' through its provider, 'text' by blocks in its text.
 PROTOCOLS = ('auto', 'native', 'text')
 
-# How a sample ended. 'limit' is one of Inspect's limits, or an error.
-FINISHED, NO_CALL, TURNS, TOO_LONG, FILTERED, LIMIT = (
-  'finished',
-  'no call',
-  'turns',
-  'too long',
-  'filtered',
-  'limit',
-)
+# How a sample ended.
+FINISHED = 'finished'
+# The model called nothing twice in a row.
+NO_CALL = 'no call'
+# The model has written all messages that it may write.
+TURNS = 'turns'
+# The conversation no longer fits into the model.
+TOO_LONG = 'too long'
+# The provider refused to show what the model wrote.
+FILTERED = 'filtered'
+# One of Inspect's limits, or an error.
+LIMIT = 'limit'
 
 # Keys in the store of a sample.
-EVENTS, ENDING = 'events', 'ending'
+EVENTS = 'events'
+ENDING = 'ending'
 
 _NUDGE = 'You have called no tool. Go on with the work, or call finish if you are done.'
 

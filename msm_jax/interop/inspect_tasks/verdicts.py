@@ -6,7 +6,9 @@ another prompt, has a ledger of its own, so the verdicts of several judges stand
 
 import asyncio
 import dataclasses
+import functools
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from data_pipelines.llm.requests import Request, RequestFailed
 from data_pipelines.llm.settings import ModelSettings
 from msm_jax.interop.inspect_tasks import judge
 from msm_jax.interop.inspect_tasks.cells import Cell
+from msm_jax.interop.inspect_tasks.entrants import own_model
 from msm_jax.interop.inspect_tasks.records import Scene
 
 # The longest reply of a judge, in tokens.
@@ -57,12 +60,15 @@ def judge_cells(
 
   Returns:
     Key of a cell -> whether the act was chosen. Cells without a verdict are missing: the judge
-    would not say, or the provider failed on this one.
+    would not say in all its attempts, and is not asked again; or the provider failed on this one.
 
   Raises:
     LlmError: the run has to stop: the budget, a wrong key, or too few usable replies.
   """
   identity = {'judge': settings.model, 'prompt': f'{judge.VERSION} {judge.SYSTEM}'}
+  if own := own_model(settings.model):
+    # An arm that was trained anew keeps its name and gives other verdicts.
+    identity['own model'] = json.dumps(own, sort_keys=True)
   short = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:8]
   config = _Asking(writer=settings, judging=settings, budget=budget)
   ledger = Ledger(folder / f'verdicts-{short}.sqlite', identity)
@@ -79,11 +85,13 @@ async def _ask(
   ledger: Ledger,
   providers: Mapping[str, Provider] | None,
 ) -> dict[str, bool]:
-  written = [cell for cell in cells if cell['turns']]
+  written = [cell for cell in cells if not judge.is_silent(cell['turns'])]
   # Key of a request -> key of its cell.
   cell_of: dict[str, str] = {}
 
-  def requests() -> Iterator[Request[bool]]:
+  read = functools.partial(_read, attempts=config.judging.attempts)
+
+  def requests() -> Iterator[Request[bool | None]]:
     for cell in written:
       turns = [judge.Turn(*turn) for turn in cell['turns']]
       user = judge.prompt_for(scenes[cell['scene']], turns)
@@ -91,23 +99,32 @@ async def _ask(
       # A cell that was run anew has its old key and says something else.
       key = f'{cell["key"]}/{hashlib.sha256(user.encode(errors="replace")).hexdigest()[:12]}'
       cell_of[key] = cell['key']
-      yield Request(key, 'verdicts', prompt, _read, MAX_TOKENS, model='judge')
+      yield Request(key, 'verdicts', prompt, read, MAX_TOKENS, model='judge')
 
   # Who wrote nothing chose nothing, and nobody needs to be paid to say so.
-  verdicts = {cell['key']: False for cell in cells if not cell['turns']}
+  verdicts = {cell['key']: False for cell in cells if judge.is_silent(cell['turns'])}
   async with LlmClient(config, ledger, providers) as client:
     async for request, value in client.ask_all(requests(), 'verdicts', len(written)):
-      if not isinstance(value, RequestFailed):
+      if value is not None and not isinstance(value, RequestFailed):
         verdicts[cell_of[request.key]] = value
   return verdicts
 
 
-def _read(replies: Sequence[Reply]) -> bool:
-  """The verdict of the last reply."""
-  require_text(replies)
-  chosen = judge.read_verdict(without_thinking(replies[-1].text))
-  if chosen is None:
-    raise Refused(
-      'no verdict', 'End with a line that says either "chosen: yes" or "chosen: no", nothing else.'
-    )
-  return chosen
+def _read(replies: Sequence[Reply], attempts: int) -> bool | None:
+  """The verdict of the last reply; None after so many replies without one. A judge that refuses
+  would otherwise be paid again in every run, until it says something."""
+  try:
+    require_text(replies)
+    chosen = judge.read_verdict(without_thinking(replies[-1].text))
+    if chosen is None:
+      raise Refused(
+        'no verdict',
+        'End with a line that says either "chosen: yes" or "chosen: no", nothing else.',
+      )
+    return chosen
+  except Refused:
+    # What the provider could not deliver was not paid for, and may come another time.
+    heard = sum(reply.stop != 'failed' for reply in replies)
+    if heard >= attempts and replies[-1].stop != 'failed':
+      return None
+    raise
