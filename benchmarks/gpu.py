@@ -319,7 +319,9 @@ def run_parity(case: Case, smoke: bool) -> dict[str, Any]:
       grads, _ = jax.jit(jax.grad(objective, has_aux=True))(params, batch)
       return grads
 
-    exact = gradients('float32', 'xla')
+    # By default, GPUs multiply fp32 numbers as TF32, with ten bits.
+    with jax.default_matmul_precision('highest'):
+      exact = gradients('float32', 'xla')
     size = optax.tree.norm(exact)
 
     def distance(grads: Any, exact=exact, size=size) -> float:
@@ -583,7 +585,9 @@ def lines_of_child(cases: Sequence[Case], deadline: float, smoke: bool) -> Itera
   if smoke or _is_peer(cases[0]):
     # PyTorch gets the whole card.
     environment['JAX_PLATFORMS'] = 'cpu'
-  environment.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', '.92')
+  # JAX refuses the new name of this variable beside its old one.
+  if 'XLA_PYTHON_CLIENT_MEM_FRACTION' not in environment:
+    environment.setdefault('XLA_CLIENT_MEM_FRACTION', '.92')
   process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
   assert process.stdout is not None
   # A case that hangs must not outlast the budget.

@@ -39,7 +39,7 @@ SPLASH_MULTIPLE = 128
 SPLASH_BLOCKS = (1024, 512, 256, 128)
 # Device -> how many blocks of keys the backward kernel takes one after the other: as many as its
 # fast memory holds (16 MiB for a kernel, 32 on v6e). It writes that many times less.
-KEY_BLOCKS = {'TPU v6 lite': 8}
+KEY_BLOCKS = {'TPU v6 lite': 8, 'TPU v6e': 8}
 # The same for other TPUs.
 FEWEST_KEY_BLOCKS = 2
 # The backward kernel that makes all three gradients at once keeps a gradient of the queries for

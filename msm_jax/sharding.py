@@ -83,9 +83,9 @@ COMPILER_OPTIONS: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
     ('bfloat16',),
     {'xla_disable_hlo_passes': 'float-normalization-bf16,tree_reduction_rewriter'},
   ),
-  ('tpu TPU v5 lite', ('bfloat16', 'float32'), _ON_TPUS),
-  # v5p names itself 'TPU v5'.
-  ('tpu TPU v(5$|6 lite)', ('bfloat16', 'float32'), _ON_TPUS | _GATHERS),
+  # JAX knows two names of each chip: v5e is 'TPU v5 lite' or 'TPU v5e', v5p 'TPU v5' or 'TPU v5p'.
+  ('tpu TPU v5( lite|e)$', ('bfloat16', 'float32'), _ON_TPUS),
+  ('tpu TPU v(5|5p|6 lite|6e)$', ('bfloat16', 'float32'), _ON_TPUS | _GATHERS),
 )
 
 

@@ -112,6 +112,7 @@ def test_splash_of_several_blocks(monkeypatch, most_fused, kind):
     # Row lengths in blocks: 1, 2, 3, 4, 8, 16.
     ('TPU v5 lite', 128, (1, 2, 1, 2, 2, 2)),
     ('TPU v6 lite', 128, (1, 2, 3, 4, 8, 8)),
+    ('TPU v6e', 128, (1, 2, 3, 4, 8, 8)),
     ('TPU v6 lite', 256, (1, 2, 1, 2, 2, 2)),
   ],
 )

@@ -7,9 +7,11 @@ import itertools
 import json
 import sys
 
+import jax
 import numpy as np
 import pytest
 from helpers import ROOT
+from jaxlib import xla_client
 
 sys.path.append(str(ROOT / 'benchmarks'))
 
@@ -386,6 +388,44 @@ def test_a_crash_costs_one_case(tmp_path, monkeypatch, capsys):
   assert first == {'case': 'matmul'}
   assert second == {'case': 'crashes', 'error': 'its process ended with exit code 3'}
   assert third == {'case': 'last'}
+
+
+@pytest.mark.parametrize('own', ['', 'XLA_CLIENT_MEM_FRACTION', 'XLA_PYTHON_CLIENT_MEM_FRACTION'])
+def test_what_its_user_says_of_memory_counts(own, monkeypatch):
+  """JAX itself reads what a child is given. It refuses both names of the variable together."""
+  names = ('XLA_CLIENT_MEM_FRACTION', 'XLA_PYTHON_CLIENT_MEM_FRACTION')
+  given = {}
+
+  def start(command, env, **settings):
+    given.update(env)
+    raise OSError('nothing is started')
+
+  for name in names:
+    monkeypatch.delenv(name, raising=False)
+  if own:
+    monkeypatch.setenv(own, '.5')
+  monkeypatch.setattr(gpu.subprocess, 'Popen', start)
+  with pytest.raises(OSError, match='nothing is started'):
+    list(gpu.lines_of_child(gpu.CASES[:1], 0.0, smoke=False))
+  for name in names:
+    monkeypatch.setenv(name, given.get(name, ''))
+  options = xla_client.generate_pjrt_gpu_plugin_options()
+  assert options['memory_fraction'] == (0.5 if own else 0.92)
+
+
+def test_parity_compares_with_fp32(monkeypatch):
+  """By default, GPUs multiply fp32 numbers as TF32."""
+  asked = []
+
+  def objective(model, *_):
+    asked.append((model.dtype, jax.config.jax_default_matmul_precision))
+    raise RuntimeError('traced')
+
+  monkeypatch.setattr('msm_jax.objectives.next_token.next_token', objective)
+  parity = next(case for case in gpu.CASES if case.kind == 'parity')
+  with pytest.raises(RuntimeError, match='traced'):
+    gpu.run_parity(dataclasses.replace(parity, length=64), smoke=True)
+  assert asked == [('float32', 'highest')]
 
 
 def test_toys_differ():

@@ -42,16 +42,16 @@ def get_config():
 
 
 def run_notebook(
-  programs: Prefork, name: str, folder: Path, **parameters: object
+  programs: Prefork, name: str, folder: Path, devices: int = 1, **parameters: object
 ) -> tuple[str, list[str]]:
   """Runs a notebook in a process of its own, in a folder that looks like a clone.
 
-  Returns (what was printed, what cells showed as their value).
+  The small batches of `SMALL` cannot be divided over many devices, so there is one if nothing else
+  is said. Returns (what was printed, what cells showed as their value).
   """
   for path in ('constraints.txt', 'specs', 'configs', 'msm_jax', 'data_pipelines'):
     (folder / path).symlink_to(ROOT / path)
-  # One device, since the small batches cannot be divided.
-  flags = os.environ['XLA_FLAGS'].replace('device_count=8', 'device_count=1')
+  flags = os.environ['XLA_FLAGS'].replace('device_count=8', f'device_count={devices}')
   arguments = [name, str(folder), json.dumps(parameters)]
   log = folder / 'printed.txt'
   program = programs.start('notebook_cells', arguments, log, XLA_FLAGS=flags, MPLBACKEND='agg')
@@ -64,11 +64,13 @@ def run_notebook(
 
 @pytest.mark.parametrize('name', NOTEBOOKS)
 def test_form(name):
-  """The notebook has no outputs, one parameter cell, and begins with the cell of the clone."""
+  """The notebook has no outputs, one parameter cell, and begins with the cell of the clone, which
+  says how to install JAX for a GPU or a TPU."""
   cells = code_cells(name)
   assert not any(cell['outputs'] for cell in cells)
   assert 'REPOSITORY = ' in ''.join(cells[0]['source'])
   assert '%pip install' in ''.join(cells[0]['source'])
+  assert 'jax[tpu]' in ''.join(cells[0]['source'])
   tagged = [cell for cell in cells if 'parameters' in cell['metadata'].get('tags', ())]
   assert len(tagged) == 1
   assert {path.stem for path in (ROOT / 'notebooks').glob('*.ipynb')} == set(NOTEBOOKS)
@@ -134,7 +136,7 @@ def test_your_handbook_and_its_results(programs, tmp_path):
 
 
 def test_real_model(programs, tmp_path):
-  """The weights are random and tiny."""
+  """The weights are random and tiny. There are four devices, and a batch has two rows."""
   for package in ('tokenizers', 'safetensors', 'jinja2'):
     pytest.importorskip(package)
   # With fewer tokens, or those of other texts, rows would have to be longer.
@@ -150,6 +152,7 @@ def test_real_model(programs, tmp_path):
     programs,
     'real_model',
     folder,
+    devices=4,
     WEIGHTS=str(weights),
     WORKDIR='runs/real_model',
     DOCUMENTS=10,

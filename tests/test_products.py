@@ -1,10 +1,12 @@
 """Products of bf16 on a CPU: what they compute, and that the compiler has its fast kernel for them.
+What is chosen for other kinds of devices, and that a GPU that is not used is named.
 
 Shapes: N tokens, D model, F feed-forward.
 """
 
 import dataclasses
 import importlib.util
+import logging
 import os
 import re
 import subprocess
@@ -16,9 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import ROOT
+from jax._src import xla_bridge
 from steps import TINY, make_batch, one_device, rows_of
 
 from msm_jax import products, sharding, train_step
+from msm_jax.base import command
 from msm_jax.config import LoraConfig, OptimizerConfig
 
 
@@ -87,11 +91,27 @@ def test_options_for_the_compiler_are_for_one_kind_of_devices():
   on_v5e = sharding.compiler_options(mesh_of('tpu', 'TPU v5 lite'), 'bfloat16')
   assert 'xla_jf_spmd_threshold_for_windowed_einsum_mib' in on_v5e
   assert 'xla_enable_async_all_reduce' in on_v5e
-  # v5p names itself 'TPU v5'.
-  for kind in ('TPU v5', 'TPU v6 lite'):
+  # JAX's own table has these pairs of names (jax/_src/pallas/mosaic/tpu_info.py).
+  assert sharding.compiler_options(mesh_of('tpu', 'TPU v5e'), 'bfloat16') == on_v5e
+  for kind in ('TPU v5', 'TPU v5p', 'TPU v6 lite', 'TPU v6e'):
     assert set(sharding.compiler_options(mesh_of('tpu', kind), 'bfloat16')) > set(on_v5e)
-  for kind in ('TPU v4', 'TPU v5x', 'NVIDIA H100'):
+  for kind in ('TPU v4', 'TPU v5x', 'TPU v50', 'NVIDIA H100'):
     assert sharding.compiler_options(mesh_of('tpu', kind), 'bfloat16') == {}
+
+
+def test_a_gpu_that_is_not_used_is_named(monkeypatch, caplog):
+  """JAX says so by itself. Commands silence its notes, and this one is let through."""
+  jax.devices()
+  loggers = [logging.getLogger(name) for name in (*command._TALKATIVE, command.BACKENDS_LOGGER)]
+  levels = [logger.level for logger in loggers]
+  monkeypatch.setattr('jax._src.hardware_utils.has_visible_nvidia_gpu', lambda: True)
+  try:
+    command._silence_libraries(command._TALKATIVE)
+    xla_bridge._suggest_missing_backends()
+  finally:
+    for logger, level in zip(loggers, levels, strict=True):
+      logger.setLevel(level)
+  assert 'Falling back to cpu' in caplog.text
 
 
 # A gradient of weights that are divided over the chips, compiled with and without the options.

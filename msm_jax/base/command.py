@@ -30,6 +30,8 @@ from msm_jax.base.xla_flags import check_xla_flags
 
 # Libraries whose notes on backends, checkpoints, fonts and requests would hide the lines of a run.
 _TALKATIVE = ('absl', 'jax', 'matplotlib', 'httpx', 'httpx2')
+# The logger by which JAX says that it computes on the CPU although there is a GPU or a TPU.
+BACKENDS_LOGGER = 'jax._src.xla_bridge'
 
 # The numbers of glibc's `mallopt` parameters (malloc.h).
 _M_TRIM_THRESHOLD = -1
@@ -61,6 +63,9 @@ def tune_process() -> None:
 def _silence_libraries(names: tuple[str, ...]) -> None:
   for name in names:
     logging.getLogger(name).setLevel(logging.ERROR)
+  # Without this one note, a run on a GPU node whose JAX lacks CUDA would take its CPU, for days,
+  # and not say so.
+  logging.getLogger(BACKENDS_LOGGER).setLevel(logging.WARNING)
 
 
 def _print_in_every_locale() -> None:
@@ -190,7 +195,7 @@ class StopSignal:
 
 
 # --config.NAME or --config.NAME=VALUE; absl takes one dash as well.
-_OVERRIDE = re.compile(r'--?config\.([^=]+)(=.*)?', re.DOTALL)
+_OVERRIDE = re.compile(r'--?config\.([^=]+)(?:=(.*))?', re.DOTALL)
 
 
 def parse(argv: list[str], default: str, schema: Any = None) -> list[str]:
@@ -219,12 +224,13 @@ def parse(argv: list[str], default: str, schema: Any = None) -> list[str]:
   except flags.Error as e:
     usage = '--config=FILE.py[:preset], --config.a.b=value'
     raise ConfigError(f'{_first_and_last_line(e)}; {usage}') from None
-  if flags.FLAGS.workdir is not None and not flags.FLAGS.workdir.strip():
-    # As `--workdir=$OUT` is where the variable is not set: the run would go on in another folder.
-    raise ConfigError('--workdir is empty; name a folder, or leave the flag out')
-  if flags.FLAGS.workdir is not None:
-    check_is_local(flags.FLAGS.workdir)
-    flags.FLAGS['workdir'].value = with_home(flags.FLAGS.workdir)
+  workdir = flags.FLAGS.workdir
+  if workdir is not None:
+    if not workdir.strip():
+      # As `--workdir=$OUT` is where the variable is not set: the run would go on in another folder.
+      raise ConfigError('--workdir is empty; name a folder, or leave the flag out')
+    check_is_local(workdir)
+    flags.FLAGS['workdir'].value = with_home(workdir)
   if len(rest) > 1:
     raise ConfigError(f'unexpected argument {rest[1]!r}; settings are given as --config.name=value')
   config = read_config(flags.FLAGS.config)
@@ -257,14 +263,14 @@ def split_overrides(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
     if match is None:
       others.append(argument)
       continue
-    key, text = match[1], match[2]
-    if text is None:
+    key, value = match[1], match[2]
+    if value is None:
       # '--config.a.b value'. After an equals sign a value may begin with dashes, as compiler flags
       # do; without it, what begins with dashes is the next flag.
-      text = '=' + next(arguments, '--')
-      if text.startswith('=--'):
+      value = next(arguments, None)
+      if value is None or value.startswith('--'):
         raise ConfigError(f'--config.{key} has no value; give --config.{key}=VALUE')
-    changes.append((key, text[1:]))
+    changes.append((key, value))
   return others, changes
 
 
