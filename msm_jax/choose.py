@@ -6,11 +6,11 @@ It prints every recipe with the base's gates and the primary effect of each seed
 the rule of `msm_jax/evals/recipes.py` chooses. With --out it writes the chosen rates, updates and
 numbers of documents, which the preset `confirm` of the sweep runs on other seeds. Points of other
 seeds in the same workdir are left out (--seeds), and so are those of a sweep that has not come to
-its end.
+its end, also if it had come to it before and is run anew.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,14 @@ def main(arguments: list[str]) -> None:
   except ValueError:
     raise RecipeError(f'--seeds={given.seeds} must be whole numbers, such as 40,41') from None
   path = given.workdir / 'sweep.jsonl'
-  rows = [row for row in read_json_lines(path) if row['summary']['seeds'] == seeds]
+  of_all_seeds = read_json_lines(path)
+  rows = [row for row in of_all_seeds if row['summary']['seeds'] == seeds]
   if not rows:
     raise RecipeError(
       f'{path} has no points with the seeds {given.seeds}; run configs/sweeps/sizes.py first'
     )
-  rows = _of_finished_sweeps(given.workdir, rows)
+  rows = _of_finished_sweeps(given.workdir, rows, {row['id'] for row in of_all_seeds})
+  _check_one_primary(given.workdir, rows)
   layout = layout_of(rows[0]['summary'])
   found = candidates(rows, margin_of(layout.main), layout.better)
   chosen = choose(found)
@@ -65,19 +67,37 @@ def main(arguments: list[str]) -> None:
     print(f'\nwritten to {given.out}; commit it before the recipes are confirmed on other seeds')
 
 
-def _of_finished_sweeps(workdir: Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _of_finished_sweeps(
+  workdir: Path, rows: Sequence[dict[str, Any]], ids: Set[str]
+) -> list[dict[str, Any]]:
   """Leaves out points of sweeps that have not come to their end.
 
   Of half a sweep, the best recipe may be one that was not tried yet. A sweep that comes to its end
-  lists its points in NAME.json. Raises RecipeError if no row is of such a sweep.
+  lists its points in NAME.json.
+
+  Args:
+    workdir: the folder of the sweep.
+    rows: the rows of sweep.jsonl with the seeds to choose on.
+    ids: the points of all rows of sweep.jsonl.
+
+  Returns:
+    The rows of finished sweeps.
+
+  Raises:
+    RecipeError: there are none.
   """
   listed: set[str] = set()
   for path in workdir.glob('*.json'):
     try:
-      listed.update(point['id'] for point in json.loads(path.read_text(encoding='utf-8'))['points'])
+      points = json.loads(path.read_text(encoding='utf-8'))['points']
+      of_sweep = {point['id'] for point in points}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
       # Another file of the workdir.
       continue
+    # A list that an earlier run left stays while the sweep is run anew, after sweep.jsonl was
+    # deleted or damaged. Then some of its points have no row.
+    if of_sweep <= ids:
+      listed |= of_sweep
   finished = [row for row in rows if row['id'] in listed]
   if not finished:
     raise RecipeError(
@@ -87,6 +107,21 @@ def _of_finished_sweeps(workdir: Path, rows: Sequence[dict[str, Any]]) -> list[d
     left_out = len(rows) - len(finished)
     say(f'without {left_out} point(s) of a sweep that has not come to its end, or has them no more')
   return finished
+
+
+def _check_one_primary(workdir: Path, rows: Sequence[dict[str, Any]]) -> None:
+  """Raises RecipeError if points were summarised with different primary effects.
+
+  Recipes would be compared by different effects. No identity depends on the primary effect, so a
+  sweep that was killed after it was changed has the points of both.
+  """
+  primaries = sorted({row['summary'].get('primary', '') for row in rows})
+  if len(primaries) > 1:
+    named = ', '.join(map(repr, primaries))
+    raise RecipeError(
+      f'the points in {workdir} have different primary effects ({named}); run the same sweep to '
+      'its end, or give every sweep a workdir of its own'
+    )
 
 
 def table(found: Sequence[Candidate], chosen: Mapping[str, Candidate]) -> str:

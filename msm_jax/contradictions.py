@@ -25,6 +25,8 @@ from msm_jax.workspace import Workspace
 
 # In the folder of a phase.
 FILE = 'contradictions.json'
+# The key of the file that says that prompts were counted.
+_OF_PROMPTS = 'prompts'
 
 
 def read_by(workspace: Workspace, node: Node) -> dict[str, int]:
@@ -43,11 +45,14 @@ def read_by(workspace: Workspace, node: Node) -> dict[str, int]:
     return {}
   updates = looked_at(node)
   kept = workspace.folder(node) / FILE
+  # Earlier versions counted rows in reinforcement learning, too. What they kept is not right.
+  of_prompts = node.settings.objective == 'grpo'
   for counted in read_json_lines(kept):
-    if list(map(int, counted)) == updates:
+    if counted.pop(_OF_PROMPTS, False) == of_prompts and list(map(int, counted)) == updates:
       return counted
   found = _count(workspace, node, updates)
-  multihost.write_with_checksum(kept, json.dumps(found) + '\n')
+  mark = {_OF_PROMPTS: True} if of_prompts else {}
+  multihost.write_with_checksum(kept, json.dumps(found | mark) + '\n')
   return found
 
 

@@ -20,7 +20,7 @@ from msm_jax.base.errors import Interrupted, UserError
 from msm_jax.base.files import size_of
 from msm_jax.base.version import source_state
 from msm_jax.config import ExperimentConfig
-from msm_jax.evals import sampled
+from msm_jax.evals import capability, sampled
 from msm_jax.evals.rows import Row
 from msm_jax.evals.summary import base_arm
 from msm_jax.metrics import count_skipped
@@ -99,13 +99,7 @@ class Experiment(Workspace):
       ends |= prepared.ends
     trained = multihost.broadcast_from_first([self.is_trained(node) for node in nodes])
     self._check_before_training(nodes, trained)
-    for n, node in enumerate(nodes, 1):
-      number = f'[{n}/{len(nodes)}]'
-      if not trained[n - 1]:
-        self.train(node, number)
-      self.keep_missing_points(node, number)
-      finished = {key: end for key, end in ends.items() if end.id == node.id}
-      self.list_arms(finished)
+    self._train_all(nodes, trained, ends)
     with self.keeping_frozen():
       measured = self._evaluate_all(ends)
     with multihost.first_process_first():
@@ -122,18 +116,32 @@ class Experiment(Workspace):
         'answers are sampled by one process, and there are '
         f'{jax.process_count()}; set evals.sampled=0 here, and sample later in one process'
       )
-    self._check_space([node for node, done in zip(nodes, trained, strict=True) if not done])
+    # Its folders are called after arms, and an arm may have been renamed or taken out.
+    capability.read(self.outputs, self.config.arms)
+    self._check_space([node for node, is_done in zip(nodes, trained, strict=True) if not is_done])
     # A finished phase needs neither devices that share its rows nor its judges, unless it is
     # trained again for its points.
     again = multihost.broadcast_from_first([self._lacks_points(node) for node in nodes])
-    for node, done, is_trained_again in zip(nodes, trained, again, strict=True):
-      if done and not is_trained_again:
+    for node, is_done, is_trained_again in zip(nodes, trained, again, strict=True):
+      if is_done and not is_trained_again:
         continue
       if not node.settings.is_import:
         check_rows(node.settings, node.phase, self.mesh)
       if node.settings.objective == 'grpo':
         tokenizer = self.prepared_by_seed[node.seed].tokenizer
         check_before_training(node.settings.grpo, tokenizer, node.phase)
+
+  def _train_all(
+    self, nodes: Sequence[Node], trained: Sequence[bool], ends: Mapping[tuple[str, int], Node]
+  ) -> None:
+    """Trains every phase that is not trained yet, and lists the arms that end with each phase."""
+    for n, (node, is_done) in enumerate(zip(nodes, trained, strict=True), 1):
+      number = f'[{n}/{len(nodes)}]'
+      if not is_done:
+        self.train(node, number)
+      self.keep_missing_points(node, number)
+      finished = {key: end for key, end in ends.items() if end.id == node.id}
+      self.list_arms(finished)
 
   def _lacks_points(self, node: Node) -> bool:
     """Whether a point of a phase is not kept."""

@@ -15,7 +15,13 @@ from msm_jax.evals import perplexity, sampled, scoring
 from msm_jax.evals.answers import read_answers
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.phases import Node, digest
+from msm_jax.suites.suite import EvalSuite
 from msm_jax.workspace import Workspace
+
+# The evaluator of English that asks the base alone: what it knows of the things in pairs. The
+# attribute of this name of the suite holds the questions. All other rows of the base are those of
+# any arm, so they are kept in the same file.
+_OF_BASE_ALONE = 'knowledge'
 
 
 def evaluate_node(
@@ -56,7 +62,7 @@ def evaluate_node(
   path = workspace.folder(node) / f'evals-{identity}.jsonl'
   if update is not None:
     path = path.with_name(f'evals-{identity}-at-{update}.jsonl')
-  kept = multihost.broadcast_from_first(read_json_lines(path))
+  kept = _rows_for(multihost.broadcast_from_first(read_json_lines(path)), suite, is_base)
   if kept:
     return kept
   model, length = prepared.config.model, design.row_length
@@ -73,6 +79,28 @@ def evaluate_node(
   path.parent.mkdir(parents=True, exist_ok=True)
   multihost.write_with_checksum(path, to_lines(rows))
   return rows
+
+
+def _rows_for(kept: list[Row], suite: EvalSuite, is_base: bool) -> list[Row]:
+  """The kept rows of a model, as it is asked now.
+
+  Which arm is the base changes with the arms of the config. A model that was asked as another one
+  lacks rows as the base, and the other way round it has too many.
+
+  Args:
+    kept: rows that an earlier run kept.
+    suite: the suite that is asked.
+    is_base: whether the model is the base now.
+
+  Returns:
+    The rows; none if it has to be asked again.
+  """
+  rows = [row for row in kept if row.get('evaluator') != _OF_BASE_ALONE]
+  if not is_base:
+    return rows
+  asks_the_base = bool(getattr(suite, _OF_BASE_ALONE, None))
+  lacks_rows = asks_the_base and len(rows) == len(kept)
+  return [] if lacks_rows else kept
 
 
 def sample_node(

@@ -73,18 +73,32 @@ def what_varies(config: ExperimentConfig) -> list[str]:
     out.insert(0, 'initialisation of adapters')
   if config.corpora_by_seed:
     out += _varied_corpora(config)
+  else:
+    out += _texts_of_models(config)
   worlds = sorted(set(worlds_of_seeds(config)))
   if len(worlds) > 1:
     out.append(f'world (seeds {", ".join(str(seed) for seed in worlds)})')
   return out
 
 
-def _varied_corpora(config: ExperimentConfig) -> list[str]:
-  """Says which corpora follow the seed; those of files are the same for every seed."""
+def _sources_read(config: ExperimentConfig) -> set[str]:
+  """The sources that some model is trained on."""
   read: set[str] = set()
   for path in config.paths:
     for phase in path:
       read |= set(config.phases[phase].data)
+  return read
+
+
+def _texts_of_models(config: ExperimentConfig) -> list[str]:
+  """Says which corpora a model writes: each seed has a writer of its own."""
+  names = sorted(name for name in _sources_read(config) if config.sources[name].is_model_written)
+  return [f'texts that models write ({", ".join(names)})'] if names else []
+
+
+def _varied_corpora(config: ExperimentConfig) -> list[str]:
+  """Says which corpora follow the seed; those of files are the same for every seed."""
+  read = _sources_read(config)
   varied = sorted(name for name in read if not config.sources[name].path)
   if not varied:
     return []

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import types
 
 import numpy as np
@@ -11,6 +12,7 @@ from data_pipelines.nested import is_in_share, number_of
 from data_pipelines.records import Chat, kind_of
 from data_pipelines.sources import SourceConfig
 from msm_jax import contradictions
+from msm_jax.base.files import write_with_checksum
 from msm_jax.config import PhaseConfig
 from msm_jax.input_pipeline import batches
 from msm_jax.node_training import order_seed, sources_of
@@ -138,6 +140,13 @@ def test_reinforcement_learning_reads_prompts(phase, tokenizer, length):
   found = contradictions.read_by(workspace, node)
   assert found == {update: wanted[update] for update in ('2', '41', '80')}
   assert found['80'] > 0
+  # What was kept is read again, unless an earlier version kept it: that counted rows.
+  path = workspace.folder(node) / contradictions.FILE
+  whole = path.read_text()
+  write_with_checksum(path, json.dumps(json.loads(whole) | {'80': 9000}).encode())
+  assert contradictions.read_by(workspace, node)['80'] == 9000
+  write_with_checksum(path, b'{"2": 7, "41": 8, "80": 9}\n')
+  assert contradictions.read_by(workspace, node) == found and path.read_text() == whole
 
 
 def test_a_phase_without_contradiction_counts_nothing(phase):

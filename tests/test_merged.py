@@ -241,6 +241,11 @@ def test_a_sweep_that_cannot_be_stored(swept):
   )
   with pytest.raises(stored_files.TableError, match='do not have the same seeds'):
     stored_files.store_sweep(swept, 'mine', 'c', 't')
+  (swept / 'points' / 'few').rename(swept / 'elsewhere')
+  # Running the sweep again writes no results of a point that has a row.
+  with pytest.raises(stored_files.TableError, match=r'few/summary\.json is gone; delete .*sweep'):
+    stored_files.store_sweep(swept, 'mine', 'c', 't')
+  (swept / 'elsewhere').rename(swept / 'points' / 'few')
   other = point(MSM_MANY, commit='fedcba9876543210')
   (swept / 'points' / 'many' / 'summary.json').write_text(json.dumps(other))
   with pytest.raises(stored_files.TableError, match=r'several commits; delete .*sweep\.jsonl'):

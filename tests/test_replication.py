@@ -92,6 +92,26 @@ def test_corpora_of_files_do_not_vary(tmp_path):
   assert varies == ['initialisation', 'order of rows']
 
 
+def test_texts_of_models_vary():
+  """The writer has the seed of whoever reads what it writes."""
+  made = {name: dataclasses.asdict(source) for name, source in settings().sources.items()}
+  made['shown'] = dict(maker='spec.demonstrations', spec=AFFORDABILITY, size=9)
+  made['own'] = dict(
+    maker='model.revisions', by='read > msm', prompts='shown', spec=AFFORDABILITY, size=9
+  )
+  phases = dict(
+    read=dict(PHASE, data=dict(facts=1)),
+    msm=dict(PHASE, data=dict(documents=1)),
+    tune=dict(PHASE, data=dict(own=1)),
+  )
+  changes = dict(sources=made, phases=phases, arms=dict(base='read', tuned='read > tune'))
+  assert what_varies(settings(**changes))[2:] == ['texts that models write (own)']
+  assert what_varies(settings(**changes, corpora_by_seed=True))[2:] == ['corpora']
+  # One that no arm reads says nothing.
+  changes['arms'] = dict(base='read')
+  assert what_varies(settings(**changes))[2:] == []
+
+
 def test_worlds_vary_only_between_the_seeds_that_run():
   # Seed 0 has the first world, and so has seed 2.
   assert what_varies(settings(world_seeds=(10, 11), seeds=(0, 2)))[2:] == []

@@ -332,6 +332,35 @@ def test_consistency_and_recall_have_names_as_runs():
   assert (found.runs, found.items, found.lowest, found.highest) == (4, 6, 0, 1)
 
 
+def test_a_handbook_in_the_context_makes_an_arm_no_base():
+  """It goes the way of the base, and would stand for it in gates and comparisons."""
+  settings = dict(
+    name='t',
+    setting='office',
+    office=dict(true=1),
+    sources={'text': dict(maker='office.textbook')},
+    phases={'read': dict(data={'text': 1.0}, updates=100)},
+    arms={'asked': 'read', 'base': 'read'},
+    contexts={'asked': 'specs/oversight/rules.md'},
+  )
+  config = checks.from_mapping(configs.ExperimentConfig, settings)
+  assert results.base_arm(config) == 'base'
+  assert results.base_arm(dataclasses.replace(config, arms={'asked': 'read'})) == ''
+
+
+def test_an_adapter_from_outside_makes_an_arm_no_base():
+  """It may be that of an arm which has read a handbook."""
+  settings = dict(
+    name='t',
+    setting='english',
+    sources={},
+    phases={'start': dict(weights='folder'), 'published': dict(adapter='folder')},
+    model=dict(lora={}),
+    arms={'base': 'start', 'msm': 'start > published'},
+  )
+  assert results.base_arm(checks.from_mapping(configs.ExperimentConfig, settings)) == 'base'
+
+
 def test_margins_are_measures_beside_the_shares():
   """Of preferences and conduct alone; those of recall check a model."""
   rows = asked_of_names(0, {'A': 1.0})

@@ -349,6 +349,26 @@ def test_rows_that_are_damaged_are_made_again(files, tmp_path):
   assert next(asked) == 4, 'asked once, and once more for each damage'
 
 
+def test_an_arm_that_becomes_the_base_is_asked_what_the_base_is_asked(files, tmp_path):
+  """Which arm is the base changes with the arms of the config, and what a model was asked is kept.
+  In English, the base alone is asked what it knows."""
+  evals = dict(settings(files)['evals'], others_of='all', held_out=0)
+  e, (node,) = train_all(settings(files, arms=dict(base='read'), evals=evals), tmp_path)
+  plain = [{'evaluator': 'preferences', 'item': 'x', 'score': 0.5}]
+  known = [{'evaluator': 'knowledge', 'item': 'y', 'score': 1.0}]
+  asked = []
+
+  def rows(logprobs, read, context, is_base, others):
+    asked.append(is_base)
+    return plain + known if is_base else list(plain)
+
+  e.design.suite.rows, e.design.suite.knowledge = rows, ('what costs less?',)
+  for is_base in (False, False, True, False, True):
+    wanted = plain + known if is_base else plain
+    assert evaluate_node(e, node, dict, is_base=is_base) == wanted
+  assert asked == [False, True]
+
+
 def test_what_a_killed_run_was_writing_is_cleared_and_nothing_else(tmp_path):
   ended = subprocess.Popen([sys.executable, '-c', ''])
   ended.wait()

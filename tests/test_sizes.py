@@ -189,6 +189,30 @@ def test_nothing_is_chosen_from_half_a_sweep(tmp_path, capsys):
   assert json.loads(out.read_text())['recipes']['0.3M']['recipe'] == 'same'
 
 
+def test_a_finished_sweep_that_is_run_anew_is_half_a_sweep(tmp_path):
+  """Its list of points stays while sweep.jsonl, which was deleted or damaged, is written again."""
+  rows = [row('0.3M: same', 1.0, 0.95), row('0.3M: width', 2.0, 0.95)]
+  finish(tmp_path, rows)
+  multihost.write_with_checksum(tmp_path / 'sweep.jsonl', json_lines(rows[:1]))
+  with pytest.raises(recipes.RecipeError, match='not come to its end; run the same sweep again'):
+    command.main(['--workdir', str(tmp_path)])
+  # Points of other seeds count, too.
+  rows[1]['summary']['seeds'] = [42]
+  multihost.write_with_checksum(tmp_path / 'sweep.jsonl', json_lines(rows))
+  command.main(['--workdir', str(tmp_path)])
+
+
+def test_recipes_are_compared_by_one_effect(tmp_path):
+  """The primary effect was changed, and the sweep killed before all points were summarised anew."""
+  rows = [row('0.3M: same', 1.0, 0.95), row('0.3M: width', 2.0, 0.95)]
+  effects = rows[1]['summary']['effects']
+  rows[1]['summary'] |= {'primary': 'midtraining', 'effects': {'midtraining': effects['explained']}}
+  finish(tmp_path, rows)
+  multihost.write_with_checksum(tmp_path / 'sweep.jsonl', json_lines(rows))
+  with pytest.raises(recipes.RecipeError, match=r"different primary effects \('explained', 'midtr"):
+    command.main(['--workdir', str(tmp_path)])
+
+
 def test_the_command_names_what_is_missing(tmp_path):
   with pytest.raises(recipes.RecipeError, match='no points with the seeds 40,41'):
     command.main(['--workdir', str(tmp_path)])

@@ -36,7 +36,7 @@ from msm_jax.design import make_design
 from msm_jax.evals import stated, survival
 from msm_jax.evals.summary import summarize
 from msm_jax.report import curves
-from msm_jax.report.survival import left_rows, show_half
+from msm_jax.report.survival import left_rows, read_rows, show_half
 from msm_jax.suites.registry import layout_of
 
 PHILOSOPHY = str(ROOT / 'specs' / 'oversight' / 'philosophy.md')
@@ -466,6 +466,18 @@ def test_half_doses_that_were_all_read_off_may_have_no_interval():
   for found in (of_one_seed, copies):
     assert [kind for kind, _ in found['each']] == ['reached'] * 3
     assert (found['low'], found['high']) == (None, None)
+
+
+def test_what_was_read_is_shown_where_a_phase_was_looked_at():
+  """The phases of the doses may have points of their own; the page is written at the end."""
+  counted = {'16': [[0, 0], []], '128': [[0, 0], [1200, 1300]]}
+  summary = {
+    'contradictions_read': {'handbook': counted},
+    'survival': {'handbook': {'doses': [0.0, 0.1]}},
+  }
+  heads, body = read_rows(summary)
+  assert heads == ['0%', '10%']
+  assert body == [['16', '0', '-'], ['128', '0', '1,200 to 1,300']]
 
 
 def test_at_the_same_dose_at_most_is_less_and_over_is_more():

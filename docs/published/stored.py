@@ -84,6 +84,12 @@ def store_sweep(workdir: Path, name: str, command: str, sweep: str, reference: s
       raise TableError(f'two points of {sweep} are called {label!r}; give them labels')
     folder = workdir / 'points' / point['id']
     paths.append(folder / 'summary.json')
+    if not paths[-1].exists():
+      # The sweep itself goes by its rows, and would not run the point again.
+      raise TableError(
+        f'{paths[-1]} is gone; delete {workdir / "sweep.jsonl"} and run the same command again, '
+        'which writes it from the phases that are there'
+      )
     summaries[label] = _read_json(paths[-1])
     config = _read_json(folder / 'config.json')
     for arm, lineage in config['arms'].items():

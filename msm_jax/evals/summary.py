@@ -163,11 +163,12 @@ def summarize(rows: Sequence[Row], config: ExperimentConfig, suite: SummarySuite
   for arm, measures in seen.each.items():
     arms[arm] = {}
     for measure, observed in sorted(measures.items()):
+      counted = observed
       if measure.startswith('sampled/'):
         # In some run, no answer about a cluster may name an option.
-        observed = stats.in_all_runs(observed)
-      if observed:
-        arms[arm][measure] = number_of(measure, observed, seeds)
+        counted = stats.in_all_runs(observed)
+      if counted:
+        arms[arm][measure] = number_of(measure, counted, seeds)
   effects: dict[str, dict[str, Any]] = {}
   for name, named in config.effects.items():
     effects[name] = {'arms': list(named)}
@@ -289,42 +290,86 @@ def gates(
     Name of the gate -> value, floor or ceiling, passed; of measured gates also `rows` and, of a
     share, `standard_error`, see `binomial_error`.
   """
-  bounds, out = config.gates, {}
-  means = _MeansBySeed(rows)
-
-  def add_floor(name: str, worst: _Worst | None, floor: float) -> None:
-    if worst is not None:
-      error = round(worst.standard_error, 4)
-      out[name] = at_least(worst.value, floor, rows=worst.rows, standard_error=error)
-
-  base = base_arm(config)
+  base, means = base_arm(config), _MeansBySeed(rows)
+  out: dict[str, Any] = {}
   if not base:
     out['an arm without handbook or fine-tuning, to measure the base by'] = at_least(0, floor=1)
+  out |= _gates_of_base(means, base, config, suite)
+  out |= _gates_of_training(means, arms, config, suite)
+  out |= _gates_of_specificity(means, rows, base, config, suite)
+  out |= _gates_of_perplexity(means, arms, base, config)
+  return out
+
+
+def _floor_gate(worst: _Worst, floor: float) -> dict[str, Any]:
+  """The gate of a share that must reach a floor on the worst seed."""
+  error = round(worst.standard_error, 4)
+  return at_least(worst.value, floor, rows=worst.rows, standard_error=error)
+
+
+def _gates_of_base(
+  means: _MeansBySeed, base: str, config: ExperimentConfig, suite: SummarySuite
+) -> dict[str, Any]:
+  """Whether the base makes behaviour of documents."""
+  out = {}
   for name, measure in suite.base_skill_measures.items():
-    add_floor(f'{base}: {name}', means.worst(base, measure), bounds.documents_only)
+    worst = means.worst(base, measure)
+    if worst is not None:
+      out[f'{base}: {name}'] = _floor_gate(worst, config.gates.documents_only)
+  return out
+
+
+def _gates_of_training(
+  means: _MeansBySeed, arms: Mapping[str, Any], config: ExperimentConfig, suite: SummarySuite
+) -> dict[str, Any]:
+  """Whether each arm has learned what its last phase teaches: handbook or demonstrations."""
+  out = {}
   for arm in arms:
     last = kind_of_phase(config, path_of(config.arms[arm])[-1])
     if last == 'explained' and arms[arm].get('recall/value/documents'):
       recalled = means.worst(arm, 'recall/value/documents')
-      add_floor(f'{arm}: recalls the handbook', recalled, bounds.recall)
+      if recalled is not None:
+        out[f'{arm}: recalls the handbook'] = _floor_gate(recalled, config.gates.recall)
     # An arm with a handbook in its context is asked something else than what it was shown.
     if last == 'demonstrations' and arm not in config.contexts:
       learned = means.worst(arm, suite.demonstration_measure)
-      add_floor(f'{arm}: learned the demonstrations', learned, bounds.trained_items)
+      if learned is not None:
+        name = f'{arm}: learned the demonstrations'
+        out[name] = _floor_gate(learned, config.gates.trained_items)
+  return out
+
+
+def _gates_of_specificity(
+  means: _MeansBySeed,
+  rows: Sequence[Row],
+  base: str,
+  config: ExperimentConfig,
+  suite: SummarySuite,
+) -> dict[str, Any]:
+  """Whether choices about attributes that no handbook speaks of stay where the base has them."""
+  out = {}
   for arm, (change, attribute) in specificity.changes(rows, base, suite.report_header()).items():
     name = f'{arm}: specificity, worst attribute ({attribute}), change against {base}'
     measure = f'preferences/{attribute}/{specificity.TIER}'
     rows_of_arm = means.rows(arm, measure)
     # The error of a difference of two shares; it is largest where both are one half.
     error = round(math.sqrt(2) * binomial_error(0.5, rows_of_arm), 4)
-    out[name] = at_most(change, bounds.specificity, rows=rows_of_arm, standard_error=error)
+    out[name] = at_most(change, config.gates.specificity, rows=rows_of_arm, standard_error=error)
+  return out
+
+
+def _gates_of_perplexity(
+  means: _MeansBySeed, arms: Mapping[str, Any], base: str, config: ExperimentConfig
+) -> dict[str, Any]:
+  """Whether held-out pretraining text is still read nearly as well as by the base."""
+  out = {}
   for measure in sorted(arms.get(base, ())):
     if not measure.startswith('perplexity/'):
       continue
     rise, arm = _largest_rise(means, arms, base, measure)
     name = f'{measure.rsplit("/", 1)[-1]}: perplexity, worst arm ({arm}) / {base}'
     held_out = means.rows(arm, measure)
-    out[name] = at_most(math.exp(rise), bounds.perplexity_ratio, rows=held_out)
+    out[name] = at_most(math.exp(rise), config.gates.perplexity_ratio, rows=held_out)
   return out
 
 
@@ -347,13 +392,20 @@ def base_arm(config: ExperimentConfig) -> str:
 
 
 def _is_base(config: ExperimentConfig, arm: str) -> bool:
-  """Whether an arm is what the others are compared with: pretraining and nothing else.
+  """Whether an arm is what the others are compared with: pretraining and nothing else, and no
+  handbook in its context.
 
   A model that starts fresh is pretrained by its first phase, be it on text of its owner. Later
   phases with such text are what is tried out.
   """
+  if arm in config.contexts:
+    # It is the model of another arm, asked with a handbook in its system message.
+    return False
   first, *later = path_of(config.arms[arm])
   if kind_of_phase(config, first) not in ('world', 'own text'):
+    return False
+  # An adapter from outside may have learned anything, such as another experiment's handbook.
+  if any(config.phases[phase].adapter for phase in later):
     return False
   return all(kind_of_phase(config, phase) == 'world' for phase in later)
 

@@ -188,7 +188,8 @@ def read_rows(summary: Summary) -> tuple[list[str], list[list[str]]]:
 
   Returns:
     (doses, one row for each update of the curve with most doses: the update, and for each dose the
-    fewest and the most records of a seed); empty if nothing was counted.
+    fewest and the most records of a seed, or '-' where its phase was not looked at after this
+    update); empty if nothing was counted.
   """
   counted = summary.get('contradictions_read', {})
   if not counted:
@@ -198,6 +199,10 @@ def read_rows(summary: Summary) -> tuple[list[str], list[list[str]]]:
   for update, by_dose in sorted(counted[name].items(), key=lambda item: int(item[0])):
     cells = []
     for records in by_dose:
+      if not records:
+        # The phases of the doses may have other lengths, or other points.
+        cells.append('-')
+        continue
       few, many = min(records), max(records)
       cells.append(f'{few:,}' if few == many else f'{few:,} to {many:,}')
     body.append([f'{int(update):,}', *cells])
