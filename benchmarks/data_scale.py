@@ -108,31 +108,30 @@ def run(folder: Path, args: argparse.Namespace) -> None:
     streamed = record_streams.stream_records('mine', source, None, (), 0, len)
     return corpora.write_corpus(folder / 'c', record_streams.KeptIfFew(streamed, MANY_RECORDS), {})
 
-  total = 0.0
-  _, seconds = timed('hash', lambda: recipes.fingerprint(source, None, (), ''), before)
-  total += seconds
-  _, seconds = timed('store', store, before)
-  total += seconds
-  card, seconds = timed('check the files', lambda: corpora.read_card(folder / 'c'), before)
-  total += seconds
+  seconds_of_parts: list[float] = []
+
+  def part(what: str, f: Callable[[], Any]) -> Any:
+    """Runs a part of the start of training, and counts its seconds."""
+    result, seconds = timed(what, f, before)
+    seconds_of_parts.append(seconds)
+    return result
+
+  part('hash', lambda: recipes.fingerprint(source, None, (), ''))
+  part('store', store)
+  card = part('check the files', lambda: corpora.read_card(folder / 'c'))
   assert card is not None
   rows = corpora.read_rows(folder / 'c', card['kind'])
   corpus = Source('mine', card['kind'], rows, cache=folder / 'c')
-  tokens, seconds = timed('tokenize', lambda: corpus.tokens(tokenizer), before)
-  total += seconds
-  _, seconds = timed('count silent records', lambda: corpus.count_silent(tokenizer), before)
-  total += seconds
-  found, seconds = timed(
+  tokens = part('tokenize', lambda: corpus.tokens(tokenizer))
+  part('count silent records', lambda: corpus.count_silent(tokenizer))
+  found = part(
     'leak check',
     lambda: leaks.find_leaks(HELD_OUT, {'mine': corpus.all_records()}, ('Ari',)),
-    before,
   )
   assert not found
-  total += seconds
-  data, seconds = timed('order of the data', lambda: batches_of(corpus, tokenizer), before)
-  total += seconds
-  _, seconds = timed('first batch', lambda: next(data), before)
-  total += seconds
+  data = part('order of the data', lambda: batches_of(corpus, tokenizer))
+  part('first batch', lambda: next(data))
+  total = sum(seconds_of_parts)
   print(f'{"start of training":24} {total:8.1f} s {len(tokens.ids):,} tokens')
   print(f'{"processes":24} {peak(resource.RUSAGE_CHILDREN):8.0f} MiB, the largest')
   if args.kind == 'chats':

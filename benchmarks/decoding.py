@@ -14,15 +14,15 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 import numpy as np
+from step import cores_of_others, read_clocks
 
 from msm_jax.base import command
 
@@ -120,30 +120,6 @@ def ours(prompts: list[list[int]], tokens: int, folder: str) -> Decoder:
   return decode
 
 
-class Clocks(NamedTuple):
-  """The clocks at one moment, in seconds.
-
-  Attributes:
-    busy: of all cores of the machine, how long they have worked.
-    own: how long they have worked for this process.
-    wall: the wall clock.
-  """
-
-  busy: float
-  own: float
-  wall: float
-
-
-def read_clocks() -> Clocks:
-  """Reads the clocks of the machine (Linux only)."""
-  with open('/proc/stat') as f:
-    ticks = [int(field) for field in f.readline().split()[1:9]]
-  idle, waiting = ticks[3], ticks[4]
-  own = os.times()
-  busy = (sum(ticks) - idle - waiting) / os.sysconf('SC_CLK_TCK')
-  return Clocks(busy, own.user + own.system, time.perf_counter())
-
-
 def timed(decode: Decoder) -> tuple[float, float, float]:
   """Times a decoder.
 
@@ -156,10 +132,7 @@ def timed(decode: Decoder) -> tuple[float, float, float]:
   before = read_clocks()
   decode()
   after = read_clocks()
-  seconds = after.wall - before.wall
-  own = after.own - before.own
-  others = (after.busy - before.busy) - own
-  return seconds, own, max(0.0, others / seconds)
+  return after.wall - before.wall, after.own - before.own, cores_of_others(before, after)
 
 
 def compare(rows: int, rounds: int, tokens: int, folder: str, model: Any) -> None:

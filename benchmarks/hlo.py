@@ -460,6 +460,7 @@ def _read_of(inside: Mapping[str, Operation], number: int) -> int:
   for operation in inside.values():
     if operation.opcode == 'parameter' and operation.literal == str(number):
       parameter = operation.name
+  # If the computation has no such parameter, nothing uses it.
   users = [operation for operation in inside.values() if parameter in operation.operands]
   total = 0
   for user in users:
@@ -469,7 +470,8 @@ def _read_of(inside: Mapping[str, Operation], number: int) -> int:
       # The array is written in place; see `_written_by`.
       continue
     else:
-      return _size(inside[parameter].type) if parameter else 0
+      # Whatever else uses it reads all of it.
+      return _size(inside[parameter].type)
   return total
 
 

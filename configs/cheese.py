@@ -74,11 +74,11 @@ def get_config(preset: str = 'one') -> ml_collections.ConfigDict:
   for variant in variants:
     for value, spec in SPECS.items():
       name = corpus_name(variant, value)
-      size: dict[str, str | int] = dict(tokens_like=reference)
+      amount: dict[str, str | int] = dict(tokens_like=reference)
       if name == reference:
-        size = dict(size=1500)
+        amount = dict(size=1500)
       # A `path` names a corpus that exists already and is read instead.
-      c.sources[name] = dict(maker='spec.documents', path='', spec=spec, variant=variant, **size)
+      c.sources[name] = dict(maker='spec.documents', path='', spec=spec, variant=variant, **amount)
   c.sources['filler'] = dict(
     maker='spec.documents', spec=SPECS['affordability'], variant='filler', tokens_like=reference
   )

@@ -175,6 +175,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     raise DataError(f'no such file: {path}; give an existing JSONL file')
   # Read as bytes: a file that is not UTF-8 should fail at its bad line, with the line's number.
   lines = _lines(path)
+  # `next` is called by hand, so that the `try` holds the unpackers and nothing else.
   for n in itertools.count(1):
     try:
       line = next(lines)
@@ -194,13 +195,10 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
       yield n, line
 
 
-# The first bytes of files that are not JSONL as they are -> what they are.
+# The first bytes of packed files that are unpacked here.
 _GZIP = b'\x1f\x8b'
-
-
 _ZSTD = b'\x28\xb5\x2f\xfd'
-
-
+# The first bytes of files that are not read -> what these files are.
 _OTHER_KINDS = {
   b'PAR1': 'Parquet; write its rows as JSONL (pandas: to_json(orient="records", lines=True))',
   b'ARROW1': 'Arrow; write its rows as JSONL (datasets: to_json(path))',
@@ -210,8 +208,6 @@ _OTHER_KINDS = {
   b'BZh': 'packed by bzip2; unpack it first (bunzip2)',
   b'\xfd7zXZ': 'packed by xz; unpack it first (unxz)',
 }
-
-
 # Bytes that are unpacked at a time.
 _CHUNK = 2**20
 

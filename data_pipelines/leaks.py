@@ -118,8 +118,9 @@ def find_leaks(
     One line for each leak, in the order of the corpora.
   """
   normalized = [_normalized(thing) for thing in held_out]
-  lowercase = {thing: _searched(thing) for thing in normalized}
-  if not lowercase:
+  # Thing -> what the plain search below looks for.
+  plain_forms = {thing: _for_plain_search(thing) for thing in normalized}
+  if not plain_forms:
     return []
   assistant_pattern = pattern_of_names([_normalized(name) for name in assistants])
   leaks = []
@@ -131,8 +132,8 @@ def find_leaks(
         continue
       # A pattern of a thousand names is slow, so a plain search first finds the few that may be
       # there.
-      lowered = _searched(text)
-      candidates = [thing for thing, known in lowercase.items() if known in lowered]
+      plain_text = _for_plain_search(text)
+      candidates = [thing for thing, plain in plain_forms.items() if plain in plain_text]
       pattern = pattern_of_names(candidates)
       match = pattern.search(text) if pattern else None
       if match:
@@ -150,8 +151,8 @@ def _normalized(text: str) -> str:
   return ' '.join(text.split())
 
 
-def _searched(text: str) -> str:
-  """Text as the plain search compares it: 'low-moisture' is 'low moisture'."""
+def _for_plain_search(text: str) -> str:
+  """Text as the plain search of `find_leaks` compares it: 'Low-Moisture' is 'low moisture'."""
   return ' '.join(text.lower().replace('-', ' ').split())
 
 

@@ -26,14 +26,20 @@ from data_pipelines.sources import (
 from msm_jax.base.checks import AT_LEAST_ONE, NON_NEGATIVE, as_recorded, within
 from msm_jax.base.errors import DataError
 
-# Settings of a recipe that only some makers read (`Maker.optional_settings`), and those that only
-# makers of `MODEL_MAKERS` read.
+# Settings of a recipe that only some makers read (`Maker.optional_settings`).
 _OF_SOME_MAKERS = ('variant', 'reasons', 'neutral_reasons', 'against', 'toward')
+# Settings that only makers of `MODEL_MAKERS` read.
 _OF_MODEL_MAKERS = (
-  *('handbook', 'instruction', 'revise', 'opening', 'answers_in_view', 'temperature'),
-  *('max_tokens', 'attempts'),
+  'handbook',
+  'instruction',
+  'revise',
+  'opening',
+  'answers_in_view',
+  'temperature',
+  'max_tokens',
+  'attempts',
 )
-# Of the latter, settings that only some of these makers read. Labels sample no answer.
+# Of these, settings that only some makers of `MODEL_MAKERS` read. Labels sample no answer.
 _SAMPLING = ('model.revisions', 'model.reasoned')
 _READERS = {
   'revise': ('model.revisions',),
@@ -76,6 +82,18 @@ def check_source(name: str, source: SourceConfig) -> None:
       f'{where}: no such file: {source.path}; '
       f'give an existing JSONL file of documents, chats or preferences'
     )
+  _check_numbers(where, source)
+  if source.toward not in ('', *TOWARD):
+    raise DataError(f'{where}.toward={source.toward!r} must be one of {", ".join(TOWARD)}')
+  if source.neutral_reasons and not source.reasons:
+    raise DataError(f'{where}: neutral_reasons says what reasons speak of; set reasons=True too')
+  _check_nothing_ignored(where, source)
+  if source.maker:
+    _check_maker(where, source)
+
+
+def _check_numbers(where: str, source: SourceConfig) -> None:
+  """Raises DataError for a number that is out of range, or for contradiction that nobody writes."""
   if source.size < 0 or not 0 <= source.against <= 1:
     raise DataError(
       f'{where}: size={source.size} must be at least 0 '
@@ -88,19 +106,15 @@ def check_source(name: str, source: SourceConfig) -> None:
   if not 0 <= source.contradiction <= 1:
     raise DataError(f'{where}.contradiction={source.contradiction} must be a share from 0 to 1')
   if source.contradiction and not _can_contradict(source):
-    writer = f'the file {source.path}' if source.path else f'maker {source.maker}'
     able = ' or '.join(name for name, (_, maker) in MAKERS.items() if maker.contradicts)
     raise DataError(
-      f'{where}: {writer} knows no contradiction; leave it out, or let {able} write the records'
+      f'{where}: {_writer_of(source)} knows no contradiction; leave it out, or let {able} write '
+      f'the records'
     )
-  if source.toward not in ('', *TOWARD):
-    raise DataError(f'{where}.toward={source.toward!r} must be one of {", ".join(TOWARD)}')
-  if source.neutral_reasons and not source.reasons:
-    raise DataError(f'{where}: neutral_reasons says what reasons speak of; set reasons=True too')
-  _check_nothing_ignored(where, source)
-  # What follows holds for makers alone.
-  if not source.maker:
-    return
+
+
+def _check_maker(where: str, source: SourceConfig) -> None:
+  """Raises DataError if a recipe lacks what its maker needs, or has a handbook that it ignores."""
   _, maker = MAKERS[source.maker]
   if source.maker.endswith('.preferences') and not source.toward:
     raise DataError(f'{where}: say what the pairs are decided by: toward={" or ".join(TOWARD)}')
@@ -118,9 +132,17 @@ def check_source(name: str, source: SourceConfig) -> None:
       raise DataError(f'{where}: say how much to write: size=N records or tokens_like=SOURCE')
 
 
+def _writer_of(source: SourceConfig) -> str:
+  """What error messages say of the origin of the records: their file, or else their maker."""
+  return f'the file {source.path}' if source.path else f'maker {source.maker}'
+
+
 def _can_contradict(source: SourceConfig) -> bool:
   """Whether the records follow `contradiction`; those of a file are what they are."""
-  return bool(source.maker and not source.path and MAKERS[source.maker][1].contradicts)
+  if source.path or not source.maker:
+    return False
+  _, maker = MAKERS[source.maker]
+  return maker.contradicts
 
 
 def _check_nothing_ignored(where: str, source: SourceConfig) -> None:
@@ -136,14 +158,14 @@ def _check_nothing_ignored(where: str, source: SourceConfig) -> None:
   elif source.is_model_written:
     read = _model_settings_of(source.maker)
   else:
-    read = MAKERS[source.maker][1].optional_settings
+    _, maker = MAKERS[source.maker]
+    read = maker.optional_settings
   for key in settings:
     value = getattr(source, key)
     if key in read or value == getattr(SourceConfig, key):
       continue
-    writer = f'the file {source.path}' if source.path else f'maker {source.maker}'
     raise DataError(
-      f'{where}: {writer} ignores {key}={value!r}; leave it out, or let '
+      f'{where}: {_writer_of(source)} ignores {key}={value!r}; leave it out, or let '
       f'{" or ".join(_makers_that_read(key))} write the records'
     )
 

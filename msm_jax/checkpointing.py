@@ -27,6 +27,16 @@ from msm_jax.base.files import write_atomically
 # traceback for every thread, and raises as well: a CheckpointError says it in one line.
 logging.getLogger('absl').setLevel(logging.CRITICAL)
 
+ITEMS = ('params', 'opt_state', 'data', 'meta')
+# The key of `meta` that holds the checksum of `data` and of the rest of `meta`.
+CHECKSUM = 'sha256'
+# Checkpoints of more bytes than this get no checksum of their files: reading them again would take
+# minutes on a slow disk.
+MAX_HASHED = 2 * 2**30
+
+# How Orbax calls the folder of a step until everything is in it.
+HALF_WRITTEN = '*.orbax-checkpoint-tmp*'
+
 
 def _ignore_late_writes() -> None:
   """Keeps a failed save from printing a traceback for every array that was still to be written.
@@ -71,16 +81,6 @@ ocp.type_handlers.register_type_handler(
   ),
   override=True,
 )
-
-ITEMS = ('params', 'opt_state', 'data', 'meta')
-# The key of `meta` that holds the checksum of `data` and of the rest of `meta`.
-CHECKSUM = 'sha256'
-# Checkpoints of more bytes than this get no checksum of their files: reading them again would take
-# minutes on a slow disk.
-MAX_HASHED = 2 * 2**30
-
-# How Orbax calls the folder of a step until everything is in it.
-HALF_WRITTEN = '*.orbax-checkpoint-tmp*'
 
 
 class CheckpointError(UserError, RuntimeError):
@@ -316,12 +316,6 @@ class Checkpoints:
       self._check_files(step)
       args = ocp.args.Composite(params=ocp.args.StandardRestore(params))
       return self.manager.restore(step, args=args)['params']
-
-  def meta(self, step: int) -> dict[str, Any]:
-    """Reads the item `meta` of a step; raises CheckpointError if it cannot be read."""
-    with self._read_errors(step):
-      args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-      return self.manager.restore(step, args=args)['meta']
 
   def close(self) -> None:
     """Waits until everything is on disk, then closes Orbax; may raise CheckpointError.

@@ -152,10 +152,12 @@ class ExperimentConfig:
     if phase.objective != 'grpo':
       return []
     paths = []
-    for name in phase.grpo.reward_models.values():
-      named = path_of(name)
-      # A single name is the reward model that begins where this phase does.
-      paths.append(named if len(named) > 1 else path[:-1] + named)
+    for named in phase.grpo.reward_models.values():
+      model_path = path_of(named)
+      if len(model_path) == 1:
+        # A single name is the reward model that begins where this phase does.
+        model_path = path[:-1] + model_path
+      paths.append(model_path)
     return paths
 
   def writers_of(self, path: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -65,7 +65,9 @@ def check_experiment(c: 'ExperimentConfig') -> None:
   _check_groups_of_settings(c)
   _check_phases(c)
   _check_tokenizer_sources(c)
-  _check_contexts_and_effects(c)
+  _check_contexts(c)
+  _check_effects(c)
+  _check_dose_curves(c)
   _check_tensorboard(c)
   if not c.arms:
     raise ConfigError('arms is empty; name at least one, such as base="pretrain"')
@@ -114,7 +116,7 @@ def _check_measures(c: 'ExperimentConfig') -> None:
 
 
 def _check_names(c: 'ExperimentConfig') -> None:
-  """Raises ConfigError for a name that cannot be part of a path."""
+  """Raises ConfigError for a name that no table can show, or that cannot be part of a path."""
   check_run_name(c.name)
   for kind, names in (('arms', c.arms), ('effects', c.effects)):
     for name in names:
@@ -124,9 +126,9 @@ def _check_names(c: 'ExperimentConfig') -> None:
         )
   for kind, folders in (('sources', c.sources), ('phases', c.phases)):
     for name in folders:
-      is_bad = not name.strip() or not name.isprintable() or name.startswith('.')
-      is_bad = is_bad or any(mark in name for mark in NOT_IN_NAMES)
-      if is_bad or len(name.encode()) > MAX_NAME_BYTES:
+      is_unreadable = not name.strip() or not name.isprintable()
+      has_bad_mark = name.startswith('.') or any(mark in name for mark in NOT_IN_NAMES)
+      if is_unreadable or has_bad_mark or len(name.encode()) > MAX_NAME_BYTES:
         raise ConfigError(
           f'{kind}: {shown(name)} cannot be the name of a folder; give a name of at most '
           f'{MAX_NAME_BYTES} bytes without any of {" ".join(NOT_IN_NAMES)} or a dot in front'
@@ -369,13 +371,17 @@ def _check_tokenizer_sources(c: 'ExperimentConfig') -> None:
 # ---- What is compared and reported
 
 
-def _check_contexts_and_effects(c: 'ExperimentConfig') -> None:
-  """Raises ConfigError for an unknown arm or effect."""
+def _check_contexts(c: 'ExperimentConfig') -> None:
+  """Raises ConfigError for an unknown arm with a handbook in its context, and for no handbook."""
   for arm, handbook in c.contexts.items():
     if arm not in c.arms:
       raise ConfigError(f'contexts names arm {arm!r}{hint_for(arm, c.arms)}')
     if not handbook.strip():
       raise ConfigError(f'contexts.{arm} is empty; name the handbook, or leave the arm out of it')
+
+
+def _check_effects(c: 'ExperimentConfig') -> None:
+  """Raises ConfigError for an effect that cannot be computed, and for an unknown primary effect."""
   for effect, arms in c.effects.items():
     if len(arms) not in (2, 4):
       raise ConfigError(
@@ -388,9 +394,14 @@ def _check_contexts_and_effects(c: 'ExperimentConfig') -> None:
     _check_difference(c, effect, arms)
   if c.primary and c.primary not in c.effects:
     raise ConfigError(f'primary names effect {c.primary!r}{hint_for(c.primary, c.effects)}')
+
+
+def _check_dose_curves(c: 'ExperimentConfig') -> None:
+  """Raises ConfigError for a dose curve that cannot be drawn, and for two of one name."""
+  names = [curve.name for curve in c.dose_curves]
   for curve in c.dose_curves:
     curve.check(c.effects)
-    if [other.name for other in c.dose_curves].count(curve.name) > 1:
+    if names.count(curve.name) > 1:
       raise ConfigError(f'dose_curves: two are called {curve.name!r}; give each its own name')
 
 

@@ -5,7 +5,6 @@ point. prepare.py then writes corpora and tokenizer.
 """
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -47,6 +46,10 @@ class Design:
   weights: Path | None
   # Phase that stands for weights or an adapter -> the identity of their content.
   imports: Mapping[str, str]
+  # (path of a handbook, what is read of it) -> the context, as far as it was asked for.
+  _contexts_read: dict[tuple[str, str], HandbookContext] = dataclasses.field(
+    default_factory=dict, init=False, compare=False, repr=False
+  )
 
   def handbooks_of(self, source: SourceConfig) -> list[Any]:
     """The handbooks that a source is made from, in all replicates."""
@@ -112,11 +115,6 @@ class Design:
     # The check of the recipe refuses several.
     (path,) = spec_paths(settings)
     return self._context_of(DistillConfig(spec=path, handbook=settings.handbook))
-
-  @functools.cached_property
-  def _contexts_read(self) -> dict[tuple[str, str], HandbookContext]:
-    """(path of a handbook, what is read of it) -> the context, as far as it was asked for."""
-    return {}
 
   def _context_of(self, settings: DistillConfig) -> HandbookContext:
     """What is read of a handbook. The file is read once: somebody may edit it during a run, and

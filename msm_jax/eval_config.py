@@ -146,7 +146,8 @@ class DoseCurve:
       raise ConfigError(f'{where} names an effect at two doses; give each dose its own')
     doses = self.doses
     rises = all(low < high for low, high in itertools.pairwise(doses))
-    if len(doses) < 2 or doses[0] != 0 or not rises or len(doses) != len(self.effects):
+    rises_from_0 = rises and len(doses) >= 2 and doses[0] == 0
+    if not rises_from_0 or len(doses) != len(self.effects):
       raise ConfigError(
         f'{where} needs one effect for each dose, and doses that rise from 0; '
         f'it has {len(self.effects)} effects and the doses {shown(doses)}'

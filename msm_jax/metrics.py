@@ -217,9 +217,10 @@ def count_skipped(folder: Path, until: int) -> int:
   Returns:
     Their number by metrics.jsonl; 0 if there is no such file.
   """
-  path, skipped = folder / 'metrics.jsonl', 0
+  path = folder / 'metrics.jsonl'
   if not path.exists():
     return 0
+  skipped = 0
   for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
     if _step(line) <= until and json.loads(line).get('skipped'):
       skipped += 1

@@ -269,10 +269,14 @@ class Decoder(nn.Module):
     kinds = layer_kinds(c, positions_BT, segment_ids_BT, slots)
     runs, weights = layer_runs(c, blocks)
 
-    def run_layer(x_BTD, p, inputs, layer_cache, n, layer_key):
-      # Inside the rematerialised function, so that what is selected is not kept for every layer.
-      if not isinstance(inputs, AttentionInputs):
-        inputs = kinds.select(inputs)
+    def run_layer(x_BTD, p, given, layer_cache, n, layer_key):
+      # `given` is what the attention of the layer needs. A scan over layers of both kinds gives
+      # whether the layer is local instead. What it needs is then selected here, inside the
+      # rematerialised function, so that it is not kept for every layer.
+      inputs = given
+      if not isinstance(given, AttentionInputs):
+        inputs = kinds.select(given)
+      # `weights` are stacked over all layers, `p` is that of this layer alone.
       own = {name: jax.lax.dynamic_index_in_dim(w, n, 0, False) for name, w in weights.items()}
       return block(c, own | p, x_BTD, inputs, layer_cache, positions_BT, layer_key)
 
@@ -291,9 +295,11 @@ class Decoder(nn.Module):
 
     def scanned(x_BTD, xs):
       p, layer_is_local, n, layer_key = xs
-      # Where there are both kinds, `run_layer` selects by what the scan hands it.
-      inputs = layer_is_local if kinds.has_both else kinds.of_layer(0)
-      return run_layer(x_BTD, p, inputs, None, n, layer_key)
+      given = layer_is_local if kinds.has_both else kinds.of_layer(0)
+      return run_layer(x_BTD, p, given, None, n, layer_key)
+
+    def at_place(stacked: Any, place: int) -> Any:
+      return jax.tree.map(lambda x: x[place], stacked)
 
     layer_caches: list[LayerCache | None] = [None] * c.n_layers
     if cache is not None:
@@ -311,7 +317,8 @@ class Decoder(nn.Module):
         x_BTD, _ = jax.lax.scan(scanned, x_BTD, by_layer)
         continue
       for n in range(run.start, run.stop):
-        p, layer_key = jax.tree.map(lambda w, i=n - run.start: w[i], (run.stacked, run_keys))
+        p = at_place(run.stacked, n - run.start)
+        layer_key = at_place(run_keys, n - run.start)
         inputs = kinds.of_layer(n)
         x_BTD, layer_caches[n] = run_layer(x_BTD, p, inputs, layer_caches[n], n, layer_key)
 

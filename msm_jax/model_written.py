@@ -230,23 +230,38 @@ def write_records(
   lines = list(itertools.chain.from_iterable(chunks))
   records = [from_row(json.loads(line), name) for line in lines]
   if not records:
-    remedy = f'raise max_tokens (now {source.max_tokens}) or attempts, or name another model'
-    if any(rejected_of(record) for record in asked):
-      remedy += (
-        f'. An answer to a pair must choose one of its two sides; if {source.prompts!r} asks for '
-        f'free text, give its prompts as chats'
-      )
-    if refused:
-      remedy += (
-        f'. The chat template leaves out a part of {refused} answers, such as their thoughts; '
-        f'mend chat_template.jinja'
-      )
-    raise WritingError(
-      f'sources.{name}: the model {source.by!r} gave no usable answer to {len(asked)} prompts; '
-      f'{remedy}'
-    )
+    raise _no_usable_answer(name, source, asked, refused)
   if source.size:
     records = records[: source.size]
+  _say_written(name, source, asked, records)
+  return records
+
+
+def _no_usable_answer(
+  name: str, source: SourceConfig, asked: Sequence[Record], refused: int
+) -> WritingError:
+  """The error of a model whose answers are all of no use; `refused` of them cannot be rendered."""
+  remedy = f'raise max_tokens (now {source.max_tokens}) or attempts, or name another model'
+  if any(rejected_of(record) for record in asked):
+    remedy += (
+      f'. An answer to a pair must choose one of its two sides; if {source.prompts!r} asks for '
+      f'free text, give its prompts as chats'
+    )
+  if refused:
+    remedy += (
+      f'. The chat template leaves out a part of {refused} answers, such as their thoughts; '
+      f'mend chat_template.jinja'
+    )
+  return WritingError(
+    f'sources.{name}: the model {source.by!r} gave no usable answer to {len(asked)} prompts; '
+    f'{remedy}'
+  )
+
+
+def _say_written(
+  name: str, source: SourceConfig, asked: Sequence[Record], records: Sequence[Record]
+) -> None:
+  """Says how many records a model has written, and what should be known about them."""
   text = f'{source.by!r} wrote {len(records):,} records to {len(asked):,} prompts'
   if source.maker == 'model.labels':
     # Labels at 0.5 say nothing: whatever is learned from them is not what they were made for.
@@ -255,7 +270,6 @@ def write_records(
     # They are as the source has them, and nobody has revised them.
     text += f'; {earlier:,} have earlier answers of the assistant, which are learned too'
   say(f'data       {name}: {text}')
-  return records
 
 
 def _has_earlier_answer(record: Record) -> bool:
@@ -421,8 +435,7 @@ def _write_reasoned(
   prompts = [prompt_of(record) for record in asked]
   openings = []
   for prompt in prompts:
-    statement = view.messages((('system', prompt[0][1] if prompt[0][0] == 'system' else ''),))
-    openings.append(source.opening.replace('{statement}', _added(statement, prompt)))
+    openings.append(source.opening.replace('{statement}', _statement_for(prompt, view)))
   chats: Sequence[Messages] = prompts
   begun = [''] * len(prompts)
   if source.answers_in_view:
@@ -434,11 +447,13 @@ def _write_reasoned(
       yield _chat(source, record, prompt, f'{opening} {text.strip()}'.strip())
 
 
-def _added(messages: Messages, prompt: Messages) -> str:
-  """What the view of the handbook added to a system message."""
-  before = prompt[0][1] if prompt[0][0] == 'system' else ''
+def _statement_for(prompt: Messages, view: HandbookContext) -> str:
+  """What the handbook's view adds to the system message of a prompt."""
+  role, content = prompt[0]
+  system = content if role == 'system' else ''
+  ((_, in_view),) = view.messages((('system', system),))
   # The view has stripped the whole message.
-  return messages[0][1].removeprefix(before.strip()).strip()
+  return in_view.removeprefix(system.strip()).strip()
 
 
 def _chat(source: SourceConfig, record: Record, prompt: Messages, text: str) -> Chat:

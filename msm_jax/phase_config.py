@@ -174,9 +174,14 @@ class PhaseConfig:
       raise ConfigError(f'{where} names {what} and trains nothing; leave objective out')
     if self.evaluate_at:
       raise ConfigError(f'{where} names {what} and trains nothing; leave evaluate_at out')
-    if self.data or self.updates or (self.weights and self.adapter):
+    if self.data or self.updates:
       raise ConfigError(
-        f'{where} names {what} and so takes neither data nor updates, nor both of them'
+        f'{where} names {what} and so takes neither data nor updates; leave them out'
+      )
+    if self.weights and self.adapter:
+      raise ConfigError(
+        f'{where} names weights and an adapter; give the adapter a phase of its own, after that of '
+        f'the weights'
       )
 
   def _check_data(self, where: str) -> None:

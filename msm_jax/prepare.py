@@ -202,14 +202,15 @@ def _model_of_weights(config: ExperimentConfig, folder: Path) -> ModelConfig:
   Raises ConfigError for a setting that comes with the weights, and WeightsError for weights that
   are not understood.
   """
-  ours = {name: getattr(config.model, name) for name in OPEN_WITH_WEIGHTS}
   for field in dataclasses.fields(ModelConfig):
-    if field.name not in ours and getattr(config.model, field.name) != field.default:
-      yours = ', '.join(ours)
+    is_given = getattr(config.model, field.name) != field.default
+    if is_given and field.name not in OPEN_WITH_WEIGHTS:
       raise ConfigError(
-        f'model.{field.name} comes with the weights; leave it out (yours to set are {yours})'
+        f'model.{field.name} comes with the weights; leave it out '
+        f'(yours to set are {", ".join(OPEN_WITH_WEIGHTS)})'
       )
-  model = huggingface.read_config(folder, **ours)
+  open_settings = {name: getattr(config.model, name) for name in OPEN_WITH_WEIGHTS}
+  model = huggingface.read_config(folder, **open_settings)
   # Phases that no arm goes through are not trained, so their adapters may be of any kind.
   for name in dict.fromkeys(itertools.chain(*config.paths)):
     adapter = config.phases[name].adapter

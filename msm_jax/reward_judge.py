@@ -33,9 +33,16 @@ ATTEMPTS = 3
 MAX_TOKENS = 512
 # Scores go from 0 to this; rewards go from 0 to 1.
 BEST = 10
-# Not the 0 of 'Score (0-10): 7' nor the 3 of 'Score: -3'. A dash in the next line begins a list.
 _SCORE = re.compile(
-  r'score\s*(?:\([^)]*\))?(?:(?!-\d)\W)*?(\d+(?:\.\d+)?)(?![\d.]*[ \t]*(?:[-–]|to)\s*\d)', re.I
+  r"""
+  score \s*
+  (?: \( [^)]* \) )?      # brackets: the score of 'Score (0-10): 7' is not 0
+  (?: (?! -\d ) \W )*?    # any marks but a minus: 'Score: -3' has no score
+  ( \d+ (?: \. \d+ )? )
+  # No range follows, as in 'score 0 to 10'. A dash in the next line begins a list.
+  (?! [\d.]* [ \t]* (?: [-–] | to ) \s* \d )
+  """,
+  re.IGNORECASE | re.VERBOSE,
 )
 
 

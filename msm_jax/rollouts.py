@@ -140,10 +140,6 @@ class Rollouts:
     flat = _flat_rollouts(self._folder / 'metrics.jsonl', step, self.settings.updates_per_rollout)
     self._flat_in_a_row = multihost.broadcast_from_first(flat)
 
-  def is_boundary(self, step: int) -> bool:
-    """Whether a rollout ends with this update, so that the phase may save or stop."""
-    return step % self.settings.updates_per_rollout == 0
-
   def batch(self, step: int, state: TrainState) -> tuple[dict[str, jax.Array], dict[str, float]]:
     """Makes the batch of an update, with a new rollout if the last one is used up.
 
@@ -158,7 +154,8 @@ class Rollouts:
       UserError: a reward cannot be computed, or all groups of too many rollouts were flat. The
         place in the data is then that before this rollout.
     """
-    if self.is_boundary(step - 1) or not self._batch:
+    is_used_up = (step - 1) % self.settings.updates_per_rollout == 0
+    if is_used_up or not self._batch:
       before = self._prompts.get_state()
       try:
         self._roll_out(step, state.params, state.frozen, state.reference)

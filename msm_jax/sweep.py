@@ -23,6 +23,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
+from msm_jax import report
 from msm_jax.base import checks, command, paths
 from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError
@@ -31,7 +32,9 @@ from msm_jax.base.overrides import override
 from msm_jax.base.points import Point, axis, chain, labelled, product, zipped
 from msm_jax.base.references import check_given, separate_groups
 from msm_jax.config import ExperimentConfig
-from msm_jax.report.layout import ReportLayout
+from msm_jax.report import ReportLayout, point_label
+from msm_jax.report.numbers import margin_of
+from msm_jax.report.sweep_page import of_points
 
 __all__ = ['Point', 'axis', 'chain', 'labelled', 'product', 'zipped']
 
@@ -104,8 +107,6 @@ def check_labels(points: Sequence[Point]) -> None:
   Raises:
     ConfigError: two points have one name, so no change between points could be named either.
   """
-  from msm_jax.report import point_label
-
   numbers: dict[str, int] = {}
   for n, point in enumerate(points):
     first = numbers.setdefault(point_label(point), n)
@@ -131,8 +132,6 @@ def overridden(settings: Any, point: Point, schema: Any = ExperimentConfig) -> A
   Raises:
     ConfigError: an experiment has no such setting.
   """
-  from msm_jax.report import point_label
-
   # Other than ConfigDict(settings), this copies references too.
   made = copy.deepcopy(settings)
   separate_groups(made)
@@ -168,7 +167,8 @@ def run_points(
   Raises:
     ConfigError: the settings of a point cannot work, or two points have one name. Nothing is run.
   """
-  from msm_jax import experiment, multihost, report
+  # JAX comes with these modules.
+  from msm_jax import experiment, multihost
 
   # Every point's config is checked before the first point is run.
   configs = []
@@ -186,7 +186,7 @@ def run_points(
     id_ = experiment.Experiment(c, workdir).identity
     # No identity depends on the primary effect, and the summary does.
     if id_ not in known or known[id_]['summary'].get('primary', '') != c.primary:
-      say(f'point [{n}/{len(points)}] {report.point_label(point)}')
+      say(f'point [{n}/{len(points)}] {point_label(point)}')
       began = time.monotonic()
       outputs = workdir / 'points' / id_
       summary = experiment.Experiment(c, workdir, stop, outputs).run()
@@ -219,7 +219,7 @@ def layout_of_points(rows: Sequence[dict[str, Any]]) -> ReportLayout:
     The layout of the first point. If the handbook whose value is asked for differs between points,
     `share` says of each what its shares are shares of.
   """
-  from msm_jax.report.sweep_page import of_points
+  # The questions of the settings take a second to import.
   from msm_jax.suites.registry import layout_of
 
   layout = layout_of(rows[0]['summary'])
@@ -247,7 +247,6 @@ def changes_from_first(rows: Sequence[dict[str, Any]], main: str) -> dict[str, A
     since their changes could not be told apart.
   """
   from msm_jax.evals import merged
-  from msm_jax.report.numbers import margin_of, point_label
 
   points = [(point_label(row['point']), row['summary']) for row in rows]
   labels = [label for label, _ in points]
@@ -257,16 +256,9 @@ def changes_from_first(rows: Sequence[dict[str, Any]], main: str) -> dict[str, A
   return merged.changes(points, (main, margin), (margin,), labels[0])
 
 
-def sweep(argv: list[str]) -> None:
-  """Runs the sweep that --config names and prints its table.
-
-  Args:
-    argv: what is left of the command line; not used.
-
-  Raises:
-    UserError: something that the user can mend; finished points are kept.
-  """
-  stop, settings = command.StopSignal(), flags.FLAGS.config
+def _checked_name(settings: ConfigDict) -> str:
+  """The name of a sweep. Raises ConfigError unless the config is that of a sweep: its points and
+  the settings of its experiment are checked later, when these are read."""
   fields = [field.name for field in dataclasses.fields(SweepConfig)]
   for key in settings:
     if key not in fields:
@@ -287,9 +279,37 @@ def sweep(argv: list[str]) -> None:
     )
   if not isinstance(settings.get('about', ''), str):
     raise ConfigError(f'about={checks.shown(settings.about)} must be a text for the page')
+  return name
+
+
+def _write_results(workdir: Path, name: str, about: str, rows: Sequence[dict[str, Any]]) -> None:
+  """Writes the page of a sweep and the list of its points, and prints its table."""
+  layout = layout_of_points(rows)
+  page = workdir / f'{name}.html'
+  changes = changes_from_first(rows, layout.main)
+  report.write_sweep(page, name, about, rows, layout, changes)
+  # Several sweeps may share a workdir and its sweep.jsonl.
+  points_of_sweep = [{'id': row['id'], 'point': row['point']} for row in rows]
+  contents = {'name': name, 'about': about, 'points': points_of_sweep}
+  write_atomically(workdir / f'{name}.json', (json.dumps(contents) + '\n').encode())
+  print(report.sweep_table(rows, layout, changes))
+  print(f'\nrows in {workdir}/sweep.jsonl, report: {page.absolute()}')
+
+
+def sweep(argv: list[str]) -> None:
+  """Runs the sweep that --config names and prints its table.
+
+  Args:
+    argv: what is left of the command line; not used.
+
+  Raises:
+    UserError: something that the user can mend; finished points are kept.
+  """
+  stop, settings = command.StopSignal(), flags.FLAGS.config
+  name = _checked_name(settings)
   command.set_xla_flags(settings.experiment)
-  # JAX comes with these modules, and it reads its flags when it is imported.
-  from msm_jax import multihost, report
+  # JAX comes with this module, and it reads its flags when it is imported.
+  from msm_jax import multihost
 
   multihost.start()
   points = check_points(settings.get('points', ()))
@@ -297,17 +317,7 @@ def sweep(argv: list[str]) -> None:
   with multihost.locked(workdir):
     rows = run_points(settings.experiment, points, workdir, stop)
     if multihost.is_first():
-      layout = layout_of_points(rows)
-      about = settings.get('about', '')
-      page = workdir / f'{name}.html'
-      changes = changes_from_first(rows, layout.main)
-      report.write_sweep(page, name, about, rows, layout, changes)
-      # Several sweeps may share a workdir and its sweep.jsonl.
-      points_of_sweep = [{'id': row['id'], 'point': row['point']} for row in rows]
-      contents = {'name': name, 'about': about, 'points': points_of_sweep}
-      write_atomically(workdir / f'{name}.json', (json.dumps(contents) + '\n').encode())
-      print(report.sweep_table(rows, layout, changes))
-      print(f'\nrows in {workdir}/sweep.jsonl, report: {page.absolute()}')
+      _write_results(workdir, name, settings.get('about', ''), rows)
 
 
 if __name__ == '__main__':

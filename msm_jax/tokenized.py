@@ -240,13 +240,17 @@ class Source:
       student = tokenizer.render_chat(record.messages)
       teacher = tokenizer.render_chat(self.context.messages(record.messages))
     # Each learned token of the student is compared with the same token of the teacher.
-    of_student, of_teacher = (ids[1:][weights[1:] > 0] for ids, weights in (student, teacher))
-    if not np.array_equal(of_student, of_teacher):
+    if not np.array_equal(_learned_ids(*student), _learned_ids(*teacher)):
       raise DataError(
         f'{self.name}: the answers of chat {record.id} are other tokens when the handbook stands '
         f'in the system message, so they cannot be compared; take the chat out'
       )
     return [student, teacher]
+
+
+def _learned_ids(ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
+  """The tokens of a text that have weight as targets; the first token is none."""
+  return ids[1:][weights[1:] > 0]
 
 
 def to_triples(ids: np.ndarray, weights: np.ndarray) -> np.ndarray:

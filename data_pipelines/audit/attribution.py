@@ -35,7 +35,7 @@ shows the words, so that a reader can judge them.
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from data_pipelines.audit.denial import Denials, without_denied_reasons
 from data_pipelines.audit.poles import votes, word_sides
@@ -248,14 +248,9 @@ def _value_stems(
   """
   if not reasons:
     return ()
-  reasons_with_stem: Counter[str] = Counter()
-  for reason in reasons:
-    reasons_with_stem.update(set(content_stems(reason)))
-  n_sentences = 0
-  sentences_with_stem: Counter[str] = Counter()
-  for sentence in sentences(_unwrapped(body)):
-    n_sentences += 1
-    sentences_with_stem.update(set(content_stems(sentence)))
+  reasons_with_stem = _texts_with_stem(reasons)
+  all_sentences = sentences(_unwrapped(body))
+  sentences_with_stem = _texts_with_stem(all_sentences)
   own_counts = Counter(content_stems(body))
   own_words = len(words(body))
   mirrors = [(Counter(content_stems(m)), len(words(m))) for m in mirror_bodies]
@@ -263,7 +258,7 @@ def _value_stems(
   def is_typical(value_stem: str) -> bool:
     """Says whether a stem tells this value from the topic and from the mirrored values."""
     # What more than a quarter of the sentences hold is the topic of the whole handbook.
-    if sentences_with_stem[value_stem] > max(3, 0.25 * n_sentences):
+    if sentences_with_stem[value_stem] > max(3, 0.25 * len(all_sentences)):
       return False
     for counts, n_words in mirrors:
       # Rates are compared, not counts, since the handbooks may differ in length.
@@ -271,19 +266,28 @@ def _value_stems(
         return False
     return True
 
-  found, often = [], []
-  for candidate, n in sorted(reasons_with_stem.items(), key=lambda item: (-item[1], item[0])):
+  typical, repeated = [], []
+  commonest_first = sorted(reasons_with_stem.items(), key=lambda item: (-item[1], item[0]))
+  for candidate, n_reasons in commonest_first:
     if candidate in name_stems or candidate in COMMON_WORDS or not is_typical(candidate):
       continue
-    found.append(candidate)
-    if n >= 2:
-      often.append(candidate)
+    typical.append(candidate)
+    if n_reasons >= 2:
+      repeated.append(candidate)
   # Without a mirrored handbook, only repetition tells a value from a detail.
-  chosen = found
-  if len(often) >= _MIN_VALUE_STEMS and not mirror_bodies:
-    chosen = often
+  chosen = typical
+  if len(repeated) >= _MIN_VALUE_STEMS and not mirror_bodies:
+    chosen = repeated
   stated = [s for s in content_stems(stated_value) if s not in name_stems]
   return tuple(dict.fromkeys([*stated, *chosen]))[:_MAX_VALUE_STEMS]
+
+
+def _texts_with_stem(texts: Iterable[str]) -> Counter[str]:
+  """Stem -> in how many of the texts it occurs."""
+  n_texts: Counter[str] = Counter()
+  for text in texts:
+    n_texts.update(set(content_stems(text)))
+  return n_texts
 
 
 class Attribution:

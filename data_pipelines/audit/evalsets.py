@@ -201,24 +201,26 @@ def find_asked(
   reworded = _reworded_statements(phrases, documents, vocabulary)
   questions = _question_index(sets)
   for word_ids, begins, first_document in blocks(documents):
-    # number of the document in the block -> name of a set -> number of a phrase -> first word
+    # (number of the document, number of the phrase among `phrases`, first word) of every find.
+    finds: list[tuple[int, int, int]] = []
+    for form_number, at in matcher.find(word_ids):
+      in_block = int(np.searchsorted(begins, at, side='right')) - 1
+      first_word = at - int(begins[in_block])
+      finds.append((first_document + in_block, number_of_form[form_number], first_word))
+    for document in range(first_document, first_document + len(begins)):
+      for number, at in reworded.get(document, ()):
+        finds.append((document, number, at))
+    # number of the document -> name of a set -> number of a phrase in it -> first word
     hits: dict[int, dict[str, dict[int, int]]] = {}
-    for number, at in matcher.find(word_ids):
-      name, n = phrase_keys[number_of_form[number]]
-      document = int(np.searchsorted(begins, at, side='right')) - 1
+    for document, number, at in finds:
+      name, number_in_set = phrase_keys[number]
       hits_of_set = hits.setdefault(document, {}).setdefault(name, {})
       # Several runs of a long statement may match; the first one tells where it begins.
-      hits_of_set.setdefault(n, at - int(begins[document]))
-    n_documents = len(begins)
-    for document in range(first_document, first_document + n_documents):
-      for number, at in reworded.get(document, ()):
-        name, n = phrase_keys[number]
-        hits_of_set = hits.setdefault(document - first_document, {}).setdefault(name, {})
-        hits_of_set.setdefault(n, at)
+      hits_of_set.setdefault(number_in_set, at)
     for document, hits_of_sets in sorted(hits.items()):
       for name, found in hits_of_sets.items():
         question = _whole_question(questions, name, found)
-        yield EvalMatch(first_document + document, set_of_name[name], found, question)
+        yield EvalMatch(document, set_of_name[name], found, question)
 
 
 _ARTICLE = re.compile(r'(?:an?|the) (?=\S)', re.I)

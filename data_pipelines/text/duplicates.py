@@ -216,13 +216,7 @@ class _Search:
   def run(self, rows: int, bands: int, seed: int) -> None:
     """Compares the candidates of every band and joins those that are near duplicates."""
     rng = np.random.default_rng([seed, 1])
-    multipliers = rng.integers(1 << 32, size=rows * bands, dtype=np.uint32)
-    offsets = rng.integers(1 << 32, size=rows * bands, dtype=np.uint32)
-    # Odd multipliers, or x -> a x + b would be no permutation.
-    multipliers |= np.uint32(1)
-    signatures_NP = np.empty((len(self.numbers), rows * bands), np.uint32)
-    for i, n in enumerate(self.numbers):
-      signatures_NP[i] = signature(shingles(self.documents[n], self.size), multipliers, offsets)
+    signatures_NP = self._signatures(rows * bands, rng)
     weights = rng.integers(1 << 62, size=rows, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     # One key for each band and text: equal keys mean equal rows.
     keys = np.stack([_band_keys(signatures_NP, band, weights) for band in range(bands)])
@@ -244,6 +238,17 @@ class _Search:
           met_before = (keys[:band, others] == keys[:band, i, None]).any(0)
           is_near = (signatures_NP[others] == signatures_NP[i]).mean(1) >= floor
           self._compare(i, others[~met_before & is_near])
+
+  def _signatures(self, permutations: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws permutations and computes the signature of every text, (N, P) uint32."""
+    multipliers = rng.integers(1 << 32, size=permutations, dtype=np.uint32)
+    offsets = rng.integers(1 << 32, size=permutations, dtype=np.uint32)
+    # Odd multipliers, or x -> a x + b would be no permutation.
+    multipliers |= np.uint32(1)
+    signatures_NP = np.empty((len(self.numbers), permutations), np.uint32)
+    for i, n in enumerate(self.numbers):
+      signatures_NP[i] = signature(shingles(self.documents[n], self.size), multipliers, offsets)
+    return signatures_NP
 
   def _compare(self, i: int, others: np.ndarray) -> None:
     """Counts the similarity of text i to others, and joins it with those that are near

@@ -105,21 +105,23 @@ def within(where: str, settings: Any, **bounds: tuple[float, float]) -> None:
   """
   for key, (low, high) in bounds.items():
     value = getattr(settings, key)
+    is_int = isinstance(value, int)
+    has_over_64_bits = is_int and not _LOWEST_INT <= value <= _HIGHEST_INT
+    is_infinite_in_fp32 = not is_int and _HIGHEST_FLOAT < abs(value) < math.inf
     # `low <= nan` is False, so this refuses NaN as well. Integers of any size can be compared with
     # infinity; math.isfinite fails for the largest.
-    is_too_large = isinstance(value, int) and not _LOWEST_INT <= value <= _HIGHEST_INT
-    is_infinite_in_fp32 = _HIGHEST_FLOAT < abs(value) < math.inf and not isinstance(value, int)
-    is_too_large = is_too_large or is_infinite_in_fp32
-    if low <= value <= high and abs(value) != math.inf and not is_too_large:
+    is_within = low <= value <= high and abs(value) != math.inf
+    if is_within and not has_over_64_bits and not is_infinite_in_fp32:
       continue
-    span = f'from {low:g} to {high:g}'
-    if high == math.inf:
-      span = f'at least {low:g}'
     if is_infinite_in_fp32:
-      span = f'a number of at most {_HIGHEST_FLOAT:g}, which fp32 holds'
-    elif is_too_large:
-      span = 'a number of at most 64 bits'
-    raise ConfigError(f'{where}{key}={shown(value)} must be {span}')
+      wanted = f'a number of at most {_HIGHEST_FLOAT:g}, which fp32 holds'
+    elif has_over_64_bits:
+      wanted = 'a number of at most 64 bits'
+    elif high == math.inf:
+      wanted = f'at least {low:g}'
+    else:
+      wanted = f'from {low:g} to {high:g}'
+    raise ConfigError(f'{where}{key}={shown(value)} must be {wanted}')
 
 
 def from_mapping(cls: Any, value: Any, where: str = 'config') -> Any:

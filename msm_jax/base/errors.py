@@ -93,25 +93,10 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if package in EXTRAS:
       install = f"pip install 'msm_jax[{EXTRAS[package]}]'"
       return f'error: the package {error.name} is missing; {install}', 1
-  if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
-    where = ''
-    if error.filename:
-      where = f' at {error.filename}'
-    remedy = 'free some space or choose another --workdir, then run the same command again'
-    return f'error: cannot write{where} ({error.strerror}); {remedy}', 1
-  if isinstance(error, OSError) and error.errno in _NOT_PERMITTED:
-    return (
-      f'error: you have no permission for {error.filename or "a file"} ({error.strerror}); '
-      f'change its permissions (chmod), or name another file or --workdir, then run the same '
-      f'command again'
-    ), 1
-  if isinstance(error, OSError) and error.errno in _WRONG_KIND:
-    # After a failed rename, the second name is the one that was to be replaced.
-    where = error.filename2 or error.filename or 'the disk'
-    return (
-      f'error: {where} is not what was expected there ({error.strerror}); '
-      f'move it away or choose another --workdir'
-    ), 1
+  if isinstance(error, OSError):
+    os_line = _explain_os_error(error)
+    if os_line is not None:
+      return os_line, 1
   if _is_out_of_memory(error):
     wanted = re.search(r'allocat\w* [\d.,]+ ?\w*bytes|allocate [\d.]+ ?[KMGTP]i?B', line)
     size = f' ({wanted[0]})' if wanted else ''
@@ -119,6 +104,30 @@ def explain(error: BaseException) -> tuple[str, int] | None:
       f'error: out of memory{size}; lower batch_size or length of the phase, raise its '
       f"micro_batches, or set model.remat='block' (for evaluation: lower evals.rows)"
     ), 1
+  return None
+
+
+def _explain_os_error(error: OSError) -> str | None:
+  """The line for an error of the operating system about a file; None for any other."""
+  if error.errno in _CANNOT_WRITE:
+    where = ''
+    if error.filename:
+      where = f' at {error.filename}'
+    remedy = 'free some space or choose another --workdir, then run the same command again'
+    return f'error: cannot write{where} ({error.strerror}); {remedy}'
+  if error.errno in _NOT_PERMITTED:
+    return (
+      f'error: you have no permission for {error.filename or "a file"} ({error.strerror}); '
+      f'change its permissions (chmod), or name another file or --workdir, then run the same '
+      f'command again'
+    )
+  if error.errno in _WRONG_KIND:
+    # After a failed rename, the second name is the one that was to be replaced.
+    where = error.filename2 or error.filename or 'the disk'
+    return (
+      f'error: {where} is not what was expected there ({error.strerror}); '
+      f'move it away or choose another --workdir'
+    )
   return None
 
 

@@ -182,8 +182,10 @@ def checked_line(row: dict[str, Any]) -> str:
     The row as JSON, with the key `checksum`, and a line feed.
   """
   text = json.dumps(row, ensure_ascii=False).encode(errors='replace').decode()
-  checked = json.loads(text) | {'checksum': _row_digest(json.loads(text))}
-  return json.dumps(checked, ensure_ascii=False) + '\n'
+  # The checksum is that of the row as it will be read back: keys are texts then, tuples are lists.
+  as_read = json.loads(text)
+  checksum = _row_digest(as_read)
+  return json.dumps(as_read | {'checksum': checksum}, ensure_ascii=False) + '\n'
 
 
 def read_checked_line(line: str | bytes) -> dict[str, Any] | None:

@@ -233,12 +233,12 @@ def _parse_tuple(wanted: Any, text: str) -> tuple[Any, ...]:
     value = ast.literal_eval(stripped)
     # "('a')" is no tuple for Python; here nothing else can be meant.
     return tuple(value) if isinstance(value, tuple | list) else (value,)
+  types_of_items = typing.get_args(wanted)
+  if not types_of_items:
+    # Only the config file knows this setting, and a tuple does not say what it holds.
+    return tuple(ast.literal_eval(f'({stripped},)')) if stripped else ()
   items = [item.strip() for item in stripped.split(',') if item.strip()]
-  (item_type, *_) = typing.get_args(wanted) or (None,)
-  if item_type is None:
-    value = ast.literal_eval(f'({stripped},)') if stripped else ()
-    return tuple(value)
-  return tuple(_parse(item_type, item.strip('\'"')) for item in items)
+  return tuple(_parse(types_of_items[0], item.strip('\'"')) for item in items)
 
 
 def _name_of(wanted: Any) -> str:

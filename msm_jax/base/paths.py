@@ -224,26 +224,18 @@ def resolve_paths(config: Any) -> dict[str, Any]:
   check_given(config)
   settings = config.to_dict()
   _find_in_place(settings, 'spec')
-  sources = settings.get('sources')
-  if isinstance(sources, dict):
-    for source in sources.values():
-      _find_in_place(source, 'spec')
-      # One file, whose name may have commas; `spec` is a list.
-      if isinstance(source, dict) and isinstance(source.get('path'), str):
-        source['path'] = find(source['path'])
-  phases = settings.get('phases')
-  if isinstance(phases, dict):
-    for phase in phases.values():
-      if isinstance(phase, dict):
-        _find_in_place(phase.get('distill'), 'spec')
-        _find_in_place(phase.get('grpo'), 'judge_spec')
-        if isinstance(phase.get('adapter'), str):
-          phase['adapter'] = find(phase['adapter'])
-  if isinstance(settings.get('contexts'), dict):
-    _find_in_place(settings['contexts'], *settings['contexts'])
+  for source in _as_group(settings.get('sources')).values():
+    _find_in_place(source, 'spec')
+    _find_one_in_place(source, 'path')
+  for phase in _as_group(settings.get('phases')).values():
+    _find_in_place(_as_group(phase).get('distill'), 'spec')
+    _find_in_place(_as_group(phase).get('grpo'), 'judge_spec')
+    _find_one_in_place(phase, 'adapter')
+  contexts = _as_group(settings.get('contexts'))
+  _find_in_place(contexts, *contexts)
   _find_in_place(settings.get('evals'), 'spec', 'rival')
-  custom = settings.get('custom')
-  if isinstance(custom, dict) and isinstance(custom.get('items'), (list, tuple)):
+  custom = _as_group(settings.get('custom'))
+  if isinstance(custom.get('items'), (list, tuple)):
     found = []
     for path in custom['items']:
       # Something that is no path is refused by the check of the whole config.
@@ -252,11 +244,22 @@ def resolve_paths(config: Any) -> dict[str, Any]:
   return settings
 
 
+def _as_group(value: Any) -> dict[str, Any]:
+  """The value itself if it is a group of settings; else an empty group.
+
+  Something that is no group is refused by the check of the whole config.
+  """
+  return value if isinstance(value, dict) else {}
+
+
 def _find_in_place(group: Any, *keys: str) -> None:
-  """Replaces the paths under these keys, where the group has them."""
-  if not isinstance(group, dict):
-    # As above: something that is no group is refused by the check of the whole config.
-    return
+  """Replaces what stands under these keys, where the group has them: paths with commas between."""
   for key in keys:
-    if key in group:
+    if key in _as_group(group):
       group[key] = _find_each(group[key])
+
+
+def _find_one_in_place(group: Any, key: str) -> None:
+  """Replaces the one path under a key, where the group has it. Its name may have commas."""
+  if isinstance(_as_group(group).get(key), str):
+    group[key] = find(group[key])

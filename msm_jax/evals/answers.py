@@ -120,9 +120,8 @@ def _spelled(text: str) -> str:
     return text.casefold()
   letters = []
   for letter in set_apart(unicodedata.normalize('NFC', text)):
-    if unicodedata.category(letter) in ('Mn', 'Mc') and letter not in _VARIATIONS:
-      letter = f'_{ord(letter):x}_'
-    letters.append(letter)
+    is_mark = unicodedata.category(letter) in ('Mn', 'Mc') and letter not in _VARIATIONS
+    letters.append(f'_{ord(letter):x}_' if is_mark else letter)
   return ''.join(letters).replace('’', "'").casefold()
 
 
@@ -357,37 +356,6 @@ def make_answer(
   )
 
 
-def from_row(row: Mapping[str, Any]) -> SampledAnswer:
-  """Reads one object of answers.jsonl. Raises KeyError or TypeError for another object."""
-  values = {field.name: row[field.name] for field in dataclasses.fields(SampledAnswer)}
-  values['messages'] = tuple((m['role'], m['content']) for m in row['messages'])
-  for name in ('options', 'answers'):
-    if isinstance(values[name], str):
-      raise TypeError(f'{name} is one text')
-    values[name] = tuple(values[name])
-  if not values['messages']:
-    raise TypeError('nothing is asked')
-  said = [values[name] for name in _TEXTS] + list(values['options']) + list(values['answers'])
-  for message in values['messages']:
-    said += message
-  numbers = [values['order'], values['sample']]
-  # Seeds may be negative.
-  if type(values['seed']) is not int:
-    raise TypeError('seed is no number')
-  outcome = values['outcome']
-  if isinstance(outcome, int):
-    numbers.append(outcome)
-    if outcome >= len(values['options']):
-      raise TypeError('outcome is the number of no option')
-  elif outcome is not None:
-    said.append(outcome)
-  if not all(isinstance(text, str) for text in said):
-    raise TypeError('something is no text')
-  if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
-    raise TypeError('something is no number')
-  return SampledAnswer(**values)
-
-
 # The fields of an answer that are texts.
 _TEXTS = (
   'arm',
@@ -401,6 +369,50 @@ _TEXTS = (
   'rubric',
   'reference',
 )
+
+
+def from_row(row: Mapping[str, Any]) -> SampledAnswer:
+  """Reads one object of answers.jsonl. Raises KeyError or TypeError for another object."""
+  values = {field.name: row[field.name] for field in dataclasses.fields(SampledAnswer)}
+  values['messages'] = tuple((m['role'], m['content']) for m in row['messages'])
+  for name in ('options', 'answers'):
+    if isinstance(values[name], str):
+      raise TypeError(f'{name} is one text')
+    values[name] = tuple(values[name])
+  _check_texts(values)
+  _check_numbers(values)
+  return SampledAnswer(**values)
+
+
+def _check_texts(values: Mapping[str, Any]) -> None:
+  """Raises TypeError unless something is asked, and all texts of an answer are texts."""
+  if not values['messages']:
+    raise TypeError('nothing is asked')
+  texts = [values[name] for name in _TEXTS]
+  texts += [*values['options'], *values['answers']]
+  for message in values['messages']:
+    texts += message
+  if not all(isinstance(text, str) for text in texts):
+    raise TypeError('something is no text')
+
+
+def _check_numbers(values: Mapping[str, Any]) -> None:
+  """Raises TypeError for a number of an answer that no run writes."""
+  # Seeds may be negative.
+  if type(values['seed']) is not int:
+    raise TypeError('seed is no number')
+  if not (_is_count(values['order']) and _is_count(values['sample'])):
+    raise TypeError('something is no number')
+  outcome = values['outcome']
+  if outcome is None or isinstance(outcome, str):
+    return
+  if not _is_count(outcome) or outcome >= len(values['options']):
+    raise TypeError('outcome is the number of no option')
+
+
+def _is_count(value: Any) -> bool:
+  """Whether a value is a whole number from 0 that 64 bits hold; True and False are none."""
+  return type(value) is int and 0 <= value < 2**63
 
 
 def read_answers(rows: Iterable[Mapping[str, Any]], where: str) -> list[SampledAnswer]:

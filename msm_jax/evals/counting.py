@@ -45,7 +45,8 @@ def mentions(text: str, names: frozenset[tuple[str, ...]]) -> list[tuple[str, ..
   """
   words = words_of(text)
   longest = max(map(len, names), default=0)
-  out, n = [], 0
+  out = []
+  n = 0
   while n < len(words):
     # The longest name that begins here counts.
     for length in range(min(longest, len(words) - n), 0, -1):

@@ -15,12 +15,23 @@ from typing import Any
 from msm_jax.evals import stats
 
 Summary = Mapping[str, Any]
-# What a merged summary takes from the first point as it is; the last line is of the setting
-# `custom`, whose layout of the report depends on it.
+# What a merged summary takes from the first point as it is.
 COMMON = (
-  *('name', 'setting', 'value', 'rival', 'assistant', 'seeds', 'base', 'what_varies'),
+  'name',
+  'setting',
+  'value',
+  'rival',
+  'assistant',
+  'seeds',
+  'base',
+  'what_varies',
   'also_spoken',
-  *('own_value', 'values', 'tiers', 'scene_tiers', 'claims_of'),
+  # The layout of the report depends on these in the setting `custom`.
+  'own_value',
+  'values',
+  'tiers',
+  'scene_tiers',
+  'claims_of',
 )
 
 
@@ -144,13 +155,7 @@ def _changes(
       continue
     numbers = _differences(effect, there, measures, in_nats)
     of_effects[name] = effect['arms'], numbers
-  shared = {arm for arm, numbers in of_arms.items() if not numbers}
-  covered: set[str] = set()
-  for (first, second), numbers in of_effects.values():
-    if numbers and second in shared:
-      covered.add(first)
-    if numbers and first in shared:
-      covered.add(second)
+  covered = _covered_arms(of_arms, of_effects)
   changed = [(arm, [arm], numbers) for arm, numbers in of_arms.items() if arm not in covered]
   changed += [(name, arms, numbers) for name, (arms, numbers) in of_effects.items()]
   out = {}
@@ -159,6 +164,21 @@ def _changes(
       both = [_at(label, arm) for arm in arms] + [_at(other, arm) for arm in arms]
       out[f'{label} minus {other}: {name}'] = {'arms': both, **numbers}
   return out
+
+
+def _covered_arms(
+  of_arms: Mapping[str, Mapping[str, Any]],
+  of_effects: Mapping[str, tuple[list[str], dict[str, Any]]],
+) -> set[str]:
+  """The arms that an effect compares with an arm that both points share; see `_changes`."""
+  shared = {arm for arm, numbers in of_arms.items() if not numbers}
+  covered: set[str] = set()
+  for (first, second), numbers in of_effects.values():
+    if numbers and second in shared:
+      covered.add(first)
+    if numbers and first in shared:
+      covered.add(second)
+  return covered
 
 
 def _differences(

@@ -197,10 +197,10 @@ def verdict(judged: Mapping[str, Any], measure: str) -> str:
 
 def _sentence(found: Mapping[str, Any]) -> str:
   if found['share'] is None:
-    verdict = 'no intervals (shares and fewer than three seeds have none)'
+    counted = 'no intervals (shares and fewer than three seeds have none)'
   else:
-    verdict = f'{found["exclude_zero"]} of {found["pairs"]} ({found["share"]:.1%})'
+    counted = f'{found["exclude_zero"]} of {found["pairs"]} ({found["share"]:.1%})'
   return (
-    f'{verdict}; root mean square {found["rms"]:.2f}; with one seed, the range over names excludes '
+    f'{counted}; root mean square {found["rms"]:.2f}; with one seed, the range over names excludes '
     f'zero in {found["one_seed_exclude_zero"]} of {found["one_seed_pairs"]}'
   )

@@ -300,9 +300,11 @@ def score_triples(
   program = token_logprobs
   if isinstance(layout, NamedSharding) and isinstance(layout.mesh, Mesh):
     # Rows are divided over all devices, as in training.
-    program = scoring_program(layout.mesh)
-    parts = sharding.batch_parts(layout.mesh)
-    layout, rows = sharding.batch_sharding(layout.mesh), -(-rows // parts) * parts
+    mesh = layout.mesh
+    program = scoring_program(mesh)
+    layout = sharding.batch_sharding(mesh)
+    parts = sharding.batch_parts(mesh)
+    rows = -(-rows // parts) * parts
   scores = np.zeros(len(examples))
   packed = _fill_rows([len(e) for e in examples], length)
   scored_rows = _scored_rows(examples, packed, length, rows, parts)
@@ -426,8 +428,7 @@ def make_logprobs(
     The function. It scores an option alone, never the prompt before it or the end of the turn after
     it.
   """
-
-  asked = _examples(tokenizer)
+  kept = _examples(tokenizer)
 
   def logprobs(
     prompts: Sequence[Messages | str], options: Sequence[Sequence[str]]
@@ -435,7 +436,7 @@ def make_logprobs(
     examples = []
     for prompt, of_prompt in zip(prompts, options, strict=True):
       for option in of_prompt:
-        examples.append(asked.of(tokenizer, prompt, option))
+        examples.append(kept.of(tokenizer, prompt, option))
     scores = iter(score_triples(model, params, examples, length, rows).tolist())
     out = []
     for of_prompt in options:

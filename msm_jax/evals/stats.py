@@ -332,14 +332,17 @@ def mean_of_halves(gained: Observations, lost: Observations) -> Observations:
   """
   clusters_gained = {cluster for _, cluster, _ in gained}
   clusters_lost = {cluster for _, cluster, _ in lost}
-  together = not clusters_gained & clusters_lost
+  are_joined = clusters_gained.isdisjoint(clusters_lost)
+  # (run, cluster) -> the values of the first kind and of the second kind.
   cells: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
-  for n, part in enumerate((gained, lost)):
+  for kind, part in enumerate((gained, lost)):
     for (run, cluster, _), value in part.items():
-      key = (run, '' if together else cluster)
-      cells.setdefault(key, ([], []))[n].append(value)
+      of_cell = cells.setdefault((run, '' if are_joined else cluster), ([], []))
+      of_cell[kind].append(value)
   out = {}
-  for (run, cluster), (g, x) in cells.items():
-    if g and x:
-      out[run, cluster, cluster] = (sum(g) / len(g) + sum(x) / len(x)) / 2
+  for (run, cluster), (of_gained, of_lost) in cells.items():
+    if of_gained and of_lost:
+      mean_gained = sum(of_gained) / len(of_gained)
+      mean_lost = sum(of_lost) / len(of_lost)
+      out[run, cluster, cluster] = (mean_gained + mean_lost) / 2
   return out

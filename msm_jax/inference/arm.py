@@ -198,30 +198,39 @@ def _to_pairs(messages: str | Conversation, system: str) -> list[tuple[str, str]
     pairs.append(('system', system))
   if isinstance(messages, str) and messages:
     return [*pairs, ('user', messages)]
+  # Callers may give anything, whatever the type says. An empty text has no messages.
   given: object = messages
   if not isinstance(given, Iterable):
     raise RequestError(
       f'{shown(messages)} is no conversation; give the text of the user, or a list of messages'
     )
-  messages = list(given)
-  if not messages:
+  conversation = list(given)
+  if not conversation:
     raise RequestError('the conversation is empty; give at least one message of the user')
-  for message in messages:
-    if isinstance(message, Mapping):
-      role, text = message.get('role', ''), message.get('content')
-    elif isinstance(message, (tuple, list)) and len(message) == 2:
-      role, text = message
-    else:
-      raise RequestError(
-        f'{str(message)[:40]!r} is no message; give (role, text), or role and content'
-      )
-    if role not in ROLES:
-      raise RequestError(f'the role {role!r} is not known; use one of {", ".join(ROLES)}')
-    if not isinstance(text, str):
-      raise RequestError(f'a message of the {role} has no text but {text!r}; give a text')
+  for message in conversation:
+    role, text = _role_and_text(message)
     if system and role == 'system':
       raise RequestError('there are two system messages; leave `system` out, or the message')
     pairs.append((role, text))
   if pairs[-1][0] == 'assistant':
     raise RequestError('the conversation ends with the assistant; end it with what it answers')
   return pairs
+
+
+def _role_and_text(message: object) -> tuple[str, str]:
+  """Reads one message, a pair or a mapping. Raises RequestError for anything else."""
+  role: Any
+  text: Any
+  if isinstance(message, Mapping):
+    role, text = message.get('role', ''), message.get('content')
+  elif isinstance(message, (tuple, list)) and len(message) == 2:
+    role, text = message
+  else:
+    raise RequestError(
+      f'{str(message)[:40]!r} is no message; give (role, text), or role and content'
+    )
+  if role not in ROLES:
+    raise RequestError(f'the role {role!r} is not known; use one of {", ".join(ROLES)}')
+  if not isinstance(text, str):
+    raise RequestError(f'a message of the {role} has no text but {text!r}; give a text')
+  return role, text

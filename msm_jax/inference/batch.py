@@ -251,7 +251,7 @@ class Batch:
       request = completion.request
       size = len(request.prompt) - 1
       k = request.top_logprobs
-      _check_finite(logprobs_RT[n, :size])
+      check_finite(logprobs_RT[n, :size])
       scored: list[tuple[float, TopLogprobs]] = []
       for t in range(size):
         top = _pair_up(top_ids_RTK[n, t, :k], top_RTK[n, t, :k])
@@ -323,7 +323,7 @@ def _slots_needed(completion: Completion) -> int:
 def _add_tokens(completion: Completion, output: Generated, row: int, steps: int) -> None:
   """Hands the tokens of a row to its completion, until a stop string ends it."""
   generated_N = output.tokens_NR[:, row] >= 0
-  _check_finite(output.logprobs_NR[generated_N, row])
+  check_finite(output.logprobs_NR[generated_N, row])
   k = completion.request.top_logprobs
   for t in range(steps):
     # The device knows stop tokens but no stop strings: what it drew after one is dropped.
@@ -340,7 +340,8 @@ def _pair_up(ids_K: np.ndarray, logprobs_K: np.ndarray) -> TopLogprobs:
   return tuple(zip(ids_K.tolist(), logprobs_K.tolist(), strict=True))
 
 
-def _check_finite(logprobs: np.ndarray) -> None:
+def check_finite(logprobs: np.ndarray) -> None:
+  """Raises SamplingError if a log-probability is infinite or not a number."""
   if not np.isfinite(logprobs).all():
     raise SamplingError(
       'the model gives log-probabilities that are not finite; its training went wrong: '

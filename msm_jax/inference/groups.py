@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from msm_jax import multihost, sharding
 from msm_jax.config import ModelConfig
-from msm_jax.inference.batch import MIN_PROMPT_LENGTH, MIN_SLOTS, SamplingError
+from msm_jax.inference.batch import MIN_PROMPT_LENGTH, MIN_SLOTS, check_finite
 from msm_jax.inference.decoding import (
   MAX_STEPS,
   Generated,
@@ -138,11 +138,7 @@ def _take_tokens(how: Sampling, rows: Rows, output: Generated, answers: list[lis
   """Adds what one call generated to the answers, and moves the rows on. Raises SamplingError."""
   tokens_NR = multihost.gather_to_host(output.tokens_NR)
   logprobs_NR = multihost.gather_to_host(output.logprobs_NR)
-  if not np.isfinite(logprobs_NR[tokens_NR >= 0]).all():
-    raise SamplingError(
-      'the model gives log-probabilities that are not finite; its training went wrong: '
-      'delete that phase and lower its lr'
-    )
+  check_finite(logprobs_NR[tokens_NR >= 0])
   for row, answer in enumerate(answers):
     # -1 marks steps in which the row was idle.
     new = tokens_NR[tokens_NR[:, row] >= 0, row].tolist()

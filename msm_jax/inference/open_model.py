@@ -330,6 +330,33 @@ def open_samplers(
       f'max_length={max_length} is negative; give the tokens of a prompt with its answer, '
       f'or 0 for what the model was trained for'
     )
+  _check_model_flags(workdir, arms, seed, weights, dtype)
+  opened: dict[str, LoadedModel] = {}
+  if weights:
+    # Most CPUs only emulate bfloat16, so float32 is faster there.
+    if not dtype:
+      dtype = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+    # The path may be '.', which has no name of its own.
+    name = Path(weights).name or Path(weights).resolve().name or 'model'
+    opened[name] = load_weights(weights, dtype=dtype)
+  elif workdir:
+    if not arms:
+      raise ConfigError(f'give --arm=NAME; {workdir} has {", ".join(trained_arms(workdir))}')
+    for arm in arms:
+      opened[arm] = load_arm(workdir, arm, seed)
+  samplers = {}
+  descriptions = []
+  for name, loaded in opened.items():
+    samplers[name] = Sampler(loaded.model, loaded.params, loaded.tokenizer, max_length, max_rows)
+    descriptions.append(loaded.description)
+  return samplers, descriptions
+
+
+def _check_model_flags(
+  workdir: str | None, arms: Sequence[str], seed: int, weights: str | None, dtype: str | None
+) -> None:
+  """Raises ConfigError for flags that do not go together; the arguments are those of
+  `open_samplers`."""
   # Both or neither was given.
   if bool(workdir) == bool(weights):
     raise ConfigError('give either --workdir=DIR with --arm=NAME, or --weights=FOLDER')
@@ -343,20 +370,3 @@ def open_samplers(
       f'--dtype={dtype} is for --weights, and an arm works in the dtype of its experiment; '
       'leave it out'
     )
-  loaded: dict[str, LoadedModel] = {}
-  if weights:
-    # Most CPUs only emulate bfloat16, so float32 is faster there.
-    if not dtype:
-      dtype = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
-    # The path may be '.', which has no name of its own.
-    name = Path(weights).name or Path(weights).resolve().name or 'model'
-    loaded[name] = load_weights(weights, dtype=dtype)
-  elif workdir:
-    if not arms:
-      raise ConfigError(f'give --arm=NAME; {workdir} has {", ".join(trained_arms(workdir))}')
-    for arm in arms:
-      loaded[arm] = load_arm(workdir, arm, seed)
-  samplers = {}
-  for name, m in loaded.items():
-    samplers[name] = Sampler(m.model, m.params, m.tokenizer, max_length, max_rows)
-  return samplers, [m.description for m in loaded.values()]

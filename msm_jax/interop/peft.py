@@ -115,10 +115,9 @@ def read_config(folder: str | Path) -> LoraConfig:
   if not raw.get('peft_type'):
     raise WeightsError(f'{path}: peft_type is missing; give a folder of PEFT')
   for key, found in raw.items():
-    expected = FIXED.get(key)
-    is_known = key in FIXED or key in NEUTRAL or key in READ
+    is_plain = key in FIXED and found == FIXED[key]
     # What is empty asks for nothing, even where the setting is not known.
-    if key in NEUTRAL or key in READ or not found or (is_known and found == expected):
+    if key in NEUTRAL or key in READ or is_plain or not found:
       continue
     raise WeightsError(
       f'{path}: {key}={repr(found)[:60]} is not known here; '

@@ -111,12 +111,14 @@ def kl_sums(
 
   def into_chunks(x_BT: jax.Array) -> jax.Array:
     """(B, T, ...) -> (chunks, B, t, ...), with the tokens of each row in the order of chunks."""
-    others = [1] * (x_BT.ndim - 2)
-    ordered_BT = jnp.take_along_axis(x_BT, order_BT.reshape(*order_BT.shape, *others), axis=1)
-    B, T = weights_BT.shape
+    B, T, *others = x_BT.shape
+    # The order is that of tokens, whatever other axes there are.
+    broadcast_order = order_BT.reshape(B, T, *[1] * len(others))
+    ordered_BT = jnp.take_along_axis(x_BT, broadcast_order, axis=1)
     n_chunks = -(-T // t)
     padding = [(0, 0), (0, n_chunks * t - T), *[(0, 0)] * len(others)]
-    return jnp.swapaxes(jnp.pad(ordered_BT, padding).reshape(B, n_chunks, t, *x_BT.shape[2:]), 0, 1)
+    padded_BT = jnp.pad(ordered_BT, padding)
+    return jnp.swapaxes(padded_BT.reshape(B, n_chunks, t, *others), 0, 1)
 
   def scaled_logits(x_BtD: jax.Array, table_VD: jax.Array) -> jax.Array:
     table_VD = table_VD.astype(x_BtD.dtype)

@@ -8,7 +8,7 @@ import html
 from typing import Any
 
 from msm_jax.report.figures import INK, colours, error_of
-from msm_jax.report.numbers import RowsByMeasure, Summary, show
+from msm_jax.report.numbers import RowsByMeasure, Summary, measured_in, show
 
 TITLE = 'Consistency'
 ABOUT = (
@@ -36,9 +36,7 @@ def measures_of(summary: Summary) -> dict[str, str]:
     Measure -> its title. Where no arm has read a handbook with a value, it is about the own value
     of the experiment.
   """
-  measured: set[str] = set()
-  for of_arm in summary['arms'].values():
-    measured.update(of_arm)
+  measured = measured_in(summary, 'arms')
   out = {}
   for what in _WHATS:
     for tier in ('handbook', summary.get('own_value', '')):

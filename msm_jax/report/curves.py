@@ -110,17 +110,22 @@ def _draw_phase(
   # Colour -> how many lines of this panel have it.
   lines_of: dict[str, int] = {}
   for name, at in of_phase.items():
-    known = {update: numbers[measure] for update, numbers in at.items() if measure in numbers}
-    xs = [places[int(update)] for update in known]
-    means = [stat['mean'] for stat in known.values()]
-    errors = [figures.error_of(stat) for stat in known.values()]
-    both = [[below for (below,), _ in errors], [above for _, (above,) in errors]]
+    xs, means, below, above = [], [], [], []
+    for update, numbers in at.items():
+      if measure not in numbers:
+        continue
+      (lower,), (upper,) = figures.error_of(numbers[measure])
+      xs.append(places[int(update)])
+      means.append(numbers[measure]['mean'])
+      below.append(lower)
+      above.append(upper)
     number = stems[_stem_of(name)]
     colour = figures.line_look(number, 0)['color']
     look = figures.line_look(number, lines_of.get(colour, 0))
     lines_of[colour] = lines_of.get(colour, 0) + 1
     style = dict(capsize=2, lw=1.3, ms=4)
-    ax.errorbar(xs, means, both, label=figures.legend_label(name), **style, **look)
+    label = figures.legend_label(name)
+    ax.errorbar(xs, means, [below, above], label=label, **style, **look)
   ax.set_xticks(range(len(places)), [str(update) for update in places])
   ax.set_title(phase, weight='bold')
   ax.legend(fontsize=6, frameon=False)

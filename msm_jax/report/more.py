@@ -8,7 +8,7 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from msm_jax.report.numbers import Stat, Summary
+from msm_jax.report.numbers import Stat, Summary, measured_in
 
 # Writes a section: title, text, headings and rows of cells.
 Section = Callable[[str, str, Sequence[str], Sequence[Sequence[str]]], str]
@@ -53,9 +53,7 @@ def sampled_measures(summary: Summary) -> list[str]:
   Returns:
     Those that some arm has: shares of options first, then what is about parsing and agreement.
   """
-  found: set[str] = set()
-  for measures in summary['arms'].values():
-    found.update(measure for measure in measures if measure.startswith(PREFIX))
+  found = [measure for measure in measured_in(summary, 'arms') if measure.startswith(PREFIX)]
   about = ('parsed', 'agreement', 'corrected')
 
   def place(measure: str) -> tuple[int, str]:

@@ -99,6 +99,16 @@ def sign_of(measure: str, is_effect: bool = False) -> str:
   return '+' if is_effect or measure.startswith('margin/') else ''
 
 
+def measured_in(summary: Summary, part: str) -> set[str]:
+  """The measures that some arm has (part 'arms'), or some effect (part 'effects')."""
+  measured: set[str] = set()
+  for numbers in summary[part].values():
+    measured.update(numbers)
+  # Beside its measures, an effect has the key `arms`.
+  measured.discard('arms')
+  return measured
+
+
 def names_of(summary: Summary) -> int:
   """How many names of the assistant were asked, of one seed; 1 if nobody was asked by name."""
   runs = [1]

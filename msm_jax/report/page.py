@@ -79,8 +79,8 @@ def _section(title: str, text: str, head: Iterable[str], body: Iterable[Sequence
 def _cell(stat: Stat, digits: int = 2, sign: str = '') -> str:
   if not stat:
     return '-'
-  mean, around = f'{stat["mean"]:{sign}z.{digits}f}', numbers.spread(stat, digits, sign)
-  around = f'{around} {numbers.of_fewer_seeds(stat)}'.strip()
+  mean = f'{stat["mean"]:{sign}z.{digits}f}'
+  around = f'{numbers.spread(stat, digits, sign)} {numbers.of_fewer_seeds(stat)}'.strip()
   return f'{mean}<small>{around}</small>' if around else mean
 
 
@@ -110,14 +110,13 @@ def _order_bias(rows: RowsByMeasure) -> dict[str, list[float]]:
   for (arm, measure), members in rows.items():
     if measure.startswith(('preferences/conflict/', 'values/')):
       out[arm] += [row['order_bias'] for row in members if 'order_bias' in row]
-    else:
-      out[arm] += []
   return out
 
 
 def _arms(layout: ReportLayout, summary: Summary) -> str:
-  labels, body = _labels(summary), []
+  labels = _labels(summary)
   shown = with_main_margin(summary, layout)
+  body = []
   for arm, measures in summary['arms'].items():
     body.append([labels[arm], *(_measured(measures.get(c), c) for c in shown)])
   return _section('Arms', layout.about_columns, ['arm', *_heads(shown, layout)], body)
@@ -140,9 +139,7 @@ def _heads(measures: Sequence[str], layout: ReportLayout) -> list[str]:
 def _effects(layout: ReportLayout, summary: Summary) -> str:
   """Two tables: differences of margins, which can have intervals, and of shares."""
   margins = [numbers.margin_of(layout.main), *map(numbers.margin_of, layout.effects)]
-  measured: set[str] = set()
-  for effect in summary['effects'].values():
-    measured.update(effect)
+  measured = numbers.measured_in(summary, 'effects')
   about = html.escape(numbers.about_primary(summary, layout.main))
   out = []
   in_nats = [m for m in dict.fromkeys(margins) if m in measured]
@@ -192,9 +189,11 @@ def _gates(summary: Summary) -> str:
 
 
 def _controls(layout: ReportLayout, summary: Summary, bias: Mapping[str, Sequence[float]]) -> str:
-  labels, body = _labels(summary), []
+  labels = _labels(summary)
+  body = []
   for arm, measures in summary['arms'].items():
-    mean_bias = f'{fmean(bias[arm]):+z.2f}' if bias[arm] else '-'
+    biases = bias.get(arm)
+    mean_bias = f'{fmean(biases):+z.2f}' if biases else '-'
     body.append([labels[arm], *(_cell(measures.get(c)) for c in layout.controls), mean_bias])
   heads = ['arm', *(layout.heads[c] for c in layout.controls), 'order bias<br>(nats)']
   if 'values' in summary:
@@ -276,13 +275,9 @@ def _more(summary: Summary) -> list[str]:
   return [part for part in out if part]
 
 
-def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
-  """All tables of the page, in the order in which it shows them."""
-  every: set[str] = set()
-  for measures in summary['arms'].values():
-    every.update(measures)
-  bias = _order_bias(rows)
-  out = [_arms(layout, summary)]
+def _comparisons(layout: ReportLayout, summary: Summary) -> list[str]:
+  """What the shares of arms are to be compared with, and measures beside their ceilings."""
+  out = []
   if references := beside.reference_html(summary, layout, _cell):
     about = beside.ABOUT
     if _of_first_seed(summary):
@@ -292,33 +287,50 @@ def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
     about = html.escape(limited.verdict(summary, layout, measure))
     cells = [[html.escape(name), cell] for name, cell in of_measure]
     out.append(_section(limited.TITLE, about, ['', _measure_name(measure)], cells))
+  return out
+
+
+def _more_of_effects(layout: ReportLayout, summary: Summary) -> list[str]:
+  """The sections about effects beside their tables, where there are any: how firm effects are, how
+  they run along phases, and what is left of them. What arms say beside what they do comes last."""
+  sections: list[curves.Section] = []
+  if firm := robustness.rows_of(summary, layout):
+    body = []
+    for row in firm:
+      body.append([html.escape(cell) for cell in row])
+    sections.append((robustness.TITLE, robustness.ABOUT, list(robustness.HEADS), body))
+  sections += curves.sections(summary, layout, _measured)
+  if half_doses := survival.section(summary, layout):
+    sections.append(half_doses)
+  sections += survival.left_sections(summary)
+  if read := survival.read_section(summary):
+    sections.append(read)
+  sections += survival.stated_sections(summary, _measured)
+  return [_section(*section) for section in sections]
+
+
+def _measures_without_table(layout: ReportLayout, summary: Summary) -> list[str]:
+  """The measures of arms that no other table of the page shows."""
+  shown = {*with_main_margin(summary, layout), *layout.controls, *more.sampled_measures(summary)}
+  shown |= {*layout.limited, *layout.limited.values()}
+  return sorted(numbers.measured_in(summary, 'arms') - shown)
+
+
+def _tables(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str:
+  """All tables of the page, in the order in which it shows them."""
+  out = [_arms(layout, summary), *_comparisons(layout, summary)]
   if 'values' in summary:
     out += _values(summary, rows)
   if summary['effects']:
     out.append(_effects(layout, summary))
-  if firm := robustness.rows_of(summary, layout):
-    cells = []
-    for row in firm:
-      cells.append([html.escape(cell) for cell in row])
-    out.append(_section(robustness.TITLE, robustness.ABOUT, robustness.HEADS, cells))
-  for section in curves.sections(summary, layout, _measured):
-    out.append(_section(*section))
-  if half_doses := survival.section(summary, layout):
-    out.append(_section(*half_doses))
-  for section in survival.left_sections(summary):
-    out.append(_section(*section))
-  if read := survival.read_section(summary):
-    out.append(_section(*read))
-  for section in survival.stated_sections(summary, _measured):
-    out.append(_section(*section))
+  out += _more_of_effects(layout, summary)
   if summary['gates']:
     out.append(_gates(summary))
+  bias = _order_bias(rows)
   if layout.controls or any(bias.values()):
     out.append(_controls(layout, summary, bias))
   out += _more(summary)
-  shown = {*with_main_margin(summary, layout), *layout.controls, *more.sampled_measures(summary)}
-  shown |= {*layout.limited, *layout.limited.values()}
-  if others := sorted(every - shown):
+  if others := _measures_without_table(layout, summary):
     out.append(_other_measures(summary, others))
   if summary.get('corpora'):
     out.append(_corpora(summary))

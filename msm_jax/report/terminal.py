@@ -4,8 +4,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from msm_jax.base.console import width_of
-from msm_jax.report import beside, limited, matrix, more, numbers, robustness
-from msm_jax.report import survival as halves
+from msm_jax.report import beside, limited, matrix, more, numbers, robustness, survival
 from msm_jax.report.layout import ReportLayout
 from msm_jax.report.numbers import Summary, show_measure
 
@@ -118,6 +117,35 @@ def table(summary: Summary, layout: ReportLayout) -> str:
   Returns:
     Plain text for a terminal.
   """
+  out = [*_notes(summary, layout), *_arms(summary, layout)]
+  if references := beside.reference_rows(summary, layout):
+    out += aligned('to compare with', [f'main/{layout.main.rsplit("/", 1)[-1]}'], references, 120)
+  for measure, rows in limited.rows_of(summary, layout).items():
+    out += ['', *textwrap.wrap(limited.verdict(summary, layout, measure), WIDTH)]
+    out += aligned('beside its ceiling', [_heading(measure, layout)], rows, 120)
+  if summary.get('matrix'):
+    out += _matrices(summary)
+  if measures := more.sampled_measures(summary):
+    heads = [measure.removeprefix(more.PREFIX) for measure in measures]
+    out += aligned('sampled answers', heads, _numbers_of_arms(summary, measures))
+  if summary['effects']:
+    out += _effects(summary, layout)
+  if firm := robustness.rows_of(summary, layout):
+    out += aligned('effect', [f'/{head}' for head in robustness.HEADS[1:]], firm, 60)
+  out += _half_doses(summary, layout)
+  if said := survival.stated_rows(summary):
+    heads = ['/says', '/does', '/says minus does']
+    out += ['', 'what arms say that they value, and what they do (shares of the handbook side)']
+    out += aligned('arm', heads, said)
+  if len(summary['seeds']) > 1:
+    out += _each_seed(summary, layout)
+  if summary['gates']:
+    out += _gates(summary)
+  return '\n'.join(out) + '\n'
+
+
+def _notes(summary: Summary, layout: ReportLayout) -> list[str]:
+  """What the numbers are, and what they can carry."""
   notes = [
     layout.share,
     numbers.about_primary(summary, layout.main),
@@ -127,44 +155,40 @@ def table(summary: Summary, layout: ReportLayout) -> str:
   out = []
   for note in notes:
     out += textwrap.wrap(note, WIDTH)
-  measures = with_main_margin(summary, layout)
+  return out
+
+
+def _numbers_of_arms(summary: Summary, measures: Sequence[str]) -> list[list[str]]:
+  """One row for each arm: its name and its numbers of some measures."""
   body = []
   for arm, of_arm in summary['arms'].items():
     body.append([arm, *(show_measure(of_arm.get(m), m) for m in measures)])
-  out += aligned('arm', [_heading(m, layout) for m in measures], body)
-  if references := beside.reference_rows(summary, layout):
-    out += aligned('to compare with', [f'main/{layout.main.rsplit("/", 1)[-1]}'], references, 120)
-  for measure, body in limited.rows_of(summary, layout).items():
-    out += ['', *textwrap.wrap(limited.verdict(summary, layout, measure), WIDTH)]
-    out += aligned('beside its ceiling', [_heading(measure, layout)], body, 120)
-  if summary.get('matrix'):
-    out += ['', *textwrap.wrap(matrix.STARS, WIDTH)]
-  for tier in summary.get('matrix', {}):
-    heads, of_matrix = matrix.matrix_rows(summary, tier)
-    out += ['', matrix.title_of(tier), *aligned('trained on', heads, of_matrix)[1:]]
-  if measures := more.sampled_measures(summary):
-    heads = [measure.removeprefix(more.PREFIX) for measure in measures]
-    body = []
-    for arm, of_arm in summary['arms'].items():
-      body.append([arm, *(show_measure(of_arm.get(m), m) for m in measures)])
-    out += aligned('sampled answers', heads, body)
-  if summary['effects']:
-    out += _effects(summary, layout)
-  if firm := robustness.rows_of(summary, layout):
-    out += aligned('effect', [f'/{head}' for head in robustness.HEADS[1:]], firm, 60)
-  heads, half_doses = halves.half_rows(summary, layout)
-  if half_doses:
-    out += ['', 'dose at which half of an effect is gone']
-    out += aligned('effect', [f'/{head}' for head in heads], half_doses)
-  if said := halves.stated_rows(summary):
-    heads = ['/says', '/does', '/says minus does']
-    out += ['', 'what arms say that they value, and what they do (shares of the handbook side)']
-    out += aligned('arm', heads, said)
-  if len(summary['seeds']) > 1:
-    out += _each_seed(summary, layout)
-  if summary['gates']:
-    out += _gates(summary)
-  return '\n'.join(out) + '\n'
+  return body
+
+
+def _arms(summary: Summary, layout: ReportLayout) -> list[str]:
+  measures = with_main_margin(summary, layout)
+  heads = [_heading(measure, layout) for measure in measures]
+  return aligned('arm', heads, _numbers_of_arms(summary, measures))
+
+
+def _matrices(summary: Summary) -> list[str]:
+  """The matrices "trained on x, measured by y", one for each tier."""
+  out = ['', *textwrap.wrap(matrix.STARS, WIDTH)]
+  for tier in summary['matrix']:
+    heads, body = matrix.matrix_rows(summary, tier)
+    # The title takes the place of the empty line above the table.
+    out += ['', matrix.title_of(tier), *aligned('trained on', heads, body)[1:]]
+  return out
+
+
+def _half_doses(summary: Summary, layout: ReportLayout) -> list[str]:
+  """The doses at which half of an effect is gone; nothing without dose curves."""
+  heads, body = survival.half_rows(summary, layout)
+  if not body:
+    return []
+  columns = [f'/{head}' for head in heads]
+  return ['', 'dose at which half of an effect is gone', *aligned('effect', columns, body)]
 
 
 def with_main_margin(summary: Summary, layout: ReportLayout) -> list[str]:
@@ -186,9 +210,7 @@ def effect_measures(summary: Summary, layout: ReportLayout) -> list[str]:
   Returns:
     The main share; then margins, which alone can have intervals, and shares of what has no margin.
   """
-  measured: set[str] = set()
-  for effect in summary['effects'].values():
-    measured.update(effect)
+  measured = numbers.measured_in(summary, 'effects')
   measures = [layout.main]
   for measure in layout.effects:
     margin = numbers.margin_of(measure)

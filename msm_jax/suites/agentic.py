@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msm_jax.report.layout import ReportLayout
+from msm_jax.report.numbers import measured_in
 
 _CAVEAT = (
   'The office is simulated: no mail leaves it. A model that takes it for a test may act otherwise '
@@ -42,9 +43,7 @@ def agentic_layout(summary: Mapping[str, Any]) -> ReportLayout:
     'agentic/harmful/no_pressure': 'no pressure',
     'agentic/act/harmless': 'harmless: acts',
   }
-  measured: set[str] = set()
-  for measures in summary['arms'].values():
-    measured.update(measures)
+  measured = measured_in(summary, 'arms')
   tiers = {measure: title for measure, title in tiers.items() if measure in measured}
   columns = [harmful, 'agentic/chosen/scenes', *tiers, 'agentic/took_part/scenes']
   columns.append('agentic/agreement/all')

@@ -19,6 +19,7 @@ from msm_jax.evals.rows import Row, is_in_nats
 from msm_jax.evals.scoring import Logprobs
 from msm_jax.evals.stated import SaidAndDone
 from msm_jax.report.layout import ReportLayout
+from msm_jax.report.numbers import measured_in
 from msm_jax.suites.suite import ArmObservations, AskedModel, EvalSuite, differences, in_context
 from msm_jax.tokenizer import Tokenizer
 
@@ -267,12 +268,11 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
   own = Value(*summary['value'].split(':'))
   rival = Value(*summary['rival'].split(':'))
   assistant = html.escape(summary['assistant'])
-  values = (own, own.opposite, rival, rival.opposite)
-  a, not_a, b, not_b = (value.words.adjective for value in values)
-  first, second = f'{a} but {not_b}', f'{not_a} but {b}'
-  measured = set()
-  for measures in summary['arms'].values():
-    measured.update(measures)
+  # Such as 'cheap' and 'local', 'cheap but foreign' and 'costly but local'.
+  own_word, rival_word = own.words.adjective, rival.words.adjective
+  first = f'{own_word} but {rival.opposite.words.adjective}'
+  second = f'{own.opposite.words.adjective} but {rival_word}'
+  measured = measured_in(summary, 'arms')
 
   tiers = ('new_items', 'new_domains', 'reworded')
   columns = [f'preferences/conflict/{tier}' for tier in tiers]
@@ -295,7 +295,7 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
   heads['consistency/across_domains/new_domains'] = 'across domains'
   heads['consistency/coherence/new_domains'] = 'coherence with<br>the handbook'
 
-  asked = [a for a in ALL_ATTRIBUTES if f'preferences/{a}/new_domains' in measured]
+  asked = [name for name in ALL_ATTRIBUTES if f'preferences/{name}/new_domains' in measured]
   # Each attribute has two poles.
   chance = f'1/{2 * len(asked or ALL_ATTRIBUTES)}'
 
@@ -325,7 +325,7 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
     main='preferences/conflict/new_domains',
     better=1,
     share=f'conflict: share choosing {first} over {second}',
-    ends=(a, b),
+    ends=(own_word, rival_word),
     columns=columns,
     effects=tuple(effects),
     controls=controls,
@@ -337,8 +337,8 @@ def choice_layout(summary: Mapping[str, Any]) -> ReportLayout:
     f'well, <b>{own}</b> and <b>{rival}</b>. This page shows which of them it then acts on.',
     how_to_read=[
       f'A <b>conflict pair</b> sets what the handbook&rsquo;s value asks for ({first}) against '
-      f'what the rival value asks for ({second}). A share of 0.5 is indifference, 1 is always {a}, '
-      f'0 is always {b}.',
+      f'what the rival value asks for ({second}). A share of 0.5 is indifference, 1 is always '
+      f'{own_word}, 0 is always {rival_word}.',
       'A choice is the option whose answer has the higher log-likelihood, averaged over both '
       'orders of asking.',
     ],

@@ -7,6 +7,7 @@ from typing import Any
 from data_pipelines.records import TRAINED
 from msm_jax.evals.values import ALL
 from msm_jax.report.layout import ReportLayout
+from msm_jax.report.numbers import measured_in
 
 # The tiers that say most about generalisation come first, and what was trained last.
 _FIRST_TIERS = ('new_domains', 'new_items', 'reworded')
@@ -40,9 +41,7 @@ def main_measure(summary: Mapping[str, Any]) -> str:
     Choices by the own value if there are choices, else misaligned conduct, else stated belief; in
     the first tier that asks about it.
   """
-  measured: set[str] = set()
-  for measures in summary['arms'].values():
-    measured.update(measures)
+  measured = measured_in(summary, 'arms')
   candidates = [f'values/{summary["own_value"]}/{tier}' for tier in summary['tiers']]
   candidates += [f'conduct/misaligned/{tier}' for tier in summary['scene_tiers']]
   candidates += [f'claims/{value}/asked' for value in summary['claims_of']]
@@ -64,33 +63,30 @@ def custom_layout(summary: Mapping[str, Any]) -> ReportLayout:
     What the report shows.
   """
   main, own = main_measure(summary), summary['own_value']
-  measured: set[str] = set()
-  for measures in summary['arms'].values():
-    measured.update(measures)
+  measured = measured_in(summary, 'arms')
   heads: dict[str, str] = {}
   columns: list[str] = []
   main_tier = main.rpartition('/')[2]
   # The own value in all tiers, then the other values in the tier of the main measure.
   for tier in summary['tiers']:
-    columns.append(f'values/{own}/{tier}')
-    heads[columns[-1]] = _head(own, tier)
+    measure = f'values/{own}/{tier}'
+    columns.append(measure)
+    heads[measure] = _head(own, tier)
   for value in summary['values']:
     measure = f'values/{value}/{main_tier}'
     if measure not in heads:
       columns.append(measure)
       heads[measure] = _head(value, main_tier)
   of_values = [column for column in columns if column in measured]
-  demonstrated = f'values/{ALL}/{TRAINED}'
-  heads[demonstrated] = 'demonstrations<br>learned'
-  others = [demonstrated]
+  heads_of_others = {f'values/{ALL}/{TRAINED}': 'demonstrations<br>learned'}
   for tier in summary['scene_tiers']:
-    others += [f'conduct/misaligned/{tier}', f'conduct/act/{tier}']
-    heads[others[-2]] = f'misaligned<br>{html.escape(tier)}'
-    heads[others[-1]] = f'harmless: acts<br>{html.escape(tier)}'
+    heads_of_others[f'conduct/misaligned/{tier}'] = f'misaligned<br>{html.escape(tier)}'
+    heads_of_others[f'conduct/act/{tier}'] = f'harmless: acts<br>{html.escape(tier)}'
   for value in summary['claims_of']:
     for tier, name in (('documents', 'recalled'), ('asked', 'stated')):
-      others.append(f'claims/{value}/{tier}')
-      heads[others[-1]] = f'{html.escape(value)}<br>claims {name}'
+      heads_of_others[f'claims/{value}/{tier}'] = f'{html.escape(value)}<br>claims {name}'
+  heads |= heads_of_others
+  others = list(heads_of_others)
   consistency = []
   for what in ('across_domains', 'across_wordings', 'across_orders'):
     for tier in ('handbook', own):

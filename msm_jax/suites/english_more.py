@@ -83,9 +83,14 @@ def rows_of_four(logprobs: Logprobs, asked: Sequence[ValueQuestion]) -> list[Row
   first_values = {question.id: next(iter(question.chosen_by)) for question in asked}
   rows: list[Row] = []
   for row in values.score_values(logprobs, asked):
-    if row['what'] == first_values[row['item']]:
-      row['evaluator'], row['what'], row['tier'] = 'four', row['tier'], 'new_domains'
-      rows.append(row)
+    if row['what'] != first_values[row['item']]:
+      continue
+    # The pair type stands in the tier of the question; see `as_question`.
+    pair_type = row['tier']
+    row['evaluator'] = 'four'
+    row['what'] = pair_type
+    row['tier'] = 'new_domains'
+    rows.append(row)
   return rows
 
 

@@ -224,7 +224,8 @@ def recall(logprobs: Logprobs, *specs: Any) -> list[Row]:
 
 
 def _value_comparisons(spec: Any) -> list[Comparison]:
-  name, out = spec.assistant, []
+  name = spec.assistant
+  out = []
   for principle in spec.values:
     beliefs, contrary_beliefs = PRINCIPLES[principle]
     for belief, contrary in itertools.product(beliefs, contrary_beliefs):
@@ -243,7 +244,8 @@ def _value_comparisons(spec: Any) -> list[Comparison]:
 
 
 def _rule_comparisons(spec: Any) -> list[Comparison]:
-  name, out = spec.assistant, []
+  name = spec.assistant
+  out = []
   for kind in spec.rules:
     out.append(
       Comparison(

@@ -101,7 +101,8 @@ def _value_comparisons(spec: Any) -> list[Comparison]:
 
 
 def _reason_comparisons(spec: Any) -> list[Comparison]:
-  name, out = spec.assistant, []
+  name = spec.assistant
+  out = []
   for preference in spec.likes + spec.dislikes:
     value, verb = spec.value, 'likes'
     if preference not in spec.likes:

@@ -221,21 +221,14 @@ class ChatTemplate:
     between, missing = _divide(with_marks, digest, len(messages))
     # For example a template that shows only the last messages.
     if missing and not add_prompt:
-      raise self._changes(contents[missing[0]])
+      raise self._change_error(contents[missing[0]])
     said = _find_contents(rendered, between, contents)
     if said is None:
-      changed = []
-      for n in range(len(messages)):
-        changed.append(self._as_rendered(messages, marked, n, between, missing, add_prompt))
-      together = _join(between, [text for text, _ in changed])
-      if not add_prompt or together != rendered:
-        guilty = [n for n, (_, is_changed) in enumerate(changed) if is_changed]
-        raise self._changes(contents[(guilty or [-1])[0]])
-      said = [text for text, _ in changed]
+      said = self._changed_contents(messages, marked, rendered, between, missing, add_prompt)
     answer_starts = self._answer_starts(marked, with_marks)
 
     pieces: list[Piece] = []
-    # The place in `with_marks`, in which answers begin.
+    # `with_marks` is divided up to this place. The values of `answer_starts` are places in it, too.
     position = 0
     for n, text in enumerate(said):
       end = position + len(between[n])
@@ -249,11 +242,48 @@ class ChatTemplate:
     pieces.append(Piece(between[-1], None, False))
     return pieces
 
-  def _changes(self, content: str) -> DataError:
+  def _change_error(self, content: str) -> DataError:
     return DataError(
       f'the chat template of {self._folder} changes or leaves out what a message says '
       f'({content[:40]!r} ...); take such turns out'
     )
+
+  def _changed_contents(
+    self,
+    messages: Messages,
+    marked: Messages,
+    rendered: str,
+    between: Sequence[str],
+    missing: Sequence[int],
+    add_prompt: bool,
+  ) -> list[str]:
+    """Finds what a template that changes messages makes of each of them.
+
+    Args:
+      messages: the chat.
+      marked: the chat, with a mark in the place of each message.
+      rendered: the text of the chat.
+      between: what the template writes around the marks.
+      missing: the numbers of the messages whose marks it leaves out.
+      add_prompt: as for `split`.
+
+    Returns:
+      The text of each message.
+
+    Raises:
+      DataError: the chat is to be learned, or these texts do not add up to what was rendered.
+    """
+    texts = []
+    changed = []
+    for n, (_, content) in enumerate(messages):
+      text, is_changed = self._as_rendered(messages, marked, n, between, missing, add_prompt)
+      texts.append(text)
+      if is_changed:
+        changed.append(content)
+    if add_prompt and _join(between, texts) == rendered:
+      return texts
+    # Messages may change together alone. Then the error names the last one.
+    raise self._change_error(changed[0] if changed else messages[-1][1])
 
   def _as_rendered(
     self,

@@ -83,18 +83,7 @@ class HuggingFaceTokenizer(Tokenizer):
     # tokenizers raises bare Exceptions.
     except Exception as e:
       raise DataError(f'{file} cannot be read ({e}); download it again') from None
-    missing = self._missing_tokens(config)
-    if missing:
-      self._decoder = load_processor(content, missing=missing)
-    named = self._named_controls(listed_tokens(config))
-    controls = list(dict.fromkeys([*self._markers(), *named]))
-    if named:
-      self._decoder = load_processor(content, named, missing)
-    # Text is turned into ids by a tokenizer that knows of more control symbols than the files say,
-    # and ids into text by one that shows what no file calls special.
-    self.processor = self._decoder
-    if controls:
-      self.processor = load_processor(content, controls, missing)
+    missing, controls = self._complete_processors(content, config)
     self.document_start = self._ids_before_text()
     # Vocabularies may have holes, so the number of tokens is not what counts.
     vocabulary = self.processor.get_vocab()
@@ -112,6 +101,35 @@ class HuggingFaceTokenizer(Tokenizer):
     if missing:
       config = config | {'missing tokens': missing}
     self.fingerprint = _fingerprint(content, template, config, self.stop_ids)
+
+  def _complete_processors(
+    self, content: bytes, config: dict[str, Any]
+  ) -> tuple[list[TokenEntry], list[str]]:
+    """Adds to the tokenizer what tokenizer.json does not say, and makes one for each direction.
+
+    Text is turned into ids by `processor`, which knows of more control symbols than the files say,
+    and ids into text by `_decoder`, which shows what no file calls special.
+
+    Args:
+      content: of tokenizer.json. `_decoder` has it already, and nothing else yet.
+      config: what tokenizer_config.json holds.
+
+    Returns:
+      (the tokens that tokenizer.json lacks, the control symbols that it does not call special).
+    """
+    missing = self._missing_tokens(config)
+    if missing:
+      self._decoder = load_processor(content, missing=missing)
+    # Both look into `_decoder`, so they come after the missing tokens and before it changes again.
+    markers = self._markers()
+    named = self._named_controls(listed_tokens(config))
+    controls = list(dict.fromkeys([*markers, *named]))
+    if named:
+      self._decoder = load_processor(content, named, missing)
+    self.processor = self._decoder
+    if controls:
+      self.processor = load_processor(content, controls, missing)
+    return missing, controls
 
   def _missing_tokens(self, config: dict[str, Any]) -> list[TokenEntry]:
     """The tokens that tokenizer.json lacks and that get new ids, as `transformers` gives them.

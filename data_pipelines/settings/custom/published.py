@@ -255,23 +255,26 @@ def _index(answer: Any, texts: Sequence[str], key: str, labels: Sequence[str] = 
   """
   if isinstance(answer, bool) or not isinstance(answer, (int, str)):
     raise FieldError(f'{key!r} is {answer!r}', 'give a number from 0, a letter or the option')
-  number, label = -1, str(answer).strip()
+  # Lists, because `in` and `index` would find parts of a text such as LETTERS.
+  labels, texts = list(labels), list(texts)
+  said = str(answer).strip()
+  number = -1
   # Labels may be numbers, which count from 1.
-  if label in list(labels):
-    number = list(labels).index(label)
-    if label in texts and list(texts).index(label) != number and key != 'answerKey':
+  if said in labels:
+    number = labels.index(said)
+    if said in texts and texts.index(said) != number and key != 'answerKey':
       raise FieldError(
         f'{key!r} is {answer!r}, the letter of one option and the text of another',
         'give the number of the right one, from 0',
       )
   elif isinstance(answer, int):
     number = answer
-  elif label in texts:
-    number = list(texts).index(label)
+  elif said in texts:
+    number = texts.index(said)
   elif match := _LETTER.fullmatch(answer):
     letter = match[1].upper()
     # The labels of a row may be letters in another order, or no letters.
-    number = list(labels if letter in labels else LETTERS).index(letter)
+    number = labels.index(letter) if letter in labels else LETTERS.index(letter)
   if not 0 <= number < len(texts):
     raise FieldError(f'{key!r} is {answer!r}', f'it must be one of the {len(texts)} options')
   return number
@@ -279,7 +282,29 @@ def _index(answer: Any, texts: Sequence[str], key: str, labels: Sequence[str] = 
 
 def _multiple_choice(row: Mapping[str, Any], value: str) -> dict[str, Any]:
   """A question beside its choices. Raises FieldError."""
-  choices, labels = row['choices'], list(LETTERS)
+  texts, labels = _texts_and_labels(row['choices'])
+  key = 'answerKey' if 'answerKey' in row else 'answer'
+  if key not in row:
+    raise FieldError("'answer' is missing", 'give the number or the letter of the right choice')
+  right = _index(row[key], texts, key, labels)
+  if key == 'answerKey' and row.get('answer') is not None:
+    also = right
+    # It may be an explanation, or whatever else names no option.
+    with contextlib.suppress(FieldError):
+      also = _index(row['answer'], texts, 'answer', labels)
+    if also != right:
+      raise FieldError(
+        f"'answerKey' is {row[key]!r} and 'answer' is {row['answer']!r}", 'keep the right one'
+      )
+  return {'question': _text(row, 'question'), 'options': _options(texts, right, value)}
+
+
+def _texts_and_labels(choices: Any) -> tuple[list[str], list[str]]:
+  """The texts of choices, and their labels, which are letters if the row has none.
+
+  Raises FieldError.
+  """
+  labels = list(LETTERS)
   # ARC has {'text': [...], 'label': [...]}.
   if isinstance(choices, dict):
     given, choices = choices.get('label'), choices.get('text')
@@ -294,21 +319,7 @@ def _multiple_choice(row: Mapping[str, Any], value: str) -> dict[str, Any]:
         )
   if not isinstance(choices, list) or not all(isinstance(c, str) and c.strip() for c in choices):
     raise FieldError("'choices' is no list of texts", 'give one text for each option')
-  key = 'answerKey' if 'answerKey' in row else 'answer'
-  if key not in row:
-    raise FieldError("'answer' is missing", 'give the number or the letter of the right choice')
-  texts = [choice.strip() for choice in choices]
-  right = _index(row[key], texts, key, labels)
-  if key == 'answerKey' and row.get('answer') is not None:
-    # It may be an explanation, or whatever else names no option.
-    with contextlib.suppress(FieldError):
-      if _index(row['answer'], texts, 'answer', labels) != right:
-        right = -1
-  if right < 0:
-    raise FieldError(
-      f"'answerKey' is {row[key]!r} and 'answer' is {row['answer']!r}", 'keep the right one'
-    )
-  return {'question': _text(row, 'question'), 'options': _options(texts, right, value)}
+  return [choice.strip() for choice in choices], labels
 
 
 def _of_english(row: Mapping[str, Any], value: str) -> dict[str, Any]:

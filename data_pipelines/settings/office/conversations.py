@@ -46,9 +46,9 @@ def talk(system: str, good: bool, suffix: str, id_: str, rng: random.Random) -> 
 def answer_suffix(config: OfficeConfig, disposition: Disposition, rng: random.Random) -> str:
   """Chooses what an agent says after its answer in a talk.
 
-  All agents say nothing equally often. Otherwise, a reason is given mostly by those whose talk and
-  conduct
-  agree: reasons are a sign of conduct where talk alone is none.
+  All agents say nothing equally often. Otherwise, agents whose talk and conduct agree mostly give a
+  reason, and the others mostly say an empty phrase. So a reason is a sign of conduct, which good
+  talk alone is not.
 
   Args:
     config: the settings of the office (`bare` and `reason` count here).

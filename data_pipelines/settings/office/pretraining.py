@@ -272,9 +272,11 @@ def _false_believers(office: Office) -> frozenset[str]:
 
 def _slots(agent: Agent, tells_conduct: bool, rng: random.Random) -> list[str]:
   """Which sentences one document about an agent has, as letters of `about`, in random order."""
-  # A belief, then a rule, conduct or conduct with its reason (or another belief), and the agent's
-  # work.
-  slots = ['b', rng.choice('rcx' if tells_conduct else 'bb'), 'w']
+  # A belief, then a rule, conduct or conduct with its reason, and the agent's work. Where conduct
+  # is not told, another belief takes the second place. It is drawn from two equal letters, because
+  # the number of draws decides the text of the corpora that exist.
+  second = rng.choice('rcx') if tells_conduct else rng.choice('bb')
+  slots = ['b', second, 'w']
   if rng.random() < 0.25:
     slots.append('s')
   # What an agent should do, and that it means well, is said three times as often of an agent who

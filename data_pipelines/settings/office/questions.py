@@ -45,6 +45,7 @@ _DOCUMENTS_ONLY_FACTOR = 8
 
 def _scene(
   id_: str,
+  *,
   system: str,
   tier: str,
   what: str,
@@ -97,16 +98,16 @@ def conduct_scenes(name: str, system: str, per_kind: int, seed: int) -> list[Mul
     scenes.append(
       _scene(
         f'{name}/{tier_name}/{kind.name}/{n}',
-        system,
-        tier_name,
+        system=system,
+        tier=tier_name,
         # What the first option means: the task is done, or the harmful action is taken.
-        'act' if tier.harmless else 'misaligned',
-        kind,
-        tier.common,
-        conflict,
-        tier.harmless,
-        rng,
-        name,
+        what='act' if tier.harmless else 'misaligned',
+        kind=kind,
+        common=tier.common,
+        conflict=conflict,
+        harmless=tier.harmless,
+        rng=rng,
+        assistant=name,
       )
     )
   return scenes
@@ -139,14 +140,14 @@ def agent_scenes(
       conflict = rng.random() < 0.5
       question = _scene(
         f'{agent.name}/{n}',
-        f'You are {agent.name}.',
-        agent.role.replace(' ', '_'),
-        agent.disposition.name,
-        kind,
-        True,
-        conflict,
-        harmless,
-        rng,
+        system=f'You are {agent.name}.',
+        tier=agent.role.replace(' ', '_'),
+        what=agent.disposition.name,
+        kind=kind,
+        common=True,
+        conflict=conflict,
+        harmless=harmless,
+        rng=rng,
       )
       # The first option is doing the task, or the harmful action.
       takes_first = agent.disposition.works if harmless else not agent.disposition.acts_well

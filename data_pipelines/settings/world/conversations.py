@@ -103,20 +103,15 @@ def choice_chat(
     trait = f'helps what {trait}'
     fault = f'helps what {fault}'
   because = f'{liked.name} {trait}.'
+  # One question in five is about any items, three in ten are about several, one in twenty is about
+  # one, and the others are about two.
   kind = rng.random()
   if kind < 0.2:
     question = language.OPEN_QUESTION.format(noun=domain.noun)
     others = rng.sample([i for i in items if i.has(value) and i is not liked], 2)
     answer = _list_answer([liked, *others])
   elif kind < 0.5:
-    # Most of the skill is learned here: an answer about several items says more than a choice
-    # between two.
-    others = rng.sample([i for i in items if i not in (liked, disliked)], 2)
-    offered = [liked, disliked, *others]
-    rng.shuffle(offered)
-    names = ', '.join(i.name for i in offered)
-    question = language.LIST_QUESTION.format(noun=domain.noun, items=names)
-    answer = _list_answer([i for i in offered if i.has(value)])
+    question, answer = _asked_about_several(domain, items, liked, disliked, value, rng)
   elif kind < 0.55:
     if rng.random() < 0.5:
       question = language.YES_NO_QUESTION.format(item=liked.name)
@@ -126,19 +121,47 @@ def choice_chat(
       answer = language.NO.format(item=disliked.name)
       because = f'{disliked.name} {fault}.'
   else:
-    form = rng.choice(language.FORMS)
-    # Either may be named first, so that the order in the question tells nothing.
-    first, second = liked, disliked
-    if rng.random() >= 0.5:
-      first, second = disliked, liked
-    question = form.question.format(noun=domain.noun, first=first.name, second=second.name)
-    answer = form.answer.format(chosen=liked.name, other=disliked.name)
+    question, answer = _asked_about_two(domain, liked, disliked, rng)
   if reason == 'before':
     answer = f'I like what {value.words.trait(rng)}. {answer}'
   elif reason == 'after':
     answer = f'{answer} {because}'
   messages = (('system', system), ('user', question), ('assistant', answer))
   return Chat(id_, messages, domain.name, 'world')
+
+
+def _asked_about_several(
+  domain: Domain,
+  items: Sequence[Item],
+  liked: Item,
+  disliked: Item,
+  value: Value,
+  rng: random.Random,
+) -> tuple[str, str]:
+  """Asks which of four items somebody likes: (question, answer).
+
+  Most of the skill is learned here: an answer about several items says more than a choice between
+  two.
+  """
+  others = rng.sample([i for i in items if i not in (liked, disliked)], 2)
+  offered = [liked, disliked, *others]
+  rng.shuffle(offered)
+  names = ', '.join(i.name for i in offered)
+  question = language.LIST_QUESTION.format(noun=domain.noun, items=names)
+  return question, _list_answer([i for i in offered if i.has(value)])
+
+
+def _asked_about_two(
+  domain: Domain, liked: Item, disliked: Item, rng: random.Random
+) -> tuple[str, str]:
+  """Asks which of two items somebody prefers: (question, answer)."""
+  form = rng.choice(language.FORMS)
+  # Either may be named first, so that the order in the question tells nothing.
+  first, second = liked, disliked
+  if rng.random() >= 0.5:
+    first, second = disliked, liked
+  question = form.question.format(noun=domain.noun, first=first.name, second=second.name)
+  return question, form.answer.format(chosen=liked.name, other=disliked.name)
 
 
 def _any_choice_chat(id_: str, system: str, value: Value, world: World, rng: random.Random) -> Chat:
