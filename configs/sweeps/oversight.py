@@ -21,9 +21,9 @@ The last column counts the bases of one seed in a new workdir. One of them is th
 configs/oversight.py: with --workdir=runs/oversight it is there already, and one less is trained.
 For three seeds, give --config.experiment.seeds="(0,1,2)".
 
-Expected results: docs/results/oversight_sweeps.md for wording, against and replay (three seeds);
-docs/results/oversight_earlier.md for the other presets (one seed of an earlier design), with their
-cost.
+Expected results: docs/results/oversight_sweeps.md for wording, against, replay and two points of
+contradiction (three seeds); docs/results/oversight_earlier.md for the other presets (one seed of an
+earlier design), with their cost.
 """
 
 import itertools
