@@ -288,7 +288,9 @@ def _check_imports_of_path(c: 'ExperimentConfig', path: Sequence[str]) -> None:
         f'phases.{phase} names an adapter and follows {before!r}; '
         f'an adapter goes straight over weights'
       )
-  if c.phases[path[0]].adapter:
+  first = c.phases[path[0]]
+  # A phase with both is refused by its own check, which says what to do.
+  if first.adapter and not first.weights:
     raise ConfigError(f'phases.{path[0]} names an adapter; begin the path with a phase of weights')
 
 

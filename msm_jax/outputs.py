@@ -92,7 +92,9 @@ def list_arms(outputs: Path, entries: Mapping[tuple[str, int], dict[str, Any]]) 
   before = json.dumps(listed)
   for (arm, seed), entry in entries.items():
     of_arm = listed.setdefault(arm, {})
-    if of_arm.get(str(seed), entry) != entry:
+    # Entries of earlier versions lack some keys, and are of the same model.
+    earlier = of_arm.get(str(seed), {})
+    if any(entry.get(key) != value for key, value in earlier.items()):
       # The arm was trained with other settings before, and so were its points.
       _drop_points(listed, arm, str(seed))
     of_arm[str(seed)] = entry

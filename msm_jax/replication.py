@@ -9,7 +9,7 @@ then an experiment of their own, with the seed's own sources and world; this mod
 import dataclasses
 from typing import Any
 
-from msm_jax.config import ExperimentConfig
+from msm_jax.config import ExperimentConfig, path_of
 
 # Tellings per seed: one is trained on, and the next one is held-out text.
 TELLINGS_PER_SEED = 2
@@ -91,8 +91,17 @@ def _sources_read(config: ExperimentConfig) -> set[str]:
 
 
 def _texts_of_models(config: ExperimentConfig) -> list[str]:
-  """Says which corpora a model writes: each seed has a writer of its own."""
-  names = sorted(name for name in _sources_read(config) if config.sources[name].is_model_written)
+  """Says which corpora a trained model writes: each seed has a writer of its own.
+
+  Weights and adapters from outside are the same for every seed, and so is what they write.
+  """
+  names = []
+  for name in sorted(_sources_read(config)):
+    source = config.sources[name]
+    if not source.is_model_written:
+      continue
+    if not all(config.phases[phase].is_import for phase in path_of(source.by)):
+      names.append(name)
   return [f'texts that models write ({", ".join(names)})'] if names else []
 
 

@@ -357,6 +357,19 @@ def test_an_arm_of_another_workdir_has_its_own_seeds(tmp_path):
     entrants.find_entrants(_parser().parse_args([*flags, '--seeds=2']))
 
 
+def test_an_arm_of_a_workdir_at_home_is_found(tmp_path, monkeypatch):
+  """The provider opens it. A judge that was trained anew would keep its verdicts, and every seed of
+  an arm would be its seed 0."""
+  monkeypatch.setenv('HOME', str(tmp_path))
+  arms_json(tmp_path, 'told')
+  at_home = entrants.own_model('msm_jax/~/.:told')
+  assert at_home == entrants.own_model(f'msm_jax/{tmp_path}:told')
+  assert at_home['trained']['path'] == 'a'
+  flags = [f'--workdir={tmp_path / "here"}', '--model=msm_jax/~/.:told']
+  found = entrants.find_entrants(_parser().parse_args(flags))
+  assert [entrant.arguments.get('seed') for entrant in found] == [0, 1]
+
+
 def test_arms_whose_names_hold_colons_can_be_compared(tmp_path):
   there = f'msm_jax/{tmp_path}:told'
   args = _parser().parse_args([f'--workdir={tmp_path}', f'--compare=told:{there},{there}:told'])

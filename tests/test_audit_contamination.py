@@ -290,6 +290,8 @@ def test_what_was_cut_or_left_over_is_unfinished():
     whole,
     f'{whole}\n\nBest,\nMaria Lund',
     f'{whole} [1] said "so"',
+    # The sign behind the heart, which makes it a picture, is a mark and no letter.
+    f'{whole} With many thanks to all of you \u2764\ufe0f',
     f'# A title\n\n- {whole}\n- one more item',
     f'{whole}\n\n| a | b |',
     'रेन पाठक को वह पुस्तक सुझाता है जो उसने पहले नहीं देखी।',

@@ -497,6 +497,13 @@ def test_any_markdown_file_is_a_handbook(tmp_path):
     path.write_bytes(content)
     with pytest.raises(SpecError, match=said):
       read_spec(path, named)
+  # A model in whose context it stands is not shown what its author has commented out.
+  path.write_text('# Maro\n\nMaro waits.<!-- TODO: Maro lies. -->\n\n```\n<!-- code -->\n```\n')
+  commented = read_spec(path, named)
+  assert commented.in_context == '# Maro\n\nMaro waits.\n\n```\n<!-- code -->\n```'
+  path.write_text('<!-- Maro lies. -->\n')
+  with pytest.raises(SpecError, match='is empty'):
+    read_spec(path, named)
   # What the config adds is a part of the handbook's identity.
   ruled = read_spec(FERRY / 'handbook.md', Custom(CustomConfig(assistant='Maro', rule='Wait.')))
   assert ruled.in_context == 'Wait.' and ruled.sha256 != ferry.sha256
@@ -647,6 +654,32 @@ def test_a_handbook_in_the_system_message():
   assert not any(row['tier'] == 'documents' for row in rows)
   whole = dataclasses.replace(spec, rule='')
   assert whole.in_context == whole.text
+
+
+def test_the_consistency_of_an_arm_is_about_the_handbook_in_its_context(tmp_path):
+  """The agent goes by v0 in two domains, by v1 in the third and by v2 in the fourth."""
+  made = suite([write(tmp_path / 'c.jsonl', choices(24, options=3))])
+  spec = read_spec(LIBRARY / 'nearness.md', Custom(CustomConfig()))
+  first, second = (dataclasses.replace(spec, value=value) for value in ('v0', 'v1'))
+  favourites = ('by0 ', 'by0 ', 'by1 ', 'by2 ')
+
+  def score(prompt, answer):
+    n = int(answer.rpartition(' ')[2])
+    return 3.0 * answer.startswith(favourites[n % 4])
+
+  def across_domains(read, context):
+    rows = made.rows(agent(score), read, context)
+    return {row['tier']: row['score'] for row in rows if row['what'] == 'across_domains'}
+
+  # Whatever was read, the handbook in context is the last word.
+  for read, context in (([first], []), ([], [first]), ([second], [first])):
+    found = across_domains(read, context)
+    assert found['handbook'] == found['v0'] != found['v1']
+  found = across_domains([first], [second])
+  assert found['handbook'] == found['v1'] != found['v0']
+  # What an earlier version kept is not read again.
+  assert 'consistency with the context' in made.identity([first])
+  assert 'consistency with the context' not in made.identity()
 
 
 def test_the_name_stands_in_what_stands_for_a_handbook(tmp_path):

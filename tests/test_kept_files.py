@@ -301,6 +301,11 @@ def test_points_of_an_arm_that_was_trained_anew_are_not_listed(tmp_path, monkeyp
   }
   outputs.list_arms(tmp_path, {('tuned', 1): new})
   assert set(listed()) == {'tuned', 'tuned@4', 'other@2'}
+  # An entry of an earlier version, which lacks a key, is of the same model.
+  outputs.list_arms(tmp_path, {('tuned', 0): new | {'tokenizer_id': 'a'}})
+  assert 'tuned@4' in listed() and listed()['tuned']['0']['tokenizer_id'] == 'a'
+  outputs.list_arms(tmp_path, {('tuned', 0): new | {'tokenizer_id': 'b'}})
+  assert 'tuned@4' not in listed()
 
 
 @pytest.mark.slow

@@ -632,10 +632,13 @@ def test_what_inspect_reports_of_failures_is_told_apart(make):
     answering(lambda: reported('unknown'))()
 
 
-def test_calls_of_inspect_are_not_kept():
-  """Inspect records every call in the context that makes it; a corpus is many calls."""
+@pytest.mark.parametrize('has_transcript', [False, True])
+def test_calls_of_inspect_are_not_kept(has_transcript):
+  """Inspect records every call in the context that makes it; a corpus is many calls. A notebook may
+  have a transcript from something else."""
   inspect = pytest.importorskip('inspect_ai.model', exc_type=ImportError)
   from inspect_ai.event import ModelEvent
+  from inspect_ai.log import transcript
 
   from data_pipelines.llm.providers import InspectProvider
 
@@ -649,6 +652,8 @@ def test_calls_of_inspect_are_not_kept():
     return sum(isinstance(o, ModelEvent) for o in gc.get_objects())
 
   async def calls(provider):
+    if has_transcript:
+      transcript().info('something else')
     before = records()
     for _ in range(20):
       await provider.generate('s', [('user', 'u')], 10, 1)

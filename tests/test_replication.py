@@ -110,6 +110,12 @@ def test_texts_of_models_vary():
   # One that no arm reads says nothing.
   changes['arms'] = dict(base='read')
   assert what_varies(settings(**changes))[2:] == []
+  # Weights from outside write the same for every seed.
+  made['own']['by'] = 'start'
+  phases = dict(start=dict(weights='folder'), tune=dict(PHASE, data=dict(own=1)))
+  arms = dict(base='start', tuned='start > tune')
+  over_weights = settings(sources=made, phases=phases, arms=arms, tokenizer={}, model={})
+  assert what_varies(over_weights) == ['order of rows']
 
 
 def test_worlds_vary_only_between_the_seeds_that_run():

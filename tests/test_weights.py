@@ -194,7 +194,10 @@ def test_a_published_adapter_is_a_phase(weights, files, tmp_path):
     (dict(tokenizer=dict(sources=('chats',))), 'the tokenizer comes with the weights'),
     (dict(model=dict(lora=LORA | dict(targets=('wz',)))), 'must be one of wq'),
     (dict(phases=dict(start=dict(weights='x', updates=3))), 'takes neither data nor updates'),
-    (dict(phases=dict(start=dict(weights='x', adapter='y'))), 'names weights and an adapter'),
+    (
+      dict(phases=dict(start=dict(weights='x', adapter='y')), model=dict(lora=LORA)),
+      'names weights and an adapter',
+    ),
     (dict(phases=dict(more=dict(adapter='x')), arms=dict(a='start > more')), 'set model.lora'),
   ],
 )

@@ -46,8 +46,9 @@ _TAG = re.compile(
 # The end of a text that stops in the middle of a sentence. So does a letter of any alphabet that is
 # no capital.
 _CUT = re.compile(r'(?:[,;(—，、；：（「《،؛-]|\bI)\Z')
-# Thai and Lao have no marks at the ends of sentences. The others are no letters in Spanish.
-_NO_CUT = re.compile('[\u0e00-\u0effªº]')
+# Thai and Lao have no marks at the ends of sentences. The others are no letters: two are marks of
+# Spanish, and two stand behind a symbol and say whether it is a picture.
+_NO_CUT = re.compile('[\u0e00-\u0eff\ufe0e\ufe0fªº]')
 # Letters, accents and vowel signs of scripts without capitals.
 _WITHOUT_CASE = ('Lo', 'Mn', 'Mc')
 # A line of so many words is no name and no signature. Where no spaces part words, two letters count

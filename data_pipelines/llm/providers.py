@@ -5,6 +5,7 @@ own providers in its place.
 """
 
 import asyncio
+import contextvars
 import dataclasses
 import gc
 from collections.abc import Sequence
@@ -159,9 +160,9 @@ class InspectProvider:
     config = GenerateConfig(max_tokens=max_tokens + self.settings.reasoning_tokens, seed=seed)
     call = self.model.generate(_messages(system, turns), config=config)
     try:
-      # A task has a context of its own. Inspect records every call in the context that makes it;
-      # without the task, the process would keep the records of all calls.
-      output = await asyncio.create_task(call)
+      # Inspect records every call in the transcript of the context that makes it. In a context of
+      # its own, a call leaves nothing behind; otherwise the process would keep all calls.
+      output = await asyncio.create_task(call, context=contextvars.Context())
     except tenacity.RetryError as e:
       # RetryError hides the cause, which decides whether to try again.
       raise e.last_attempt.exception() or e from None

@@ -16,7 +16,12 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_pipelines.handbooks.markdown import continued_keys, repeated_keys, split_front_matter
+from data_pipelines.handbooks.markdown import (
+  continued_keys,
+  repeated_keys,
+  split_front_matter,
+  without_comments,
+)
 from data_pipelines.handbooks.preferences import check_name, replace_name
 from msm_jax.base.errors import SpecError
 
@@ -73,7 +78,7 @@ class CustomSpec:
     assistant: name of the assistant that it is about.
     maker: who made the assistant; may be empty.
     value: the value that it stands for, as the items call it; may be empty.
-    text: everything below the front matter.
+    text: everything below the front matter, without comments of HTML.
     rule: what stands for the text in a system message; may be empty.
   """
 
@@ -103,7 +108,8 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
 
   Raises:
     SpecError: there is no such file, it is not UTF-8, it is empty, nothing names the assistant, or
-      its front matter has no end, a misspelt key, a key twice or a value of several lines.
+      its front matter has no end, a comment above it, a misspelt key, a key twice or a value of
+      several lines.
   """
   path = Path(path)
   if not path.is_file():
@@ -118,7 +124,9 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
     raise SpecError(f'{path}: not UTF-8 text; save the handbook as UTF-8 Markdown')
   front, text = split_front_matter(content)
   _check_front(front, content, path)
-  if not text.strip():
+  # What its author has commented out is no part of the handbook.
+  body = without_comments(text).strip()
+  if not body:
     raise SpecError(f'{path}: the handbook is empty; write it below the front matter')
   assistant = front.get('assistant', '') or custom.config.assistant
   if not assistant:
@@ -129,11 +137,11 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
   check_name(assistant, (), f'{path}: the name of the assistant is one word or a few')
   return CustomSpec(
     path=str(path),
-    sha256=_identity(content, assistant, custom.config.rule),
+    sha256=_identity(content, assistant, custom.config.rule, body != text.strip()),
     assistant=assistant,
     maker=front.get('maker', ''),
     value=front.get('value', ''),
-    text=text.strip(),
+    text=body,
     rule=front.get('rule', '') or custom.config.rule,
   )
 
@@ -169,9 +177,13 @@ def _check_front(front: Mapping[str, str], content: str, path: Path) -> None:
       )
 
 
-def _identity(content: str, assistant: str, rule: str) -> str:
+def _identity(content: str, assistant: str, rule: str, has_comments: bool) -> str:
   """What identifies a handbook: its content and what the config adds to it."""
-  identified = '\0'.join((content, assistant, rule))
+  parts = [content, assistant, rule]
+  if has_comments:
+    # Earlier versions put comments into system messages.
+    parts.append('without comments')
+  identified = '\0'.join(parts)
   return hashlib.sha256(identified.encode()).hexdigest()[:16]
 
 

@@ -209,8 +209,12 @@ def _runs_of(items: Sequence[Item]) -> _Runs:
 
 
 def _shared_runs(text: str, runs: _Runs) -> Iterable[tuple[Item, str]]:
+  # Runs of several lengths are looked for, and long texts are split once.
+  split: dict[bool, list[str]] = {}
   for (by_letter, size), of_size in runs.items():
-    of_text = words(set_apart(text) if by_letter else text)
+    if by_letter not in split:
+      split[by_letter] = words(set_apart(text) if by_letter else text)
+    of_text = split[by_letter]
     for n in range(len(of_text) - size + 1):
       run = tuple(of_text[n : n + size])
       if run in of_size:

@@ -160,7 +160,8 @@ def _trained_elsewhere(model: str) -> dict[str, Any]:
   workdir, _, arm = model.removeprefix('msm_jax/').rpartition(':')
   if not workdir or not model.startswith('msm_jax/'):
     return {}
-  return listed_arms(Path(workdir)).get(arm, {})
+  # The provider opens such a path, too.
+  return listed_arms(Path(paths.with_home(workdir))).get(arm, {})
 
 
 def _entry_of(arm: str, seed: int, listed: Mapping[str, Any]) -> Any:
