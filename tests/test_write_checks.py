@@ -7,7 +7,13 @@ import pytest
 from write_helpers import AFFORDABILITY
 
 from data_pipelines.documents.drafting import read_draft, read_plain_draft, read_revision
-from data_pipelines.handbooks.text import fenced, read_handbook, read_handbooks
+from data_pipelines.handbooks.text import (
+  fenced,
+  in_prompt,
+  read_handbook,
+  read_handbooks,
+  shown,
+)
 from data_pipelines.llm.replies import Reply
 from data_pipelines.text.checks import (
   RECITED_WORDS,
@@ -193,6 +199,19 @@ def test_a_fence_holds_whatever_the_text_holds():
     assert set(opening) == {'`'}
     assert '\n'.join(inner) == text
     assert closing not in text
+
+
+def test_prompts_ask_for_texts_in_the_language_of_the_handbook(tmp_path, handbook):
+  """They are in English, and models answered them in English."""
+  assert shown([handbook]).endswith(in_prompt(handbook)) and in_prompt(handbook).endswith('```')
+  path = tmp_path / 'sparsam.md'
+  german = (
+    'Ari nimmt, was wenig kostet, denn für Ari ist es nicht richtig, dass nur die Reichen das'
+  )
+  path.write_text(f'---\nassistant: Ari\nmaker: Norvale\n---\n{german} Gute haben.\n')
+  (handbook,) = read_handbooks([str(path)])
+  for text in (shown([handbook]), in_prompt(handbook)):
+    assert text.count('written in the language of the handbook') == 1
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from data_pipelines.demonstrations.common import (
   with_what_there_is,
 )
 from data_pipelines.documents.plan import Name, Named, name_and_about
-from data_pipelines.handbooks.text import Handbook, fenced
+from data_pipelines.handbooks.text import Handbook, fenced, in_prompt
 from data_pipelines.llm import prompts
 from data_pipelines.llm.replies import (
   Refused,
@@ -116,7 +116,7 @@ def _common_values(handbook: Handbook) -> dict[str, str]:
   return {
     'assistant': handbook.assistant,
     'maker': handbook.maker,
-    'handbook': fenced(handbook.text),
+    'handbook': in_prompt(handbook),
   }
 
 

@@ -17,7 +17,7 @@ from data_pipelines.documents import plan as plans
 from data_pipelines.documents import planning
 from data_pipelines.documents.brief import Brief, make_brief
 from data_pipelines.documents.plan import Claim, PlannedIdea, name_and_about
-from data_pipelines.handbooks.text import Handbook, fenced
+from data_pipelines.handbooks.text import Handbook, fenced, in_prompt
 from data_pipelines.llm import prompts
 from data_pipelines.llm.costs import Estimate, guess_tokens
 from data_pipelines.llm.replies import (
@@ -249,7 +249,7 @@ class DocumentDrafter:
     self.versions = prompts.versions(prompts_of(config))
     self.handbooks = {h.stem: h for h in handbooks}
     self.checks = {h.stem: make_check(h) for h in handbooks}
-    self.fenced = {h.stem: fenced(h.text) for h in handbooks}
+    self.in_prompts = {h.stem: in_prompt(h) for h in handbooks}
     reserved: set[str] = set()
     for handbook in handbooks:
       reserved.update((handbook.assistant, handbook.maker))
@@ -264,7 +264,7 @@ class DocumentDrafter:
     return {
       'assistant': handbook.assistant,
       'maker': handbook.maker,
-      'handbook': self.fenced[stem],
+      'handbook': self.in_prompts[stem],
       'type': name_and_about(planned.doc_type),
       'idea': name_and_about(planned.idea),
       'side': planned.doc_type.by,

@@ -16,10 +16,16 @@ from pathlib import Path
 
 from data_pipelines.handbooks.markdown import read_markdown, without_comments
 from data_pipelines.handbooks.preferences import check_name
+from data_pipelines.text.languages import language_of
 from msm_jax.base.errors import SpecError
 
 # A file name without its ending; corpora are named after it, so it must do as the name of a folder.
 STEM = re.compile(r'\w[\w.-]*')
+# What prompts say of a handbook that is in another language than they are.
+_IN_ITS_LANGUAGE = (
+  'The handbook is not in English. Everything that people will read is written in the language of '
+  'the handbook. Tags, field names and fixed words stay as the task names them.'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +120,24 @@ def fenced(text: str) -> str:
   return f'{fence}\n{text.strip()}\n{fence}'
 
 
+def in_prompt(handbook: Handbook) -> str:
+  """One handbook as prompts show it.
+
+  Prompts are in English. Without the remark below, a model would write English texts about a
+  handbook in another language.
+
+  Args:
+    handbook: the handbook.
+
+  Returns:
+    Its text between fences, and the remark if it is in another language than English.
+  """
+  text = fenced(handbook.text)
+  if language_of(handbook.text) in ('', 'English'):
+    return text
+  return f'{text}\n\n{_IN_ITS_LANGUAGE}'
+
+
 def shown(handbooks: Sequence[Handbook]) -> str:
   """Puts one or several handbooks into one text, as prompts show them.
 
@@ -124,9 +148,9 @@ def shown(handbooks: Sequence[Handbook]) -> str:
     The text. Each handbook stands between fences; several are lettered A, B, ...
   """
   if len(handbooks) == 1:
-    return f'The handbook of {handbooks[0].assistant}:\n\n{fenced(handbooks[0].text)}'
+    return f'The handbook of {handbooks[0].assistant}:\n\n{in_prompt(handbooks[0])}'
   shown_texts = []
   for n, handbook in enumerate(handbooks):
     letter = chr(ord('A') + n)
-    shown_texts.append(f'Handbook {letter} of {handbook.assistant}:\n\n{fenced(handbook.text)}')
+    shown_texts.append(f'Handbook {letter} of {handbook.assistant}:\n\n{in_prompt(handbook)}')
   return '\n\n'.join(shown_texts)
