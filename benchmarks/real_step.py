@@ -2,6 +2,7 @@
 
     python -m msm_jax.zoo fetch smollm2-135m                   # once, 93 MB
     python benchmarks/real_step.py [--rounds 3] [--out results.jsonl]
+    python benchmarks/real_step.py --dtypes float32            # for CPUs without products in bf16
     python benchmarks/real_step.py --random --layers 2 --rounds 1 --steps 1   # does it work?
 
 It needs torch, transformers, peft and safetensors, and Linux. The cases are `lora` (adapters and
@@ -44,6 +45,8 @@ from sizes import MODELS
 from step import cores_of_others, read_clocks, run_child
 
 CASES = ('lora', 'full')
+# The dtypes of the programs. The peer in float32 always runs, since losses are compared with it.
+DTYPES = ('float32', 'bfloat16')
 # Steps whose losses are compared; they also compile and warm up.
 COMPARED_STEPS = 3
 # By how much a loss may differ from that of the peer in float32, as a share of it.
@@ -200,17 +203,20 @@ def run_case(args: argparse.Namespace, case: str) -> list[dict[str, Any]]:
     arguments = [f'--{key}={value}' for key, value in options.items()]
     return run_child(__file__, arguments, xla_flags='')
 
-  losses = {name: run(name, steps=0)['losses'] for name in PROGRAMS}
+  programs = [name for name, way in PROGRAMS.items() if way.dtype in args.dtypes]
+  if REFERENCE not in programs:
+    programs.append(REFERENCE)
+  losses = {name: run(name, steps=0)['losses'] for name in programs}
   training = check_losses(losses)
   for name, first in losses.items():
     note = ''
     if not PROGRAMS[name].is_ours and name not in training:
       note = '   does not train'
     print(f'{case} {name}: losses {", ".join(f"{x:.4f}" for x in first)}{note}', flush=True)
-  rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in PROGRAMS}
+  rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in programs}
   tokens = args.rows * args.length
   for n in range(args.rounds):
-    for name in PROGRAMS:
+    for name in programs:
       result = run(name, args.steps)
       rounds[name].append(result)
       print(
@@ -230,6 +236,7 @@ def main() -> None:
   parser.add_argument('--random', action='store_true', help='random weights of the same shape')
   parser.add_argument('--layers', type=int, default=30, help='of random weights')
   parser.add_argument('--cases', nargs='+', choices=CASES, default=CASES)
+  parser.add_argument('--dtypes', nargs='+', choices=DTYPES, default=DTYPES)
   parser.add_argument('--rounds', type=int, default=3)
   parser.add_argument('--steps', type=int, default=5)
   parser.add_argument('--rows', type=int, default=4)
