@@ -167,3 +167,19 @@ class ScriptedJudge:
       raise ConnectionError('this time it does not come through')
     self.calls += 1
     return BilledReply(Reply(reply(system, turns, seed)), 100, 20)
+
+
+class Refusing:
+  """A judge that never gives a verdict.
+
+  Attributes:
+    calls: how often it was asked.
+  """
+
+  def __init__(self) -> None:
+    self.calls = 0
+
+  async def generate(self, system: str, turns: Turns, max_tokens: int, seed: int) -> BilledReply:
+    """Answers without a verdict; see `Provider.generate`."""
+    self.calls += 1
+    return BilledReply(Reply("I can't judge that."), 100, 20)

@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 from agentic_scripts import judging, play, scripted, transcripts, verdict_on
 from helpers import ROOT
+from scripted_judge import Refusing
 from serving import environment, make_samplers, running_server
 
 from data_pipelines.llm.providers import BilledReply
@@ -462,17 +463,6 @@ def test_the_judge_of_stored_cells_is_asked_once_about_each(tmp_path):
   assert sum(agreement) / len(agreement) == pytest.approx(39 / 40)
 
 
-class Refusing:
-  """A judge that never says whether the act was chosen."""
-
-  def __init__(self):
-    self.asked = 0
-
-  async def generate(self, system, turns, max_tokens, seed):
-    self.asked += 1
-    return BilledReply(Reply('Hard to say.'), 100, 10)
-
-
 def cell_of(transcript, key, turns):
   """A cell in which an agent wrote such turns and called nothing."""
   where = {'key': key, 'arm': 'a', 'seed': 0, 'scene': transcript.scene.id}
@@ -488,7 +478,7 @@ def test_a_judge_that_will_not_say_is_paid_once(tmp_path):
   for calls in (6, 0):
     judge = Refusing()
     found = verdicts.judge_cells(cells, scenes, settings, 0.0, tmp_path, {'judge': judge})
-    assert (found, judge.asked) == ({}, calls)
+    assert (found, judge.calls) == ({}, calls)
   assert results.unjudged_of(cells, found) == {'a': 2}
   # A call that failed is no attempt of the judge.
   with pytest.raises(Refused):
@@ -504,7 +494,7 @@ def test_nobody_is_paid_to_say_that_an_agent_wrote_nothing(tmp_path):
   judge, settings = Refusing(), ModelSettings(model='mockllm/model')
   scenes = {one.scene.id: one.scene}
   found = verdicts.judge_cells([silent], scenes, settings, 0.0, tmp_path, {'judge': judge})
-  assert (found, judge.asked) == ({'x': False}, 0)
+  assert (found, judge.calls) == ({'x': False}, 0)
   measured = {row['what'] for row in results.rows_of(silent, one.scene, found['x'])}
   assert 'chosen' in measured and 'agreement' not in measured
 

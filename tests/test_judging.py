@@ -19,6 +19,7 @@ from misbehaving_server import Faults
 from scripted_judge import (
   LEVELS,
   RUBRIC,
+  Refusing,
   ScriptedJudge,
   choice_answer,
   follows_the_order,
@@ -31,7 +32,6 @@ from write_helpers import count_replies
 
 pytest.importorskip('pydantic')
 
-from data_pipelines.llm.providers import BilledReply
 from data_pipelines.llm.replies import Refused, Reply
 from data_pipelines.llm.requests import LlmError
 from msm_jax import judge as command
@@ -424,17 +424,6 @@ def test_programs_give_no_level_to_a_question_of_which_they_know_the_low_ones_al
     for tier, of_tier in tiers.items():
       levels[arm, tier] = of_tier['level']['mean']
   assert levels == {('base', 'new_items'): 1.0, ('tuned', 'new_items'): 0.0}
-
-
-class Refusing:
-  """A judge that never gives a verdict."""
-
-  def __init__(self):
-    self.calls = 0
-
-  async def generate(self, system, turns, max_tokens, seed):
-    self.calls += 1
-    return BilledReply(Reply("I can't judge that."), 100, 20)
 
 
 def test_a_judge_that_refuses_ends_the_run_with_one_attempt_too(tmp_path, hurry):

@@ -213,6 +213,14 @@ class CustomSuite(EvalSuite):
     return _statement(spec)
 
   def identity(self, context: Sequence[Any] = ()) -> str:
+    """See `EvalSuite.identity`.
+
+    Args:
+      context: as in `rows`.
+
+    Returns:
+      The version, a hash of all items, and marks where earlier versions asked or counted otherwise.
+    """
     texts = [json.dumps(dataclasses.asdict(asked), sort_keys=True) for asked in self._all_asked]
     hashes = [spec.sha256 for spec in context]
     if context and self.choices:
