@@ -110,7 +110,10 @@ def _draw_phase(
   # Colour -> how many lines of this panel have it.
   lines_of: dict[str, int] = {}
   for name, at in of_phase.items():
-    xs, means, below, above = [], [], [], []
+    xs: list[float] = []
+    means: list[float] = []
+    below: list[float] = []
+    above: list[float] = []
     for update, numbers in at.items():
       if measure not in numbers:
         continue
