@@ -50,6 +50,11 @@ MOST_FUSED_BLOCKS = 8
 KEPT_NAME = 'attention'
 # Rows that are shorter than this gain nothing from a kernel.
 SHORTEST_ROW = 128
+# On a CPU, `xla` cuts the queries of long rows into so many blocks, and no block computes logits of
+# keys behind its end: 5/8 of all pairs are left. docs/LOG.md has what this saves.
+CPU_QUERY_BLOCKS = 4
+# Shorter rows are not cut.
+SHORTEST_CUT_ROW = 256
 
 
 # --------------------------------------------------------------------------------------------------
@@ -67,6 +72,8 @@ class Mask:
   Attributes:
     implementation: 'xla', 'splash' or 'cudnn'.
     bias_BTS: for `xla`, what is added to the logits; see `segment_bias`.
+    is_of_rows: for `xla`, whether queries and keys are those of the same rows. Then no query looks
+      at a key behind its own place; in a cache it may.
     allowed_BTS: for `cudnn`, whether token t may look at token s.
     segment_ids_BT: for `splash`, the segments. The kernel makes the rest of the mask itself.
     windows: for `splash`, how many tokens back a token may look, 0 for no limit. Two windows are
@@ -76,6 +83,7 @@ class Mask:
 
   implementation: str = dataclasses.field(metadata={'static': True})
   bias_BTS: jax.Array | None = None
+  is_of_rows: bool = dataclasses.field(default=False, metadata={'static': True})
   allowed_BTS: jax.Array | None = None
   segment_ids_BT: jax.Array | None = None
   windows: tuple[int, ...] = dataclasses.field(default=(), metadata={'static': True})
@@ -98,7 +106,7 @@ def packed_mask(segment_ids_BT: jax.Array, window: int = 0, implementation: str 
     return Mask('splash', segment_ids_BT=segment_ids_BT, windows=(window,))
   if implementation == 'cudnn':
     return Mask('cudnn', allowed_BTS=_allowed_pairs(segment_ids_BT, window))
-  return Mask('xla', bias_BTS=segment_bias(segment_ids_BT, window))
+  return Mask('xla', bias_BTS=segment_bias(segment_ids_BT, window), is_of_rows=True)
 
 
 def cache_mask(positions_BT: jax.Array, S: int, window: int = 0) -> Mask:
@@ -289,7 +297,7 @@ def attention(
       return _dot_product(q_BTHK, k_BSGK, v_BSGK, allowed_BTS, scale, 'cudnn')
 
     return _on_each_device(of_own_pairs, q_BTHK, k_BSGK, v_BSGK, mask.allowed_BTS, None)
-  return _xla(q_BTHK, k_BSGK, v_BSGK, mask.bias_BTS, scale)
+  return _xla(q_BTHK, k_BSGK, v_BSGK, mask, scale)
 
 
 def _on_each_device(
@@ -423,8 +431,26 @@ def _dot_product(
   )
 
 
-def _xla(q_BTHK, k_BSGK, v_BSGK, bias_BTS: jax.Array | None, scale: float) -> jax.Array:
+def _xla(q_BTHK, k_BSGK, v_BSGK, mask: Mask, scale: float) -> jax.Array:
   """Attention through plain operations."""
+  bias_BTS = mask.bias_BTS
+  assert bias_BTS is not None
+  T = q_BTHK.shape[1]
+  is_cut = mask.is_of_rows and platform() == 'cpu' and T >= SHORTEST_CUT_ROW
+  if not is_cut:
+    return _xla_block(q_BTHK, k_BSGK, v_BSGK, bias_BTS, scale)
+  size = -(-T // CPU_QUERY_BLOCKS)
+  blocks = []
+  for start in range(0, T, size):
+    stop = min(start + size, T)
+    keys = (k_BSGK[:, :stop], v_BSGK[:, :stop])
+    bias_of_block = bias_BTS[:, start:stop, :stop]
+    blocks.append(_xla_block(q_BTHK[:, start:stop], *keys, bias_of_block, scale))
+  return jnp.concatenate(blocks, axis=1)
+
+
+def _xla_block(q_BTHK, k_BSGK, v_BSGK, bias_BTS: jax.Array, scale: float) -> jax.Array:
+  """Attention of some queries to all keys that are given."""
   B, T, H, K = q_BTHK.shape
   G = k_BSGK.shape[2]
   q_BHTK = (q_BTHK * scale).transpose(0, 2, 1, 3)

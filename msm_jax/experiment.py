@@ -21,6 +21,7 @@ from msm_jax.base.files import size_of
 from msm_jax.base.version import source_state
 from msm_jax.config import ExperimentConfig
 from msm_jax.evals import capability, sampled
+from msm_jax.evals.progress import EvaluationProgress
 from msm_jax.evals.rows import Row
 from msm_jax.evals.summary import base_arm
 from msm_jax.metrics import count_skipped
@@ -210,12 +211,24 @@ class Experiment(Workspace):
       held_out[id(prepared)] = functools.cache(prepared.held_out)
     measured = Measured()
     base = base_arm(self.config)
+    # Kind of a model -> how many texts the last model of the kind was asked.
+    asked: dict[str, int] = {}
+
+    def evaluate(about: str, kind: str, node: Node, **how: Any) -> list[Row]:
+      say(about)
+      progress = EvaluationProgress(about, self.stop, asked.get(kind, 0))
+      unseen = held_out[id(self.prepared_by_seed[node.seed])]
+      rows = evaluate_node(self, node, unseen, progress=progress, **how)
+      progress.close()
+      if progress.texts:
+        asked[kind] = progress.texts
+      return rows
+
     for n, ((arm, seed), node) in enumerate(ends.items(), 1):
       about = f'evaluating [{n}/{len(ends)}] {arm} (seed {seed})'
-      say(about)
       context = self.config.contexts.get(arm, '')
-      unseen = held_out[id(self.prepared_by_seed[seed])]
-      rows = evaluate_node(self, node, unseen, context, arm == base)
+      kind = 'base' if arm == base else 'end'
+      rows = evaluate(about, kind, node, context=context, is_base=arm == base)
       if self.config.evals.sampled:
         answers, sampled_rows = sample_node(self, node, rows, context)
         measured.answers += sampled.with_model(answers, arm, seed)
@@ -223,8 +236,8 @@ class Experiment(Workspace):
       for row in rows:
         measured.rows.append({'arm': arm, 'seed': seed, **row})
       for update in node.points:
-        say(f'{about} at update {update}')
-        for row in evaluate_node(self, node, unseen, context, update=update):
+        about_point = f'{about} at update {update}'
+        for row in evaluate(about_point, 'point', node, context=context, update=update):
           measured.along.append(
             {'arm': arm, 'seed': seed, 'phase': node.phase, 'update': update, **row}
           )

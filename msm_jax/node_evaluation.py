@@ -13,6 +13,7 @@ from msm_jax import multihost, outputs
 from msm_jax.base.files import read_json_lines
 from msm_jax.evals import perplexity, sampled, scoring
 from msm_jax.evals.answers import read_answers
+from msm_jax.evals.progress import EvaluationProgress
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.phases import Node, digest
 from msm_jax.suites.suite import EvalSuite
@@ -31,6 +32,7 @@ def evaluate_node(
   context: str = '',
   is_base: bool = False,
   update: int | None = None,
+  progress: EvaluationProgress | None = None,
 ) -> list[Row]:
   """Asks every evaluator about one model.
 
@@ -47,9 +49,13 @@ def evaluate_node(
     context: path of a handbook that stands in the assistants' system message; '' for none.
     is_base: whether the model is the base, which gates judge.
     update: the update of the last phase after which the model is meant; None for its end.
+    progress: told how many texts were scored.
 
   Returns:
     Rows without arm and seed.
+
+  Raises:
+    Interrupted: `progress` was asked to stop.
   """
   prepared = workspace.prepared_by_seed[node.seed]
   design, suite = prepared.design, prepared.design.suite
@@ -69,11 +75,14 @@ def evaluate_node(
   rows_per_batch = prepared.config.evals.rows
   params = workspace.load_params(node, update)
   with jax.set_mesh(workspace.mesh):
-    logprobs = scoring.make_logprobs(model, params, prepared.tokenizer, length, rows_per_batch)
+    after_batch = progress or scoring.ignore_batch
+    logprobs = scoring.make_logprobs(
+      model, params, prepared.tokenizer, length, rows_per_batch, after_batch
+    )
     rows = suite.rows(logprobs, design.handbook_read_by(node), in_context, is_base, others)
     if update is None:
       rows += perplexity.held_out_loss(
-        model, params, prepared.tokenizer, held_out(), length, rows_per_batch
+        model, params, prepared.tokenizer, held_out(), length, rows_per_batch, after_batch
       )
   # Imported weights have no folder yet.
   path.parent.mkdir(parents=True, exist_ok=True)

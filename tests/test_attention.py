@@ -19,7 +19,7 @@ from test_model import assert_close, make_params, packed
 from msm_jax import attention as attentions
 from msm_jax import layer_kinds, sharding
 from msm_jax import model as models
-from msm_jax.attention import attention, choose_implementation, packed_mask
+from msm_jax.attention import attention, cache_mask, choose_implementation, packed_mask
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import ModelConfig
 
@@ -120,6 +120,32 @@ def test_blocks_of_keys_fit_the_fast_memory(monkeypatch, kind, K, taken):
   """Compiled for v5e, v5p and v6e with heads of 128; more blocks than these were refused on v5."""
   monkeypatch.setattr(attentions, 'device_kind', lambda: kind)
   assert tuple(attentions._key_blocks(n, K) for n in (1, 2, 3, 4, 8, 16)) == taken
+
+
+@pytest.mark.parametrize('window', [0, 50])
+def test_rows_that_are_cut_equal_whole_ones(monkeypatch, window):
+  """On a CPU, queries of long rows come in blocks. 301 tokens do not divide into equal blocks."""
+  inputs = make_inputs(rows=((60, 150, 60), (301,)), length=301)
+
+  def run():
+    # A new function: `jit` is not traced anew for settings that it does not know of.
+    jitted = jax.jit(lambda *inputs: attend.__wrapped__('xla', window, *inputs))
+    return jitted(*inputs), jitted.lower(*inputs).cost_analysis()['flops']
+
+  cut, flops_cut = run()
+  monkeypatch.setattr(attentions, 'SHORTEST_CUT_ROW', 302)
+  whole, flops_whole = run()
+  assert_close(as_fp32(cut), as_fp32(whole), 1e-5)
+  assert flops_cut < 0.7 * flops_whole
+
+
+def test_queries_of_a_cache_are_not_cut():
+  """As many tokens as slots, in which the first tokens look at slots behind their own places."""
+  q, k, v, _, _ = make_inputs()
+  positions = jnp.tile(jnp.arange(T)[::-1], (2, 1))
+  found = attention(q, k, v, cache_mask(positions, T))
+  in_order = attention(q[:, ::-1], k, v, cache_mask(positions[:, ::-1], T))
+  assert_close(found, in_order[:, ::-1], 1e-5)
 
 
 @pytest.mark.parametrize('window', [0, 50, 300])

@@ -22,6 +22,7 @@ from msm_jax.base.checks import from_mapping
 from msm_jax.base.errors import Interrupted
 from msm_jax.base.files import locked
 from msm_jax.config import ExperimentConfig
+from msm_jax.evals.progress import EvaluationProgress
 from msm_jax.experiment import Experiment
 from msm_jax.node_evaluation import evaluate_node
 from msm_jax.node_training import names_in_order
@@ -347,6 +348,23 @@ def test_rows_that_are_damaged_are_made_again(files, tmp_path):
     assert evaluate_node(e, node, dict) == rows == evaluate_node(e, node, dict)
     assert path.read_bytes() == whole
   assert next(asked) == 4, 'asked once, and once more for each damage'
+
+
+def test_an_evaluation_can_be_stopped(files, tmp_path):
+  """A real model is evaluated for minutes on a CPU; whoever presses Ctrl-C does not wait."""
+  e, (node,) = train_all(settings(files, arms=dict(base='read')), tmp_path)
+  many = 500
+  e.design.suite.rows = lambda logprobs, *_: logprobs(['I like'] * many, [['tea', 'jam']] * many)
+  asked = []
+
+  def stop():
+    asked.append(True)
+    return len(asked) == 2
+
+  with pytest.raises(Interrupted, match='stopped while evaluating base, which begins anew'):
+    evaluate_node(e, node, dict, progress=EvaluationProgress('evaluating base', stop))
+  assert len(asked) == 2
+  assert not list(e.folder(node).glob('evals-*'))
 
 
 def test_an_arm_that_becomes_the_base_is_asked_what_the_base_is_asked(files, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 from data_pipelines.records import Record
 from msm_jax.config import ModelConfig
 from msm_jax.evals.rows import Row
-from msm_jax.evals.scoring import score_triples
+from msm_jax.evals.scoring import AfterBatch, ignore_batch, score_triples
 from msm_jax.tokenized import to_triples
 from msm_jax.tokenizer import Tokenizer
 
@@ -24,6 +24,7 @@ def held_out_loss(
   held_out: Mapping[str, Sequence[Record]],
   length: int,
   rows: int = 32,
+  after_batch: AfterBatch = ignore_batch,
 ) -> list[Row]:
   """Measures the loss on held-out records.
 
@@ -34,6 +35,7 @@ def held_out_loss(
     held_out: corpus -> records that nobody was trained on.
     length: tokens of a row; longer records are cut.
     rows: rows per scored batch.
+    after_batch: see `scoring.score_triples`.
 
   Returns:
     Rows `perplexity/nats_per_token/<corpus>`: nats per supervised token, one row per record that
@@ -42,7 +44,7 @@ def held_out_loss(
   out: list[Row] = []
   for corpus, records in held_out.items():
     examples = [_triples_of(record, tokenizer, length) for record in records]
-    scores = score_triples(model, params, examples, length, rows)
+    scores = score_triples(model, params, examples, length, rows, after_batch)
     for record, example, score in zip(records, examples, scores, strict=True):
       tokens = int(example[:, 2].sum())
       if tokens == 0:

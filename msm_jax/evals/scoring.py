@@ -26,6 +26,9 @@ Messages = Sequence[tuple[str, str]]
 # its options, the sum of the log-likelihoods (nats) of the option's tokens.
 Logprobs = Callable[[Sequence[Messages | str], Sequence[Sequence[str]]], list[list[float]]]
 
+# Told after every batch how many texts it had; see `evals.progress`.
+AfterBatch = Callable[[int], None]
+
 # So many logits are in memory at once: 256 MiB in float32.
 MAX_LOGITS = 2**26
 # So many tokens of what was asked stay in memory for the next arm: some 50 MiB.
@@ -271,8 +274,18 @@ def _make_batch(
   )
 
 
+def ignore_batch(texts: int) -> None:
+  """An `after_batch` that does nothing."""
+  del texts
+
+
 def score_triples(
-  model: ModelConfig, params: Any, examples: Sequence[np.ndarray], length: int, rows: int
+  model: ModelConfig,
+  params: Any,
+  examples: Sequence[np.ndarray],
+  length: int,
+  rows: int,
+  after_batch: AfterBatch = ignore_batch,
 ) -> np.ndarray:
   """Sums the weighted log-likelihoods of each example.
 
@@ -282,6 +295,7 @@ def score_triples(
     examples: (n, 3) int32 arrays of token, target and weight; see `tokenized.to_triples`.
     length: tokens of a row; several examples share one.
     rows: rows of a batch.
+    after_batch: told after every batch how many examples it had. What it raises ends the scoring.
 
   Returns:
     (examples,) float64: sum of weight x log-likelihood in nats.
@@ -324,6 +338,7 @@ def score_triples(
     for b, members in enumerate(in_batch):
       for n, begin, end in _places(examples, members):
         scores[n] = (logprobs_BT[b, begin:end] * examples[n][:, 2]).sum()
+    after_batch(sum(map(len, in_batch)))
 
   # A batch is sent before the results of the one before are read. So the device computes while the
   # host adds up results and makes the arrays of the next batch. All processes do this in one order.
@@ -413,7 +428,12 @@ def _examples(tokenizer: Tokenizer) -> _Examples:
 
 
 def make_logprobs(
-  model: ModelConfig, params: Any, tokenizer: Tokenizer, length: int, rows: int = 32
+  model: ModelConfig,
+  params: Any,
+  tokenizer: Tokenizer,
+  length: int,
+  rows: int = 32,
+  after_batch: AfterBatch = ignore_batch,
 ) -> Logprobs:
   """Makes a `logprobs` function of one set of parameters.
 
@@ -423,6 +443,7 @@ def make_logprobs(
     tokenizer: its tokenizer.
     length: tokens of a row.
     rows: rows per scored batch.
+    after_batch: see `score_triples`.
 
   Returns:
     The function. It scores an option alone, never the prompt before it or the end of the turn after
@@ -437,7 +458,7 @@ def make_logprobs(
     for prompt, of_prompt in zip(prompts, options, strict=True):
       for option in of_prompt:
         examples.append(kept.of(tokenizer, prompt, option))
-    scores = iter(score_triples(model, params, examples, length, rows).tolist())
+    scores = iter(score_triples(model, params, examples, length, rows, after_batch).tolist())
     out = []
     for of_prompt in options:
       out.append([next(scores) for _ in of_prompt])

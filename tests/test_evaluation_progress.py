@@ -1,0 +1,61 @@
+"""What is said while a model is evaluated."""
+
+import numpy as np
+import pytest
+from steps import TINY, fresh_params
+
+from msm_jax.base import console
+from msm_jax.evals import progress as progresses
+from msm_jax.evals import scoring
+from msm_jax.evals.progress import EvaluationProgress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+  """A clock that stands still until a test sets it."""
+  now = [100.0]
+  monkeypatch.setattr(progresses.time, 'monotonic', lambda: now[0])
+  monkeypatch.setattr(console, 'is_quiet', False)
+  return now
+
+
+def test_long_evaluations_say_how_far_they_are(clock, capsys):
+  progress = EvaluationProgress('evaluating [1/2] base (seed 0)', lambda: False)
+  for clock[0] in (101, 114, 116, 120, 140):
+    progress(100)
+  progress.close()
+  first, second = capsys.readouterr().err.splitlines()
+  assert first == 'evaluating [1/2] base (seed 0)  300 texts  16s'
+  assert second == 'evaluating [1/2] base (seed 0)  500 texts  40s'
+
+  # The next model is asked as much, so it is known how long it will take.
+  clock[0] = 200
+  progress = EvaluationProgress('evaluating [2/2] aft (seed 0)', lambda: False, expected=500)
+  for clock[0] in (220, 250):
+    progress(250)
+  first, second = capsys.readouterr().err.splitlines()
+  assert first == 'evaluating [2/2] aft (seed 0)  250/500 texts  ETA 20s'
+  # More texts than the model before: nothing is foretold.
+  assert second == 'evaluating [2/2] aft (seed 0)  500 texts  50s'
+
+
+def test_a_terminal_shows_one_line(clock, capsys, monkeypatch):
+  monkeypatch.setattr(progresses.sys.stderr, 'isatty', lambda: True, raising=False)
+  progress = EvaluationProgress('evaluating', lambda: False)
+  for clock[0] in (101, 101.1, 102):
+    progress(7)
+  progress.close()
+  text = capsys.readouterr().err
+  assert text.count('\r') == 2
+  assert text.endswith('evaluating  21 texts  2s\n')
+  assert text.count('\n') == 1
+
+
+def test_every_batch_is_counted():
+  params = fresh_params(TINY)
+  examples = [np.ones((n, 3), np.int32) for n in (3, 9, 16, 5, 12, 2)]
+  counts = []
+  told = scoring.score_triples(TINY, params, examples, 16, 2, counts.append)
+  assert sum(counts) == len(examples)
+  assert len(counts) > 1
+  np.testing.assert_array_equal(told, scoring.score_triples(TINY, params, examples, 16, 2))
