@@ -211,17 +211,17 @@ class Experiment(Workspace):
       held_out[id(prepared)] = functools.cache(prepared.held_out)
     measured = Measured()
     base = base_arm(self.config)
-    # Kind of a model -> how many texts the last model of the kind was asked.
+    # Kind of a model -> how many tokens the last model of the kind was asked.
     asked: dict[str, int] = {}
 
     def evaluate(about: str, kind: str, node: Node, **how: Any) -> list[Row]:
       say(about)
-      progress = EvaluationProgress(about, self.stop, asked.get(kind, 0))
+      progress = EvaluationProgress(about, self.stop, expected=asked.get(kind, 0))
       unseen = held_out[id(self.prepared_by_seed[node.seed])]
       rows = evaluate_node(self, node, unseen, progress=progress, **how)
       progress.close()
-      if progress.texts:
-        asked[kind] = progress.texts
+      if progress.tokens:
+        asked[kind] = progress.tokens
       return rows
 
     for n, ((arm, seed), node) in enumerate(ends.items(), 1):

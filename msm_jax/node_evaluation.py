@@ -49,7 +49,7 @@ def evaluate_node(
     context: path of a handbook that stands in the assistants' system message; '' for none.
     is_base: whether the model is the base, which gates judge.
     update: the update of the last phase after which the model is meant; None for its end.
-    progress: told how many texts were scored.
+    progress: told how many tokens were scored.
 
   Returns:
     Rows without arm and seed.

@@ -25,8 +25,8 @@ def test_long_evaluations_say_how_far_they_are(clock, capsys):
     progress(100)
   progress.close()
   first, second = capsys.readouterr().err.splitlines()
-  assert first == 'evaluating [1/2] base (seed 0)  300 texts  16s'
-  assert second == 'evaluating [1/2] base (seed 0)  500 texts  40s'
+  assert first == 'evaluating [1/2] base (seed 0)  300 tokens  19 tok/s'
+  assert second == 'evaluating [1/2] base (seed 0)  500 tokens  12 tok/s'
 
   # The next model is asked as much, so it is known how long it will take.
   clock[0] = 200
@@ -34,9 +34,9 @@ def test_long_evaluations_say_how_far_they_are(clock, capsys):
   for clock[0] in (220, 250):
     progress(250)
   first, second = capsys.readouterr().err.splitlines()
-  assert first == 'evaluating [2/2] aft (seed 0)  250/500 texts  ETA 20s'
-  # More texts than the model before: nothing is foretold.
-  assert second == 'evaluating [2/2] aft (seed 0)  500 texts  50s'
+  assert first == 'evaluating [2/2] aft (seed 0)  250/500 tokens  12 tok/s  ETA 20s'
+  # As many tokens as the model before had: nothing more is foretold.
+  assert second == 'evaluating [2/2] aft (seed 0)  500 tokens  10 tok/s'
 
 
 def test_a_terminal_shows_one_line(clock, capsys, monkeypatch):
@@ -47,7 +47,7 @@ def test_a_terminal_shows_one_line(clock, capsys, monkeypatch):
   progress.close()
   text = capsys.readouterr().err
   assert text.count('\r') == 2
-  assert text.endswith('evaluating  21 texts  2s\n')
+  assert text.endswith('evaluating  21 tokens  10 tok/s\n')
   assert text.count('\n') == 1
 
 
@@ -56,6 +56,6 @@ def test_every_batch_is_counted():
   examples = [np.ones((n, 3), np.int32) for n in (3, 9, 16, 5, 12, 2)]
   counts = []
   told = scoring.score_triples(TINY, params, examples, 16, 2, counts.append)
-  assert sum(counts) == len(examples)
+  assert sum(counts) == sum(map(len, examples))
   assert len(counts) > 1
   np.testing.assert_array_equal(told, scoring.score_triples(TINY, params, examples, 16, 2))

@@ -22,7 +22,7 @@ class EvaluationProgress:
   """The progress of one model's evaluation.
 
   Attributes:
-    texts: how many texts were scored so far.
+    tokens: how many tokens of texts were scored so far.
   """
 
   def __init__(self, label: str, stop: Callable[[], bool], expected: int = 0) -> None:
@@ -31,25 +31,25 @@ class EvaluationProgress:
     Args:
       label: what the evaluation is called on the console.
       stop: asked after every batch whether to stop.
-      expected: how many texts there will be, such as a model before had; 0 if that is not known.
+      expected: how many tokens there will be, such as a model before had; 0 if that is not known.
     """
-    self.texts = 0
+    self.tokens = 0
     self._label = label
     self._stop = stop
     self._expected = expected
     self._began = self._printed = time.monotonic()
     self._is_drawn = False
 
-  def __call__(self, texts: int) -> None:
+  def __call__(self, tokens: int) -> None:
     """Notes that a batch was scored. All processes call this after the same batches.
 
     Args:
-      texts: the texts of the batch.
+      tokens: the tokens of the batch, without padding.
 
     Raises:
       Interrupted: `stop()` returned True in any process. What was scored of this model is lost.
     """
-    self.texts += texts
+    self.tokens += tokens
     if multihost.any_process(self._stop()):
       self.close()
       raise Interrupted(f'stopped while {self._label}, which begins anew')
@@ -68,10 +68,12 @@ class EvaluationProgress:
 
   def _show(self, elapsed: float) -> None:
     """Prints one line, or draws it anew on a terminal or in a notebook."""
-    text = f'{self._label}  {self.texts:,} texts  {duration(elapsed)}'
-    if self.texts < self._expected:
-      left = elapsed / self.texts * (self._expected - self.texts)
-      text = f'{self._label}  {self.texts:,}/{self._expected:,} texts  ETA {duration(left)}'
+    rate = self.tokens / elapsed
+    of_all, left = '', ''
+    if self.tokens < self._expected:
+      of_all = f'/{self._expected:,}'
+      left = f'  ETA {duration((self._expected - self.tokens) / rate)}'
+    text = f'{self._label}  {self.tokens:,}{of_all} tokens  {rate:,.0f} tok/s{left}'
     self._is_drawn = console.can_redraw()
     end = '' if self._is_drawn else '\n'
     print(console.over_line(text), end=end, file=sys.stderr, flush=True)

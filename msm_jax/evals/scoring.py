@@ -26,7 +26,7 @@ Messages = Sequence[tuple[str, str]]
 # its options, the sum of the log-likelihoods (nats) of the option's tokens.
 Logprobs = Callable[[Sequence[Messages | str], Sequence[Sequence[str]]], list[list[float]]]
 
-# Told after every batch how many texts it had; see `evals.progress`.
+# Told after every batch how many tokens it had; see `evals.progress`.
 AfterBatch = Callable[[int], None]
 
 # So many logits are in memory at once: 256 MiB in float32.
@@ -274,9 +274,9 @@ def _make_batch(
   )
 
 
-def ignore_batch(texts: int) -> None:
+def ignore_batch(tokens: int) -> None:
   """An `after_batch` that does nothing."""
-  del texts
+  del tokens
 
 
 def score_triples(
@@ -295,7 +295,8 @@ def score_triples(
     examples: (n, 3) int32 arrays of token, target and weight; see `tokenized.to_triples`.
     length: tokens of a row; several examples share one.
     rows: rows of a batch.
-    after_batch: told after every batch how many examples it had. What it raises ends the scoring.
+    after_batch: told after every batch how many tokens its examples had. What it raises ends the
+      scoring.
 
   Returns:
     (examples,) float64: sum of weight x log-likelihood in nats.
@@ -335,10 +336,12 @@ def score_triples(
     scored_NS = batch.scored_NMT.reshape(parts, -1)
     np.put_along_axis(logprobs_NC, scored_NS, logprobs_NMT.reshape(scored_NS.shape), axis=1)
     logprobs_BT = logprobs_NC.reshape(rows, length)
+    tokens = 0
     for b, members in enumerate(in_batch):
       for n, begin, end in _places(examples, members):
+        tokens += end - begin
         scores[n] = (logprobs_BT[b, begin:end] * examples[n][:, 2]).sum()
-    after_batch(sum(map(len, in_batch)))
+    after_batch(tokens)
 
   # A batch is sent before the results of the one before are read. So the device computes while the
   # host adds up results and makes the arrays of the next batch. All processes do this in one order.
