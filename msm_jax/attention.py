@@ -90,7 +90,12 @@ class Mask:
   is_local: jax.Array | None = None
 
 
-def packed_mask(segment_ids_BT: jax.Array, window: int = 0, implementation: str = 'xla') -> Mask:
+def packed_mask(
+  segment_ids_BT: jax.Array,
+  window: int = 0,
+  implementation: str = 'xla',
+  branches_BT: jax.Array | None = None,
+) -> Mask:
   """Makes the mask of packed rows.
 
   Args:
@@ -98,15 +103,25 @@ def packed_mask(segment_ids_BT: jax.Array, window: int = 0, implementation: str 
       out there means nothing and must carry no weight in a loss.
     window: how many tokens back a token may look, itself included; 0 means no limit.
     implementation: 'xla', 'splash' or 'cudnn'; see `choose_implementation`.
+    branches_BT: int32, for segments in which several texts go on from one beginning: 0 for tokens
+      of the beginning, which all see, and the number of its text for any other token. None if
+      every segment is one text.
 
   Returns:
-    The mask: a token sees those of its segment that are not later and within the window.
+    The mask: a token sees those of its segment that are not later and within the window, and none
+    of another branch.
+
+  Raises:
+    ValueError: there are branches, and the kernel knows none, or a window would count their tokens.
   """
+  if branches_BT is not None and (window or implementation == 'splash'):
+    raise ValueError('branches are for global layers, and not for splash attention')
   if implementation == 'splash':
     return Mask('splash', segment_ids_BT=segment_ids_BT, windows=(window,))
   if implementation == 'cudnn':
-    return Mask('cudnn', allowed_BTS=_allowed_pairs(segment_ids_BT, window))
-  return Mask('xla', bias_BTS=segment_bias(segment_ids_BT, window), is_of_rows=True)
+    return Mask('cudnn', allowed_BTS=_allowed_pairs(segment_ids_BT, window, branches_BT))
+  bias_BTS = segment_bias(segment_ids_BT, window, branches_BT)
+  return Mask('xla', bias_BTS=bias_BTS, is_of_rows=True)
 
 
 def cache_mask(positions_BT: jax.Array, S: int, window: int = 0) -> Mask:
@@ -132,27 +147,37 @@ def select_mask(is_local: jax.Array, of_global: Mask, of_local: Mask) -> Mask:
   return jax.tree.map(lambda x, y: jnp.where(is_local, y, x), of_global, of_local)
 
 
-def _allowed_pairs(segment_ids_BT: jax.Array, window: int) -> jax.Array:
-  """(B, T, S) bool: whether s is in the segment of t, not later, and within the window."""
+def _allowed_pairs(
+  segment_ids_BT: jax.Array, window: int, branches_BT: jax.Array | None
+) -> jax.Array:
+  """(B, T, S) bool: whether s is in the segment of t, not later, within the window, and in no
+  other branch."""
   T = segment_ids_BT.shape[1]
   allowed_TS = jnp.tril(jnp.ones((T, T), bool))
   if 0 < window < T:
     allowed_TS &= ~jnp.tril(allowed_TS, -window)
-  return (segment_ids_BT[:, :, None] == segment_ids_BT[:, None, :]) & allowed_TS
+  allowed_BTS = (segment_ids_BT[:, :, None] == segment_ids_BT[:, None, :]) & allowed_TS
+  if branches_BT is not None:
+    is_of_beginning_B1S = branches_BT[:, None, :] == 0
+    allowed_BTS &= is_of_beginning_B1S | (branches_BT[:, :, None] == branches_BT[:, None, :])
+  return allowed_BTS
 
 
-def segment_bias(segment_ids_BT: jax.Array, window: int = 0) -> jax.Array:
+def segment_bias(
+  segment_ids_BT: jax.Array, window: int = 0, branches_BT: jax.Array | None = None
+) -> jax.Array:
   """Makes the attention bias of packed rows.
 
   Args:
     segment_ids_BT: int ids of the segments; see `packed_mask`.
     window: how many tokens back a token may look, itself included; 0 means no limit.
+    branches_BT: see `packed_mask`.
 
   Returns:
     (B, T, S) fp32 array: 0 where token t may look at token s (s is in the same segment, not later
-    than t, and within the window), and -1e30 elsewhere.
+    than t, within the window, and in no other branch), and -1e30 elsewhere.
   """
-  return jnp.where(_allowed_pairs(segment_ids_BT, window), 0.0, MASKED)
+  return jnp.where(_allowed_pairs(segment_ids_BT, window, branches_BT), 0.0, MASKED)
 
 
 def cache_bias(positions_BT: jax.Array, S: int, window: int = 0) -> jax.Array:

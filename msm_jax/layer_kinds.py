@@ -77,7 +77,11 @@ class LayerKinds(NamedTuple):
 
 
 def layer_kinds(
-  c: ModelConfig, positions_BT: jax.Array, segment_ids_BT: jax.Array, slots: int | None
+  c: ModelConfig,
+  positions_BT: jax.Array,
+  segment_ids_BT: jax.Array,
+  slots: int | None,
+  branches_BT: jax.Array | None = None,
 ) -> LayerKinds:
   """Makes rotary tables and masks for the kinds of layers that a model has.
 
@@ -86,6 +90,7 @@ def layer_kinds(
     positions_BT: int32 positions of the tokens in their texts.
     segment_ids_BT: int32 segments of packed rows; not used with a cache.
     slots: the tokens that a row of the cache has room for; None for whole rows, without a cache.
+    branches_BT: see `attention.packed_mask`.
 
   Returns:
     What the attention of each kind needs.
@@ -101,7 +106,8 @@ def layer_kinds(
   def inputs_of(theta: float, scaling: RopeScaling | None, window: int) -> AttentionInputs:
     tables = rope_tables(positions_BT, rope_frequencies(c.head_dim, theta, scaling))
     if slots is None:
-      return AttentionInputs(tables, packed_mask(segment_ids_BT, window, implementation))
+      mask = packed_mask(segment_ids_BT, window, implementation, branches_BT)
+      return AttentionInputs(tables, mask)
     return AttentionInputs(tables, cache_mask(positions_BT, slots, window))
 
   is_local = c.local_layers or (False,) * c.n_layers

@@ -232,6 +232,7 @@ class Decoder(nn.Module):
     segment_ids_BT: jax.Array,
     cache: Cache | None = None,
     key: jax.Array | None = None,
+    branches_BT: jax.Array | None = None,
   ) -> tuple[jax.Array, tuple[LayerCache | None, ...]]:
     """Runs the decoder.
 
@@ -241,6 +242,7 @@ class Decoder(nn.Module):
       segment_ids_BT: int32 segments of packed rows; not used with a cache.
       cache: keys and values of the tokens before, for unrolled layers; None for whole rows.
       key: a random key for the dropout of adapters; None means no dropout.
+      branches_BT: see `attention.packed_mask`.
 
     Returns:
       Final hidden states (B, T, D) in the dtype of the settings, and the cache of each layer.
@@ -266,7 +268,7 @@ class Decoder(nn.Module):
     slots = None
     if cache is not None:
       slots = cache[0][0].shape[2]
-    kinds = layer_kinds(c, positions_BT, segment_ids_BT, slots)
+    kinds = layer_kinds(c, positions_BT, segment_ids_BT, slots, branches_BT)
     runs, weights = layer_runs(c, blocks)
 
     def run_layer(x_BTD, p, given, layer_cache, n, layer_key):
@@ -355,6 +357,7 @@ def forward(
   positions_BT: jax.Array,
   segment_ids_BT: jax.Array,
   key: jax.Array | None = None,
+  branches_BT: jax.Array | None = None,
 ) -> jax.Array:
   """Computes the final hidden states of packed rows.
 
@@ -366,12 +369,15 @@ def forward(
     segment_ids_BT: int32 segments, 0 for padding. Tokens of different segments never see each
       other, and neither do texts and padding.
     key: a random key for the dropout of adapters; None means no dropout.
+    branches_BT: int32, where several texts go on from one beginning; see `attention.packed_mask`.
 
   Returns:
     (B, T, D) array in the dtype of the settings.
   """
   variables = {'params': params}
-  x_BTD, _ = Decoder(c).apply(variables, tokens_BT, positions_BT, segment_ids_BT, None, key)
+  x_BTD, _ = Decoder(c).apply(
+    variables, tokens_BT, positions_BT, segment_ids_BT, None, key, branches_BT
+  )
   return x_BTD
 
 

@@ -1,5 +1,6 @@
 """Scoring gives logits to scored tokens alone, and the log-likelihoods stay those of whole rows."""
 
+import dataclasses
 import re
 import types
 
@@ -10,6 +11,7 @@ import tiny
 from steps import TINY, fresh_params
 
 from msm_jax import sharding
+from msm_jax.attention import packed_mask
 from msm_jax.evals import scoring
 from msm_jax.model import forward, logits
 from msm_jax.tokenizer import load_tokenizer
@@ -58,6 +60,55 @@ def test_scores_are_those_of_whole_rows(mesh, scored):
   np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
+def with_options(prompt_sizes, option_sizes, seed=1):
+  """(n, 3) arrays: every prompt with an option of each size. The last token of a prompt predicts
+  the first one of the option, so it has a weight."""
+  rng = np.random.default_rng(seed)
+  examples = []
+  for prompt_size in prompt_sizes:
+    prompt = rng.integers(0, 64, prompt_size)
+    for size in option_sizes:
+      text = np.array([*prompt, *rng.integers(0, 64, size)])
+      weights = np.arange(len(text) - 1) >= prompt_size - 1
+      examples.append(np.stack([text[:-1], text[1:], weights], axis=1).astype(np.int32))
+  return examples
+
+
+@pytest.mark.parametrize('mesh', MESHES)
+def test_options_share_their_prompt(mesh):
+  """A prompt is computed once for its options, which do not see each other; scores are those of
+  every option alone. 12 + 4 x 2 tokens are more than a row has, so that prompt stands there twice.
+  """
+  params = fresh_params(TINY)
+  examples = with_options([9, 1, 12, 2, 9], [2, 1, 3, 2])
+  wanted = scores_alone(params, examples)
+  if MESHES[mesh]:
+    params = jax.device_put(params, sharding.shardings(params, sharding.make_mesh(**MESHES[mesh])))
+  tokens = []
+  found = scoring.score_triples(TINY, params, examples, 16, 8, tokens.append)
+  np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+  # Of a prompt of n tokens, n - 1 are shared; one token alone has nothing to share.
+  options = 2 + 1 + 3 + 2
+  assert sum(tokens) == (8 + options) + options + (2 * 11 + options) + (1 + options) + (8 + options)
+
+
+def test_whose_options_share_nothing(monkeypatch):
+  """The kernel of TPUs knows no branches, and windows would count their tokens."""
+  local = dataclasses.replace(TINY, local_layers=(True,) * TINY.n_layers, local_window=4)
+  examples = with_options([9], [2, 2])
+  assert len(scoring._packed(examples, 16, shares=True)) == 1
+  assert len(scoring._packed(examples, 16, shares=False)) == 2
+  assert scoring._can_share(TINY)
+  assert not scoring._can_share(local)
+  assert not scoring._can_share(dataclasses.replace(TINY, attention='splash'))
+  monkeypatch.setattr(sharding, 'platform', lambda: 'tpu')
+  assert not scoring._can_share(TINY)
+  ids = np.ones((1, 4), np.int32)
+  for window, implementation in ((2, 'xla'), (0, 'splash')):
+    with pytest.raises(ValueError, match='branches'):
+      packed_mask(ids, window, implementation, ids)
+
+
 def test_logits_that_do_not_fit_are_made_in_pieces(monkeypatch):
   """The pieces give what all at once gives."""
   params = fresh_params(TINY)
@@ -104,11 +155,10 @@ def test_the_device_does_not_wait_for_the_host(monkeypatch):
 @pytest.mark.parametrize(('scored', 'rows'), [(0, 4), (1, 4), (3, 4), (4, 4), (8, 8), (16, 16)])
 def test_few_tokens_take_few_rows_of_logits(scored, rows):
   """A batch has 16 rows of 16 tokens; logits are made for quarters of it."""
-  examples = [np.array([[1, 2, int(n >= 16 - scored)] for n in range(16)])] * 40
-  packed = [[n] for n in range(40)]
-  assert scoring._scored_rows(examples, packed, 16, 16, 1) == rows
+  in_row = [scored] * 40
+  assert scoring._scored_rows(in_row, 16, 16, 1) == rows
   # A device has two rows; as quarters of them would not be whole, it takes one or both.
-  assert scoring._scored_rows(examples, packed, 16, 16, 8) == (1 if scored <= 8 else 2)
+  assert scoring._scored_rows(in_row, 16, 16, 8) == (1 if scored <= 8 else 2)
 
 
 def test_devices_score_their_own_rows():

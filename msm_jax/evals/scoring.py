@@ -110,6 +110,7 @@ def _token_logprobs(
   positions_BT: jax.Array,
   scored_NMT: jax.Array,
   targets_NMT: jax.Array,
+  branches_BT: jax.Array | None = None,
 ) -> jax.Array:
   """Computes the log-likelihoods of the scored targets; no other token gets logits.
 
@@ -121,11 +122,12 @@ def _token_logprobs(
     positions_BT: int32 position of each token in its segment.
     scored_NMT: int32; which tokens of a part are scored, counted through its rows.
     targets_NMT: int32 id of the token that follows each scored token.
+    branches_BT: int32, where several texts go on from one beginning; see `attention.packed_mask`.
 
   Returns:
     (N, M, T) float32 log-likelihoods in nats.
   """
-  x_BTD = forward(model, params, tokens_BT, positions_BT, segment_ids_BT)
+  x_BTD = forward(model, params, tokens_BT, positions_BT, segment_ids_BT, None, branches_BT)
   N, M, T = scored_NMT.shape
   x_NCD = x_BTD.reshape(N, -1, x_BTD.shape[-1])
   x_NSD = jnp.take_along_axis(x_NCD, scored_NMT.reshape(N, -1, 1), axis=1)
@@ -166,7 +168,7 @@ def scoring_program(mesh: Mesh) -> Any:
 
 
 def _fill_rows(lengths: Sequence[int], length: int) -> list[list[int]]:
-  """Packs examples into rows: row -> numbers of its examples.
+  """Packs texts into rows: row -> numbers of its texts.
 
   The longest come first, and each goes where it leaves the least room (best fit decreasing).
   """
@@ -194,20 +196,131 @@ def _fill_rows(lengths: Sequence[int], length: int) -> list[list[int]]:
   return rows
 
 
-def _scored_rows(
-  examples: Sequence[np.ndarray],
-  packed: Sequence[Sequence[int]],
-  length: int,
-  rows: int,
-  parts: int,
-) -> int:
+class _Family(NamedTuple):
+  """Examples that begin alike: their beginning stands in a row once, and what follows it in each
+  stands behind it, in branches that do not see each other.
+
+  Attributes:
+    members: the numbers of the examples.
+    shared: how many tokens the beginning has.
+  """
+
+  members: list[int]
+  shared: int
+
+
+def _families(examples: Sequence[np.ndarray], length: int, shares: bool) -> list[_Family]:
+  """Finds neighbouring examples that differ only from their first scored token on.
+
+  Args:
+    examples: (n, 3) int32 arrays of token, target and weight.
+    length: tokens of a row, which a family may not exceed.
+    shares: whether examples may share their beginnings.
+
+  Returns:
+    All examples, in their order.
+  """
+  families: list[_Family] = []
+  last_beginning, room = b'', 0
+  for n, example in enumerate(examples):
+    is_scored = example[:, 2] != 0
+    shared = int(is_scored.argmax()) if is_scored.any() else len(example)
+    beginning = example[:shared].tobytes()
+    own = len(example) - shared
+    if shares and beginning and beginning == last_beginning and own <= room:
+      families[-1].members.append(n)
+      room -= own
+    else:
+      families.append(_Family([n], shared))
+      last_beginning, room = beginning, length - len(example)
+  return families
+
+
+def _packed(examples: Sequence[np.ndarray], length: int, shares: bool) -> list[list[_Family]]:
+  """Packs examples into rows: row -> its families."""
+  families = _families(examples, length, shares)
+  sizes = []
+  for family in families:
+    size = family.shared
+    for n in family.members:
+      size += len(examples[n]) - family.shared
+    sizes.append(size)
+  packed = []
+  for numbers in _fill_rows(sizes, length):
+    packed.append([families[n] for n in numbers])
+  return packed
+
+
+def _count_scored(examples: Sequence[np.ndarray], row: Sequence[_Family]) -> int:
+  """Counts the scored tokens of a row."""
+  scored = 0
+  for family in row:
+    for n in family.members:
+      scored += int(np.count_nonzero(examples[n][:, 2]))
+  return scored
+
+
+def _can_share(model: ModelConfig) -> bool:
+  """Whether examples may share a beginning. The kernel of TPUs knows no branches, and the window of
+  a local layer would count the tokens of other branches."""
+  is_for_tpus = sharding.platform() == 'tpu' or model.attention == 'splash'
+  return not is_for_tpus and not model.local_layers
+
+
+class _Piece(NamedTuple):
+  """Neighbouring tokens of an example that stand in a row.
+
+  Attributes:
+    example: its number.
+    start: the first token, counted in the example.
+    stop: the last one, plus one.
+    begin: where the first token stands in the row.
+    branch: 0 for a shared beginning, and the number of the branch from 1 on.
+  """
+
+  example: int
+  start: int
+  stop: int
+  begin: int
+  branch: int
+
+
+def _pieces(examples: Sequence[np.ndarray], family: _Family, begin: int) -> Iterator[_Piece]:
+  """Yields the pieces of a family that stands in a row from `begin` on."""
+  yield _Piece(family.members[0], 0, family.shared, begin, 0)
+  begin += family.shared
+  for branch, n in enumerate(family.members, 1):
+    size = len(examples[n])
+    yield _Piece(n, family.shared, size, begin, branch)
+    begin += size - family.shared
+
+
+def _row_pieces(
+  examples: Sequence[np.ndarray], row: Sequence[_Family]
+) -> Iterator[tuple[int, _Piece]]:
+  """Yields (segment, piece) for all pieces of a row. Segments count from 1."""
+  begin = 0
+  for segment, family in enumerate(row, 1):
+    for piece in _pieces(examples, family, begin):
+      yield segment, piece
+      begin = piece.begin + piece.stop - piece.start
+
+
+def _scored_rows(in_row: Sequence[int], length: int, rows: int, parts: int) -> int:
   """Computes how many rows the scored tokens of one device fill in the fullest batch.
 
   Each result means a compiled program of its own. So the result is rounded up to a quarter of the
   rows of a device, which leaves four programs at most.
+
+  Args:
+    in_row: the scored tokens of each row.
+    length: tokens of a row.
+    rows: rows of a batch.
+    parts: the devices that share a batch.
+
+  Returns:
+    The number of rows.
   """
-  scored = np.array([np.count_nonzero(example[:, 2]) for example in examples], int)
-  in_row = [int(scored[members].sum()) for members in packed]
   of_part = rows // parts
   # Batches are whole numbers of parts, so parts may be counted through all of them.
   most = 0
@@ -225,41 +338,35 @@ class _Batch(NamedTuple):
   positions_BT: np.ndarray
   scored_NMT: np.ndarray
   targets_NMT: np.ndarray
-
-
-def _places(
-  examples: Sequence[np.ndarray], members: Sequence[int]
-) -> Iterator[tuple[int, int, int]]:
-  """Yields (number, first token, end) of each example of a row."""
-  begin = 0
-  for n in members:
-    end = begin + len(examples[n])
-    yield n, begin, end
-    begin = end
+  branches_BT: np.ndarray | None
 
 
 def _make_batch(
   examples: Sequence[np.ndarray],
-  packed: Sequence[Sequence[int]],
+  packed: Sequence[Sequence[_Family]],
   length: int,
   rows: int,
   parts: int,
   scored_rows: int,
+  shares: bool,
 ) -> _Batch:
   """Makes the arrays of a batch.
 
-  `packed` are the examples of each row, at most `rows` of them; the other rows are padding. Of each
+  `packed` are the families of each row, at most `rows` rows; the other rows are padding. Of each
   part, `scored_rows` * `length` tokens get logits: the scored ones first, in their order; what
   follows them fills the arrays up.
   """
   triples_BT3 = np.zeros((rows, length, 3), np.int32)
   segment_ids_BT = np.zeros((rows, length), np.int32)
   positions_BT = np.zeros((rows, length), np.int32)
-  for b, members in enumerate(packed):
-    for segment, (n, begin, end) in enumerate(_places(examples, members), 1):
-      triples_BT3[b, begin:end] = examples[n]
-      segment_ids_BT[b, begin:end] = segment
-      positions_BT[b, begin:end] = np.arange(end - begin)
+  branches_BT = np.zeros((rows, length), np.int32)
+  for b, row in enumerate(packed):
+    for segment, (example, start, stop, begin, branch) in _row_pieces(examples, row):
+      place = slice(begin, begin + stop - start)
+      triples_BT3[b, place] = examples[example][start:stop]
+      segment_ids_BT[b, place] = segment
+      positions_BT[b, place] = np.arange(start, stop)
+      branches_BT[b, place] = branch
   tokens_BT, targets_BT, weights_BT = np.moveaxis(triples_BT3, 2, 0)
   is_unscored_NC = weights_BT.reshape(parts, -1) == 0
   scored_NS = np.argsort(is_unscored_NC, axis=1, kind='stable')[:, : scored_rows * length]
@@ -271,6 +378,7 @@ def _make_batch(
     positions_BT,
     scored_NS.astype(np.int32).reshape(shape),
     targets_NS.reshape(shape),
+    branches_BT if shares else None,
   )
 
 
@@ -321,15 +429,17 @@ def score_triples(
     parts = sharding.batch_parts(mesh)
     rows = -(-rows // parts) * parts
   scores = np.zeros(len(examples))
-  packed = _fill_rows([len(e) for e in examples], length)
-  scored_rows = _scored_rows(examples, packed, length, rows, parts)
+  shares = _can_share(model)
+  packed = _packed(examples, length, shares)
+  in_row = [_count_scored(examples, row) for row in packed]
+  scored_rows = _scored_rows(in_row, length, rows, parts)
 
-  def send(in_batch: Sequence[Sequence[int]]) -> tuple[_Batch, jax.Array]:
-    batch = _make_batch(examples, in_batch, length, rows, parts, scored_rows)
-    arrays = [multihost.make_global(x, layout) for x in batch]
+  def send(in_batch: Sequence[Sequence[_Family]]) -> tuple[_Batch, jax.Array]:
+    batch = _make_batch(examples, in_batch, length, rows, parts, scored_rows, shares)
+    arrays = [None if x is None else multihost.make_global(x, layout) for x in batch]
     return batch, program(model, params, *arrays)
 
-  def take(in_batch: Sequence[Sequence[int]], batch: _Batch, on_device: jax.Array) -> None:
+  def take(in_batch: Sequence[Sequence[_Family]], batch: _Batch, on_device: jax.Array) -> None:
     logprobs_NMT = multihost.gather_to_host(on_device)
     # Each token of the rows gets its log-likelihood; those that were left out get 0.
     logprobs_NC = np.zeros((parts, rows // parts * length), np.float32)
@@ -337,15 +447,17 @@ def score_triples(
     np.put_along_axis(logprobs_NC, scored_NS, logprobs_NMT.reshape(scored_NS.shape), axis=1)
     logprobs_BT = logprobs_NC.reshape(rows, length)
     tokens = 0
-    for b, members in enumerate(in_batch):
-      for n, begin, end in _places(examples, members):
-        tokens += end - begin
-        scores[n] = (logprobs_BT[b, begin:end] * examples[n][:, 2]).sum()
+    for b, row in enumerate(in_batch):
+      for _, (n, start, stop, begin, branch) in _row_pieces(examples, row):
+        tokens += stop - start
+        if branch:
+          weights = examples[n][start:stop, 2]
+          scores[n] = (logprobs_BT[b, begin : begin + stop - start] * weights).sum()
     after_batch(tokens)
 
   # A batch is sent before the results of the one before are read. So the device computes while the
   # host adds up results and makes the arrays of the next batch. All processes do this in one order.
-  sent: list[tuple[Sequence[Sequence[int]], _Batch, jax.Array]] = []
+  sent: list[tuple[Sequence[Sequence[_Family]], _Batch, jax.Array]] = []
   for start in range(0, len(packed), rows):
     in_batch = packed[start : start + rows]
     sent.append((in_batch, *send(in_batch)))
