@@ -51,9 +51,10 @@ Expected result: not known; docs/preregistration.md has the plan. Cost of a seed
 EPYC, AVX-512, float32), computed by `training_hours` from the measured 343 tokens/s with adapters
 on all layers and 800 with adapters on the upper ten: training 0.3 hours for `pilot`, 5.2 hours for
 `cpu`, 5.0 for `cpu_all`, 3.9 for `dose`, 1.8 for `replay`. A scored token costs about six tenths of
-one that is trained with adapters on the upper ten. So the evaluation of an arm adds about five
-minutes, at its end and at each point of a curve: 3.5 hours for `cpu`. In `pilot` it adds one and a
-half minutes. A run that was stopped continues where it was.
+one that is trained with adapters on the upper ten, and the options of a question share its tokens.
+So the evaluation of an arm adds about three minutes, at its end and at each point of a curve: two
+hours for `cpu`. In `pilot` it adds less than one minute. A run that was stopped continues where it
+was.
 """
 
 import dataclasses
