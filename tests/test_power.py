@@ -88,11 +88,11 @@ def test_designs_without_a_power_are_refused(arguments, message):
 
 def test_the_table_of_the_preregistration_is_what_the_function_gives():
   text = (ROOT / 'docs' / 'preregistration.md').read_text()
-  block = text.split('<!-- power: items 1.0 nat, found in 80% of runs -->')[1]
+  block = text.split('<!-- power: items 4.7 nats, found in 80% of runs -->')[1]
   rows = block.split('<!-- end power -->')[0].strip().splitlines()[2:]
   assert len(rows) == 6
   for row in rows:
     seeds, items, *effects = (float(cell) for cell in row.strip('|').split('|'))
-    for own, effect in zip((0.05, 0.1, 0.2, 0.4), effects, strict=True):
-      found = smallest_effect(Spread(own, 1.0), int(seeds), int(items))
+    for own, effect in zip((0.1, 0.2, 0.4, 0.8), effects, strict=True):
+      found = smallest_effect(Spread(own, 4.7), int(seeds), int(items))
       assert effect == pytest.approx(found, abs=0.0051)
