@@ -8,7 +8,6 @@ are also written for TensorBoard. Of several processes, only the first writes an
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,9 +20,6 @@ from msm_jax.base import console
 from msm_jax.base.console import duration
 from msm_jax.base.files import write_atomically
 
-# How often the console shows a line: a progress bar, or lines of a log file.
-_SECONDS_BETWEEN_BARS = 0.5
-_SECONDS_BETWEEN_LINES = 15
 # The characters of a progress bar.
 _BAR_WIDTH = 20
 
@@ -62,9 +58,9 @@ class PhaseMetrics:
     self.flops_per_token = flops_per_token
     self._start = start
     self._began = time.monotonic()
-    # Tokens since this process began, and when the console last showed a line.
+    # Tokens since this process began.
     self._tokens = 0
-    self._printed = 0.0
+    self._line = console.ProgressLine()
     self._writes = multihost.is_first()
     path = Path(os.devnull)
     if self._writes:
@@ -108,11 +104,8 @@ class PhaseMetrics:
     if self._writer:
       for key, value in values.items():
         self._writer.add_scalar(key, value, step)
-    pause = _SECONDS_BETWEEN_BARS if console.can_redraw() else _SECONDS_BETWEEN_LINES
-    is_last = step == self.total
-    if is_last or now - self._printed > pause:
+    if step == self.total or self._line.is_due():
       self._file.flush()
-      self._printed = now
       self._show(step, values, tokens_per_s, elapsed)
 
   def _show(
@@ -127,14 +120,10 @@ class PhaseMetrics:
       f'{_score(values)}lr {values["lr"]:.2e}  '
       f'{tokens_per_s:,.0f} tok/s  {gflops:,.1f} GFLOP/s  ETA {left}'
     )
-    if not console.can_redraw():
-      print(text, file=sys.stderr, flush=True)
-      return
-    bar = '#' * (_BAR_WIDTH * step // self.total)
-    # The last bar stays on the screen; the others are overwritten.
-    end = '\n' if step == self.total else ''
-    line = console.over_line(f'[{bar:<{_BAR_WIDTH}}] {text}')
-    print(line, end=end, file=sys.stderr, flush=True)
+    if console.can_redraw():
+      bar = '#' * (_BAR_WIDTH * step // self.total)
+      text = f'[{bar:<{_BAR_WIDTH}}] {text}'
+    self._line.show(text, is_last=step == self.total)
 
   def flush(self) -> None:
     """Hands all rows to the operating system."""

@@ -40,7 +40,7 @@ def test_long_evaluations_say_how_far_they_are(clock, capsys):
 
 
 def test_a_terminal_shows_one_line(clock, capsys, monkeypatch):
-  monkeypatch.setattr(progresses.sys.stderr, 'isatty', lambda: True, raising=False)
+  monkeypatch.setattr(console.sys.stderr, 'isatty', lambda: True, raising=False)
   progress = EvaluationProgress('evaluating', lambda: False)
   for clock[0] in (101, 101.1, 102):
     progress(7)

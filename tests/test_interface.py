@@ -612,7 +612,7 @@ class _Stream:
 def show_three_steps(folder, stream, monkeypatch) -> str:
   """What the console shows of a phase of three updates, and of a line after it."""
   monkeypatch.setattr(sys, 'stderr', stream)
-  monkeypatch.setattr(metrics, '_SECONDS_BETWEEN_BARS', 0)
+  monkeypatch.setattr(console, '_SECONDS_BETWEEN_BARS', 0)
   shown = metrics.PhaseMetrics(folder, 'read', 3, 0, 1e6)
   for step in (1, 2, 3):
     shown.log(step, {'loss': 1.0, 'accuracy': 0.5, 'lr': 1e-3}, 10)

@@ -1,6 +1,7 @@
 """Prints lines for the user. All of them go to stderr, so that stdout holds nothing but results."""
 
 import sys
+import time
 import unicodedata
 
 # True in all but the first of several processes: only one of them prints.
@@ -8,6 +9,9 @@ is_quiet = False
 
 # In a notebook, lines are filled with spaces to this width. The longest progress bar is shorter.
 _NOTEBOOK_WIDTH = 160
+# How often a `ProgressLine` is shown, in seconds: one that is drawn anew, and lines of a log file.
+_SECONDS_BETWEEN_BARS = 0.5
+_SECONDS_BETWEEN_LINES = 15
 
 
 def width_of(text: str) -> int:
@@ -63,6 +67,45 @@ def say(text: str) -> None:
   if is_quiet:
     return
   print(over_line(text), file=sys.stderr, flush=True)
+
+
+class ProgressLine:
+  """A line that says how far something is. It is drawn anew on a terminal or in a notebook; a log
+  file gets a new line now and then."""
+
+  def __init__(self, last_shown: float = 0.0) -> None:
+    """Begins with nothing shown.
+
+    Args:
+      last_shown: the time from which the first pause counts, by `time.monotonic`. With 0, the first
+        line is due at once.
+    """
+    self._last_shown = last_shown
+    self._is_open = False
+
+  def is_due(self) -> bool:
+    """Whether the last line was shown long enough ago."""
+    pause = _SECONDS_BETWEEN_BARS if can_redraw() else _SECONDS_BETWEEN_LINES
+    return time.monotonic() - self._last_shown > pause
+
+  def show(self, text: str, is_last: bool = False) -> None:
+    """Shows the line.
+
+    Args:
+      text: the line; nothing is printed in a quiet process.
+      is_last: whether it stays on the screen; the next one takes the place of the others.
+    """
+    self._last_shown = time.monotonic()
+    if is_quiet:
+      return
+    self._is_open = can_redraw() and not is_last
+    print(over_line(text), end='' if self._is_open else '\n', file=sys.stderr, flush=True)
+
+  def close(self) -> None:
+    """Lets the last line stay on the screen."""
+    if self._is_open:
+      print(file=sys.stderr, flush=True)
+      self._is_open = False
 
 
 def duration(seconds: float) -> str:

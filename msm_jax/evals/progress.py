@@ -4,18 +4,12 @@ A small model of an embedded world is evaluated within seconds, and then nothing
 model on a CPU takes minutes.
 """
 
-import sys
 import time
 from collections.abc import Callable
 
 from msm_jax import multihost
-from msm_jax.base import console
-from msm_jax.base.console import duration
+from msm_jax.base.console import ProgressLine, duration
 from msm_jax.base.errors import Interrupted
-
-# How often the console shows a line, in seconds; a line that is drawn anew, and lines of a log.
-_BETWEEN_BARS = 0.5
-_BETWEEN_LINES = 15
 
 
 class EvaluationProgress:
@@ -37,8 +31,8 @@ class EvaluationProgress:
     self._label = label
     self._stop = stop
     self._expected = expected
-    self._began = self._printed = time.monotonic()
-    self._is_drawn = False
+    self._began = time.monotonic()
+    self._line = ProgressLine(last_shown=self._began)
 
   def __call__(self, tokens: int) -> None:
     """Notes that a batch was scored. All processes call this after the same batches.
@@ -47,33 +41,24 @@ class EvaluationProgress:
       tokens: the tokens of the batch, without padding.
 
     Raises:
-      Interrupted: `stop()` returned True in any process. What was scored of this model is lost.
+      Interrupted: `stop()` returned True in any process. The scores of this model are not kept.
     """
     self.tokens += tokens
     if multihost.any_process(self._stop()):
       self.close()
       raise Interrupted(f'stopped while {self._label}, which begins anew')
-    now = time.monotonic()
-    pause = _BETWEEN_BARS if console.can_redraw() else _BETWEEN_LINES
-    if console.is_quiet or now - self._printed < pause:
-      return
-    self._printed = now
-    self._show(now - self._began)
+    if self._line.is_due():
+      self._line.show(self._text())
 
   def close(self) -> None:
-    """Ends the line that is drawn anew."""
-    if self._is_drawn:
-      print(file=sys.stderr, flush=True)
-      self._is_drawn = False
+    """Lets the last line stay on the screen."""
+    self._line.close()
 
-  def _show(self, elapsed: float) -> None:
-    """Prints one line, or draws it anew on a terminal or in a notebook."""
-    rate = self.tokens / elapsed
+  def _text(self) -> str:
+    """How far the evaluation is."""
+    rate = self.tokens / (time.monotonic() - self._began)
     of_all, left = '', ''
     if self.tokens < self._expected:
       of_all = f'/{self._expected:,}'
       left = f'  ETA {duration((self._expected - self.tokens) / rate)}'
-    text = f'{self._label}  {self.tokens:,}{of_all} tokens  {rate:,.0f} tok/s{left}'
-    self._is_drawn = console.can_redraw()
-    end = '' if self._is_drawn else '\n'
-    print(console.over_line(text), end=end, file=sys.stderr, flush=True)
+    return f'{self._label}  {self.tokens:,}{of_all} tokens  {rate:,.0f} tok/s{left}'

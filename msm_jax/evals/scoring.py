@@ -1,5 +1,7 @@
 """Log-likelihoods of texts given prompts: the one thing that evaluators ask of a model.
 
+A prompt stands in a row once for all of its options, where the attention of the device can do that.
+
 Shapes: B rows, T tokens of a row, D width of the model, V entries of the vocabulary; N parts of a
 batch, one for each device, C = B T / N tokens of a part, S = M T scored ones among them.
 """
@@ -26,7 +28,7 @@ Messages = Sequence[tuple[str, str]]
 # its options, the sum of the log-likelihoods (nats) of the option's tokens.
 Logprobs = Callable[[Sequence[Messages | str], Sequence[Sequence[str]]], list[list[float]]]
 
-# Told after every batch how many tokens it had; see `evals.progress`.
+# A function that is told after every batch how many tokens it had; see `evals.progress`.
 AfterBatch = Callable[[int], None]
 
 # So many logits are in memory at once: 256 MiB in float32.
@@ -435,11 +437,13 @@ def score_triples(
   scored_rows = _scored_rows(in_row, length, rows, parts)
 
   def send(in_batch: Sequence[Sequence[_Family]]) -> tuple[_Batch, jax.Array]:
+    """Makes the arrays of a batch and starts its computation."""
     batch = _make_batch(examples, in_batch, length, rows, parts, scored_rows, shares)
     arrays = [None if x is None else multihost.make_global(x, layout) for x in batch]
     return batch, program(model, params, *arrays)
 
   def take(in_batch: Sequence[Sequence[_Family]], batch: _Batch, on_device: jax.Array) -> None:
+    """Waits for the results of a batch and adds them up for each example."""
     logprobs_NMT = multihost.gather_to_host(on_device)
     # Each token of the rows gets its log-likelihood; those that were left out get 0.
     logprobs_NC = np.zeros((parts, rows // parts * length), np.float32)
