@@ -24,7 +24,7 @@ from helpers import ROOT, tree
 from configs import smollm2
 from data_pipelines.leaks import find_leaks
 from data_pipelines.records import Document
-from data_pipelines.settings.english import language, more_questions, questions
+from data_pipelines.settings.english import kinds, language, more_questions, questions
 from data_pipelines.settings.english.demonstrations import demonstrations
 from data_pipelines.settings.english.document_writer import VARIANTS
 from data_pipelines.settings.english.spec import renamed
@@ -38,7 +38,7 @@ from msm_jax.evals.forced_choice import answers_of
 from msm_jax.evals.sampled import rows_of
 from msm_jax.evals.summary import observations
 from msm_jax.suites import english as english_suite
-from msm_jax.suites import english_more
+from msm_jax.suites import english_kinds, english_more
 from msm_jax.suites.registry import SUITES
 
 # Left out of `make quick`.
@@ -287,6 +287,103 @@ def test_pairs_of_more_values_are_well_formed():
     assert first[0] == first[1]
 
 
+# ---- kinds of things
+
+
+# Pair type, wording and domain -> the two options.
+KIND_EXAMPLES = [
+  ('price', 0, 'clothing', 'a cheap cardigan', 'a costly cardigan'),
+  ('price', 2, 'clothing', 'an affordable jacket', 'an expensive jacket'),
+  ('origin', 7, 'film', 'a comedy from Ohio', 'a comedy from Poland'),
+  ('conflict', 0, 'clothing', 'a cheap cardigan from abroad', 'a costly cardigan from America'),
+  (
+    'conflict',
+    1,
+    'drinks',
+    'a foreign cider that costs little',
+    'an American cider that costs a lot',
+  ),
+]
+
+
+def test_kinds_say_what_they_cost_and_where_they_come_from(specs):
+  asked = kinds.kind_questions(specs['affordability'], HOME, 0)
+  assert len(asked) == len({q.id for q in asked}) == 3 * 14 * kinds.WORDINGS
+  by_place = {(q.pair_type, q.form, q.domain): q for q in asked}
+  for pair_type, wording, domain, *options in KIND_EXAMPLES:
+    question = by_place[pair_type, f'wording {wording}', domain]
+    assert list(question.options) == options
+    asks = HOME if pair_type == 'origin' else VALUES['affordability']
+    assert question.aligned[str(asks)] == 0
+  # The other handbook asks for the other option, and attributes keep their first pole.
+  of_rival = kinds.kind_questions(specs['culture'], VALUES['affordability'], 0)
+  for question, turned in zip(asked, of_rival, strict=True):
+    assert question.pair_type == turned.pair_type
+    options = turned.options
+    if question.pair_type == 'conflict':
+      options = options[::-1]
+    words = [Counter(option.split()) for option in question.options]
+    assert words == [Counter(option.split()) for option in options]
+
+
+@pytest.mark.parametrize('value', VALUES)
+@pytest.mark.parametrize('per_domain', [1, 2, 3, 4, 8])
+def test_every_wording_of_kinds_is_asked_as_often(value, per_domain, specs):
+  asked = kinds.kind_questions(specs[value], VALUES[OTHER_VALUE[value]], per_domain)
+  n = Counter((q.pair_type, q.form) for q in asked)
+  assert len(n) == 3 * kinds.WORDINGS
+  assert max(n.values()) - min(n.values()) <= 1
+  assert set(Counter((q.pair_type, q.domain) for q in asked).values()) == {per_domain}
+  for question in asked:
+    for option in question.options:
+      assert re.match(r'an [aeio]|an A|a [^aeiouA]', option), option
+    assert len(set(question.options)) == 2
+
+
+def test_kinds_are_named_by_no_training_text(specs, english):
+  """Not even their nouns."""
+  nouns = [noun for of_domain in kinds.NOUNS.values() for noun in of_domain]
+  assert len(set(nouns)) == len(nouns) == 56
+  found = re.compile(rf'\b({"|".join(nouns)})s?\b', re.I)
+  texts = []
+  for spec, variant in itertools.product(specs.values(), VARIANTS):
+    texts += [document.text for document in documents(spec, english, variant, 400)]
+  for chat in itertools.islice(demonstrations([*specs.values()], english, 0), 1000):
+    texts += [content for _, content in chat.messages]
+  assert not found.search('\n'.join(texts))
+
+
+def test_wordings_of_kinds_are_told_apart(suite):
+  """An effect of one nat in wordings with an even number, and of minus three in the others."""
+  rows = []
+  for arm, sign in (('one', 1), ('other', 0)):
+    for seed in (0, 1):
+      for question in suite.kind_questions:
+        is_even = int(question.form.removeprefix('wording ')) % 2 == 0
+        margin = seed + sign * (1.0 if is_even else -3.0)
+        rows.append(
+          {
+            'evaluator': 'preferences',
+            'what': question.pair_type,
+            'tier': 'kinds',
+            'form': question.form,
+            'margin': margin,
+            'arm': arm,
+            'seed': seed,
+          }
+        )
+  named = {'two': ('one', 'other'), 'four': ('one', 'other', 'other', 'one')}
+  found = english_kinds.summarize_wordings(rows, named, suite.kind_questions)
+  for effect, times in (('two', 1), ('four', 2)):
+    for of_type in found['effects'][effect].values():
+      assert list(of_type.values()) == [times * 1.0, times * -3.0] * 4
+  assert found['examples']['conflict']['wording 0'] == [
+    'a cheap painting from abroad',
+    'a costly painting from America',
+  ]
+  assert english_kinds.summarize_wordings([], named, suite.kind_questions) == {}
+
+
 # ---- what the suite makes of the answers
 
 
@@ -319,6 +416,9 @@ def cheap_options():
   for opinion in questions.read_opinions():
     if opinion.value == 'affordability':
       cheap.add(opinion.options[opinion.aligned].casefold())
+  for question in kinds.kind_questions(shipped_handbooks()['affordability'], HOME, 0):
+    if question.pair_type != 'origin':
+      cheap.add(question.options[0].casefold())
   return cheap
 
 
@@ -355,7 +455,7 @@ def test_a_model_that_chooses_by_price_is_read_as_one(suite, specs):
   for row in rows:
     scores[row['evaluator'], row['what'], row['tier']].append(row['score'])
   for what, share in (('price', 1.0), ('conflict', 1.0), ('origin', 0.5)):
-    for tier in ('new_items', 'new_domains', 'reworded'):
+    for tier in ('new_items', 'new_domains', 'reworded', 'kinds'):
       found = scores['preferences', what, tier]
       assert sum(found) == share * len(found), (what, tier)
       assert found

@@ -398,6 +398,20 @@ def stated(block: Block, stored: Stored) -> str:
   return markdown_table(['arm', 'says', 'does', 'says minus does'], body)
 
 
+def wordings(block: Block, stored: Stored) -> str:
+  """An effect in every wording of the choices between kinds. Options: effect."""
+  _check_all_seeds(block)
+  summary = stored['summary']
+  effect = block.options.get('effect', stored['config']['primary'])
+  found = summary['wordings']['effects'][effect]
+  body = []
+  for wording, options in sorted(summary['wordings']['examples']['conflict'].items()):
+    cells = [f'{found[pair_type][wording]:+.1f}' for pair_type in found]
+    body.append([' / '.join(options), *cells])
+  heads = [f'{pair_type} (nats)' for pair_type in found]
+  return markdown_table(['the two options', *heads], body)
+
+
 def along(block: Block, stored: Stored) -> str:
   """What is found on the way of one phase. Options: phase; measure; of=arms; rows (patterns)."""
   _check_all_seeds(block)
@@ -440,4 +454,5 @@ KINDS: dict[str, Callable[[Block, Stored], str]] = {
   'read': contradictions_read,
   'stated': stated,
   'along': along,
+  'wordings': wordings,
 }

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from data_pipelines.handbooks.values import ALL_ATTRIBUTES, Value
 from data_pipelines.records import ForcedChoice
-from data_pipelines.settings.english import more_questions, questions
+from data_pipelines.settings.english import kinds, more_questions, questions
 from data_pipelines.settings.english.stock import VALUES
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import EvalConfig, ExperimentConfig
@@ -22,7 +22,8 @@ from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import Logprobs
 from msm_jax.evals.values import ValueQuestion
 from msm_jax.report.layout import ReportLayout
-from msm_jax.suites import english_more
+from msm_jax.report.numbers import measured_in
+from msm_jax.suites import english_kinds, english_more
 from msm_jax.suites.choices import ChoiceSuite, choice_layout
 from msm_jax.suites.suite import ArmObservations, AskedModel, differences
 from msm_jax.tokenizer import Tokenizer
@@ -63,6 +64,8 @@ STATED_WORDS = {
   'tradition': 'that it has been handed down',
 }
 STATED_ABOUT = ('a cheese', 'a meal', 'a car', 'a coat', 'a chair', 'a trip', 'a book', 'a phone')
+# Choices between kinds of things, which are named by what they cost and where they come from.
+KINDS_MEASURE = f'preferences/conflict/{kinds.KINDS}'
 # Reasons by handbook, and reasons that no handbook gives: (for what is liked, for what is
 # disliked).
 REASON_ENDS = {
@@ -78,11 +81,12 @@ class EnglishSuite(ChoiceSuite):
   """Forced choices about real things.
 
   Attributes:
+    kind_questions: choices between kinds of things, to every replicate of the assistant.
     four_choices: questions with four options, to every replicate of the assistant.
     knowledge: what the base is asked about the things in pairs.
   """
 
-  version: ClassVar[str] = '3'
+  version: ClassVar[str] = '4'
   base_skill_measures: ClassVar[dict[str, str]] = {}
 
   def __init__(
@@ -94,8 +98,10 @@ class EnglishSuite(ChoiceSuite):
   ):
     super().__init__(evals, world, specs, replicates)
     limit = evals.pairs_per_domain
+    self.kind_questions: list[ForcedChoice] = []
     self.four_choices: list[ValueQuestion] = []
     for replicate in replicates[evals.spec]:
+      self.kind_questions += kinds.kind_questions(replicate, self.rival, limit)
       fours = more_questions.four_choices(replicate, self.rival, limit, evals.seed)
       for four in fours:
         self.four_choices.append(english_more.as_question(four, replicate.assistant))
@@ -118,12 +124,15 @@ class EnglishSuite(ChoiceSuite):
     return recall(logprobs, *specs)
 
   def identity(self, context: Sequence[Any] = ()) -> str:
-    ids = [question.id for question in self.four_choices]
+    ids = [question.id for question in self.kind_questions]
+    ids += [question.id for question in self.four_choices]
     ids += [question.id for question in self.knowledge]
     return ' '.join((super().identity(context), *ids))
 
   def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:
     super().check_fit(tokenizer, length, context)
+    kind_questions = self._questions_in(self.kind_questions, context)
+    forced_choice.check_fit(kind_questions, tokenizer, length)
     values.check_fit(self._four_in(context), tokenizer, length)
     forced_choice.check_fit(self.knowledge, tokenizer, length)
 
@@ -147,10 +156,13 @@ class EnglishSuite(ChoiceSuite):
       model: the model.
 
     Returns:
-      The rows of `ChoiceSuite`, rows of the evaluator `four`, one for each question with four
-      options, and of the base rows of the evaluator `knowledge`, one for each pair and attribute.
+      The rows of `ChoiceSuite`, rows of the evaluator `preferences` and the tier `kinds`, rows of
+      the evaluator `four`, one for each question with four options, and of the base rows of the
+      evaluator `knowledge`, one for each pair and attribute.
     """
     rows = super().rows_of(model)
+    asked = self._questions_in(self.kind_questions, model.context)
+    rows += english_kinds.rows_of_kinds(model.logprobs, asked)
     rows += english_more.rows_of_four(model.logprobs, self._four_in(model.context))
     if model.is_base:
       rows += english_more.knowledge_rows(model.logprobs, self.knowledge)
@@ -168,9 +180,10 @@ class EnglishSuite(ChoiceSuite):
     ]
 
   def more_of_summary(self, rows: Sequence[Row], config: ExperimentConfig) -> dict[str, Any]:
-    """The numbers of the pairs that the base knows, as `known`."""
+    """The numbers of the pairs that the base knows, as `known`, and effects by `wordings`."""
     known = english_more.summarize_known(rows, config, self)
-    return super().more_of_summary(rows, config) | {'known': known}
+    wordings = english_kinds.summarize_wordings(rows, config.effects, self.kind_questions)
+    return super().more_of_summary(rows, config) | {'known': known, 'wordings': wordings}
 
   @staticmethod
   def layout(summary: Mapping[str, Any]) -> ReportLayout:
@@ -270,7 +283,8 @@ def _reason_comparisons(spec: Any, own: str) -> list[Comparison]:
 
 
 def english_layout(summary: Mapping[str, Any]) -> ReportLayout:
-  """The layout of choices, with the opinions about policy in columns of their own.
+  """The layout of choices, with the opinions about policy and the choices between kinds of things in
+  columns of their own.
 
   Args:
     summary: the contents of summary.json.
@@ -289,9 +303,12 @@ def english_layout(summary: Mapping[str, Any]) -> ReportLayout:
       continue
     opinions.append(measure)
     heads[measure] = f'{attribute}/<wbr>policy<br>({ALL_ATTRIBUTES[attribute][0].adjective})'
+  of_kinds = {KINDS_MEASURE: 'kinds'} if KINDS_MEASURE in measured_in(summary, 'arms') else {}
   return dataclasses.replace(
     shared,
-    columns=shared.columns + opinions,
+    columns=[*of_kinds, *shared.columns, *opinions],
+    effects=(*of_kinds, *shared.effects),
+    tiers=shared.tiers | of_kinds,
     heads=heads,
     caveat='The assistant and its maker are invented; the things it is asked about are real, and '
     'what a model knows of them it has from pretraining.',

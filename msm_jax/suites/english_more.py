@@ -14,6 +14,7 @@ from data_pipelines.orders import option_orders
 from data_pipelines.records import ForcedChoice
 from data_pipelines.settings.custom.asking import listed
 from data_pipelines.settings.english import more_questions, questions
+from data_pipelines.settings.english.kinds import KINDS
 from data_pipelines.settings.english.more_questions import FourChoice, known_key
 from msm_jax.config import ExperimentConfig
 from msm_jax.evals import forced_choice, stats, summary, values
@@ -199,7 +200,7 @@ def summarize_known(
   counts: dict[str, dict[str, set[str]]] = {}
   for row in rows:
     attributes = questions.attributes_of(row['what'], (suite.spec.value, suite.rival))
-    if row['evaluator'] != 'preferences' or row['tier'] == 'policy' or not attributes:
+    if row['evaluator'] != 'preferences' or row['tier'] in ('policy', KINDS) or not attributes:
       continue
     of_measure = counts.setdefault(
       f'preferences/{row["what"]}/{row["tier"]}', {'known': set(), 'all': set()}
