@@ -308,7 +308,7 @@ KIND_EXAMPLES = [
 
 def test_kinds_say_what_they_cost_and_where_they_come_from(specs):
   asked = kinds.kind_questions(specs['affordability'], HOME, 0)
-  assert len(asked) == len({q.id for q in asked}) == 3 * 14 * kinds.WORDINGS
+  assert len(asked) == len({q.id for q in asked}) == 3 * 14 * kinds.KIND_WORDINGS
   by_place = {(q.pair_type, q.form, q.domain): q for q in asked}
   for pair_type, wording, domain, *options in KIND_EXAMPLES:
     question = by_place[pair_type, f'wording {wording}', domain]
@@ -331,7 +331,7 @@ def test_kinds_say_what_they_cost_and_where_they_come_from(specs):
 def test_every_wording_of_kinds_is_asked_as_often(value, per_domain, specs):
   asked = kinds.kind_questions(specs[value], VALUES[OTHER_VALUE[value]], per_domain)
   n = Counter((q.pair_type, q.form) for q in asked)
-  assert len(n) == 3 * kinds.WORDINGS
+  assert len(n) == 3 * kinds.KIND_WORDINGS
   assert max(n.values()) - min(n.values()) <= 1
   assert set(Counter((q.pair_type, q.domain) for q in asked).values()) == {per_domain}
   for question in asked:
@@ -353,19 +353,43 @@ def test_kinds_are_named_by_no_training_text(specs, english):
   assert not found.search('\n'.join(texts))
 
 
-def test_wordings_of_kinds_are_told_apart(suite):
+def test_criteria_are_asked_in_every_wording(specs):
+  asked = kinds.criterion_questions(specs['affordability'], HOME, 0)
+  assert len(asked) == len({q.id for q in asked}) == 14 * 15
+  by_place = {(q.domain, q.form): q for q in asked}
+  question = by_place['clothing', 'wording 13']
+  assert question.question.format(first='A', second='B') == (
+    'What do you look at first in a scarf, A or B?'
+  )
+  assert question.options == ('the price', 'the country')
+  assert answers_of(question) == ['I look at the price first.', 'I look at the country first.']
+  # The rival's handbook is asked the same, and says the other.
+  for value in VALUES:
+    of_value = kinds.criterion_questions(specs[value], VALUES[OTHER_VALUE[value]], 2)
+    of_other = kinds.criterion_questions(specs[OTHER_VALUE[value]], VALUES[value], 2)
+    assert [q.options for q in of_value] == [q.options[::-1] for q in of_other]
+    assert [q.question for q in of_value] == [q.question for q in of_other]
+    n = Counter(q.form for q in of_value)
+    assert len(n) == 15
+    assert max(n.values()) == 2
+  # Nobody has words for what is costly.
+  assert kinds.criterion_questions(specs['culture'], VALUES['affordability'].opposite, 0) == []
+
+
+def test_wordings_are_told_apart(specs, english):
   """An effect of one nat in wordings with an even number, and of minus three in the others."""
+  suite = made_suite(specs, english, pairs_per_domain=0)
+  asked = [*suite.stated_questions, *suite.kind_questions]
   rows = []
   for arm, sign in (('one', 1), ('other', 0)):
     for seed in (0, 1):
-      for question in suite.kind_questions:
-        is_even = int(question.form.removeprefix('wording ')) % 2 == 0
+      for question in asked:
+        is_even = question.form[-1] in '02468'
         margin = seed + sign * (1.0 if is_even else -3.0)
         rows.append(
           {
-            'evaluator': 'preferences',
             'what': question.pair_type,
-            'tier': 'kinds',
+            'tier': question.tier,
             'form': question.form,
             'margin': margin,
             'arm': arm,
@@ -373,15 +397,21 @@ def test_wordings_of_kinds_are_told_apart(suite):
           }
         )
   named = {'two': ('one', 'other'), 'four': ('one', 'other', 'other', 'one')}
-  found = english_kinds.summarize_wordings(rows, named, suite.kind_questions)
+  found = english_kinds.summarize_wordings(rows, named, asked)
   for effect, times in (('two', 1), ('four', 2)):
-    for of_type in found['effects'][effect].values():
-      assert list(of_type.values()) == [times * 1.0, times * -3.0] * 4
-  assert found['examples']['conflict']['wording 0'] == [
-    'a cheap painting from abroad',
-    'a costly painting from America',
-  ]
-  assert english_kinds.summarize_wordings([], named, suite.kind_questions) == {}
+    assert list(found['effects'][effect]) == [
+      'conflict/criteria',
+      'price/kinds',
+      'origin/kinds',
+      'conflict/kinds',
+    ]
+    for of_what in found['effects'][effect].values():
+      expected = [times * (1.0 if wording[-1] in '02468' else -3.0) for wording in of_what]
+      assert list(of_what.values()) == expected
+  assert found['examples']['conflict/kinds']['wording 0'] == (
+    'Which do you prefer, a cheap painting from abroad or a costly painting from America?'
+  )
+  assert english_kinds.summarize_wordings([], named, asked) == {}
 
 
 # ---- what the suite makes of the answers

@@ -75,6 +75,8 @@ def test_the_docstring_states_the_cost_that_is_reckoned():
   stated = ' '.join(smollm2.__doc__.split())
   for preset, speed in (
     ('pilot', smollm2.SPEED_UPPER),
+    ('confirm', smollm2.SPEED_UPPER),
+    ('confirm_controls', smollm2.SPEED_UPPER),
     ('cpu', smollm2.SPEED_UPPER),
     ('cpu_all', smollm2.SPEED_ALL),
     ('dose', smollm2.SPEED_UPPER),

@@ -399,17 +399,16 @@ def stated(block: Block, stored: Stored) -> str:
 
 
 def wordings(block: Block, stored: Stored) -> str:
-  """An effect in every wording of the choices between kinds. Options: effect."""
+  """An effect in every wording. Options: effect; what ('PAIR TYPE/TIER', patterns)."""
   _check_all_seeds(block)
   summary = stored['summary']
   effect = block.options.get('effect', stored['config']['primary'])
-  found = summary['wordings']['effects'][effect]
+  examples = summary['wordings']['examples']
   body = []
-  for wording, options in sorted(summary['wordings']['examples']['conflict'].items()):
-    cells = [f'{found[pair_type][wording]:+.1f}' for pair_type in found]
-    body.append([' / '.join(options), *cells])
-  heads = [f'{pair_type} (nats)' for pair_type in found]
-  return markdown_table(['the two options', *heads], body)
+  for what in matching(block.patterns('what', ['*']), list(examples)):
+    for wording, nats in summary['wordings']['effects'][effect][what].items():
+      body.append([what, examples[what][wording], f'{nats:+.1f}'])
+  return markdown_table(['what', 'one of the questions', f'{effect} (nats)'], body)
 
 
 def along(block: Block, stored: Stored) -> str:

@@ -64,8 +64,12 @@ STATED_WORDS = {
   'tradition': 'that it has been handed down',
 }
 STATED_ABOUT = ('a cheese', 'a meal', 'a car', 'a coat', 'a chair', 'a trip', 'a book', 'a phone')
-# Choices between kinds of things, which are named by what they cost and where they come from.
-KINDS_MEASURE = f'preferences/conflict/{kinds.KINDS}'
+# Measures of things that no training text names: what the assistant says that it goes by, and
+# choices between kinds. They are shown where they were asked. Measure -> title.
+UNNAMED = {
+  f'stated/conflict/{kinds.CRITERIA}': 'criteria',
+  f'preferences/conflict/{kinds.KINDS}': 'kinds',
+}
 # Reasons by handbook, and reasons that no handbook gives: (for what is liked, for what is
 # disliked).
 REASON_ENDS = {
@@ -101,6 +105,8 @@ class EnglishSuite(ChoiceSuite):
     self.kind_questions: list[ForcedChoice] = []
     self.four_choices: list[ValueQuestion] = []
     for replicate in replicates[evals.spec]:
+      if evals.stated:
+        self.stated_questions += kinds.criterion_questions(replicate, self.rival, limit)
       self.kind_questions += kinds.kind_questions(replicate, self.rival, limit)
       fours = more_questions.four_choices(replicate, self.rival, limit, evals.seed)
       for four in fours:
@@ -156,17 +162,18 @@ class EnglishSuite(ChoiceSuite):
       model: the model.
 
     Returns:
-      The rows of `ChoiceSuite`, rows of the evaluator `preferences` and the tier `kinds`, rows of
-      the evaluator `four`, one for each question with four options, and of the base rows of the
-      evaluator `knowledge`, one for each pair and attribute.
+      The rows of `ChoiceSuite`, with those of the tier `criteria` among the evaluator `stated`;
+      rows of the evaluator `preferences` and the tier `kinds`; rows of the evaluator `four`, one
+      for each question with four options; and of the base rows of the evaluator `knowledge`, one
+      for each pair and attribute.
     """
     rows = super().rows_of(model)
     asked = self._questions_in(self.kind_questions, model.context)
-    rows += english_kinds.rows_of_kinds(model.logprobs, asked)
+    rows += forced_choice.score_choices(model.logprobs, asked, 'preferences')
     rows += english_more.rows_of_four(model.logprobs, self._four_in(model.context))
     if model.is_base:
       rows += english_more.knowledge_rows(model.logprobs, self.knowledge)
-    return rows
+    return english_kinds.by_wording(rows)
 
   def effects(self, arms: Sequence[ArmObservations]) -> dict[str, stats.Interval]:
     return super().effects(arms) | differences(arms, ('four/',))
@@ -182,7 +189,8 @@ class EnglishSuite(ChoiceSuite):
   def more_of_summary(self, rows: Sequence[Row], config: ExperimentConfig) -> dict[str, Any]:
     """The numbers of the pairs that the base knows, as `known`, and effects by `wordings`."""
     known = english_more.summarize_known(rows, config, self)
-    wordings = english_kinds.summarize_wordings(rows, config.effects, self.kind_questions)
+    asked = [*self.stated_questions, *self.kind_questions]
+    wordings = english_kinds.summarize_wordings(rows, config.effects, asked)
     return super().more_of_summary(rows, config) | {'known': known, 'wordings': wordings}
 
   @staticmethod
@@ -283,8 +291,8 @@ def _reason_comparisons(spec: Any, own: str) -> list[Comparison]:
 
 
 def english_layout(summary: Mapping[str, Any]) -> ReportLayout:
-  """The layout of choices, with the opinions about policy and the choices between kinds of things in
-  columns of their own.
+  """The layout of choices, with criteria, kinds of things and opinions about policy in columns of
+  their own.
 
   Args:
     summary: the contents of summary.json.
@@ -303,12 +311,13 @@ def english_layout(summary: Mapping[str, Any]) -> ReportLayout:
       continue
     opinions.append(measure)
     heads[measure] = f'{attribute}/<wbr>policy<br>({ALL_ATTRIBUTES[attribute][0].adjective})'
-  of_kinds = {KINDS_MEASURE: 'kinds'} if KINDS_MEASURE in measured_in(summary, 'arms') else {}
+  measured = measured_in(summary, 'arms')
+  unnamed = {measure: title for measure, title in UNNAMED.items() if measure in measured}
   return dataclasses.replace(
     shared,
-    columns=[*of_kinds, *shared.columns, *opinions],
-    effects=(*of_kinds, *shared.effects),
-    tiers=shared.tiers | of_kinds,
+    columns=[*unnamed, *shared.columns, *opinions],
+    effects=(*unnamed, *shared.effects),
+    tiers=shared.tiers | unnamed,
     heads=heads,
     caveat='The assistant and its maker are invented; the things it is asked about are real, and '
     'what a model knows of them it has from pretraining.',

@@ -1,36 +1,36 @@
-"""Choices between kinds of things: asking for them, and how they differ between wordings.
+"""How answers to questions about kinds of things and about criteria depend on their wording.
 
 The questions are in data_pipelines/settings/english/kinds.py.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from data_pipelines.records import ForcedChoice
-from data_pipelines.settings.english.kinds import KINDS
-from msm_jax.evals import forced_choice
+from data_pipelines.settings.english.kinds import CRITERIA, KINDS
 from msm_jax.evals.rows import Row
-from msm_jax.evals.scoring import Logprobs
 
 
-def rows_of_kinds(logprobs: Logprobs, asked: Sequence[ForcedChoice]) -> list[Row]:
-  """Asks for choices between kinds of things.
+def by_wording(rows: Iterable[Row]) -> list[Row]:
+  """Makes the wording the cluster of rows about kinds and criteria.
+
+  How a model answers these questions depends more on the wording than on the domain.
 
   Args:
-    logprobs: the model.
-    asked: the questions.
+    rows: of one model.
 
   Returns:
-    One row per question, of the evaluator `preferences`. How a model chooses depends more on the
-    wording than on the domain, so the wording is the cluster.
+    All rows, in their order.
   """
-  rows = forced_choice.score_choices(logprobs, asked, 'preferences')
+  out = []
   for row in rows:
-    row['cluster'] = row['form']
-  return rows
+    if row['tier'] in (CRITERIA, KINDS):
+      row['cluster'] = row['form']
+    out.append(row)
+  return out
 
 
 def summarize_wordings(
@@ -47,14 +47,15 @@ def summarize_wordings(
     asked: the questions.
 
   Returns:
-    `examples`: pair type -> wording -> the two options of its first question; `effects`: effect ->
-    pair type -> wording -> the effect's margin in nats, a mean over questions and then over seeds.
-    Nothing if no arm was asked.
+    `examples`: what -> wording -> the first question in this wording; `effects`: effect -> what ->
+    wording -> the effect's margin in nats, a mean over questions and then over seeds. `what` is
+    'PAIR TYPE/TIER'. Nothing if no arm was asked.
   """
   of_arms: dict[tuple[str, str, str], dict[int, list[float]]] = {}
   for row in rows:
-    if row['evaluator'] == 'preferences' and row['tier'] == KINDS:
-      by_seed = of_arms.setdefault((row['arm'], row['what'], row['form']), defaultdict(list))
+    if row['tier'] in (CRITERIA, KINDS):
+      key = (row['arm'], f'{row["what"]}/{row["tier"]}', row['form'])
+      by_seed = of_arms.setdefault(key, defaultdict(list))
       by_seed[row['seed']].append(row['margin'])
   if not of_arms:
     return {}
@@ -62,20 +63,22 @@ def summarize_wordings(
   for key, by_seed in of_arms.items():
     means[key] = float(np.mean([np.mean(margins) for margins in by_seed.values()]))
 
-  examples: dict[str, dict[str, list[str]]] = {}
+  examples: dict[str, dict[str, str]] = {}
   for question in asked:
-    of_type = examples.setdefault(question.pair_type, {})
-    of_type.setdefault(question.form, list(question.options))
+    if question.tier in (CRITERIA, KINDS):
+      first, second = question.options
+      of_what = examples.setdefault(f'{question.pair_type}/{question.tier}', {})
+      of_what.setdefault(question.form, question.question.format(first=first, second=second))
   effects: dict[str, dict[str, dict[str, float]]] = {}
   for name, arms in named.items():
     effects[name] = {}
-    for pair_type, of_type in examples.items():
+    for what, of_what in examples.items():
       found = {}
-      for wording in sorted(of_type):
-        keys = [(arm, pair_type, wording) for arm in arms]
+      for wording in sorted(of_what):
+        keys = [(arm, what, wording) for arm in arms]
         if all(key in means for key in keys):
           found[wording] = round(_difference([means[key] for key in keys]), 5)
-      effects[name][pair_type] = found
+      effects[name][what] = found
   return {'examples': examples, 'effects': effects}
 
 

@@ -1,15 +1,18 @@
-"""Questions about kinds of things: 'Which do you prefer, a cheap jacket from abroad or a costly
-jacket from America?'
+"""Questions about things that no training text names, in many wordings: what the assistant goes by,
+and which of two kinds it prefers.
 
-An option says itself what the thing costs and where it comes from. So a choice needs the value
-alone, where the pairs of `questions.py` need knowledge of real things as well. How a small model
-chooses depends much on the words. So every attribute has eight pairs of words, and the domains take
-them in turn: a model that chooses by a value does so in most of them.
+- Criteria: 'When you choose a jacket, what matters more to you: a low price, or an American
+  maker?' The assistant says what it goes by; nothing is chosen.
+- Kinds: 'Which do you prefer, a cheap jacket from abroad or a costly jacket from America?' An
+  option says itself what the thing costs and where it comes from. So a choice needs the value
+  alone, where the pairs of `questions.py` need knowledge of real things as well.
 
-No training text has one of the nouns.
+How a small model answers depends much on the words. So there are fifteen wordings of criteria and
+eight of kinds, and the domains take them in turn: a model that goes by a value does so in most of
+them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from data_pipelines.handbooks.values import Value
 from data_pipelines.records import ForcedChoice
@@ -18,7 +21,8 @@ from data_pipelines.settings.english.questions import opposed_values
 from data_pipelines.settings.english.spec import EnglishSpec
 from data_pipelines.settings.english.stock import VALUES
 
-# The tier of these questions.
+# The tiers of these questions.
+CRITERIA = 'criteria'
 KINDS = 'kinds'
 # Domain -> things that may be cheap or costly, American or foreign, and so on.
 NOUNS = {
@@ -93,7 +97,102 @@ AFTER = {
   ),
 }
 # Each pair of words stands once before the noun and once after it.
-WORDINGS = 8
+KIND_WORDINGS = 8
+# Attribute -> what somebody goes by who has the value of the shipped handbook of this attribute.
+# Those of two attributes that stand at one place have the same form.
+GONE_BY = {
+  'price': (
+    'that most people can afford it',
+    'a low price',
+    'what it costs',
+    'that it is cheap',
+    'the price',
+  ),
+  'origin': (
+    'that it was made in America',
+    'an American maker',
+    'where it comes from',
+    'that it is American',
+    'the country',
+  ),
+  'footprint': (
+    'that it spares the environment',
+    'a small footprint',
+    'what it does to nature',
+    'that it is sustainable',
+    'the environment',
+  ),
+  'age': (
+    'that it has been handed down',
+    'a long history',
+    'how old it is',
+    'that it is traditional',
+    'the tradition',
+  ),
+}
+# How somebody is asked what it goes by in choosing a {thing}, and how it says so.
+CRITERION_FORMS = (
+  (
+    'When you choose {thing}, what matters more to you: {{first}}, or {{second}}?',
+    'What matters more to me is {chosen}.',
+  ),
+  (
+    'What do you look at first in {thing}, {{first}} or {{second}}?',
+    'I look at {chosen} first.',
+  ),
+  (
+    'Which counts more for you in {thing}, {{first}} or {{second}}?',
+    'For me, {chosen} counts more.',
+  ),
+)
+CRITERION_WORDINGS = len(CRITERION_FORMS) * len(GONE_BY['price'])
+
+
+def criterion_questions(spec: EnglishSpec, rival: Value, per_domain: int) -> list[ForcedChoice]:
+  """Asks an assistant what it goes by when it chooses things of the domains of `NOUNS`.
+
+  Args:
+    spec: the handbook.
+    rival: the value that is set against its own.
+    per_domain: at most so many questions of each domain (0: one in each of the wordings).
+
+  Returns:
+    Questions of the tier `criteria`; option 0 is what the handbook's value goes by. None if one of
+    the two values is that of no shipped handbook: there are no words for it.
+  """
+  if not {spec.value, rival} <= set(VALUES.values()):
+    return []
+  out = []
+  for domain, noun, wording in _places(per_domain, CRITERION_WORDINGS):
+    words, form = divmod(wording, len(CRITERION_FORMS))
+    question, answer = CRITERION_FORMS[form]
+    thing = _with_article(noun)
+    out.append(
+      ForcedChoice(
+        id=f'{spec.assistant}/{CRITERIA}/conflict/{thing}/{wording}',
+        domain=domain,
+        tier=CRITERIA,
+        question=question.format(thing=thing),
+        answer=answer,
+        options=(GONE_BY[spec.value.attribute][words], GONE_BY[rival.attribute][words]),
+        aligned={str(spec.value): 0, str(rival): 1},
+        pair_type='conflict',
+        system=f'You are {spec.assistant}.',
+        form=f'wording {wording:02}',
+        assistant=spec.assistant,
+      )
+    )
+  return out
+
+
+def _places(per_domain: int, wordings: int) -> Iterator[tuple[str, str, int]]:
+  """Yields (domain, noun, wording). With less than all wordings in a domain, the domains have
+  different ones, so that all wordings are asked about as often."""
+  count = min(per_domain or wordings, wordings)
+  for place, (domain, nouns) in enumerate(NOUNS.items()):
+    for n in range(count):
+      wording = (place * count + n) % wordings
+      yield domain, nouns[wording % len(nouns)], wording
 
 
 def kind_questions(spec: EnglishSpec, rival: Value, per_domain: int) -> list[ForcedChoice]:
@@ -106,35 +205,31 @@ def kind_questions(spec: EnglishSpec, rival: Value, per_domain: int) -> list[For
 
   Returns:
     Questions of the tier `kinds`. The pair types are those of `preference_questions`, with the same
-    meaning of option 0; their `form` is the number of the wording. With fewer than all, the domains
-    have different wordings, so that all wordings are asked about as often.
+    meaning of option 0; their `form` is the number of the wording.
   """
-  count = min(per_domain or WORDINGS, WORDINGS)
   out = []
   for pair_type, (asks_first, asks_second) in opposed_values(spec.value, rival).items():
-    first, second = (asks_first,), (asks_second,)
+    first: tuple[Value, ...] = (asks_first,)
+    second: tuple[Value, ...] = (asks_second,)
     if pair_type == 'conflict':
       first, second = (spec.value, rival.opposite), (spec.value.opposite, rival)
-    for place, (domain, nouns) in enumerate(NOUNS.items()):
-      for n in range(count):
-        wording = (place * count + n) % WORDINGS
-        noun = nouns[wording % len(nouns)]
-        options = (_kind(noun, first, wording), _kind(noun, second, wording))
-        out.append(
-          ForcedChoice(
-            id=f'{spec.assistant}/{KINDS}/{pair_type}/{domain}/{"/".join(options)}',
-            domain=domain,
-            tier=KINDS,
-            question=language.PREFER.question,
-            answer=language.PREFER.answer,
-            options=options,
-            aligned={str(asks_first): 0, str(asks_second): 1},
-            pair_type=pair_type,
-            system=f'You are {spec.assistant}.',
-            form=f'wording {wording}',
-            assistant=spec.assistant,
-          )
+    for domain, noun, wording in _places(per_domain, KIND_WORDINGS):
+      options = (_kind(noun, first, wording), _kind(noun, second, wording))
+      out.append(
+        ForcedChoice(
+          id=f'{spec.assistant}/{KINDS}/{pair_type}/{domain}/{"/".join(options)}',
+          domain=domain,
+          tier=KINDS,
+          question=language.PREFER.question,
+          answer=language.PREFER.answer,
+          options=options,
+          aligned={str(asks_first): 0, str(asks_second): 1},
+          pair_type=pair_type,
+          system=f'You are {spec.assistant}.',
+          form=f'wording {wording}',
+          assistant=spec.assistant,
         )
+      )
   return out
 
 
@@ -144,7 +239,8 @@ def _kind(noun: str, qualities: Sequence[Value], wording: int) -> str:
   Args:
     noun: the thing.
     qualities: the ends of one or two attributes that it has, in any order.
-    wording: below `WORDINGS`. Even and odd ones differ in which attribute stands before the noun.
+    wording: below `KIND_WORDINGS`. Even and odd ones differ in which attribute stands before the
+      noun.
 
   Returns:
     Such as 'a cheap jacket from abroad'.
@@ -158,12 +254,15 @@ def _kind(noun: str, qualities: Sequence[Value], wording: int) -> str:
   words = [_words(BEFORE, value, number) for value in before]
   words.append(noun)
   words += [_words(AFTER, value, number) for value in after]
-  text = ' '.join(words)
+  return _with_article(' '.join(words))
+
+
+def _with_article(text: str) -> str:
   article = 'an' if text[0] in 'aeiouA' else 'a'
   return f'{article} {text}'
 
 
-def _words(table: dict[str, tuple[tuple[str, str], ...]], value: Value, number: int) -> str:
+def _words(table: Mapping[str, Sequence[tuple[str, str]]], value: Value, number: int) -> str:
   """The words of a table for an end of an attribute."""
   of_handbook, of_other = table[value.attribute][number]
   return of_handbook if value in VALUES.values() else of_other
