@@ -16,6 +16,7 @@ from data_pipelines.demonstrations.common import PILOT, TRIES, all_valid_items
 from data_pipelines.demonstrations.conversation_requests import KINDS, parse_answer, prompts_of
 from data_pipelines.handbooks.text import read_handbooks
 from data_pipelines.jsonl import read_jsonl
+from data_pipelines.llm.ledger import LedgerError
 from data_pipelines.llm.replies import Refused, Reply
 from data_pipelines.llm.requests import LlmError
 from data_pipelines.llm.settings import TalkSettings
@@ -116,11 +117,28 @@ def test_a_judge_that_fails_everything_stops_the_run_early(tmp_path):
   ) as e:
     run(talk_config(2000, talk=TalkSettings(domains=5, questions=80)), tmp_path, provider)
   assert '\n' not in str(e.value)
+  assert 'models in another --workdir, where all replies are paid anew, or lower' in str(e.value)
   assert provider.by_task['answer'] == PILOT
   assert provider.by_task['user messages'] == 1, 'nor were the questions of the rest paid for'
   assert len((tmp_path / 'refused.jsonl').read_text().splitlines()) == PILOT, (
     'what the message speaks of can be read'
   )
+
+
+def test_a_lower_yield_keeps_the_replies(tmp_path):
+  def half_pass(turns, good):
+    bad = task(turns) == 'verdict on a conversation' and hash_of(turns) < 0.5
+    return Reply(good.replace('true', 'false', 1)) if bad else None
+
+  config = talk_config(24, min_yield=0.95)
+  first = Spoiling(half_pass)
+  with pytest.raises(LlmError, match=r'or lower min_yield=0.95, which keeps them'):
+    run(config, tmp_path / 'a', first)
+  rest, whole = Spoiling(half_pass), Spoiling(half_pass)
+  lower = dataclasses.replace(config, min_yield=0.1)
+  run(lower, tmp_path / 'a', rest)
+  run(lower, tmp_path / 'b', whole)
+  assert first.calls and first.calls + rest.calls == whole.calls
 
 
 def test_near_duplicates_are_not_answered(tmp_path):
@@ -161,9 +179,14 @@ def test_a_writer_that_repeats_itself_is_told_apart_from_a_poor_judge(tmp_path):
     return Reply(json.dumps(rows))
 
   provider = Spoiling(same)
-  with pytest.raises(LlmError, match=r'repeats itself \(near duplicate'):
-    run(talk_config(7, talk=TalkSettings(domains=1, questions=9)), tmp_path, provider)
+  talk = TalkSettings(domains=1, questions=9)
+  with pytest.raises(LlmError, match=r'repeats itself \(near duplicate') as e:
+    run(talk_config(7, talk=talk), tmp_path, provider)
   assert provider.by_task['answer'] == 1
+  # What the message tells to change has no use for the replies of this folder.
+  assert 'talk.similar, or change the model, in another --workdir, where all' in str(e.value)
+  with pytest.raises(LedgerError, match=r'begun with another plan; choose another --workdir'):
+    run(talk_config(7, talk=dataclasses.replace(talk, similar=0.9)), tmp_path, Spoiling(same))
   assert len((tmp_path / 'refused.jsonl').read_text().splitlines()) == next(numbers) - 1
 
 

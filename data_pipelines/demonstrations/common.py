@@ -34,6 +34,9 @@ MAX_ROUNDS = 20
 # A pass rate below this counts as this, so that a bad beginning does not ask for any number of
 # calls.
 LOWEST_PASS_RATE = 0.1
+# What messages say of changes to the plan, handbooks, prompts or models: the ledger refuses them in
+# the same folder, since each request depends on all rounds before it.
+PAID_ANEW = 'in another --workdir, where all replies are paid anew'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,8 +114,8 @@ class Tally:
     if self.judged and self.kept / self.judged < config.min_yield:
       raise LlmError(
         f'only {self.kept} of {self.judged} {self.stage} were kept: {self.reasons()}; read '
-        'refused.jsonl, then change the handbook, the prompts or the models, or lower '
-        f'min_yield={config.min_yield}'
+        f'refused.jsonl, then change the handbook, the prompts or the models {PAID_ANEW}, or lower '
+        f'min_yield={config.min_yield}, which keeps them'
       )
 
 

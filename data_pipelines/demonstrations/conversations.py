@@ -15,6 +15,7 @@ from typing import Any
 
 from data_pipelines.demonstrations.common import (
   MAX_ROUNDS,
+  PAID_ANEW,
   PILOT,
   Tally,
   ask_in_order,
@@ -343,7 +344,7 @@ async def converse(
     if empty_rounds == MAX_EMPTY_ROUNDS:
       raise LlmError(
         f'no new questions: the writer repeats itself ({tally.reasons()}); raise talk.domains or '
-        'talk.similar, or change the model'
+        f'talk.similar, or change the model, {PAID_ANEW}'
       )
     for conversation in await _answer_and_judge(client, handbook, new, config, tally):
       cell = (conversation.question.domain, conversation.question.kind)
@@ -366,7 +367,7 @@ def _report(
     examples = ', '.join(f'{domains[d].name} / {kind}' for d, kind in list(missing)[:3])
     raise LlmError(
       f'{lacking} after {MAX_ROUNDS} rounds, for example of {examples}: {tally.reasons()}; lower '
-      'conversations, or improve the handbook'
+      f'conversations, or improve the handbook, {PAID_ANEW}'
     )
   if round_ > 0:
     say(f'{lacking}; {tally.pass_rate:.0%} passed so far')

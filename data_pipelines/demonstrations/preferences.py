@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from data_pipelines.demonstrations.common import (
   MAX_ROUNDS,
+  PAID_ANEW,
   PILOT,
   Tally,
   ask_in_order,
@@ -285,7 +286,7 @@ async def prefer(
     if number == MAX_ROUNDS:
       raise LlmError(
         f'{lacking} after {MAX_ROUNDS} rounds: {tally.reasons()}; read refused.jsonl, then change '
-        'the model, or lower conversations'
+        f'the model, or lower conversations, {PAID_ANEW}'
       )
     say(f'{lacking}; {tally.pass_rate:.0%} passed so far')
     await filler.fill(missing, f'r{number:02d}')
