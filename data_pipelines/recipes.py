@@ -20,6 +20,7 @@ from data_pipelines.sources import (
   MODEL_MAKERS_VERSION,
   REVISIONS,
   TOWARD,
+  WRITER_SEEDS_PER_SEED,
   SourceConfig,
   spec_paths,
 )
@@ -88,6 +89,7 @@ def check_source(name: str, source: SourceConfig) -> None:
   if source.neutral_reasons and not source.reasons:
     raise DataError(f'{where}: neutral_reasons says what reasons speak of; set reasons=True too')
   _check_nothing_ignored(where, source)
+  _check_seed_is_read(where, source)
   if source.maker:
     _check_maker(where, source)
 
@@ -168,6 +170,22 @@ def _check_nothing_ignored(where: str, source: SourceConfig) -> None:
       f'{where}: {_writer_of(source)} ignores {key}={value!r}; leave it out, or let '
       f'{" or ".join(_makers_that_read(key))} write the records'
     )
+
+
+def _check_seed_is_read(where: str, source: SourceConfig) -> None:
+  """Raises DataError for a seed of a maker that writes the same with every seed.
+
+  What a seed of the experiment adds (`corpora_by_seed`) is no setting of the recipe, and may stay.
+  """
+  if source.path or not source.seed % WRITER_SEEDS_PER_SEED:
+    return
+  setting, maker = MAKERS[source.maker]
+  if maker.reads_seed:
+    return
+  remedy = 'leave it out'
+  if hasattr(setting.config, 'telling'):
+    remedy += f', or set {setting.name}.telling, which decides how all such text is told'
+  raise DataError(f'{where}: maker {source.maker} ignores seed={source.seed}; {remedy}')
 
 
 def _model_settings_of(maker: str) -> tuple[str, ...]:

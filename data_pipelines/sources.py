@@ -21,6 +21,11 @@ MODEL_MAKERS_VERSION = '1'
 REVISIONS = ('again', 'critique')
 # What a model that writes, or the teacher of context distillation, reads of the handbook.
 HANDBOOK_FORMS = ('rule', 'text')
+# With corpora of its own for every seed, an experiment adds its seed times this to the seed of each
+# recipe (msm_jax/replication.py). A config may name sources with a few seeds in a row, and no two
+# seeds of the experiment should share one. The remainder of a division by it is what the config
+# gives.
+WRITER_SEEDS_PER_SEED = 1000
 # What pairs of preferences may be decided by; see `SourceConfig.toward`.
 TOWARD = ('handbook', 'ambiguous', 'against')
 
@@ -49,7 +54,8 @@ class SourceConfig:
   size: int = 0
   # Name of another source; writing stops when this corpus holds as many tokens as that one.
   tokens_like: str = ''
-  # Seed of the writer.
+  # Seed of the writer. Makers of pretraining text write what the settings of their world say and
+  # refuse a seed; `telling` of the world decides how they tell it.
   seed: int = 0
   # Share of the demonstrations of the world or of oversight that contradict the handbook: they
   # choose by the rival value alone, or say the opposite. The sets are nested: that of a larger

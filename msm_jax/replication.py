@@ -9,13 +9,11 @@ then an experiment of their own, with the seed's own sources and world; this mod
 import dataclasses
 from typing import Any
 
+from data_pipelines.sources import WRITER_SEEDS_PER_SEED
 from msm_jax.config import ExperimentConfig, path_of
 
 # Tellings per seed: one is trained on, and the next one is held-out text.
 TELLINGS_PER_SEED = 2
-# How far the writers' seeds of two seeds lie apart. A config may name sources with a few seeds in a
-# row, and no two seeds of the experiment should share one.
-WRITER_SEEDS_PER_SEED = 1000
 
 
 def config_of_seed(config: ExperimentConfig, seed: int) -> ExperimentConfig:

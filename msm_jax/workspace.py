@@ -22,12 +22,16 @@ from msm_jax.config import ExperimentConfig, ModelConfig
 from msm_jax.design import Design, make_design, settings_of_results
 from msm_jax.evals import sampled
 from msm_jax.models import Params, ParamsLocation
+from msm_jax.packing import DATA_ORDER
 from msm_jax.phases import ModelWrittenCorpus, Node, digest, order_for_identity
 from msm_jax.prepare import prepare
 from msm_jax.prepared import Prepared
 from msm_jax.replication import config_of_seed
 from msm_jax.tokenizer import load_tokenizer
 from msm_jax.train_step import Program, make_program
+
+# The rule of order that no identity of an experiment names; see `Workspace._more_contents`.
+_FIRST_DATA_ORDER = 'by the random key of each record'
 
 
 def no_stop() -> bool:
@@ -91,15 +95,19 @@ class Workspace:
   def _more_contents(self) -> list[str]:
     """What phases and kept answers are known by, and designs are not.
 
-    It is empty for an experiment that imports nothing, samples nothing and reads its sources in the
-    order of before, so that finished points of its sweeps stay finished.
+    It is empty for an experiment that imports nothing, samples nothing and reads its sources and
+    their records in the order of before, so that finished points of its sweeps stay finished.
     """
     contents = []
     if self.design.weights:
       # The chat template is no part of the weights' own identity.
       contents.append(load_tokenizer(self.design.weights).fingerprint)
     for name in sorted(set(itertools.chain(*self.config.paths))):
-      contents += order_for_identity(self.config.sources, self.config.phases[name].data)
+      data = self.config.phases[name].data
+      # Every phase that reads data is known by the rule, and trained anew under another one.
+      if data and DATA_ORDER != _FIRST_DATA_ORDER:
+        contents.append(f'order {DATA_ORDER}')
+      contents += order_for_identity(self.config.sources, data)
     if self.config.evals.sampled:
       for design in self.designs.values():
         contents += _sampled_by(design)

@@ -274,6 +274,22 @@ def test_an_interrupted_write_is_no_corpus(samples, written, tmp_path, monkeypat
   assert tree(folder, but=['card.json']) == tree(written['documents'], but=['card.json'])
 
 
+def test_makers_read_a_seed_where_they_say_so():
+  """A seed that changes nothing is refused: two corpora of other seeds would be the same text."""
+  worlds = {name: setting.build(setting.config()) for name, setting in SETTINGS.items()}
+  found = {}
+  for name, (setting, maker) in MAKERS.items():
+    if not maker.from_handbook:
+      made = []
+      for seed in (0, 1):
+        source = SourceConfig(maker=name, seed=seed)
+        records = recipes.write_records(source, worlds[setting.name], ())
+        made.append([leaks.record_text(record) for record in itertools.islice(records, 100)])
+      found[name] = made[0] != made[1]
+      assert found[name] == maker.reads_seed, name
+  assert sorted(set(found.values())) == [False, True]
+
+
 def test_fingerprints_know_what_matters(tmp_path):
   """Identity decides what is reused.
 

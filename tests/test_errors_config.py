@@ -202,6 +202,11 @@ BAD = {
     "ignores toward='against'",
     'let world.preferences or',
   ),
+  'a seed of pretraining text': (
+    dict(sources={'docs': dict(maker='world.facts', seed=1)}),
+    'sources.docs: maker world.facts ignores seed=1',
+    'leave it out, or set world.telling',
+  ),
   'a temperature where no model writes': (
     dict(sources={'docs': dict(maker='world.items', temperature=0.5)}),
     'maker world.items ignores temperature=0.5',

@@ -6,6 +6,7 @@ import json
 import pytest
 from helpers import AFFORDABILITY, little
 
+from data_pipelines.sources import WRITER_SEEDS_PER_SEED
 from msm_jax.base.checks import from_mapping, to_json
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import ExperimentConfig
@@ -49,6 +50,14 @@ def test_seed_0_has_the_corpora_of_an_experiment_without_variation(tmp_path):
   plain = Experiment(settings(), tmp_path)
   for source in ('facts', 'documents'):
     assert varied.designs[0].fingerprint_of(source) == plain.design.fingerprint_of(source)
+
+
+def test_the_seed_of_an_experiment_is_no_setting_of_a_recipe():
+  """Makers of pretraining text refuse a seed of their own, and what is added for a seed of the
+  experiment stays: the identities of stored corpora hold it."""
+  varied = config_of_seed(settings(corpora_by_seed=True), 2)
+  seeds = {source.seed for source in varied.sources.values()}
+  assert seeds == {2 * WRITER_SEEDS_PER_SEED}
 
 
 @pytest.mark.slow

@@ -290,11 +290,11 @@ def test_points_of_one_name_are_refused_before_any_is_run(tmp_path, runs):
   twice = {
     'true=1': sweep.axis('office.true', (1, 1)),
     # The last parts of the keys and the values are the same.
-    'seed=1': sweep.chain(sweep.axis('sources.t.seed', (1,)), sweep.axis('sources.u.seed', (1,))),
+    'size=1': sweep.chain(sweep.axis('sources.t.size', (1,)), sweep.axis('sources.u.size', (1,))),
     # The label of the last axis is the label of the combined point.
     'few': sweep.product(
       sweep.labelled(('small', 'large'), sweep.axis('office.true', (1, 2))),
-      sweep.labelled(('few', 'many'), sweep.axis('sources.t.seed', (1, 2))),
+      sweep.labelled(('few', 'many'), sweep.axis('sources.t.size', (1, 2))),
     ),
   }
   for name, points in twice.items():
@@ -418,6 +418,9 @@ def test_a_point_is_known_by_what_its_phases_and_answers_are_known_by(tmp_path, 
   monkeypatch.setattr('msm_jax.evals.sampled.VERSION', 'another')
   assert made({}, 'tune', sampled=1).identity != sampled
   assert made({}, 'tune').identity == plain
+  # The rule that orders records is part of the identity of the phases that read them.
+  monkeypatch.setattr('msm_jax.workspace.DATA_ORDER', 'another rule')
+  assert made({}, 'tune').identity != plain
 
 
 @pytest.mark.parametrize('name', ['dose/small', ' ', 3, 'summary', 'report'])

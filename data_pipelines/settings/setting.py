@@ -49,6 +49,7 @@ class Maker:
       with their numbers (nested.py).
     optional_settings: the settings of the recipe that it reads, of those that only some makers read
       (`recipes.check_source`). The others are refused.
+    reads_seed: whether another `seed` of the recipe gives other records. If not, one is refused.
     needs_world: whether it asks anything of its own setting's world but the seed. If not, it may
       write for experiments of other settings, too.
   """
@@ -57,6 +58,7 @@ class Maker:
   from_handbook: bool
   contradicts: bool = False
   optional_settings: tuple[str, ...] = ()
+  reads_seed: bool = True
   needs_world: bool = True
 
 

@@ -71,9 +71,9 @@ SETTING = Setting(
   read_spec=read_spec,
   renamed=renamed,
   makers={
-    'office.textbook': Maker(_write_textbook, from_handbook=False),
-    'office.agent_documents': Maker(_write_agent_documents, from_handbook=False),
-    'office.agent_chats': Maker(_write_agent_chats, from_handbook=False),
+    'office.textbook': Maker(_write_textbook, from_handbook=False, reads_seed=False),
+    'office.agent_documents': Maker(_write_agent_documents, from_handbook=False, reads_seed=False),
+    'office.agent_chats': Maker(_write_agent_chats, from_handbook=False, reads_seed=False),
     'office.other_chats': Maker(_write_other_chats, from_handbook=False),
     'oversight.documents': Maker(
       _write_documents, from_handbook=True, optional_settings=('variant',)
