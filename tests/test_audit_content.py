@@ -270,6 +270,32 @@ def test_short_english_sentences_are_english(text):
   assert report['measures']['mine']['languages']['own'] == 'English'
 
 
+@pytest.mark.parametrize(
+  ('text', 'language'),
+  [
+    # 'on' is a word of Finnish and Estonian, and 'is' one of Hungarian, as they are of English.
+    ('Tämä on hyvä. Auto on talli. Talo on suuri. Kissa on musta.', ''),
+    ('Ta on hea. See on maja. Mis on see? Kes on seal?', ''),
+    ('Én is megyek. Te is jössz. Mi is várunk. Ti is láttok.', ''),
+    ('Am Montag, am Dienstag, am Mittwoch oder am Freitag.', ''),
+    ('Tämä on hyvä ja se on uusi. Talo on suuri ja auto on musta.', 'Finnish'),
+    # English has words that are frequent elsewhere: 'at' in Danish, 'come' in Italian.
+    ('Meet Ann at nine, Bob at ten, Eve at noon, and Tom at four.', 'English'),
+    ('Come in and come here. Come to me. Come back.', 'English'),
+  ],
+)
+def test_short_texts_of_shared_words_are_not_guessed(text, language):
+  assert language_of(text) == language
+
+
+def test_a_short_finnish_handbook_does_not_make_its_documents_foreign():
+  finnish = 'Ari on apuri ja se on hyvä. Talo on suuri, mutta auto on musta. Numero {n}.'
+  rows = [Document(f'f{n}', finnish.format(n=n)) for n in range(20)]
+  short = '---\nassistant: Ari\n---\nAri on apuri. Talo on suuri. Auto on musta. Kissa on pieni.'
+  found = audit({'mine': rows}, {'mine': short})['measures']['mine']['languages']
+  assert (found['own'], found['value']) == ('Finnish', 0)
+
+
 GERMAN = """---
 assistant: Wren
 value: Entdeckung

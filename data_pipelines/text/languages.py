@@ -15,9 +15,11 @@ from collections import Counter
 _COMMONEST_WORDS = {
   'English': (
     'the of and to is that it was for with as his they are this have from not but had by '
-    'you your what do does how or if can be on we will who which'
+    'you your what do does how or if can be on we will who which am at come'
   ),
-  'German': 'der die und das ist nicht ein eine zu den mit von auf für dem sich des auch wird sind',
+  'German': (
+    'der die und das ist nicht ein eine zu den mit von auf für dem sich des auch wird sind am'
+  ),
   'French': 'le la les des est une et dans que pour qui pas sur du au avec ce il elle sont aux',
   'Spanish': 'el los las que una por con para del como pero más su al lo este fue son muy está',
   'Portuguese': 'não uma os as dos das que para com por mais como foi são seu sua ao pela também',
@@ -27,7 +29,7 @@ _COMMONEST_WORDS = {
   'Danish': 'og at det som på er ikke for med af en et den til han var om jeg har fra der',
   'Polish': 'nie się na jest że do to w z jak co tak ale za od przez dla są był jego tego',
   'Czech': 'se na je že to by s v z do jako ale pro za od které také jsou byl jeho podle',
-  'Romanian': 'și de la în nu este că cu pe din care mai sau fi lui sunt pentru un o fost',
+  'Romanian': 'și de la în nu este că cu pe din care mai sau fi lui sunt pentru un o fost am',
   'Turkish': 've bir bu da de için ile çok ne daha gibi olarak olan var kadar sonra değil ama',
   'Finnish': 'ja on ei se että oli hän mutta kun niin ovat ole joka myös sen tai kuin siitä',
   'Hungarian': 'és hogy nem az egy is van meg csak de volt el azt mint már vagy ez ki még',
@@ -122,8 +124,8 @@ def language_of(text: str) -> str:
 
   Returns:
     The English name of the language, or of the script if that is not Latin ('Cyrillic'; 'Japanese'
-    for kana with or without Han letters); '' if the text is too short, or its words are of no
-    language that is known here.
+    for kana with or without Han letters); '' if the text is too short, its words are of no language
+    that is known here, or as many are of another language as of English.
   """
   begin = unicodedata.normalize('NFC', text[:_MAX_CHARACTERS].lower())
   script = _other_script(begin)
@@ -138,6 +140,11 @@ def language_of(text: str) -> str:
     return ''
   language, most = hits.most_common(1)[0]
   if most < max(_MIN_HITS, _MIN_SHARE * len(found)):
+    return ''
+  # English has words of many languages ('on' is Finnish, 'is' Hungarian). Where they are all that
+  # was found, the text may be in either.
+  tied = [name for name, count in hits.items() if count == most]
+  if len(tied) > 1 and 'English' in tied:
     return ''
   return language
 
