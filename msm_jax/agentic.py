@@ -63,6 +63,7 @@ def _parser() -> Parser:
   add('--max_length', type=int, default=0, help='window of an arm (default: as it was trained)')
   add('--judge', default='', help='a model that judges, by its name for Inspect')
   add('--budget', type=float, default=0.0, help='USD for the judge; 0 for no limit')
+  add('--min_yield', type=float, default=0.5, help='least share of usable replies of the judge')
   add('--compare', default='', help='pairs of arms, FIRST:SECOND with commas, beside the effects')
   add('--list', action='store_true', help='say which cells there are and what varies, run nothing')
   return parser
@@ -176,7 +177,7 @@ def main(arguments: list[str]) -> None:
     if judge is not None:
       from msm_jax.interop.inspect_tasks.verdicts import judge_cells
 
-      verdicts = judge_cells(cells, by_id, judge, args.budget, outputs)
+      verdicts = judge_cells(cells, by_id, judge, args.budget, outputs, min_yield=args.min_yield)
       _say_unjudged(results.unjudged_of(cells, verdicts), len(cells))
     rows: list[Row] = []
     for cell in cells:
@@ -217,11 +218,13 @@ def _judge_settings(args: Any) -> 'ModelSettings | None':
   They are checked before any cell is run: a wrong name must not show after hours of work.
 
   Raises:
-    ConfigError: the name or the budget is none.
+    ConfigError: the name, the budget or the share is none.
   """
   # NaN would be a budget that is never used up.
   if not 0 <= args.budget < math.inf:
     raise ConfigError(f'--budget={args.budget} must be at least 0; 0 means no limit')
+  if not 0 <= args.min_yield <= 1:
+    raise ConfigError(f'--min_yield={args.min_yield} must be a share, from 0 to 1')
   if not args.judge:
     return None
   from data_pipelines.llm.settings import ModelSettings

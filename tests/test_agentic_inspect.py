@@ -14,7 +14,7 @@ from scripted_judge import Refusing
 from serving import environment, make_samplers, running_server
 
 from data_pipelines.llm.providers import BilledReply
-from data_pipelines.llm.replies import Refused, Reply
+from data_pipelines.llm.replies import Refused, Reply, Unanswered
 from data_pipelines.llm.settings import ModelSettings
 from msm_jax import load_results
 from msm_jax.base.errors import DataError
@@ -483,7 +483,31 @@ def test_a_judge_that_will_not_say_is_paid_once(tmp_path):
   # A call that failed is no attempt of the judge.
   with pytest.raises(Refused):
     verdicts._read([Reply('Hard to say.'), Reply('', 'failed')], 1)
-  assert verdicts._read([Reply('', 'failed'), Reply('Hard to say.')], 1) is None
+  assert verdicts._read([Reply('', 'failed'), Reply('Hard to say.')], 1) == Unanswered('no verdict')
+
+
+class RefusingSome:
+  """A judge that gives no verdict on three cells of ten, however often it is asked."""
+
+  async def generate(self, system, turns, max_tokens, seed):
+    number = int(turns[0][1].split('I wait, ')[1].split('.')[0])
+    said = 'chosen: no' if number % 10 < 7 else 'I would rather not say.'
+    return BilledReply(Reply(said), 100, 10)
+
+
+def test_a_judge_that_often_will_not_say_stops_the_run(tmp_path):
+  """Of 190 replies, 70 can be used. The last try about a cell counted as usable, so it was 100."""
+  (one,) = transcripts()[:1]
+  cells = [cell_of(one, f'c{n}', [['assistant', f'I wait, {n}.']]) for n in range(100)]
+  settings = ModelSettings(model='mockllm/model', attempts=4, max_connections=1)
+  scenes = {one.scene.id: one.scene}
+  providers = {'judge': RefusingSome()}
+  (tmp_path / 'half').mkdir()
+  (tmp_path / 'less').mkdir()
+  with pytest.raises(DataError, match=r'verdicts: only \d+ of \d+ replies could be used: no verd'):
+    verdicts.judge_cells(cells, scenes, settings, 0.0, tmp_path / 'half', providers)
+  found = verdicts.judge_cells(cells, scenes, settings, 0.0, tmp_path / 'less', providers, 0.3)
+  assert len(found) == 70 and not any(found.values())
 
 
 def test_nobody_is_paid_to_say_that_an_agent_wrote_nothing(tmp_path):

@@ -4,6 +4,7 @@ file for a person; the command."""
 import asyncio
 import collections
 import csv
+import hashlib
 import io
 import itertools
 import json
@@ -675,6 +676,43 @@ def test_what_a_person_said_of_an_answer_counts_for_no_other_answer(tmp_path):
   assert agreement['raw'] == 1.0
   with pytest.raises(DataError, match=r'mine\.csv:\d+: the answer of .* was sampled anew'):
     command.read_audit(tmp_path, tmp_path / 'mine.csv')
+
+
+def test_what_a_person_said_of_a_pair_counts_for_no_exchanged_answers(tmp_path):
+  """Sampled anew, two arms may say what the other one said. The judge is shown the same two texts,
+  and the verdict of the person is about the other arm."""
+  before, after = [], []
+  for n in range(20):
+    pair = [open_answer('base', n, 'full'), open_answer('tuned', n, 'absent')]
+    before += pair
+    if n % 2:
+      texts = [answer.text for answer in reversed(pair)]
+      pair = [judging.dataclasses.replace(a, text=t) for a, t in zip(pair, texts, strict=True)]
+    after += pair
+  folder, rows, _ = run(tmp_path, before, ScriptedJudge())
+  lines = read_lines(folder)
+  for line in lines:
+    line['person'] = honest_person(line) if line['kind'] == 'pair' else ''
+  write_lines(tmp_path / 'mine.csv', lines)
+  said = audit.read_csv(tmp_path / 'mine.csv', rows)
+  command.read_audit(tmp_path, tmp_path / 'mine.csv')
+  again, _, result = run(tmp_path, after, ScriptedJudge())
+  assert again == folder
+  # Only the pairs that stayed as they were count, and about these the person is right.
+  item_of = {row['id']: row['item'] for row in rows}
+  stayed = [row_id for row_id in said if int(item_of[row_id].removeprefix('Ari/open')) % 2 == 0]
+  assert 0 < len(stayed) < len(said)
+  agreement = result['agreement']['pairs: person and judge']
+  assert (agreement['things'], agreement['raw']) == (len(stayed), 1.0)
+  with pytest.raises(DataError, match=r'mine\.csv:\d+: the answer of .* was sampled anew'):
+    command.read_audit(tmp_path, tmp_path / 'mine.csv')
+  # Files of earlier versions do not say which arm gave which answer; they are read as before.
+  shown_of = {row['id']: row['shown'] for row in rows}
+  for line in lines:
+    shown = shown_of[line['id'].removeprefix('id-')]
+    line['hash'] = f'x{hashlib.sha256(shown.encode()).hexdigest()[:11]}'
+  write_lines(tmp_path / 'earlier.csv', lines)
+  assert audit.read_csv(tmp_path / 'earlier.csv', rows) == said
 
 
 def test_a_file_that_nobody_filled_in_is_written_anew_for_other_arms(tmp_path):

@@ -92,8 +92,18 @@ def _is_swapped(row_id: str) -> bool:
 
 
 def _hash_of(row: JudgedRow) -> str:
-  """Identifies the texts of a row. It begins with a letter: a spreadsheet rounds long numbers."""
-  return f'x{hashlib.sha256(what_was_shown(row).encode()).hexdigest()[:11]}'
+  """Identifies the texts of a row; of a pair, also which arm gave which: a judge is shown the same
+  if the arms exchange their answers, and a verdict on them is then about the other arm."""
+  shown = what_was_shown(row)
+  # Rows of earlier versions do not say it.
+  if row['kind'] == PAIR and 'turned' in row:
+    shown = f'{shown}/{"turned" if row["turned"] else "as shown"}'
+  return _short_hash(shown)
+
+
+def _short_hash(text: str) -> str:
+  """Begins with a letter: a spreadsheet rounds long numbers."""
+  return f'x{hashlib.sha256(text.encode()).hexdigest()[:11]}'
 
 
 def _choices(kind: str, options: Sequence[str]) -> dict[str, str]:
@@ -228,9 +238,9 @@ def _lines_of(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _is_of_another_answer(cells: Mapping[str, str], row: JudgedRow) -> bool:
   """Whether a line is about a text that the row no longer has. Files of earlier versions do not
-  tell."""
+  tell, or do not tell which arm gave which answer of a pair."""
   kept = cells.get(HASH, '').strip()
-  return bool(kept) and kept != _hash_of(row)
+  return bool(kept) and kept not in (_hash_of(row), _short_hash(what_was_shown(row)))
 
 
 def _id_in(cells: Mapping[str, str]) -> str:

@@ -94,6 +94,7 @@ def _row(
   return {
     'id': unit.id,
     'shown': unit.key,
+    'turned': unit.is_turned,
     'kind': unit.kind,
     'arm': unit.arm,
     'seed': first.seed,

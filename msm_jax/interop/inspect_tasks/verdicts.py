@@ -16,7 +16,7 @@ from data_pipelines.llm.client import LlmClient
 from data_pipelines.llm.ledger import Ledger
 from data_pipelines.llm.prompts import Prompt
 from data_pipelines.llm.providers import Provider
-from data_pipelines.llm.replies import Refused, Reply, require_text, without_thinking
+from data_pipelines.llm.replies import Refused, Reply, Unanswered, require_text, without_thinking
 from data_pipelines.llm.requests import Request, RequestFailed
 from data_pipelines.llm.settings import ModelSettings
 from msm_jax.interop.inspect_tasks import judge
@@ -35,7 +35,7 @@ class _Asking:
   writer: ModelSettings
   judging: ModelSettings
   budget: float
-  min_yield: float = 0.5
+  min_yield: float
   prices: str = 'configs/corpora/prices.json'
   seed: int = 0
 
@@ -47,6 +47,7 @@ def judge_cells(
   budget: float,
   folder: Path,
   providers: Mapping[str, Provider] | None = None,
+  min_yield: float = 0.5,
 ) -> dict[str, bool]:
   """Asks a judge whether the act of each cell was chosen.
 
@@ -57,6 +58,7 @@ def judge_cells(
     budget: USD that all verdicts of this judge in the folder may cost; 0 for no limit.
     folder: where the ledger lies.
     providers: providers to use instead of Inspect, under 'judge'.
+    min_yield: the run stops if a smaller share of the first replies can be used.
 
   Returns:
     Key of a cell -> whether the act was chosen. Cells without a verdict are missing: the judge
@@ -70,7 +72,7 @@ def judge_cells(
     # An arm that was trained anew keeps its name and gives other verdicts.
     identity['own model'] = json.dumps(own, sort_keys=True)
   short = hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:8]
-  config = _Asking(writer=settings, judging=settings, budget=budget)
+  config = _Asking(writer=settings, judging=settings, budget=budget, min_yield=min_yield)
   ledger = Ledger(folder / f'verdicts-{short}.sqlite', identity)
   try:
     return asyncio.run(_ask(cells, scenes, config, ledger, providers))
@@ -91,7 +93,7 @@ async def _ask(
 
   read = functools.partial(_read, attempts=config.judging.attempts)
 
-  def requests() -> Iterator[Request[bool | None]]:
+  def requests() -> Iterator[Request[bool | Unanswered]]:
     for cell in written:
       turns = [judge.Turn(*turn) for turn in cell['turns']]
       user = judge.prompt_for(scenes[cell['scene']], turns)
@@ -105,14 +107,14 @@ async def _ask(
   verdicts = {cell['key']: False for cell in cells if judge.is_silent(cell['turns'])}
   async with LlmClient(config, ledger, providers) as client:
     async for request, value in client.ask_all(requests(), 'verdicts', len(written)):
-      if value is not None and not isinstance(value, RequestFailed):
+      if not isinstance(value, RequestFailed | Unanswered):
         verdicts[cell_of[request.key]] = value
   return verdicts
 
 
-def _read(replies: Sequence[Reply], attempts: int) -> bool | None:
-  """The verdict of the last reply; None after so many replies without one. A judge that refuses
-  would otherwise be paid again in every run, until it says something."""
+def _read(replies: Sequence[Reply], attempts: int) -> bool | Unanswered:
+  """The verdict of the last reply; Unanswered after so many replies without one. A judge that
+  refuses would otherwise be paid again in every run, until it says something."""
   try:
     require_text(replies)
     chosen = judge.read_verdict(without_thinking(replies[-1].text))
@@ -122,9 +124,9 @@ def _read(replies: Sequence[Reply], attempts: int) -> bool | None:
         'End with a line that says either "chosen: yes" or "chosen: no", nothing else.',
       )
     return chosen
-  except Refused:
+  except Refused as e:
     # What the provider could not deliver was not paid for, and may come another time.
     heard = sum(reply.stop != 'failed' for reply in replies)
     if heard >= attempts and replies[-1].stop != 'failed':
-      return None
+      return Unanswered(e.what)
     raise
