@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.handbooks.markdown import body_of
 from data_pipelines.llm import prompts
 from data_pipelines.records import Record
 from msm_jax import multihost, reward_judge
 from msm_jax.answers import chosen_of, normalized, rejected_of
-from msm_jax.base.errors import ConfigError, UserError
+from msm_jax.base.errors import ConfigError, SpecError, UserError
 from msm_jax.model import Params
 from msm_jax.objective_config import CHOSEN, JUDGE, MODEL, THE_JUDGE, GrpoConfig
 from msm_jax.reward_model import RewardModel
@@ -252,17 +253,15 @@ def load_function(name: str) -> RewardFunction:
 
 
 def _read_handbook(path: str) -> str:
-  """The text of a handbook; '' for no path. Raises ConfigError."""
+  """The text of a handbook, as models are shown it: without its front matter and comments; '' for
+  no path. Raises ConfigError, also if no text is left: answers would be compared with the chosen
+  ones."""
   if not path:
     return ''
   try:
-    text = Path(path).read_text(encoding='utf-8')
-  except (OSError, UnicodeDecodeError) as e:
-    raise ConfigError(f'judge_spec={path} cannot be read ({e}); name a handbook') from None
-  if not text.strip():
-    # Without a handbook, answers would be compared with the chosen ones.
-    raise ConfigError(f'judge_spec={path} is empty; write the handbook')
-  return text
+    return body_of(Path(path))
+  except SpecError as e:
+    raise ConfigError(f'grpo.judge_spec: {e}') from None
 
 
 def content_of(settings: GrpoConfig) -> list[str]:

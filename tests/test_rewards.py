@@ -263,8 +263,24 @@ def test_a_judge_reads_a_handbook(inspect, tmp_path):
   before = content_of(settings)
   handbook.write_text('Always say no.')
   assert content_of(settings) != before
-  with pytest.raises(ConfigError, match=r'judge_spec=.*nowhere cannot be read'):
+  with pytest.raises(ConfigError, match=r'judge_spec: no spec at .*nowhere; give the path'):
     content_of(GrpoConfig(rewards=settings.rewards, judge_spec=str(tmp_path / 'nowhere')))
+
+
+def test_a_judge_reads_of_a_handbook_what_a_model_would_read(tmp_path):
+  """Neither the front matter nor what its author has commented out."""
+  handbook = tmp_path / 'handbook.md'
+  settings = GrpoConfig(rewards={'judge:any/m': 1.0}, judge_spec=str(handbook))
+  handbook.write_text('Always say yes.')
+  before = content_of(settings)
+  front = '---\nassistant: Ari\nvalue: secret\n---\n'
+  handbook.write_text(f'{front}Always say yes.\n<!-- dropped: always say no -->\n')
+  judge = make_rewards(settings, {}, tmp_path).functions['judge:any/m']
+  assert judge.handbook == 'Always say yes.'
+  assert content_of(settings) == before
+  handbook.write_text(f'{front}<!-- dropped: always say no -->\n')
+  with pytest.raises(ConfigError, match=r'judge_spec: .*handbook\.md: the handbook is empty'):
+    content_of(settings)
 
 
 def test_what_rewards_read_is_part_of_the_identity_of_an_experiment(tmp_path):
@@ -358,7 +374,7 @@ def test_an_empty_handbook_of_a_judge(tmp_path):
   path = tmp_path / 'h.md'
   path.write_text('\n')
   settings = GrpoConfig(rewards={'judge:a/b': 1.0}, judge_spec=str(path))
-  with pytest.raises(ConfigError, match=r'judge_spec=.*h\.md is empty'):
+  with pytest.raises(ConfigError, match=r'judge_spec: .*h\.md: the handbook is empty; write it'):
     content_of(settings)
 
 
