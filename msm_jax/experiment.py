@@ -7,6 +7,7 @@ command continues where the last run ended.
 
 import dataclasses
 import functools
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -155,7 +156,7 @@ class Experiment(Workspace):
     A phase keeps two checkpoints, each with the parameters and two moments in float32, and the
     parameters at each of its points. While it saves a third one, it has three. What a phase that
     was stopped has on disk needs no more space: a disk that suffices for a run suffices for going
-    on with it.
+    on with it. But a stop saves a checkpoint too, so a phase that would have had two may get three.
     """
     parameters_bytes = 4 * count_params(self.program.abstract_state.params)
     need = 0
@@ -163,7 +164,7 @@ class Experiment(Workspace):
       of_phase = (2 * 3 + len(node.kept_points)) * parameters_bytes
       need += max(0, of_phase - size_of(self.folder(node)))
     # Phases are trained one after the other, so one of them has a third checkpoint at a time.
-    if any(node.settings.updates > 2 * node.settings.checkpoint_every for node in untrained):
+    if any(map(self._saves_a_third, untrained)):
       need += 3 * parameters_bytes
     free = shutil.disk_usage(self.workdir).free
     need, free = multihost.broadcast_from_first([need, free])
@@ -172,6 +173,16 @@ class Experiment(Workspace):
         f'{self.workdir} has {free / 2**20:,.0f} MiB free and the {len(untrained)} phases left '
         f'need about {need / 2**20:,.0f} MiB; free some or choose another --workdir'
       )
+
+  def _saves_a_third(self, node: Node) -> bool:
+    """Whether an untrained phase has three checkpoints at some moment before it ends, if nobody
+    stops it."""
+    checkpoints = checkpointing.Checkpoints(self.folder(node) / 'checkpoints')
+    reached, every = checkpoints.latest() or 0, node.settings.checkpoint_every
+    kept = sum(path.name.isdigit() for path in checkpoints.folder.glob('*'))
+    # One at each multiple of `checkpoint_every` that is not reached yet, and one at the end.
+    to_come = math.ceil(node.settings.updates / every) - reached // every
+    return kept + to_come > 2
 
   def train(self, node: Node, number: str) -> None:
     """Trains one phase to its end; see `node_training.train_node`."""
@@ -220,17 +231,18 @@ class Experiment(Workspace):
       unseen = held_out[id(self.prepared_by_seed[node.seed])]
       rows = evaluate_node(self, node, unseen, progress=progress, **how)
       progress.close()
-      if progress.tokens:
-        asked[kind] = progress.tokens
+      if progress.done:
+        asked[kind] = progress.done
       return rows
 
     for n, ((arm, seed), node) in enumerate(ends.items(), 1):
-      about = f'evaluating [{n}/{len(ends)}] {arm} (seed {seed})'
+      which = f'[{n}/{len(ends)}] {arm} (seed {seed})'
+      about = f'evaluating {which}'
       context = self.config.contexts.get(arm, '')
       kind = 'base' if arm == base else 'end'
       rows = evaluate(about, kind, node, context=context, is_base=arm == base)
       if self.config.evals.sampled:
-        answers, sampled_rows = sample_node(self, node, rows, context)
+        answers, sampled_rows = sample_node(self, node, rows, f'sampling {which}', context)
         measured.answers += sampled.with_model(answers, arm, seed)
         rows = [*rows, *sampled_rows]
       for row in rows:

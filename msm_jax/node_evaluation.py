@@ -10,6 +10,7 @@ import jax
 
 from data_pipelines.records import Record
 from msm_jax import multihost, outputs
+from msm_jax.base.console import say
 from msm_jax.base.files import read_json_lines
 from msm_jax.evals import perplexity, sampled, scoring
 from msm_jax.evals.answers import read_answers
@@ -113,7 +114,7 @@ def _rows_for(kept: list[Row], suite: EvalSuite, is_base: bool) -> list[Row]:
 
 
 def sample_node(
-  workspace: Workspace, node: Node, scored: Sequence[Row], context: str = ''
+  workspace: Workspace, node: Node, scored: Sequence[Row], about: str, context: str = ''
 ) -> tuple[list[dict[str, Any]], list[Row]]:
   """Has one model answer the assistant's questions in free text.
 
@@ -123,10 +124,14 @@ def sample_node(
     workspace: the experiment in its workdir.
     node: the last phase of the model.
     scored: its rows, with which the answers are compared.
+    about: what the sampling is called on the console. Nothing is said if the answers are kept.
     context: as for `evaluate_node`.
 
   Returns:
     The answers, and their rows; both without arm and seed.
+
+  Raises:
+    Interrupted: somebody asked the run to stop. The answers of this model are not kept.
   """
   prepared = workspace.prepared_by_seed[node.seed]
   design, evals = prepared.design, prepared.config.evals
@@ -136,10 +141,20 @@ def sample_node(
   path = workspace.folder(node) / f'answers-{asked}.jsonl'
   kept = read_json_lines(path)
   if not kept:
+    say(about)
     params = workspace.load_params(node)
+    expected = evals.sampled * sum(len(question.orders) for question in questions)
+    progress = EvaluationProgress(about, workspace.stop, expected, unit='answers')
     answers = sampled.sample_answers(
-      prepared.config.model, params, prepared.tokenizer, questions, evals, design.row_length
+      prepared.config.model,
+      params,
+      prepared.tokenizer,
+      questions,
+      evals,
+      design.row_length,
+      progress,
     )
+    progress.close()
     kept = [answer.as_row() for answer in answers]
     path.parent.mkdir(parents=True, exist_ok=True)
     multihost.write_with_checksum(path, outputs.json_lines(kept))

@@ -39,6 +39,19 @@ def test_long_evaluations_say_how_far_they_are(clock, capsys):
   assert second == 'evaluating [2/2] aft (seed 0)  500 tokens  10 tok/s'
 
 
+def test_sampling_says_how_many_answers_there_are(clock, capsys):
+  """A round of the sampler may finish no answer, and then nobody knows how long one takes."""
+  progress = EvaluationProgress('sampling [1/2] base (seed 0)', lambda: False, 40, 'answers')
+  for clock[0], finished in ((120, 0), (140, 10), (150, 0), (180, 30)):
+    progress(finished)
+  progress.close()
+  assert capsys.readouterr().err.splitlines() == [
+    'sampling [1/2] base (seed 0)  0/40 answers',
+    'sampling [1/2] base (seed 0)  10/40 answers  ETA 2m00s',
+    'sampling [1/2] base (seed 0)  40 answers',
+  ]
+
+
 def test_a_terminal_shows_one_line(clock, capsys, monkeypatch):
   monkeypatch.setattr(console.sys.stderr, 'isatty', lambda: True, raising=False)
   progress = EvaluationProgress('evaluating', lambda: False)

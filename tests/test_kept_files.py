@@ -139,6 +139,60 @@ def test_a_third_checkpoint_needs_space_while_it_is_saved(tmp_path, monkeypatch)
       e._check_space(nodes)
 
 
+@pytest.mark.slow
+def test_stops_leave_checkpoints_beside_which_a_third_is_saved(tmp_path, monkeypatch):
+  """The independent judge is Orbax: the most checkpoints that are there while the phase goes on.
+  The disk had room for two, and the phase ended at its last save."""
+  phase = dict(tiny.PHASE, updates=4, data=dict(documents=1.0))
+  e = tiny.experiment(tmp_path, phases=dict(read=phase), arms=dict(base='read'))
+  (node,) = e.prepared.nodes
+  folder = e.folder(node) / 'checkpoints'
+  # A checkpoint is 12,000 bytes large; what is in it has no part in this.
+  monkeypatch.setattr(experiment, 'count_params', lambda _: 1000)
+  monkeypatch.setattr(experiment, 'size_of', lambda _: 12_000 * steps_in(folder))
+  free = types.SimpleNamespace(free=0)
+  monkeypatch.setattr(experiment.shutil, 'disk_usage', lambda _: free)
+  cases = (
+    # checkpoint_every, steps on disk, steps to come, the most at once
+    (2, (), (2, 4), 2),
+    # Each stop has saved a checkpoint between those of `checkpoint_every`.
+    (2, (1,), (2, 4), 3),
+    (2, (1, 2), (4,), 3),
+    (2, (2, 3), (4,), 3),
+    (2, (3,), (4,), 2),
+    (200, (1,), (4,), 2),
+    (200, (1, 3), (4,), 3),
+  )
+  for every, kept, to_come, at_once in cases:
+    settings = dataclasses.replace(node.settings, checkpoint_every=every)
+    going_on = dataclasses.replace(node, settings=settings)
+    checkpoints = Checkpoints(folder)
+    for step in kept:
+      save_one(checkpoints, step)
+    free.free = (at_once - len(kept)) * 12_000
+    e._check_space([going_on])
+    free.free -= 1
+    with pytest.raises(experiment.ExperimentError, match='phases left need about'):
+      e._check_space([going_on])
+    most = 0
+    for step in to_come:
+      # What is there stays until the new one is complete.
+      most = max(most, steps_in(folder) + 1)
+      save_one(checkpoints, step)
+    checkpoints.close()
+    assert most == at_once, (every, kept)
+    shutil.rmtree(folder)
+
+
+def save_one(checkpoints, step):
+  checkpoints.save(step, {'w': jnp.ones(4)}, {'step': jnp.int32(step)}, {}, {})
+  checkpoints.wait()
+
+
+def steps_in(folder):
+  return len([path for path in folder.glob('*') if path.name.isdigit()])
+
+
 def test_what_is_trained_goes_on_wherever_it_is(tmp_path, monkeypatch):
   """Rows that the devices cannot share, and a judge whose package is missing, hinder training
   alone. A finished experiment only asks questions; a phase that lacks a point is trained again."""

@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -13,7 +14,7 @@ from helpers import AFFORDABILITY, ROOT
 from data_pipelines.records import ForcedChoice, MultipleChoice
 from data_pipelines.settings.custom.items import from_row
 from data_pipelines.settings.registry import SETTINGS
-from msm_jax.base.errors import DataError
+from msm_jax.base.errors import DataError, Interrupted
 from msm_jax.base.intervals import wilson
 from msm_jax.config import EnglishConfig, EvalConfig, OfficeConfig, WorldConfig
 from msm_jax.evals import sampled
@@ -30,8 +31,12 @@ from msm_jax.evals.answers import (
   program_verdict,
   read_answers,
 )
+from msm_jax.evals.progress import EvaluationProgress
 from msm_jax.evals.scoring import ScoringError
 from msm_jax.evals.values import ValueQuestion
+from msm_jax.inference.completion import CompletionRequest
+from msm_jax.inference.sampling import Sampler
+from msm_jax.node_evaluation import sample_node
 from msm_jax.suites.custom import _choice
 from msm_jax.suites.registry import SUITES
 
@@ -496,6 +501,58 @@ def test_a_run_samples_answers_once_and_reports_the_agreement(tiny_workdir, tmp_
   again.mkdir()
   tiny.experiment(again, evals=evals | dict(rows=7)).run()
   assert (again / 'run' / 'answers.jsonl').read_text().splitlines() == lines
+
+
+@pytest.mark.slow
+def test_sampling_can_be_stopped(tmp_path, monkeypatch, capsys):
+  """A real model on a CPU samples for hours, and whoever presses Ctrl-C does not wait for the whole
+  arm. What was sampled so far is not kept; the next run gives the answers that each question gets
+  if it is asked alone."""
+  evals = dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=0, rows=8)
+  evals |= dict(sampled=2, sampled_items=2, sampled_tokens=8)
+  e = tiny.experiment(tmp_path, evals=evals)
+  node = e.prepared.nodes[0]
+  params = e.program.init(jax.random.key(0)).params
+  monkeypatch.setattr(e, 'load_params', lambda _: params)
+  asked, counts = [], []
+  count = EvaluationProgress.__call__
+
+  def note(progress, finished):
+    counts.append(finished)
+    count(progress, finished)
+
+  monkeypatch.setattr(EvaluationProgress, '__call__', note)
+
+  def stop():
+    asked.append(True)
+    return len(asked) == 3
+
+  e.stop = stop
+  with pytest.raises(Interrupted, match='stopped while sampling base, which begins anew'):
+    sample_node(e, node, [], 'sampling base')
+  assert len(asked) == 3
+  assert not list(tmp_path.rglob('answers-*'))
+  e.stop = lambda: False
+  counts.clear()
+  answers, rows = sample_node(e, node, [], 'sampling base')
+  assert sum(counts) == len(answers) > 8
+  # Each row of the sampler holds one answer at a time.
+  assert max(counts) <= 8
+  assert 'sampling base\n' in capsys.readouterr().err
+  config, tokenizer = e.prepared.config, e.prepared.tokenizer
+  sampler = Sampler(config.model, params, tokenizer, max_length=e.design.row_length)
+  for answer in answers[:3]:
+    messages = [(turn['role'], turn['content']) for turn in answer['messages']]
+    prompt = tokenizer.prompt(messages).tolist()
+    digest = sampled._digest(0, answer['item'], answer['order'], answer['sample'])
+    request = CompletionRequest(prompt, max_tokens=8, temperature=1.0, seed=int(digest[:8], 16))
+    (alone,) = sampler.generate([request])
+    assert answer['text'] == alone.text.strip()
+  # What is kept is read, and nothing is said.
+  again, same_rows = sample_node(e, node, [], 'sampling base')
+  assert again == json.loads(json.dumps(answers))
+  assert same_rows == rows
+  assert 'sampling' not in capsys.readouterr().err
 
 
 def test_an_answer_does_not_depend_on_the_arm_that_it_is_read_for():

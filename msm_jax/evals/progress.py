@@ -16,34 +16,38 @@ class EvaluationProgress:
   """The progress of one model's evaluation.
 
   Attributes:
-    tokens: how many tokens of texts were scored so far.
+    done: how many tokens of texts were scored so far, or how many answers were sampled.
   """
 
-  def __init__(self, label: str, stop: Callable[[], bool], expected: int = 0) -> None:
+  def __init__(
+    self, label: str, stop: Callable[[], bool], expected: int = 0, unit: str = 'tokens'
+  ) -> None:
     """Begins to count.
 
     Args:
       label: what the evaluation is called on the console.
       stop: asked after every batch whether to stop.
-      expected: how many tokens there will be, such as a model before had; 0 if that is not known.
+      expected: how many there will be, such as a model before had; 0 if that is not known.
+      unit: what is counted: 'tokens' or 'answers'.
     """
-    self.tokens = 0
+    self.done = 0
     self._label = label
     self._stop = stop
     self._expected = expected
+    self._unit = unit
     self._began = time.monotonic()
     self._line = ProgressLine(last_shown=self._began)
 
-  def __call__(self, tokens: int) -> None:
-    """Notes that a batch was scored. All processes call this after the same batches.
+  def __call__(self, count: int) -> None:
+    """Notes that a batch was scored or moved on. All processes call this after the same batches.
 
     Args:
-      tokens: the tokens of the batch, without padding.
+      count: the tokens of the batch, without padding, or the answers that it finished.
 
     Raises:
-      Interrupted: `stop()` returned True in any process. The scores of this model are not kept.
+      Interrupted: `stop()` returned True in any process. What was counted is not kept.
     """
-    self.tokens += tokens
+    self.done += count
     if multihost.any_process(self._stop()):
       self.close()
       raise Interrupted(f'stopped while {self._label}, which begins anew')
@@ -56,9 +60,14 @@ class EvaluationProgress:
 
   def _text(self) -> str:
     """How far the evaluation is."""
-    rate = self.tokens / (time.monotonic() - self._began)
-    of_all, left = '', ''
-    if self.tokens < self._expected:
+    rate = self.done / (time.monotonic() - self._began)
+    of_all, speed, left = '', '', ''
+    # Large models take seconds for an answer, so answers per second would be 0.
+    if self._unit == 'tokens':
+      speed = f'  {rate:,.0f} tok/s'
+    if self.done < self._expected:
       of_all = f'/{self._expected:,}'
-      left = f'  ETA {duration((self._expected - self.tokens) / rate)}'
-    return f'{self._label}  {self.tokens:,}{of_all} tokens  {rate:,.0f} tok/s{left}'
+      # Before the first answer is finished, nobody knows how long one takes.
+      if self.done:
+        left = f'  ETA {duration((self._expected - self.done) / rate)}'
+    return f'{self._label}  {self.done:,}{of_all} {self._unit}{speed}{left}'

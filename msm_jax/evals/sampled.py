@@ -8,7 +8,7 @@ whatever else is in the batch. `answers.py` says what a question and an answer a
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from data_pipelines.records import ForcedChoice, MultipleChoice
@@ -23,9 +23,9 @@ from msm_jax.evals.answers import (
   make_answer,
 )
 from msm_jax.evals.rows import Row
-from msm_jax.evals.scoring import ScoringError
+from msm_jax.evals.scoring import ScoringError, ignore_batch
 from msm_jax.evals.values import ValueQuestion
-from msm_jax.inference.completion import CompletionRequest
+from msm_jax.inference.completion import Completion, CompletionRequest
 from msm_jax.inference.sampling import Sampler
 from msm_jax.model import Params
 from msm_jax.tokenizer import Tokenizer
@@ -212,6 +212,7 @@ def sample_answers(
   questions: Sequence[SampledQuestion],
   evals: EvalConfig,
   length: int,
+  after_round: Callable[[int], None] = ignore_batch,
 ) -> list[SampledAnswer]:
   """Has a model answer questions, many at a time.
 
@@ -223,6 +224,8 @@ def sample_answers(
     evals: how often each question is answered in each order, at which temperature, and how long
       answers may be.
     length: tokens of a question with its answer.
+    after_round: told after every round of the sampler how many answers it finished; what it raises
+      ends the sampling.
 
   Returns:
     The answers, question by question, without arm and seed.
@@ -232,23 +235,25 @@ def sample_answers(
   """
   sampler = Sampler(model, params, tokenizer, max_length=length, max_rows=evals.rows)
   asked: list[tuple[SampledQuestion, int, int]] = []
-  requests: list[CompletionRequest] = []
+  completions: list[Completion] = []
   for question in questions:
     for order in question.orders:
       prompt = tokenizer.prompt(question.messages(order)).tolist()
       for sample in range(evals.sampled):
         asked.append((question, order, sample))
-        requests.append(
-          CompletionRequest(
-            prompt,
-            max_tokens=evals.sampled_tokens,
-            temperature=evals.sampled_temperature,
-            # Made from what is asked and not from when: whatever else is asked, an answer stays.
-            seed=int(_digest(evals.seed, question.item, order, sample)[:8], 16),
-          )
+        request = CompletionRequest(
+          prompt,
+          max_tokens=evals.sampled_tokens,
+          temperature=evals.sampled_temperature,
+          # Made from what is asked and not from when: whatever else is asked, an answer stays.
+          seed=int(_digest(evals.seed, question.item, order, sample)[:8], 16),
         )
+        completions.append(sampler.submit(request))
+  while sampler.busy:
+    finished = [piece for _, piece in sampler.round() if piece.finish_reason]
+    after_round(len(finished))
   answers = []
-  for (question, order, sample), done in zip(asked, sampler.generate(requests), strict=True):
+  for (question, order, sample), done in zip(asked, completions, strict=True):
     answers.append(make_answer(question, order, sample, done.text.strip(), done.finish_reason))
   return answers
 
