@@ -152,7 +152,9 @@ class Prepared:
     """Makes pretraining text that no model was trained on: the same world told with another seed.
 
     Returns:
-      source -> records; nothing where a text can be told in one way only.
+      source -> records; nothing where a text can be told in one way only. A record that stands in
+      another source, which is said, stays: without it, arms that are evaluated later would be
+      measured on other text than those before.
 
     Raises:
       DataError: no record of a source has a token that perplexity measures.
@@ -173,7 +175,32 @@ class Prepared:
         say(f'data       {name}: {len(unseen):,} unseen records are fewer than evals.held_out')
       out[name] = rng.sample(unseen, min(evals.held_out, len(unseen)))
       self._check_heard(name, out[name])
+    self._say_what_others_hold(out)
     return out
+
+  def _say_what_others_hold(self, held_out: Mapping[str, Sequence[Record]]) -> None:
+    """Says how many held-out records stand word for word in another source that a phase reads.
+
+    A file may hold anything, and the short chats of two tellings may be alike.
+    """
+    texts: set[str] = set()
+    for records in held_out.values():
+      texts.update(map(leaks.record_text, records))
+    if not texts:
+      return
+    for other in self.readings:
+      seen = texts.intersection(map(leaks.record_text, self.corpora[other].records()))
+      for name, records in held_out.items():
+        # Its own text was left out before.
+        if name == other:
+          continue
+        read = [record.id for record in records if leaks.record_text(record) in seen]
+        if read:
+          say(
+            f'data       {name}: {len(read):,} of {len(records):,} held-out records, such as '
+            f'{read[0]}, stand word for word in {other}; the perplexity of arms that read '
+            f'{other} is too low'
+          )
 
   def _check_heard(self, name: str, records: Sequence[Record]) -> None:
     """Says how many held-out records have nothing to measure; raises DataError if none has."""

@@ -239,6 +239,35 @@ def test_more_held_out_text_than_there_is(documents, tmp_path):
   } == second - first  # what was trained on is not held out
 
 
+def test_held_out_text_that_stands_in_another_source_is_named(documents, tmp_path, capsys):
+  """It was compared with the text of its own source alone, so that a file of the same sentences
+  lowered the perplexity of the arms that read it, and nobody was told."""
+  told_next = pretraining.build_world(little(2, telling=1, strangers=('Ari',)))
+  records = list(pretraining.persona_documents(told_next))
+  write_jsonl(tmp_path / 'other.jsonl', records[: len(records) // 2])
+  config = settings(
+    documents,
+    sources={
+      'docs': dict(path=documents),
+      'people': dict(maker='world.persona_documents'),
+      'other': dict(path=str(tmp_path / 'other.jsonl')),
+    },
+    tokenizer=dict(vocab_size=400, sources=('docs', 'people')),
+    evals=dict(spec=AFFORDABILITY, held_out=10_000),
+  )
+  for name, is_said in (('docs', False), ('other', True)):
+    config['phases']['train']['data'] = {name: 1.0}
+    e = experiment.Experiment(checks.from_mapping(configs.ExperimentConfig, config), tmp_path)
+    assert e.prepared
+    capsys.readouterr()
+    assert len(e.prepared.held_out()['people']) == len(records)
+    said = [line for line in capsys.readouterr().err.splitlines() if 'word for word' in line]
+    assert len(said) == is_said
+  share = f'{len(records) // 2:,} of {len(records):,}'
+  assert f'people: {share} held-out records, such as ' in said[0]
+  assert 'stand word for word in other; the perplexity of arms that read other' in said[0]
+
+
 def test_text_that_is_told_in_one_way_is_not_held_out(tmp_path):
   """English has no world to tell anew, and the tokenizer may learn from its chats all the same. It
   used to end in a traceback once everything was trained."""
