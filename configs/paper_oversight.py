@@ -21,6 +21,11 @@ The presets say where documents and conversations come from:
   language model has written beforehand;
 - `smoke`: the stock, a few updates of short rows; it shows that everything runs.
 
+A third of the conversations of the stock have two exchanges. The template of Qwen3-32B writes empty
+thoughts before the last answer of a chat alone, so earlier answers are learned otherwise than they
+are asked for, which a warning says. A chat_template.jinja that writes them into every answer mends
+that.
+
 Arms: `base`; `it` (the paper's baseline: instructions alone); for each of the handbooks philosophy,
 rules and value_augmented `msm_*` (documents), `msm_*_aft` (documents, then conversations without
 reasons) and `msm_*_aft_reasons` (then conversations with reasons; the paper's CoT); `aft` and

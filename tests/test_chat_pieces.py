@@ -209,6 +209,30 @@ def test_a_prompt_that_chats_do_not_have(tmp_path, capsys):
   assert not weights[: len(prompt)].any() and weights[len(prompt)]
 
 
+def test_a_prompt_that_only_the_last_answer_of_a_chat_has(tmp_path, capsys):
+  """The template of Qwen 3 writes empty thoughts into the last answer alone. An earlier answer is
+  learned where the model is never asked, and whoever trains on such chats is told."""
+  thoughts = '<think>\n\n</think>\n\n'
+  template = CHATML.replace('assistant\n{% endif', f'assistant\n{thoughts}{{% endif').replace(
+    '{{ m.content }}',
+    '{{ "' + thoughts + '" if m.role == "assistant" and loop.last else "" }}{{ m.content }}',
+  )
+  tok = chatml(tmp_path, template)
+  told = capsys.readouterr().err
+  assert f'ends a prompt with {thoughts!r}, which chats have before their last answer' in told
+  assert told.count('\n') == 1
+  ids, weights = tok.render_chat([*CHAT, *CHAT])
+  first, second = np.flatnonzero(np.diff(weights) == 1) + 1
+  prompt = tok.prompt([*CHAT, *ASKED])
+  np.testing.assert_array_equal(ids[:second], prompt)
+  # The first answer stands directly behind its marker.
+  assert first < len(tok.prompt(ASKED))
+  # Of chats of one answer there is nothing to tell, nor if the template takes no others.
+  refusing = '{% if messages | length > 3 %}{{ raise_exception("too long") }}{% endif %}'
+  chatml(tmp_path / 'refusing', refusing + template)
+  assert not capsys.readouterr().err
+
+
 def test_a_record_that_the_template_refuses_is_named(tmp_path):
   """It may be one of a million."""
   refusing = (

@@ -197,7 +197,8 @@ def test_sentencepiece_tokenizers(tmp_path, prefix):
 def test_chats_of_sentencepiece_tokenizers(tmp_path):
   """Chats are rendered as transformers renders them, also where text follows a control symbol.
 
-  The space that SentencePiece puts first is the first of the whole chat.
+  The space that SentencePiece puts first stands before a text alone and behind no control symbol,
+  also in transformers' loader of GGUF. (In llama.cpp each text behind a control symbol gets one.)
   """
   pytest.importorskip('transformers')
   _, metadata = sentencepiece_metadata(CORPUS.split('\n') + TEXTS[:4])
@@ -213,6 +214,8 @@ def test_chats_of_sentencepiece_tokenizers(tmp_path):
   messages = [{'role': role, 'content': content} for role, content in chat]
   wanted = theirs.apply_chat_template(messages, tokenize=True, return_dict=False)
   assert found.render_chat(chat)[0].tolist() == wanted
+  of_file = their_tokenizer(tmp_path, gguf_file='m.gguf')
+  assert of_file.apply_chat_template(messages, tokenize=True, return_dict=False) == wanted
   first_turn = found.render_chat(chat[:1])[0]
   assert first_turn.tolist() == wanted[: len(first_turn)]
 

@@ -365,6 +365,113 @@ def test_characters_of_several_tokens_come_whole(tokenizer):
   assert stream.flush().strip('\ufffd') == ''
 
 
+# Characters of two, three and four bytes.
+CHARACTERS = '\u00e4\u00df\u20ac\u65e5\U0001f9c0'
+# A byte that is no character by itself.
+STRAY = 0xA4
+
+
+class Vocabulary(Letters):
+  """Tokens by their names, which a decoder of Hugging Face makes text of. Token 0 has no text."""
+
+  def __init__(self, names, decoder):
+    self.names = ['<s>', *names]
+    self.decoder = decoder
+
+  def decode(self, ids):
+    return self.decoder.decode([self.names[i] for i in ids if i])
+
+
+def streamed_tokens(kind, tokenizer):
+  """A tokenizer that is made of one (SentencePiece) or as Hugging Face has them.
+
+  Returns:
+    (the tokenizer, ids of words, byte -> id, the id of a control symbol)
+  """
+  used = sorted(set(CHARACTERS.encode()))
+  names = [f'<0x{byte:02X}>' for byte in used]
+  if kind == 'sentencepiece':
+    ids = [tokenizer.processor.piece_to_id(name) for name in names]
+    words = tokenizer.encode(' the  cheese')
+    return tokenizer, words, dict(zip(used, ids, strict=True)), tokenizer.end_of_turn
+  tokenizers = pytest.importorskip('tokenizers')
+  decoders = tokenizers.decoders
+  if kind == 'bytes':
+    cut = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    letters = {}
+    for character in CHARACTERS:
+      letters |= dict(zip(character.encode(), cut.pre_tokenize_str(character)[0][0], strict=True))
+    names, space, decoder = [letters[byte] for byte in used], '\u0120', decoders.ByteLevel()
+  else:
+    space = '\u2581'
+    steps = [decoders.Replace(space, ' '), decoders.ByteFallback(), decoders.Fuse()]
+    decoder = decoders.Sequence([*steps, decoders.Strip(content=' ', left=1)])
+  found = Vocabulary([*names, 'cheese', f'{space}the', space], decoder)
+  ids = range(1, len(used) + 1)
+  words = range(len(used) + 1, len(found.names))
+  return found, [*words], dict(zip(used, ids, strict=True)), 0
+
+
+def random_stream(rng, words, ids_of_bytes, control):
+  """Words, characters byte by byte, halves of them, stray bytes and control symbols."""
+  ids = []
+  for kind in rng.integers(5, size=40):
+    times = int(rng.choice([1, 2, 30]))
+    if kind == 0:
+      ids += rng.choice(words, 2).tolist()
+    elif kind == 1:
+      ids += [ids_of_bytes[byte] for byte in rng.choice([*CHARACTERS]).encode()]
+    elif kind == 2:
+      ids += [ids_of_bytes[STRAY]] * times
+    elif kind == 3:
+      ids += [control] * times
+    else:
+      ids += [*(ids_of_bytes[byte] for byte in CHARACTERS[-1].encode()[:3]), words[0]]
+  return ids
+
+
+class WholeStream(TextStream):
+  """Decodes all tokens that wait, however many they are."""
+
+  def _wait_goes_on(self, token):
+    return False
+
+
+@pytest.mark.parametrize('kind', ['bytes', 'pieces', 'sentencepiece'])
+def test_streams_of_any_tokens(tokenizer, kind):
+  """The pieces are those of a stream that decodes all that waits. Together they are the text."""
+  found, words, ids_of_bytes, control = streamed_tokens(kind, tokenizer)
+  rng = np.random.default_rng(0)
+  for before in ([], words * 4) * 20:
+    ids = random_stream(rng, words, ids_of_bytes, control)
+    fast, whole = TextStream(found, before), WholeStream(found, before)
+    pieces = [fast.feed(i) for i in ids] + [fast.flush()]
+    assert pieces == [whole.feed(i) for i in ids] + [whole.flush()]
+    # `pieces` makes replacements of a whole character if a stray byte follows it, so that its text
+    # is known only in the end.
+    if kind != 'pieces':
+      assert ''.join(pieces) == found.decode([*before, *ids])[len(found.decode(before)) :]
+
+
+@pytest.mark.parametrize('kind', ['bytes', 'pieces', 'sentencepiece'])
+def test_streams_decode_few_tokens(tokenizer, kind):
+  """Runs without any text would else be decoded again for each of their tokens."""
+  found, words, ids_of_bytes, control = streamed_tokens(kind, tokenizer)
+  for run in (ids_of_bytes[STRAY], control, words[0]):
+    decoded = []
+    stream = TextStream(found)
+    decode = stream.decode
+
+    def count(ids, decode=decode, decoded=decoded):
+      decoded.append(len(ids))
+      return decode(ids)
+
+    stream.decode = count
+    for token in [words[0], *[run] * 1000, words[0]]:
+      stream.feed(token)
+    assert sum(decoded) < 15_000
+
+
 def test_a_stop_string_before_half_a_character():
   """The last token holds the stop string and the first byte of a character that never comes."""
 

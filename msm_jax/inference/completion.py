@@ -123,6 +123,8 @@ class TextStream:
       The text that is complete now, without what was returned before. It may be ''.
     """
     self.ids.append(token)
+    if self._wait_goes_on(token):
+      return ''
     text = self._unread_text()
     if not text or text.endswith(REPLACEMENT):
       return ''
@@ -134,6 +136,27 @@ class TextStream:
   def flush(self) -> str:
     """Returns the text of the tokens that still wait, complete or not."""
     return self._unread_text()
+
+  def _wait_goes_on(self, token: int) -> bool:
+    """Whether a few tokens show that nothing of a long run of waiting tokens is complete yet.
+
+    Without this, a run of bytes that are no text, or of control symbols, would be decoded again for
+    each of its tokens.
+
+    Args:
+      token: the last one.
+
+    Returns:
+      True if the tokens go on waiting; False if all of them must be decoded to find out.
+    """
+    if len(self.ids) - self.read <= CONTEXT_TOKENS:
+      return False
+    # A control symbol has no text. Some decoders drop the first space of a text, so a space shows
+    # only if it stands there twice.
+    if not self.decode([token, token]):
+      return True
+    # The end of the last character shows without the tokens far in front of it.
+    return self.decode(self.ids[-CONTEXT_TOKENS:]).endswith(REPLACEMENT)
 
   def _unread_text(self) -> str:
     # The new tokens are decoded together with those in front of them, because some decoders treat

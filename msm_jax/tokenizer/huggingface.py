@@ -209,22 +209,30 @@ class HuggingFaceTokenizer(Tokenizer):
 
     Templates of some reasoning models open the thoughts of an answer that is asked for, and leave
     them out of a chat. A model that learns such chats is asked by a prompt that it has never seen.
+    Qwen 3 writes thoughts, empty ones too, into the last answer of a chat alone.
     """
     if not self.chat_template.template:
       return
     asked, answered = PROBES[:2]
     prompt = self.chat_template.render(asked, add_prompt=True)
     chat = self.chat_template.render(answered, add_prompt=False)
-    if chat.startswith(prompt):
+    if not chat.startswith(prompt):
+      _warn(
+        f'warning: the chat template of {self.folder} ends a prompt with {_rest(prompt, chat)!r}, '
+        'which chats do not have before their answers: a model that learns chats is asked '
+        'otherwise than it learned; make both alike in chat_template.jinja'
+      )
       return
-    same = 0
-    while prompt[same : same + 1] == chat[same : same + 1]:
-      same += 1
-    _warn(
-      f'warning: the chat template of {self.folder} ends a prompt with {prompt[same:]!r}, which '
-      'chats do not have before their answers: a model that learns chats is asked otherwise than '
-      'it learned; make both alike in chat_template.jinja'
-    )
+    # A template may refuse chats of several answers.
+    with contextlib.suppress(DataError):
+      longer = self.chat_template.render([*answered, *answered], add_prompt=False)
+      if not longer.startswith(prompt):
+        _warn(
+          f'warning: the chat template of {self.folder} ends a prompt with '
+          f'{_rest(prompt, longer)!r}, which chats have before their last answer alone: earlier '
+          'answers of a chat are learned otherwise than they are asked for; '
+          'make all answers alike in chat_template.jinja, or train on chats of one answer'
+        )
 
   def _ids_before_text(self) -> list[int]:
     """The ids that the tokenizer itself puts before a text, such as bos.
@@ -338,6 +346,14 @@ class HuggingFaceTokenizer(Tokenizer):
       run.add_text(piece.text[position:], is_learned, is_answer)
     run.encode_text()
     return np.asarray(run.ids, np.int32), np.asarray(run.weights, np.int32)
+
+
+def _rest(prompt: str, chat: str) -> str:
+  """What is left of a prompt behind the beginning that it shares with a chat."""
+  same = 0
+  while prompt[same : same + 1] == chat[same : same + 1]:
+    same += 1
+  return prompt[same:]
 
 
 @functools.cache

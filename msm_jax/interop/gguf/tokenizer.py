@@ -370,7 +370,12 @@ def _set_byte_level(tokenizer: Any, pre: str) -> None:
 
 
 def _set_sentencepiece(tokenizer: Any, is_gemma: bool, space_prefix: bool) -> None:
-  """Sets how spaces are written, and how pieces become text again, for SentencePiece."""
+  """Sets how spaces are written, and how pieces become text again, for SentencePiece.
+
+  A space is put before the first word of a text, and behind no control symbol that a chat template
+  writes, as in transformers' loader of GGUF. In llama.cpp each text that follows a control symbol
+  gets one, too. A file does not say which of the two its model has learned.
+  """
   from tokenizers import decoders, normalizers, pre_tokenizers
 
   steps = [decoders.Replace(SPACE, ' '), decoders.ByteFallback(), decoders.Fuse()]
