@@ -453,6 +453,7 @@ def test_listing_says_how_many_cells_and_what_varies(tmp_path, capsys):
     ('--draws=0', 'at least 1'),
     ('--draws=99999999999', 'more than 100,000 cells'),
     ('--budget=nan', 'budget=nan must be at least 0'),
+    ('--min_yield=1.5', 'min_yield=1.5 must be a share'),
     ('--judge=nobody', 'must be PROVIDER/MODEL'),
     ('--assistant={x}', 'without braces'),
     ('--arms=ari', "no trained arm 'ari'"),
@@ -467,7 +468,7 @@ def test_flags_that_cannot_work(tmp_path, flag, words):
   pytest.importorskip('inspect_ai')
   model = (
     ['--model=mockllm/model']
-    if flag.startswith(('--seeds', '--max', '--budget', '--judge', '--compare'))
+    if flag.startswith(('--seeds', '--max', '--min', '--budget', '--judge', '--compare'))
     else []
   )
   with pytest.raises(ConfigError, match=words):
