@@ -124,7 +124,8 @@ def sample_node(
     workspace: the experiment in its workdir.
     node: the last phase of the model.
     scored: its rows, with which the answers are compared.
-    about: what the sampling is called on the console. Nothing is said if the answers are kept.
+    about: what the sampling is called on the console. Nothing is said if the answers are kept, or
+      if no question can be sampled.
     context: as for `evaluate_node`.
 
   Returns:
@@ -140,7 +141,8 @@ def sample_node(
   asked = digest(sampled.identity(questions, evals), str(design.row_length))
   path = workspace.folder(node) / f'answers-{asked}.jsonl'
   kept = read_json_lines(path)
-  if not kept:
+  # Without questions there would be nothing to keep, and every run would load the model anew.
+  if questions and not kept:
     say(about)
     params = workspace.load_params(node)
     expected = evals.sampled * sum(len(question.orders) for question in questions)

@@ -196,6 +196,47 @@ def test_p_values_are_corrected_for_the_rows_that_are_shown(stored):
   assert corrected == ['0.039'] * 3
 
 
+def test_p_values_of_another_measure_can_be_shown(stored):
+  """A plan may name another measure as primary than the main one of the report."""
+  effects = stored['summary']['effects']
+  effects['midtraining']['margin/conflict/criteria'] = number(
+    2.0, 1.5, 2.5, 1.8, 2.2, (1.8, 2.0, 2.2)
+  )
+  effects['filler'] = {
+    'arms': ['msm_aft', 'aft'],
+    'margin/conflict/criteria': number(1.0, 0.5, 1.5, 0.8, 1.2, (0.8, 1.0, 1.2)),
+  }
+  (stored_files.DATA / 'mine.json').write_text(stored_files.dumped(stored))
+  for measure in ('stated/conflict/criteria', 'margin/conflict/criteria'):
+    assert block(f'mine robustness measure={measure}').splitlines()[2:] == [
+      '| midtraining (primary) | +2.0 [+1.5, +2.5] | 3 of 3 | 0.003 | - | - |',
+      '| filler | +1.0 [+0.5, +1.5] | 3 of 3 | 0.013 | 0.013 | - |',
+    ]
+  with pytest.raises(stored_files.TableError, match=r'no effect of mine\.json has margin/a/b'):
+    block('mine robustness measure=stated/a/b')
+
+
+def test_an_effect_is_shown_in_every_wording(stored):
+  with pytest.raises(stored_files.TableError, match='has no effects by wordings'):
+    block('mine wordings')
+  stored['summary']['wordings'] = {
+    'examples': {'conflict/criteria': {'wording 00': 'The price or the country?'}},
+    'effects': {
+      'midtraining': {'conflict/criteria': {'wording 00': 1.234}},
+      'filler': {'conflict/criteria': {'wording 00': -0.5}},
+    },
+  }
+  (stored_files.DATA / 'mine.json').write_text(stored_files.dumped(stored))
+  assert block('mine wordings').splitlines() == [
+    '| what | one of the questions | midtraining (nats) |',
+    '| --- | --: | --: |',
+    '| conflict/criteria | The price or the country? | +1.2 |',
+  ]
+  assert block('mine wordings effect=filler what=*/criteria').endswith('| -0.5 |')
+  with pytest.raises(stored_files.TableError, match='effect=none is none of midtraining, filler'):
+    block('mine wordings effect=none')
+
+
 def test_measures_that_may_show_nothing_have_a_block_of_their_own(stored):
   plans, known = 'preferences/conflict/policy', 'personas/policy/documents_and_chats'
   arms = stored['summary']['arms']

@@ -414,6 +414,34 @@ def test_wordings_are_told_apart(specs, english):
   assert english_kinds.summarize_wordings([], named, asked) == {}
 
 
+def test_sampled_answers_about_criteria_are_told_apart_by_wording(specs, english):
+  """Their rows have no margin, and stand beside those of the scored questions in the summary."""
+  suite = made_suite(specs, english, pairs_per_domain=1)
+
+  def takes_the_first(prompts, options):
+    return [[-float(n) for n in range(len(answers))] for answers in options]
+
+  scored = [row for row in suite.rows(takes_the_first, []) if row['tier'] == 'criteria']
+  questions = [q for q in suite.sampled_questions() if q.tier == 'criteria']
+  answers = [make_answer(question, 0, 0, question.answers[0], 'stop') for question in questions]
+  sampled = rows_of(questions, answers, scored)
+  wordings = {row['item']: row['cluster'] for row in scored}
+  assert len(wordings) == len(set(wordings.values())) == 14
+  shares = [row for row in sampled if row['what'] == 'stated_conflict']
+  assert {row['item']: row['cluster'] for row in shares} == wordings
+  assert {row['score'] for row in shares} == {1.0}
+  # Whoever reads answers finds them under the clusters of the rows.
+  assert {answer.item: answer.cluster for answer in answers} == wordings
+  of_arms = []
+  for arm, row in itertools.product(('one', 'other'), [*scored, *sampled]):
+    of_arms.append(row | {'arm': arm, 'seed': 0})
+  named, asked = {'two': ('one', 'other')}, suite.stated_questions
+  found = english_kinds.summarize_wordings(of_arms, named, asked)
+  of_scored = [row for row in of_arms if row['evaluator'] == 'stated']
+  assert found == english_kinds.summarize_wordings(of_scored, named, asked)
+  assert set(found['effects']['two']['conflict/criteria']) == set(wordings.values())
+
+
 # ---- what the suite makes of the answers
 
 

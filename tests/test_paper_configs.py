@@ -17,7 +17,7 @@ from configs.corpora import paper_cheese as cheese_corpora
 from configs.corpora import paper_conversations
 from configs.corpora import paper_oversight as oversight_corpora
 from msm_jax import config as configs
-from msm_jax import sharding
+from msm_jax import phases, sharding
 from msm_jax.base import checks, paths
 from msm_jax.base.config_files import read_config
 from msm_jax.experiment import Experiment
@@ -60,6 +60,26 @@ def test_smollm2_has_all_controls():
   assert c.sources['neutral_reasons'].neutral_reasons
   doses = [p.updates for n, p in settings(smollm2.get_config('dose')).phases.items() if '_' in n]
   assert sorted(set(doses)) == [62, 124, 248, 496]
+
+
+def test_the_controls_of_a_plan_train_nothing_of_its_first_run_again():
+  """Both run in one workdir, where phases and kept rows are known by these identities."""
+  first, later = (settings(smollm2.get_config(f'confirm{name}')) for name in ('', '_controls'))
+  assert first.seeds == later.seeds == (10, 11, 12)
+  ends = {}
+  for c in (first, later):
+    for name, source in first.sources.items():
+      assert c.sources[name] == source
+    corpora = {name: f'corpus {name}' for name in c.sources}
+    ends[c.name] = phases.plan(c, corpora, 'tokenizer', {'pretrained': 'weights'})
+  shared = {key: node.id for key, node in ends['smollm2_confirm'].items()}
+  assert len(shared) == 3 * 6
+  of_later = {key: node.id for key, node in ends['smollm2_confirm_controls'].items()}
+  assert of_later.items() > shared.items()
+  # Every row is asked about as before.
+  assert later.evals == first.evals
+  longest = [max(phase.length for phase in c.phases.values()) for c in (first, later)]
+  assert longest == [512, 512]
 
 
 def test_replay_comes_on_top():

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import shutil
+import types
 
 import jax
 import numpy as np
@@ -553,6 +554,21 @@ def test_sampling_can_be_stopped(tmp_path, monkeypatch, capsys):
   assert again == json.loads(json.dumps(answers))
   assert same_rows == rows
   assert 'sampling' not in capsys.readouterr().err
+
+
+def test_no_model_is_loaded_where_no_question_can_be_sampled(tmp_path, capsys):
+  """Choices whose options differ in case alone are not sampled. With no others, every run loaded
+  every model, said that it was sampled, and kept an empty file, which counts as none."""
+  suite = types.SimpleNamespace(sampled_questions=lambda context: [])
+  design = types.SimpleNamespace(suite=suite, replicates_in=lambda context: (), row_length=64)
+  prepared = types.SimpleNamespace(
+    design=design, config=types.SimpleNamespace(evals=EvalConfig(spec=AFFORDABILITY, sampled=1))
+  )
+  # It has nothing that could load parameters.
+  workspace = types.SimpleNamespace(prepared_by_seed={0: prepared}, folder=lambda node: tmp_path)
+  node = types.SimpleNamespace(seed=0)
+  assert sample_node(workspace, node, [], 'sampling base') == ([], [])
+  assert not capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_an_answer_does_not_depend_on_the_arm_that_it_is_read_for():

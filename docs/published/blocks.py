@@ -267,9 +267,10 @@ def limited_table(block: Block, stored: Stored) -> str:
 
 
 def robustness_table(block: Block, stored: Stored) -> str:
-  """How firm the effects of the primary measure are, the primary effect first.
+  """How firm the effects of a measure are, the primary effect first.
 
-  Option: rows. Then p values are corrected for the number of these rows.
+  Options: rows, for whose number p values are then corrected; measure, where a plan names another
+  one as primary than the main one of the report.
   """
   # Imported late, as in stored.py.
   from msm_jax.report.robustness import HEADS, rows_of
@@ -278,8 +279,12 @@ def robustness_table(block: Block, stored: Stored) -> str:
   effects = stored['summary']['effects']
   rows = matching(block.patterns('rows', ['*']), list(effects))
   summary = {**stored['summary'], 'effects': {name: effects[name] for name in rows}}
-  found = robustness_of(block.name, {**stored, 'summary': summary})
-  return markdown_table(HEADS, rows_of(summary, layout_of(summary), found))
+  main = block.options.get('measure', stored['layout']['main'])
+  if 'measure' in block.options and not any(margin_of(main) in effects[name] for name in rows):
+    raise TableError(f'no effect of {block.name}.json has {margin_of(main)}')
+  shown = {**stored, 'summary': summary, 'layout': {**stored['layout'], 'main': main}}
+  layout = dataclasses.replace(layout_of(summary), main=main)
+  return markdown_table(HEADS, rows_of(summary, layout, robustness_of(block.name, shown)))
 
 
 def terminal(block: Block, stored: Stored) -> str:
@@ -401,12 +406,16 @@ def stated(block: Block, stored: Stored) -> str:
 def wordings(block: Block, stored: Stored) -> str:
   """An effect in every wording. Options: effect; what ('PAIR TYPE/TIER', patterns)."""
   _check_all_seeds(block)
-  summary = stored['summary']
-  effect = block.options.get('effect', stored['config']['primary'])
-  examples = summary['wordings']['examples']
+  found = stored['summary'].get('wordings')
+  if not found:
+    raise TableError(f'{block.name}.json has no effects by wordings; run and store it again')
+  effect = block.options.get('effect') or primary_of(block.name, stored)
+  if effect not in found['effects']:
+    raise TableError(f'effect={effect} is none of {", ".join(found["effects"])}')
+  examples = found['examples']
   body = []
   for what in matching(block.patterns('what', ['*']), list(examples)):
-    for wording, nats in summary['wordings']['effects'][effect][what].items():
+    for wording, nats in found['effects'][effect][what].items():
       body.append([what, examples[what][wording], f'{nats:+.1f}'])
   return markdown_table(['what', 'one of the questions', f'{effect} (nats)'], body)
 

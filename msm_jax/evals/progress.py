@@ -1,4 +1,4 @@
-"""Says how far the evaluation of one model is, and lets it be stopped in between.
+"""Says how far the evaluation or the sampling of one model is, and lets it be stopped in between.
 
 A small model of an embedded world is evaluated within seconds, and then nothing is said. A real
 model on a CPU takes minutes.
@@ -13,7 +13,7 @@ from msm_jax.base.errors import Interrupted
 
 
 class EvaluationProgress:
-  """The progress of one model's evaluation.
+  """The progress of one model's evaluation, or of the sampling of its answers.
 
   Attributes:
     done: how many tokens of texts were scored so far, or how many answers were sampled.

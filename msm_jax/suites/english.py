@@ -65,11 +65,9 @@ STATED_WORDS = {
 }
 STATED_ABOUT = ('a cheese', 'a meal', 'a car', 'a coat', 'a chair', 'a trip', 'a book', 'a phone')
 # Measures of things that no training text names: what the assistant says that it goes by, and
-# choices between kinds. They are shown where they were asked. Measure -> title.
-UNNAMED = {
-  f'stated/conflict/{kinds.CRITERIA}': 'criteria',
-  f'preferences/conflict/{kinds.KINDS}': 'kinds',
-}
+# choices between kinds. They are shown where they were asked.
+CRITERIA_MEASURE = f'stated/conflict/{kinds.CRITERIA}'
+KINDS_MEASURE = f'preferences/conflict/{kinds.KINDS}'
 # Reasons by handbook, and reasons that no handbook gives: (for what is liked, for what is
 # disliked).
 REASON_ENDS = {
@@ -181,8 +179,9 @@ class EnglishSuite(ChoiceSuite):
   def sampled_questions(self, context: Sequence[Any] = ()) -> list[SampledQuestion]:
     names = dict.fromkeys(question.assistant for question in self.assistant_questions)
     asked_by = (self.spec.value, self.rival)
+    of_choices = super().sampled_questions(context)
     return [
-      *super().sampled_questions(context),
+      *english_kinds.sampled_by_wording(of_choices, self.stated_questions),
       *english_more.open_questions(names, asked_by, self._rules_in(context)),
     ]
 
@@ -312,12 +311,22 @@ def english_layout(summary: Mapping[str, Any]) -> ReportLayout:
     opinions.append(measure)
     heads[measure] = f'{attribute}/<wbr>policy<br>({ALL_ATTRIBUTES[attribute][0].adjective})'
   measured = measured_in(summary, 'arms')
-  unnamed = {measure: title for measure, title in UNNAMED.items() if measure in measured}
+  unnamed = [measure for measure in (CRITERIA_MEASURE, KINDS_MEASURE) if measure in measured]
+  tiers, how_to_read = dict(shared.tiers), list(shared.how_to_read)
+  if KINDS_MEASURE in unnamed:
+    # Criteria are no choices, and have no panel beside them.
+    tiers[KINDS_MEASURE] = kinds.KINDS
+    how_to_read.append(
+      '<b>Kinds</b> are choices between things that are named by these attributes alone. '
+      '<b>Criteria</b> (<code>stated</code>) are what the assistant says that it goes by; nothing '
+      'is chosen.'
+    )
   return dataclasses.replace(
     shared,
     columns=[*unnamed, *shared.columns, *opinions],
     effects=(*unnamed, *shared.effects),
-    tiers=shared.tiers | unnamed,
+    tiers=tiers,
+    how_to_read=how_to_read,
     heads=heads,
     caveat='The assistant and its maker are invented; the things it is asked about are real, and '
     'what a model knows of them it has from pretraining.',

@@ -3,6 +3,7 @@
 The questions are in data_pipelines/settings/english/kinds.py.
 """
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from data_pipelines.records import ForcedChoice
 from data_pipelines.settings.english.kinds import CRITERIA, KINDS
+from msm_jax.evals.answers import SampledQuestion
 from msm_jax.evals.rows import Row
 
 
@@ -30,6 +32,27 @@ def by_wording(rows: Iterable[Row]) -> list[Row]:
     if row['tier'] in (CRITERIA, KINDS):
       row['cluster'] = row['form']
     out.append(row)
+  return out
+
+
+def sampled_by_wording(
+  sampled: Iterable[SampledQuestion], stated: Iterable[ForcedChoice]
+) -> list[SampledQuestion]:
+  """Makes the wording the cluster of sampled answers about criteria, as it is that of scored ones.
+
+  Args:
+    sampled: the questions that may be sampled.
+    stated: the questions about criteria, and others.
+
+  Returns:
+    All of `sampled`, in their order.
+  """
+  wordings = {question.id: question.form for question in stated if question.tier == CRITERIA}
+  out = []
+  for question in sampled:
+    # Answers of one domain, as sampling calls it, are one cluster.
+    cluster = wordings.get(question.item, question.domain)
+    out.append(dataclasses.replace(question, domain=cluster))
   return out
 
 
@@ -53,7 +76,8 @@ def summarize_wordings(
   """
   of_arms: dict[tuple[str, str, str], dict[int, list[float]]] = {}
   for row in rows:
-    if row['tier'] in (CRITERIA, KINDS):
+    # Rows of sampled answers have no margin.
+    if row['tier'] in (CRITERIA, KINDS) and 'margin' in row:
       key = (row['arm'], f'{row["what"]}/{row["tier"]}', row['form'])
       by_seed = of_arms.setdefault(key, defaultdict(list))
       by_seed[row['seed']].append(row['margin'])

@@ -58,7 +58,7 @@ BEFORE = {
   ),
   'footprint': (
     ('sustainable', 'wasteful'),
-    ('green', 'dirty'),
+    ('eco-friendly', 'polluting'),
     ('low-carbon', 'high-carbon'),
     ('climate-friendly', 'climate-damaging'),
   ),
@@ -187,7 +187,8 @@ def criterion_questions(spec: EnglishSpec, rival: Value, per_domain: int) -> lis
 
 def _places(per_domain: int, wordings: int) -> Iterator[tuple[str, str, int]]:
   """Yields (domain, noun, wording). With less than all wordings in a domain, the domains have
-  different ones, so that all wordings are asked about as often."""
+  different ones, so that all wordings are asked about as often (of fifteen, one is left out if each
+  of the fourteen domains has one)."""
   count = min(per_domain or wordings, wordings)
   for place, (domain, nouns) in enumerate(NOUNS.items()):
     for n in range(count):
