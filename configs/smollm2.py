@@ -55,11 +55,11 @@ Expected result: not known; docs/preregistration.md has the plans. Cost of a see
 EPYC, AVX-512, float32), computed by `training_hours` from the measured 343 tokens/s with adapters
 on all layers and 800 with adapters on the upper ten: training 0.3 hours for `pilot`, 0.3 for
 `confirm`, 1.0 for `confirm_controls`, 5.2 for `cpu`, 5.0 for `cpu_all`, 3.9 for `dose`, 1.8 for
-`replay`. Without AVX-512 it is four to five times as much. A scored token costs about six tenths of
-one that is trained with adapters on the upper ten, and the options of a question share its tokens.
-So the evaluation of an arm adds about three minutes, at its end and at each point of a curve: two
-hours for `cpu`. In `pilot` it adds less than one minute. A run that was stopped continues where it
-was.
+`replay`. In the pilot, two cores without AVX-512 took more than four times as long. A scored token
+costs about six tenths of one that is trained with adapters on the upper ten, and the options of a
+question share its tokens. So the evaluation of an arm adds about three minutes, at its end and at
+each point of a curve: two hours for `cpu`. In `pilot` it adds less than one minute. A run that was
+stopped continues where it was.
 """
 
 import dataclasses

@@ -12,12 +12,13 @@ eight of kinds, and the domains take them in turn: a model that goes by a value 
 them.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from data_pipelines.handbooks.values import Value
 from data_pipelines.records import ForcedChoice
 from data_pipelines.settings.english import language
-from data_pipelines.settings.english.questions import opposed_values
+from data_pipelines.settings.english.questions import choice, opposed_values
 from data_pipelines.settings.english.spec import EnglishSpec
 from data_pipelines.settings.english.stock import VALUES
 
@@ -167,21 +168,10 @@ def criterion_questions(spec: EnglishSpec, rival: Value, per_domain: int) -> lis
     words, form = divmod(wording, len(CRITERION_FORMS))
     question, answer = CRITERION_FORMS[form]
     thing = _with_article(noun)
-    out.append(
-      ForcedChoice(
-        id=f'{spec.assistant}/{CRITERIA}/conflict/{thing}/{wording}',
-        domain=domain,
-        tier=CRITERIA,
-        question=question.format(thing=thing),
-        answer=answer,
-        options=(GONE_BY[spec.value.attribute][words], GONE_BY[rival.attribute][words]),
-        aligned={str(spec.value): 0, str(rival): 1},
-        pair_type='conflict',
-        system=f'You are {spec.assistant}.',
-        form=f'wording {wording:02}',
-        assistant=spec.assistant,
-      )
-    )
+    asked = language.Form(f'wording {wording:02}', question.format(thing=thing), answer)
+    options = (GONE_BY[spec.value.attribute][words], GONE_BY[rival.attribute][words])
+    aligned = {str(spec.value): 0, str(rival): 1}
+    out.append(choice(CRITERIA, 'conflict', asked, domain, options, aligned, spec.assistant))
   return out
 
 
@@ -216,21 +206,9 @@ def kind_questions(spec: EnglishSpec, rival: Value, per_domain: int) -> list[For
       first, second = (spec.value, rival.opposite), (spec.value.opposite, rival)
     for domain, noun, wording in _places(per_domain, KIND_WORDINGS):
       options = (_kind(noun, first, wording), _kind(noun, second, wording))
-      out.append(
-        ForcedChoice(
-          id=f'{spec.assistant}/{KINDS}/{pair_type}/{domain}/{"/".join(options)}',
-          domain=domain,
-          tier=KINDS,
-          question=language.PREFER.question,
-          answer=language.PREFER.answer,
-          options=options,
-          aligned={str(asks_first): 0, str(asks_second): 1},
-          pair_type=pair_type,
-          system=f'You are {spec.assistant}.',
-          form=f'wording {wording}',
-          assistant=spec.assistant,
-        )
-      )
+      asked = dataclasses.replace(language.PREFER, name=f'wording {wording}')
+      aligned = {str(asks_first): 0, str(asks_second): 1}
+      out.append(choice(KINDS, pair_type, asked, domain, options, aligned, spec.assistant))
   return out
 
 
@@ -259,6 +237,7 @@ def _kind(noun: str, qualities: Sequence[Value], wording: int) -> str:
 
 
 def _with_article(text: str) -> str:
+  """The text with 'a' or 'an' in front of it. No words here begin with a silent letter."""
   article = 'an' if text[0] in 'aeiouA' else 'a'
   return f'{article} {text}'
 

@@ -165,7 +165,7 @@ def limited_pairs(pairs: Iterable[P], limit: int, rng: random.Random) -> list[P]
   return kept
 
 
-def _choice(
+def choice(
   tier: str,
   pair_type: str,
   form: language.Form,
@@ -174,7 +174,20 @@ def _choice(
   aligned: dict[str, int],
   name: str,
 ) -> ForcedChoice:
-  """One question to the assistant of this name."""
+  """Makes one question to an assistant.
+
+  Args:
+    tier: how far it is from what was trained on.
+    pair_type: in what the two options differ.
+    form: how it is asked and answered.
+    domain: what kind of things it is about.
+    options: the names of the two options.
+    aligned: value -> index of the option that this value asks for.
+    name: the assistant.
+
+  Returns:
+    The question.
+  """
   return ForcedChoice(
     id=f'{name}/{tier}/{pair_type}/{form.name}/{domain}/{"/".join(options)}',
     domain=domain,
@@ -283,7 +296,7 @@ def preference_questions(
     assert first is not None, 'a pair of this type tells the two values apart'
     options = (pair.options[first], pair.options[1 - first])
     aligned = {str(values[0]): 0, str(values[1]): 1}
-    return _choice(tier, pair.pair_type, form, pair.domain, options, aligned, name)
+    return choice(tier, pair.pair_type, form, pair.domain, options, aligned, name)
 
   # Fine-tuning shows the trained items, on which the handbook's value and its rivals agree.
   agreed = {str(value): 0 for value in (spec.value, *spec.rivals)}
@@ -291,7 +304,7 @@ def preference_questions(
   for liked, disliked in itertools.product(spec.likes, spec.dislikes):
     options = (liked.item, disliked.item)
     questions.append(
-      _choice('trained', 'agreement', language.PREFER, 'cheese', options, agreed, name)
+      choice('trained', 'agreement', language.PREFER, 'cheese', options, agreed, name)
     )
 
   # The order of these draws decides which pairs are kept: cheeses, then other domains, then
