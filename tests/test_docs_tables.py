@@ -222,8 +222,8 @@ def test_an_effect_is_shown_in_every_wording(stored):
   stored['summary']['wordings'] = {
     'examples': {'conflict/criteria': {'wording 00': 'The price or the country?'}},
     'effects': {
-      'midtraining': {'conflict/criteria': {'wording 00': 1.234}},
-      'filler': {'conflict/criteria': {'wording 00': -0.5}},
+      'midtraining': {'conflict/criteria': {'wording 00': [1.0, 1.2, 1.5]}},
+      'filler': {'conflict/criteria': {'wording 00': [-0.4, -0.5, -0.6]}},
     },
   }
   (stored_files.DATA / 'mine.json').write_text(stored_files.dumped(stored))
@@ -235,6 +235,35 @@ def test_an_effect_is_shown_in_every_wording(stored):
   assert block('mine wordings effect=filler what=*/criteria').endswith('| -0.5 |')
   with pytest.raises(stored_files.TableError, match='effect=none is none of midtraining, filler'):
     block('mine wordings effect=none')
+
+
+def test_an_effect_is_shown_with_and_without_some_wordings(stored):
+  """Means over wordings and seeds, with Student's t over the means of three seeds."""
+  of_wordings = {
+    'wording 00': [1.0, 2.0, 3.0],
+    'wording 01': [3.0, 4.0, 5.0],
+    'wording 02': [-1.0, -1.0, -2.5],
+  }
+  stored['summary']['wordings'] = {
+    'examples': {'conflict/criteria': dict.fromkeys(of_wordings, 'The price or the country?')},
+    'effects': {'midtraining': {'conflict/criteria': of_wordings}, 'filler': {}},
+  }
+  (stored_files.DATA / 'mine.json').write_text(stored_files.dumped(stored))
+  asked = 'mine wordings_together what=conflict/criteria'
+  # The means of seeds are 2, 3 and 4; -1, -1 and -2.5; and 1, 1.667 and 1.833. Each interval has
+  # 4.303 standard errors to either side.
+  assert block(f"{asked} some='wording 00,*01' name='of training texts'").splitlines() == [
+    '| wordings | above zero | midtraining (nats) |',
+    '| --- | --: | --: |',
+    '| all | 2 of 3 | +1.5 [+0.4, +2.6] |',
+    '| of training texts | 2 of 2 | +3.0 [+0.5, +5.5] |',
+    '| the others | 0 of 1 | -1.5 [-3.7, +0.7] |',
+  ]
+  assert len(block(asked).splitlines()) == 3
+  with pytest.raises(stored_files.TableError, match=r'what=None is none of conflict/criteria'):
+    block('mine wordings_together')
+  with pytest.raises(stored_files.TableError, match='wording 9'):
+    block(f"{asked} some='wording 9'")
 
 
 def test_measures_that_may_show_nothing_have_a_block_of_their_own(stored):

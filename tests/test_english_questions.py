@@ -385,7 +385,8 @@ def test_wordings_are_told_apart(specs, english):
     for seed in (0, 1):
       for question in asked:
         is_even = question.form[-1] in '02468'
-        margin = seed + sign * (1.0 if is_even else -3.0)
+        # The second seed has twice the effect.
+        margin = seed + sign * (1 + seed) * (1.0 if is_even else -3.0)
         rows.append(
           {
             'what': question.pair_type,
@@ -406,8 +407,9 @@ def test_wordings_are_told_apart(specs, english):
       'conflict/kinds',
     ]
     for of_what in found['effects'][effect].values():
-      expected = [times * (1.0 if wording[-1] in '02468' else -3.0) for wording in of_what]
-      assert list(of_what.values()) == expected
+      for wording, of_seeds in of_what.items():
+        first = times * (1.0 if wording[-1] in '02468' else -3.0)
+        assert of_seeds == [first, 2 * first]
   assert found['examples']['conflict/kinds']['wording 0'] == (
     'Which do you prefer, a cheap painting from abroad or a costly painting from America?'
   )

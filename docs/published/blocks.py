@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msm_jax.evals import placebo as placebo_pairs
+from msm_jax.evals import stats
 from msm_jax.report.numbers import (
   about_spread,
   bound,
@@ -405,6 +406,44 @@ def stated(block: Block, stored: Stored) -> str:
 
 def wordings(block: Block, stored: Stored) -> str:
   """An effect in every wording. Options: effect; what ('PAIR TYPE/TIER', patterns)."""
+  effect, by_what = _effect_by_wording(block, stored)
+  examples = stored['summary']['wordings']['examples']
+  body = []
+  for what in matching(block.patterns('what', ['*']), list(by_what)):
+    for wording, of_seeds in by_what[what].items():
+      body.append([what, examples[what][wording], f'{statistics.fmean(of_seeds):+.1f}'])
+  return markdown_table(['what', 'one of the questions', f'{effect} (nats)'], body)
+
+
+def wordings_together(block: Block, stored: Stored) -> str:
+  """An effect in all wordings, in some of them, and in the others. Options: effect; what ('PAIR
+  TYPE/TIER'); some, their numbers or names (patterns); name, what these are called."""
+  effect, by_what = _effect_by_wording(block, stored)
+  what = block.options.get('what')
+  if what not in by_what:
+    raise TableError(f'what={what} is none of {", ".join(by_what)}')
+  by_wording = by_what[what]
+  chosen = matching(block.patterns('some', ['*']), list(by_wording))
+  others = [wording for wording in by_wording if wording not in chosen]
+  groups = {'all': list(by_wording)}
+  if others:
+    groups |= {block.options.get('name', 'some'): chosen, 'the others': others}
+  body = []
+  for name, group in groups.items():
+    above = sum(statistics.fmean(by_wording[wording]) > 0 for wording in group)
+    observations = {}
+    for wording in group:
+      for seed, nats in zip(stored['summary']['seeds'], by_wording[wording], strict=True):
+        observations[str(seed), wording, ''] = nats
+    found = stats.interval(observations, in_nats=True).as_dict(len(stored['summary']['seeds']))
+    body.append([name, f'{above} of {len(group)}', show_measure(found, 'margin/', is_effect=True)])
+  return markdown_table(['wordings', 'above zero', f'{effect} (nats)'], body)
+
+
+def _effect_by_wording(
+  block: Block, stored: Stored
+) -> tuple[str, Mapping[str, Mapping[str, Sequence[float]]]]:
+  """The name of the effect that a block is about, and what -> wording -> nats of every seed."""
   _check_all_seeds(block)
   found = stored['summary'].get('wordings')
   if not found:
@@ -412,12 +451,7 @@ def wordings(block: Block, stored: Stored) -> str:
   effect = block.options.get('effect') or primary_of(block.name, stored)
   if effect not in found['effects']:
     raise TableError(f'effect={effect} is none of {", ".join(found["effects"])}')
-  examples = found['examples']
-  body = []
-  for what in matching(block.patterns('what', ['*']), list(examples)):
-    for wording, nats in found['effects'][effect][what].items():
-      body.append([what, examples[what][wording], f'{nats:+.1f}'])
-  return markdown_table(['what', 'one of the questions', f'{effect} (nats)'], body)
+  return effect, found['effects'][effect]
 
 
 def along(block: Block, stored: Stored) -> str:
@@ -463,4 +497,5 @@ KINDS: dict[str, Callable[[Block, Stored], str]] = {
   'stated': stated,
   'along': along,
   'wordings': wordings,
+  'wordings_together': wordings_together,
 }

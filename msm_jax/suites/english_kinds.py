@@ -71,8 +71,8 @@ def summarize_wordings(
 
   Returns:
     `examples`: what -> wording -> the first question in this wording; `effects`: effect -> what ->
-    wording -> the effect's margin in nats, a mean over questions and then over seeds. `what` is
-    'PAIR TYPE/TIER'. Nothing if no arm was asked.
+    wording -> for every seed, in their order, the effect's margin in nats, a mean over questions.
+    `what` is 'PAIR TYPE/TIER'. Nothing if no arm was asked.
   """
   of_arms: dict[tuple[str, str, str], dict[int, list[float]]] = {}
   for row in rows:
@@ -83,9 +83,10 @@ def summarize_wordings(
       by_seed[row['seed']].append(row['margin'])
   if not of_arms:
     return {}
-  means = {}
+  # (arm, what, wording) -> the mean of every seed.
+  means_S = {}
   for key, by_seed in of_arms.items():
-    means[key] = float(np.mean([np.mean(margins) for margins in by_seed.values()]))
+    means_S[key] = np.array([np.mean(by_seed[seed]) for seed in sorted(by_seed)])
 
   examples: dict[str, dict[str, str]] = {}
   for question in asked:
@@ -93,20 +94,21 @@ def summarize_wordings(
       first, second = question.options
       of_what = examples.setdefault(f'{question.pair_type}/{question.tier}', {})
       of_what.setdefault(question.form, question.question.format(first=first, second=second))
-  effects: dict[str, dict[str, dict[str, float]]] = {}
+  effects: dict[str, dict[str, dict[str, list[float]]]] = {}
   for name, arms in named.items():
     effects[name] = {}
     for what, of_what in examples.items():
       found = {}
       for wording in sorted(of_what):
         keys = [(arm, what, wording) for arm in arms]
-        if all(key in means for key in keys):
-          found[wording] = round(_difference([means[key] for key in keys]), 5)
+        if all(key in means_S for key in keys):
+          nats_S = _difference([means_S[key] for key in keys])
+          found[wording] = [round(nats, 5) for nats in nats_S.tolist()]
       effects[name][what] = found
   return {'examples': examples, 'effects': effects}
 
 
-def _difference(of_arms: Sequence[float]) -> float:
+def _difference(of_arms: Sequence[np.ndarray]) -> np.ndarray:
   """The first of two arms minus the second; of four, the difference of two differences."""
   difference = of_arms[0] - of_arms[1]
   if len(of_arms) == 2:
