@@ -233,6 +233,8 @@ class Decoder(nn.Module):
     cache: Cache | None = None,
     key: jax.Array | None = None,
     branches_BT: jax.Array | None = None,
+    lower_BTD: jax.Array | None = None,
+    only_lower: bool = False,
   ) -> tuple[jax.Array, tuple[LayerCache | None, ...]]:
     """Runs the decoder.
 
@@ -243,9 +245,12 @@ class Decoder(nn.Module):
       cache: keys and values of the tokens before, for unrolled layers; None for whole rows.
       key: a random key for the dropout of adapters; None means no dropout.
       branches_BT: see `attention.packed_mask`.
+      lower_BTD: what the layers below all adapters give, if that is known; they are left out.
+      only_lower: whether these layers are all that is wanted.
 
     Returns:
-      Final hidden states (B, T, D) in the dtype of the settings, and the cache of each layer.
+      Final hidden states (B, T, D) in the dtype of the settings, and the cache of each layer. With
+      `only_lower`, the hidden states below the lowest layer with adapters.
     """
     c = self.config
     dtype = jnp.dtype(c.dtype)
@@ -289,7 +294,11 @@ class Decoder(nn.Module):
       )
 
     # The layers.
-    x_BTD = embed_VD[tokens_BT].astype(dtype) * jnp.asarray(c.embed_scale, dtype)
+    if lower_BTD is None:
+      x_BTD = embed_VD[tokens_BT].astype(dtype) * jnp.asarray(c.embed_scale, dtype)
+    else:
+      x_BTD = lower_BTD
+      runs = [run for run in runs if run.start >= c.n_lower_layers]
     x_BTD = constrain(x_BTD, 'batch', None, None)
     keys = None
     if key is not None:
@@ -307,6 +316,8 @@ class Decoder(nn.Module):
     if cache is not None:
       layer_caches = list(cache)
     for run in runs:
+      if only_lower and run.start >= c.n_lower_layers:
+        return x_BTD, ()
       if run.ends_backward_pass:
         # Nothing below is trained.
         x_BTD = jax.lax.stop_gradient(x_BTD)
@@ -358,6 +369,7 @@ def forward(
   segment_ids_BT: jax.Array,
   key: jax.Array | None = None,
   branches_BT: jax.Array | None = None,
+  lower_BTD: jax.Array | None = None,
 ) -> jax.Array:
   """Computes the final hidden states of packed rows.
 
@@ -370,13 +382,38 @@ def forward(
       other, and neither do texts and padding.
     key: a random key for the dropout of adapters; None means no dropout.
     branches_BT: int32, where several texts go on from one beginning; see `attention.packed_mask`.
+    lower_BTD: what `forward_lower` gave for the same rows. Its layers are left out, and they need
+      to be frozen: nothing below gets a gradient.
 
   Returns:
     (B, T, D) array in the dtype of the settings.
   """
   variables = {'params': params}
   x_BTD, _ = Decoder(c).apply(
-    variables, tokens_BT, positions_BT, segment_ids_BT, None, key, branches_BT
+    variables, tokens_BT, positions_BT, segment_ids_BT, None, key, branches_BT, lower_BTD
+  )
+  return x_BTD
+
+
+def forward_lower(
+  c: ModelConfig,
+  params: Params,
+  tokens_BT: jax.Array,
+  positions_BT: jax.Array,
+  segment_ids_BT: jax.Array,
+  branches_BT: jax.Array | None = None,
+) -> jax.Array:
+  """Computes the hidden states below the lowest layer with adapters (`c.n_lower_layers` > 0).
+
+  All adapters on the same weights share them. The arguments are as those of `forward`.
+
+  Returns:
+    (B, T, D) array in the dtype of the settings.
+  """
+  assert c.n_lower_layers, 'every layer has adapters, or none has'
+  variables = {'params': params}
+  x_BTD, _ = Decoder(c).apply(
+    variables, tokens_BT, positions_BT, segment_ids_BT, None, None, branches_BT, only_lower=True
   )
   return x_BTD
 
@@ -528,5 +565,4 @@ def training_flops_per_token(c: ModelConfig, length: int) -> float:
   adapters = count_params({name: x for name, x in shapes.items() if name.endswith(('_a', '_b'))})
   in_layer = _weights_of_layer(c)
   flops += 6.0 * adapters - 2.0 * (c.n_layers * in_layer + c.vocab_size * c.d_model)
-  layers_below = min(c.adapted_layers)
-  return flops - layers_below * (2.0 * in_layer + 4.0 * c.n_heads * c.head_dim * length)
+  return flops - c.n_lower_layers * (2.0 * in_layer + 4.0 * c.n_heads * c.head_dim * length)

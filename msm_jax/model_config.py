@@ -214,6 +214,11 @@ class ModelConfig:
       )
     return self.lora.layers
 
+  @property
+  def n_lower_layers(self) -> int:
+    """How many layers lie below all adapters; 0 without `lora`. Every arm has the same there."""
+    return min(self.adapted_layers, default=0)
+
   def _check_heads(self) -> None:
     """Raises ConfigError unless heads can be grouped and rotated."""
     if self.n_heads % self.n_kv_heads:

@@ -77,13 +77,21 @@ def evaluate_node(
   params = workspace.load_params(node, update)
   with jax.set_mesh(workspace.mesh):
     after_batch = progress or scoring.ignore_batch
+    lower_layers = workspace.lower_layers
     logprobs = scoring.make_logprobs(
-      model, params, prepared.tokenizer, length, rows_per_batch, after_batch
+      model, params, prepared.tokenizer, length, rows_per_batch, after_batch, lower_layers
     )
     rows = suite.rows(logprobs, design.handbook_read_by(node), in_context, is_base, others)
     if update is None:
       rows += perplexity.held_out_loss(
-        model, params, prepared.tokenizer, held_out(), length, rows_per_batch, after_batch
+        model,
+        params,
+        prepared.tokenizer,
+        held_out(),
+        length,
+        rows_per_batch,
+        after_batch,
+        lower_layers,
       )
   # Imported weights have no folder yet.
   path.parent.mkdir(parents=True, exist_ok=True)

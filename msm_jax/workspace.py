@@ -21,6 +21,7 @@ from msm_jax.base.checks import to_json
 from msm_jax.config import ExperimentConfig, ModelConfig
 from msm_jax.design import Design, make_design, settings_of_results
 from msm_jax.evals import sampled
+from msm_jax.evals.lower_layers import LowerLayers
 from msm_jax.models import Params, ParamsLocation
 from msm_jax.packing import DATA_ORDER
 from msm_jax.phases import ModelWrittenCorpus, Node, digest, order_for_identity
@@ -56,12 +57,16 @@ class Workspace:
     config: its settings.
     workdir: where corpora and phases lie.
     stop: asked regularly whether to save and stop.
+    lower_layers: keeps for the next arm what frozen layers made of questions; None outside of
+      `keeping_frozen`.
   """
 
   def __init__(self, config: ExperimentConfig, workdir: Path, stop: Callable[[], bool] = no_stop):
     self.config, self.workdir, self.stop = config, workdir, stop
     # Where frozen parameters lie and their model -> the parameters, inside of `keeping_frozen`.
     self._frozen: dict[tuple[Path | None, ModelConfig], Params] | None = None
+    # What the layers below all adapters made of what was asked, inside of `keeping_frozen`.
+    self.lower_layers: LowerLayers | None = None
 
   # ------------------------------------------------------------------------- what is prepared
 
@@ -235,11 +240,11 @@ class Workspace:
     Yields:
       Nothing.
     """
-    self._frozen = {}
+    self._frozen, self.lower_layers = {}, LowerLayers()
     try:
       yield
     finally:
-      self._frozen = None
+      self._frozen = self.lower_layers = None
 
   def _load_frozen(self, location: ParamsLocation, abstract: Params) -> Params:
     if self._frozen is None or not abstract:

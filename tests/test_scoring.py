@@ -12,7 +12,7 @@ from steps import TINY, fresh_params
 
 from msm_jax import sharding
 from msm_jax.attention import packed_mask
-from msm_jax.evals import scoring
+from msm_jax.evals import scoring, scoring_rows
 from msm_jax.model import forward, logits
 from msm_jax.tokenizer import load_tokenizer
 
@@ -96,8 +96,8 @@ def test_whose_options_share_nothing(monkeypatch):
   """The kernel of TPUs knows no branches, and windows would count their tokens."""
   local = dataclasses.replace(TINY, local_layers=(True,) * TINY.n_layers, local_window=4)
   examples = with_options([9], [2, 2])
-  assert len(scoring._packed(examples, 16, shares=True)) == 1
-  assert len(scoring._packed(examples, 16, shares=False)) == 2
+  assert len(scoring_rows.pack_examples(examples, 16, shares=True)) == 1
+  assert len(scoring_rows.pack_examples(examples, 16, shares=False)) == 2
   assert scoring._can_share(TINY)
   assert not scoring._can_share(local)
   assert not scoring._can_share(dataclasses.replace(TINY, attention='splash'))
@@ -127,7 +127,7 @@ def test_the_device_does_not_wait_for_the_host(monkeypatch):
   to the bit."""
   params = fresh_params(TINY)
   examples = make_examples(3)
-  rows_alone = scoring._fill_rows([len(e) for e in examples], 16)
+  rows_alone = scoring_rows._fill_rows([len(e) for e in examples], 16)
   alone = {}
   for members in rows_alone:
     of_row = scoring.score_triples(TINY, params, [examples[n] for n in members], 16, rows=1)
@@ -135,9 +135,9 @@ def test_the_device_does_not_wait_for_the_host(monkeypatch):
   done = []
   program, gather = scoring.token_logprobs, scoring.multihost.gather_to_host
 
-  def send(*arguments):
+  def send(*arguments, **arrays):
     done.append('sent')
-    return program(*arguments)
+    return program(*arguments, **arrays)
 
   def read(x):
     done.append('read')
@@ -156,9 +156,9 @@ def test_the_device_does_not_wait_for_the_host(monkeypatch):
 def test_few_tokens_take_few_rows_of_logits(scored, rows):
   """A batch has 16 rows of 16 tokens; logits are made for quarters of it."""
   in_row = [scored] * 40
-  assert scoring._scored_rows(in_row, 16, 16, 1) == rows
+  assert scoring_rows.count_scored_rows(in_row, 16, 16, 1) == rows
   # A device has two rows; as quarters of them would not be whole, it takes one or both.
-  assert scoring._scored_rows(in_row, 16, 16, 8) == (1 if scored <= 8 else 2)
+  assert scoring_rows.count_scored_rows(in_row, 16, 16, 8) == (1 if scored <= 8 else 2)
 
 
 def test_devices_score_their_own_rows():
@@ -189,14 +189,14 @@ def best_fit(lengths, length):
 @pytest.mark.parametrize('longest', [3, 40, 128])
 def test_examples_go_where_they_leave_the_least_room(longest):
   sizes = np.random.default_rng(longest).integers(1, longest + 1, 200).tolist()
-  rows = scoring._fill_rows(sizes, 128)
+  rows = scoring_rows._fill_rows(sizes, 128)
   assert sorted(n for row in rows for n in row) == list(range(200))
   rooms = []
   for row in rows:
     rooms.append(128 - sum(sizes[n] for n in row))
   assert min(rooms) >= 0
   assert sorted(rooms) == sorted(best_fit(sizes, 128))
-  assert scoring._fill_rows([], 128) == []
+  assert scoring_rows._fill_rows([], 128) == []
 
 
 def test_the_first_word_after_a_space_is_scored(tmp_path):

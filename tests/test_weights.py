@@ -15,6 +15,7 @@ from msm_jax import checkpointing, models
 from msm_jax.base.checks import from_mapping
 from msm_jax.base.errors import ConfigError, WeightsError
 from msm_jax.config import ExperimentConfig
+from msm_jax.evals import lower_layers
 from msm_jax.experiment import Experiment
 from msm_jax.interop import peft
 
@@ -72,7 +73,7 @@ def run(c, workdir, stop=lambda: False):
   return e, summary, {arm: node for (arm, _), node in ends.items()}
 
 
-@pytest.mark.parametrize('lora', [None, LORA])
+@pytest.mark.parametrize('lora', [None, LORA, LORA | dict(layers=(1,))], ids=str)
 def test_from_weights_to_results(weights, files, tmp_path, lora, monkeypatch):
   """Every arm is scored, and the base's parameters are the folder's.
 
@@ -85,11 +86,22 @@ def test_from_weights_to_results(weights, files, tmp_path, lora, monkeypatch):
   loads = []
   load = models.load_weights
   monkeypatch.setattr(models, 'load_weights', lambda *args: loads.append(args) or load(*args))
+  lower_runs = []
+  run_lower = lower_layers._program
+
+  def counted(*args, **batch):
+    lower_runs.append(batch['tokens_BT'].tobytes())
+    return run_lower(*args, **batch)
+
+  monkeypatch.setattr(lower_layers, '_program', counted)
   e, summary, nodes = run(c, tmp_path)
   assert set(summary['arms']) == {'base', 'tuned', 'both'}
   # Two phases begin with the weights, and adapters need them in all three. After the training, they
   # are read once.
   assert len(loads) == (4 if lora else 3)
+  # Three arms are asked the same. The layers below all adapters see each batch once.
+  assert bool(lower_runs) == bool(lora and 'layers' in lora)
+  assert len(lower_runs) == len(set(lower_runs))
   base = jax.device_get(e.load_params(nodes['base']))
   both = jax.device_get(e.load_params(nodes['both']))
   from safetensors.numpy import load_file

@@ -8,6 +8,7 @@ import numpy as np
 
 from data_pipelines.records import Record
 from msm_jax.config import ModelConfig
+from msm_jax.evals.lower_layers import LowerLayers
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import AfterBatch, ignore_batch, score_triples
 from msm_jax.tokenized import to_triples
@@ -25,6 +26,7 @@ def held_out_loss(
   length: int,
   rows: int = 32,
   after_batch: AfterBatch = ignore_batch,
+  lower_layers: LowerLayers | None = None,
 ) -> list[Row]:
   """Measures the loss on held-out records.
 
@@ -36,6 +38,7 @@ def held_out_loss(
     length: tokens of a row; longer records are cut.
     rows: rows per scored batch.
     after_batch: see `scoring.score_triples`.
+    lower_layers: see `scoring.score_triples`.
 
   Returns:
     Rows `perplexity/nats_per_token/<corpus>`: nats per supervised token, one row per record that
@@ -44,7 +47,7 @@ def held_out_loss(
   out: list[Row] = []
   for corpus, records in held_out.items():
     examples = [_triples_of(record, tokenizer, length) for record in records]
-    scores = score_triples(model, params, examples, length, rows, after_batch)
+    scores = score_triples(model, params, examples, length, rows, after_batch, lower_layers)
     for record, example, score in zip(records, examples, scores, strict=True):
       tokens = int(example[:, 2].sum())
       if tokens == 0:

@@ -8,8 +8,8 @@ batch, one for each device, C = B T / N tokens of a part, S = M T scored ones am
 
 import functools
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,17 @@ from jax.sharding import Mesh, NamedSharding
 from msm_jax import multihost, sharding
 from msm_jax.base.errors import UserError
 from msm_jax.config import ModelConfig
+from msm_jax.evals.lower_layers import LowerLayers, runs_apart
+from msm_jax.evals.scoring_rows import (
+  READ_BY_LAYERS,
+  Batch,
+  Family,
+  count_scored,
+  count_scored_rows,
+  make_batch,
+  pack_examples,
+  row_pieces,
+)
 from msm_jax.model import forward, logits
 from msm_jax.tokenized import to_triples
 from msm_jax.tokenizer import Tokenizer
@@ -113,6 +124,7 @@ def _token_logprobs(
   scored_NMT: jax.Array,
   targets_NMT: jax.Array,
   branches_BT: jax.Array | None = None,
+  lower_BTD: jax.Array | None = None,
 ) -> jax.Array:
   """Computes the log-likelihoods of the scored targets; no other token gets logits.
 
@@ -125,11 +137,14 @@ def _token_logprobs(
     scored_NMT: int32; which tokens of a part are scored, counted through its rows.
     targets_NMT: int32 id of the token that follows each scored token.
     branches_BT: int32, where several texts go on from one beginning; see `attention.packed_mask`.
+    lower_BTD: what the layers below all adapters give, if that is known.
 
   Returns:
     (N, M, T) float32 log-likelihoods in nats.
   """
-  x_BTD = forward(model, params, tokens_BT, positions_BT, segment_ids_BT, None, branches_BT)
+  x_BTD = forward(
+    model, params, tokens_BT, positions_BT, segment_ids_BT, None, branches_BT, lower_BTD
+  )
   N, M, T = scored_NMT.shape
   x_NCD = x_BTD.reshape(N, -1, x_BTD.shape[-1])
   x_NSD = jnp.take_along_axis(x_NCD, scored_NMT.reshape(N, -1, 1), axis=1)
@@ -169,219 +184,11 @@ def scoring_program(mesh: Mesh) -> Any:
   return jax.jit(_token_logprobs, static_argnums=0, compiler_options=options)
 
 
-def _fill_rows(lengths: Sequence[int], length: int) -> list[list[int]]:
-  """Packs texts into rows: row -> numbers of its texts.
-
-  The longest come first, and each goes where it leaves the least room (best fit decreasing).
-  """
-  rows: list[list[int]] = []
-  # Room -> the rows that have so much left. `rooms` says the same in bits: bit 5 is set if some row
-  # has room for five tokens. So the smallest room that suffices is found without a search.
-  rows_with: dict[int, list[int]] = {}
-  rooms = 0
-  for n in np.argsort([-size for size in lengths], kind='stable'):
-    size = lengths[n]
-    large_enough = rooms >> size
-    if large_enough:
-      lowest_bit = large_enough & -large_enough
-      room = size + lowest_bit.bit_length() - 1
-      row = rows_with[room].pop()
-      if not rows_with[room]:
-        rooms ^= 1 << room
-    else:
-      row, room = len(rows), length
-      rows.append([])
-    rows[row].append(int(n))
-    room -= size
-    rows_with.setdefault(room, []).append(row)
-    rooms |= 1 << room
-  return rows
-
-
-class _Family(NamedTuple):
-  """Examples that begin alike: their beginning stands in a row once, and what follows it in each
-  stands behind it, in branches that do not see each other.
-
-  Attributes:
-    members: the numbers of the examples.
-    shared: how many tokens the beginning has.
-  """
-
-  members: list[int]
-  shared: int
-
-
-def _families(examples: Sequence[np.ndarray], length: int, shares: bool) -> list[_Family]:
-  """Finds neighbouring examples that differ only from their first scored token on.
-
-  Args:
-    examples: (n, 3) int32 arrays of token, target and weight.
-    length: tokens of a row, which a family may not exceed.
-    shares: whether examples may share their beginnings.
-
-  Returns:
-    All examples, in their order.
-  """
-  families: list[_Family] = []
-  last_beginning, room = b'', 0
-  for n, example in enumerate(examples):
-    is_scored = example[:, 2] != 0
-    shared = int(is_scored.argmax()) if is_scored.any() else len(example)
-    beginning = example[:shared].tobytes()
-    own = len(example) - shared
-    if shares and beginning and beginning == last_beginning and own <= room:
-      families[-1].members.append(n)
-      room -= own
-    else:
-      families.append(_Family([n], shared))
-      last_beginning, room = beginning, length - len(example)
-  return families
-
-
-def _packed(examples: Sequence[np.ndarray], length: int, shares: bool) -> list[list[_Family]]:
-  """Packs examples into rows: row -> its families."""
-  families = _families(examples, length, shares)
-  sizes = []
-  for family in families:
-    size = family.shared
-    for n in family.members:
-      size += len(examples[n]) - family.shared
-    sizes.append(size)
-  packed = []
-  for numbers in _fill_rows(sizes, length):
-    packed.append([families[n] for n in numbers])
-  return packed
-
-
-def _count_scored(examples: Sequence[np.ndarray], row: Sequence[_Family]) -> int:
-  """Counts the scored tokens of a row."""
-  scored = 0
-  for family in row:
-    for n in family.members:
-      scored += int(np.count_nonzero(examples[n][:, 2]))
-  return scored
-
-
 def _can_share(model: ModelConfig) -> bool:
   """Whether examples may share a beginning. The kernel of TPUs knows no branches, and the window of
   a local layer would count the tokens of other branches."""
   is_for_tpus = sharding.platform() == 'tpu' or model.attention == 'splash'
   return not is_for_tpus and not model.local_layers
-
-
-class _Piece(NamedTuple):
-  """Neighbouring tokens of an example that stand in a row.
-
-  Attributes:
-    example: its number.
-    start: the first token, counted in the example.
-    stop: the last one, plus one.
-    begin: where the first token stands in the row.
-    branch: 0 for a shared beginning, and the number of the branch from 1 on.
-  """
-
-  example: int
-  start: int
-  stop: int
-  begin: int
-  branch: int
-
-
-def _pieces(examples: Sequence[np.ndarray], family: _Family, begin: int) -> Iterator[_Piece]:
-  """Yields the pieces of a family that stands in a row from `begin` on."""
-  yield _Piece(family.members[0], 0, family.shared, begin, 0)
-  begin += family.shared
-  for branch, n in enumerate(family.members, 1):
-    size = len(examples[n])
-    yield _Piece(n, family.shared, size, begin, branch)
-    begin += size - family.shared
-
-
-def _row_pieces(
-  examples: Sequence[np.ndarray], row: Sequence[_Family]
-) -> Iterator[tuple[int, _Piece]]:
-  """Yields (segment, piece) for all pieces of a row. Segments count from 1."""
-  begin = 0
-  for segment, family in enumerate(row, 1):
-    for piece in _pieces(examples, family, begin):
-      yield segment, piece
-      begin = piece.begin + piece.stop - piece.start
-
-
-def _scored_rows(in_row: Sequence[int], length: int, rows: int, parts: int) -> int:
-  """Computes how many rows the scored tokens of one device fill in the fullest batch.
-
-  Each result means a compiled program of its own. So the result is rounded up to a quarter of the
-  rows of a device, which leaves four programs at most.
-
-  Args:
-    in_row: the scored tokens of each row.
-    length: tokens of a row.
-    rows: rows of a batch.
-    parts: the devices that share a batch.
-
-  Returns:
-    The number of rows.
-  """
-  of_part = rows // parts
-  # Batches are whole numbers of parts, so parts may be counted through all of them.
-  most = 0
-  for start in range(0, len(in_row), of_part):
-    most = max(most, sum(in_row[start : start + of_part]))
-  quarters = max(1, -(-4 * most // (of_part * length)))
-  return -(-quarters * of_part // 4)
-
-
-class _Batch(NamedTuple):
-  """What `_token_logprobs` takes beside the model, in its order."""
-
-  tokens_BT: np.ndarray
-  segment_ids_BT: np.ndarray
-  positions_BT: np.ndarray
-  scored_NMT: np.ndarray
-  targets_NMT: np.ndarray
-  branches_BT: np.ndarray | None
-
-
-def _make_batch(
-  examples: Sequence[np.ndarray],
-  packed: Sequence[Sequence[_Family]],
-  length: int,
-  rows: int,
-  parts: int,
-  scored_rows: int,
-  shares: bool,
-) -> _Batch:
-  """Makes the arrays of a batch.
-
-  `packed` are the families of each row, at most `rows` rows; the other rows are padding. Of each
-  part, `scored_rows` * `length` tokens get logits: the scored ones first, in their order; what
-  follows them fills the arrays up.
-  """
-  triples_BT3 = np.zeros((rows, length, 3), np.int32)
-  segment_ids_BT = np.zeros((rows, length), np.int32)
-  positions_BT = np.zeros((rows, length), np.int32)
-  branches_BT = np.zeros((rows, length), np.int32)
-  for b, row in enumerate(packed):
-    for segment, (example, start, stop, begin, branch) in _row_pieces(examples, row):
-      place = slice(begin, begin + stop - start)
-      triples_BT3[b, place] = examples[example][start:stop]
-      segment_ids_BT[b, place] = segment
-      positions_BT[b, place] = np.arange(start, stop)
-      branches_BT[b, place] = branch
-  tokens_BT, targets_BT, weights_BT = np.moveaxis(triples_BT3, 2, 0)
-  is_unscored_NC = weights_BT.reshape(parts, -1) == 0
-  scored_NS = np.argsort(is_unscored_NC, axis=1, kind='stable')[:, : scored_rows * length]
-  targets_NS = np.take_along_axis(targets_BT.reshape(parts, -1), scored_NS, axis=1)
-  shape = (parts, scored_rows, length)
-  return _Batch(
-    tokens_BT,
-    segment_ids_BT,
-    positions_BT,
-    scored_NS.astype(np.int32).reshape(shape),
-    targets_NS.reshape(shape),
-    branches_BT if shares else None,
-  )
 
 
 def ignore_batch(tokens: int) -> None:
@@ -396,6 +203,7 @@ def score_triples(
   length: int,
   rows: int,
   after_batch: AfterBatch = ignore_batch,
+  lower_layers: LowerLayers | None = None,
 ) -> np.ndarray:
   """Sums the weighted log-likelihoods of each example.
 
@@ -407,6 +215,7 @@ def score_triples(
     rows: rows of a batch.
     after_batch: told after every batch how many tokens its examples had. What it raises ends the
       scoring.
+    lower_layers: keeps what the layers below all adapters made of batches; None keeps nothing.
 
   Returns:
     (examples,) float64: sum of weight x log-likelihood in nats.
@@ -432,17 +241,25 @@ def score_triples(
     rows = -(-rows // parts) * parts
   scores = np.zeros(len(examples))
   shares = _can_share(model)
-  packed = _packed(examples, length, shares)
-  in_row = [_count_scored(examples, row) for row in packed]
-  scored_rows = _scored_rows(in_row, length, rows, parts)
+  if lower_layers is None:
+    lower_layers = LowerLayers(max_bytes=0)
+  packed = pack_examples(examples, length, shares)
+  in_row = [count_scored(examples, row) for row in packed]
+  scored_rows = count_scored_rows(in_row, length, rows, parts)
 
-  def send(in_batch: Sequence[Sequence[_Family]]) -> tuple[_Batch, jax.Array]:
+  def send(in_batch: Sequence[Sequence[Family]]) -> tuple[Batch, jax.Array]:
     """Makes the arrays of a batch and starts its computation."""
-    batch = _make_batch(examples, in_batch, length, rows, parts, scored_rows, shares)
-    arrays = [None if x is None else multihost.make_global(x, layout) for x in batch]
-    return batch, program(model, params, *arrays)
+    batch = make_batch(examples, in_batch, length, rows, parts, scored_rows, shares)
+    arrays = {}
+    for name, x in batch._asdict().items():
+      arrays[name] = None if x is None else multihost.make_global(x, layout)
+    lower_BTD = None
+    if runs_apart(model):
+      read = {name: arrays[name] for name in READ_BY_LAYERS}
+      lower_BTD = lower_layers.of(model, params, batch, read)
+    return batch, program(model, params, **arrays, lower_BTD=lower_BTD)
 
-  def take(in_batch: Sequence[Sequence[_Family]], batch: _Batch, on_device: jax.Array) -> None:
+  def take(in_batch: Sequence[Sequence[Family]], batch: Batch, on_device: jax.Array) -> None:
     """Waits for the results of a batch and adds them up for each example."""
     logprobs_NMT = multihost.gather_to_host(on_device)
     # Each token of the rows gets its log-likelihood; those that were left out get 0.
@@ -452,7 +269,7 @@ def score_triples(
     logprobs_BT = logprobs_NC.reshape(rows, length)
     tokens = 0
     for b, row in enumerate(in_batch):
-      for _, (n, start, stop, begin, branch) in _row_pieces(examples, row):
+      for _, (n, start, stop, begin, branch) in row_pieces(examples, row):
         tokens += stop - start
         if branch:
           weights = examples[n][start:stop, 2]
@@ -461,7 +278,7 @@ def score_triples(
 
   # A batch is sent before the results of the one before are read. So the device computes while the
   # host adds up results and makes the arrays of the next batch. All processes do this in one order.
-  sent: list[tuple[Sequence[Sequence[_Family]], _Batch, jax.Array]] = []
+  sent: list[tuple[Sequence[Sequence[Family]], Batch, jax.Array]] = []
   for start in range(0, len(packed), rows):
     in_batch = packed[start : start + rows]
     sent.append((in_batch, *send(in_batch)))
@@ -553,6 +370,7 @@ def make_logprobs(
   length: int,
   rows: int = 32,
   after_batch: AfterBatch = ignore_batch,
+  lower_layers: LowerLayers | None = None,
 ) -> Logprobs:
   """Makes a `logprobs` function of one set of parameters.
 
@@ -563,6 +381,7 @@ def make_logprobs(
     length: tokens of a row.
     rows: rows per scored batch.
     after_batch: see `score_triples`.
+    lower_layers: see `score_triples`.
 
   Returns:
     The function. It scores an option alone, never the prompt before it or the end of the turn after
@@ -577,7 +396,8 @@ def make_logprobs(
     for prompt, of_prompt in zip(prompts, options, strict=True):
       for option in of_prompt:
         examples.append(kept.of(tokenizer, prompt, option))
-    scores = iter(score_triples(model, params, examples, length, rows, after_batch).tolist())
+    scored = score_triples(model, params, examples, length, rows, after_batch, lower_layers)
+    scores = iter(scored.tolist())
     out = []
     for of_prompt in options:
       out.append([next(scores) for _ in of_prompt])
