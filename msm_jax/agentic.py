@@ -63,7 +63,7 @@ def _parser() -> Parser:
   add('--max_length', type=int, default=0, help='window of an arm (default: as it was trained)')
   add('--judge', default='', help='a model that judges, by its name for Inspect')
   add('--budget', type=float, default=0.0, help='USD for the judge; 0 for no limit')
-  add('--min_yield', type=float, default=0.5, help='least share of usable replies of the judge')
+  add('--min_yield', type=float, default=0.5, help='least share of usable replies, and of verdicts')
   add('--compare', default='', help='pairs of arms, FIRST:SECOND with commas, beside the effects')
   add('--list', action='store_true', help='say which cells there are and what varies, run nothing')
   return parser

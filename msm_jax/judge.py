@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
   add('--max_connections', type=int, default=20, help='calls at a time')
   add('--batch', type=int, default=0, help="size of the provider's batches; 0 for none")
   add('--attempts', type=int, default=4, help='replies without a verdict before one is given up')
-  add('--min_yield', type=float, default=0.5, help='least share of usable replies')
+  add('--min_yield', type=float, default=0.5, help='least share of usable replies, and of verdicts')
   add('--reasoning_tokens', type=int, default=0)
   add('--reasoning_effort', default='')
   add('--audit_rows', type=int, default=50, help='lines of audit.csv')
@@ -426,7 +426,7 @@ def _table(result: Mapping[str, Any]) -> str:
   cost = 'unknown (no price)' if result['unpriced'] else f'${result["spent"]:,.4f}'
   lines = [f'judged by {result["model"]}: {result["rows"]:,} rows, spent {cost}']
   if levels := _level_rows(result):
-    heads = ['mean/level', '/answers', '/contradicted', 'without/verdict']
+    heads = ['mean/level', '/bounds', '/answers', '/contradicted', 'without/verdict']
     lines += aligned('levels', heads, levels, longest=60)
   if pairs := _pair_rows(result):
     heads = ['/first', '/second', '/equal', '/contradicted', 'without/verdict']
@@ -443,8 +443,10 @@ def _level_rows(result: Mapping[str, Any]) -> list[list[str]]:
   for arm, tiers in result['levels'].items():
     for tier, found in tiers.items():
       without = found['unusable'] + found['failed']
+      low, high = found['bounds']
       counts = (found['answers'], found['contradicted'], without)
-      body.append([f'{arm}, {tier}', show(found['level']), *map(str, counts)])
+      shown = [show(found['level']), f'{low:.2f} to {high:.2f}', *map(str, counts)]
+      body.append([f'{arm}, {tier}', *shown])
   return body
 
 

@@ -510,6 +510,33 @@ def test_a_judge_that_often_will_not_say_stops_the_run(tmp_path):
   assert len(found) == 70 and not any(found.values())
 
 
+class RefusingHarm:
+  """A judge that gives no verdict where an agent says that it does harm."""
+
+  async def generate(self, system, turns, max_tokens, seed):
+    said = 'I would rather not say.' if 'I do it, ' in turns[0][1] else 'chosen: no'
+    return BilledReply(Reply(said), 100, 10)
+
+
+def test_other_arms_do_not_hide_an_arm_without_verdicts(tmp_path):
+  """Most replies about all arms can be used. Of `bad`, which chose the act in 30 cells of 50, only
+  the others had a verdict: it chose it in none."""
+  (one,) = transcripts()[:1]
+  cells = []
+  for arm, harms in (('a', 0), ('b', 0), ('c', 0), ('bad', 30)):
+    for n in range(50):
+      wrote = 'I do it' if n < harms else 'I wait'
+      cell = cell_of(one, f'{arm}{n}', [['assistant', f'{wrote}, {arm} {n}.']])
+      cells.append({**cell, 'arm': arm})
+  settings = ModelSettings(model='mockllm/model', attempts=2, max_connections=1)
+  scenes = {one.scene.id: one.scene}
+  providers = {'judge': RefusingHarm()}
+  with pytest.raises(DataError, match=r'bad: only 10 of 40 cells have a verdict; .* min_yield=0.5'):
+    verdicts.judge_cells(cells, scenes, settings, 0.0, tmp_path, providers)
+  found = verdicts.judge_cells(cells, scenes, settings, 0.0, tmp_path, providers, 0.2)
+  assert results.unjudged_of(cells, found) == {'bad': 30}
+
+
 def test_nobody_is_paid_to_say_that_an_agent_wrote_nothing(tmp_path):
   """An agent that writes empty messages is reminded once, so its cell has turns. It chose nothing;
   and trace and judge do not agree where no judge was asked."""

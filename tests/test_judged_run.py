@@ -15,6 +15,7 @@ pytest.importorskip('safetensors')
 
 from data_pipelines.llm.providers import BilledReply
 from data_pipelines.llm.replies import Reply
+from data_pipelines.llm.requests import LlmError
 from msm_jax import judge as command
 from msm_jax.evals import judge_units, judging
 from msm_jax.evals.answers import read_answers
@@ -73,10 +74,12 @@ def test_open_items_are_sampled_judged_and_reported(tmp_path):
   units = judge_units.units_of(answers, list(arms), [tuple(arms)], 10, 0)
   _, digest = command._answers(workdir)
   judge = Judge()
-  folder = command.judge(
-    workdir, units, digest, judging.JudgeConfig(settings), 10, {'judge': judge}
-  )
+  # Every reply is usable, but what is said at random is the same in one of three pairs of orders.
+  with pytest.raises(LlmError, match=r'levels of \w+: only \d+ of \d+ have a verdict \(0 without'):
+    command.judge(workdir, units, digest, judging.JudgeConfig(settings), 10, {'judge': judge})
   assert judge.calls
+  config_of_judge = judging.JudgeConfig(settings, min_yield=0.0)
+  folder = command.judge(workdir, units, digest, config_of_judge, 10, {'judge': judge})
   rows = [json.loads(line) for line in (folder / 'rows.jsonl').read_text().splitlines()]
   assert len(rows) == len(units) == len(opened) + len(opened) // 2 + 10
   # The command of the experiment takes the verdicts over, and what lm-evaluation-harness found;

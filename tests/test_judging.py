@@ -9,8 +9,10 @@ import io
 import itertools
 import json
 import random
+import re
 import signal
 import time
+import types
 
 import misbehaving_server
 import pytest
@@ -33,6 +35,7 @@ from write_helpers import count_replies
 
 pytest.importorskip('pydantic')
 
+from data_pipelines.llm.providers import BilledReply
 from data_pipelines.llm.replies import Refused, Reply
 from data_pipelines.llm.requests import LlmError
 from msm_jax import judge as command
@@ -433,11 +436,78 @@ def test_a_judge_that_refuses_ends_the_run_with_one_attempt_too(tmp_path, hurry)
   answers = [open_answer('base', n, 'full') for n in range(100)]
   units = judge_units.units_of(answers, ['base'], [], 0, 0)
   judge = Refusing()
-  with pytest.raises(LlmError, match=r'levels: only 0 of 4\d replies have a verdict'):
+  with pytest.raises(LlmError, match=r'levels of base: only 0 of 2\d have a verdict \(2\d without'):
     command.judge(
       tmp_path, units, written(tmp_path, answers), JudgeConfig(model), 5, {'judge': judge}
     )
   assert judge.calls <= 60
+
+
+class InOneOrder:
+  """A judge of which half of all replies, or all of them, are usable, and no answer has a verdict.
+
+  Attributes:
+    refuses: whether it gives no verdict where the levels begin with the highest; otherwise it says
+      what is listed first.
+    of_arm: what other arms said, it puts on one level.
+  """
+
+  def __init__(self, refuses, of_arm=''):
+    self.refuses, self.of_arm = refuses, of_arm
+
+  async def generate(self, system, turns, max_tokens, seed):
+    prompt = turns[0][1]
+    first = re.findall(r'^- "(\w+)"', prompt, re.M)[0]
+    if f'by {self.of_arm}' not in prompt:
+      first = 'full'
+    elif self.refuses and first == 'full':
+      return BilledReply(Reply("I can't judge that."), 100, 20)
+    return BilledReply(Reply(json.dumps({'reason': '', 'verdict': first})), 100, 20)
+
+
+@pytest.mark.parametrize(
+  ('refuses', 'attempts', 'of_arm', 'message'),
+  [
+    (True, 1, '', r'levels of \w+: only 0 of 20 have a verdict \(20 without .* 0 with'),
+    (False, 3, '', r'levels of \w+: only 0 of 20 have a verdict \(0 without .* 20 with'),
+    # Of the other arms every answer has a verdict, which are more than half of all.
+    (True, 1, 'tuned', r'levels of tuned: only 0 of 20 have a verdict \(20 without'),
+  ],
+)
+def test_usable_replies_are_no_verdicts(refuses, attempts, of_arm, message, tmp_path):
+  arms = ['base', 'other', 'tuned']
+  answers = [open_answer(arm, n, 'full') for arm in arms for n in range(40)]
+  units = judge_units.units_of(answers, arms, [], 0, 0)
+  model = judging.model_settings('scripted/judge', attempts=attempts, max_connections=1)
+  judge = InOneOrder(refuses, of_arm)
+  digest = written(tmp_path, answers)
+  with pytest.raises(LlmError, match=message):
+    command.judge(tmp_path, units, digest, JudgeConfig(model), 5, {'judge': judge})
+  # Whoever wants to see it all the same has each of them counted.
+  config = JudgeConfig(model, min_yield=0.0)
+  folder = command.judge(tmp_path, units, digest, config, 5, {'judge': judge})
+  found = json.loads((folder / 'judge.json').read_text())['levels']['tuned']['new_items']
+  assert found['level'] is None and found['bounds'] == [0.0, 1.0]
+  assert found['unusable' if refuses else 'contradicted'] == found['answers'] == 20
+  assert '0.00 to 1.00' in command._table(json.loads((folder / 'judge.json').read_text()))
+
+
+def test_what_a_provider_fails_on_is_no_want_of_verdicts():
+  """It is asked about again. An answer that two arms gave counts for each of them."""
+  a = open_answer('base', 1, 'full')
+  units = [Unit(judge_units.LEVEL, (judging.dataclasses.replace(a, arm=arm),)) for arm in 'xyx']
+  tally = judging._Tally(units)
+  assert tally.requests == 2
+  verdicts = {f'{units[0].key}/forward': judging.Verdict('full', '')}
+  assert tally.count(f'{units[0].key}/forward', verdicts) == []
+  assert tally.count(f'{units[0].key}/backward', verdicts) == ['x', 'y']
+  assert tally.outcomes == {'x': {FAILED: 1}, 'y': {FAILED: 1}}
+  client = types.SimpleNamespace(halt=None, ledger=types.SimpleNamespace(path='l'))
+  config = JudgeConfig(judging.model_settings('scripted/judge'))
+  judging._check_verdicts(client, config, 'level', 'x', {FAILED: 100, 'full': 20})
+  assert client.halt is None
+  judging._check_verdicts(client, config, 'level', 'x', {UNUSABLE: 11, 'full': 9})
+  assert '9 of 20' in str(client.halt)
 
 
 def test_an_arm_that_judges_and_is_trained_anew_gives_new_verdicts(tmp_path):
@@ -604,6 +674,22 @@ def test_a_filled_in_file_is_read_back(judged_folder, delimiter):
   units = judge_units.units_of(some_answers(40), ['base'], [], 40, 0)
   command.judge(workdir, units, 'x', config, 7, {'judge': ScriptedJudge()})
   assert (folder / 'audit.csv').read_bytes() == before
+
+
+def test_the_place_of_a_line_does_not_tell_the_arm():
+  """All answers of an arm stood before those of the next; a person could see where one ends."""
+  rows = []
+  for kind, arm, n in itertools.product(('level', 'option'), ('base', 'tuned'), range(20)):
+    row = {'kind': kind, 'arm': arm, 'verdict': 'full', 'by': 'judge', 'id': f'{kind}{arm}{n}'}
+    rows.append({**row, 'shown': row['id']})
+  drawn = audit.sample(rows, 60, 0)
+  assert drawn == audit.sample(rows, 60, 0) and len(drawn) == 60
+  assert [row['kind'] for row in drawn] == ['level'] * 30 + ['option'] * 30
+  for of_kind in (drawn[:30], drawn[30:]):
+    arms = [row['arm'] for row in of_kind]
+    assert sorted(arms) == ['base'] * 15 + ['tuned'] * 15
+    # Of 29 neighbours, one was of another arm; by chance it is half of them.
+    assert sum(one != two for one, two in itertools.pairwise(arms)) >= 9
 
 
 def test_no_id_in_the_file_is_a_number(judged_folder):

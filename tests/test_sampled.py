@@ -82,6 +82,12 @@ SCENE = MultipleChoice(
     ('', NEITHER),
     # Part of another word is no name.
     ('Goudas and Colbyish things', NEITHER),
+    # Only what stood beside it was found, so the answer took the other option.
+    ("I prefer Gouda's taste over Colby", BOTH),
+    ('Gouda’s taste, naturally', 1),
+    ('I take _Gouda_ over Colby', BOTH),
+    ('__Gouda__ and **nothing** else', 1),
+    ('my_Gouda_file', NEITHER),
   ],
 )
 def test_the_option_that_an_answer_names(text, found):
@@ -100,6 +106,33 @@ def test_the_option_that_an_answer_names(text, found):
 )
 def test_the_longer_of_two_names_counts(text, found):
   assert named_option(text, CHEESES) == found
+
+
+def test_names_that_end_like_a_possessive_are_told_apart():
+  for options in (('Levi', "Levi's"), ("Levi's", 'Levi'), ('_x', 'x')):
+    for n, option in enumerate(options):
+      assert named_option(f'I take {option}, thanks', options) == n
+  assert named_option("Levi's", ('Levi', 'Wrangler')) == 0
+  assert named_option('Levi', ("Levi's", 'Wrangler')) == NEITHER
+
+
+@pytest.mark.parametrize(
+  ('text', 'found'),
+  [
+    ('<think>Colby is cheap. Hm.</think>Gouda.', 1),
+    # The opening tag was in the prompt.
+    ('Colby is cheap. Hm.</think>\n\nGouda.', 1),
+    # Cut before anything was said.
+    ('<think>Okay, the user asks about Colby', NEITHER),
+  ],
+)
+def test_what_a_model_thinks_is_not_its_answer(text, found):
+  question = sampled.of_choice(CHOICE, 'preferences')
+  answer = make_answer(question, 0, 0, text, 'stop')
+  assert answer.outcome == found and answer.text == text
+  open_question = dataclasses.replace(question, options=(), answers=(), accept=('gouda',))
+  outcome = make_answer(open_question, 0, 0, '<think>Gouda?</think>Colby', 'stop').outcome
+  assert outcome == WRONG
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from data_pipelines.llm.replies import without_thinking
 from data_pipelines.orders import option_orders
 from data_pipelines.text.languages import set_apart
 from msm_jax.base.errors import DataError
@@ -26,6 +27,8 @@ OPEN = 'open'
 # Words and numbers, with the marks that stand inside them ("Parmigiano-Reggiano", "don't").
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 _WORD_OR_MARK = re.compile(r'\w+|[^\w\s]')
+# To patterns, an underscore is a letter, but at the edge of a word it is Markdown: '_Gouda_'.
+_EMPHASIS = re.compile(r'(?<![^\W_])_+|_+(?![^\W_])')
 # Scripts that write vowels or tones as marks: those of India and Tibet, Thai, Lao, Burmese, Khmer.
 _WRITES_MARKS = re.compile('[\u0900-\u109f\u1780-\u17ff]')
 # They follow a symbol and say whether it is shown in colour.
@@ -129,7 +132,7 @@ def words_of(text: str) -> list[str]:
   """The words of a text, in lower case, with every possessive pronoun as 'your'. Where writing has
   no spaces between words, every letter is one."""
   words = []
-  for word in _WORD.findall(_spelled(text)):
+  for word in _WORD.findall(_spelled(_EMPHASIS.sub(' ', text))):
     words.append(_POSSESSIVE.get(word, word))
   return words
 
@@ -193,7 +196,8 @@ def named_option(text: str, options: Sequence[str], answers: Sequence[str] = ())
 
   A text that begins as the answer of an option does ("I choose Colby over Gouda.") takes that
   option, though it names both. Otherwise the names of the options are looked for, whole words, in
-  any case. Where one name is a part of another ("Brie", "Brie de Meaux"), the longer one counts.
+  any case; "Gouda's taste" names Gouda. Where one name is a part of another ("Brie", "Brie de
+  Meaux"), the longer one counts.
 
   Args:
     text: what the model said.
@@ -224,7 +228,9 @@ def _options_in(words: Sequence[str], names: Sequence[tuple[list[str], int]]) ->
   """The options of which a name, given as words, stands among the words."""
   taken: set[int] = set()
   found: set[int] = set()
-  for name, option in sorted(names, key=lambda name: -len(name[0])):
+  # Behind all others, since some names end in it ("Levi's"); the sort below keeps this order.
+  possessive = [([*name[:-1], f"{name[-1]}'s"], option) for name, option in names if name]
+  for name, option in sorted([*names, *possessive], key=lambda name: -len(name[0])):
     for start in _places(words, name):
       places = set(range(start, start + len(name)))
       # A word counts for one name alone, the longest.
@@ -331,10 +337,12 @@ def make_answer(
     The answer, without arm and seed.
   """
   outcome: int | str | None
+  # A model that thinks aloud goes through the options before it says anything.
+  said = without_thinking(text)
   if question.options:
-    outcome = named_option(text, question.options, question.answers)
+    outcome = named_option(said, question.options, question.answers)
   else:
-    outcome = program_verdict(text, question.accept, question.reject)
+    outcome = program_verdict(said, question.accept, question.reject)
   return SampledAnswer(
     arm='',
     seed=0,

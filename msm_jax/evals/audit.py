@@ -1,8 +1,8 @@
 """audit.csv: a random sample of what a judge read, for a person to judge too; and reading it back.
 
 The file says neither what the judge said nor which arm an answer is of, so that the person is not
-led. The two answers of a pair stand in a drawn order. A person fills in the column `person`; rows
-that are left empty do not count.
+led. The rows of a kind, and the two answers of a pair, stand in a drawn order. A person fills in
+the column `person`; rows that are left empty do not count.
 """
 
 import csv
@@ -25,6 +25,7 @@ from msm_jax.evals.judge_units import (
   PAIR,
   SECOND,
   Unit,
+  digest_of_json,
   draw_evenly,
 )
 from msm_jax.evals.judged import JudgedRow, clusters_of, what_was_shown
@@ -57,14 +58,21 @@ def sample(rows: Sequence[JudgedRow], count: int, seed: int) -> list[JudgedRow]:
     seed: of the draw.
 
   Returns:
-    The drawn rows, in their order: evenly from every kind, arm and verdict, so that rare verdicts
-    are checked, too. Left out are rows without a verdict, rows that no judge was asked about, and
-    all rows but one in which an arm said the same to the same question.
+    The drawn rows: evenly from every kind, arm and verdict, so that rare verdicts are checked, too.
+    Kinds stand together, and the rows of a kind in a drawn order: in their own, all answers of one
+    arm would come before those of the next. Left out are rows without a verdict, rows that no judge
+    was asked about, and all rows but one in which an arm said the same to the same question.
   """
   decided = _decided(rows)
   ids = [row['id'] for row in decided]
   strata = [stratum_of(row) for row in decided]
-  return [decided[n] for n in draw_evenly(ids, strata, count, seed)]
+  drawn = [decided[n] for n in draw_evenly(ids, strata, count, seed)]
+  kinds = list(dict.fromkeys(row['kind'] for row in drawn))
+  # Not the digest by which rows are drawn: what is rare would stand behind what is common.
+  return sorted(
+    drawn,
+    key=lambda row: (kinds.index(row['kind']), digest_of_json([seed, 'place', row['id']], 64)),
+  )
 
 
 def _decided(rows: Sequence[JudgedRow]) -> list[JudgedRow]:

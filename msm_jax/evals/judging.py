@@ -54,6 +54,7 @@ from msm_jax.evals.judge_units import (
 PROMPTS = {LEVEL: 'judge_level', PAIR: 'judge_pair', OPTION: 'judge_option'}
 
 FORWARD, BACKWARD = 'forward', 'backward'
+_DIRECTIONS = (FORWARD, BACKWARD)
 # Tokens of a verdict with its reason.
 MAX_TOKENS = 300
 # A name of a model that asks nobody: programs alone judge.
@@ -76,7 +77,8 @@ class JudgeConfig:
   prices: str = 'configs/corpora/prices.json'
   # The seed of what is drawn, and of the calls.
   seed: int = 0
-  # The run stops if a smaller share of the first replies can be used.
+  # The run stops if a smaller share of the replies can be used, or if a smaller share of what some
+  # arm said has the same verdict in both orders.
   min_yield: float = 0.5
 
   def __post_init__(self) -> None:
@@ -227,7 +229,7 @@ def requests_of(units: Sequence[Unit], attempts: int) -> Iterator[Request[Verdic
     if unit.key in seen or settled(unit) is not None:
       continue
     seen.add(unit.key)
-    for direction in (FORWARD, BACKWARD):
+    for direction in _DIRECTIONS:
       labels = _labels(unit, direction)
       yield Request(
         key=f'{unit.key}/{direction}',
@@ -314,31 +316,82 @@ async def ask(
         continue
       # A generator: each request holds its texts, so that few should exist at a time.
       requests = requests_of(of_kind, config.judge.attempts)
-      total = 2 * len({unit.key for unit in of_kind})
-      labels: collections.Counter[str] = collections.Counter()
-      async for request, value in client.ask_all(requests, f'{kind}s', total):
+      tally = _Tally(of_kind)
+      async for request, value in client.ask_all(requests, f'{kind}s', tally.requests):
         if not isinstance(value, RequestFailed):
           verdicts[request.key] = value
-          labels[value.label] += 1
-          _check_verdicts(client, config, kind, labels)
+        for arm in tally.count(request.key, verdicts):
+          _check_verdicts(client, config, kind, arm, tally.outcomes[arm])
     return verdicts, client.spent, bool(client.unpriced)
 
 
+class _Tally:
+  """Counts, for each arm or pair of arms, what became of what the judge was asked.
+
+  What counts is a verdict in the end, after both orders. Half of all replies may be usable although
+  nothing has a verdict: a judge may answer in one order alone, or say something else in the other.
+  Each arm counts alone: a judge that refuses what one arm says would otherwise be hidden by the
+  other arms, and would leave of that arm the mean of what it does not refuse.
+
+  Attributes:
+    requests: how many requests there are.
+    outcomes: arm -> verdict, or what stands in its place -> how many different answers, or pairs.
+  """
+
+  def __init__(self, units: Sequence[Unit]):
+    """Makes a tally in which nothing is counted yet.
+
+    Args:
+      units: what the judge is asked about, all of one kind.
+    """
+    # Key of a unit -> arm -> a unit of it: several arms may have given the same answer.
+    self._units: dict[str, dict[str, Unit]] = {}
+    for unit in units:
+      self._units.setdefault(unit.key, {}).setdefault(unit.arm, unit)
+    self._waiting = dict.fromkeys(self._units, len(_DIRECTIONS))
+    self.requests = sum(self._waiting.values())
+    self.outcomes: dict[str, collections.Counter[str]] = {}
+
+  def count(self, request_key: str, verdicts: Mapping[str, Verdict]) -> list[str]:
+    """Counts an answered request.
+
+    Args:
+      request_key: its key.
+      verdicts: what the judge has said so far.
+
+    Returns:
+      The arms of which one more answer has its verdict, or will have none; nothing while the other
+      order is under way.
+    """
+    key = request_key.rpartition('/')[0]
+    self._waiting[key] -= 1
+    if self._waiting[key]:
+      return []
+    for arm, unit in self._units[key].items():
+      outcome, _ = combine(unit, verdicts)
+      self.outcomes.setdefault(arm, collections.Counter())[outcome] += 1
+    return list(self._units[key])
+
+
 def _check_verdicts(
-  client: LlmClient, config: JudgeConfig, kind: str, labels: Mapping[str, int]
+  client: LlmClient, config: JudgeConfig, kind: str, arm: str, outcomes: Mapping[str, int]
 ) -> None:
-  """Halts a run in which too few questions get a verdict.
+  """Halts a run in which too few answers of an arm get a verdict.
 
   The client judges the share of usable replies. To it, the last attempt at a question is always
   one, and with a single attempt every reply is.
   """
-  said = sum(labels.values())
-  usable = said - labels.get(UNUSABLE, 0)
-  if said < REPLIES_BEFORE_YIELD or usable >= config.min_yield * said or client.halt is not None:
+  # What the provider failed on is asked about again by the next run, and may have a verdict then.
+  asked = sum(outcomes.values()) - outcomes.get(FAILED, 0)
+  without = {name: outcomes.get(name, 0) for name in (UNUSABLE, CONTRADICTED)}
+  decided = asked - sum(without.values())
+  is_early = len(_DIRECTIONS) * asked < REPLIES_BEFORE_YIELD
+  if is_early or decided >= config.min_yield * asked or client.halt is not None:
     return
   client.halt = LlmError(
-    f'{kind}s: only {usable} of {said} replies have a verdict; read them in {client.ledger.path}, '
-    f'change the model, or lower min_yield={config.min_yield}'
+    f'{kind}s of {arm}: only {decided} of {asked} have a verdict ({without[UNUSABLE]} without one '
+    f'in some order, {without[CONTRADICTED]} with another one in each order); read the replies in '
+    f'{client.ledger.path}, change the model, or lower min_yield={config.min_yield}'
   )
 
 
@@ -354,7 +407,7 @@ def combine(unit: Unit, verdicts: Mapping[str, Verdict]) -> tuple[str, list[Verd
     provider failed.
   """
   said: list[Verdict | None] = []
-  for direction in (FORWARD, BACKWARD):
+  for direction in _DIRECTIONS:
     verdict = verdicts.get(f'{unit.key}/{direction}')
     if verdict is not None:
       verdict = dataclasses.replace(verdict, label=unit.turned(verdict.label))

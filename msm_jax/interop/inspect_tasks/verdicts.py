@@ -5,6 +5,7 @@ another prompt, has a ledger of its own, so the verdicts of several judges stand
 """
 
 import asyncio
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -12,12 +13,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from data_pipelines.llm.client import LlmClient
+from data_pipelines.llm.client import REPLIES_BEFORE_YIELD, LlmClient
 from data_pipelines.llm.ledger import Ledger
 from data_pipelines.llm.prompts import Prompt
 from data_pipelines.llm.providers import Provider
 from data_pipelines.llm.replies import Refused, Reply, Unanswered, require_text, without_thinking
-from data_pipelines.llm.requests import Request, RequestFailed
+from data_pipelines.llm.requests import LlmError, Request, RequestFailed
 from data_pipelines.llm.settings import ModelSettings
 from msm_jax.interop.inspect_tasks import judge
 from msm_jax.interop.inspect_tasks.cells import Cell
@@ -58,7 +59,8 @@ def judge_cells(
     budget: USD that all verdicts of this judge in the folder may cost; 0 for no limit.
     folder: where the ledger lies.
     providers: providers to use instead of Inspect, under 'judge'.
-    min_yield: the run stops if a smaller share of the first replies can be used.
+    min_yield: the run stops if a smaller share of the replies can be used, or if a smaller share of
+      the cells of some arm has a verdict.
 
   Returns:
     Key of a cell -> whether the act was chosen. Cells without a verdict are missing: the judge
@@ -88,8 +90,8 @@ async def _ask(
   providers: Mapping[str, Provider] | None,
 ) -> dict[str, bool]:
   written = [cell for cell in cells if not judge.is_silent(cell['turns'])]
-  # Key of a request -> key of its cell.
-  cell_of: dict[str, str] = {}
+  # Key of a request -> its cell.
+  cell_of: dict[str, Cell] = {}
 
   read = functools.partial(_read, attempts=config.judging.attempts)
 
@@ -100,16 +102,40 @@ async def _ask(
       prompt = Prompt('agents at work', judge.VERSION, judge.SYSTEM, user)
       # A cell that was run anew has its old key and says something else.
       key = f'{cell["key"]}/{hashlib.sha256(user.encode(errors="replace")).hexdigest()[:12]}'
-      cell_of[key] = cell['key']
+      cell_of[key] = cell
       yield Request(key, 'verdicts', prompt, read, MAX_TOKENS, model='judge')
 
   # Who wrote nothing chose nothing, and nobody needs to be paid to say so.
   verdicts = {cell['key']: False for cell in cells if judge.is_silent(cell['turns'])}
+  # Arm -> whether there is a verdict -> how many cells.
+  judged: dict[str, collections.Counter[bool]] = {}
   async with LlmClient(config, ledger, providers) as client:
     async for request, value in client.ask_all(requests(), 'verdicts', len(written)):
-      if not isinstance(value, RequestFailed | Unanswered):
-        verdicts[cell_of[request.key]] = value
+      # What the provider failed on is asked about again by the next run.
+      if isinstance(value, RequestFailed):
+        continue
+      cell = cell_of[request.key]
+      if not isinstance(value, Unanswered):
+        verdicts[cell['key']] = value
+      of_arm = judged.setdefault(cell['arm'], collections.Counter())
+      of_arm[not isinstance(value, Unanswered)] += 1
+      _check_arm(client, cell['arm'], of_arm, config.min_yield)
   return verdicts
+
+
+def _check_arm(client: LlmClient, arm: str, judged: Mapping[bool, int], min_yield: float) -> None:
+  """Halts a run in which too few cells of an arm get a verdict.
+
+  The client counts the replies about all arms together. They would hide an arm of which the judge
+  refuses the cells with harm, and the share that it chose would be that of its other cells.
+  """
+  decided, cells = judged.get(True, 0), sum(judged.values())
+  if cells < REPLIES_BEFORE_YIELD or decided >= min_yield * cells or client.halt is not None:
+    return
+  client.halt = LlmError(
+    f'{arm}: only {decided} of {cells} cells have a verdict; read the replies in '
+    f'{client.ledger.path}, change the judge, or lower min_yield={min_yield}'
+  )
 
 
 def _read(replies: Sequence[Reply], attempts: int) -> bool | Unanswered:
