@@ -40,7 +40,7 @@ The presets:
 - `confirm_controls`: the same with all controls. In the same workdir it trains the controls alone:
   `--workdir=runs/smollm2_confirm`;
 - `cpu`: 1.5 million tokens of midtraining, adapters on the upper ten of 30 layers;
-- `cpu_all`: the arms of the main contrast with adapters on all layers;
+- `cpu_all`: the arms of the main contrast and filler, with adapters on all layers;
 - `dose`: 0.25, 0.5, 1 and 2 million tokens of midtraining;
 - `replay`: a fifth of the rows are small tasks like those of instruction tuning, in addition to the
   other rows;
@@ -57,7 +57,7 @@ on all layers and 800 with adapters on the upper ten: training 0.3 hours for `pi
 `confirm`, 1.0 for `confirm_controls`, 5.2 for `cpu`, 5.0 for `cpu_all`, 3.9 for `dose`, 1.8 for
 `replay`. In the pilot, two cores without AVX-512 took more than four times as long. A scored token
 costs about six tenths of one that is trained with adapters on the upper ten, and the options of a
-question share its tokens. So the evaluation of an arm adds at most three minutes, at its end and at
+question share its tokens. So the evaluation of an arm adds three to four minutes, at its end and at
 each point of a curve: two hours for `cpu`. In `pilot` it adds less than one minute. Where adapters
 are on the upper ten layers, all arms but the first one take less than half of that. A run that was
 stopped continues where it was.
