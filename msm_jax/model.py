@@ -410,7 +410,7 @@ def forward_lower(
   Returns:
     (B, T, D) array in the dtype of the settings.
   """
-  assert c.n_lower_layers, 'every layer has adapters, or none has'
+  assert c.n_lower_layers, 'there are no adapters, or layer 0 has some'
   variables = {'params': params}
   x_BTD, _ = Decoder(c).apply(
     variables, tokens_BT, positions_BT, segment_ids_BT, None, None, branches_BT, only_lower=True

@@ -236,6 +236,7 @@ class Workspace:
 
     All arms with adapters share them, and reading large weights takes minutes. They may not be kept
     while a phase is trained: it has frozen parameters of its own, so there would be two copies.
+    What frozen layers made of questions is kept as long (`lower_layers`).
 
     Yields:
       Nothing.

@@ -262,8 +262,15 @@ def test_an_effect_is_shown_with_and_without_some_wordings(stored):
   assert len(block(asked).splitlines()) == 3
   with pytest.raises(stored_files.TableError, match=r'what=None is none of conflict/criteria'):
     block('mine wordings_together')
-  with pytest.raises(stored_files.TableError, match='wording 9'):
-    block(f"{asked} some='wording 9'")
+  # A name that another row has takes no row away.
+  named = block(f"{asked} some='wording 00,*01' name='the others'").splitlines()[3:]
+  assert named == [
+    '| the others | 2 of 2 | +3.0 [+0.5, +5.5] |',
+    '| the others | 0 of 1 | -1.5 [-3.7, +0.7] |',
+  ]
+  for wrong in ('wording 9', 'wording 9*'):
+    with pytest.raises(stored_files.TableError, match=r'wording 9.* is none of wording 00, '):
+      block(f"{asked} some='{wrong}'")
 
 
 def test_measures_that_may_show_nothing_have_a_block_of_their_own(stored):

@@ -33,7 +33,7 @@ def runs(monkeypatch):
   return shapes
 
 
-def arm(seed, model=UPPER):
+def arm(seed):
   """The parameters of an arm: the frozen ones are shared, the adapters are random."""
   rng = np.random.default_rng(seed)
   params = dict(FROZEN)
@@ -107,6 +107,9 @@ def test_other_frozen_parameters_drop_what_was_kept(runs):
   found = score(other, kept)
   assert len(runs) == 2 * first
   np.testing.assert_array_equal(found, score(other))
+  del runs[:]
+  score(other | dict(wk=other['wk'].copy()), kept)
+  assert len(runs) == first
   # Where the adapters begin is the model's.
   lora = dataclasses.replace(LORA, layers=(3,))
   higher = dataclasses.replace(UPPER, lora=lora)
@@ -128,7 +131,7 @@ def test_room_is_bounded(runs):
 
 
 def test_models_without_lower_layers_run_whole(runs):
-  """So do full models, adapters on all layers, and models on other devices than CPUs."""
+  """These are full models, and models with adapters on all layers."""
   score(fresh_params(TINY), LowerLayers(), TINY)
   everywhere = dataclasses.replace(UPPER, lora=dataclasses.replace(LORA, layers=()))
   score(fresh_params(everywhere), LowerLayers(), everywhere)
@@ -136,10 +139,18 @@ def test_models_without_lower_layers_run_whole(runs):
   assert lower_layers.runs_apart(UPPER)
   assert not lower_layers.runs_apart(everywhere)
   assert UPPER.n_lower_layers == 2 and TINY.n_lower_layers == everywhere.n_lower_layers == 0
+  # A layer without adapters above layer 0 is none of the lower ones.
+  gap = dataclasses.replace(UPPER, lora=dataclasses.replace(LORA, layers=(0, 2)))
+  with pytest.raises(AssertionError, match='no adapters, or layer 0 has some'):
+    models.forward_lower(gap, {}, *[np.zeros((1, 1), np.int32)] * 3)
 
 
-def test_other_devices_run_whole(monkeypatch):
-  monkeypatch.setattr(sharding, 'platform', lambda: 'gpu')
+def test_other_devices_and_pods_run_whole(monkeypatch):
+  with monkeypatch.context() as patch:
+    patch.setattr(sharding, 'platform', lambda: 'gpu')
+    assert not lower_layers.runs_apart(UPPER)
+  assert lower_layers.runs_apart(UPPER)
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
   assert not lower_layers.runs_apart(UPPER)
 
 
@@ -156,6 +167,11 @@ def test_on_a_mesh(runs):
         params[name] = jax.device_put(x, places[name])
     found = score(params, kept)
     np.testing.assert_allclose(found, score(arm(seed)), rtol=1e-5, atol=1e-5)
+    # Rows are filled up to the number of devices there, and not without a mesh.
+    on_mesh = [shape for shape in runs if shape[0] == 8]
     if seed == 1:
-      on_mesh = [shape for shape in runs if shape[0] == 8]
-  assert on_mesh == [shape for shape in runs if shape[0] == 8]
+      first = on_mesh
+  assert first and on_mesh == first
+  assert kept._kept
+  for hidden in kept._kept.values():
+    assert {shard.data.shape[0] for shard in hidden.addressable_shards} == {1}

@@ -417,19 +417,21 @@ def wordings(block: Block, stored: Stored) -> str:
 
 def wordings_together(block: Block, stored: Stored) -> str:
   """An effect in all wordings, in some of them, and in the others. Options: effect; what ('PAIR
-  TYPE/TIER'); some, their numbers or names (patterns); name, what these are called."""
+  TYPE/TIER'); some, such as 'wording 06' (patterns); name, what these are called."""
   effect, by_what = _effect_by_wording(block, stored)
   what = block.options.get('what')
   if what not in by_what:
     raise TableError(f'what={what} is none of {", ".join(by_what)}')
   by_wording = by_what[what]
   chosen = matching(block.patterns('some', ['*']), list(by_wording))
+  if not chosen:
+    raise TableError(f'some={block.options.get("some")} is none of {", ".join(by_wording)}')
   others = [wording for wording in by_wording if wording not in chosen]
-  groups = {'all': list(by_wording)}
+  groups = [('all', list(by_wording))]
   if others:
-    groups |= {block.options.get('name', 'some'): chosen, 'the others': others}
+    groups += [(block.options.get('name', 'some'), chosen), ('the others', others)]
   body = []
-  for name, group in groups.items():
+  for name, group in groups:
     above = sum(statistics.fmean(by_wording[wording]) > 0 for wording in group)
     observations = {}
     for wording in group:

@@ -2,7 +2,8 @@
 
 Arms that have adapters on upper layers alone differ in these, and they are asked the same. So the
 layers below all adapters run once for a batch, and only the upper ones run for every arm. Of
-SmolLM2 with adapters on ten of its thirty layers, an arm then costs about a third.
+SmolLM2 with adapters on ten of its thirty layers, an arm then takes about half of the time
+(docs/LOG.md); logits are made for every arm.
 
 The two parts of the model are two compiled programs. They are used whether a batch is kept or not,
 so an arm has the same scores to the bit in whichever order the arms are asked.
@@ -37,8 +38,8 @@ def runs_apart(model: ModelConfig) -> bool:
   Returns:
     Whether there are such layers, and whether their results can be kept here.
   """
-  is_one_cpu = sharding.platform() == 'cpu' and jax.process_count() == 1
-  return model.n_lower_layers > 0 and is_one_cpu
+  can_keep = sharding.platform() == 'cpu' and jax.process_count() == 1
+  return model.n_lower_layers > 0 and can_keep
 
 
 class LowerLayers:
