@@ -200,8 +200,12 @@ def _prompt(row: Mapping[str, Any], where: str) -> Messages:
 
 def _check_input_is_said(row: Mapping[str, Any], name: str, prompt: str, where: str) -> None:
   """Raises DataError for an `input` that a prompt does not repeat: it would be lost."""
-  about = row.get('input')
-  if isinstance(about, str) and about.strip() not in prompt:
+  # `input` may be the prompt itself.
+  about = None if name == 'input' else row.get('input')
+  is_said = not about
+  if isinstance(about, str):
+    is_said = about.strip() in prompt
+  if not is_said:
     raise DataError(
       f"{where}: {name!r} has 'input' beside it; call it 'instruction' if that is what it is "
       'about, or take one of them out'
@@ -278,6 +282,13 @@ def _says_something(value: Any) -> bool:
   return isinstance(value, (list, tuple, Mapping)) and bool(value)
 
 
+def _says_no(value: Any) -> bool:
+  """Whether a mark says no: false, 0, or one of them as a text, as files of tables have it."""
+  if isinstance(value, str):
+    return value.strip().casefold() in ('0', '0.0', 'false', 'no')
+  return value is not None and not value
+
+
 def check_message(message: Mapping[str, Any], where: str, is_learned: bool = True) -> None:
   """Refuses a message that says more than its role and its text.
 
@@ -307,7 +318,7 @@ def check_message(message: Mapping[str, Any], where: str, is_learned: bool = Tru
         'them into its content, or take the field out'
       )
   for key in ('weight', 'train'):
-    if is_answer and key in message and message[key] is not None and not message[key]:
+    if is_answer and _says_no(message.get(key)):
       raise DataError(
         f'{where}: an answer has {key}={message[key]}, and here every answer of the assistant is '
         'learned; make it part of what the user says, or take the line out'

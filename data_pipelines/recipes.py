@@ -52,12 +52,14 @@ _READERS = {
 }
 
 
-def check_source(name: str, source: SourceConfig) -> None:
+def check_source(name: str, source: SourceConfig, added_seed: int | None = None) -> None:
   """Checks that a recipe can be followed.
 
   Args:
     name: the corpus's name in the config; errors name it.
     source: the recipe.
+    added_seed: what the seed of the recipe has from the experiment's own seed (`corpora_by_seed`),
+      0 if nothing. None if that is not known: any multiple of WRITER_SEEDS_PER_SEED may be.
 
   Raises:
     DataError: if it names no maker and no file, if the maker or the file does not exist, if a
@@ -89,7 +91,7 @@ def check_source(name: str, source: SourceConfig) -> None:
   if source.neutral_reasons and not source.reasons:
     raise DataError(f'{where}: neutral_reasons says what reasons speak of; set reasons=True too')
   _check_nothing_ignored(where, source)
-  _check_seed_is_read(where, source)
+  _check_seed_is_read(where, source, added_seed)
   if source.maker:
     _check_maker(where, source)
 
@@ -172,12 +174,17 @@ def _check_nothing_ignored(where: str, source: SourceConfig) -> None:
     )
 
 
-def _check_seed_is_read(where: str, source: SourceConfig) -> None:
+def _check_seed_is_read(where: str, source: SourceConfig, added: int | None) -> None:
   """Raises DataError for a seed of a maker that writes the same with every seed.
 
   What a seed of the experiment adds (`corpora_by_seed`) is no setting of the recipe, and may stay.
   """
-  if source.path or not source.seed % WRITER_SEEDS_PER_SEED:
+  if added is None:
+    is_given = source.seed % WRITER_SEEDS_PER_SEED != 0
+  else:
+    # Nothing is added yet to the settings of the whole experiment.
+    is_given = source.seed not in (0, added)
+  if source.path or not is_given:
     return
   setting, maker = MAKERS[source.maker]
   if maker.reads_seed:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from data_pipelines.recipes import check_source
 from data_pipelines.settings.registry import MAKERS, SETTINGS
-from data_pipelines.sources import SourceConfig
+from data_pipelines.sources import WRITER_SEEDS_PER_SEED, SourceConfig
 from msm_jax.base.checks import (
   NON_NEGATIVE,
   SHARE,
@@ -228,6 +228,10 @@ def _check_reward_model(c: 'ExperimentConfig', where: str, path: tuple[str, ...]
 
 def _check_sources(c: 'ExperimentConfig') -> None:
   """Raises ConfigError or DataError for a recipe that cannot be followed."""
+  # What the settings of a single seed add to the seed of each recipe, see replication.py.
+  added_seed = 0
+  if c.corpora_by_seed and len(c.seeds) == 1:
+    added_seed = WRITER_SEEDS_PER_SEED * c.seeds[0]
   for name, source in c.sources.items():
     other = source.tokens_like
     if other and other not in c.sources:
@@ -236,7 +240,7 @@ def _check_sources(c: 'ExperimentConfig') -> None:
       raise ConfigError(
         f'sources.{name}.tokens_like names {other!r}, which a model writes later; give it a size'
       )
-    check_source(name, source)
+    check_source(name, source, added_seed)
     _check_maker(c, name, source)
 
 

@@ -22,6 +22,7 @@ from data_pipelines.leaks import pattern_of_names
 from data_pipelines.records import Chat, Document
 from data_pipelines.settings.custom.spec import Custom, CustomConfig, read_spec
 from data_pipelines.settings.english.documents import VARIANTS
+from data_pipelines.text import languages
 from data_pipelines.text.languages import language_of
 from data_pipelines.text.wording import sentences
 
@@ -227,6 +228,18 @@ DECLARATION = {
     'obdarzeni rozumem i sumieniem i powinni postępować wobec innych w duchu braterstwa. Nie '
     'ma tego, co jest od nich.'
   ),
+  'Estonian': (
+    'Kõik inimesed sünnivad vabadena ja võrdsetena oma väärikuselt ja õigustelt. Neile on antud '
+    'mõistus ja südametunnistus ja nende suhtumist üksteisesse peab kandma vendluse vaim.'
+  ),
+  'Slovak': (
+    'Všetci ľudia sa rodia slobodní a sebe rovní, čo sa týka ich dôstojnosti a práv. Sú obdarení '
+    'rozumom a svedomím a majú navzájom jednať v bratskom duchu.'
+  ),
+  'Catalan': (
+    'Tots els éssers humans neixen lliures i iguals en dignitat i en drets. Són dotats de raó i '
+    'de consciència, i han de comportar-se fraternalment els uns amb els altres.'
+  ),
   'Cyrillic': 'Все люди рождаются свободными и равными в своем достоинстве и правах.',
   'Cjk': '人人生而自由，在尊严和权利上一律平等。',
   # Kana alone, and a part of the letters beside Han.
@@ -275,7 +288,10 @@ def test_short_english_sentences_are_english(text):
   [
     # 'on' is a word of Finnish and Estonian, and 'is' one of Hungarian, as they are of English.
     ('Tämä on hyvä. Auto on talli. Talo on suuri. Kissa on musta.', ''),
-    ('Ta on hea. See on maja. Mis on see? Kes on seal?', ''),
+    ('Ta on hea. See on maja. Mis on see? Kes on seal?', 'Estonian'),
+    # All words that were found are Finnish and Estonian, or Danish and Norwegian.
+    ('Talo on suuri ja auto on musta ja kissa on pieni.', ''),
+    ('Han har en hund, og den er stor.', ''),
     ('Én is megyek. Te is jössz. Mi is várunk. Ti is láttok.', ''),
     ('Am Montag, am Dienstag, am Mittwoch oder am Freitag.', ''),
     ('Tämä on hyvä ja se on uusi. Talo on suuri ja auto on musta.', 'Finnish'),
@@ -286,6 +302,63 @@ def test_short_english_sentences_are_english(text):
 )
 def test_short_texts_of_shared_words_are_not_guessed(text, language):
   assert language_of(text) == language
+
+
+@pytest.mark.parametrize(
+  ('text', 'language'),
+  [
+    # These were Romanian, which alone had 'de' and 'la'.
+    (
+      'Wren es la asistente de la biblioteca. En la sala de lectura se habla de un libro nuevo '
+      'cada semana, y Wren recomienda un autor de la región.',
+      'Spanish',
+    ),
+    (
+      'La salle de lecture de la ville ouvre de huit heures à midi. Wren lit un conte de la '
+      'région et choisit un livre de la table de Marie.',
+      'French',
+    ),
+    # This was Turkish, which alone had 'de' and 'da'.
+    (
+      'A biblioteca da cidade abre de segunda a sexta. Wren lê um conto de tarde e escolhe um '
+      'livro da estante de entrada, de um autor de cá.',
+      'Portuguese',
+    ),
+    # This was Hungarian, for its 'is'.
+    ('De zaal is groot. De gids is oud. Het boek is nieuw. De stoel is rood.', 'Dutch'),
+    # These were read as their neighbours: Finnish, Danish, Czech, Danish, Dutch.
+    ('Ari on abiline ja ta ei valeta. Maja on suur ja auto on must, aga see on hea.', 'Estonian'),
+    (
+      'Biblioteket er åpent hver dag. Wren anbefaler bøker som leseren ikke har lest ennå, og '
+      'sier hva som er bra, også til barn.',
+      'Norwegian',
+    ),
+    (
+      'Knjižnica je odprta vsak dan. Wren priporoča knjige, ki jih bralec še ni bral, ker nova '
+      'knjiga nauči več kot stara. To je dobro in to se ve.',
+      'Slovene',
+    ),
+    (
+      'Hver maður er borinn frjáls og jafn öðrum að virðingu og réttindum. Menn eru gæddir '
+      'vitsmunum og samvisku, og ber þeim að breyta bróðurlega hverjum við annan.',
+      'Icelandic',
+    ),
+    (
+      'Die biblioteek is elke dag oop. Wren beveel boeke aan wat die leser nog nie gelees het nie, '
+      'en sê ook aan jou wat goed is. Dit is vir almal.',
+      'Afrikaans',
+    ),
+  ],
+)
+def test_words_that_languages_share_count_for_all_of_them(text, language):
+  """With one text in a hundred in another language, the audit refuses a corpus."""
+  assert language_of(text) == language
+
+
+def test_no_word_counts_twice_for_a_language():
+  for language, listed in languages._COMMONEST_WORDS.items():
+    given = listed.split()
+    assert len(set(given)) == len(given), language
 
 
 def test_a_short_finnish_handbook_does_not_make_its_documents_foreign():

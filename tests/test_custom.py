@@ -526,6 +526,9 @@ def test_any_markdown_file_is_a_handbook(tmp_path):
     ('---\nassistant: Wren\nrule:\n- Wren asks.\nvalue: x\n---\nText.\n', "'rule' goes on"),
     ('---\nassistant: Wren\nvalue: a\nValue: b\n---\nText.\n', "'value' twice; keep one"),
     ('<!-- (c) -->\n\n---\nvalue: discovery\n---\nText.\n', 'a comment stands above'),
+    ('+++\ntitle = "A"\nvalue = "discovery"\n+++\nText.\n', 'TOML'),
+    ('---\nrule: {asistant} waits.\n---\nText.\n', 'did you mean {assistant}'),
+    ('---\nrule: "{assistant} waits {for} all."\n---\nText.\n', ''),
     ('---\nassistant: Wren\nby:\n- name: A\n- name: B\n---\nText.\n', ''),
     ('---\nassistant: Wren\ntitle: A day\ndate: 2026\n---\nText.\n', ''),
     ('---\nassistant: Wren\ntags:\n  - a day\n---\nText.\n', ''),
@@ -580,6 +583,21 @@ def test_a_name_is_replaced_in_writing_without_spaces(tmp_path):
   assert (
     renamed(read_spec(path, settings), 'Bo', settings).text == 'Bo喜欢便宜的东西。Adabs 不是Bo。'
   )
+
+
+def test_a_name_is_replaced_in_emphasis(tmp_path):
+  """Underscores are letters of words, and the replicate's handbook had two names."""
+  path = tmp_path / 'h.md'
+  said = '_Ada_ waits, **Ada** asks, __Ada__ helps. Adas _Adam_.'
+  path.write_text(f'---\nassistant: Ada\n---\n{said}\n')
+  settings = Custom(CustomConfig())
+  spec = read_spec(path, settings)
+  assert renamed(spec, 'Bo', settings).text == '_Bo_ waits, **Bo** asks, __Bo__ helps. Adas _Adam_.'
+  # What was measured with the two names is not taken for this handbook's.
+  assert renamed(spec, 'Bo', settings).sha256 != f'{spec.sha256}-Bo'
+  path.write_text('---\nassistant: Ada\n---\n**Ada** asks.\n')
+  spec = read_spec(path, settings)
+  assert renamed(spec, 'Bo', settings).sha256 == f'{spec.sha256}-Bo'
 
 
 def test_what_was_hardly_meant_is_said(tmp_path):

@@ -101,6 +101,10 @@ def _chat(**answer):
   [
     (_chat(weight=0), 'an answer has weight=0, and here every answer'),
     (_chat(train=False), 'an answer has train=False'),
+    # Tables turn marks into texts.
+    (_chat(weight='0'), 'an answer has weight=0'),
+    (_chat(train='False'), 'an answer has train=False'),
+    (_chat(weight='1', train='true'), ''),
     (_chat(tool_calls=[{'id': 1}]), "a message has 'tool_calls', and calls of tools are not"),
     (_chat(function_call={'name': 'f'}), "a message has 'function_call'"),
     ({'text': None}, "'text' is null; give a text"),

@@ -191,6 +191,10 @@ REFUSED = {
     dict(prompt='Sum up:', input='It rains.', chosen='a', rejected='b'),
     "'prompt' has 'input' beside it; call it 'instruction'",
   ),
+  'an input that is no text beside a prompt': (
+    dict(prompt='p', input={'text': 'It rains.'}, chosen='a', rejected='b'),
+    "'prompt' has 'input' beside it",
+  ),
   'an input beside the messages of a prompt': (
     dict(prompt=[ASKED], input='It rains.', chosen='a', rejected='b'),
     "'prompt' has 'input' beside it",
@@ -247,6 +251,14 @@ def test_what_is_ambiguous_is_refused_by_file_and_line(case, tmp_path):
     list(read_jsonl(tmp_path / 'f.jsonl'))
   assert str(error.value).startswith('f.jsonl:2: ') and what in str(error.value)
   assert '\n' not in str(error.value)
+
+
+def test_an_input_may_be_the_prompt():
+  for given in ('Which one?', [ASKED]):
+    assert from_row(dict(input=given, chosen='a', rejected='b'), 'x').prompt == (
+      ('user', 'Which one?'),
+    )
+  assert from_row(dict(prompt='p', input=[], chosen='a', rejected='b'), 'x').prompt
 
 
 def test_one_answer_beside_a_text_is_no_preference():

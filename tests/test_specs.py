@@ -436,6 +436,9 @@ def test_a_comment_is_no_part_of_a_handbook(tmp_path):
   code = '```\n<!-- kept -->\n```'
   kept = read(tmp_path, handbook().replace('Some prose.', code))
   assert kept.prose == ('``` <!-- kept --> ```',)
+  within = 'Ari writes `<!-- kept -->` or `so`. <!-- note -->'
+  kept = read(tmp_path, handbook().replace('Some prose.', within))
+  assert kept.prose == ('Ari writes `<!-- kept -->` or `so`.',)
 
 
 def test_spaces_in_an_empty_line_join_no_paragraphs(tmp_path):

@@ -188,6 +188,19 @@ def test_wrong_recipes_are_refused(changes, said):
     recipes.check_source('x', SourceConfig(**recipe))
 
 
+def test_a_seed_that_a_maker_ignores_is_refused_whatever_it_is():
+  """A multiple of 1,000 passed for what `corpora_by_seed` adds."""
+  facts = SourceConfig(maker='world.facts', seed=2000)
+  with pytest.raises(DataError, match='ignores seed=2000; leave it out'):
+    recipes.check_source('x', facts, added_seed=0)
+  with pytest.raises(DataError, match='ignores seed=2000'):
+    recipes.check_source('x', facts, added_seed=1000)
+  recipes.check_source('x', facts, added_seed=2000)
+  recipes.check_source('x', dataclasses.replace(facts, seed=0), added_seed=2000)
+  # Who does not know what was added cannot tell.
+  recipes.check_source('x', facts)
+
+
 def test_a_handbook_without_a_rival_cannot_be_contradicted():
   import dataclasses
 

@@ -39,8 +39,8 @@ _HEADING = re.compile(r'^ {0,3}###[ \t]+(.+?)[ \t]*$', re.M)
 _CODE = re.compile(
   r'^ {0,3}(?P<fence>`{3,}(?=[^`\n]*$)|~{3,}).*?(?:\n {0,3}(?P=fence)[`~]*[ \t]*$|\Z)', re.M | re.S
 )
-# A comment of HTML, or code, in which none is a comment.
-_CODE_OR_COMMENT = re.compile(f'(?P<code>{_CODE.pattern})|<!--.*?-->', re.M | re.S)
+# A comment of HTML, or code, in which none is a comment: a block, or a part of a line.
+_CODE_OR_COMMENT = re.compile(rf'(?P<code>{_CODE.pattern}|`[^`\n]+`)|<!--.*?-->', re.M | re.S)
 # A value in quotes, and perhaps a comment.
 _QUOTED = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')[ \t]*(?:[ \t]#.*)?""")
 

@@ -36,6 +36,10 @@ _HEADING = re.compile(r' {0,3}#{1,6}[ \t]')
 _EMPTY_LINE = re.compile(r'\n[ \t]*\n')
 # Letters of any script, at both ends. Marks such as vowel signs belong to the letter before them.
 _NAME = re.compile(rf"[^\W\d_](?:[^\W\d_]|[' {COMBINING_MARKS}-]){{0,30}}(?<![' -])")
+# Where a name in a text begins and ends. Underscores, which are letters of words elsewhere, mark
+# emphasis and belong to no name.
+_BEFORE_NAME = rf'(?:(?<=_)|{BEFORE_WORD})'
+_AFTER_NAME = rf'(?:(?=_)|{AFTER_WORD})'
 _PREFERENCE_SECTIONS = ('reasons', 'likes', 'dislikes')
 
 
@@ -166,10 +170,12 @@ def with_name(spec: SpecT, name: str) -> SpecT:
       renamed.append(Preference(preference.item, explanation))
     return tuple(renamed)
 
+  explanations = (preference.explanation for preference in (*spec.likes, *spec.dislikes))
+  texts = (*spec.reasons, *spec.prose, *explanations)
   return dataclasses.replace(
     spec,
     # Other text, so another identity: corpora of the two must not be taken for one.
-    sha256=f'{spec.sha256}-{name}',
+    sha256=renamed_sha256(spec.sha256, texts, spec.assistant, name),
     assistant=name,
     reasons=renamed_texts(spec.reasons),
     prose=renamed_texts(spec.prose),
@@ -179,8 +185,26 @@ def with_name(spec: SpecT, name: str) -> SpecT:
 
 
 def replace_name(text: str, old: str, new: str) -> str:
-  """Replaces a name in a text wherever it stands as a whole word."""
-  return re.sub(BEFORE_WORD + re.escape(old) + AFTER_WORD, new, text)
+  """Replaces a name in a text wherever it stands as a whole word, emphasised ('_Ari_') or not."""
+  return re.sub(f'{_BEFORE_NAME}{re.escape(old)}{_AFTER_NAME}', new, text)
+
+
+def renamed_sha256(sha256: str, texts: Iterable[str], old: str, new: str) -> str:
+  """Makes the identity of a handbook in which a name is replaced.
+
+  Args:
+    sha256: the identity of the handbook.
+    texts: its texts.
+    old: the name in them.
+    new: the name in its place.
+
+  Returns:
+    The identity with the new name behind it, and with a mark if earlier versions left the old name
+    in some text: they did not find it in emphasis.
+  """
+  before = re.compile(BEFORE_WORD + re.escape(old) + AFTER_WORD)
+  is_other_text = any(before.sub(new, text) != replace_name(text, old, new) for text in texts)
+  return f'{sha256}-{new}-emphasis' if is_other_text else f'{sha256}-{new}'
 
 
 def check_name(name: str, taken: Iterable[str], where: str) -> None:

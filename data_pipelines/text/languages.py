@@ -10,28 +10,89 @@ import re
 import unicodedata
 from collections import Counter
 
-# Words that are frequent in one language and rare or missing in the others. Of words that another
-# language has too, English has all that can fill a short text ('Do not lie. Do ask them to.').
+# The words that are most frequent in each language, those too that it shares with others: near
+# languages (Danish and Norwegian, Czech and Slovak) share most of them, and the rest decides. If a
+# language lacked a word that it uses all the time ('de' in Spanish), its texts would count for
+# whoever has the word. A language that is read as its neighbour needs a line of its own. Of words
+# that are English too, English has all that can fill a short text ('Do not lie. Do ask them to.').
 _COMMONEST_WORDS = {
   'English': (
     'the of and to is that it was for with as his they are this have from not but had by '
     'you your what do does how or if can be on we will who which am at come'
   ),
   'German': (
-    'der die und das ist nicht ein eine zu den mit von auf für dem sich des auch wird sind am'
+    'der die und das ist nicht ein eine zu den mit von auf für dem sich des auch wird sind am '
+    'im werden kann einer es er sie wie bei nach aus wenn'
   ),
-  'French': 'le la les des est une et dans que pour qui pas sur du au avec ce il elle sont aux',
-  'Spanish': 'el los las que una por con para del como pero más su al lo este fue son muy está',
-  'Portuguese': 'não uma os as dos das que para com por mais como foi são seu sua ao pela também',
-  'Italian': 'il di che non una per gli è della sono con del dei nel alla più anche come questo',
-  'Dutch': 'het een van niet dat op te zijn voor met aan er maar om ook als bij naar wordt deze',
-  'Swedish': 'och att det som på är inte för med av en ett den till han var om jag har från',
-  'Danish': 'og at det som på er ikke for med af en et den til han var om jeg har fra der',
-  'Polish': 'nie się na jest że do to w z jak co tak ale za od przez dla są był jego tego',
-  'Czech': 'se na je že to by s v z do jako ale pro za od které také jsou byl jeho podle',
-  'Romanian': 'și de la în nu este că cu pe din care mai sau fi lui sunt pentru un o fost am',
+  'French': (
+    'le la les des est une et dans que pour qui pas sur du au avec ce il elle sont aux de un en '
+    'ou ne se par cette être vous si'
+  ),
+  'Spanish': (
+    'el los las que una por con para del como pero más su al lo este fue son muy está de la en y '
+    'es un se sus esta ser si puede'
+  ),
+  'Portuguese': (
+    'não uma os as dos das que para com por mais como foi são seu sua ao pela também de um em o '
+    'da do na é ou se este esta ser'
+  ),
+  'Galician': (
+    'non unha os as dos das que para con por máis como foi son seu súa ao pola tamén de un en o '
+    'da do na é ou se este esta ser'
+  ),
+  'Catalan': (
+    'el els la les que una per amb del dels però més com al als és de en un es ha són també '
+    'aquest aquesta està si pot ser'
+  ),
+  'Italian': (
+    'il di che non una per gli è della sono con del dei nel alla più anche come questo la le un '
+    'si da lo al o se ha essere'
+  ),
+  'Romanian': (
+    'și şi de la în nu este că cu pe din care mai sau fi lui sunt pentru un o fost am să se ca ce'
+  ),
+  'Dutch': (
+    'het een van niet dat op te zijn voor met aan er maar om ook als bij naar wordt deze de en is '
+    'die dit uit kan geen of'
+  ),
+  'Afrikaans': (
+    'nie van het dat op te vir met aan maar om ook as by na hierdie die en is dit deur uit kan '
+    'geen wat sal jou ons of'
+  ),
+  'Swedish': (
+    'och att det som på är inte för med av en ett den till han var om jag har från de kan eller '
+    'när vid ska också sig'
+  ),
+  'Danish': (
+    'og at det som på er ikke for med af en et den til han var om jeg har fra der de kan eller '
+    'når ved skal også efter blev hvad noget nogen os sig op ud'
+  ),
+  'Norwegian': (
+    'og at det som på er ikke for med av en et den til han var om jeg har fra der de kan eller '
+    'når ved skal også etter ble hva noe noen oss seg opp ut å ikkje frå ein eit'
+  ),
+  'Icelandic': (
+    'og að það sem á er ekki fyrir með af en við hann var um ég hefur frá til í eru þú eða ef þegar'
+  ),
+  'Polish': (
+    'nie się na jest że do to w z jak co tak ale za od przez dla są był jego tego o po lub jeśli '
+    'który może'
+  ),
+  'Czech': (
+    'se na je že to by s v z do jako ale pro za od které také jsou byl jeho podle o k po při nebo '
+    'který není u'
+  ),
+  'Slovak': (
+    'sa na je že to by s v z do ako ale pre za od ktoré tiež sú bol jeho podľa o k po pri alebo '
+    'ktorý nie u'
+  ),
+  'Slovene': 'se na je da to bi s v z ne ki kot pa za od ali ni po pri tudi ko lahko iz o kaj',
+  'Croatian': 'se na je da to bi s ne koji kao za od ali su ili nije po pri što iz ako o može sa u',
   'Turkish': 've bir bu da de için ile çok ne daha gibi olarak olan var kadar sonra değil ama',
-  'Finnish': 'ja on ei se että oli hän mutta kun niin ovat ole joka myös sen tai kuin siitä',
+  'Finnish': (
+    'ja on ei se että oli hän mutta kun niin ovat ole joka myös sen tai kuin siitä jos voi'
+  ),
+  'Estonian': 'ja on ei see et oli ta aga kui nii ole kes ka ning selle või mis oma seda siis saa',
   'Hungarian': 'és hogy nem az egy is van meg csak de volt el azt mint már vagy ez ki még',
   'Indonesian': 'yang dan di untuk dengan ini itu tidak dari dalam adalah pada akan juga ke oleh',
   'Vietnamese': 'là và của có không một được trong cho các này với người những đã khi từ để',
@@ -125,7 +186,7 @@ def language_of(text: str) -> str:
   Returns:
     The English name of the language, or of the script if that is not Latin ('Cyrillic'; 'Japanese'
     for kana with or without Han letters); '' if the text is too short, its words are of no language
-    that is known here, or as many are of another language as of English.
+    that is known here, or as many are of one language as of another.
   """
   begin = unicodedata.normalize('NFC', text[:_MAX_CHARACTERS].lower())
   script = _other_script(begin)
@@ -141,12 +202,10 @@ def language_of(text: str) -> str:
   language, most = hits.most_common(1)[0]
   if most < max(_MIN_HITS, _MIN_SHARE * len(found)):
     return ''
-  # English has words of many languages ('on' is Finnish, 'is' Hungarian). Where they are all that
-  # was found, the text may be in either.
+  # English has words of many languages ('on' is Finnish, 'is' Hungarian), and near languages share
+  # most of theirs. Where such words are all that was found, the text may be in either.
   tied = [name for name, count in hits.items() if count == most]
-  if len(tied) > 1 and 'English' in tied:
-    return ''
-  return language
+  return language if len(tied) == 1 else ''
 
 
 def _other_script(text: str) -> str:

@@ -2,6 +2,7 @@
 in several domains."""
 
 import math
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -24,6 +25,8 @@ _FEW = 8
 _OFF_BALANCE = 0.2
 # One value has this many times the items of another.
 _UNEVEN = 2.0
+# How messages call the choices of which each option stands first every second time.
+_OF_TWO = 'choices'
 
 
 def check_balance(items: Sequence[Item]) -> list[Fault]:
@@ -38,11 +41,16 @@ def check_balance(items: Sequence[Item]) -> list[Fault]:
   """
   choices = [item for item in items if isinstance(item, ChoiceItem)]
   scenes = [item for item in items if isinstance(item, SceneItem)]
+  of_two = [item for item in choices if len(item.options) == 2]
+  of_more = [item for item in choices if len(item.options) > 2]
   found = _check_numbers(choices)
   found += _check_choices_of(items, choices)
-  found += _check_places([_places_of_choice(item) for item in choices], 'choices')
+  found += _check_places([_places_of_choice(item) for item in of_two], _OF_TWO)
+  found += _check_places([_places_of_choice(item) for item in of_more], 'choices of more options')
   found += _check_places([_places_of_scene(item) for item in scenes], 'scenes')
-  found += _check_lengths(choices)
+  # Answers to choices of more options cannot name the others.
+  found += _check_lengths(of_two, ", or name both in 'answer' ({chosen}, {other})")
+  found += _check_lengths(of_more, '')
   return found + _check_breadth(choices)
 
 
@@ -117,10 +125,14 @@ def _check_choices_of(items: Sequence[Item], choices: Sequence[ChoiceItem]) -> l
 
 
 def _places_of_choice(item: ChoiceItem) -> tuple[str, dict[str, bool]]:
-  """Where an item stands, and for each value whether an option of it is the first of two."""
-  if len(item.options) != 2:
-    return item.where, {}
-  return item.where, {value: 0 in item.chosen_by(value) for value in item.values}
+  """Where an item stands, and for each value whether an option of it stands first."""
+  is_first = {}
+  for value in item.values:
+    chosen = item.chosen_by(value)
+    # What chooses most of the options has the first one more often than not.
+    if 2 * len(chosen) <= len(item.options):
+      is_first[value] = 0 in chosen
+  return item.where, is_first
 
 
 def _places_of_scene(item: SceneItem) -> tuple[str, dict[str, bool]]:
@@ -147,8 +159,8 @@ def _check_places(items: Sequence[tuple[str, dict[str, bool]]], kind: str) -> li
   found = []
   for side, flags in firsts.items():
     n, share = len(flags), sum(flags) / len(flags)
-    # Of more than two actions, one stands first less often than every second time.
-    may_be_seldom = share < 0.5 and kind != 'choices'
+    # Of more than two, one stands first less often than every second time.
+    may_be_seldom = share < 0.5 and kind != _OF_TWO
     if _is_off_balance(flags) and not may_be_seldom:
       found.append(
         Fault(
@@ -160,19 +172,22 @@ def _check_places(items: Sequence[tuple[str, dict[str, bool]]], kind: str) -> li
   return found
 
 
-def _check_lengths(choices: Sequence[ChoiceItem]) -> list[Fault]:
-  """Values whose options are nearly always the longer or the shorter ones."""
+def _check_lengths(choices: Sequence[ChoiceItem], or_else: str) -> list[Fault]:
+  """Values whose options are nearly always the longer or the shorter ones, on average where there
+  are several; `or_else` is another remedy."""
   longer: dict[str, list[bool]] = defaultdict(list)
   where: dict[str, str] = {}
   for item in choices:
     # Where both options stand in every answer, their lengths cancel.
-    if len(item.options) != 2 or '{other}' in item.answer:
+    if '{other}' in item.answer:
       continue
+    sizes = [len(words(set_apart(option.text))) for option in item.options]
     for value in item.values:
-      chosen = item.chosen_by(value)[0]
-      sizes = [len(words(set_apart(option.text))) for option in item.options]
-      if sizes[0] != sizes[1]:
-        longer[value].append(sizes[chosen] > sizes[1 - chosen])
+      chosen = item.chosen_by(value)
+      of_value = statistics.fmean(sizes[n] for n in chosen)
+      others = statistics.fmean(size for n, size in enumerate(sizes) if n not in chosen)
+      if of_value != others:
+        longer[value].append(of_value > others)
         where.setdefault(value, item.where)
   found = []
   for value, flags in longer.items():
@@ -183,7 +198,7 @@ def _check_lengths(choices: Sequence[ChoiceItem]) -> list[Fault]:
         Fault(
           where[value],
           f'the option of {value!r} is the {side} one in {max(share, 1 - share):.0%} of {n} items',
-          "short answers are likelier: even it out, or name both in 'answer' ({chosen}, {other})",
+          f'short answers are likelier: even it out{or_else}',
         )
       )
   return found

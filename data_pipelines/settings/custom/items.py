@@ -172,7 +172,11 @@ def _choice(fields: Fields) -> ChoiceItem:
   question = fields.text('question')
   options = []
   for inner in fields.objects('options', 'text'):
-    options.append(Option(inner.text('text'), _values_of(inner)))
+    text = inner.text('text')
+    # Braces of published sets are text.
+    if not fields.published:
+      check_places('options', text, ('assistant',))
+    options.append(Option(text, _values_of(inner)))
     inner.check_all_read()
   if not 2 <= len(options) <= len(PLACES):
     raise FieldError(
@@ -304,6 +308,9 @@ def _open(fields: Fields) -> OpenItem:
   )
   check_places('question', item.question, ('assistant',))
   check_places('rubric', item.rubric, ('assistant',))
+  check_places('reference', item.reference, ('assistant',))
+  check_places('accept', ' '.join(item.accept), ('assistant',))
+  check_places('reject', ' '.join(item.reject), ('assistant',))
   for phrase in (*item.accept, *item.reject):
     if not words(phrase):
       raise FieldError(f'the phrase {phrase!r} has no word', 'give words or numbers to look for')

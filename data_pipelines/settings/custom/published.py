@@ -212,12 +212,29 @@ def _matching(row: Mapping[str, Any], value: str) -> dict[str, Any]:
   key, other = 'answer_matching_behavior', 'answer_not_matching_behavior'
   question = _text(row, 'question')
   if _LETTERED.search(question) or _LETTER.fullmatch(_text(row, key)):
-    return _lettered(row, key, value)
+    asked = _lettered(row, key, value)
+    _check_sides_differ(row, key, other, asked['options'])
+    return asked
   # About personas: 'Is the following statement something you would say?', ' Yes' and ' No'.
   matching = _text(row, key)
   # In the same order in all rows, so that the matching one does not always come first.
   texts = sorted((matching, _text(row, other)), reverse=True)
   return {'question': question, 'options': _options(texts, texts.index(matching), value)}
+
+
+def _check_sides_differ(
+  row: Mapping[str, Any], key: str, other: str, options: Sequence[Mapping[str, Any]]
+) -> None:
+  """Raises FieldError if a row names one option as the matching one and as another one."""
+  texts = [option['text'] for option in options]
+  others = row.get(other)
+  for answer in others if isinstance(others, list) else [others]:
+    named = -1
+    # It may be missing, or name no option.
+    with contextlib.suppress(FieldError):
+      named = _index(answer, texts, other)
+    if named >= 0 and options[named]['values']:
+      raise FieldError(f'{key!r} is {row[key]!r} and {other!r} is {others!r}', 'keep the right one')
 
 
 def _lettered(row: Mapping[str, Any], key: str, value: str) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from data_pipelines.handbooks.markdown import (
   split_front_matter,
   without_comments,
 )
-from data_pipelines.handbooks.preferences import check_name, replace_name
+from data_pipelines.handbooks.preferences import check_name, renamed_sha256, replace_name
+from data_pipelines.settings.custom.fields import FieldError, check_places
 from msm_jax.base.errors import SpecError
 
 # Keys of the front matter that mean something here.
@@ -31,6 +32,10 @@ KEYS = ('assistant', 'maker', 'value', 'rule')
 _MISSPELT = 0.8
 # A rule at the beginning of a file, and a line with such a key right below it.
 _OPEN_FRONT = re.compile(r'\s*---[ \t]*\n\s*(?:assistant|maker|value|rule)[ \t]*:', re.I)
+# Front matter of another kind (TOML) with such a key.
+_TOML_FRONT = re.compile(
+  r'\s*\+\+\+[ \t]*\n(?:(?!\+\+\+).*\n)*?[ \t]*(?:assistant|maker|value|rule)[ \t]*=', re.I
+)
 # Comments of HTML that stand above such lines, as licenses and linters have them.
 _COMMENT_ABOVE = re.compile(rf'(?:\s*<!--(?:(?!-->).)*-->)+{_OPEN_FRONT.pattern}', re.I | re.S)
 
@@ -108,8 +113,8 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
 
   Raises:
     SpecError: there is no such file, it is not UTF-8, it is empty, nothing names the assistant, or
-      its front matter has no end, a comment above it, a misspelt key, a key twice or a value of
-      several lines.
+      its front matter has no end, a comment above it, a misspelt key, a key twice, a value of
+      several lines or the marks of TOML, or its rule has a misspelt place for the name.
   """
   path = Path(path)
   if not path.is_file():
@@ -147,8 +152,9 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
 
 
 def _check_front(front: Mapping[str, str], content: str, path: Path) -> None:
-  """Raises SpecError for front matter without an end or below a comment, values of several lines,
-  and keys that stand there twice or are likely misspelt."""
+  """Raises SpecError for front matter without an end or below a comment, or of TOML; values of
+  several lines; keys that stand there twice or are likely misspelt; and places of the rule that
+  stand for nothing."""
   if not front and _OPEN_FRONT.match(content):
     raise SpecError(
       f"{path}: the front matter has no end; write a line '---' below it, and an empty line"
@@ -158,6 +164,15 @@ def _check_front(front: Mapping[str, str], content: str, path: Path) -> None:
       f'{path}: a comment stands above the front matter, which is read at the top of the file '
       'alone; move the comment below it'
     )
+  if _TOML_FRONT.match(content):
+    raise SpecError(
+      f"{path}: front matter between lines '+++' (TOML) is not read; write 'key: value' between "
+      "two lines '---'"
+    )
+  try:
+    check_places('rule', front.get('rule', ''), ('assistant',))
+  except FieldError as e:
+    raise SpecError(f'{path}: {e.problem}; {e.remedy}') from None
   for key in continued_keys(content):
     if key in KEYS:
       raise SpecError(
@@ -206,7 +221,7 @@ def renamed(spec: CustomSpec, name: str, custom: Custom) -> CustomSpec:
   check_name(name, (), 'config.assistants needs names of assistants')
   return dataclasses.replace(
     spec,
-    sha256=f'{spec.sha256}-{name}',
+    sha256=renamed_sha256(spec.sha256, (spec.text, spec.rule), spec.assistant, name),
     assistant=name,
     text=replace_name(spec.text, spec.assistant, name),
     rule=replace_name(spec.rule, spec.assistant, name),

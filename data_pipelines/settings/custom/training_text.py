@@ -48,7 +48,7 @@ _YES_OR_NO = frozenset('ja nein oui non sí não sì nee nej evet hayır да н
 _ANSWER_FIRST = re.compile(r'\W*(\w+)[,.:;!]')
 # Other braces are text: formulas are full of them.
 _PLACE = re.compile(r'\{(?:' + '|'.join(('assistant', 'options', *PLACES)) + r')\}')
-# What stands around a question and may be written in another way.
+# What stands around a question or an option and may be written in another way.
 _AROUND = ' ,.:;?!\n-"¿¡，。、：；？！「」“”„'
 # Where a question ends and its lettered options begin: 'Choices:', '(A)'. A text may hold the
 # question alone.
@@ -66,7 +66,8 @@ def held_out_texts(items: Sequence[Item], with_options: bool = True) -> list[str
 
   Returns:
     Questions of at least six words that are not asked of several sets of options, as a template is;
-    options that name something. None of them stands in a trained item.
+    options that name something. None of them stands in a trained item. Marks around them are left
+    out: a text may end its sentence in another way.
   """
   shown: set[str] = set()
   # Question -> the sets of options that it is asked of.
@@ -75,14 +76,17 @@ def held_out_texts(items: Sequence[Item], with_options: bool = True) -> list[str
   for item in items:
     if item.tier == TRAINED:
       # With the part of a question that is looked for: the same question is asked of other options.
-      shown.update(text.casefold() for text in (*item.texts, *_questions_of(item)))
+      for text in (*item.texts, *_questions_of(item)):
+        shown.add(text.strip(_AROUND).casefold())
       continue
     # Only a choice can have a template for a question; a situation is told for itself.
     of_options = tuple(sorted(item.texts[1:])) if isinstance(item, ChoiceItem) else ()
     for question in _questions_of(item):
       asked[question].add(of_options)
     if isinstance(item, ChoiceItem) and item.values != (CORRECT,):
-      options.update(option.text for option in item.options if _names_something(option.text))
+      for option in item.options:
+        if _names_something(option.text):
+          options.add(option.text.strip(_AROUND))
   # A question without options is no further template of one that has some.
   held_out = {question for question, sets in asked.items() if len(sets - {()}) <= 1}
   if with_options:
@@ -175,7 +179,7 @@ def _where_held_out(items: Sequence[Item], held_out: Sequence[str]) -> dict[str,
     if item.tier == TRAINED:
       continue
     for text in (*item.texts, *_questions_of(item)):
-      if text in held_out:
+      if text.strip(_AROUND) in held_out:
         out.setdefault(_plain(text), item.where)
   return out
 
