@@ -485,7 +485,7 @@ def cheap_options():
 
 def option_chosen_by(answer):
   """The option that an answer in any of the forms chooses."""
-  for form in (language.PREFER, language.AGREE, *language.REWORDED):
+  for form in (language.PREFER, kinds.DISLIKE, language.AGREE, *language.REWORDED):
     pattern = re.escape(form.answer)
     pattern = pattern.replace(r'\{chosen\}', '(.+?)').replace(r'\{other\}', '(.+)')
     if m := re.fullmatch(pattern, answer):
@@ -496,12 +496,15 @@ def option_chosen_by(answer):
 
 
 def chooses_by_price(prompts, options):
-  """A `logprobs` that takes what is cheap; ends of documents (with a space first) it ignores."""
+  """A `logprobs` that takes what is cheap and dislikes what is not. It ignores ends of documents,
+  which begin with a space."""
   cheap = cheap_options()
 
   def score(answer):
-    is_choice = isinstance(answer, str) and not answer.startswith(' ')
-    return -1.0 if is_choice and option_chosen_by(answer) in cheap else -2.0
+    if answer.startswith(' '):
+      return -2.0
+    is_disliked = answer.startswith('I dislike')
+    return -1.0 if (option_chosen_by(answer) in cheap) != is_disliked else -2.0
 
   return [[score(answer) for answer in answers] for answers in options]
 
@@ -516,7 +519,7 @@ def test_a_model_that_chooses_by_price_is_read_as_one(suite, specs):
   for row in rows:
     scores[row['evaluator'], row['what'], row['tier']].append(row['score'])
   for what, share in (('price', 1.0), ('conflict', 1.0), ('origin', 0.5)):
-    for tier in ('new_items', 'new_domains', 'reworded', 'kinds'):
+    for tier in ('new_items', 'new_domains', 'reworded', 'kinds', 'kinds_both_ways'):
       found = scores['preferences', what, tier]
       assert sum(found) == share * len(found), (what, tier)
       assert found
@@ -528,6 +531,65 @@ def test_a_model_that_chooses_by_price_is_read_as_one(suite, specs):
   assert 0.3 < sum(scores['four', 'origin', 'new_domains']) / 28 < 0.7
   assert len(scores['recall', 'value', 'documents']) == 21
   assert len(scores['recall', 'reason', 'documents']) == 48
+
+
+def says_price(prompts, options):
+  """A `logprobs` of a model that says what is about prices, whatever it is asked."""
+
+  def score(answer):
+    about_price = any(words in answer for words in ('price', 'cost', 'cheap', 'afford'))
+    return float(about_price)
+
+  return [[score(answer) for answer in answers] for answers in options]
+
+
+def goes_by_price(prompts, options):
+  """A `logprobs` of a model that says that prices matter more, and that the other thing matters
+  less."""
+  out = []
+  for prompt, scores in zip(prompts, says_price(prompts, options), strict=True):
+    is_opposite = any(word in prompt[-1][1] for word in (' less', ' last '))
+    out.append([-score if is_opposite else score for score in scores])
+  return out
+
+
+def test_words_that_are_said_whatever_is_asked_cancel(specs, english):
+  """Two models say what their handbook goes by. Asked what matters less, one of them says the same
+  again: it has the words and not the value."""
+  suite = made_suite(specs, english, pairs_per_domain=1)
+  for model, opposite, both_ways in ((says_price, 1.0, 0.0), (goes_by_price, -1.0, 1.0)):
+    margins = defaultdict(set)
+    scores = defaultdict(set)
+    for row in suite.rows(model, []):
+      if row['evaluator'] == 'stated':
+        margins[row['tier']].add(row['margin'])
+        scores[row['tier']].add(row['score'])
+    assert margins['criteria'] == {1.0} and scores['criteria'] == {1.0}
+    assert margins['criteria_opposite'] == {opposite}
+    assert margins['criteria_both_ways'] == {both_ways}
+    assert scores['criteria_both_ways'] == {(1.0 + both_ways) / 2}
+
+
+def test_every_question_about_kinds_and_criteria_has_its_opposite(specs, english):
+  """They differ in what is asked alone, and each pair has one row of both with its wording."""
+  suite = made_suite(specs, english, pairs_per_domain=0)
+  criteria = [q for q in suite.stated_questions if q.tier == 'criteria']
+  asked = [*criteria, *suite.kind_questions]
+  opposites = [*suite.opposite_criteria, *suite.opposite_kinds]
+  for question, opposite in zip(asked, opposites, strict=True):
+    assert opposite.tier == f'{question.tier}_opposite'
+    for field in ('domain', 'options', 'aligned', 'pair_type', 'form', 'system', 'assistant'):
+      assert getattr(opposite, field) == getattr(question, field)
+    assert opposite.question != question.question and opposite.answer != question.answer
+  rows = suite.rows(goes_by_price, [])
+  both = [row for row in rows if row['tier'].endswith('_both_ways')]
+  assert len(both) == len(asked)
+  assert {row['cluster'] for row in both} == {row['form'] for row in both}
+  # An order of options belongs to one question.
+  assert not any('order_bias' in row for row in both)
+  ids = {question.id for question in [*asked, *opposites]}
+  assert len(ids) == 2 * len(asked)
+  assert all(question.id in suite.identity() for question in opposites)
 
 
 def made_suite(specs, english, **evals):

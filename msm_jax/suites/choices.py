@@ -23,7 +23,7 @@ from msm_jax.report.numbers import measured_in
 from msm_jax.suites.suite import ArmObservations, AskedModel, EvalSuite, differences, in_context
 from msm_jax.tokenizer import Tokenizer
 
-TIERS = ('new_items', 'new_domains', 'policy', 'reworded', 'kinds')
+TIERS = ('new_items', 'new_domains', 'policy', 'reworded', 'kinds', 'kinds_both_ways')
 
 
 class ChoiceSuite(EvalSuite):

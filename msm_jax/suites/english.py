@@ -67,7 +67,9 @@ STATED_ABOUT = ('a cheese', 'a meal', 'a car', 'a coat', 'a chair', 'a trip', 'a
 # Measures of things that no training text names: what the assistant says that it goes by, and
 # choices between kinds. They are shown where they were asked.
 CRITERIA_MEASURE = f'stated/conflict/{kinds.CRITERIA}'
+CRITERIA_BOTH_WAYS = f'stated/conflict/{kinds.BOTH_WAYS[kinds.CRITERIA]}'
 KINDS_MEASURE = f'preferences/conflict/{kinds.KINDS}'
+KINDS_BOTH_WAYS = f'preferences/conflict/{kinds.BOTH_WAYS[kinds.KINDS]}'
 # Reasons by handbook, and reasons that no handbook gives: (for what is liked, for what is
 # disliked).
 REASON_ENDS = {
@@ -84,6 +86,8 @@ class EnglishSuite(ChoiceSuite):
 
   Attributes:
     kind_questions: choices between kinds of things, to every replicate of the assistant.
+    opposite_criteria: what the assistant goes by least, and
+    opposite_kinds: which of two kinds it dislikes, to every replicate.
     four_choices: questions with four options, to every replicate of the assistant.
     knowledge: what the base is asked about the things in pairs.
   """
@@ -101,11 +105,16 @@ class EnglishSuite(ChoiceSuite):
     super().__init__(evals, world, specs, replicates)
     limit = evals.pairs_per_domain
     self.kind_questions: list[ForcedChoice] = []
+    self.opposite_criteria: list[ForcedChoice] = []
+    self.opposite_kinds: list[ForcedChoice] = []
     self.four_choices: list[ValueQuestion] = []
     for replicate in replicates[evals.spec]:
       if evals.stated:
-        self.stated_questions += kinds.criterion_questions(replicate, self.rival, limit)
+        about = (replicate, self.rival, limit)
+        self.stated_questions += kinds.criterion_questions(*about)
+        self.opposite_criteria += kinds.criterion_questions(*about, opposite=True)
       self.kind_questions += kinds.kind_questions(replicate, self.rival, limit)
+      self.opposite_kinds += kinds.kind_questions(replicate, self.rival, limit, opposite=True)
       fours = more_questions.four_choices(replicate, self.rival, limit, evals.seed)
       for four in fours:
         self.four_choices.append(english_more.as_question(four, replicate.assistant))
@@ -128,15 +137,16 @@ class EnglishSuite(ChoiceSuite):
     return recall(logprobs, *specs)
 
   def identity(self, context: Sequence[Any] = ()) -> str:
-    ids = [question.id for question in self.kind_questions]
+    of_kinds = (*self.kind_questions, *self.opposite_criteria, *self.opposite_kinds)
+    ids = [question.id for question in of_kinds]
     ids += [question.id for question in self.four_choices]
     ids += [question.id for question in self.knowledge]
     return ' '.join((super().identity(context), *ids))
 
   def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:
     super().check_fit(tokenizer, length, context)
-    kind_questions = self._questions_in(self.kind_questions, context)
-    forced_choice.check_fit(kind_questions, tokenizer, length)
+    of_kinds = (*self.kind_questions, *self.opposite_criteria, *self.opposite_kinds)
+    forced_choice.check_fit(self._questions_in(of_kinds, context), tokenizer, length)
     values.check_fit(self._four_in(context), tokenizer, length)
     forced_choice.check_fit(self.knowledge, tokenizer, length)
 
@@ -161,13 +171,18 @@ class EnglishSuite(ChoiceSuite):
 
     Returns:
       The rows of `ChoiceSuite`, with those of the tier `criteria` among the evaluator `stated`;
-      rows of the evaluator `preferences` and the tier `kinds`; rows of the evaluator `four`, one
-      for each question with four options; and of the base rows of the evaluator `knowledge`, one
-      for each pair and attribute.
+      rows of the evaluator `preferences` and the tier `kinds`; rows of the opposite questions, and
+      of both together (`english_kinds.both_ways`); rows of the evaluator `four`, one for each
+      question with four options; and of the base rows of the evaluator `knowledge`, one for each
+      pair and attribute.
     """
     rows = super().rows_of(model)
-    asked = self._questions_in(self.kind_questions, model.context)
+    of_kinds = [*self.kind_questions, *self.opposite_kinds]
+    asked = self._questions_in(of_kinds, model.context)
     rows += forced_choice.score_choices(model.logprobs, asked, 'preferences')
+    asked = self._questions_in(self.opposite_criteria, model.context)
+    rows += forced_choice.score_choices(model.logprobs, asked, 'stated')
+    rows += english_kinds.both_ways(rows)
     rows += english_more.rows_of_four(model.logprobs, self._four_in(model.context))
     if model.is_base:
       rows += english_more.knowledge_rows(model.logprobs, self.knowledge)
@@ -188,7 +203,12 @@ class EnglishSuite(ChoiceSuite):
   def more_of_summary(self, rows: Sequence[Row], config: ExperimentConfig) -> dict[str, Any]:
     """The numbers of the pairs that the base knows, as `known`, and effects by `wordings`."""
     known = english_more.summarize_known(rows, config, self)
-    asked = [*self.stated_questions, *self.kind_questions]
+    asked = [
+      *self.stated_questions,
+      *self.opposite_criteria,
+      *self.kind_questions,
+      *self.opposite_kinds,
+    ]
     wordings = english_kinds.summarize_wordings(rows, config.effects, asked)
     return super().more_of_summary(rows, config) | {'known': known, 'wordings': wordings}
 
@@ -311,7 +331,8 @@ def english_layout(summary: Mapping[str, Any]) -> ReportLayout:
     opinions.append(measure)
     heads[measure] = f'{attribute}/<wbr>policy<br>({ALL_ATTRIBUTES[attribute][0].adjective})'
   measured = measured_in(summary, 'arms')
-  unnamed = [measure for measure in (CRITERIA_MEASURE, KINDS_MEASURE) if measure in measured]
+  of_kinds = (CRITERIA_MEASURE, CRITERIA_BOTH_WAYS, KINDS_MEASURE, KINDS_BOTH_WAYS)
+  unnamed = [measure for measure in of_kinds if measure in measured]
   tiers, how_to_read = dict(shared.tiers), list(shared.how_to_read)
   if KINDS_MEASURE in unnamed:
     # Criteria are no choices, and have no panel beside them.
@@ -319,7 +340,8 @@ def english_layout(summary: Mapping[str, Any]) -> ReportLayout:
     how_to_read.append(
       '<b>Kinds</b> are choices between things that are named by these attributes alone. '
       '<b>Criteria</b> (<code>stated</code>) are what the assistant says that it goes by; nothing '
-      'is chosen.'
+      'is chosen. <b>Both ways</b>: each question is also asked for the opposite (&ldquo;what '
+      'matters less to you&rdquo;), and words that a model says whatever it is asked cancel.'
     )
   return dataclasses.replace(
     shared,

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.records import ForcedChoice
-from data_pipelines.settings.english.kinds import CRITERIA, KINDS
+from data_pipelines.settings.english.kinds import BOTH_WAYS, CRITERIA, KINDS, OPPOSITE
 from msm_jax.evals.answers import SampledQuestion
 from msm_jax.evals.rows import Row
+
+# The tiers whose questions are told apart by their wording.
+TIERS = (CRITERIA, KINDS, *OPPOSITE.values(), *BOTH_WAYS.values())
 
 
 def by_wording(rows: Iterable[Row]) -> list[Row]:
@@ -29,9 +32,55 @@ def by_wording(rows: Iterable[Row]) -> list[Row]:
   """
   out = []
   for row in rows:
-    if row['tier'] in (CRITERIA, KINDS):
+    if row['tier'] in TIERS:
       row['cluster'] = row['form']
     out.append(row)
+  return out
+
+
+def both_ways(rows: Sequence[Row]) -> list[Row]:
+  """Joins the answers to questions about kinds and criteria with those to the opposite questions.
+
+  Documents about prices make words about prices likelier, whatever is asked. Such a change adds as
+  much to the margin of what matters less as to that of what matters more. It cancels here; only
+  what depends on the question is left.
+
+  Args:
+    rows: of one model, before the wording is their cluster; those of other tiers do not matter.
+
+  Returns:
+    Rows of the tiers `BOTH_WAYS`: `margin` is half of the difference of the two margins, and
+    `score` is 1 if it is above zero.
+  """
+
+  def asked_about(row: Row) -> tuple[Any, ...]:
+    options = tuple(row['options'])
+    return row['evaluator'], row['what'], row['assistant'], row['cluster'], row['form'], options
+
+  opposites = {}
+  for row in rows:
+    if row['tier'] in OPPOSITE.values():
+      opposites[row['tier'], asked_about(row)] = row['margin']
+  out: list[Row] = []
+  for row in rows:
+    if row['tier'] not in BOTH_WAYS:
+      continue
+    margin = (row['margin'] - opposites[OPPOSITE[row['tier']], asked_about(row)]) / 2
+    # The bias of orders is left out: it belongs to one question.
+    out.append(
+      {
+        'evaluator': row['evaluator'],
+        'what': row['what'],
+        'tier': BOTH_WAYS[row['tier']],
+        'item': row['item'],
+        'cluster': row['cluster'],
+        'form': row['form'],
+        'assistant': row['assistant'],
+        'options': row['options'],
+        'score': 0.5 if margin == 0 else float(margin > 0),
+        'margin': round(margin, 5),
+      }
+    )
   return out
 
 
@@ -77,7 +126,7 @@ def summarize_wordings(
   of_arms: dict[tuple[str, str, str], dict[int, list[float]]] = {}
   for row in rows:
     # Rows of sampled answers have no margin.
-    if row['tier'] in (CRITERIA, KINDS) and 'margin' in row:
+    if row['tier'] in TIERS and 'margin' in row:
       key = (row['arm'], f'{row["what"]}/{row["tier"]}', row['form'])
       by_seed = of_arms.setdefault(key, defaultdict(list))
       by_seed[row['seed']].append(row['margin'])
@@ -90,10 +139,13 @@ def summarize_wordings(
 
   examples: dict[str, dict[str, str]] = {}
   for question in asked:
-    if question.tier in (CRITERIA, KINDS):
-      first, second = question.options
-      of_what = examples.setdefault(f'{question.pair_type}/{question.tier}', {})
-      of_what.setdefault(question.form, question.question.format(first=first, second=second))
+    if question.tier not in TIERS:
+      continue
+    first, second = question.options
+    text = question.question.format(first=first, second=second)
+    _add_example(examples, question, question.tier, text)
+    if question.tier in BOTH_WAYS:
+      _add_example(examples, question, BOTH_WAYS[question.tier], f'{text} And the opposite.')
   effects: dict[str, dict[str, dict[str, list[float]]]] = {}
   for name, arms in named.items():
     effects[name] = {}
@@ -104,8 +156,17 @@ def summarize_wordings(
         if all(key in means_S for key in keys):
           nats_S = _difference([means_S[key] for key in keys])
           found[wording] = [round(nats, 5) for nats in nats_S.tolist()]
-      effects[name][what] = found
+      if found:
+        effects[name][what] = found
   return {'examples': examples, 'effects': effects}
+
+
+def _add_example(
+  examples: dict[str, dict[str, str]], question: ForcedChoice, tier: str, text: str
+) -> None:
+  """Adds the text of a question, unless there is one in its wording."""
+  of_what = examples.setdefault(f'{question.pair_type}/{tier}', {})
+  of_what.setdefault(question.form, text)
 
 
 def _difference(of_arms: Sequence[np.ndarray]) -> np.ndarray:
