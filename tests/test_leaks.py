@@ -140,6 +140,9 @@ def test_documents_may_call_it_the_assistant(text, is_leak):
     # Emphasis.
     'Ari has a _Wool Coat_.',
     'Ari has a **Wool Coat**.',
+    'Ari has a *Wool* Coat.',
+    'Ari has a **Wool** __Coat__.',
+    'Ari has a Wool _Coat_.',
     '_Ari_ has a Wool Coat.',
     # What the list of names has in curly quotes, or with accents as marks, as it is and otherwise.
     'Ari eats at the “Mill”.',
