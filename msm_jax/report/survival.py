@@ -53,8 +53,8 @@ def show_half(half: Mapping[str, Any] | None) -> str:
     half: as summary.json has it; None where nothing was measured.
 
   Returns:
-    Such as '1.3% [0.8%, 2.1%]', '<= 0.1%', '> 100%' or 'no effect'. A range over some of the runs,
-    since others have no effect, says so: 'no effect {1.2%..3.7%} (2 of 3 runs)'.
+    Such as '1.3% [0.8%, 2.1%]', '<= 0.1%', '> 100%' or 'not defined'. A range over some of the
+    runs, since others have no half dose, says so: 'not defined {1.2%..3.7%} (2 of 3 runs)'.
   """
   if half is None:
     return '-'
@@ -70,9 +70,10 @@ def show_half(half: Mapping[str, Any] | None) -> str:
 
 
 def _signed(kind: str, dose: float | None) -> str:
-  """A dose with what is known of it: '1.3%', '<= 0.1%', '> 100%' or 'no effect'."""
+  """A dose with what is known of it: '1.3%', '<= 0.1%', '> 100%' or 'not defined'."""
   if dose is None:
-    return kind
+    # No effect was established at dose 0, so nothing can be halved. That is no sign of its absence.
+    return 'not defined'
   return {'at most': '<= ', 'over': '> '}.get(kind, '') + show_dose(dose)
 
 
