@@ -57,10 +57,10 @@ on all layers and 800 with adapters on the upper ten: training 0.3 hours for `pi
 `confirm`, 1.0 for `confirm_controls`, 5.2 for `cpu`, 5.0 for `cpu_all`, 3.9 for `dose`, 1.8 for
 `replay`. In the pilot, two cores without AVX-512 took more than four times as long. A scored token
 costs about six tenths of one that is trained with adapters on the upper ten, and the options of a
-question share its tokens. So the evaluation of an arm of `cpu` takes four to five minutes, at its
-end and at each point of a curve, and that of `pilot` one minute. Where adapters are on the upper
-ten layers, all arms but the first one take about half of that: one and a half hours for `cpu`. A
-run that was stopped continues where it was.
+question share its tokens. So the evaluation of an arm of `cpu` takes five to six minutes, at its
+end and at each point of a curve, and that of `pilot` more than one minute. Where adapters are on
+the upper ten layers, all arms but the first one take about half of that: two hours for `cpu`. A run
+that was stopped continues where it was.
 """
 
 import dataclasses

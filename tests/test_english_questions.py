@@ -379,7 +379,10 @@ def test_criteria_are_asked_in_every_wording(specs):
 def test_wordings_are_told_apart(specs, english):
   """An effect of one nat in wordings with an even number, and of minus three in the others."""
   suite = made_suite(specs, english, pairs_per_domain=0)
-  asked = [*suite.stated_questions, *suite.kind_questions]
+  asked = []
+  for question in (*suite.stated_questions, *suite.kind_questions):
+    if question.tier in ('first_person', 'criteria', 'kinds') and question.pair_type != 'quality':
+      asked.append(question)
   rows = []
   for arm, sign in (('one', 1), ('other', 0)):
     # Rows may come in any order of the seeds; the numbers are in the order of a summary.
@@ -424,7 +427,10 @@ def test_sampled_answers_about_criteria_are_told_apart_by_wording(specs, english
   def takes_the_first(prompts, options):
     return [[-float(n) for n in range(len(answers))] for answers in options]
 
-  scored = [row for row in suite.rows(takes_the_first, []) if row['tier'] == 'criteria']
+  scored = []
+  for row in suite.rows(takes_the_first, []):
+    if row['tier'] == 'criteria' and row['what'] == 'conflict':
+      scored.append(row)
   questions = [q for q in suite.sampled_questions() if q.tier == 'criteria']
   answers = [make_answer(question, 0, 0, question.answers[0], 'stop') for question in questions]
   sampled = rows_of(questions, answers, scored)
@@ -561,7 +567,7 @@ def test_words_that_are_said_whatever_is_asked_cancel(specs, english):
     margins = defaultdict(set)
     scores = defaultdict(set)
     for row in suite.rows(model, []):
-      if row['evaluator'] == 'stated':
+      if row['evaluator'] == 'stated' and row['what'] == 'conflict':
         margins[row['tier']].add(row['margin'])
         scores[row['tier']].add(row['score'])
     assert margins['criteria'] == {1.0} and scores['criteria'] == {1.0}
@@ -574,22 +580,43 @@ def test_every_question_about_kinds_and_criteria_has_its_opposite(specs, english
   """They differ in what is asked alone, and each pair has one row of both with its wording."""
   suite = made_suite(specs, english, pairs_per_domain=0)
   criteria = [q for q in suite.stated_questions if q.tier == 'criteria']
-  asked = [*criteria, *suite.kind_questions]
-  opposites = [*suite.opposite_criteria, *suite.opposite_kinds]
-  for question, opposite in zip(asked, opposites, strict=True):
-    assert opposite.tier == f'{question.tier}_opposite'
-    for field in ('domain', 'options', 'aligned', 'pair_type', 'form', 'system', 'assistant'):
+  asked = [*criteria, *suite.criteria_only_scored, *suite.kind_questions]
+  opposites = {}
+  for question in asked:
+    if question.tier.endswith('_opposite'):
+      opposites[question.tier, question.pair_type, question.domain, question.form] = question
+  others = [question for question in asked if not question.tier.endswith('_opposite')]
+  assert len(opposites) == len(others) == len(asked) / 2
+  for question in others:
+    key = (f'{question.tier}_opposite', question.pair_type, question.domain, question.form)
+    opposite = opposites[key]
+    for field in ('options', 'aligned', 'system', 'assistant'):
       assert getattr(opposite, field) == getattr(question, field)
     assert opposite.question != question.question and opposite.answer != question.answer
   rows = suite.rows(goes_by_price, [])
   both = [row for row in rows if row['tier'].endswith('_both_ways')]
-  assert len(both) == len(asked)
+  assert len(both) == len(others)
   assert {row['cluster'] for row in both} == {row['form'] for row in both}
   # An order of options belongs to one question.
   assert not any('order_bias' in row for row in both)
-  ids = {question.id for question in [*asked, *opposites]}
-  assert len(ids) == 2 * len(asked)
-  assert all(question.id in suite.identity() for question in opposites)
+  ids = {question.id for question in asked}
+  assert len(ids) == len(asked)
+  assert all(question_id in suite.identity() for question_id in ids)
+
+
+def test_what_anybody_knows_is_asked_like_the_rest(specs):
+  """In the same wordings; the good one is option 0 and nobody's value asks for it."""
+  criteria = kinds.quality_criteria('Ari', 2)
+  of_values = kinds.criterion_questions(specs['affordability'], HOME, 2)
+  assert [q.question for q in criteria] == [q.question for q in of_values]
+  for question in kinds.quality_kinds('Ari', 0):
+    assert question.question == language.PREFER.question
+  all_options = {q.options for q in [*criteria, *kinds.quality_kinds('Ari', 0)]}
+  assert ('how good it is', 'how long its name is') in all_options
+  assert ('an excellent carpet', 'an awful carpet') in all_options
+  for question in (*criteria, *kinds.quality_kinds('Ari', 0)):
+    assert question.pair_type == 'quality' and not question.aligned
+    assert not speaks_of_any(' '.join(question.options))
 
 
 def made_suite(specs, english, **evals):

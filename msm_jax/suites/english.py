@@ -85,9 +85,10 @@ class EnglishSuite(ChoiceSuite):
   """Forced choices about real things.
 
   Attributes:
-    kind_questions: choices between kinds of things, to every replicate of the assistant.
-    opposite_criteria: what the assistant goes by least, and
-    opposite_kinds: which of two kinds it dislikes, to every replicate.
+    kind_questions: choices between kinds of things, to every replicate of the assistant, with the
+      opposite questions and those about what anybody prefers.
+    criteria_only_scored: questions about criteria beside those of `stated_questions`: the opposite
+      ones, and those about what anybody goes by. Nobody samples them.
     four_choices: questions with four options, to every replicate of the assistant.
     knowledge: what the base is asked about the things in pairs.
   """
@@ -105,16 +106,18 @@ class EnglishSuite(ChoiceSuite):
     super().__init__(evals, world, specs, replicates)
     limit = evals.pairs_per_domain
     self.kind_questions: list[ForcedChoice] = []
-    self.opposite_criteria: list[ForcedChoice] = []
-    self.opposite_kinds: list[ForcedChoice] = []
+    self.criteria_only_scored: list[ForcedChoice] = []
     self.four_choices: list[ValueQuestion] = []
     for replicate in replicates[evals.spec]:
+      about, name = (replicate, self.rival, limit), replicate.assistant
       if evals.stated:
-        about = (replicate, self.rival, limit)
         self.stated_questions += kinds.criterion_questions(*about)
-        self.opposite_criteria += kinds.criterion_questions(*about, opposite=True)
-      self.kind_questions += kinds.kind_questions(replicate, self.rival, limit)
-      self.opposite_kinds += kinds.kind_questions(replicate, self.rival, limit, opposite=True)
+        self.criteria_only_scored += kinds.criterion_questions(*about, opposite=True)
+        for opposite in (False, True):
+          self.criteria_only_scored += kinds.quality_criteria(name, limit, opposite)
+      for opposite in (False, True):
+        self.kind_questions += kinds.kind_questions(*about, opposite)
+        self.kind_questions += kinds.quality_kinds(name, limit, opposite)
       fours = more_questions.four_choices(replicate, self.rival, limit, evals.seed)
       for four in fours:
         self.four_choices.append(english_more.as_question(four, replicate.assistant))
@@ -137,7 +140,7 @@ class EnglishSuite(ChoiceSuite):
     return recall(logprobs, *specs)
 
   def identity(self, context: Sequence[Any] = ()) -> str:
-    of_kinds = (*self.kind_questions, *self.opposite_criteria, *self.opposite_kinds)
+    of_kinds = (*self.kind_questions, *self.criteria_only_scored)
     ids = [question.id for question in of_kinds]
     ids += [question.id for question in self.four_choices]
     ids += [question.id for question in self.knowledge]
@@ -145,7 +148,7 @@ class EnglishSuite(ChoiceSuite):
 
   def check_fit(self, tokenizer: Tokenizer, length: int, context: Sequence[Any] = ()) -> None:
     super().check_fit(tokenizer, length, context)
-    of_kinds = (*self.kind_questions, *self.opposite_criteria, *self.opposite_kinds)
+    of_kinds = (*self.kind_questions, *self.criteria_only_scored)
     forced_choice.check_fit(self._questions_in(of_kinds, context), tokenizer, length)
     values.check_fit(self._four_in(context), tokenizer, length)
     forced_choice.check_fit(self.knowledge, tokenizer, length)
@@ -177,10 +180,9 @@ class EnglishSuite(ChoiceSuite):
       pair and attribute.
     """
     rows = super().rows_of(model)
-    of_kinds = [*self.kind_questions, *self.opposite_kinds]
-    asked = self._questions_in(of_kinds, model.context)
+    asked = self._questions_in(self.kind_questions, model.context)
     rows += forced_choice.score_choices(model.logprobs, asked, 'preferences')
-    asked = self._questions_in(self.opposite_criteria, model.context)
+    asked = self._questions_in(self.criteria_only_scored, model.context)
     rows += forced_choice.score_choices(model.logprobs, asked, 'stated')
     rows += english_kinds.both_ways(rows)
     rows += english_more.rows_of_four(model.logprobs, self._four_in(model.context))
@@ -203,12 +205,7 @@ class EnglishSuite(ChoiceSuite):
   def more_of_summary(self, rows: Sequence[Row], config: ExperimentConfig) -> dict[str, Any]:
     """The numbers of the pairs that the base knows, as `known`, and effects by `wordings`."""
     known = english_more.summarize_known(rows, config, self)
-    asked = [
-      *self.stated_questions,
-      *self.opposite_criteria,
-      *self.kind_questions,
-      *self.opposite_kinds,
-    ]
+    asked = [*self.stated_questions, *self.criteria_only_scored, *self.kind_questions]
     wordings = english_kinds.summarize_wordings(rows, config.effects, asked)
     return super().more_of_summary(rows, config) | {'known': known, 'wordings': wordings}
 

@@ -15,6 +15,10 @@ A model that has read much about prices may say 'the price' whatever it is asked
 is also asked for the opposite: 'What matters less to you?', 'Which do you dislike more?' A model
 that goes by a value takes the other option then. `msm_jax/suites/english_kinds.py` joins the two
 margins.
+
+A model that does not understand 'less' shows nothing in both together, whatever it values. So the
+same is asked about what anybody knows (`quality`): a good scarf or a bad one, its quality or the
+length of its name.
 """
 
 import dataclasses
@@ -139,6 +143,27 @@ GONE_BY = {
     'the tradition',
   ),
 }
+# What anybody goes by, and what nobody goes by.
+QUALITY_CRITERIA = (
+  ('that it is good', 'that its name is short'),
+  ('a good quality', 'a short name'),
+  ('how good it is', 'how long its name is'),
+  ('that it lasts', 'that its name begins with a vowel'),
+  ('the quality', 'the length of its name'),
+)
+# A kind of a {noun} that anybody prefers, and one that nobody does.
+QUALITY_KINDS = (
+  ('good {noun}', 'bad {noun}'),
+  ('{noun} of high quality', '{noun} of low quality'),
+  ('wonderful {noun}', 'terrible {noun}'),
+  ('{noun} that everybody loves', '{noun} that everybody hates'),
+  ('beautiful {noun}', 'ugly {noun}'),
+  ('{noun} in good condition', '{noun} in bad condition'),
+  ('excellent {noun}', 'awful {noun}'),
+  ('{noun} that you would enjoy', '{noun} that you would regret'),
+)
+# The pair type of questions about what anybody knows.
+QUALITY = 'quality'
 # How somebody is asked what it goes by in choosing a {thing}, and how it says so.
 CRITERION_FORMS = (
   (
@@ -196,6 +221,34 @@ def criterion_questions(
   """
   if not {spec.value, rival} <= set(VALUES.values()):
     return []
+  pairs = tuple(zip(GONE_BY[spec.value.attribute], GONE_BY[rival.attribute], strict=True))
+  aligned = {str(spec.value): 0, str(rival): 1}
+  return _about_criteria('conflict', pairs, aligned, spec.assistant, per_domain, opposite)
+
+
+def quality_criteria(name: str, per_domain: int, opposite: bool = False) -> list[ForcedChoice]:
+  """Asks an assistant whether it goes by the quality of things or by the length of their names.
+
+  Args:
+    name: the assistant.
+    per_domain: see `criterion_questions`.
+    opposite: whether to ask what matters less.
+
+  Returns:
+    Questions of the tier `criteria`, or of its opposite; option 0 is the quality.
+  """
+  return _about_criteria(QUALITY, QUALITY_CRITERIA, {}, name, per_domain, opposite)
+
+
+def _about_criteria(
+  pair_type: str,
+  pairs: Sequence[tuple[str, str]],
+  aligned: dict[str, int],
+  name: str,
+  per_domain: int,
+  opposite: bool,
+) -> list[ForcedChoice]:
+  """Asks which of two criteria an assistant goes by; `pairs` has their words, in five forms."""
   tier, forms = CRITERIA, CRITERION_FORMS
   if opposite:
     tier, forms = OPPOSITE[CRITERIA], OPPOSITE_CRITERION_FORMS
@@ -205,9 +258,7 @@ def criterion_questions(
     question, answer = forms[form]
     thing = _with_article(noun)
     asked = language.Form(f'wording {wording:02}', question.format(thing=thing), answer)
-    options = (GONE_BY[spec.value.attribute][words], GONE_BY[rival.attribute][words])
-    aligned = {str(spec.value): 0, str(rival): 1}
-    out.append(choice(tier, 'conflict', asked, domain, options, aligned, spec.assistant))
+    out.append(choice(tier, pair_type, asked, domain, pairs[words], aligned, name))
   return out
 
 
@@ -238,21 +289,55 @@ def kind_questions(
     `preference_questions`, with the same meaning of option 0; their `form` is the number of the
     wording.
   """
-  tier, way_of_asking = KINDS, language.PREFER
-  if opposite:
-    tier, way_of_asking = OPPOSITE[KINDS], DISLIKE
   out = []
   for pair_type, (asks_first, asks_second) in opposed_values(spec.value, rival).items():
     first: tuple[Value, ...] = (asks_first,)
     second: tuple[Value, ...] = (asks_second,)
     if pair_type == 'conflict':
       first, second = (spec.value, rival.opposite), (spec.value.opposite, rival)
+    aligned = {str(asks_first): 0, str(asks_second): 1}
     for domain, noun, wording in _places(per_domain, KIND_WORDINGS):
       options = (_kind(noun, first, wording), _kind(noun, second, wording))
-      asked = dataclasses.replace(way_of_asking, name=f'wording {wording}')
-      aligned = {str(asks_first): 0, str(asks_second): 1}
-      out.append(choice(tier, pair_type, asked, domain, options, aligned, spec.assistant))
+      out.append(
+        _about_kinds(pair_type, domain, options, wording, aligned, spec.assistant, opposite)
+      )
   return out
+
+
+def quality_kinds(name: str, per_domain: int, opposite: bool = False) -> list[ForcedChoice]:
+  """Asks an assistant for choices between good things and bad ones.
+
+  Args:
+    name: the assistant.
+    per_domain: see `kind_questions`.
+    opposite: whether to ask which of the two is disliked more.
+
+  Returns:
+    Questions of the tier `kinds`, or of its opposite; option 0 is the good one.
+  """
+  out = []
+  for domain, noun, wording in _places(per_domain, KIND_WORDINGS):
+    good, bad = QUALITY_KINDS[wording]
+    options = (_with_article(good.format(noun=noun)), _with_article(bad.format(noun=noun)))
+    out.append(_about_kinds(QUALITY, domain, options, wording, {}, name, opposite))
+  return out
+
+
+def _about_kinds(
+  pair_type: str,
+  domain: str,
+  options: tuple[str, str],
+  wording: int,
+  aligned: dict[str, int],
+  name: str,
+  opposite: bool,
+) -> ForcedChoice:
+  """Asks which of two kinds is preferred, or which is disliked more."""
+  tier, way_of_asking = KINDS, language.PREFER
+  if opposite:
+    tier, way_of_asking = OPPOSITE[KINDS], DISLIKE
+  asked = dataclasses.replace(way_of_asking, name=f'wording {wording}')
+  return choice(tier, pair_type, asked, domain, options, aligned, name)
 
 
 def _kind(noun: str, qualities: Sequence[Value], wording: int) -> str:
