@@ -245,6 +245,16 @@ def test_equal_prompts_without_a_seed(samplers):
   assert [request.seed for request in given] == [5, 5, 5]
 
 
+def test_too_many_prompts_are_not_encoded(samplers, monkeypatch):
+  """A body has room for a million, and encoding them would take the server's time."""
+  encoded = []
+  monkeypatch.setattr(samplers['base'].tokenizer, 'encode', encoded.append)
+  for body in ({'prompt': ['a'] * 200_000}, {'prompt': ['a'] * 65, 'n': 2}):
+    with pytest.raises(InvalidRequest, match='ask for more than 128 answers'):
+      parse_request({'model': 'base'} | body, samplers, False)
+  assert not encoded
+
+
 def test_a_folder_without_a_name_has_one(texts, tmp_path, monkeypatch):
   """`serve --weights=.`"""
   pytest.importorskip('tokenizers')

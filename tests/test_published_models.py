@@ -156,6 +156,67 @@ def test_yarn_is_refused_in_new_files_too(tmp_path):
     huggingface.read_config(tmp_path)
 
 
+# What transformers reads otherwise than it is meant, or does not run -> (case, changes, the error).
+PASSED_OVER = {
+  'windows that are not switched on': (
+    'qwen2',
+    dict(layer_types=make.MIXED, sliding_window=4),
+    'use_sliding_window=False',
+  ),
+  'windows that are switched neither on nor off': (
+    'qwen3',
+    dict(layer_types=make.MIXED, use_sliding_window=None),
+    'use_sliding_window=None',
+  ),
+  'a second activation': (
+    'gemma3',
+    dict(hidden_act='gelu_pytorch_tanh', hidden_activation='silu'),
+    "activation 'silu'",
+  ),
+  'a base for all layers of a Gemma': (
+    'gemma3',
+    dict(rope_parameters=dict(rope_type=None, rope_theta=5e4)),
+    'rope_theta stands beside them',
+  ),
+  'a factor for all layers of a Gemma': (
+    'gemma3',
+    dict(rope_parameters=LINEAR | dict(sliding_attention=dict(rope_theta=2e4))),
+    'factor stands beside them',
+  ),
+  'a base for one kind of layers of a Llama': (
+    'llama2',
+    dict(rope_parameters=dict(full_attention=dict(rope_type='default', rope_theta=5e4))),
+    'the same for all layers',
+  ),
+  'a base for the windows of a Qwen': (
+    'qwen3',
+    dict(rope_parameters=dict(rope_theta=5e4, sliding_attention=dict(rope_theta=2e4))),
+    'the same for all layers',
+  ),
+}
+
+
+@pytest.mark.parametrize('what', PASSED_OVER)
+def test_what_transformers_would_pass_over_is_refused(tmp_path, what):
+  case, changes, says = PASSED_OVER[what]
+  make.write_folder(tmp_path, case)
+  edit(tmp_path, **changes)
+  with pytest.raises(WeightsError, match=says) as e:
+    huggingface.read_config(tmp_path)
+  assert '\n' not in str(e.value)
+
+
+def test_kinds_of_layers_in_a_llama(tmp_path):
+  """transformers gives no Llama a window, and rope_scaling goes before all rope_parameters."""
+  make.write_folder(tmp_path, 'llama2')
+  nested = dict(full_attention=dict(rope_type='default', rope_theta=5e4))
+  edit(tmp_path, layer_types=make.MIXED, rope_parameters=nested, rope_scaling=LINEAR)
+  theirs = pytest.importorskip('transformers').AutoConfig.from_pretrained(tmp_path).rope_parameters
+  c = huggingface.read_config(tmp_path)
+  assert not c.local_layers
+  assert (c.rope_theta, c.rope_scaling.factor) == (theirs['rope_theta'], theirs['factor'])
+
+
 @pytest.mark.parametrize('case', ['llama2', 'qwen2', 'qwen3', 'gemma3'])
 def test_defaults_of_the_families(case):
   """Keys that are absent have the values of the family's own class in `transformers`."""

@@ -174,13 +174,22 @@ def _read_chat(body: Body, tokenizer: Tokenizer) -> _Prompts:
   return _Prompts([ids], [''], max_tokens, logprobs, top_logprobs)
 
 
-def _read_text_completion(body: Body, tokenizer: Tokenizer) -> _Prompts:
+def _read_text_completion(body: Body, tokenizer: Tokenizer, n: int) -> _Prompts:
   # Here `logprobs` is the number of alternatives; without it, nothing is reported.
   top_logprobs = read_integer(body, 'logprobs', -1, 0, MAX_TOP_LOGPROBS)
   max_tokens = read_integer(body, 'max_tokens', DEFAULT_COMPLETION_TOKENS, 0, MAX_INTEGER)
+  prompts = read_prompts(body.get('prompt'))
+  # Each answer takes a place in the engine, so one client must not take them all. Asked before the
+  # prompts become tokens: a body has room for a million of them.
+  if len(prompts) * n > MAX_CHOICES:
+    raise InvalidRequest(
+      f'{len(prompts)} prompts with n={n} ask for more than {MAX_CHOICES} answers; '
+      'send several requests',
+      'n',
+    )
   ids = []
   texts = []
-  for prompt in read_prompts(body.get('prompt')):
+  for prompt in prompts:
     if isinstance(prompt, str):
       ids.append([*tokenizer.document_start, *tokenizer.encode(prompt)])
       texts.append(prompt)
@@ -224,15 +233,8 @@ def parse_request(body: Any, samplers: Mapping[str, Sampler], chat: bool) -> Par
     prompts = _read_chat(body, sampler.tokenizer)
     echo = False
   else:
-    prompts = _read_text_completion(body, sampler.tokenizer)
+    prompts = _read_text_completion(body, sampler.tokenizer, n)
     echo = read_flag(body, 'echo')
-  # Each answer takes a place in the engine, so one client must not take them all.
-  if len(prompts.ids) * n > MAX_CHOICES:
-    raise InvalidRequest(
-      f'{len(prompts.ids)} prompts with n={n} ask for more than {MAX_CHOICES} answers; '
-      'send several requests',
-      'n',
-    )
   temperature = read_number(body, 'temperature', 1.0, 0, 100)
   top_p = read_number(body, 'top_p', 1.0, 0, 1)
 

@@ -206,15 +206,14 @@ def _check_activation(unread: dict[str, Any], model_type: str, where: str) -> No
   """Refuses an activation that is not the family's. Llama and Qwen call the key hidden_act, Gemma
   hidden_activation.
   """
-  hidden_act = unread.pop('hidden_act', None)
-  hidden_activation = unread.pop('hidden_activation', None)
-  activation = hidden_act or hidden_activation
   expected = ACTIVATIONS[FAMILIES[model_type].get('activation', 'silu')]
-  if activation and activation != expected:
-    raise WeightsError(
-      f'{where}: activation {activation!r} is not that of {model_type} ({expected}) '
-      'and not known here'
-    )
+  for key in ('hidden_act', 'hidden_activation'):
+    activation = unread.pop(key, None)
+    if activation and activation != expected:
+      raise WeightsError(
+        f'{where}: activation {activation!r} is not that of {model_type} ({expected}) '
+        'and not known here'
+      )
 
 
 def _read_rope(
@@ -278,6 +277,10 @@ def _take_rope(
   Returns:
     (settings, rotary base where these name none) of layers that see the whole text, and the same of
     layers with a window.
+
+  Raises:
+    WeightsError: the settings have another shape than in `transformers`, which would pass over
+      them.
   """
   parameters = _mapping(unread.pop('rope_parameters', None), 'rope_parameters', where)
   scaling = _mapping(unread.pop('rope_scaling', None), 'rope_scaling', where)
@@ -288,10 +291,21 @@ def _take_rope(
   # Where a file has both, rope_scaling counts, as in transformers: Gemma 3 adds it to the others,
   # and the other families forget the others.
   if model_type == 'gemma3_text':
-    settings = (full_rope or parameters) | scaling
+    beside = sorted(key for key, value in parameters.items() if value is not None)
+    if beside and not full_rope:
+      raise WeightsError(
+        f'{where}: rope_parameters of {model_type} stand under {FULL} and {SLIDING}, and '
+        f'{beside[0]} stands beside them; move it into {FULL}'
+      )
+    settings = full_rope | scaling
     theta = GEMMA3_THETA if theta is None else theta
   else:
-    settings = scaling or full_rope or parameters
+    if (full_rope or local_rope) and not scaling:
+      raise WeightsError(
+        f'{where}: rope_parameters of {model_type} are the same for all layers; '
+        f'take them out of {FULL} and {SLIDING}'
+      )
+    settings = scaling or parameters
     theta = DEFAULT_THETA if theta is None else theta
   local_theta = DEFAULT_THETA if local_theta is None else local_theta
   return (settings, theta), (local_rope, local_theta)
@@ -330,8 +344,16 @@ def _read_windows(
     has_window = bool(uses_window and window)
     layer_types = _default_layer_types(raw, model_type, fields['n_layers'], has_window, where)
   _check_layer_types(layer_types, fields['n_layers'], where)
-  if not (uses_window and SLIDING in layer_types):
+  if SLIDING not in layer_types:
     return {}
+  if not uses_window:
+    if model_type == 'llama':
+      # transformers passes over layer_types there.
+      return {}
+    raise WeightsError(
+      f'{where}: layer_types has layers with a window, and '
+      f'use_sliding_window={shown(is_switched_on)}; set it to true, or take layer_types out'
+    )
   if not window:
     raise WeightsError(
       f'{where}: layer_types has layers with a window, and sliding_window={window!r}; mend it'
