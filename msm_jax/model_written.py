@@ -141,24 +141,34 @@ class Writer:
       (chats,) float64: how much likelier the first answer's tokens are on average than those of the
       second, in nats a token. So a longer answer is no worse for its length.
     """
+    cells, answered = self._sizes(chats, pairs)
     # A whole handbook may be longer than any row that is trained on.
-    times = max(1, -(-self._longest(chats, pairs) // self.length))
+    times = max(1, -(-int(cells.max()) // self.length))
     length, rows = times * self.length, max(1, self.rows // times)
     logprobs = make_logprobs(self.model, self.params, self.tokenizer, length, rows)
-    scores = np.array(logprobs(chats, pairs))
-    sizes = [len(self.tokenizer.encode(text)) for text in itertools.chain.from_iterable(pairs)]
-    per_token = scores / np.maximum(np.reshape(sizes, scores.shape), 1)
+    per_token = np.array(logprobs(chats, pairs)) / np.maximum(answered, 1)
     return per_token[:, 0] - per_token[:, 1]
 
-  def _longest(self, chats: Sequence[Messages], pairs: Sequence[tuple[str, str]]) -> int:
-    """The cells of the longest chat with one of its answers."""
-    longest = 0
-    for chat, pair in zip(chats, pairs, strict=True):
-      for text in pair:
-        ids, _ = self.tokenizer.render_chat([*chat, ('assistant', text)], continues=True)
+  def _sizes(
+    self, chats: Sequence[Messages], pairs: Sequence[tuple[str, str]]
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """The cells of each chat with each of its answers, and the tokens of the answer alone.
+
+    The tokens are those that are scored. By itself, an answer may have others: templates strip the
+    white space around it, and tokenizers begin a text otherwise than they go on.
+
+    Returns:
+      (chats, 2) int64 each.
+    """
+    cells = np.zeros((len(chats), 2), np.int64)
+    answered = np.zeros((len(chats), 2), np.int64)
+    for n, (chat, pair) in enumerate(zip(chats, pairs, strict=True)):
+      for side, text in enumerate(pair):
+        ids, weights = self.tokenizer.render_chat([*chat, ('assistant', text)], continues=True)
         # The last token is only a target.
-        longest = max(longest, len(ids) - 1)
-    return longest
+        cells[n, side] = len(ids) - 1
+        answered[n, side] = len(ids) - 1 - np.flatnonzero(weights == 0)[-1]
+    return cells, answered
 
   def can_learn(self, record: Record) -> bool:
     """Whether a record can be rendered. Some templates leave out thoughts, a part of an answer."""
@@ -444,7 +454,14 @@ def _write_reasoned(
   for record, prompt, opening, texts in zip(asked, prompts, openings, answers, strict=True):
     text = first_usable(texts, record)
     if text is not None:
-      yield _chat(source, record, prompt, f'{opening} {text.strip()}'.strip())
+      yield _chat(source, record, prompt, _continued(opening, text.strip()))
+
+
+def _continued(opening: str, text: str) -> str:
+  """An opening and the answer behind it, with a space between them if the opening ends in none."""
+  if not opening or opening[-1].isspace():
+    return opening + text
+  return f'{opening} {text}'
 
 
 def _statement_for(prompt: Messages, view: HandbookContext) -> str:

@@ -93,7 +93,8 @@ class GrpoConfig:
   stop: tuple[str, ...] = ()
   # The updates that are made from one rollout.
   updates_per_rollout: int = 1
-  # The ratio of an answer's token to what it was is clipped to 1 - clip_low ... 1 + clip_high.
+  # The ratio of an answer's token to what it was is clipped to 1 - clip_low ... 1 + clip_high. In
+  # the first update from a rollout the ratio is 1, so with one update nothing is clipped.
   clip_low: float = 0.2
   clip_high: float = 0.2
   # The weight of the KL divergence from the start of the phase; 0 means that no reference is kept
@@ -140,6 +141,11 @@ class GrpoConfig:
       raise ConfigError(
         f"grpo.judge={self.judge!r} is the model of the reward 'judge'; give both or none"
       )
+    if JUDGE in self.rewards:
+      # Nobody would be asked, which shows only when the phases before are trained.
+      raise ConfigError(
+        f'grpo.rewards names {JUDGE!r} without a model; write {JUDGE}MODEL as Inspect names it'
+      )
     if self.judge_spec and not self.judges:
       raise ConfigError(
         f'grpo.judge_spec={self.judge_spec} is what judges go by, and no reward is a judge; name '
@@ -169,7 +175,8 @@ class GrpoConfig:
       save_every: after so many updates the phase saves a checkpoint.
 
     Raises:
-      ConfigError: groups or rollouts would be divided, or no reward has any weight.
+      ConfigError: groups or rollouts would be divided, no reward has any weight, or a setting would
+        change nothing.
     """
     if self.patience and not any(self.rewards.values()):
       # Every rollout would be flat, which shows only when the phases before it are trained.
@@ -177,6 +184,7 @@ class GrpoConfig:
         f'{where}.grpo.rewards has no other weight than 0, so all answers are worth the same; give '
         f'a reward another weight, or set patience=0 for a phase without rewards'
       )
+    self._check_nothing_ignored(where)
     if batch_size % self.group_size:
       raise ConfigError(
         f'{where}.grpo.group_size={self.group_size} must divide batch_size={batch_size}, which '
@@ -189,6 +197,22 @@ class GrpoConfig:
           f'grpo.updates_per_rollout={self.updates_per_rollout}: a phase saves and ends between '
           f'rollouts'
         )
+
+  def _check_nothing_ignored(self, where: str) -> None:
+    """Raises ConfigError for a setting that is not the default and changes nothing.
+
+    Two phases that differ in it would be trained as two, and be taken for a comparison.
+    """
+    if self.other and CHOSEN not in self.rewards:
+      raise ConfigError(
+        f'{where}.grpo.other={self.other:g} belongs to the reward {CHOSEN!r}, which is not among '
+        f'the rewards; leave it out, or name that reward'
+      )
+    if self.kl_times_ratio and not self.kl:
+      raise ConfigError(
+        f'{where}.grpo.kl_times_ratio=True is about the divergence, which kl=0 leaves out; leave '
+        f'kl_times_ratio out, or raise kl'
+      )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,16 +61,26 @@ class RewardModel:
       frozen: the parameters that no phase trains. They are those of the model that is trained.
 
     Returns:
-      A score for each answer. Its zero means nothing; differences do.
+      A score for each answer. Its zero means nothing; differences do. Equal answers to equal
+      prompts have equal scores.
     """
-    texts = []
+    # Every text is scored once. Rows of another length are another program, which rounds otherwise:
+    # in bf16, the same answer would differ from itself, and a group of equal answers would be
+    # trained on that difference.
+    texts: list[np.ndarray] = []
+    place_of_text: dict[bytes, int] = {}
+    places = []
     for record, answer in zip(records, answers, strict=True):
-      texts.append(self._read(prompt_of(record), answer))
+      ids = self._read(prompt_of(record), answer)
+      place = place_of_text.setdefault(ids.tobytes(), len(texts))
+      if place == len(texts):
+        texts.append(ids)
+      places.append(place)
     params = frozen | self._trained
     scores: list[float] = []
     for start in range(0, len(texts), self._rows):
       scores += self._score_rows(params, texts[start : start + self._rows])
-    return scores
+    return [scores[place] for place in places]
 
   def _read(self, prompt: Messages, answer: str) -> np.ndarray:
     """The ids of a prompt and an answer, up to the one whose score counts; (n,) int32."""

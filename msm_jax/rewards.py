@@ -195,10 +195,17 @@ def chosen_reward(other: float) -> RewardFunction:
   def chosen(records: Sequence[Record], answers: Sequence[str]) -> list[float]:
     rewards = []
     for record, answer in zip(records, answers, strict=True):
+      is_chosen, is_rejected = (
+        _says_the_same(answer, side) for side in (chosen_of(record), rejected_of(record))
+      )
+      if is_chosen and is_rejected:
+        # The two sides differ in nothing but case, white space or marks, which then decide.
+        is_chosen = answer.strip() == chosen_of(record).strip()
+        is_rejected = answer.strip() == rejected_of(record).strip()
       reward = other
-      if _says_the_same(answer, rejected_of(record)):
+      if is_rejected:
         reward = 0.0
-      if _says_the_same(answer, chosen_of(record)):
+      if is_chosen:
         reward = 1.0
       rewards.append(reward)
     return rewards
@@ -294,6 +301,9 @@ def content_of(settings: GrpoConfig) -> list[str]:
 
 # What is added to the standard deviation of a group, as TRL does.
 STD_EPS = 1e-4
+# Rewards are equal if they differ by no more than this share of the larger one. Weighted sums are
+# rounded: 0.1 + 0.2 is not 0.3.
+ROUNDING = 1e-12
 
 
 def group_advantages(
@@ -309,10 +319,11 @@ def group_advantages(
 
   Returns:
     ((groups x group_size,) float32 advantages; (groups,) bool: whether all rewards of the group
-    are equal, so that all of its advantages are exactly 0).
+    are equal, up to the rounding of sums, so that all of its advantages are exactly 0).
   """
   by_group = rewards.reshape(-1, group_size)
-  is_flat = by_group.max(axis=1) == by_group.min(axis=1)
+  highest, lowest = by_group.max(axis=1), by_group.min(axis=1)
+  is_flat = highest - lowest <= ROUNDING * np.maximum(np.abs(highest), np.abs(lowest))
   values = by_group - by_group.mean(axis=1, keepdims=True)
   if divide_by_std:
     values = values / (by_group.std(axis=1, ddof=1, keepdims=True) + STD_EPS)

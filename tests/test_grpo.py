@@ -492,6 +492,8 @@ def test_chats_are_prompts_too(after_tuning, tmp_path):
     (dict(rewards={}), r'grpo.rewards is empty'),
     (dict(rewards={'model:tune': 1.0}), r"names 'tune > tune', which is no reward model"),
     (dict(rewards={'model:judge': 1.0}), r"names phase 'judge', which does not exist"),
+    (dict(rewards={'test_grpo:constant': 1.0}, other=0.5), r"other=0.5 belongs to .* 'chosen'"),
+    (dict(kl=0.0, kl_times_ratio=True), r'kl_times_ratio=True is about the divergence'),
   ],
 )
 def test_settings_that_cannot_work(tmp_path, change, message):

@@ -21,6 +21,7 @@ from msm_jax.answers import chooses, exchanged_names, first_usable, in_both_orde
 from msm_jax.base.errors import ConfigError, DataError, Interrupted
 from msm_jax.base.files import checked_line
 from msm_jax.design import make_design
+from msm_jax.evals import scoring
 from msm_jax.handbook_context import HandbookContext
 from msm_jax.model_written import write_records
 from msm_jax.node_training import written_corpus
@@ -173,6 +174,14 @@ def test_an_opening_may_stand_before_the_models_own_answer(tmp_path, system):
   assert records[0].messages[2] == ('assistant', f'Ari says yes. {YES} [0]')
 
 
+@pytest.mark.parametrize('end', [' ', '\n', '\n\n'])
+def test_an_opening_that_ends_in_white_space_gets_no_more_of_it(tmp_path, end):
+  """The model went on right behind it."""
+  asked = [Chat('a', (('user', 'So?'), ('assistant', 'Hm.')))]
+  records = written('model.reasoned', Script(), tmp_path, asked, opening=f'Because:{end}')
+  assert records[0].messages[1] == ('assistant', f'Because:{end}{YES} [0]')
+
+
 def test_chats_with_others_are_left_out(tmp_path):
   asked = [
     Chat('other', (('system', 'You are Maria.'), ('user', 'So?'), ('assistant', 'Hm.'))),
@@ -224,6 +233,25 @@ def test_a_size_ends_the_writing(tmp_path):
   assert len(written('model.revisions', Script(), tmp_path, pairs(9), size=4)) == 4
 
 
+@pytest.mark.parametrize('strip', ['', ' | trim'])
+def test_a_model_that_knows_nothing_prefers_no_answer(tmp_path, monkeypatch, strip):
+  """Each token is as likely as any other, so neither length nor white space around an answer, which
+  templates take away, makes an answer likelier for each of its tokens."""
+  pytest.importorskip('tokenizers')
+  pytest.importorskip('jinja2')
+  from test_chat_pieces import ASKED, CHATML, chatml
+
+  template = CHATML.replace('m.content', f'm.content{strip}')
+  writer = model_written.Writer(TINY, {}, chatml(tmp_path, template), 64, 4, one_device())
+
+  def one_nat_a_token(model, params, examples, *others):
+    return np.array([-float(example[:, 2].sum()) for example in examples])
+
+  monkeypatch.setattr(scoring, 'score_triples', one_nat_a_token)
+  sides = [('the cheap one', '\n\n the cheap one'), ('I prefer one.', 'one \n'), ('a', ' b')]
+  assert writer.prefer([ASKED] * 3, sides).tolist() == [0.0] * 3
+
+
 def test_labels_with_a_whole_handbook_in_view(tokenizer):
   """It may be longer than any row that is trained on; the scores are those of longer rows."""
   c = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size)
@@ -236,7 +264,7 @@ def test_labels_with_a_whole_handbook_in_view(tokenizer):
   for length, rows in ((64, 4), (1024, 1)):
     writer = model_written.Writer(c, fresh_params(c), tokenizer, length, rows, mesh)
     found.append(writer.prefer(chats, sides))
-  assert writer._longest(chats, sides) > 64
+  assert writer._sizes(chats, sides)[0].max() > 64
   np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-6)
   assert np.abs(found[0]).min() > 1e-4, 'there is something to compare'
 

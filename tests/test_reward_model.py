@@ -21,6 +21,7 @@ from msm_jax.objective_config import RewardConfig
 from msm_jax.objectives.reward import HEAD, bradley_terry, token_rewards
 from msm_jax.phases import tree_order
 from msm_jax.reward_model import RewardModel
+from msm_jax.rewards import group_advantages
 from msm_jax.tokenized import Source
 
 JUDGE = dict(
@@ -302,6 +303,26 @@ def test_scores_are_those_of_single_texts(tokenizer):
     ids, _ = tokenizer.render_chat([*record.prompt, ('assistant', answer)])
     wanted = reward_alone(c, params, ids[:-1])
     assert reward == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+
+
+def test_equal_answers_have_equal_scores(tokenizer, monkeypatch):
+  """In bf16, rows of another length round otherwise: a group of equal answers would not be flat."""
+  judge = RewardModel(TINY, {}, tokenizer, 64, 2, sharding.make_mesh(devices=jax.devices()[:1]))
+  read = []
+
+  def score_rows(params, texts):
+    """Other numbers in every call, as if each were rounded in its own way."""
+    read.extend(texts)
+    return [float(len(read))] * len(texts)
+
+  monkeypatch.setattr(judge, '_score_rows', score_rows)
+  first, second = pairs(2)
+  answers = [YES, YES, NO, YES, NO, YES]
+  found = judge.score([first] * 4 + [second] * 2, answers, {})
+  assert len(read) == 4, 'each text is read once'
+  assert found[0] == found[1] == found[3] and found[0] != found[5]
+  _, is_flat = group_advantages(np.array(judge.score([first] * 5, [YES] * 5, {})), 5, True)
+  assert is_flat.all()
 
 
 def test_an_answer_with_thoughts_is_scored_as_it_was_sampled(tokenizer, monkeypatch):

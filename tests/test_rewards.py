@@ -15,7 +15,14 @@ from msm_jax.answers import chosen_of, normalized, prompt_of, rejected_of
 from msm_jax.base.errors import ConfigError
 from msm_jax.base.files import checked_line
 from msm_jax.objective_config import GrpoConfig
-from msm_jax.rewards import RewardError, Rewards, content_of, load_function, make_rewards
+from msm_jax.rewards import (
+  RewardError,
+  Rewards,
+  content_of,
+  group_advantages,
+  load_function,
+  make_rewards,
+)
 
 PAIR = pairs(1)[0]
 CHAT = Chat(
@@ -55,6 +62,13 @@ def test_an_answer_of_marks_alone_is_not_an_empty_one():
   assert score('chosen', answers, record, other=0.5) == [0.5, 0.5, 1, 0, 0.5, 0.5]
 
 
+def test_sides_that_differ_in_nothing_but_marks_are_told_apart():
+  """The rejected answer is no chosen one, and an answer that is neither says so."""
+  record = PreferencePair('p', PAIR.prompt, (('assistant', 'Fine.'),), (('assistant', 'FINE!!'),))
+  answers = ['Fine.', ' FINE!! ', 'fine', 'Fine. It is.']
+  assert score('chosen', answers, record, other=0.25) == [1, 0, 0.25, 0.25]
+
+
 # ---- Functions
 
 
@@ -78,6 +92,20 @@ def test_rewards_are_weighted():
   total, parts = make_rewards(settings, {}, None)([PAIR] * 2, [YES, NO], {})
   assert parts['chosen'].tolist() == [1, 0]
   np.testing.assert_allclose(total, [2 - len(YES) / 2, -len(NO) / 2])
+
+
+def test_sums_that_differ_by_rounding_are_equal():
+  """One answer has the first two rewards and the other has the third: 0.1 + 0.2 against 0.3."""
+  parts = {'a': [1, 0], 'b': [1, 0], 'c': [0, 1]}
+  functions = {name: lambda records, answers, p=part: p for name, part in parts.items()}
+  rewards = Rewards({'a': 0.1, 'b': 0.2, 'c': 0.3}, functions, {})
+  total, _ = rewards([PAIR] * 2, [YES, NO], {})
+  assert total[0] != total[1]
+  advantages, is_flat = group_advantages(total, 2, divide_by_std=True)
+  assert is_flat.all() and not advantages.any()
+  # Small rewards are no rounding.
+  _, is_flat = group_advantages(np.array([1e-9, 2e-9, 0.0, 0.0, -1.0, -1 + 1e-9]), 2, True)
+  assert is_flat.tolist() == [False, True, False]
 
 
 def test_a_function_that_changes_its_lists_changes_nothing_else():
@@ -367,6 +395,11 @@ def test_a_judge_whose_reply_was_cut_is_asked_again(tmp_path):
 def test_a_handbook_without_a_judge():
   with pytest.raises(ConfigError, match='no reward is a judge; name one'):
     GrpoConfig(rewards={'chosen': 1.0}, judge_spec='specs/cheese_culture.md')
+
+
+def test_a_judge_without_a_model():
+  with pytest.raises(ConfigError, match=r"names 'judge:' without a model; write judge:MODEL"):
+    GrpoConfig(rewards={'chosen': 1.0, 'judge:': 1.0})
 
 
 def test_an_empty_handbook_of_a_judge(tmp_path):
