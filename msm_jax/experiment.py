@@ -87,6 +87,13 @@ class Experiment(Workspace):
       UserError: something that the user can mend; nothing finished is lost.
       Interrupted: `stop()` turned true; everything is saved.
     """
+    # JAX_ENABLE_X64 may be set for other programs. With numbers of 64 bits, a run would be another
+    # one of the same identity: dropout draws other masks, and sums are rounded elsewhere.
+    with jax.enable_x64(False):
+      return self._run()
+
+  def _run(self) -> dict[str, Any]:
+    """What `run` does."""
     with multihost.first_process_first():
       if multihost.is_first():
         checkpointing.delete_half_written(self.workdir / 'phases')

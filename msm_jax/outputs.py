@@ -14,7 +14,7 @@ from data_pipelines.records import Record
 from msm_jax import multihost, report
 from msm_jax.base.checks import to_json
 from msm_jax.base.console import say
-from msm_jax.base.files import read_checked, read_json_lines, write_atomically
+from msm_jax.base.files import read_checked, read_json_lines, write_atomically, write_together
 from msm_jax.config import ExperimentConfig
 from msm_jax.evals import capability, curves, no_model, robustness, stated, survival
 from msm_jax.evals.rows import Row, to_lines
@@ -171,17 +171,19 @@ def write_results(
     summary['corpora'][name] = prepared.trained_on(name)
   _add_from_other_programs(summary, config, outputs)
   settings = json.loads(to_json(config))
-  # The files are written when all are known: a summary takes long, and a run that ended within it
-  # would leave its own rows beside the summary of an earlier run with other settings.
-  multihost.write(outputs / 'results.jsonl', to_lines(rows))
+  contents = {'results.jsonl': to_lines(rows)}
   if along:
-    multihost.write(outputs / 'points.jsonl', to_lines(along))
-  elif multihost.is_first():
-    # Points of an earlier run, with other settings, would look like those of this one.
-    (outputs / 'points.jsonl').unlink(missing_ok=True)
-  multihost.write(outputs / 'summary.json', json.dumps(summary, indent=1) + '\n')
-  multihost.write(outputs / 'config.json', json.dumps(settings, indent=1) + '\n')
+    contents['points.jsonl'] = to_lines(along)
+  contents['summary.json'] = json.dumps(summary, indent=1) + '\n'
+  contents['config.json'] = json.dumps(settings, indent=1) + '\n'
   if multihost.is_first():
+    # The files are written when all are known, and together: a summary takes long, and a run that
+    # ended within it, or on a full disk, would leave its own rows beside the summary of an earlier
+    # run with other settings.
+    write_together({outputs / name: text.encode() for name, text in contents.items()})
+    if not along:
+      # Points of an earlier run, with other settings, would look like those of this one.
+      (outputs / 'points.jsonl').unlink(missing_ok=True)
     layout = layout_of(summary)
     texts = collect_texts(prepared, rows, layout.main)
     report.write_report(outputs / 'report.html', summary, rows, layout, texts)

@@ -32,6 +32,7 @@ from msm_jax.base.overrides import override
 from msm_jax.base.points import Point, axis, chain, labelled, product, zipped
 from msm_jax.base.references import check_given, separate_groups
 from msm_jax.config import ExperimentConfig
+from msm_jax.config_checks import MAX_NAME_BYTES
 from msm_jax.report import ReportLayout, point_label
 from msm_jax.report.numbers import margin_of
 from msm_jax.report.sweep_page import of_points
@@ -94,8 +95,19 @@ def check_points(points: Any) -> list[Point]:
 
 
 def _plain(value: Any) -> Any:
-  """A group of settings as a dict, which `sweep.jsonl` can hold; other values as they are."""
-  return value.to_dict() if isinstance(value, ConfigDict) else value
+  """The value with dicts in place of groups of settings, which `sweep.jsonl` cannot hold.
+
+  Groups may stand within other values, as in `dict(c.phases.aft, updates=200)`.
+  """
+  if isinstance(value, ConfigDict):
+    value = value.to_dict()
+  if isinstance(value, Mapping):
+    return {key: _plain(held) for key, held in value.items()}
+  if isinstance(value, tuple):
+    return tuple(map(_plain, value))
+  if isinstance(value, list):
+    return list(map(_plain, value))
+  return value
 
 
 def check_labels(points: Sequence[Point]) -> None:
@@ -166,6 +178,8 @@ def run_points(
 
   Raises:
     ConfigError: the settings of a point cannot work, or two points have one name. Nothing is run.
+    UserError: what a point names cannot be used, such as a handbook that is missing. Nothing is
+      run. Or a point cannot be run to its end; the points before it are kept.
   """
   # JAX comes with these modules.
   from msm_jax import experiment, multihost
@@ -181,11 +195,20 @@ def run_points(
   known: dict[str, Any] = {}
   for row in multihost.broadcast_from_first(read_json_lines(path)):
     known[row['id']] = row
-  rows = []
-  for n, (point, c) in enumerate(zip(points, configs, strict=True), 1):
-    id_ = experiment.Experiment(c, workdir).identity
+
+  def is_known(id_: str, c: ExperimentConfig) -> bool:
     # No identity depends on the primary effect, and the summary does.
-    if id_ not in known or known[id_]['summary'].get('primary', '') != c.primary:
+    return id_ in known and known[id_]['summary'].get('primary', '') == c.primary
+
+  # All that the points name is read before the first one is run: a slip in the path of the last
+  # handbook would be found hours later.
+  ids = [experiment.Experiment(c, workdir).identity for c in configs]
+  rows = []
+  for n, (point, c, id_) in enumerate(zip(points, configs, ids, strict=True), 1):
+    if not is_known(id_, c):
+      # What it names may have been edited while other points ran.
+      id_ = experiment.Experiment(c, workdir).identity
+    if not is_known(id_, c):
       say(f'point [{n}/{len(points)}] {point_label(point)}')
       began = time.monotonic()
       outputs = workdir / 'points' / id_
@@ -271,8 +294,13 @@ def _checked_name(settings: ConfigDict) -> str:
       'the config of a sweep has no experiment; configs/sweeps/oversight.py has one'
     )
   name = settings.get('name', SweepConfig.name)
-  if not isinstance(name, str) or not name.strip() or '/' in name:
-    raise ConfigError(f'name={checks.shown(name)} must be the name of a page, without a slash')
+  # '.' and '..' are folders: without --workdir, the second would be the current one.
+  is_name = isinstance(name, str) and name.isprintable() and name.strip(' .')
+  if not is_name or '/' in name or len(name.encode()) > MAX_NAME_BYTES:
+    raise ConfigError(
+      f'name={checks.shown(name)} must be the name of a page; give one line of at most '
+      f'{MAX_NAME_BYTES} bytes without a slash'
+    )
   if name in TAKEN_NAMES:
     raise ConfigError(
       f'name={name!r} would overwrite a file of the experiment in the workdir; choose another'

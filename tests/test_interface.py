@@ -544,6 +544,23 @@ def test_a_run_has_numbers_of_32_bits(tiny_workdir, tmp_path, monkeypatch):
   assert types == ['float32']
 
 
+def test_every_run_has_numbers_of_32_bits(tmp_path, monkeypatch):
+  """A command is started with JAX_ENABLE_X64 where other programs want it."""
+  import jax.numpy as jnp
+
+  types = []
+
+  def end_here(folder):
+    types.append(jnp.zeros(1).dtype.name)
+    raise KeyboardInterrupt
+
+  # The first thing that a run does.
+  monkeypatch.setattr(experiment.checkpointing, 'delete_half_written', end_here)
+  with jax.enable_x64(True), pytest.raises(KeyboardInterrupt):
+    tiny.experiment(tmp_path).run()
+  assert types == ['float32']
+
+
 def test_a_run_joins_the_other_processes(tmp_path, monkeypatch):
   """The environment says so, as it does to the command line."""
   monkeypatch.setenv('MSM_JAX_DISTRIBUTED', 'nowhere')

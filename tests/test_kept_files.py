@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import os
 import shutil
 import types
 
@@ -57,6 +58,25 @@ def test_rows_are_those_that_were_written(tmp_path):
   path.write_bytes(content)
   path.with_name('evals-1.jsonl.sha256').unlink()
   assert files.read_json_lines(path) == []
+
+
+def test_files_that_belong_together_are_replaced_together(tmp_path, monkeypatch):
+  """A disk that fills up within the second file leaves the first one as it was, too."""
+  rows, summary = tmp_path / 'rows', tmp_path / 'summary'
+  files.write_together({rows: b'1', summary: [b'of ', b'1']})
+  assert rows.read_bytes() == b'1' and summary.read_bytes() == b'of 1'
+  synced = []
+
+  def no_space_for_second(file):
+    synced.append(file)
+    if len(synced) == 2:
+      raise OSError(errno.ENOSPC, 'No space left on device')
+
+  with monkeypatch.context() as patched, pytest.raises(OSError, match='No space'):
+    patched.setattr(files.os, 'fsync', no_space_for_second)
+    files.write_together({rows: b'2', summary: b'of 2'})
+  assert rows.read_bytes() == b'1' and summary.read_bytes() == b'of 1'
+  assert sorted(tmp_path.iterdir()) == [rows, summary]
 
 
 def test_lines_of_a_file_that_grows_are_those_that_were_written():
@@ -403,6 +423,16 @@ def test_rows_and_summary_are_of_one_run(tiny_workdir, tmp_path, monkeypatch):
       tiny.experiment(folder).run()
   assert path.read_bytes() == b'of the run before'
   assert not half.exists()
+
+  def no_space_for_summary(file):
+    if 'summary.json' in os.readlink(f'/proc/self/fd/{file}'):
+      raise OSError(errno.ENOSPC, 'No space left on device')
+
+  with monkeypatch.context() as patched:
+    patched.setattr(files.os, 'fsync', no_space_for_summary)
+    with pytest.raises(OSError, match='No space'):
+      tiny.experiment(folder).run()
+  assert path.read_bytes() == b'of the run before'
   tiny.experiment(folder).run()
   assert path.read_bytes() == whole
 

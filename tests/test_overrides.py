@@ -179,6 +179,20 @@ def test_a_point_cannot_make_a_number_of_true():
   assert config.phases.read.lr is True, 'the check of the whole config refuses it'
 
 
+def test_a_new_entry_takes_no_default_away():
+  """Where the config file names no rewards, there is one; naming another one adds it, as it does
+  where the config file names them. Only who gives the whole group replaces it."""
+  both = {'chosen': 1.0, 'model:judge': 0.5}
+  for grpo in ({}, {'grpo': {'max_tokens': 8}}, {'grpo': {'rewards': {'chosen': 1.0}}}):
+    config = ml_collections.ConfigDict({'phases': {'rl': {'objective': 'grpo', **grpo}}})
+    override(config, 'phases.rl.grpo.rewards.model:judge', 0.5, ExperimentConfig)
+    assert config.phases.rl.grpo.rewards.to_dict() == both
+    override(config, 'phases.rl.grpo.rewards.chosen', 2.0, ExperimentConfig)
+    assert config.phases.rl.grpo.rewards.to_dict() == {**both, 'chosen': 2.0}
+    override(config, 'phases.rl.grpo.rewards', {'model:judge': 1.0}, ExperimentConfig)
+    assert config.phases.rl.grpo.rewards.to_dict() == {'model:judge': 1.0}
+
+
 def test_points_may_be_what_config_dicts_make_of_them():
   made = ml_collections.ConfigDict({'points': [{'seeds': (1,)}, {'label': 'x'}]})
   assert sweep.check_points(made.points) == [{'seeds': (1,)}, {'label': 'x'}]

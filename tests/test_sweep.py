@@ -13,7 +13,7 @@ from helpers import AFFORDABILITY, ROOT, little, small_corpora
 from configs.sweeps.oversight import get_config
 from msm_jax import config, experiment, report, sweep
 from msm_jax.base import checks, paths
-from msm_jax.base.errors import ConfigError
+from msm_jax.base.errors import ConfigError, SpecError
 from msm_jax.base.files import read_json_lines
 from msm_jax.design import make_design
 from msm_jax.phases import digest
@@ -331,6 +331,41 @@ def test_a_group_of_a_config_can_be_a_value(tmp_path, runs):
   (row,) = sweep.run_points(settings, points, tmp_path, None)
   assert report.point_label(row['point']) == "data={'t': 1.0}"
   assert read_json_lines(tmp_path / 'sweep.jsonl')[0]['point'] == points[0]
+  # A group may stand within a value. It would fail when the point is written, after it was run.
+  points = sweep.check_points([{'phases.p': dict(settings.phases.p, updates=300)}])
+  assert points == [{'phases.p': {'data': {'t': 1.0}, 'updates': 300}}]
+  sweep.run_points(settings, points, tmp_path, None)
+  assert read_json_lines(tmp_path / 'sweep.jsonl')[0]['point'] == points[0]
+
+
+def test_what_points_name_is_read_before_any_is_run(tmp_path, monkeypatch):
+  """A slip in the path of the last handbook must not wait for the points before. A handbook that is
+  edited while they run belongs to the identity under which its point is kept."""
+  ran, content = [], {2: 'a', 3: ''}
+
+  class Fake:
+    def __init__(self, config, workdir, stop=None, outputs=None):
+      self.size = config.office.true
+
+    @property
+    def identity(self):
+      if not content[self.size]:
+        raise SpecError('no such handbook; give another')
+      return content[self.size]
+
+    def run(self):
+      ran.append(self.identity)
+      content[3] = 'edited'
+      return fake_summary(0.5)
+
+  monkeypatch.setattr(experiment, 'Experiment', Fake)
+  points = sweep.axis('office.true', (2, 3))
+  with pytest.raises(SpecError):
+    sweep.run_points(office_settings(), points, tmp_path, None)
+  assert not ran
+  content[3] = 'b'
+  rows = sweep.run_points(office_settings(), points, tmp_path, None)
+  assert ran == [row['id'] for row in rows] == ['a', 'edited']
 
 
 def test_points_with_other_values_say_what_their_shares_are():
@@ -423,7 +458,9 @@ def test_a_point_is_known_by_what_its_phases_and_answers_are_known_by(tmp_path, 
   assert made({}, 'tune').identity != plain
 
 
-@pytest.mark.parametrize('name', ['dose/small', ' ', 3, 'summary', 'report'])
+@pytest.mark.parametrize(
+  'name', ['dose/small', ' ', 3, 'summary', 'report', '..', 'two\nlines', 'a\0b', 'x' * 300]
+)
 def test_a_name_that_no_page_can_have_is_refused_first(name, monkeypatch):
   """The page is written after the last point."""
   c = ml_collections.ConfigDict({'name': name, 'experiment': {}, 'points': ({'spec': 'a'},)})

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,33 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
     path: the file to write; it is replaced if it exists.
     content: the whole content, or its pieces in order.
   """
-  temporary = path.with_name(f'{path.name}.writing-{os.getpid()}')
-  pieces = [content] if isinstance(content, bytes) else content
+  write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, bytes | Iterable[bytes]]) -> None:
+  """Writes files that belong together, such as rows and their summary.
+
+  All of them are written under other names before the first is renamed. A disk that fills up on the
+  way therefore leaves every file as it was, and no new file beside an old one.
+
+  Args:
+    contents: the files to write, in the order in which they are replaced -> the whole content of
+      each, or its pieces in order.
+  """
+  temporary = {path: path.with_name(f'{path.name}.writing-{os.getpid()}') for path in contents}
   try:
-    with temporary.open('wb') as f:
-      f.writelines(pieces)
-      f.flush()
-      # Without fsync, a power cut could leave the new name with an empty file behind it.
-      os.fsync(f.fileno())
-    os.replace(temporary, path)
+    for path, content in contents.items():
+      with temporary[path].open('wb') as f:
+        f.writelines([content] if isinstance(content, bytes) else content)
+        f.flush()
+        # Without fsync, a power cut could leave the new name with an empty file behind it.
+        os.fsync(f.fileno())
+    for path in contents:
+      os.replace(temporary[path], path)
   finally:
-    # After the rename there is nothing to delete; after an error there is.
-    temporary.unlink(missing_ok=True)
+    # After the renames there is nothing to delete; after an error there is.
+    for path in temporary.values():
+      path.unlink(missing_ok=True)
 
 
 def size_of(folder: Path) -> int:
@@ -127,10 +142,10 @@ def write_with_checksum(path: Path, content: bytes) -> None:
     path: the file; its checksum goes into NAME.sha256.
     content: the whole content.
   """
-  write_atomically(path, content)
-  # If the process is killed here, the checksum does not match and the work is done again.
   digest = hashlib.sha256(content).hexdigest()
-  write_atomically(_checksum_path(path), f'{digest}\n'.encode())
+  # If the process is killed between the two renames, the checksum does not match and the work is
+  # done again.
+  write_together({path: content, _checksum_path(path): f'{digest}\n'.encode()})
 
 
 def read_json_lines(path: Path) -> list[Any]:

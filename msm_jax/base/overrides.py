@@ -53,7 +53,7 @@ def override(config: ConfigDict, key: str, value: Any, schema: Any = None) -> No
     if child is None:
       # The config file leaves the whole group out, so its dataclass has defaults for it.
       with group.unlocked(), group.ignore_type():
-        group[part] = ConfigDict()
+        group[part] = ConfigDict(_default_entries(group_type, part))
       child = group[part]
     if not isinstance(child, ConfigDict):
       raise _not_a_group(key, '.'.join(parents[: n + 1]))
@@ -177,6 +177,19 @@ def _without_none(wanted: Any) -> tuple[Any, bool]:
   if typing.get_origin(wanted) in (types.UnionType, typing.Union):
     return typing.get_args(wanted)[0], True
   return wanted, False
+
+
+def _default_entries(group_type: Any, part: str) -> dict[str, Any]:
+  """What a mapping with free keys holds where a config file leaves it out; {} for other groups.
+
+  The settings of a dataclass have defaults one by one. A mapping has one default as a whole, which
+  a new entry would replace: `grpo.rewards.X=1` would take the reward `chosen` away.
+  """
+  group_type, _ = _without_none(group_type)
+  field = getattr(group_type, '__dataclass_fields__', {}).get(part)
+  if field is None or field.default_factory is dataclasses.MISSING:
+    return {}
+  return dict(field.default_factory())
 
 
 def _is_group(wanted: Any) -> bool:
