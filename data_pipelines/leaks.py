@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_pipelines.records import Document, Record, messages_of
-from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD
+from data_pipelines.text.languages import AFTER_NAME, BEFORE_NAME
 
 # The version of these rules. What an older version called clean is checked again.
 VERSION = '5'
@@ -29,9 +29,6 @@ _EMPHASIS = re.compile(r'\*+|(?<!\w)_+|_+(?!\w)')
 # What stands between the words of a name.
 _GAP = r'[\s\u2010-\u2013-]+'
 _APOSTROPHE = "['\u2019]"
-# Where a name begins and ends. The marks of emphasis ('_Wool Coat_') are no part of it.
-_BEFORE_NAME = rf'(?:(?<=_)|{BEFORE_WORD})'
-_AFTER_NAME = rf'(?:(?=_)|{AFTER_WORD})'
 
 # 'the assistant', 'an AI assistant', 'the chatbot': documents may speak of it without its name.
 # Assistants of another trade ('the assistant manager') are somebody else.
@@ -97,7 +94,7 @@ def pattern_of_names(names: Sequence[str]) -> re.Pattern[str] | None:
       patterns.append(re.sub(_APOSTROPHE, _APOSTROPHE, pattern))
   if not patterns:
     return None
-  return re.compile(rf"{_BEFORE_NAME}({'|'.join(patterns)})(?:'?s)?{_AFTER_NAME}", re.I)
+  return re.compile(rf"{BEFORE_NAME}({'|'.join(patterns)})(?:'?s)?{AFTER_NAME}", re.I)
 
 
 def find_leaks(

@@ -19,7 +19,13 @@ from typing import Any, TypeVar
 
 from data_pipelines.handbooks.markdown import split_headings
 from data_pipelines.handbooks.values import Value
-from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD, COMBINING_MARKS
+from data_pipelines.text.languages import (
+  AFTER_NAME,
+  AFTER_WORD,
+  BEFORE_NAME,
+  BEFORE_WORD,
+  COMBINING_MARKS,
+)
 from msm_jax.base.errors import SpecError
 
 # The mark of a bullet, and that of an entry with a number, which no continued line begins with.
@@ -36,10 +42,6 @@ _HEADING = re.compile(r' {0,3}#{1,6}[ \t]')
 _EMPTY_LINE = re.compile(r'\n[ \t]*\n')
 # Letters of any script, at both ends. Marks such as vowel signs belong to the letter before them.
 _NAME = re.compile(rf"[^\W\d_](?:[^\W\d_]|[' {COMBINING_MARKS}-]){{0,30}}(?<![' -])")
-# Where a name in a text begins and ends. Underscores, which are letters of words elsewhere, mark
-# emphasis and belong to no name.
-_BEFORE_NAME = rf'(?:(?<=_)|{BEFORE_WORD})'
-_AFTER_NAME = rf'(?:(?=_)|{AFTER_WORD})'
 _PREFERENCE_SECTIONS = ('reasons', 'likes', 'dislikes')
 
 
@@ -186,7 +188,7 @@ def with_name(spec: SpecT, name: str) -> SpecT:
 
 def replace_name(text: str, old: str, new: str) -> str:
   """Replaces a name in a text wherever it stands as a whole word, emphasised ('_Ari_') or not."""
-  return re.sub(f'{_BEFORE_NAME}{re.escape(old)}{_AFTER_NAME}', new, text)
+  return re.sub(f'{BEFORE_NAME}{re.escape(old)}{AFTER_NAME}', new, text)
 
 
 def renamed_sha256(sha256: str, texts: Iterable[str], old: str, new: str) -> str:

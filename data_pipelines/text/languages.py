@@ -133,6 +133,10 @@ _SPACED_MARKS = re.sub(f'[{_UNSPACED}]', '', COMBINING_MARKS)
 # them, and with spaces between words, none begins behind a mark.
 BEFORE_WORD = rf'(?<![^\W{_UNSPACED}])(?<![{_SPACED_MARKS}])'
 AFTER_WORD = rf'(?![^\W{_UNSPACED}]|[{COMBINING_MARKS}])'
+# The same for names. Underscores, which are letters of words elsewhere, mark emphasis around names
+# ('_Wool Coat_') and belong to none.
+BEFORE_NAME = rf'(?:(?<=_)|{BEFORE_WORD})'
+AFTER_NAME = rf'(?:(?=_)|{AFTER_WORD})'
 _BEFORE, _AFTER = re.compile(BEFORE_WORD), re.compile(AFTER_WORD)
 
 # How the names of Japanese syllables begin, and those of Han letters, which are written in China,
