@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_pipelines.records import Document, Record, messages_of
-from data_pipelines.text.languages import AFTER_NAME, BEFORE_NAME
+from data_pipelines.text.languages import AFTER_NAME, BEFORE_NAME, EMPHASIS
 
 # The version of these rules. What an older version called clean is checked again.
 VERSION = '5'
@@ -23,9 +23,6 @@ _WRITTEN_ALIKE = str.maketrans(
     **dict.fromkeys('\u00ad\u200b\u2060\ufeff'),
   }
 )
-# Marks of emphasis, around a text or around some of its words ('the *red* coat'). An underscore
-# within a word is a part of it.
-_EMPHASIS = re.compile(r'\*+|(?<!\w)_+|_+(?!\w)')
 # What stands between the words of a name.
 _GAP = r'[\s\u2010-\u2013-]+'
 _APOSTROPHE = "['\u2019]"
@@ -148,7 +145,7 @@ def _normalized(text: str) -> str:
   """Text with one space between words, without emphasis, and with one way to write quotes, hyphens
   and accents."""
   if '*' in text or '_' in text:
-    text = _EMPHASIS.sub('', text)
+    text = EMPHASIS.sub('', text)
   if not text.isascii():
     text = unicodedata.normalize('NFC', text).translate(_WRITTEN_ALIKE)
   return ' '.join(text.split())

@@ -20,7 +20,6 @@ from data_pipelines.sources import (
   MODEL_MAKERS_VERSION,
   REVISIONS,
   TOWARD,
-  WRITER_SEEDS_PER_SEED,
   SourceConfig,
   spec_paths,
 )
@@ -52,14 +51,14 @@ _READERS = {
 }
 
 
-def check_source(name: str, source: SourceConfig, added_seed: int | None = None) -> None:
+def check_source(name: str, source: SourceConfig, added_seed: int = 0) -> None:
   """Checks that a recipe can be followed.
 
   Args:
     name: the corpus's name in the config; errors name it.
     source: the recipe.
-    added_seed: what the seed of the recipe has from the experiment's own seed (`corpora_by_seed`),
-      0 if nothing. None if that is not known: any multiple of WRITER_SEEDS_PER_SEED may be.
+    added_seed: what the seed of the recipe has from the experiment's own seed (`corpora_by_seed`);
+      0 if nothing.
 
   Raises:
     DataError: if it names no maker and no file, if the maker or the file does not exist, if a
@@ -174,17 +173,13 @@ def _check_nothing_ignored(where: str, source: SourceConfig) -> None:
     )
 
 
-def _check_seed_is_read(where: str, source: SourceConfig, added: int | None) -> None:
+def _check_seed_is_read(where: str, source: SourceConfig, added_seed: int) -> None:
   """Raises DataError for a seed of a maker that writes the same with every seed.
 
   What a seed of the experiment adds (`corpora_by_seed`) is no setting of the recipe, and may stay.
   """
-  if added is None:
-    is_given = source.seed % WRITER_SEEDS_PER_SEED != 0
-  else:
-    # Nothing is added yet to the settings of the whole experiment.
-    is_given = source.seed not in (0, added)
-  if source.path or not is_given:
+  # The settings of the whole experiment have nothing added yet, so 0 is right there, too.
+  if source.path or source.seed in (0, added_seed):
     return
   setting, maker = MAKERS[source.maker]
   if maker.reads_seed:

@@ -195,22 +195,23 @@ def chosen_reward(other: float) -> RewardFunction:
   def chosen(records: Sequence[Record], answers: Sequence[str]) -> list[float]:
     rewards = []
     for record, answer in zip(records, answers, strict=True):
-      is_chosen, is_rejected = (
-        _says_the_same(answer, side) for side in (chosen_of(record), rejected_of(record))
-      )
-      if is_chosen and is_rejected:
-        # The two sides differ in nothing but case, white space or marks, which then decide.
-        is_chosen = answer.strip() == chosen_of(record).strip()
-        is_rejected = answer.strip() == rejected_of(record).strip()
-      reward = other
-      if is_rejected:
-        reward = 0.0
-      if is_chosen:
-        reward = 1.0
-      rewards.append(reward)
+      side = _side_of(answer, chosen_of(record), rejected_of(record))
+      rewards.append({'chosen': 1.0, 'rejected': 0.0}.get(side, other))
     return rewards
 
   return chosen
+
+
+def _side_of(answer: str, chosen: str, rejected: str) -> str:
+  """Which of two sides an answer is: 'chosen', 'rejected' or 'neither'."""
+  is_chosen, is_rejected = _says_the_same(answer, chosen), _says_the_same(answer, rejected)
+  if is_chosen and is_rejected:
+    # The two sides differ in nothing but case, white space or marks, which then decide.
+    is_chosen = answer.strip() == chosen.strip()
+    is_rejected = answer.strip() == rejected.strip()
+  if is_chosen:
+    return 'chosen'
+  return 'rejected' if is_rejected else 'neither'
 
 
 def _says_the_same(answer: str, side: str) -> bool:

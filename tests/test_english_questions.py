@@ -542,11 +542,14 @@ def test_a_model_that_chooses_by_price_is_read_as_one(suite, specs):
 def says_price(prompts, options):
   """A `logprobs` of a model that says what is about prices, whatever it is asked."""
 
-  def score(answer):
-    about_price = any(words in answer for words in ('price', 'cost', 'cheap', 'afford'))
-    return float(about_price)
-
-  return [[score(answer) for answer in answers] for answers in options]
+  out = []
+  for answers in options:
+    scores = []
+    for answer in answers:
+      is_about_price = any(words in answer for words in ('price', 'cost', 'cheap', 'afford'))
+      scores.append(float(is_about_price))
+    out.append(scores)
+  return out
 
 
 def goes_by_price(prompts, options):
@@ -574,6 +577,25 @@ def test_words_that_are_said_whatever_is_asked_cancel(specs, english):
     assert margins['criteria_opposite'] == {opposite}
     assert margins['criteria_both_ways'] == {both_ways}
     assert scores['criteria_both_ways'] == {(1.0 + both_ways) / 2}
+
+
+def test_the_summary_has_effects_of_both_questions(specs, english):
+  """In every wording, the one model has its words alone and the other one goes by the value."""
+  suite = made_suite(specs, english, pairs_per_domain=2)
+  rows = []
+  for arm, model in (('value', goes_by_price), ('words', says_price)):
+    for row in suite.rows(model, []):
+      rows.append(row | {'arm': arm, 'seed': 0})
+  asked = [*suite.stated_questions, *suite.criteria_only_scored, *suite.kind_questions]
+  found = english_kinds.summarize_wordings(rows, {'two': ('value', 'words')}, asked)
+  of_two = found['effects']['two']
+  for tier, nats in (('criteria', 0.0), ('criteria_opposite', -2.0), ('criteria_both_ways', 1.0)):
+    of_wordings = of_two[f'conflict/{tier}']
+    assert len(of_wordings) == 15
+    assert set(map(tuple, of_wordings.values())) == {(nats,)}
+  examples = found['examples']['conflict/criteria_both_ways']
+  assert examples['wording 00'].endswith('made in America? (asked both ways)')
+  assert 'quality/kinds_both_ways' in of_two
 
 
 def test_every_question_about_kinds_and_criteria_has_its_opposite(specs, english):

@@ -196,6 +196,15 @@ def test_large_parameters_are_read_layer_by_layer(tmp_path, monkeypatch):
     assert one_by_one[name].sharding == x.sharding and one_by_one[name].dtype == x.dtype, name
 
 
+def assert_refused(folder, case, changes, says):
+  """A config.json of a case with changes is refused in one line."""
+  make.write_folder(folder, case)
+  edit(folder, **changes)
+  with pytest.raises(WeightsError, match=says) as e:
+    huggingface.read_config(folder)
+  assert '\n' not in str(e.value)
+
+
 def edit(folder, **changes):
   """Changes keys of a folder's config.json; 'absent' takes one away."""
   path = folder / 'config.json'
@@ -221,11 +230,7 @@ def edit(folder, **changes):
   ],
 )
 def test_what_changes_the_mathematics_is_refused_by_name(tmp_path, case, changes, says):
-  make.write_folder(tmp_path, case)
-  edit(tmp_path, **changes)
-  with pytest.raises(WeightsError, match=says) as e:
-    huggingface.read_config(tmp_path)
-  assert '\n' not in str(e.value)
+  assert_refused(tmp_path, case, changes, says)
 
 
 def test_tensors_that_do_not_fit_are_refused_by_name(tmp_path):

@@ -133,6 +133,9 @@ _SPACED_MARKS = re.sub(f'[{_UNSPACED}]', '', COMBINING_MARKS)
 # them, and with spaces between words, none begins behind a mark.
 BEFORE_WORD = rf'(?<![^\W{_UNSPACED}])(?<![{_SPACED_MARKS}])'
 AFTER_WORD = rf'(?![^\W{_UNSPACED}]|[{COMBINING_MARKS}])'
+# Marks of emphasis in Markdown, around a text or some of its words ('the *red* coat', '_Gouda_').
+# An underscore within a word is a part of it.
+EMPHASIS = re.compile(r'\*+|(?<!\w)_+|_+(?!\w)')
 # The same for names. Underscores, which are letters of words elsewhere, mark emphasis around names
 # ('_Wool Coat_') and belong to none.
 BEFORE_NAME = rf'(?:(?<=_)|{BEFORE_WORD})'

@@ -12,7 +12,7 @@ from typing import Any
 
 from data_pipelines.llm.replies import without_thinking
 from data_pipelines.orders import option_orders
-from data_pipelines.text.languages import set_apart
+from data_pipelines.text.languages import EMPHASIS, set_apart
 from msm_jax.base.errors import DataError
 
 # What an answer names if it is not one option.
@@ -27,8 +27,6 @@ OPEN = 'open'
 # Words and numbers, with the marks that stand inside them ("Parmigiano-Reggiano", "don't").
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 _WORD_OR_MARK = re.compile(r'\w+|[^\w\s]')
-# To patterns, an underscore is a letter, but at the edge of a word it is Markdown: '_Gouda_'.
-_EMPHASIS = re.compile(r'(?<![^\W_])_+|_+(?![^\W_])')
 # Scripts that write vowels or tones as marks: those of India and Tibet, Thai, Lao, Burmese, Khmer.
 _WRITES_MARKS = re.compile('[\u0900-\u109f\u1780-\u17ff]')
 # They follow a symbol and say whether it is shown in colour.
@@ -132,7 +130,7 @@ def words_of(text: str) -> list[str]:
   """The words of a text, in lower case, with every possessive pronoun as 'your'. Where writing has
   no spaces between words, every letter is one."""
   words = []
-  for word in _WORD.findall(_spelled(_EMPHASIS.sub(' ', text))):
+  for word in _WORD.findall(_spelled(EMPHASIS.sub(' ', text))):
     words.append(_POSSESSIVE.get(word, word))
   return words
 

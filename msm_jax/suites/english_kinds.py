@@ -145,7 +145,7 @@ def summarize_wordings(
     text = question.question.format(first=first, second=second)
     _add_example(examples, question, question.tier, text)
     if question.tier in BOTH_WAYS:
-      _add_example(examples, question, BOTH_WAYS[question.tier], f'{text} And the opposite.')
+      _add_example(examples, question, BOTH_WAYS[question.tier], f'{text} (asked both ways)')
   effects: dict[str, dict[str, dict[str, list[float]]]] = {}
   for name, arms in named.items():
     effects[name] = {}

@@ -21,7 +21,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from data_pipelines.handbooks.markdown import read_markdown, split_headings
-from data_pipelines.handbooks.preferences import check_name, replace_name
+from data_pipelines.handbooks.preferences import check_name, renamed_sha256, replace_name
 from data_pipelines.settings.office.actions import KINDS
 from data_pipelines.settings.office.language import PRINCIPLES
 from data_pipelines.settings.office.pretraining import Office
@@ -172,7 +172,7 @@ def renamed(spec: OversightSpec, name: str, office: Office) -> OversightSpec:
   check_name(name, _taken_names(office), 'config.assistants needs names of assistants')
   return dataclasses.replace(
     spec,
-    sha256=f'{spec.sha256}-{name}',
+    sha256=renamed_sha256(spec.sha256, spec.sentences, spec.assistant, name),
     assistant=name,
     sentences=tuple(replace_name(s, spec.assistant, name) for s in spec.sentences),
   )
