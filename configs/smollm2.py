@@ -106,6 +106,8 @@ class Sizes:
   # The largest rate of either phase.
   midtrain_rate: float = 1e-4
   fine_tune_rate: float = 1e-4
+  # The share that conclusions rest on; '' takes that of choices between things.
+  primary_measure: str = ''
   # How much is asked; 0 pairs means all of them.
   evals: dict = dataclasses.field(default_factory=lambda: dict(pairs_per_domain=0, rows=16))
   # Updates at which the phases are evaluated: a curve.
@@ -127,8 +129,10 @@ _PILOT = Sizes(
   fine_tune_rate=2e-4,
   evals=dict(pairs_per_domain=2, rows=16),
 )
-# Seeds of the plan that no other run uses.
-_CONFIRM = dataclasses.replace(_PILOT, seeds=(10, 11, 12))
+# Seeds of the plan that no other run uses, and its measure.
+_CONFIRM = dataclasses.replace(
+  _PILOT, seeds=(10, 11, 12), primary_measure='stated/conflict/criteria'
+)
 SIZES = {
   'smoke': Sizes(
     documents=40,
@@ -255,6 +259,7 @@ def base(preset: str, sizes: Sizes) -> ml_collections.ConfigDict:
   c.phases['aft']['evaluate_at'] = sizes.fine_tune_at
   c.arms = {'base': 'pretrained', 'aft': 'pretrained > aft'}
   c.effects = {}
+  c.primary_measure = sizes.primary_measure
   c.contexts = {}
   c.evals = dict(spec=SPECS['affordability'], rival=SPECS['culture'], stated=True, **sizes.evals)
   return c

@@ -110,18 +110,19 @@ def _of_finished_sweeps(
 
 
 def _check_one_primary(workdir: Path, rows: Sequence[dict[str, Any]]) -> None:
-  """Raises RecipeError if points were summarised with different primary effects.
+  """Raises RecipeError if points were summarised with different primary effects or measures.
 
-  Recipes would be compared by different effects. No identity depends on the primary effect, so a
-  sweep that was killed after it was changed has the points of both.
+  Recipes would be compared by different numbers. No identity depends on what is primary, so a sweep
+  that was killed after it was changed has the points of both.
   """
-  primaries = sorted({row['summary'].get('primary', '') for row in rows})
-  if len(primaries) > 1:
-    named = ', '.join(map(repr, primaries))
-    raise RecipeError(
-      f'the points in {workdir} have different primary effects ({named}); run the same sweep to '
-      'its end, or give every sweep a workdir of its own'
-    )
+  for key, meaning in (('primary', 'primary effects'), ('primary_measure', 'primary measures')):
+    primaries = sorted({row['summary'].get(key, '') for row in rows})
+    if len(primaries) > 1:
+      named = ', '.join(map(repr, primaries))
+      raise RecipeError(
+        f'the points in {workdir} have different {meaning} ({named}); run the same sweep to its '
+        'end, or give every sweep a workdir of its own'
+      )
 
 
 def table(found: Sequence[Candidate], chosen: Mapping[str, Candidate]) -> str:

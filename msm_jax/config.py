@@ -115,6 +115,9 @@ class ExperimentConfig:
   # The effect that conclusions rest on; all others are secondary. '' names none. It says how a
   # report is to be read, so it is no part of any identity.
   primary: str = added_later('')
+  # The share that conclusions rest on, such as 'preferences/conflict/kinds'; its margin in nats is
+  # the primary measure. '' takes the main one of the setting. As above, no identity depends on it.
+  primary_measure: str = added_later('')
   # Effects at rising doses; the report says at which dose half of each is gone.
   dose_curves: tuple[DoseCurve, ...] = added_later(())
   # What is measured.

@@ -400,6 +400,12 @@ def _check_effects(c: 'ExperimentConfig') -> None:
     _check_difference(c, effect, arms)
   if c.primary and c.primary not in c.effects:
     raise ConfigError(f'primary names effect {c.primary!r}{hint_for(c.primary, c.effects)}')
+  measure = c.primary_measure
+  if measure and (measure.count('/') < 1 or measure.startswith('margin/')):
+    raise ConfigError(
+      f'primary_measure={measure!r} is the name of no share; give one of the summary, such as '
+      "'preferences/conflict/kinds'"
+    )
 
 
 def _check_dose_curves(c: 'ExperimentConfig') -> None:

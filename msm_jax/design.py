@@ -273,6 +273,7 @@ def _imports(config: ExperimentConfig) -> dict[str, str]:
 def settings_of_results(config: ExperimentConfig) -> str:
   """The canonical JSON of all settings that a result depends on.
 
-  Naming an effect as the primary one (`primary`) changes what a report says, and no result.
+  Naming an effect or a measure as the primary one (`primary`, `primary_measure`) changes what a
+  report says, and no result.
   """
-  return to_json(dataclasses.replace(config, primary=''))
+  return to_json(dataclasses.replace(config, primary='', primary_measure=''))

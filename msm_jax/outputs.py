@@ -12,7 +12,7 @@ from typing import Any
 
 from data_pipelines.records import Record
 from msm_jax import multihost, report
-from msm_jax.base.checks import to_json
+from msm_jax.base.checks import hint_for, to_json
 from msm_jax.base.console import say
 from msm_jax.base.files import read_checked, read_json_lines, write_atomically, write_together
 from msm_jax.config import ExperimentConfig
@@ -24,7 +24,7 @@ from msm_jax.models import ParamsLocation, listed_arms
 from msm_jax.phases import Node, digest
 from msm_jax.prepared import Prepared
 from msm_jax.replication import worlds_of_seeds
-from msm_jax.report.numbers import margin_of
+from msm_jax.report.numbers import margin_of, measured_in
 from msm_jax.suites.registry import layout_of
 from msm_jax.suites.suite import EvalSuite
 from msm_jax.transcripts import collect_texts
@@ -159,6 +159,7 @@ def write_results(
   """
   outputs.mkdir(parents=True, exist_ok=True)
   summary = summarize(rows, config, prepared.design.suite)
+  _add_primary(summary, config)
   _add_curves(summary, along, config, prepared.design.suite)
   summary |= prepared.design.suite.more_of_summary(rows, config)
   summary['no_model'] = without_model(config, prepared, workdir)
@@ -190,10 +191,24 @@ def write_results(
   return summary
 
 
-def _add_robustness(summary: dict[str, Any], config: ExperimentConfig) -> None:
-  """Adds to a summary which effect is the primary one, and how firm the effects are."""
+def _add_primary(summary: dict[str, Any], config: ExperimentConfig) -> None:
+  """Adds to a summary which effect and which measure are primary, if the config says so."""
   if config.primary:
     summary['primary'] = config.primary
+  measure, measured = config.primary_measure, measured_in(summary, 'arms')
+  if measure in measured:
+    summary['primary_measure'] = measure
+  elif measure:
+    # Everything has been trained and evaluated by now. It is kept, and the page is written.
+    say(
+      f'summary    primary_measure names {measure!r}{hint_for(measure, measured)}; the main '
+      'measure of the setting takes its place. The same command with another one trains nothing '
+      'again'
+    )
+
+
+def _add_robustness(summary: dict[str, Any], config: ExperimentConfig) -> None:
+  """Adds to a summary how firm the effects are."""
   measure = margin_of(layout_of(summary).main)
   worlds = worlds_of_seeds(config)
   found = robustness.of_effects(summary['effects'], measure, config.primary, worlds)

@@ -197,8 +197,12 @@ def run_points(
     known[row['id']] = row
 
   def is_known(id_: str, c: ExperimentConfig) -> bool:
-    # No identity depends on the primary effect, and the summary does.
-    return id_ in known and known[id_]['summary'].get('primary', '') == c.primary
+    # No identity depends on what is primary, and the summary does.
+    summary = known[id_]['summary'] if id_ in known else None
+    return summary is not None and (
+      summary.get('primary', '') == c.primary
+      and summary.get('primary_measure', '') == c.primary_measure
+    )
 
   # All that the points name is read before the first one is run: a slip in the path of the last
   # handbook would be found hours later.

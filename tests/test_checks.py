@@ -60,6 +60,7 @@ ADDED = {
   'office.false_believers': 0.0,
   'office.paraphrased_beliefs': False,
   'primary': '',
+  'primary_measure': '',
   'world.reasons_only': 0.0,
   'world_seeds': (),
 }

@@ -527,6 +527,24 @@ def test_an_interrupt_at_the_end_is_not_lost(tiny_workdir, tmp_path, monkeypatch
   assert list(msm_jax.run(config, tmp_path / 'run').arms) == ['base', 'tuned']
 
 
+def test_a_report_is_led_by_the_primary_measure(tiny_workdir, tmp_path, capsys, monkeypatch):
+  """Nothing is trained or evaluated again; a slip in its name costs a line and no result."""
+  import ml_collections
+
+  shutil.copytree(tiny_workdir, tmp_path / 'run')
+  settings = settings_of(tiny_workdir)
+  monkeypatch.setattr(experiment.Experiment, 'train', None)
+  wrong = 'preferences/price/new_domain'
+  for named, kept in ((wrong, None), (wrong + 's', wrong + 's')):
+    config = ml_collections.ConfigDict(settings | {'primary_measure': named})
+    summary = msm_jax.run(config, tmp_path / 'run').summary
+    assert summary.get('primary_measure') == kept
+  said = capsys.readouterr().err
+  assert said.count(f"primary_measure names '{wrong}', which does not exist; did you mean") == 1
+  page = (tmp_path / 'run' / 'report.html').read_text()
+  assert 'price/<wbr>new_domains<br>(cheap)<br><b>primary</b>' in page
+
+
 def test_a_run_has_numbers_of_32_bits(tiny_workdir, tmp_path, monkeypatch):
   """Whoever has set `jax_enable_x64` would get another model under the same identity."""
   import jax.numpy as jnp

@@ -135,12 +135,18 @@ def test_the_primary_effect_is_named_and_is_no_part_of_an_identity():
   assert config.primary == 'explained'
   unnamed = dataclasses.replace(config, primary='')
   assert settings_of_results(config) == settings_of_results(unnamed) == to_json(unnamed)
+  measured = dataclasses.replace(config, primary_measure='preferences/price/new_domains')
+  assert settings_of_results(measured) == settings_of_results(unnamed)
   # Seeds in the order in which summaries list them.
   assert worlds_of_seeds(config) == [3, 0, 1, 2, 3, 0, 1, 2]
   with pytest.raises(
     ConfigError, match=r"primary names effect 'explain'.*did you mean 'explained'"
   ):
     dataclasses.replace(config, primary='explain')
+  # The margin goes with the share.
+  for wrong in ('margin/price/new_domains', 'price'):
+    with pytest.raises(ConfigError, match=f"primary_measure='{wrong}' is the name of no share"):
+      dataclasses.replace(config, primary_measure=wrong)
 
 
 # ---- simulations, which the pages and docstrings quote

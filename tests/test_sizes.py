@@ -211,6 +211,10 @@ def test_recipes_are_compared_by_one_effect(tmp_path):
   multihost.write_with_checksum(tmp_path / 'sweep.jsonl', json_lines(rows))
   with pytest.raises(recipes.RecipeError, match=r"different primary effects \('explained', 'midtr"):
     command.main(['--workdir', str(tmp_path)])
+  rows[1]['summary'] |= {'primary': 'explained', 'primary_measure': 'preferences/price/new_domains'}
+  multihost.write_with_checksum(tmp_path / 'sweep.jsonl', json_lines(rows))
+  with pytest.raises(recipes.RecipeError, match=r"different primary measures \('', 'preferences/"):
+    command.main(['--workdir', str(tmp_path)])
 
 
 def test_the_command_names_what_is_missing(tmp_path):

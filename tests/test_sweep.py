@@ -265,7 +265,7 @@ def office_settings(**more):
 
 @pytest.fixture
 def runs(monkeypatch):
-  """The primary effects of the points that were run; the experiments are stand-ins."""
+  """What was primary at the points that were run; the experiments are stand-ins."""
   ran = []
 
   class Fake:
@@ -274,9 +274,9 @@ def runs(monkeypatch):
       self.identity = str(config.office.true)
 
     def run(self):
-      ran.append(self.config.primary)
-      primary = {'primary': self.config.primary} if self.config.primary else {}
-      return fake_summary(0.5) | primary
+      named = {key: getattr(self.config, key) for key in ('primary', 'primary_measure')}
+      ran.append(tuple(named.values()))
+      return fake_summary(0.5) | {key: name for key, name in named.items() if name}
 
   monkeypatch.setattr(experiment, 'Experiment', Fake)
   return ran
@@ -313,14 +313,18 @@ def test_rows_have_the_label_and_the_overrides_of_the_last_command(tmp_path, run
   assert [row['point'] for row in read_json_lines(path)] == points and len(runs) == 2
 
 
-def test_a_point_is_summarised_anew_for_another_primary_effect(tmp_path, runs):
+@pytest.mark.parametrize('key', ['primary', 'primary_measure'])
+def test_a_point_is_summarised_anew_if_something_else_is_primary(tmp_path, runs, key):
   """Recipes are chosen by it, and p values depend on it; no identity does."""
   points = sweep.axis('office.true', (2,))
-  for primary in ('', 'a', 'a', 'b', 'b', ''):
-    (row,) = sweep.run_points(office_settings(primary=primary), points, tmp_path, None)
+  effects = {'a/b': ('aft', 'msm_aft'), 'a/c': ('msm_aft', 'aft')}
+  for primary in ('', 'a/b', 'a/b', 'a/c', 'a/c', ''):
+    settings = office_settings(**{'effects': effects, key: primary})
+    (row,) = sweep.run_points(settings, points, tmp_path, None)
     (kept,) = read_json_lines(tmp_path / 'sweep.jsonl')
-    assert row['summary'].get('primary', '') == kept['summary'].get('primary', '') == primary
-  assert runs == ['', 'a', 'b', '']
+    assert row['summary'].get(key, '') == kept['summary'].get(key, '') == primary
+  ran = [first or second for first, second in runs]
+  assert ran == ['', 'a/b', 'a/c', '']
 
 
 def test_a_group_of_a_config_can_be_a_value(tmp_path, runs):

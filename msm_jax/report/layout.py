@@ -46,5 +46,28 @@ class ReportLayout:
   # model -> the measure of these people. They stand in a table of their own, beside it, and in no
   # other table or figure.
   limited: dict[str, str] = dataclasses.field(default_factory=dict)
+  # Other measures that an experiment may name as its main one -> what they are shares of, in the
+  # form of `share`.
+  shares: dict[str, str] = dataclasses.field(default_factory=dict)
   # What must not be concluded.
   caveat: str = MODEL_ORGANISM
+
+  def led_by(self, measure: str) -> 'ReportLayout':
+    """The same layout with another main measure.
+
+    Args:
+      measure: 'evaluator/what/tier'.
+
+    Returns:
+      The layout. The former main measure stays in its tables.
+    """
+    if measure == self.main:
+      return self
+    name = measure.split('/')[-2]
+    return dataclasses.replace(
+      self,
+      main=measure,
+      share=self.shares.get(measure, f'{name}: share in {measure}'),
+      columns=list(dict.fromkeys([self.main, *self.columns])),
+      effects=tuple(dict.fromkeys([self.main, *self.effects])),
+    )

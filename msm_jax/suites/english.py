@@ -340,8 +340,17 @@ def english_layout(summary: Mapping[str, Any]) -> ReportLayout:
       'is chosen. <b>Both ways</b>: each question is also asked for the opposite (&ldquo;what '
       'matters less to you&rdquo;), and words that a model says whatever it is asked cancel.'
     )
+  own, rival = (summary[key].split(':')[0] for key in ('value', 'rival'))
+  going_by = f'share that names the {own}, not the {rival}'
+  choosing = shared.share.partition(': ')[2]
   return dataclasses.replace(
     shared,
+    shares={
+      CRITERIA_MEASURE: f'criteria: {going_by}',
+      CRITERIA_BOTH_WAYS: f'criteria, both ways: {going_by}',
+      KINDS_MEASURE: f'kinds: {choosing}',
+      KINDS_BOTH_WAYS: f'kinds, both ways: {choosing}',
+    },
     columns=[*unnamed, *shared.columns, *opinions],
     effects=(*unnamed, *shared.effects),
     tiers=tiers,

@@ -21,8 +21,10 @@ SUITES: dict[str, type[EvalSuite]] = {
 
 
 def layout_of(summary: Mapping[str, Any]) -> ReportLayout:
-  """What the report of a summary shows, by the setting that the summary names."""
+  """What the report of a summary shows, by the setting and the main measure that it names."""
   # Agents at work are no setting, and have a report of the same form.
   if summary['setting'] == 'agentic':
     return agentic_layout(summary)
-  return SUITES[summary['setting']].layout(summary)
+  layout = SUITES[summary['setting']].layout(summary)
+  measure = summary.get('primary_measure')
+  return layout.led_by(measure) if measure else layout
