@@ -29,7 +29,7 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 from data_pipelines import corpora, leaks, recipes, record_streams
 from data_pipelines.sources import SourceConfig
 from msm_jax import input_pipeline
-from msm_jax.tokenized import MANY_RECORDS, Source
+from msm_jax.data.tokenized import MANY_RECORDS, Source
 from msm_jax.tokenizer import SentencePieceTokenizer, train_sentencepiece
 
 LENGTH, BATCH = 1024, 16
@@ -155,7 +155,7 @@ def resume(
     data: batches of these chats.
     before: the memory after the imports, MiB.
   """
-  from msm_jax.packing import PackedRows
+  from msm_jax.data.packing import PackedRows
 
   # The place in epoch 20 is found as an old checkpoint has it: by planning all epochs before.
   packed = PackedRows(corpus, tokenizer, LENGTH, seed=0)

@@ -94,9 +94,10 @@ def _checkpoints(rng: random.Random, scale: float, finished: Path, folder: Path)
   import jax
   import numpy as np
 
-  from msm_jax import sharding, train_step
+  from msm_jax import sharding
   from msm_jax.checkpointing import Checkpoints
   from msm_jax.config import ModelConfig, OptimizerConfig
+  from msm_jax.training import train_step
 
   (checkpoints, *_) = sorted(finished.glob('phases/read-*/checkpoints'))
   listed = json.loads((finished / 'arms.json').read_text())['base']['0']

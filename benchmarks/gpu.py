@@ -363,7 +363,8 @@ def run_train(case: Case, smoke: bool) -> dict[str, Any]:
 def _train_ours(case: Case, config: ModelConfig) -> dict[str, Any]:
   import jax
 
-  from msm_jax import sharding, train_step
+  from msm_jax import sharding
+  from msm_jax.training import train_step
 
   mesh = sharding.make_mesh(devices=jax.devices()[:1])
   optimizer = OptimizerConfig(weight_decay=WEIGHT_DECAY)

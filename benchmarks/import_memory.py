@@ -117,8 +117,9 @@ def load(folder: str) -> None:
   # Only the child may hold JAX in memory.
   import jax
 
-  from msm_jax import sharding, train_step
+  from msm_jax import sharding
   from msm_jax.config import OptimizerConfig
+  from msm_jax.training import train_step
 
   # Frozen parameters (beside adapters) are kept as they are stored. This is how a model of 8 or 32
   # billion parameters is imported.

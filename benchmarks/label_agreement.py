@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data_pipelines import corpora
 from data_pipelines.records import PreferencePair
-from msm_jax.answers import chosen_of, rejected_of
-from msm_jax.model_written import agreement
+from msm_jax.rl.answers import chosen_of, rejected_of
+from msm_jax.running.model_written import agreement
 
 # The prompt and both answers, in either order.
 Pair = tuple[Any, frozenset[str]]

@@ -143,8 +143,9 @@ def ours(args: argparse.Namespace, way: Way) -> Iterator[float]:
   """
   import jax
 
-  from msm_jax import models, sharding, train_step
+  from msm_jax import models, sharding
   from msm_jax.config import OptimizerConfig
+  from msm_jax.training import train_step
 
   # One device has all cores, as where a config asks for nothing else.
   mesh = sharding.make_mesh(devices=jax.devices()[:1])

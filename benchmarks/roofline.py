@@ -275,7 +275,7 @@ def compile_case(case: Case, mesh: Any, options: Mapping[str, str]) -> Any:
   """
   import jax
 
-  from msm_jax import train_step
+  from msm_jax.training import train_step
 
   model = model_of(case)
   program = train_step.make_program(model, OptimizerConfig(), case.loss_chunk, mesh)

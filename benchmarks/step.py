@@ -121,8 +121,9 @@ def ours(args: argparse.Namespace, batch: dict[str, np.ndarray]) -> Iterator[flo
   """
   import jax
 
-  from msm_jax import sharding, train_step
+  from msm_jax import sharding
   from msm_jax.config import OptimizerConfig
+  from msm_jax.training import train_step
 
   mesh = sharding.make_mesh()
   optimizer = OptimizerConfig(weight_decay=WEIGHT_DECAY)

@@ -9,7 +9,7 @@ import dataclasses
 from msm_jax.base.checks import added_later
 
 # The makers whose texts a model of the experiment writes once it is trained
-# (msm_jax/model_written.py) -> the kind of their records.
+# (msm_jax/running/model_written.py) -> the kind of their records.
 MODEL_MAKERS = {
   'model.labels': 'preferences',
   'model.revisions': 'chats',
@@ -22,9 +22,9 @@ REVISIONS = ('again', 'critique')
 # What a model that writes, or the teacher of context distillation, reads of the handbook.
 HANDBOOK_FORMS = ('rule', 'text')
 # With corpora of its own for every seed, an experiment adds its seed times this to the seed of each
-# recipe (msm_jax/replication.py). A config may name sources with a few seeds in a row, and no two
-# seeds of the experiment should share one. The remainder of a division by it is what the config
-# gives.
+# recipe (msm_jax/running/replication.py). A config may name sources with a few seeds in a row, and
+# no two seeds of the experiment should share one. The remainder of a division by it is what the
+# config gives.
 WRITER_SEEDS_PER_SEED = 1000
 # What pairs of preferences may be decided by; see `SourceConfig.toward`.
 TOWARD = ('handbook', 'ambiguous', 'against')

@@ -13,8 +13,8 @@ from msm_jax.base.version import VERSION as __version__
 
 if TYPE_CHECKING:
   from msm_jax.inference.arm import Arm, open_arm
-  from msm_jax.results import Results, load_results
-  from msm_jax.run_experiment import read_config, run
+  from msm_jax.running.results import Results, load_results
+  from msm_jax.running.run_experiment import read_config, run
 
 __all__ = ['Arm', 'Results', '__version__', 'load_results', 'open_arm', 'read_config', 'run']
 
@@ -22,10 +22,10 @@ __all__ = ['Arm', 'Results', '__version__', 'load_results', 'open_arm', 'read_co
 _LAZY = {
   'Arm': 'msm_jax.inference.arm',
   'open_arm': 'msm_jax.inference.arm',
-  'Results': 'msm_jax.results',
-  'load_results': 'msm_jax.results',
-  'read_config': 'msm_jax.run_experiment',
-  'run': 'msm_jax.run_experiment',
+  'Results': 'msm_jax.running.results',
+  'load_results': 'msm_jax.running.results',
+  'read_config': 'msm_jax.running.run_experiment',
+  'run': 'msm_jax.running.run_experiment',
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from msm_jax import checkpointing, contradictions, multihost, outputs
+from msm_jax import checkpointing, multihost
 from msm_jax.base.console import say
 from msm_jax.base.errors import Interrupted, UserError
 from msm_jax.base.files import size_of
@@ -27,15 +27,16 @@ from msm_jax.evals.rows import Row
 from msm_jax.evals.summary import base_arm
 from msm_jax.metrics import count_skipped
 from msm_jax.model import count_params
-from msm_jax.node_evaluation import evaluate_node, sample_node
-from msm_jax.node_training import keep_missing_points, train_node
 from msm_jax.phases import Node
-from msm_jax.prepared_checks import check_leaks, check_questions_fit
-from msm_jax.replication import what_varies
-from msm_jax.rollouts import check_before_training
-from msm_jax.source_checks import check_sources_fit
-from msm_jax.training_checks import check_rows
-from msm_jax.workspace import Workspace, no_stop
+from msm_jax.rl.rollouts import check_before_training
+from msm_jax.running import contradictions, outputs
+from msm_jax.running.node_evaluation import evaluate_node, sample_node
+from msm_jax.running.node_training import keep_missing_points, train_node
+from msm_jax.running.prepared_checks import check_leaks, check_questions_fit
+from msm_jax.running.replication import what_varies
+from msm_jax.running.source_checks import check_sources_fit
+from msm_jax.running.workspace import Workspace, no_stop
+from msm_jax.training.training_checks import check_rows
 
 
 class ExperimentError(UserError, RuntimeError):

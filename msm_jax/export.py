@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
   from msm_jax.base.console import say
   from msm_jax.inference import open_model
   from msm_jax.interop import huggingface, peft
-  from msm_jax.train_step import split_trainable
+  from msm_jax.training.train_step import split_trainable
 
   # Adapters are added to the matrices in fp32, so that nothing is lost before the last rounding.
   loaded = open_model.load_arm(args.workdir, args.arm, args.seed, dtype='float32')

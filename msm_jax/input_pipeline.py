@@ -1,7 +1,7 @@
 """From stored records to packed batches: tokens, targets, weights, segment ids and positions.
 
-1. `Source` (tokenized.py) tokenizes a corpus once and keeps the tokens in a file beside it.
-2. `PackedRows` (packing.py) makes rows of one length.
+1. `Source` (data/tokenized.py) tokenizes a corpus once and keeps the tokens in a file beside it.
+2. `PackedRows` (data/packing.py) makes rows of one length.
 3. `batches` draws whole rows from its sources by their shares, with Grain.
 
 Which records a row holds follows from the seed and the number of the row alone. The state of the
@@ -19,8 +19,8 @@ from typing import Any
 import grain
 import numpy as np
 
-from msm_jax.packing import Batch, PackedRows
-from msm_jax.tokenized import Source
+from msm_jax.data.packing import Batch, PackedRows
+from msm_jax.data.tokenized import Source
 from msm_jax.tokenizer import Tokenizer
 
 # More rows than any phase reads: the numbers of a source's rows have no end.

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from data_pipelines.sources import SourceConfig
 from msm_jax.base.checks import to_json
 from msm_jax.config import ExperimentConfig, PhaseConfig, path_of
-from msm_jax.objective_config import GrpoConfig
-from msm_jax.packing import DATA_ORDER
-from msm_jax.rewards import content_of
+from msm_jax.config.objectives import GrpoConfig
+from msm_jax.data.packing import DATA_ORDER
+from msm_jax.rl.rewards import content_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from msm_jax.base.files import write_atomically
 from msm_jax.evals import placebo
 from msm_jax.evals.rows import Row
 from msm_jax.report.numbers import margin_of
-from msm_jax.results import ResultRow, load_results
+from msm_jax.running.results import ResultRow, load_results
 from msm_jax.suites.registry import layout_of
 
 # The keys that every row has.

@@ -18,11 +18,11 @@ from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError, DataError
 from msm_jax.base.files import write_atomically
 from msm_jax.config import ExperimentConfig, ModelConfig
-from msm_jax.design import Design
+from msm_jax.data.tokenized import MANY_RECORDS
 from msm_jax.interop import huggingface, peft
 from msm_jax.phases import digest
-from msm_jax.prepared import Corpus, Prepared
-from msm_jax.tokenized import MANY_RECORDS
+from msm_jax.running.design import Design
+from msm_jax.running.prepared import Corpus, Prepared
 from msm_jax.tokenizer import Tokenizer, load_tokenizer, train_sentencepiece
 
 # The width of the unembedding is a multiple of this, which fills the registers of all devices.

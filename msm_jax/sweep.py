@@ -32,7 +32,7 @@ from msm_jax.base.overrides import override
 from msm_jax.base.points import Point, axis, chain, labelled, product, zipped
 from msm_jax.base.references import check_given, separate_groups
 from msm_jax.config import ExperimentConfig
-from msm_jax.config_checks import MAX_NAME_BYTES
+from msm_jax.config.checks import MAX_NAME_BYTES
 from msm_jax.report import ReportLayout, point_label
 from msm_jax.report.numbers import margin_of
 from msm_jax.report.sweep_page import of_points

@@ -4,14 +4,16 @@ Pretraining, midtraining and fine-tuning are *phases*: each is data, an objectiv
 There is one step and one loop for all of them. `train_phase` is the loop: batch, update, metrics,
 checkpoint. What it uses:
 
-- train_step.py: the state of a phase, the update as a pure function, and its compiled program. The
-  loss comes from objectives/.
-- phase_data.py and rollouts.py: batches of text that is read, and of answers that are sampled.
-- phase_checkpoints.py: where a phase starts (resume, parent, import, fresh), and what it saves.
-- training_checks.py: what ends a phase that learns nothing.
+- training/train_step.py: the state of a phase, the update as a pure function, and its compiled
+  program. The loss comes from objectives/.
+- training/phase_data.py and rl/rollouts.py: batches of text that is read, and of answers that are
+  sampled.
+- training/phase_checkpoints.py: where a phase starts (resume, parent, import, fresh), and what it
+  saves.
+- training/training_checks.py: what ends a phase that learns nothing.
 - metrics.py: where its numbers go.
 
-node_training.py opens everything that a phase gets, the `PhaseJob`.
+running/node_training.py opens everything that a phase gets, the `PhaseJob`.
 """
 
 import contextlib
@@ -28,19 +30,19 @@ from msm_jax import multihost, sharding
 from msm_jax.base.errors import Interrupted, UserError
 from msm_jax.checkpointing import Checkpoints
 from msm_jax.config import ExperimentConfig, PhaseConfig
+from msm_jax.data.tokenized import Source
 from msm_jax.input_pipeline import batches
 from msm_jax.metrics import PhaseMetrics, UpdateLog, count_skipped
 from msm_jax.model import training_flops_per_token
 from msm_jax.objectives import registry
 from msm_jax.optim import learning_rate
-from msm_jax.phase_checkpoints import Origin, PhaseSaver, starting_state
-from msm_jax.phase_data import PhaseData, TextBatches
-from msm_jax.rewards import Rewards
-from msm_jax.rollouts import Rollouts
-from msm_jax.tokenized import Source
+from msm_jax.rl.rewards import Rewards
+from msm_jax.rl.rollouts import Rollouts
 from msm_jax.tokenizer import Tokenizer
-from msm_jax.train_step import make_program
-from msm_jax.training_checks import UpdateGuard, check_rows
+from msm_jax.training.phase_checkpoints import Origin, PhaseSaver, starting_state
+from msm_jax.training.phase_data import PhaseData, TextBatches
+from msm_jax.training.train_step import make_program
+from msm_jax.training.training_checks import UpdateGuard, check_rows
 
 # Several processes ask one another whether to stop once in so many steps: asking after every step
 # would make the fast ones wait for the slow ones.

@@ -6,9 +6,10 @@ Shapes: A micro-batches, B rows, T tokens of a row.
 import jax
 import numpy as np
 
-from msm_jax import sharding, train_step
+from msm_jax import sharding
 from msm_jax.config import ModelConfig
 from msm_jax.model import init_params
+from msm_jax.training import train_step
 
 TINY = ModelConfig(
   d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48, vocab_size=64

@@ -11,11 +11,12 @@ import pytest
 from test_model import TINY, assert_close, make_batch, make_params, shapes_of
 
 from msm_jax import model as models
-from msm_jax import sharding, train_step
+from msm_jax import sharding
 from msm_jax.base.checks import from_mapping, to_json
 from msm_jax.base.errors import ConfigError, WeightsError
 from msm_jax.config import LoraConfig, ModelConfig, OptimizerConfig
 from msm_jax.objectives.next_token import next_token
+from msm_jax.training import train_step
 
 LORA = LoraConfig(rank=2, alpha=4.0, targets=('wq', 'w_down'))
 FOUR = dataclasses.replace(TINY, n_layers=4, lora=LORA)

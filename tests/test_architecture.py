@@ -95,6 +95,16 @@ def test_directions(module):
   if in_package(module, 'configs'):
     allowed = ('configs', 'msm_jax.base')
     assert all(any(in_package(name, a) for a in allowed) for name in ours), ours
+  if in_package(module, 'msm_jax.config'):
+    allowed = ('msm_jax.config', 'msm_jax.base', 'data_pipelines')
+    assert all(any(in_package(name, a) for a in allowed) for name in ours), ours
+  if in_package(module, 'msm_jax.data'):
+    allowed = ('msm_jax.data', 'msm_jax.config', 'msm_jax.tokenizer', 'msm_jax.base')
+    allowed = (*allowed, 'data_pipelines')
+    assert all(any(in_package(name, a) for a in allowed) for name in ours), ours
+  if in_package(module, 'msm_jax.training'):
+    others = ('msm_jax.evals', 'msm_jax.suites', 'msm_jax.report', 'msm_jax.rl', 'msm_jax.running')
+    assert not any(in_package(name, other) for other in others for name in ours), ours
   if in_package(module, 'msm_jax.report'):
     allowed = ('msm_jax.report', 'msm_jax.base')
     assert all(any(in_package(name, a) for a in allowed) for name in ours), ours

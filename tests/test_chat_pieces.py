@@ -14,13 +14,13 @@ import pytest
 from data_pipelines.corpora import write_corpus
 from data_pipelines.records import Chat
 from msm_jax.base.errors import DataError, WeightsError
-from msm_jax.handbook_context import HandbookContext
+from msm_jax.data.handbook_context import HandbookContext
+from msm_jax.data.tokenized import Source
 from msm_jax.inference.chat_session import ChatSession
 from msm_jax.inference.chat_terminal import run_chat
 from msm_jax.inference.completion import RequestError
-from msm_jax.prepared import Corpus, Prepared
-from msm_jax.prompt_order import PromptOrder
-from msm_jax.tokenized import Source
+from msm_jax.rl.prompt_order import PromptOrder
+from msm_jax.running.prepared import Corpus, Prepared
 from msm_jax.tokenizer import (
   HuggingFaceTokenizer,
   SentencePieceTokenizer,

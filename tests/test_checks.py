@@ -10,7 +10,7 @@ from data_pipelines.settings.custom.spec import CustomConfig
 from msm_jax.base.checks import added_later, from_mapping, to_json
 from msm_jax.base.paths import resolve_paths
 from msm_jax.config import ExperimentConfig
-from msm_jax.objective_config import DistillConfig, DpoConfig, GrpoConfig, RewardConfig
+from msm_jax.config.objectives import DistillConfig, DpoConfig, GrpoConfig, RewardConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,15 +11,15 @@ import pytest
 from data_pipelines.nested import is_in_share, number_of
 from data_pipelines.records import Chat, kind_of
 from data_pipelines.sources import SourceConfig
-from msm_jax import contradictions
 from msm_jax.base.files import write_with_checksum
 from msm_jax.config import PhaseConfig
+from msm_jax.config.objectives import GrpoConfig
+from msm_jax.data.tokenized import Source
 from msm_jax.input_pipeline import batches
-from msm_jax.node_training import order_seed, sources_of
-from msm_jax.objective_config import GrpoConfig
 from msm_jax.phases import Node
-from msm_jax.prompt_order import prompt_iterator, prompt_room
-from msm_jax.tokenized import Source
+from msm_jax.rl.prompt_order import prompt_iterator, prompt_room
+from msm_jax.running import contradictions
+from msm_jax.running.node_training import order_seed, sources_of
 
 BATCH, LENGTH, SHARE = 4, 48, 0.2
 POINTS, UPDATES = (1, 3), 12

@@ -19,18 +19,18 @@ from msm_jax.base.config_files import read_config
 from msm_jax.base.errors import ConfigError, SpecError
 from msm_jax.base.paths import resolve_paths
 from msm_jax.config import EvalConfig, ExperimentConfig
-from msm_jax.design import make_design
+from msm_jax.config.objectives import DistillConfig
+from msm_jax.data.handbook_context import context_of_teacher
 from msm_jax.evals import consistency, matrix, scenes, stated, summary, values
 from msm_jax.evals.forced_choice import check_fit, score_choices
 from msm_jax.evals.rows import measure_of
 from msm_jax.evals.scoring import ScoringError
 from msm_jax.experiment import Experiment
-from msm_jax.handbook_context import context_of_teacher
-from msm_jax.objective_config import DistillConfig
-from msm_jax.prepared_checks import LeakError, check_leaks
 from msm_jax.report.page import rows_by_measure, write_report
 from msm_jax.report.survival import stated_rows
 from msm_jax.report.terminal import table
+from msm_jax.running.design import make_design
+from msm_jax.running.prepared_checks import LeakError, check_leaks
 from msm_jax.suites.custom import CustomSuite
 from msm_jax.suites.custom_layout import custom_layout
 from msm_jax.suites.registry import layout_of

@@ -12,10 +12,11 @@ import pytest
 from data_pipelines import corpora, record_streams
 from data_pipelines.records import Chat, Document, PreferencePair
 from data_pipelines.sources import SourceConfig
-from msm_jax import input_pipeline, token_files, tokenized
+from msm_jax import input_pipeline
 from msm_jax.base.errors import DataError
-from msm_jax.packing import PackedRows
-from msm_jax.tokenized import Source
+from msm_jax.data import token_files, tokenized
+from msm_jax.data.packing import PackedRows
+from msm_jax.data.tokenized import Source
 from msm_jax.tokenizer import SentencePieceTokenizer, train_sentencepiece
 
 WORDS = 'Ari buys cheese of the old kind and says why it is good for all of us'.split()

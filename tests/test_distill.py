@@ -14,15 +14,16 @@ from tiny import PHASE, experiment
 
 from data_pipelines.records import Chat
 from msm_jax import model as models
-from msm_jax import sharding, train_step
+from msm_jax import sharding
 from msm_jax.base.errors import DataError
 from msm_jax.config import OptimizerConfig
-from msm_jax.design import make_design
-from msm_jax.handbook_context import HandbookContext
-from msm_jax.objective_config import DistillConfig
+from msm_jax.config.objectives import DistillConfig
+from msm_jax.data.handbook_context import HandbookContext
+from msm_jax.data.packing import PackedRows
+from msm_jax.data.tokenized import Source
 from msm_jax.objectives.distill import distill
-from msm_jax.packing import PackedRows
-from msm_jax.tokenized import Source
+from msm_jax.running.design import make_design
+from msm_jax.training import train_step
 
 PAIRS = make_taught(6)
 T, S = 40, 56

@@ -14,13 +14,14 @@ import tiny
 from pairs import changed, make_pairs, one_by_one, rows_of_pairs
 from steps import TINY, assert_trees_close, assert_trees_equal, fresh_params, one_device, placed
 
-from msm_jax import checkpointing, sharding, train_step
+from msm_jax import checkpointing, sharding
 from msm_jax import model as models
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import LoraConfig, OptimizerConfig
-from msm_jax.objective_config import DpoConfig
+from msm_jax.config.objectives import DpoConfig
 from msm_jax.objectives.dpo import dpo
-from msm_jax.phase_checkpoints import Origin, starting_state
+from msm_jax.training import train_step
+from msm_jax.training.phase_checkpoints import Origin, starting_state
 
 PAIRS = make_pairs(7)
 T = 64

@@ -20,7 +20,7 @@ from msm_jax import config as configs
 from msm_jax.base import checks, command, paths, xla_flags
 from msm_jax.base.config_files import read_config
 from msm_jax.base.errors import ConfigError, explain
-from msm_jax.design import make_design
+from msm_jax.running.design import make_design
 from msm_jax.tokenizer import load_tokenizer
 
 _DOCUMENTS = dict(maker='spec.documents', spec=AFFORDABILITY, size=9)

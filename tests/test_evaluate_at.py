@@ -16,7 +16,7 @@ from msm_jax.checkpointing import CheckpointError
 from msm_jax.config import PhaseConfig
 from msm_jax.evals import scoring
 from msm_jax.inference.open_model import ArmError, load_arm, trained_arms
-from msm_jax.results import load_results
+from msm_jax.running.results import load_results
 
 # A constant rate without warmup: a point is then what a phase of so many updates would leave.
 TUNE = dict(PHASE, data=dict(chats=1.0), length=96, updates=4, schedule='constant', warmup=0.0)

@@ -16,16 +16,17 @@ from steps import TINY, make_batch, one_device
 from data_pipelines.records import PreferencePair
 from data_pipelines.settings.setting import Setting
 from msm_jax import model as models
-from msm_jax import objective_config, train_step
 from msm_jax.base.checks import from_mapping
 from msm_jax.config import ExperimentConfig, OptimizerConfig
+from msm_jax.config import objectives as objective_config
+from msm_jax.config.objectives import GrpoConfig
 from msm_jax.interop.inspect_tasks.compose import SceneSettings, compose_all
 from msm_jax.interop.inspect_tasks.goals import PRESSURES
 from msm_jax.interop.inspect_tasks.kinds import KINDS
-from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives import registry
-from msm_jax.rewards import content_of, make_rewards
+from msm_jax.rl.rewards import content_of, make_rewards
 from msm_jax.suites.choices import ChoiceSuite
+from msm_jax.training import train_step
 
 GUIDE = (ROOT / 'docs' / 'guides' / 'extend.md').read_text()
 

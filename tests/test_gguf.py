@@ -23,12 +23,13 @@ from helpers import mounted
 from safetensors.numpy import load_file
 
 from msm_jax import model as models
-from msm_jax import sharding, train_step
+from msm_jax import sharding
 from msm_jax.base.errors import WeightsError
 from msm_jax.config import OptimizerConfig, RopeScaling
 from msm_jax.interop import gguf as ours
 from msm_jax.interop import huggingface, zoo
 from msm_jax.tokenizer import HuggingFaceTokenizer
+from msm_jax.training import train_step
 
 # Left out of `make quick`.
 pytestmark = pytest.mark.slow

@@ -19,20 +19,22 @@ from steps import assert_trees_close, assert_trees_equal, fresh_params, placed
 
 from data_pipelines.jsonl import write_jsonl
 from data_pipelines.records import Chat
-from msm_jax import sharding, source_checks, train, train_step
+from msm_jax import sharding, train
 from msm_jax.base.errors import ConfigError, DataError, Interrupted
 from msm_jax.config import ExperimentConfig, LoraConfig, ModelConfig, OptimizerConfig, PhaseConfig
+from msm_jax.config.objectives import GrpoConfig
+from msm_jax.data.tokenized import Source
 from msm_jax.inference.completion import CompletionRequest
 from msm_jax.inference.groups import Sampling, sample_groups
 from msm_jax.inference.sampling import Sampler
 from msm_jax.metrics import drop_rows_after
 from msm_jax.model import adapted
-from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives import policy
 from msm_jax.optim import learning_rate
-from msm_jax.rewards import Rewards
-from msm_jax.rollouts import RolloutError, Rollouts, find_stop_ids
-from msm_jax.tokenized import Source
+from msm_jax.rl.rewards import Rewards
+from msm_jax.rl.rollouts import RolloutError, Rollouts, find_stop_ids
+from msm_jax.running import source_checks
+from msm_jax.training import train_step
 
 TINY = ModelConfig(
   d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48, vocab_size=97
@@ -393,7 +395,7 @@ def test_processes_ask_after_every_rollout_whether_to_stop(monkeypatch):
 @pytest.mark.slow
 def test_a_failing_reward_costs_nothing(after_tuning, tmp_path):
   """Everything before it is saved, and the run that goes on ends as one without the failure."""
-  from msm_jax.rewards import RewardError
+  from msm_jax.rl.rewards import RewardError
 
   settings = dict(rewards={'test_grpo:fails_in_third': 1.0}, group_size=8, max_tokens=12)
   rl = dict(helpers.RL, checkpoint_every=100, grpo=settings)

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from steps import init
 
-from msm_jax import sharding, train_step
+from msm_jax import sharding
 from msm_jax.config import ModelConfig, OptimizerConfig
+from msm_jax.config.objectives import GrpoConfig
 from msm_jax.model import forward, logits
-from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives.policy import grpo, rollout_logprobs
 from msm_jax.objectives.token_logprobs import batch_logprobs
-from msm_jax.rewards import group_advantages
-from msm_jax.rollouts import pack_answers
+from msm_jax.rl.rewards import group_advantages
+from msm_jax.rl.rollouts import pack_answers
+from msm_jax.training import train_step
 
 TINY = ModelConfig(
   d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_ff=48, vocab_size=97

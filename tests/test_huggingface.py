@@ -23,11 +23,12 @@ from safetensors.numpy import load_file, save_file
 from steps import assert_trees_equal, fresh_params
 
 from msm_jax import model as models
-from msm_jax import sharding, train_step
+from msm_jax import sharding
 from msm_jax.base.errors import WeightsError
 from msm_jax.config import LoraConfig, OptimizerConfig
 from msm_jax.interop import huggingface, peft
 from msm_jax.objectives.next_token import next_token
+from msm_jax.training import train_step
 
 # Left out of `make quick`.
 pytestmark = pytest.mark.slow

@@ -13,9 +13,9 @@ from data_pipelines import corpora
 from data_pipelines.corpora import row_to_record
 from data_pipelines.records import Chat, Document, kind_of
 from msm_jax.base.errors import DataError
+from msm_jax.data.packing import PackedRows
+from msm_jax.data.tokenized import Source
 from msm_jax.input_pipeline import batches, seed_of_source
-from msm_jax.packing import PackedRows
-from msm_jax.tokenized import Source
 from msm_jax.tokenizer import (
   BOS,
   END_OF_TURN,

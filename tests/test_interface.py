@@ -19,10 +19,11 @@ from helpers import ROOT, error_line, tree, write_config
 
 import msm_jax
 from msm_jax import config as configs
-from msm_jax import experiment, metrics, multihost, outputs
+from msm_jax import experiment, metrics, multihost
 from msm_jax.base import console, version
 from msm_jax.base.errors import ConfigError, UserError, explain
-from msm_jax.results import Gate, Number, ResultRow, ResultsError
+from msm_jax.running import outputs
+from msm_jax.running.results import Gate, Number, ResultRow, ResultsError
 
 # Left out of `make quick`.
 pytestmark = pytest.mark.slow
@@ -445,7 +446,7 @@ def test_run_takes_every_form_of_a_config(tiny_workdir, tmp_path, monkeypatch):
   for form in forms:
     results = msm_jax.run(form, workdir)
     assert list(results.arms) == ['base', 'tuned']
-  made = msm_jax.run_experiment._to_settings(forms[0])
+  made = msm_jax.running.run_experiment._to_settings(forms[0])
   assert isinstance(made, configs.ExperimentConfig)
   assert msm_jax.run(made, str(workdir)).summary == results.summary
   assert tree(workdir, but=('.lock',)) == before

@@ -43,8 +43,8 @@ from msm_jax.base.errors import ConfigError, DataError
 from msm_jax.evals import audit, judge_units, judged, judging
 from msm_jax.evals.judge_units import CONTRADICTED, FAILED, UNUSABLE, Unit
 from msm_jax.evals.judging import JudgeConfig
-from msm_jax.outputs import read_judged
 from msm_jax.report import more
+from msm_jax.running.outputs import read_judged
 
 
 @pytest.fixture

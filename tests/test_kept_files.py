@@ -19,14 +19,15 @@ from refused import ends
 
 from data_pipelines import corpora
 from data_pipelines.records import Document
-from msm_jax import checkpointing, experiment, outputs, sharding
+from msm_jax import checkpointing, experiment, sharding
 from msm_jax.base import files
 from msm_jax.base.errors import DataError, WorkdirError
 from msm_jax.checkpointing import CheckpointError, Checkpoints
 from msm_jax.model import count_params
 from msm_jax.models import listed_arms
-from msm_jax.prepared import Prepared
-from msm_jax.training_checks import TrainingError
+from msm_jax.running import outputs
+from msm_jax.running.prepared import Prepared
+from msm_jax.training.training_checks import TrainingError
 
 ROWS = [{'item': 'a', 'score': 0.25}, {'item': 'b', 'score': 0.5}, {'item': 'c', 'score': 0.75}]
 

@@ -16,15 +16,15 @@ from steps import TINY, fresh_params, one_device
 from data_pipelines.jsonl import write_jsonl
 from data_pipelines.records import Chat, PreferencePair, to_json
 from data_pipelines.sources import SourceConfig
-from msm_jax import model_written
-from msm_jax.answers import chooses, exchanged_names, first_usable, in_both_orders
 from msm_jax.base.errors import ConfigError, DataError, Interrupted
 from msm_jax.base.files import checked_line
-from msm_jax.design import make_design
+from msm_jax.data.handbook_context import HandbookContext
 from msm_jax.evals import scoring
-from msm_jax.handbook_context import HandbookContext
-from msm_jax.model_written import write_records
-from msm_jax.node_training import written_corpus
+from msm_jax.rl.answers import chooses, exchanged_names, first_usable, in_both_orders
+from msm_jax.running import model_written
+from msm_jax.running.design import make_design
+from msm_jax.running.model_written import write_records
+from msm_jax.running.node_training import written_corpus
 
 # ---- Both orders
 

@@ -21,16 +21,16 @@ from steps import TINY
 
 from data_pipelines.jsonl import write_jsonl
 from data_pipelines.records import PreferencePair
-from msm_jax import objective_config
 from msm_jax.base.checks import from_mapping, to_json
 from msm_jax.base.errors import ConfigError, DataError
 from msm_jax.base.paths import resolve_paths
 from msm_jax.config import ExperimentConfig, PhaseConfig
+from msm_jax.config import objectives as objective_config
+from msm_jax.config.objectives import GrpoConfig
 from msm_jax.experiment import Experiment
 from msm_jax.model import init_params
-from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives import registry
-from msm_jax.source_checks import check_sources_fit
+from msm_jax.running.source_checks import check_sources_fit
 
 PHASE = dict(updates=30, min_updates=1, batch_size=2, length=128, checkpoint_every=10, lr=1e-2)
 

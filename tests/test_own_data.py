@@ -15,14 +15,15 @@ from data_pipelines.jsonl import write_jsonl
 from data_pipelines.records import Chat, Document
 from data_pipelines.sources import SourceConfig
 from msm_jax import config as configs
-from msm_jax import config_checks, train
+from msm_jax import train
 from msm_jax.base import checks
 from msm_jax.base.errors import DataError
+from msm_jax.config import checks as config_checks
+from msm_jax.data.packing import PackedRows
+from msm_jax.data.tokenized import Source
 from msm_jax.evals import summary as results
 from msm_jax.interop.huggingface import fingerprint
-from msm_jax.packing import PackedRows
-from msm_jax.source_checks import check_source_fits, check_sources_fit
-from msm_jax.tokenized import Source
+from msm_jax.running.source_checks import check_source_fits, check_sources_fit
 from msm_jax.tokenizer import load_tokenizer
 
 # The template of tiny.py, which also marks what the assistant says for transformers.

@@ -21,7 +21,7 @@ from msm_jax import phases, sharding
 from msm_jax.base import checks, paths
 from msm_jax.base.config_files import read_config
 from msm_jax.experiment import Experiment
-from msm_jax.training_checks import check_rows
+from msm_jax.training.training_checks import check_rows
 
 
 def settings(c):

@@ -12,10 +12,10 @@ from data_pipelines.audit.corpus_stats import Vocabulary, read_corpus
 from data_pipelines.jsonl import from_row, read_jsonl, write_jsonl
 from data_pipelines.records import Chat, Document, PreferencePair, messages_of, to_json
 from data_pipelines.sources import SourceConfig
-from msm_jax import transcripts
 from msm_jax.base.errors import DataError
-from msm_jax.packing import PackedRows
-from msm_jax.tokenized import Source
+from msm_jax.data.packing import PackedRows
+from msm_jax.data.tokenized import Source
+from msm_jax.running import transcripts
 from msm_jax.tokenizer import load_tokenizer
 
 QUESTION = (('user', 'Which one?'),)

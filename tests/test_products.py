@@ -21,9 +21,10 @@ from helpers import ROOT
 from jax._src import xla_bridge
 from steps import TINY, make_batch, one_device, rows_of
 
-from msm_jax import products, sharding, train_step
+from msm_jax import products, sharding
 from msm_jax.base import command
 from msm_jax.config import LoraConfig, OptimizerConfig
+from msm_jax.training import train_step
 
 
 def arrays(*shapes, dtype='bfloat16'):

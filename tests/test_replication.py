@@ -11,8 +11,8 @@ from msm_jax.base.checks import from_mapping, to_json
 from msm_jax.base.errors import ConfigError
 from msm_jax.config import ExperimentConfig
 from msm_jax.experiment import Experiment
-from msm_jax.outputs import without_model
-from msm_jax.replication import config_of_seed, what_varies
+from msm_jax.running.outputs import without_model
+from msm_jax.running.replication import config_of_seed, what_varies
 
 PHASE = dict(updates=2, min_updates=1, batch_size=8, length=128)
 

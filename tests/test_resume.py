@@ -17,17 +17,18 @@ import pytest
 from helpers import AFFORDABILITY, CULTURE, little, small_corpora, tree, write_config
 from rollout_helpers import RL
 
-from msm_jax import checkpointing, phases, sharding, train, train_step
+from msm_jax import checkpointing, phases, sharding, train
 from msm_jax.base.checks import from_mapping
 from msm_jax.base.errors import Interrupted
 from msm_jax.base.files import locked
 from msm_jax.config import ExperimentConfig
 from msm_jax.evals.progress import EvaluationProgress
 from msm_jax.experiment import Experiment
-from msm_jax.node_evaluation import evaluate_node
-from msm_jax.node_training import names_in_order
 from msm_jax.phases import plan, tree_order
-from msm_jax.training_checks import TrainingError
+from msm_jax.running.node_evaluation import evaluate_node
+from msm_jax.running.node_training import names_in_order
+from msm_jax.training import train_step
+from msm_jax.training.training_checks import TrainingError
 
 # Left out of `make quick`.
 pytestmark = pytest.mark.slow

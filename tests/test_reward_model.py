@@ -12,17 +12,18 @@ import tiny
 from rollout_helpers import NO, YES, experiment, metrics, pairs, params_of, samples, train_all
 from steps import init
 
-from msm_jax import sharding, train_step
+from msm_jax import sharding
 from msm_jax.base.errors import ConfigError, DataError
 from msm_jax.config import LoraConfig, ModelConfig, OptimizerConfig
+from msm_jax.config.objectives import RewardConfig
+from msm_jax.data.tokenized import Source
 from msm_jax.input_pipeline import batches
 from msm_jax.model import forward
-from msm_jax.objective_config import RewardConfig
 from msm_jax.objectives.reward import HEAD, bradley_terry, token_rewards
 from msm_jax.phases import tree_order
-from msm_jax.reward_model import RewardModel
-from msm_jax.rewards import group_advantages
-from msm_jax.tokenized import Source
+from msm_jax.rl.reward_model import RewardModel
+from msm_jax.rl.rewards import group_advantages
+from msm_jax.training import train_step
 
 JUDGE = dict(
   objective='reward',

@@ -10,12 +10,12 @@ from rollout_helpers import NO, YES, experiment, pairs
 from data_pipelines.llm.providers import BilledReply
 from data_pipelines.llm.replies import Reply
 from data_pipelines.records import Chat, PreferencePair
-from msm_jax import reward_judge
-from msm_jax.answers import chosen_of, normalized, prompt_of, rejected_of
 from msm_jax.base.errors import ConfigError
 from msm_jax.base.files import checked_line
-from msm_jax.objective_config import GrpoConfig
-from msm_jax.rewards import (
+from msm_jax.config.objectives import GrpoConfig
+from msm_jax.rl import reward_judge
+from msm_jax.rl.answers import chosen_of, normalized, prompt_of, rejected_of
+from msm_jax.rl.rewards import (
   RewardError,
   Rewards,
   content_of,
@@ -413,7 +413,7 @@ def test_an_empty_handbook_of_a_judge(tmp_path):
 
 def test_a_judge_that_gives_no_score(inspect, tmp_path):
   judge = Replies('judges_badly', lambda n, text: 'Score: 11' if n % 2 else 'I would rather not.')
-  from msm_jax.reward_judge import JudgeError
+  from msm_jax.rl.reward_judge import JudgeError
 
   with pytest.raises(JudgeError, match=r'gave no score from 0 to 10 in 3 replies') as error:
     score('judge:judges_badly/m', [YES], folder=tmp_path)
@@ -423,7 +423,7 @@ def test_a_judge_that_gives_no_score(inspect, tmp_path):
 
 def test_a_judge_that_fails_loses_no_score(inspect, tmp_path):
   """One call fails, the other is paid for and kept."""
-  from msm_jax.reward_judge import JudgeError
+  from msm_jax.rl.reward_judge import JudgeError
 
   def reply(n, text):
     return RuntimeError('overloaded') if NO in text.split('answered:')[1] else 'Score: 4'
@@ -437,7 +437,7 @@ def test_a_judge_that_fails_loses_no_score(inspect, tmp_path):
 
 
 def test_a_judge_that_does_not_exist(inspect, tmp_path):
-  from msm_jax.reward_judge import JudgeError
+  from msm_jax.rl.reward_judge import JudgeError
 
   with pytest.raises(JudgeError, match=r'judge:nobody/m cannot be asked'):
     score('judge:nobody/m', [NO], folder=tmp_path)

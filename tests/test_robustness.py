@@ -12,11 +12,11 @@ from msm_jax.base.checks import from_mapping, to_json
 from msm_jax.base.errors import ConfigError
 from msm_jax.base.paths import resolve_paths
 from msm_jax.config import ExperimentConfig
-from msm_jax.design import settings_of_results
 from msm_jax.evals import robustness, stats
-from msm_jax.replication import worlds_of_seeds
 from msm_jax.report import robustness as shown
 from msm_jax.report.numbers import about_spread, show_measure
+from msm_jax.running.design import settings_of_results
+from msm_jax.running.replication import worlds_of_seeds
 from msm_jax.suites.choices import choice_layout
 from msm_jax.suites.suite import differences
 

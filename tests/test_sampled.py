@@ -37,7 +37,7 @@ from msm_jax.evals.scoring import ScoringError
 from msm_jax.evals.values import ValueQuestion
 from msm_jax.inference.completion import CompletionRequest
 from msm_jax.inference.sampling import Sampler
-from msm_jax.node_evaluation import sample_node
+from msm_jax.running.node_evaluation import sample_node
 from msm_jax.suites.custom import _choice
 from msm_jax.suites.registry import SUITES
 

@@ -9,8 +9,8 @@ from msm_jax import choose as command
 from msm_jax import config, multihost, sweep
 from msm_jax.base import checks, paths
 from msm_jax.evals import recipes
-from msm_jax.outputs import json_lines
-from msm_jax.replication import config_of_seed
+from msm_jax.running.outputs import json_lines
+from msm_jax.running.replication import config_of_seed
 
 MARGIN = 'margin/conflict/new_domains'
 

@@ -27,16 +27,17 @@ from data_pipelines.settings.world import conflicts, preferences
 from data_pipelines.settings.world.demonstrations import demonstrations
 from data_pipelines.settings.world.spec import renamed as world_renamed
 from data_pipelines.sources import SourceConfig
-from msm_jax import outputs, report
+from msm_jax import report
 from msm_jax.base import paths
 from msm_jax.base.checks import from_mapping
 from msm_jax.base.errors import ConfigError, DataError, SpecError
 from msm_jax.config import DoseCurve, ExperimentConfig
-from msm_jax.design import make_design
 from msm_jax.evals import stated, survival
 from msm_jax.evals.summary import summarize
 from msm_jax.report import curves
 from msm_jax.report.survival import left_rows, read_rows, show_half
+from msm_jax.running import outputs
+from msm_jax.running.design import make_design
 from msm_jax.suites.registry import layout_of
 
 PHILOSOPHY = str(ROOT / 'specs' / 'oversight' / 'philosophy.md')

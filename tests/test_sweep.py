@@ -15,8 +15,8 @@ from msm_jax import config, experiment, report, sweep
 from msm_jax.base import checks, paths
 from msm_jax.base.errors import ConfigError, SpecError
 from msm_jax.base.files import read_json_lines
-from msm_jax.design import make_design
 from msm_jax.phases import digest
+from msm_jax.running.design import make_design
 from msm_jax.suites.registry import layout_of
 
 # Pages of sweeps have curves.
@@ -458,7 +458,7 @@ def test_a_point_is_known_by_what_its_phases_and_answers_are_known_by(tmp_path, 
   assert made({}, 'tune', sampled=1).identity != sampled
   assert made({}, 'tune').identity == plain
   # The rule that orders records is part of the identity of the phases that read them.
-  monkeypatch.setattr('msm_jax.workspace.DATA_ORDER', 'another rule')
+  monkeypatch.setattr('msm_jax.running.workspace.DATA_ORDER', 'another rule')
   assert made({}, 'tune').identity != plain
 
 

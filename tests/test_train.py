@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from steps import TINY, assert_trees_equal
 
-from msm_jax import checkpointing, sharding, train, train_step
+from msm_jax import checkpointing, sharding, train
 from msm_jax.base import checks
 from msm_jax.base.errors import ConfigError, Interrupted
 from msm_jax.config import ExperimentConfig, LoraConfig, MeshConfig, PhaseConfig
+from msm_jax.data.tokenized import Source
 from msm_jax.metrics import count_skipped
 from msm_jax.model import training_flops_per_token
-from msm_jax.phase_checkpoints import Origin
-from msm_jax.tokenized import Source
-from msm_jax.training_checks import TrainingError, UpdateGuard
+from msm_jax.training import train_step
+from msm_jax.training.phase_checkpoints import Origin
+from msm_jax.training.training_checks import TrainingError, UpdateGuard
 
 
 def documents(texts):

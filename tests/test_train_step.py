@@ -21,9 +21,10 @@ from steps import (
   run_steps,
 )
 
-from msm_jax import sharding, train_step
+from msm_jax import sharding
 from msm_jax.config import LoraConfig, OptimizerConfig
 from msm_jax.optim import make_optimizer
+from msm_jax.training import train_step
 
 # A large eps makes Adam's first updates proportional to the gradient. With a small one they are its
 # sign, and rounding decides the sign of a zero.

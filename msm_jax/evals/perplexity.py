@@ -8,10 +8,10 @@ import numpy as np
 
 from data_pipelines.records import Record
 from msm_jax.config import ModelConfig
+from msm_jax.data.tokenized import to_triples
 from msm_jax.evals.lower_layers import LowerLayers
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import AfterBatch, ignore_batch, score_triples
-from msm_jax.tokenized import to_triples
 from msm_jax.tokenizer import Tokenizer
 
 # Part of the identity of kept rows: raise it when the meaning of the numbers changes.

@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding
 from msm_jax import multihost, sharding
 from msm_jax.base.errors import UserError
 from msm_jax.config import ModelConfig
+from msm_jax.data.tokenized import to_triples
 from msm_jax.evals.lower_layers import LowerLayers, runs_apart
 from msm_jax.evals.scoring_rows import (
   READ_BY_LAYERS,
@@ -31,7 +32,6 @@ from msm_jax.evals.scoring_rows import (
   row_pieces,
 )
 from msm_jax.model import forward, logits
-from msm_jax.tokenized import to_triples
 from msm_jax.tokenizer import Tokenizer
 
 Messages = Sequence[tuple[str, str]]

@@ -27,7 +27,7 @@ from msm_jax.interop import huggingface, zoo
 from msm_jax.model import init_params
 from msm_jax.models import ParamsLocation, listed_arms
 from msm_jax.tokenizer import Tokenizer, load_tokenizer
-from msm_jax.train_step import split_trainable
+from msm_jax.training.train_step import split_trainable
 
 
 class ArmError(UserError, RuntimeError):

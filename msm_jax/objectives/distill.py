@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from msm_jax.config import ModelConfig
+from msm_jax.config.objectives import DistillConfig
 from msm_jax.layers import soft_cap
 from msm_jax.model import Params, forward, unembedding
-from msm_jax.objective_config import DistillConfig
 from msm_jax.objectives.cross_entropy import CPU_CHUNK
 from msm_jax.sharding import batch_parts, platform
 

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from msm_jax.config import ModelConfig
+from msm_jax.config.objectives import DpoConfig
 from msm_jax.model import Params
-from msm_jax.objective_config import DpoConfig
 from msm_jax.objectives.token_logprobs import batch_logprobs
 
 

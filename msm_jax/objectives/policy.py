@@ -2,7 +2,7 @@
 
 A rollout samples several answers to each prompt, and a reward judges them. What an answer is worth
 beside the others of its group is its *advantage*. This module turns advantages into a loss; where
-the answers, rewards and advantages come from is told in `msm_jax/rollouts.py`.
+the answers, rewards and advantages come from is told in `msm_jax/rl/rollouts.py`.
 
 For each token of an answer, with the ratio r of its probability now to that when it was sampled:
 
@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from msm_jax.config import ModelConfig
+from msm_jax.config.objectives import GrpoConfig
 from msm_jax.model import Params
-from msm_jax.objective_config import GrpoConfig
 from msm_jax.objectives.token_logprobs import batch_logprobs
 
 

@@ -10,8 +10,8 @@ supervised tokens, the pairs); whatever else it holds is divided by it too and r
 name. The train step adds the sums and gradients of all micro-batches and devices and divides once,
 so micro-batches, devices and packed rows give exactly the loss of the whole batch, whatever the
 objective is. To add one, write its function and put a line into `OBJECTIVES` here and into
-`OBJECTIVE_SETTINGS` of `objective_config.py`. If it has settings, `PhaseConfig` gets a field of its
-name.
+`OBJECTIVE_SETTINGS` of `config/objectives.py`. If it has settings, `PhaseConfig` gets a field of
+its name.
 """
 
 import dataclasses

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from msm_jax.config import ModelConfig
+from msm_jax.config.objectives import RewardConfig
 from msm_jax.model import Params, forward
-from msm_jax.objective_config import RewardConfig
 
 # The name of the head among the parameters. It belongs to phases of this objective alone.
 HEAD = 'reward_head'

@@ -127,7 +127,7 @@ def sweep_identities(folder: Path) -> dict[str, str]:
   from configs.sweeps.oversight import get_config
   from msm_jax import config as configs
   from msm_jax import sweep
-  from msm_jax.design import make_design
+  from msm_jax.running.design import make_design
 
   out = {}
   for preset in SWEEPS:
