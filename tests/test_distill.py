@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from msm_jax.data.packing import PackedRows
 from msm_jax.data.tokenized import Source
 from msm_jax.objectives.distill import distill
 from msm_jax.running.design import make_design
+from msm_jax.running.source_checks import check_source_fits
 from msm_jax.training import train_step
 
 PAIRS = make_taught(6)
@@ -188,6 +190,16 @@ def test_every_chat_comes_once_in_an_epoch(tokenizer):
   tokens = source.tokens(tokenizer)
   assert sum((row['segment_ids'] > 0).sum() for row in rows) == tokens.cells[0::2].sum()
   assert sum((row['teacher_segment_ids'] > 0).sum() for row in rows) == tokens.cells[1::2].sum()
+
+
+def test_chats_too_long_for_the_teacher_name_its_setting(tokenizer):
+  """They fit into the rows of the phase, whose `length` would be raised in vain."""
+  records = chats()
+  source = Source('s', 'chats', records, records).in_context(CONTEXT, 20)
+  prepared = SimpleNamespace(config=SimpleNamespace(max_left_out=0.01), tokenizer=tokenizer)
+  found = r'do not fit into length=96 and distill.teacher_length=20 .* or distill.teacher_length'
+  with pytest.raises(DataError, match=found):
+    check_source_fits(prepared, source, 96)
 
 
 def test_kept_tokens_are_those_of_the_handbook(tokenizer, tmp_path):

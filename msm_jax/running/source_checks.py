@@ -104,19 +104,23 @@ def check_source_fits(prepared: Prepared, source: Source, length: int) -> None:
   left_out = total - fitting
   if not left_out:
     return
-  what = kind
+  what, rows, longer = kind, f'length={length}', 'raise their length'
   if source.context is not None:
     what = f'{kind}, read without and with the handbook,'
+    # With the handbook, a chat has to fit into a row of the teacher.
+    if source.teacher_length:
+      rows = f'{rows} and distill.teacher_length={source.teacher_length}'
+      longer = f'{longer} or distill.teacher_length'
   share = f'{left_out:,} of {total:,} {what} ({left_out / total:.1%})'
-  found = f'{share} do not fit into length={length}'
+  found = f'{share} do not fit into {rows}'
   if not fitting:
     raise DataError(
-      f'sources.{source.name}: {found} of the phases that read it, so nothing is left; raise their '
-      f'length or shorten the {kind}'
+      f'sources.{source.name}: {found} of the phases that read it, so nothing is left; {longer} or '
+      f'shorten the {kind}'
     )
   if exceeds_share(left_out, total, limit):
     raise DataError(
-      f'sources.{source.name}: {found} of the phases that read it; raise their length, '
+      f'sources.{source.name}: {found} of the phases that read it; {longer}, '
       f'shorten the {kind}, or raise config.max_left_out (now {limit:g})'
     )
   say(f'data       {source.name}: {found} and are left out')
