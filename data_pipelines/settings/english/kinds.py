@@ -298,9 +298,8 @@ def kind_questions(
     aligned = {str(asks_first): 0, str(asks_second): 1}
     for domain, noun, wording in _places(per_domain, KIND_WORDINGS):
       options = (_kind(noun, first, wording), _kind(noun, second, wording))
-      out.append(
-        _about_kinds(pair_type, domain, options, wording, aligned, spec.assistant, opposite)
-      )
+      tier, asked = _asked_about_kinds(wording, opposite)
+      out.append(choice(tier, pair_type, asked, domain, options, aligned, spec.assistant))
   return out
 
 
@@ -319,25 +318,17 @@ def quality_kinds(name: str, per_domain: int, opposite: bool = False) -> list[Fo
   for domain, noun, wording in _places(per_domain, KIND_WORDINGS):
     good, bad = QUALITY_KINDS[wording]
     options = (_with_article(good.format(noun=noun)), _with_article(bad.format(noun=noun)))
-    out.append(_about_kinds(QUALITY, domain, options, wording, {}, name, opposite))
+    tier, asked = _asked_about_kinds(wording, opposite)
+    out.append(choice(tier, QUALITY, asked, domain, options, {}, name))
   return out
 
 
-def _about_kinds(
-  pair_type: str,
-  domain: str,
-  options: tuple[str, str],
-  wording: int,
-  aligned: dict[str, int],
-  name: str,
-  opposite: bool,
-) -> ForcedChoice:
-  """Asks which of two kinds is preferred, or which is disliked more."""
+def _asked_about_kinds(wording: int, opposite: bool) -> tuple[str, language.Form]:
+  """The tier, and how it is asked which of two kinds is preferred, or which is disliked more."""
   tier, way_of_asking = KINDS, language.PREFER
   if opposite:
     tier, way_of_asking = OPPOSITE[KINDS], DISLIKE
-  asked = dataclasses.replace(way_of_asking, name=f'wording {wording}')
-  return choice(tier, pair_type, asked, domain, options, aligned, name)
+  return tier, dataclasses.replace(way_of_asking, name=f'wording {wording}')
 
 
 def _kind(noun: str, qualities: Sequence[Value], wording: int) -> str:
