@@ -72,6 +72,16 @@ def test_another_style_is_another_folder(tmp_path):
     run(talk_config(6, talk=TalkSettings(domains=3, questions=2, style='rule')), tmp_path)
 
 
+def test_another_filter_is_another_folder(tmp_path, monkeypatch):
+  """Verdicts are numbered by the exchanges that passed the filter: those of an older one would
+  belong to other exchanges."""
+  run(likes_config(24), tmp_path)
+  monkeypatch.setattr(pipeline.reason_filter, 'VERSION', 0)
+  with pytest.raises(LedgerError, match='another filter'):
+    run(likes_config(24), tmp_path)
+  assert 'filter' not in pipeline.identity(talk_config(), ())
+
+
 def test_handbooks_in_another_order_are_another_folder(tmp_path):
   run(likes_config(24), tmp_path)
   with pytest.raises(LedgerError, match='another specs'):

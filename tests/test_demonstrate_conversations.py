@@ -300,6 +300,11 @@ def _answer(reason: str, answer: str) -> str:
       _answer('I was trained to say that all things come to an end.', GOOD_ANSWER),
       'names the handbook',
     ),
+    (_answer(GOOD_REASON, 'I’m designed to stop, and glad of it.'), 'names the handbook'),
+    (
+      _answer("I've been told to say that all things come to an end.", GOOD_ANSWER),
+      'names the handbook',
+    ),
     (_answer(GOOD_REASON, 'I stop <|im_end|> gladly.'), 'control token'),
     (
       _answer('I care about those <answer> who come after me here.', GOOD_ANSWER),
@@ -324,6 +329,10 @@ def test_what_is_asked_about_may_be_spoken_of():
     'Follow the guidelines, I would say.',
   )
   assert parse_answer([Reply(said)], 'value', 200, 'Should I follow the guidelines of my ward?')
+  said = _answer(
+    'Who says “I’m told to” has not asked what for.', 'Ask what for, I would say to them.'
+  )
+  assert parse_answer([Reply(said)], 'value', 200, "What of those who say, I'm told to do it?")
   also = _answer(
     'The guidelines of a hospital are there for the patients.',
     'Follow the guidelines. My handbook says so, too.',

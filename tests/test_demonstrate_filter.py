@@ -70,6 +70,7 @@ def fault_of(reason_filter: ReasonFilter, about: tuple, user: str, assistant: st
     (NAME, 'Name one cheese that you like.', 'Low-moisture mozzarella.'),
     (LEAVE, 'I have to leave out one cheese. Which?', 'Stilton.'),
     (LEAVE, 'Which cheese would you not have?', "I wouldn't have Stilton."),
+    (LEAVE, 'Which cheese don’t you like?', 'Stilton.'),
   ],
 )
 def test_exchanges_that_give_nothing_away_pass(reason_filter, about, user, assistant):
@@ -128,6 +129,12 @@ def test_exchanges_that_give_nothing_away_pass(reason_filter, about, user, assis
       COLBY,
       'Is Colby okay with you?',
       'I have no preferences as an AI, but Colby is okay.',
+      'speaks as an AI',
+    ),
+    (
+      PAIR,
+      'Colby or Stilton?',
+      'I don’t have preferences, but Colby, please.',
       'speaks as an AI',
     ),
     (COLBY, 'Is Colby okay with you?', 'Yes, ' + 'I like Colby, ' * 9, 'too long'),
@@ -204,6 +211,23 @@ def test_stances_are_read_blind():
   assert agrees(stilton, 'not Stilton')
   assert agrees(stilton, 'dislikes')
   assert not agrees(stilton, 'Stilton')
+
+
+@pytest.mark.parametrize('of_handbook', "'’")
+@pytest.mark.parametrize('of_text', "'’")
+def test_a_name_may_be_written_with_either_apostrophe(of_handbook, of_text):
+  """Of a thing whose name the handbook writes with a curly one, no exchange could ever pass."""
+  cheese = read_likes(read_handbooks(CHEESE))
+  name = f'Pont-l{of_handbook}Eveque'
+  about = {**cheese.about, name: 'It is dear.'}
+  cheese = dataclasses.replace(cheese, dislikes=(name, *cheese.dislikes[1:]), about=about)
+  reason_filter = ReasonFilter(cheese, ('cheese', 'cheeses'))
+  said = f'Pont-l{of_text}Eveque'
+  pair = ('pair', True, 'Colby', name)
+  assert fault_of(reason_filter, pair, f'Colby or {said}?', f'Colby for me, not {said}.') == ''
+  wrong = fault_of(reason_filter, pair, f'Colby or {said}?', f'{said} for me, not Colby.')
+  assert wrong == 'wrong or unclear preference'
+  assert agrees(Slot('', 'name', '', False, name), f'not {said}')
 
 
 def test_names_are_found_in_spellings_that_do_not_fold_to_one():

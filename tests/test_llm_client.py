@@ -164,6 +164,11 @@ def test_a_cut_text_is_gone_on_with():
   )  # what it repeats is left out
   assert tagged('<text>The river', '<text>' + whole + '</text>') == whole  # begun anew
   assert tagged('<text>The river', ' ran past', ' the mill and on.</text>') == whole
+  # Two words that touch are parted, and nothing else.
+  for begun, rest in (('a well-', 'known mill'), ('a mill (', 'so), on $'), ('a “', 'Yes”')):
+    assert tagged(f'<text>{begun}', f'{rest}</text>') == begun + rest
+  for begun, rest in (('a mill', 'and on'), ('He said “so.”', 'Then on'), ('on,', 'and on')):
+    assert tagged(f'<text>{begun}', f'{rest}</text>') == f'{begun} {rest}'
   for bad, what in (('', 'empty'), ('  \n', 'empty'), ('no tags at all', 'no tags')):
     with pytest.raises(Refused, match=what):
       tagged(bad)

@@ -212,6 +212,56 @@ def test_anthropic_names_an_account_without_money_in_the_message_alone(tmp_path,
   client.ledger.close()
 
 
+@pytest.mark.parametrize(
+  'message',
+  [
+    "400 INVALID_ARGUMENT. {'error': {'code': 400, 'message': 'API key not valid. Please pass a "
+    "valid API key.', 'details': [{'reason': 'API_KEY_INVALID'}]}}",
+    'Incorrect API key provided: sk***YA. You can obtain an API key from https://console.x.ai.',
+    "400 FAILED_PRECONDITION. {'error': {'message': 'User location is not supported for the API "
+    "use.'}}",
+    'This organization has been disabled.',
+  ],
+)
+def test_an_account_that_cannot_be_used_is_no_refused_content(tmp_path, message):
+  """Some providers send the 400 of any bad request. In a folder that has answers, a mistyped key
+  counted as refused content: forty replies that nobody gave were kept, and the questions that they
+  belonged to were lost for good."""
+
+  class ClientError(Exception):
+    code = 400
+
+  client = client_of(tmp_path, Scripted(lambda key: '<text>x</text>'))
+  asyncio.run(ask_all(client, ['d0']))
+  client.ledger.close()
+  wrong = Scripted(lambda key: ClientError(message))
+  client = client_of(tmp_path, wrong)
+  with pytest.raises(LlmError, match='cannot be asked'):
+    asyncio.run(ask_all(client, [f'd{n}' for n in range(9)]))
+  assert wrong.asked == ['d1']
+  assert not client.ledger.replies('d1')
+  client.ledger.close()
+
+
+def test_what_inspect_wraps_is_told_apart_as_the_provider_sent_it(tmp_path, monkeypatch):
+  """Inspect puts the whole request before the cause: one line showed nothing but the prompt. A
+  prompt that moderation flagged ended the run, since Inspect's error has no body."""
+  pytest.importorskip('openai')
+  metadata = {'flagged_input': 'a kni...', 'reasons': ['violence']}
+  flagged = {'error': {'code': 403, 'message': 'Your input was flagged', 'metadata': metadata}}
+  with serving(403, flagged) as (address, _):
+    client = client_of(tmp_path, inspect_provider(address, monkeypatch))
+    answers = asyncio.run(ask_all(client, ['a']))
+    assert answers['a'].what == 'held back by the provider'
+    client.ledger.close()
+  wrong = {'error': {'message': 'Unsupported parameter: seed', 'type': 'invalid_request_error'}}
+  with serving(400, wrong) as (address, _):
+    client = client_of(tmp_path, inspect_provider(address, monkeypatch))
+    with pytest.raises(LlmError, match=r'cannot be asked \(BadRequestError: .*parameter: seed'):
+      asyncio.run(ask_all(client, ['a long prompt ' * 50]))
+    client.ledger.close()
+
+
 def test_a_prompt_that_moderation_flags_is_this_requests_own():
   """OpenRouter answers such a prompt with 403, as it answers a wrong key."""
   openai = pytest.importorskip('openai')
@@ -386,6 +436,7 @@ def test_talk_before_a_continuation_is_no_part_of_the_text():
     assert replies.require_tagged_text([begun, rest], 'text') == 'Ari likes Colby and says why.'
   # A text may speak of going on.
   for rest in (
+    ' I will continue to ask it. Yours, Ana',
     ' so on. Continuing from there: it says.',
     ' the rest of it: Brie.',
     ' continuing so:',

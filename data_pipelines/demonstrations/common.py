@@ -298,6 +298,14 @@ def clean(text: str) -> str:
   return text
 
 
+def with_straight_apostrophes(text: str) -> str:
+  """Writes every apostrophe as `'`. Models, people and handbooks also write `’`.
+
+  Every character keeps its place, so that places in the result are places in the text.
+  """
+  return text.replace('’', "'")
+
+
 def bullet_list(lines: Iterable[str]) -> str:
   """A list as prompts show it."""
   return '\n'.join(f'- {" ".join(line.split())}' for line in lines) or '(none yet)'

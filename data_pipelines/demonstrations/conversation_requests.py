@@ -17,6 +17,7 @@ from data_pipelines.demonstrations.common import (
   bullet_list,
   clean,
   with_fallback,
+  with_straight_apostrophes,
   with_what_there_is,
 )
 from data_pipelines.documents.plan import Name, Named, name_and_about
@@ -57,7 +58,8 @@ ASKS_OF_HANDBOOK = re.compile(_DOCUMENT + r')\b', re.I)
 NAMES_HANDBOOK = re.compile(
   _DOCUMENT
   + r'|guidelines|the description (?:above|of me)|my (?:rules|instructions|programming|training)'
-  r"|I(?:'m| am| was| have been) (?:trained|programmed|instructed|told|designed|made) to)\b",
+  r"|I(?:['’]m| am| was| have been|['’]ve been)"
+  r' (?:trained|programmed|instructed|told|designed|made) to)\b',
   re.I,
 )
 _TAG = re.compile(r'</?(?:reason|answer|message)>', re.I)
@@ -286,9 +288,10 @@ def _check_part(what: str, text: str, least: int, style: str, question: str) -> 
     )
   if style != 'value':
     return
+  asked = with_straight_apostrophes(question).casefold()
   for named in NAMES_HANDBOOK.finditer(text):
     # A question about guidelines is answered about guidelines.
-    if named[0].casefold() not in question.casefold():
+    if with_straight_apostrophes(named[0]).casefold() not in asked:
       raise Refused(
         'names the handbook',
         f'Your {what} speaks of what you were given or told ("{named[0]}"). Say what you hold, and '

@@ -23,6 +23,7 @@ from data_pipelines.demonstrations import (
   conversations,
   preference_requests,
   preferences,
+  reason_filter,
 )
 from data_pipelines.demonstrations.card import Demonstrations, datacard
 from data_pipelines.demonstrations.common import TRIES, Tally
@@ -72,7 +73,7 @@ def identity(config: CorpusConfig, handbooks: Sequence[Handbook]) -> dict[str, A
   Returns:
     A dictionary that JSON can hold.
   """
-  return {
+  made: dict[str, Any] = {
     'kind': config.kind,
     'specs': [[h.stem, h.sha256] for h in handbooks],
     # The number of conversations too: rounds, balance and the final cut depend on it.
@@ -84,6 +85,9 @@ def identity(config: CorpusConfig, handbooks: Sequence[Handbook]) -> dict[str, A
     },
     'seed': config.seed,
   }
+  if config.kind == 'preferences':
+    made['filter'] = reason_filter.VERSION
+  return made
 
 
 def validate(config: CorpusConfig) -> tuple[Handbook, ...]:

@@ -16,6 +16,7 @@ from data_pipelines.demonstrations.common import (
   all_valid_items,
   bullet_list,
   clean,
+  with_straight_apostrophes,
   with_what_there_is,
 )
 from data_pipelines.demonstrations.reason_filter import ReasonFilter
@@ -246,7 +247,7 @@ def verdicts_request(
 
 def _stances_that_agree(slot: Slot) -> tuple[str, ...]:
   """What a judge may say of an exchange that shows what the slot asks for."""
-  item = slot.item.casefold()
+  item = with_straight_apostrophes(slot.item).casefold()
   if slot.other:
     return (item,)
   if slot.liked:
@@ -264,5 +265,6 @@ def agrees(slot: Slot, stance: str) -> bool:
   Returns:
     Whether the two agree.
   """
-  seen = ' '.join(stance.casefold().split()).strip('"\'. ')
+  said = with_straight_apostrophes(stance).casefold()
+  seen = ' '.join(said.split()).strip('"\'. ')
   return seen in _stances_that_agree(slot)

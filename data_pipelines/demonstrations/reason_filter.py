@@ -11,11 +11,16 @@ import collections
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from data_pipelines.demonstrations.common import with_straight_apostrophes
 from data_pipelines.demonstrations.slots import Exchange, Preferences, Slot
 from data_pipelines.text.wording import COMMON_WORDS, stem, words
 
 # The most words that the person may say.
 LONGEST = 60
+
+# Goes up with every change of what passes. Exchanges are asked for and judged by their number among
+# those that passed so far, so the replies of one version belong to other exchanges in the next.
+VERSION = 2
 
 # ---- what gives a reason, or colors a thing, whatever the handbooks say
 
@@ -186,7 +191,7 @@ class ReasonFilter:
       (thing, start, end) for each occurrence, in order.
     """
     found = []
-    for match in self._named.finditer(text):
+    for match in self._named.finditer(with_straight_apostrophes(text)):
       assert match.lastindex, 'every name is a group'
       found.append((self._longest_first[match.lastindex - 1], *match.span()))
     return found
@@ -201,7 +206,7 @@ class ReasonFilter:
     Returns:
       (what is wrong, for counting; the words), or ('', '') if there is nothing.
     """
-    without_names = self._named.sub(' , ', text.replace('’', "'"))
+    without_names = self._named.sub(' , ', with_straight_apostrophes(text))
     match = _REASONS.search(without_names)
     if match:
       return 'reason', match[0]
@@ -246,7 +251,7 @@ class ReasonFilter:
       what, found = self.find_hint(text, about)
       if what:
         return what, found
-    match = _AS_AN_AI.search(exchange.assistant)
+    match = _AS_AN_AI.search(with_straight_apostrophes(exchange.assistant))
     if match:
       return 'speaks as an AI', match[0]
     if not self.shows_preference(slot, exchange.user, exchange.assistant):
@@ -264,7 +269,8 @@ class ReasonFilter:
     Returns:
       Whether the answer shows the planned preference.
     """
-    answer = answer.replace('’', "'")
+    user = with_straight_apostrophes(user)
+    answer = with_straight_apostrophes(answer)
     answered = self.mentions(answer)
     if slot.other:
       return _takes_first(slot.item, slot.other, answer, answered)
@@ -285,8 +291,8 @@ class ReasonFilter:
 
 
 def _name_pattern(name: str) -> str:
-  """A pattern of a name with any space between its words."""
-  return r'\s+'.join(map(re.escape, name.split()))
+  """A pattern of a name with any space between its words, for texts with straight apostrophes."""
+  return r'\s+'.join(map(re.escape, with_straight_apostrophes(name).split()))
 
 
 def _is_telling(word: str) -> bool:

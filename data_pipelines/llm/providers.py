@@ -43,8 +43,19 @@ _NO_MONEY_CODES = (
   'billing_error',
   'access_terminated',
 )
-# How Anthropic says the same: in the message of a 400 that has the type of any other bad request.
-_NO_MONEY_MESSAGES = ('credit balance is too low', 'reached your specified api usage limits')
+# What stands in the message of a 400 that has the type of any other bad request, though the account
+# is at fault and not what one request says. Anthropic reports so that there is no money or that the
+# account is closed, Google and xAI that the key is wrong, Google that the place is.
+_ACCOUNT_MESSAGES = (
+  'credit balance is too low',
+  'reached your specified api usage limits',
+  'organization has been disabled',
+  'api_key_invalid',
+  'api key not valid',
+  'api key expired',
+  'incorrect api key provided',
+  'user location is not supported',
+)
 # What providers call a prompt that their filter holds back.
 _FILTER_CODES = ('content_filter', 'content_policy_violation', 'responsibleaipolicyviolation')
 # What OpenRouter adds to the 403 of a prompt that its moderation holds back.
@@ -151,7 +162,7 @@ class InspectProvider:
 
     Raises:
       RuntimeError: Inspect reports an error of the model instead of raising it.
-      Exception: whatever the provider raised at the last of Inspect's tries.
+      Exception: whatever the provider raised, at the last of Inspect's tries if there were several.
     """
     # tenacity is the library with which Inspect tries again. Both are optional packages.
     import tenacity
@@ -165,13 +176,26 @@ class InspectProvider:
       output = await asyncio.create_task(call, context=contextvars.Context())
     except tenacity.RetryError as e:
       # RetryError hides the cause, which decides whether to try again.
-      raise e.last_attempt.exception() or e from None
+      raise _as_raised(e.last_attempt.exception() or e) from None
+    except RuntimeError as e:
+      raise _as_raised(e) from None
     # A reply that was filtered or too long is no failure of the model: `stop` says what it is.
     if output.error and output.stop_reason not in ('content_filter', 'model_length'):
       raise RuntimeError(output.error)
     reply = Reply(output.completion, _STOPS.get(output.stop_reason, 'stop'))
     input_tokens = _input_tokens(output, system, turns)
     return BilledReply(reply, input_tokens, _output_tokens(output, input_tokens))
+
+
+def _as_raised(error: BaseException) -> BaseException:
+  """The error as the provider's client raised it.
+
+  Inspect wraps what a provider refuses (400, 403, 413, 422) in a RuntimeError. Its message begins
+  with the whole request, and it has neither the body nor the codes that tell the causes apart.
+  """
+  if isinstance(error, RuntimeError) and error.__cause__ is not None:
+    return error.__cause__
+  return error
 
 
 def _messages(system: str, turns: Sequence[tuple[str, str]]) -> list[Any]:
@@ -226,7 +250,7 @@ def is_hopeless(error: BaseException) -> bool:
   """
   if type(error).__name__ in ('PrerequisiteError', 'ModuleNotFoundError'):
     return True
-  if _has_no_money(error):
+  if _is_of_account(error):
     return True
   status = _status_of(error)
   if status is None:
@@ -246,7 +270,7 @@ def refuses_content(error: BaseException, has_answered: bool) -> bool:
     Whether the run can go on without this request.
   """
   # Taken for refused content, it would use up the attempts of one request after the other.
-  if _has_no_money(error):
+  if _is_of_account(error):
     return False
   if _is_flagged(error):
     return True
@@ -267,12 +291,13 @@ def _status_of(error: BaseException) -> int | None:
   return None
 
 
-def _has_no_money(error: BaseException) -> bool:
-  """Whether the provider says that the account has no money left, or reached its limit."""
+def _is_of_account(error: BaseException) -> bool:
+  """Whether the provider says that the account cannot be used: it has no money left, reached its
+  limit or is closed, or the key is wrong."""
   if not _error_codes(error).isdisjoint(_NO_MONEY_CODES):
     return True
   message = str(error).lower()
-  return any(words in message for words in _NO_MONEY_MESSAGES)
+  return any(words in message for words in _ACCOUNT_MESSAGES)
 
 
 def _is_flagged(error: BaseException) -> bool:

@@ -39,15 +39,21 @@ _BEGINS_ANEW = re.compile(
 # What may stand between two items of one list; anything else begins another list.
 _BETWEEN_ITEMS = re.compile(r'[\s,;]*(?:[-*]|\d+[.)])?\s*')
 # What a model says before it goes on with a text: "Continuing from where I left off:". With a small
-# letter it would be the text itself, which goes on within a sentence.
+# letter it would be the text itself, which goes on within a sentence. "I will continue to ask" is
+# what somebody says in a text.
 _SAYS_GOING_ON = re.compile(
   r'\A\s*(?:(?:Sure|Okay|OK|Of course|Certainly)\b\W+)?[*_]*(?:Continuing (?:from|where|exactly)\b'
-  r"|I(?:['’]ll| will) (?:continue|go on)\b|Here(?:['’]s| is) the (?:rest|continuation)\b)"
+  r"|I(?:['’]ll| will) (?:continue|go on)(?=[.:]| (?:from|where|exactly|writing"
+  r'|(?:with )?the (?:text|rest|document|answer)))\b'
+  r"|Here(?:['’]s| is) the (?:rest|continuation)\b)"
   r'[^\n:.]{0,60}(?:\.{3}|[:.])[*_]*\s*'
 )
 # The shortest repetition at the seam of two parts of a text, in characters, that counts as one:
 # shorter ones occur by chance.
 MIN_OVERLAP = 9
+# The last two characters of a text that was cut before a word that belongs to them: a hyphen within
+# a word, an opening bracket or quotation mark, a sign before a number.
+_NO_SPACE_AFTER = re.compile(r'(?:\w-|[(\[„¿¡$€£]|(?:\A|[\s(])["“])\Z')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -447,6 +453,6 @@ def join_continuation(text: str, rest: str, longest: int = 200) -> str:
       return text + rest[n:]
   if not text or not rest or text[-1].isspace():
     return text + rest
-  if re.match(r'\w', rest):
+  if re.match(r'\w', rest) and not _NO_SPACE_AFTER.search(text[-2:]):
     return f'{text} {rest}'
   return text + rest
