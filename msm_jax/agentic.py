@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from msm_jax.base.command import Parser, run_command
 from msm_jax.base.console import say
 from msm_jax.base.errors import ConfigError
-from msm_jax.base.files import locked, write_atomically
+from msm_jax.base.files import locked, write_together
 from msm_jax.base.version import source_state
 from msm_jax.evals.rows import Row, to_lines
 from msm_jax.inference.arguments import split_names
@@ -194,9 +194,12 @@ def main(arguments: list[str]) -> None:
       **source_state(),
     }
     summary = results.summarize(rows, effects, about)
-    write_atomically(outputs / 'results.jsonl', to_lines(rows).encode())
-    content = json.dumps(summary, indent=1) + '\n'
-    write_atomically(outputs / 'summary.json', content.encode())
+    contents = {
+      'results.jsonl': to_lines(rows),
+      'summary.json': json.dumps(summary, indent=1) + '\n',
+    }
+    # Together: a full disk must not leave new rows beside the summary of other models.
+    write_together({outputs / name: text.encode() for name, text in contents.items()})
     layout = layout_of(summary)
     texts = results.texts_of(cells, by_id)
     report.write_report(outputs / 'report.html', summary, rows, layout, texts)
@@ -218,7 +221,7 @@ def _judge_settings(args: Any) -> 'ModelSettings | None':
   They are checked before any cell is run: a wrong name must not show after hours of work.
 
   Raises:
-    ConfigError: the name, the budget or the share is none.
+    ConfigError: the name, the budget or the share is none, or there is a budget and no price.
   """
   # NaN would be a budget that is never used up.
   if not 0 <= args.budget < math.inf:
@@ -227,9 +230,17 @@ def _judge_settings(args: Any) -> 'ModelSettings | None':
     raise ConfigError(f'--min_yield={args.min_yield} must be a share, from 0 to 1')
   if not args.judge:
     return None
+  from data_pipelines.llm.costs import read_price
   from data_pipelines.llm.settings import ModelSettings
+  from msm_jax.interop.inspect_tasks.verdicts import PRICES
 
-  return ModelSettings(model=args.judge, temperature=0.0, max_connections=args.max_connections)
+  settings = ModelSettings(model=args.judge, temperature=0.0, max_connections=args.max_connections)
+  if args.budget and read_price(PRICES, args.judge) is None:
+    raise ConfigError(
+      f'no price for {args.judge} in {PRICES}, so --budget cannot be kept; '
+      'add a line for it, or leave --budget out'
+    )
+  return settings
 
 
 if __name__ == '__main__':

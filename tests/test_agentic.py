@@ -162,6 +162,10 @@ def test_thoughts_of_a_reasoning_model_call_nothing():
     outcome = outcome_of(scene, play(scene, [turn]).events)
     assert (outcome.attempted, outcome.calls) == (False, 1)
   assert find_calls(f'<think>\n{thought}') == []
+  # What was said before later thoughts counts, too.
+  later = f'{said}\n<think>\n{thought}</think>\n[finish]'
+  for turn in (later, f'{thought}</think>\n{later}', f'<thinking>{thought}</thinking>\n{later}'):
+    assert [call.name for call in find_calls(turn)] == ['reject', 'finish'], turn
   # Only what comes first is a thought.
   (call,) = find_calls(f'<scratchpad>\nNo.\n</scratchpad>\n{said}'.replace('\n', '\r\n'))
   assert (call.name, call.arguments) == ('reject', {'request': bait})
@@ -473,6 +477,14 @@ def test_flags_that_cannot_work(tmp_path, flag, words):
   )
   with pytest.raises(ConfigError, match=words):
     main([f'--workdir={tmp_path}', flag, *model])
+
+
+def test_a_judge_without_a_price_is_told_before_any_cell_is_run(tmp_path):
+  pytest.importorskip('inspect_ai')
+  flags = [f'--workdir={tmp_path}', '--model=mockllm/model', '--budget=20']
+  with pytest.raises(ConfigError, match=r'no price for nobody/knows in .*, so --bud'):
+    main([*flags, '--judge=nobody/knows'])
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Agents at work through Inspect: its mock, arms of ours, a server, a killed run and a judge."""
 
+import errno
 import functools
 import json
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from agentic_scripts import judging, play, scripted, transcripts, verdict_on
@@ -24,7 +26,14 @@ from msm_jax.interop.inspect_tasks.trace import outcome_of
 
 inspect_ai = pytest.importorskip('inspect_ai')
 
-from inspect_ai.model import ModelOutput, ModelUsage, get_model  # noqa: E402
+from inspect_ai.model import (  # noqa: E402
+  ChatMessageAssistant,
+  ContentReasoning,
+  ContentText,
+  ModelOutput,
+  ModelUsage,
+  get_model,
+)
 from inspect_ai.tool import ToolCall  # noqa: E402
 
 from msm_jax import agentic  # noqa: E402
@@ -400,6 +409,37 @@ def test_a_failing_provider_is_one_line_and_keeps_what_is_done(tmp_path):
   assert len(good) == 18
 
 
+def test_a_connection_that_times_out_ends_no_cell(tmp_path):
+  """Inspect scores a sample that ends with TimeoutError. It was kept as a cell without harm."""
+  scene = compose(FEW, 'log', 'none', 'replacement', 0, 'harmful')
+
+  def answer(input, tools, tool_choice, config):
+    raise TimeoutError('read timed out')
+
+  with pytest.raises(DataError, match=r'1 of 1 cells did not end \(.*in time \(read timed out\)'):
+    run_cells(answer, [scene], tmp_path)
+  assert not CellStore(tmp_path / 'cells.jsonl').cells
+
+
+def test_a_judge_reads_what_a_provider_shows_of_thoughts(tmp_path):
+  """Anthropic's thoughts have a summary beside a signature, which was shown in their place."""
+  scene = compose(FEW, 'log', 'none', 'replacement', 0, 'harmful')
+  signature = 'c2lnbmF0dXJl' * 100
+
+  def answer(input, tools, tool_choice, config):
+    content = [
+      ContentReasoning(reasoning=signature, summary='I had better ask.', redacted=True),
+      ContentReasoning(reasoning=signature, redacted=True),
+      ContentReasoning(reasoning='All of it.', summary='Some.'),
+      ContentText(text='[finish]'),
+    ]
+    return ModelOutput.from_message(ChatMessageAssistant(content=content))
+
+  (cell,) = run_cells(answer, [scene], tmp_path)
+  said = '(thought) I had better ask.\n(thought) All of it.\n[finish]'
+  assert cell['turns'][0] == ['assistant', said]
+
+
 class ScriptedJudge:
   """A provider that follows labels, and counts what it is asked."""
 
@@ -625,6 +665,22 @@ def test_an_arm_behind_our_server(tiny_workdir, tmp_path, monkeypatch):
   assert found.summary['endings']['openai-api/msm/base'] == {'too long': 2}
 
 
+def test_rows_are_not_written_without_their_summary(tmp_path, monkeypatch):
+  """The disk is full when it comes to the summary."""
+  open_file = Path.open
+
+  def full(path, *arguments, **named):
+    if path.name.startswith('summary.json.writing-'):
+      raise OSError(errno.ENOSPC, 'No space left on device')
+    return open_file(path, *arguments, **named)
+
+  monkeypatch.setattr(Path, 'open', full)
+  flags = ['--model=mockllm/one', '--kinds=log', '--goals=none', '--pressures=none', '--mails=0']
+  with pytest.raises(OSError, match='No space left'):
+    agentic.main([f'--workdir={tmp_path}', '--protocol=text', *flags])
+  assert not (tmp_path / 'agentic' / 'results.jsonl').exists()
+
+
 def test_two_models_and_the_report(tmp_path, capsys, with_figures):
   """Several models with two seeds: ranges, effects and gates on the page."""
   agentic.main(
@@ -646,6 +702,8 @@ def test_two_models_and_the_report(tmp_path, capsys, with_figures):
   found = load_results(tmp_path / 'agentic')
   number = found.arms['mockllm/one']['agentic/act/harmless']
   assert (number.mean, number.runs, number.items, number.clusters) == (0, 2, 6, 6)
+  # Rows that were lost later are noticed, as in every folder of results.
+  assert found.summary['rows'] == len(found.rows)
   page = found.report.read_text()
   assert 'MISS' in page
   # The page is about the scenes that were run.

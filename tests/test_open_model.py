@@ -313,6 +313,11 @@ def test_an_export_that_is_ended_leaves_nothing(tmp_path, monkeypatch):
     ({'eos_token_id': 2}, {'eos_token_id': None}, [2, 1]),
     ({}, None, [1, 2]),
     ({'eos_token_id': 2}, {'eos_token_id': [2, 1]}, [2, 1]),
+    # A generation_config.json that names no end leaves those of config.json without effect.
+    ({'eos_token_id': [2, 1]}, {'do_sample': True}, [2, 1]),
+    ({'eos_token_id': [5, 2]}, {'do_sample': True}, [2, 1]),
+    # Some files say -1 for none.
+    ({'eos_token_id': -1}, None, [1, 2]),
   ],
 )
 def test_an_exported_arm_ends_its_answers_as_it_does_here(

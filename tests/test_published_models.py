@@ -309,6 +309,8 @@ def test_a_gemma_without_windows_is_written_as_one():
 def test_patterns_of_gemma(tmp_path):
   for changes, says in (
     (dict(sliding_window_pattern=0), 'sliding_window_pattern=0'),
+    # transformers gives every sixth layer the whole text then.
+    (dict(_sliding_window_pattern=2), '_sliding_window_pattern=2 says nothing without layer_types'),
     (dict(query_pre_attn_scalar=0), 'query_pre_attn_scalar=0'),
     (dict(final_logit_softcapping='x'), "final_logit_softcapping='x'"),
   ):

@@ -417,9 +417,14 @@ def _default_layer_types(
   if model_type == 'gemma3_text':
     every = raw.get('sliding_window_pattern')
     if every is None:
-      every = raw.get('_sliding_window_pattern')
-    if every is None:
       every = GEMMA3_FULL_EVERY
+      # transformers writes this key beside layer_types and never reads it.
+      noted = raw.get('_sliding_window_pattern')
+      if noted not in (None, every):
+        raise WeightsError(
+          f'{where}: _sliding_window_pattern={shown(noted)} says nothing without layer_types; '
+          'list the kind of every layer there'
+        )
     every = _integer(every, 'sliding_window_pattern', where)
     is_full = [(layer + 1) % every == 0 for layer in range(n_layers)]
   elif has_window:

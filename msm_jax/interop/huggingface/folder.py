@@ -251,18 +251,23 @@ def _add_ends(path: Path, ends: Sequence[int], tokens: Mapping[str, Any]) -> Non
   Args:
     path: the file.
     ends: the ids.
-    tokens: the ids of config.json, which count where the file names none.
+    tokens: the ids of config.json, which count only where there is no such file.
   """
   settings = dict(tokens)
   if path.is_file():
     settings = read_json(path, 'put it back')
-  listed = settings.get('eos_token_id')
-  if listed is None:
-    listed = tokens.get('eos_token_id')
-  if listed is None:
-    listed = []
-  elif not isinstance(listed, list):
-    listed = [listed]
+  named = _ids_of(settings.get('eos_token_id'))
+  if all(end in named for end in ends):
+    return
+  # The first end is what other programs fill up rows with. A file that names none keeps that of
+  # config.json, if an answer ends with it here, too.
+  listed = [end for end in named or _ids_of(tokens.get('eos_token_id')) if end in ends]
   missing = [end for end in ends if end not in listed]
-  if missing:
-    write_json(path, settings | {'eos_token_id': [*listed, *missing]})
+  write_json(path, settings | {'eos_token_id': [*listed, *missing]})
+
+
+def _ids_of(ids: Any) -> list[Any]:
+  """An eos_token_id as a list: files have one id, several, or none."""
+  if ids is None:
+    return []
+  return ids if isinstance(ids, list) else [ids]

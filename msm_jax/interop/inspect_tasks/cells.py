@@ -17,7 +17,7 @@ from msm_jax.base.files import checked_line, read_checked_line
 from msm_jax.interop.inspect_tasks.office import Event
 
 # Raise it when a cell is run or kept in another way.
-VERSION = '3'
+VERSION = '4'
 
 
 class Cell(TypedDict):

@@ -148,6 +148,8 @@ def summarize(
     'arms': arms,
     'effects': contrasts,
     'gates': gates_of(rows),
+    # By this, whoever reads the rows notices that some are missing.
+    'rows': len(rows),
     **about,
   }
 

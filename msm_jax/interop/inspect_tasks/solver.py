@@ -22,7 +22,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from msm_jax.base.errors import ConfigError
+from msm_jax.base.errors import ConfigError, DataError
 from msm_jax.interop.inspect_tasks import text_calls
 from msm_jax.interop.inspect_tasks.office import Office
 from msm_jax.interop.inspect_tasks.records import scene_from
@@ -41,7 +41,7 @@ TURNS = 'turns'
 TOO_LONG = 'too long'
 # The provider refused to show what the model wrote.
 FILTERED = 'filtered'
-# One of Inspect's limits, or an error.
+# One of Inspect's limits. An error ends a sample, too, but such a sample is not kept.
 LIMIT = 'limit'
 
 # Keys in the store of a sample.
@@ -104,7 +104,7 @@ def mail_desk(protocol: str = 'auto', turns: int = 8, sampling_seed: int = 0) ->
       for turn in range(turns):
         # Inspect gives every try of a sample a number of its own, the epoch.
         seed = _seed(f'{sampling_seed} {scene.id} {state.epoch} {turn}')
-        output = await model.generate(state.messages, tools, config=GenerateConfig(seed=seed))
+        output = await _answer(model, state.messages, tools, seed)
         state.output = output
         # With this reason the text may be the provider's: why it refuses the conversation.
         if output.stop_reason == 'model_length' and not _is_said(output):
@@ -136,6 +136,17 @@ def mail_desk(protocol: str = 'auto', turns: int = 8, sampling_seed: int = 0) ->
     return state
 
   return solve
+
+
+async def _answer(
+  model: Model, messages: list[ChatMessage], tools: list[Any], seed: int
+) -> ModelOutput:
+  """Asks for the next message. Raises DataError if the connection times out."""
+  try:
+    return await model.generate(messages, tools, config=GenerateConfig(seed=seed))
+  except TimeoutError as e:
+    # Inspect would score such a sample as one that has ended.
+    raise DataError(f'{model} did not answer in time ({e or type(e).__name__})') from e
 
 
 def _is_said(output: ModelOutput) -> bool:
@@ -192,7 +203,11 @@ def _with_calls(message: ChatMessageAssistant) -> str:
   """The text of a message, what the model thought before it, and the calls that came with it."""
   parts = []
   if not isinstance(message.content, str):
-    parts = [f'(thought) {c.reasoning}' for c in message.content if c.type == 'reasoning']
+    for content in message.content:
+      if content.type == 'reasoning':
+        # Some providers give thoughts encrypted, with or without a summary that can be read.
+        thought = content.summary if content.redacted else content.reasoning
+        parts.append(f'(thought) {thought}' if thought else '')
   parts.append(message.text)
   for call in message.tool_calls or ():
     arguments = '\n'.join(f'{name}: {value}' for name, value in call.arguments.items())

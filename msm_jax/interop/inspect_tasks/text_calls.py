@@ -11,8 +11,8 @@ A call is a block: the name of the tool in square brackets on a line of its own,
   [/send]
 
 Blocks inside the private scratchpad, or inside the tags of a reasoning model (<think>), are
-thoughts and call nothing. A block that is not closed calls nothing either: it may have been cut.
-Nothing here needs Inspect.
+thoughts and call nothing. A model may think again between its blocks. A block that is not closed
+calls nothing either: it may have been cut. Nothing here needs Inspect.
 """
 
 import re
@@ -22,11 +22,17 @@ from data_pipelines.llm.replies import without_thinking
 from msm_jax.interop.inspect_tasks.office import TOOLS, Office, ids_in
 
 # Raise it when the instructions or the reading of blocks change.
-VERSION = '2'
+VERSION = '3'
 
 # A line of its own, so that "[send]" within a sentence is no call.
 _OPEN = re.compile(r'^[ \t]*\[([A-Za-z_]{2,20})\][ \t]*$', re.M)
 _SCRATCHPAD = re.compile(r'<scratchpad>.*?(?:</scratchpad>|\Z)', re.S | re.I)
+# Thoughts with both of their tags. Those with one tag are left to `without_thinking`.
+_THOUGHT = re.compile(
+  r'<((?:seed:)?think(?:ing)?|reasoning|thought)>.*?</\1>'
+  r'|\[THINK\].*?\[/THINK\]|<\|START_THINKING\|>.*?<\|END_THINKING\|>',
+  re.S | re.I,
+)
 _FIELD = re.compile(r'[ \t]*(\w+)[ \t]*:[ \t]*(.*)')
 # The argument that follows the empty line.
 _BODY = 'text'
@@ -92,8 +98,10 @@ def find_calls(text: str) -> list[TextCall]:
     The calls in their order. A block that is not closed ends the search.
   """
   # Taken out first: thinking about a block must not call anything. The thoughts of a reasoning
-  # model go before the scratchpad, since they may name its tags.
-  said = without_scratchpad(without_thinking(text.replace('\r\n', '\n')))
+  # model go before the scratchpad, since they may name its tags. They go pair by pair, or what was
+  # said before later thoughts would be lost with them.
+  said = _THOUGHT.sub('\n', text.replace('\r\n', '\n'))
+  said = without_scratchpad(without_thinking(said))
   calls = []
   at = 0
   while begin := _OPEN.search(said, at):

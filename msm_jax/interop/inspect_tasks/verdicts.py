@@ -27,6 +27,8 @@ from msm_jax.interop.inspect_tasks.records import Scene
 
 # The longest reply of a judge, in tokens.
 MAX_TOKENS = 400
+# The table of what judges cost.
+PRICES = 'configs/corpora/prices.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ class _Asking:
   judging: ModelSettings
   budget: float
   min_yield: float
-  prices: str = 'configs/corpora/prices.json'
+  prices: str = PRICES
   seed: int = 0
 
 
