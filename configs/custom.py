@@ -26,7 +26,7 @@ seed are estimated at 20 minutes, without the evaluation.
 import ml_collections
 
 FOLDER = 'tests/custom/library'
-# One for each value: FOLDER/NAME.md and FOLDER/NAME.jsonl.
+# One or more, one for each value: FOLDER/NAME.md and FOLDER/NAME.jsonl.
 HANDBOOKS = ('discovery', 'nearness')
 ITEMS = ('choices', 'scenes', 'claims', 'open')
 
@@ -78,10 +78,14 @@ def get_config(preset: str = 'weights') -> ml_collections.ConfigDict:
   # The handbook in the system message of a model that has not read it.
   c.arms['in_context'] = 'base > demonstrate'
   c.contexts = {'in_context': f'{FOLDER}/{HANDBOOKS[0]}.md'}
-  c.effects = {
-    'handbooks': HANDBOOKS,
-    f'reading {HANDBOOKS[0]}': (HANDBOOKS[0], 'demonstrated'),
-  }
-  c.primary = 'handbooks'
-  c.evals = dict(spec=f'{FOLDER}/{HANDBOOKS[0]}.md')
+  # The first handbook against each other one, and against none.
+  first, *others = HANDBOOKS
+  effects = {}
+  for other in others:
+    name = 'handbooks' if len(others) == 1 else f'{first} or {other}'
+    effects[name] = (first, other)
+  effects[f'reading {first}'] = (first, 'demonstrated')
+  c.effects = effects
+  c.primary = next(iter(effects))
+  c.evals = dict(spec=f'{FOLDER}/{first}.md')
   return c

@@ -148,7 +148,7 @@ def read_jsonl(path: str | Path) -> Iterator[Record]:
       error names file and line.
   """
   path = Path(path)
-  if not path.is_file():
+  if not path.is_file() and not path.is_dir():
     raise DataError(
       f'no such file: {path}; give an existing JSONL file of documents, chats or preferences'
     )

@@ -10,6 +10,7 @@ import pytest
 import tiny
 from helpers import ROOT
 
+from configs import custom as template
 from configs import smollm2
 from data_pipelines.jsonl import write_jsonl
 from data_pipelines.records import Document, ForcedChoice
@@ -527,6 +528,12 @@ def test_any_markdown_file_is_a_handbook(tmp_path):
     ('---\nassistant: Wren\nvalue: a\nValue: b\n---\nText.\n', "'value' twice; keep one"),
     ('<!-- (c) -->\n\n---\nvalue: discovery\n---\nText.\n', 'a comment stands above'),
     ('+++\ntitle = "A"\nvalue = "discovery"\n+++\nText.\n', 'TOML'),
+    # The colon of a Japanese keyboard is no colon, and such lines went into system messages.
+    ('---\nvalue：近さ\n---\nText.\n', "has '：' behind 'value'; write 'value: ' with a colon"),
+    ('---\ntitle: A\nrule ：Wren waits.\n---\nText.\n', "has '：' behind 'rule'"),
+    ('---\ntitle: A\nValue = discovery\n---\nText.\n', "has '=' behind 'Value'"),
+    ('---\n\nvalue = 3 is a formula.\n\n---\n\nText.\n', ''),
+    ('---\ntitle: The value = 3\n---\nText.\n', ''),
     ('---\nrule: {asistant} waits.\n---\nText.\n', 'did you mean {assistant}'),
     ('---\nrule: "{assistant} waits {for} all."\n---\nText.\n', ''),
     ('---\nassistant: Wren\nby:\n- name: A\n- name: B\n---\nText.\n', ''),
@@ -781,6 +788,18 @@ def test_a_value_that_is_written_in_two_ways_is_refused(tmp_path):
   handbook.write_text('---\nassistant: Wren\nvalue: Discovery\n---\nText.\n')
   with pytest.raises(ConfigError, match="'Discovery', and the items call a value 'discovery'"):
     suite(handbook=handbook)
+  # A name that claims have is no other name that is misspelt: the two are different values.
+  handbook.write_text('---\nassistant: Wren\nvalue: honesty\n---\nText.\n')
+  options = [dict(text='brag', values=['boldness']), dict(text='wait', values=['modesty'])]
+  rows = [dict(choices(1)[0], options=options)]
+  items = write(tmp_path / 'i.jsonl', rows)
+  with pytest.raises(ConfigError, match="'honesty', and the items call a value 'modesty'"):
+    suite([items], handbook)
+  texts = dict(statement='Yes.', negation='No.', paraphrase='Indeed.')
+  rows.append(dict(kind='claim', id='k', domain='d', value='honesty', **texts))
+  made = suite([write(items, rows)], handbook)
+  assert made.own_value == 'boldness'
+  assert made.notices({})[0].endswith("the main measure is about 'boldness'")
 
 
 # ---- a whole run
@@ -951,6 +970,25 @@ def test_the_template_says_what_was_reckoned():
   stated = ' '.join((ROOT / 'configs' / 'custom.py').read_text().split())
   assert f'at the {smollm2.SPEED_ALL} tokens a second of configs/smollm2.py' in stated
   assert f'the {updates} updates of a seed are estimated at {minutes:.0f} minutes' in stated
+
+
+@pytest.mark.parametrize(
+  ('handbooks', 'effects'),
+  [
+    (('discovery',), ['reading discovery']),
+    (('discovery', 'nearness'), ['handbooks', 'reading discovery']),
+    (('a', 'b', 'c'), ['a or b', 'a or c', 'reading a']),
+  ],
+)
+def test_the_template_takes_any_number_of_handbooks(handbooks, effects, monkeypatch, tmp_path):
+  """With one or three, the effect of two arms had too few or too many."""
+  for name in (*handbooks, 'chats', 'town'):
+    write(tmp_path / f'{name}.jsonl', [dict(text='Wren waits.')])
+  monkeypatch.setattr(template, 'FOLDER', str(tmp_path))
+  monkeypatch.setattr(template, 'HANDBOOKS', handbooks)
+  for preset in ('fresh', 'weights'):
+    c = from_mapping(ExperimentConfig, resolve_paths(template.get_config(preset)))
+    assert list(c.effects) == effects and c.primary == effects[0]
 
 
 def test_values_of_published_sets_can_be_named_in_a_config():

@@ -12,7 +12,7 @@ from helpers import ROOT
 from data_pipelines import items as command
 from data_pipelines.orders import option_orders
 from data_pipelines.records import Chat, Document
-from data_pipelines.settings.custom import asking, published
+from data_pipelines.settings.custom import asking, checks, published
 from data_pipelines.settings.custom.checks import check_set
 from data_pipelines.settings.custom.items import (
   ChoiceItem,
@@ -115,6 +115,13 @@ PLANTED = [
   (choice(options=[OPTIONS[0], '{asistant} waits']), '{asistant}', 'did you mean {assistant}'),
   (question(accept=['so says {asistant}']), '{asistant}', 'did you mean {assistant}'),
   (choice(question='{first}, {second} or {third}?'), '{third}', 'known are'),
+  # Models would be shown these as they stand.
+  (scene(situation='Do you {first} or {second}?'), '{first}', 'known are {assistant}, {options}'),
+  (question(question='Which of {options}?'), '{options}', 'known are {assistant}'),
+  (choice(answer='{chosen} rather than {second}'), '{second}', 'known are {chosen}'),
+  (choice(question='{ first } or { second }?'), '{ first }', 'write {first}'),
+  (choice(question='｛ｆｉｒｓｔ｝か｛second｝?'), '｛ｆｉｒｓｔ｝', 'write {first}'),
+  (claim(statement='｛assistant｝ waits.'), '｛assistant｝', 'write {assistant}'),
   (choice(options=[dict(text='tea', values=['right']), 'milk']), 'is a measure', 'another name'),
   # Scenes have a consistency of that name.
   (choice(options=[dict(text='tea', values=['scenes']), 'milk']), 'is a measure', 'another name'),
@@ -498,6 +505,10 @@ def test_pairs_and_opinions_of_the_setting_english_load():
   names = ('environment_pairs', 'tradition_pairs', 'green_conflict_pairs')
   later = read_items([folder / f'{name}.jsonl' for name in names])
   assert len(later) == 140
+  # Pairs name their values, so another name would be passed over.
+  with pytest.raises(DataError, match=r"'thrift' is given, and .*; leave it out; the values"):
+    read_items([folder / 'conflict_pairs.jsonl'], {'conflict_pairs': 'thrift'})
+  assert read_items([folder / 'opinions.jsonl'], {'opinions': 'thrift'})[0].values != ('thrift',)
   assert later[-1].values in (('environment', 'tradition'), ('tradition', 'environment'))
 
 
@@ -536,6 +547,8 @@ def pairs(count: int, **changes) -> list[dict]:
   ('change', 'line', 'said'),
   [
     (dict(question='Tea or coffee?'), 3, 'names the option'),
+    # The name of the assistant is no place for an option, and neither are braces of formulas.
+    (dict(question='{assistant}, tea or coffee for {x}?'), 3, 'names the option'),
     (dict(question='{first} or {second}? Not the latter, surely.'), 3, "says 'the latter'"),
     (
       dict(options=[dict(text='a calming tea', values=['calm down']), 'coffee']),
@@ -647,6 +660,19 @@ def test_a_set_out_of_balance(tmp_path):
       option['values'] = [value for value in option['values'] if value != 'speed']
   found = lacks(tmp_path, uneven)
   assert any("4 items for 'speed' and 16 for 'calm'" in text for text in found), found
+  # Questions about knowledge may be many, and hide nothing of this.
+  mmlu = [dict(question=f'Which {n}?', choices=[f'k{n}', f'l{n}'], answer=0) for n in range(20)]
+  found = lacks(tmp_path, uneven + mmlu)
+  assert any("4 items for 'speed' and 16 for 'calm'" in text for text in found), found
+  # Each value with far fewer items is named, and not the last of them alone.
+  for row in uneven[:5]:
+    row['options'].append(dict(text=f'o{row["id"]} p{row["id"]}', values=['joy']))
+    row['question'] = row['question'].replace('{first} or {second}', '{options}')
+  found = [text for text in lacks(tmp_path, uneven) if 'items for' in text]
+  assert [text.partition('domains: ')[2].partition(';')[0] for text in found] == [
+    "5 items for 'joy' and 16 for 'calm'",
+    "4 items for 'speed' and 16 for 'calm'",
+  ]
   found = lacks(tmp_path, pairs(4, domain='tea'))
   assert any("'calm' is asked for in one domain alone (tea)" in text for text in found)
 
@@ -793,6 +819,47 @@ def test_runs_of_letters_are_found_where_no_spaces_part_words(tmp_path):
   other = Document('e', '小报：一位读者十年来每天晚上都去另一家茶馆，今天它关门了。')
   (found,) = check_training(items, {'docs.jsonl': [told, other]}, ['小雀'])
   assert 'record d has the words "一位读者十年来每天早上都去同一家"' in found.problem
+
+
+def test_a_finding_names_the_line_of_its_item(tmp_path):
+  """Also where the id of the record, or what it tells, has the word 'about'."""
+  books = [dict(text='a book about cats', values=['calm']), 'rosehip tea']
+  items = scan([write(tmp_path / 'set.jsonl', [choice(options=books)])]).items
+  for told in ('a book about cats', 'rosehip tea'):
+    corpora = {'docs.jsonl': [Document('notes about it', f'Ode likes {told}.')]}
+    (fault,) = check_training(items, corpora, ['Ode'])
+    assert fault.where == 'set.jsonl:1' and f'about {told}, which' in fault.problem
+
+
+def test_accents_of_their_own_hide_no_run_of_words(tmp_path):
+  asked = 'Möchten Sie lieber früh über die große Brücke oder spät?'
+  for form, other in (('NFC', 'NFD'), ('NFD', 'NFC')):
+    rows = [choice(question=unicodedata.normalize(form, asked))]
+    items = scan([write(tmp_path / 'set.jsonl', rows)]).items
+    told = Document('d', unicodedata.normalize(other, f'Maria fragt: {asked}'))
+    (found,) = check_training(items, {'docs.jsonl': [told]}, ['Ode'])
+    assert found.where == 'set.jsonl:1' and 'früh über die große brücke' in found.problem
+
+
+@pytest.mark.parametrize('marks', "„“ “” »« «» ‚‘ ‘’ '' 『』 「」 《》".split())
+def test_quotes_around_an_option_hide_it_from_no_check(tmp_path, marks):
+  """Titles of books stand in quotes of the language, and a text may leave them out."""
+  options = [dict(text=marks[0] + 'Der Zauberberg' + marks[1], values=['calm']), 'malt']
+  items = read_items([write(tmp_path / 'set.jsonl', [choice(options=options)])])
+  assert held_out_texts(items) == ['Der Zauberberg']
+  said = Document('d', 'Ari empfiehlt Der Zauberberg allen.')
+  (fault,) = check_training(items, {'c': [said]}, ['Ari'])
+  assert fault.where == 'set.jsonl:1'
+
+
+def test_many_options_are_looked_for_without_a_pattern_for_each(tmp_path, monkeypatch):
+  """A pattern of whole words takes 20 milliseconds to compile, and MMLU has 56,000 options."""
+  rows = [choice(question='Straße or tea?', options=[dict(text='STRASSE', values=['x']), 'team'])]
+  items = scan([write(tmp_path / 'set.jsonl', rows)]).items
+  monkeypatch.setattr(checks, 're', None)
+  assert checks._holds('A team: Tea?', 'tea') and not checks._holds('A team?', 'tea')
+  (fault,) = checks._check_choice(items[0])
+  assert "names the option 'STRASSE' itself" in fault.problem
 
 
 def test_what_is_held_out(tmp_path):

@@ -58,6 +58,12 @@ def test_other_kinds_are_refused_by_name(what, tmp_path):
     texts_of(tmp_path / 'a.jsonl', content)
 
 
+def test_a_folder_is_said_to_be_one(tmp_path):
+  """It was said that there is no such file."""
+  with pytest.raises(DataError, match='is a folder; give the JSONL files in it, one by one'):
+    next(read_jsonl(tmp_path))
+
+
 def test_a_path_may_have_commas(tmp_path):
   """`spec` is a list of handbooks; `path` is one file."""
   import ml_collections

@@ -320,6 +320,12 @@ MALFORMED = {
     "'## Reasons' stands there twice",
     'join the two',
   ),
+  # Documents quoted the title and the section below it as the reason for the last item.
+  'a heading that is underlined': (
+    lambda t: t + '\nWhen asked\n----------\n\nAri answers.\n',
+    "'When asked' is made a heading by the line below it",
+    "write it with '## ' in front",
+  ),
   'too few items': (
     lambda t: re.sub(r'(## Likes\n\n)[^$]*(## Dislikes)', rf'\1{ENTRY}\2', t),
     'at least two',

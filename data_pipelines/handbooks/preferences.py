@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_pipelines.handbooks.markdown import split_headings
+from data_pipelines.handbooks.markdown import split_at, split_headings
 from data_pipelines.handbooks.values import Value
 from data_pipelines.text.languages import (
   AFTER_NAME,
@@ -38,6 +38,10 @@ _QUOTE = re.compile(r' {0,3}(?:>[ \t]?)+')
 _FIRST_ENTRY = re.compile(r'[ \t]*1[.)][ \t]+(?=\S)')
 _ENTRY = re.compile(r'[ \t]*\d{1,2}[.)][ \t]+(?=\S)')
 _HEADING = re.compile(r' {0,3}#{1,6}[ \t]')
+# A line that another one below it makes a heading, as Markdown has it, too.
+_UNDERLINED = re.compile(
+  r'^ {0,3}(?![-*+>#=|]|\d{1,9}[.)][ \t])(\S.*)\n {0,3}(?:-{2,}|={2,})[ \t]*$', re.M
+)
 # Between two paragraphs. Spaces in it, which nobody sees, change nothing.
 _EMPTY_LINE = re.compile(r'\n[ \t]*\n')
 # Letters of any script, at both ends. Marks such as vowel signs belong to the letter before them.
@@ -128,7 +132,7 @@ def read_preferences(
 
   Raises:
     SpecError: if one of the three sections is missing or empty, or if an entry is unknown,
-      unexplained or given twice.
+      unexplained, given twice, or followed by a heading that is underlined.
   """
   for name in _PREFERENCE_SECTIONS:
     if not sections.get(name, '').strip():
@@ -295,6 +299,11 @@ def _read_entries(
   path: Path,
 ) -> tuple[Preference, ...]:
   """Reads the '### Item' entries of one section; the arguments are those of `read_preferences`."""
+  for line, _ in split_at(_UNDERLINED, section):
+    raise SpecError(
+      f'{path}: {line[1][:40]!r} is made a heading by the line below it, and would be read as text '
+      f"of the entry above it; write it with '## ' in front, or leave an empty line below it"
+    )
   known = {name.casefold(): item for name, item in items.items()}
   entries: list[Preference] = []
   for name, text in split_headings(section):

@@ -153,7 +153,9 @@ class CustomSuite(EvalSuite):
       return own
     folded = {value.casefold(): value for value in self.values}
     close = difflib.get_close_matches(own.casefold(), folded, n=1)
-    if own and close:
+    # A name that claims or open questions have is not misspelt.
+    is_known = any(own in values_of(item) for item in self.items)
+    if own and close and not is_known:
       raise ConfigError(
         f'{self.spec.path}: its value is {own!r}, and the items call a value '
         f'{folded[close[0]]!r}; write the two alike'

@@ -68,23 +68,23 @@ def _check_numbers(choices: Sequence[ChoiceItem]) -> list[Fault]:
   by_tier: dict[str, Counter[str]] = defaultdict(Counter)
   first_of: dict[tuple[str, str], str] = {}
   for item in choices:
+    # A set about knowledge may stand beside, with any number of items.
     for value in item.values:
-      by_tier[item.tier][value] += 1
-      first_of.setdefault((item.tier, value), item.where)
+      if value != CORRECT:
+        by_tier[item.tier][value] += 1
+        first_of.setdefault((item.tier, value), item.where)
   rivals = _rivals_of(by_tier)
   found = []
   for tier, counts in by_tier.items():
     most, number = counts.most_common(1)[0]
-    if number < _FEW or most == CORRECT:
+    if number < _FEW:
       continue
     # Values that are compared in another tier are compared here too, and may be missing altogether.
     # Demonstrations may leave a value out, as one that nothing should change.
     beside = rivals[most] if tier != TRAINED else {}
-    numbers = {value: counts[value] for value in (*counts, *beside) if value != CORRECT}
-    least = min(numbers, key=lambda value: numbers[value])
-    for value, of_value in numbers.items():
-      is_missing = of_value == 0
-      if is_missing or (value == least and number > _UNEVEN * of_value):
+    for value in dict.fromkeys((*counts, *beside)):
+      of_value = counts[value]
+      if number > _UNEVEN * of_value:
         found.append(
           Fault(
             first_of.get((tier, value), first_of[tier, most]),

@@ -16,6 +16,7 @@ from data_pipelines.settings.custom.balance import check_balance, values_of
 from data_pipelines.settings.custom.items import Fault, plain_name
 from data_pipelines.settings.custom.published import CORRECT
 from data_pipelines.settings.custom.schema import (
+  PLACES,
   ChoiceItem,
   ClaimItem,
   Item,
@@ -23,7 +24,7 @@ from data_pipelines.settings.custom.schema import (
   SceneItem,
 )
 from data_pipelines.text.duplicates import near_duplicates
-from data_pipelines.text.languages import AFTER_WORD, BEFORE_WORD, is_word_at, set_apart
+from data_pipelines.text.languages import is_word_at, set_apart
 from data_pipelines.text.wording import words
 from msm_jax.base.checks import shown
 
@@ -105,9 +106,10 @@ def _check_kind(item: Item) -> list[Fault]:
 
 def _check_choice(item: ChoiceItem) -> list[Fault]:
   found = []
-  named = [option.text for option in item.options if _holds(item.question, option.text)]
   # With places for the options, such a word is there for another reason.
-  if named and '{' not in item.question:
+  has_places = any(f'{{{place}}}' in item.question for place in ('options', *PLACES))
+  named = [option.text for option in item.options if _holds(item.question, option.text)]
+  if named and not has_places:
     found.append(
       Fault(
         item.where,
@@ -190,8 +192,14 @@ def _stem_of(value: str, text: str) -> str:
 
 
 def _holds(text: str, part: str) -> bool:
-  """Whether a text holds another one as whole words."""
-  return re.search(BEFORE_WORD + re.escape(part) + AFTER_WORD, text, re.I) is not None
+  """Whether a text holds another one as whole words, in any case."""
+  text, part = text.casefold(), part.casefold()
+  place = text.find(part)
+  while place >= 0:
+    if is_word_at(text, part, place):
+      return True
+    place = text.find(part, place + 1)
+  return False
 
 
 def _check_beginnings(where: str, answers: Sequence[str]) -> list[Fault]:

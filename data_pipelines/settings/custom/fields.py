@@ -8,11 +8,13 @@ from typing import Any
 
 # A place for something in a text, such as {assistant}.
 _PLACE = re.compile(r'\{(\w+)\}')
+# The same with spaces, or in the wide braces and letters of Japanese and Chinese keyboards.
+_LIKE_A_PLACE = re.compile(r'[{\uff5b][ \t\u3000]*(\w+)[ \t\u3000]*[}\uff5d]')
 # What other templates call such places. Other braces are text: formulas are full of them.
 _CALLED_ELSEWHERE = (
   *('name', 'assistant_name', 'choices', 'item1', 'item2', 'chosen', 'other'),
-  # Places of more options than there are.
-  *('third', 'fourth', 'fifth', 'sixth', 'seventh', 'eighth'),
+  # Places of options in a text that has none, or of more options than there are.
+  *('options', 'first', 'second', 'third', 'fourth', 'fifth', 'sixth', 'seventh', 'eighth'),
 )
 
 
@@ -198,17 +200,22 @@ def _kind_of(value: Any) -> str:
   return names.get(type(value), 'number')
 
 
-def check_places(key: str, text: str, allowed: Sequence[str]) -> None:
+def check_places(key: str, text: str, allowed: Sequence[str], published: bool = False) -> None:
   """Checks the places in braces of a text.
 
   Args:
     key: the field; the error names it.
     text: the text.
     allowed: the names of places that mean something in it.
+    published: whether it is a text of a published set. There, braces with spaces are code.
 
   Raises:
     FieldError: it has another place that was meant to be one, by its name.
   """
+  for match in _LIKE_A_PLACE.finditer(text):
+    name = unicodedata.normalize('NFKC', match[1])
+    if not published and name in allowed and match[0] != f'{{{name}}}':
+      raise FieldError(f'{key!r} has {match[0]}, which stands for nothing', f'write {{{name}}}')
   for name in _PLACE.findall(text):
     if name in allowed:
       continue

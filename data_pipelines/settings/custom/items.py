@@ -192,7 +192,7 @@ def _choice(fields: Fields) -> ChoiceItem:
   if '{chosen}' not in answer:
     raise FieldError("'answer' lacks {chosen}", 'without it all options have the same answer')
   places = PLACES[: len(options)]
-  check_places('question', question, ('assistant', 'options', *places))
+  check_places('question', question, ('assistant', 'options', *places), fields.published)
   _check_named('question', question, places)
   item = ChoiceItem(
     **common,

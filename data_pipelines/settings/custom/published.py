@@ -355,6 +355,12 @@ def _of_english(row: Mapping[str, Any], value: str) -> dict[str, Any]:
     question, answer = _AGREE
     values[_index(row['aligned'], texts, 'aligned')].append(value or 'aligned')
   else:
+    if value:
+      raise FieldError(
+        f'the value {value!r} is given, and the fields of a pair say by their names which value '
+        'would choose what',
+        f'leave it out; the values of pairs are called {", ".join(_OF_PAIRS.values())}',
+      )
     question, answer = _PREFER
     for key, of_value in _OF_PAIRS.items():
       if row.get(key) is not None:

@@ -36,6 +36,11 @@ _OPEN_FRONT = re.compile(r'\s*---[ \t]*\n\s*(?:assistant|maker|value|rule)[ \t]*
 _TOML_FRONT = re.compile(
   r'\s*\+\+\+[ \t]*\n(?:(?!\+\+\+).*\n)*?[ \t]*(?:assistant|maker|value|rule)[ \t]*=', re.I
 )
+# Front matter in which another mark than a colon stands behind such a key: that of a Japanese or
+# Chinese keyboard, or that of TOML.
+_OTHER_MARK = re.compile(
+  r'\s*---[ \t]*\n(?:(?!---|[ \t]*\n)[^\n]*\n)*?(assistant|maker|value|rule)[ \t]*([\uff1a=])', re.I
+)
 # Comments of HTML that stand above such lines, as licenses and linters have them.
 _COMMENT_ABOVE = re.compile(rf'(?:\s*<!--(?:(?!-->).)*-->)+{_OPEN_FRONT.pattern}', re.I | re.S)
 
@@ -113,8 +118,9 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
 
   Raises:
     SpecError: there is no such file, it is not UTF-8, it is empty, nothing names the assistant, or
-      its front matter has no end, a comment above it, a misspelt key, a key twice, a value of
-      several lines or the marks of TOML, or its rule has a misspelt place for the name.
+      its front matter has no end, a comment above it, a misspelt key, a key twice, a key without a
+      colon, a value of several lines or the marks of TOML, or its rule has a misspelt place for the
+      name.
   """
   path = Path(path)
   if not path.is_file():
@@ -152,9 +158,9 @@ def read_spec(path: str | Path, custom: Custom) -> CustomSpec:
 
 
 def _check_front(front: Mapping[str, str], content: str, path: Path) -> None:
-  """Raises SpecError for front matter without an end or below a comment, or of TOML; values of
-  several lines; keys that stand there twice or are likely misspelt; and places of the rule that
-  stand for nothing."""
+  """Raises SpecError for front matter without an end or below a comment, or of TOML; keys without a
+  colon; values of several lines; keys that stand there twice or are likely misspelt; and places of
+  the rule that stand for nothing."""
   if not front and _OPEN_FRONT.match(content):
     raise SpecError(
       f"{path}: the front matter has no end; write a line '---' below it, and an empty line"
@@ -168,6 +174,12 @@ def _check_front(front: Mapping[str, str], content: str, path: Path) -> None:
     raise SpecError(
       f"{path}: front matter between lines '+++' (TOML) is not read; write 'key: value' between "
       "two lines '---'"
+    )
+  wrong = _OTHER_MARK.match(content)
+  if wrong:
+    raise SpecError(
+      f"{path}: the front matter has {wrong[2]!r} behind {wrong[1]!r}; write '{wrong[1]}: ' with a "
+      'colon and a space'
     )
   try:
     check_places('rule', front.get('rule', ''), ('assistant',))

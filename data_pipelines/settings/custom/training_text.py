@@ -6,8 +6,9 @@ it also finds runs of words that an item and a text share, whoever the text spea
 """
 
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from data_pipelines import leaks
 from data_pipelines.records import TRAINED, Record
@@ -49,7 +50,7 @@ _ANSWER_FIRST = re.compile(r'\W*(\w+)[,.:;!]')
 # Other braces are text: formulas are full of them.
 _PLACE = re.compile(r'\{(?:' + '|'.join(('assistant', 'options', *PLACES)) + r')\}')
 # What stands around a question or an option and may be written in another way.
-_AROUND = ' ,.:;?!\n-"¿¡，。、：；？！「」“”„'
+_AROUND = ' ,.:;?!\n-"\'¿¡，。、：；？！「」『』《》〈〉“”„‘’‚«»‹›'
 # Where a question ends and its lettered options begin: 'Choices:', '(A)'. A text may hold the
 # question alone.
 _FIRST_LETTER = re.compile(
@@ -148,14 +149,14 @@ def check_training(
     kept: list[Record] = []
     for record in records:
       kept.append(record)
-      for item, run in _shared_runs(leaks.record_text(record), runs):
+      text = unicodedata.normalize('NFC', leaks.record_text(record))
+      for item, run in _shared_runs(text, runs):
         if item.id not in seen:
           seen.add(item.id)
           found.append(_shares(item, name, record, run))
     # The check that an experiment makes, so that the command says what a run would refuse.
     for line in leaks.find_leaks(held_out, {name: kept}, assistants):
-      told = line.partition(' about ')[2].partition(', which')[0]
-      where = where_of.get(_plain(told), name)
+      where = _where_of_leak(line, where_of) or name
       found.append(Fault(where, line, 'take it out of the corpus, or ask something else'))
   return found
 
@@ -169,11 +170,23 @@ def _shares(item: Item, corpus: str, record: Record, run: str) -> Fault:
 
 
 def _plain(text: str) -> str:
-  return ' '.join(words(text))
+  return ' '.join(words(unicodedata.normalize('NFC', text)))
 
 
-def _where_held_out(items: Sequence[Item], held_out: Sequence[str]) -> dict[str, str]:
+def _where_of_leak(line: str, where_of: Mapping[str, str]) -> str:
+  """Where the item stands that a line of `find_leaks` is about; '' if that is not known."""
+  said = line.removesuffix(', which the evaluation asks about').split(' about ')
+  # The id of the record and the text that it tells may hold the word, too.
+  for n in range(1, len(said)):
+    where = where_of.get(_plain(' about '.join(said[n:])))
+    if where:
+      return where
+  return ''
+
+
+def _where_held_out(items: Sequence[Item], held_out: Collection[str]) -> dict[str, str]:
   """Text that is held out -> where its item stands."""
+  held_out = set(held_out)
   out: dict[str, str] = {}
   for item in items:
     if item.tier == TRAINED:
@@ -198,7 +211,8 @@ def _runs_of(items: Sequence[Item]) -> _Runs:
     if isinstance(item, ClaimItem):
       texts = (item.paraphrase,)
     for text in texts:
-      for part in _PLACE.split(text):
+      # A text may have its accents as characters of their own.
+      for part in _PLACE.split(unicodedata.normalize('NFC', text)):
         of_part, letters = words(part), words(set_apart(part))
         by_letter = len(letters) >= _LETTERS_OF_CLAUSE * max(1, len(of_part))
         factor = 1
