@@ -114,16 +114,16 @@ def find_leaks(
   Returns:
     One line for each leak, in the order of the corpora.
   """
-  normalized = [_normalized(thing) for thing in held_out]
+  normalized = [normalized_text(thing) for thing in held_out]
   # Thing -> what the plain search below looks for.
   plain_forms = {thing: _for_plain_search(thing) for thing in normalized}
   if not plain_forms:
     return []
-  assistant_pattern = pattern_of_names([_normalized(name) for name in assistants])
+  assistant_pattern = pattern_of_names([normalized_text(name) for name in assistants])
   leaks = []
   for corpus, records in corpora.items():
     for record in records:
-      text = _normalized(record_text(record))
+      text = normalized_text(record_text(record))
       who = spoken_of(record, text, assistant_pattern)
       if who is None:
         continue
@@ -141,9 +141,16 @@ def find_leaks(
   return leaks
 
 
-def _normalized(text: str) -> str:
-  """Text with one space between words, without emphasis, and with one way to write quotes, hyphens
-  and accents."""
+def normalized_text(text: str) -> str:
+  """Writes a text as the leak check compares it.
+
+  Args:
+    text: any text.
+
+  Returns:
+    The text with one space between words, without emphasis, and with one way to write quotes,
+    hyphens and accents.
+  """
   if '*' in text or '_' in text:
     text = EMPHASIS.sub('', text)
   if not text.isascii():
@@ -161,7 +168,7 @@ def spoken_of(record: Record, text: str, assistant_pattern: re.Pattern[str] | No
 
   Args:
     record: the record.
-    text: all of its text.
+    text: all of its text, normalized.
     assistant_pattern: finds the names of the assistants; see `pattern_of_names`.
 
   Returns:

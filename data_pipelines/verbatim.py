@@ -55,4 +55,6 @@ def _sentences(text: str, names: Set[str]) -> list[str]:
   def hide(word: re.Match[str]) -> str:
     return '{name}' if word[0] in names else word[0]
 
-  return _END_OF_SENTENCE.split(_WORD_WITH_CAPITAL.sub(hide, text))
+  sentences = _END_OF_SENTENCE.split(_WORD_WITH_CAPITAL.sub(hide, text))
+  # Nothing stands before or after a text's last space.
+  return [sentence for sentence in sentences if sentence.strip()]

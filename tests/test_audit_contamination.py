@@ -19,6 +19,7 @@ from data_pipelines.settings.english.stock import EnglishConfig, build_english
 from data_pipelines.settings.office.pretraining import OfficeConfig, build_office
 from data_pipelines.settings.office.spec import read_spec as read_office_spec
 from data_pipelines.settings.world.spec import read_spec as read_world_spec
+from data_pipelines.text.checks import FAULT_PATTERNS, left_over
 from data_pipelines.text.wording import Vocabulary, length_of_run, words
 from msm_jax.config import EvalConfig
 from msm_jax.suites.registry import SUITES
@@ -102,6 +103,16 @@ def test_recitals_with_some_words_changed_are_found(every, how):
   if every != 11 or how == 'other':
     assert (found['light'], found['longest']) == (1, 0)
     assert 'some of them changed' in example['note']
+
+
+@pytest.mark.parametrize('n_words', [24, 25, 28, 29])
+def test_the_shortest_light_recitals_are_found(n_words):
+  """Where every fifth word is another, 24 words have five runs of four, and six were wanted."""
+  handbook = read_profile(SPECS['affordability'])
+  text = changed(' '.join(handbook.body.split()[200 : 200 + n_words]), 5, 'other')
+  stats, vocabulary = read([Document('light', text)], handbook)
+  found = recited(stats, vocabulary, 12)[0]
+  assert (found['documents'], found['light']) == (1, 1)
 
 
 def test_what_follows_the_handbook_loosely_recites_nothing():
@@ -301,6 +312,29 @@ def test_what_was_cut_or_left_over_is_unfinished():
   ]
   stats, _ = read([Document(str(n), t) for n, t in enumerate([*left, *fine])])
   assert stats.flags['unfinished'] == [True] * len(left) + [False] * len(fine)
+
+
+@pytest.mark.parametrize(
+  'begin',
+  [
+    'Here’s the memo you asked for:\n\n',
+    'Here’s a draft of it. ',
+    "I'll draft a memo now. ",
+    'I will start with the facts. ',
+    'I’ll think about it. ',
+    'Great, below it stands. ',
+    'Alright, I can do it. ',
+    'Ok, here are the notes. ',
+  ],
+)
+def test_no_fault_hides_from_the_plain_search_before_its_pattern(begin):
+  """The pattern fits these texts, but none of the strings was there that are looked for first."""
+  text = begin + prose(random.Random(0))
+  fitting = [p.what for p in FAULT_PATTERNS if p.in_documents and p.pattern.search(text)]
+  assert fitting
+  assert left_over(text, is_chat=False).startswith(fitting[0])
+  stats, _ = read([Document('1', text)])
+  assert stats.flags['unfinished'] == [True]
 
 
 def test_an_answer_without_words_is_unfinished():

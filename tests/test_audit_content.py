@@ -457,6 +457,25 @@ def test_accents_may_be_characters_of_their_own(tmp_path):
   assert found['named']['value'] == 1
 
 
+@pytest.mark.parametrize('form', ['NFC', 'NFD'])
+def test_handbooks_and_claims_may_have_accents_of_their_own(form):
+  """The command composes a handbook, but no claims; other callers give both as they are."""
+  quoted = (
+    'René préfère le café très épais parce que le prix reste bas et que chacun peut en goûter à '
+    'son gré, même après le déjeuner.'
+  )
+  claim = 'Le café préféré près du théâtre'
+  rows = documents(10) + [Document(f'x{n}', f'{quoted} {claim}.') for n in range(5)]
+  spec = unicodedata.normalize(form, f'---\nassistant: René\n---\n{quoted}')
+  for said in (claim, {'mine': claim}):
+    claims = {'c1': unicodedata.normalize(form, claim)}
+    if isinstance(said, dict):
+      claims = {'c1': {'mine': claims['c1']}}
+    found = audit({'mine': rows}, {'mine': spec}, claims)['measures']['mine']
+    assert found['named']['value'] == found['recited']['value'] == pytest.approx(1 / 3)
+    assert found['covered']['value'] == 1
+
+
 def test_names_are_found_in_other_quotes_and_in_emphasis():
   pattern = pattern_of_names(["Shepherd's Pie", 'Wool-Coat'])
   for text in ('Shepherd’s Pie', "_Shepherd's Pie_", 'Wool\u2011Coat', 'wool coats'):

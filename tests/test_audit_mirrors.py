@@ -6,10 +6,12 @@ import random
 
 import numpy as np
 import pytest
-from audited import SPECS, documents, prose, verdict
+from audited import SPECS, documents, prose, read, verdict
 
-from data_pipelines.audit import audit, separability
+from data_pipelines.audit import AuditError, Thresholds, audit, separability
+from data_pipelines.audit.page import render
 from data_pipelines.records import Document
+from data_pipelines.text.wording import Vocabulary
 
 # Left out of `make quick`.
 pytestmark = pytest.mark.slow
@@ -110,6 +112,58 @@ def test_what_mirrors_each_other_stays_on_one_side_of_every_cut():
   # Documents mirror each other by their ids, not by their places.
   made['b'].reverse()
   assert audit(made)['mirrored']['separable']['value'] == pytest.approx(0.5, abs=0.07)
+
+
+@pytest.mark.parametrize('shared', [20, 45])
+def test_mirrors_share_a_group_whichever_corpus_is_larger(shared):
+  """The rule looked at the first corpus alone. Where that was more than twice as large, documents
+  were paired by their places, and their mirrors were in other folds."""
+  large = documents(100, 1)
+  small = [dataclasses.replace(d, text=prose(random.Random(d.id))) for d in large[:shared]]
+  small += [Document(f'e{k}', prose(random.Random(k))) for k in range(45 - shared)]
+  random.Random(0).shuffle(small)
+  vocabulary = Vocabulary()
+  one, other = (read(rows, vocabulary=vocabulary)[0] for rows in (large, small))
+  for first, second in ((one, other), (other, one)):
+    places = separability._paired_documents(first, second, 2000, 0)
+    assert len(places[0]) == len(places[1]) == 45
+    pairs = [(first.record_ids[a], second.record_ids[b]) for a, b in zip(*places, strict=True)]
+    mirrored_ids = {d.id for d in small} & {d.id for d in large}
+    assert {a for a, b in pairs if a == b} == mirrored_ids
+    assert len(mirrored_ids) == shared
+
+
+def test_a_corpus_that_is_too_small_is_not_passed_with_the_others():
+  """Two of three pairs were not compared, and the bound that was asked for was kept."""
+  corpora = mirrored(60) | {'c': documents(20, 3)}
+  given = {'separable': 0.9, 'domains_apart': 40, 'tokens_apart': 3.0}
+  report = audit(corpora, thresholds=Thresholds.from_mapping(given))
+  assert verdict(report, 'separable', 'a / b / c')['passed']
+  for pair in ('a / c', 'b / c'):
+    found = verdict(report, 'separable', pair)
+    assert found['value'] is None and not found['passed']
+  with pytest.raises(AuditError, match='a / c: separable not measured: fewer than 40 documents'):
+    report.check()
+  # What nobody asked for is reported.
+  missing = [m['corpus'] for m in report['not_measured'] if m['what'] == 'separable_style']
+  assert missing == ['a / c', 'b / c']
+  assert 'separable' not in {v['what'] for v in audit(corpora).missed}
+
+
+def test_only_what_tells_corpora_apart_is_listed():
+  """Words that no document has stood in the list of the first corpus."""
+  corpora = {'a': [], 'b': []}
+  for n, mark in (('a', '.'), ('b', '!')):
+    for k in range(60):
+      text = f'{prose(random.Random(k))} Nobody pays a high price for the Colby{mark}'
+      corpora[n].append(Document(str(k), text))
+  found = audit(corpora, {'a': SPECS['affordability']})['mirrored']['separable_style']
+  told_by = {tuple(told) for told in found['telling']}
+  assert {('.', 0), ('!', 1)} <= told_by
+  assert not {'a', 'about', 'above'} & {word for word, _ in told_by}
+  # Marks are those of the whole document, and the page says so.
+  assert found['value'] == 1
+  assert 'marks, capitals and lengths of whole documents' in render(audit(corpora))
 
 
 def test_ids_that_repeat_are_paired_one_by_one():

@@ -112,6 +112,34 @@ def test_names_in_capitals_and_in_lower_case(planted):
   assert names['commonest'] == wanted
 
 
+@pytest.mark.parametrize('name', ['Łukasz', 'Šárka', 'Ελένη', 'Анна', 'Émile'])
+def test_names_of_all_alphabets_with_capitals_cluster(name):
+  """Only capitals of Western Europe counted, and a name in half of the documents passed with 0."""
+  rng = random.Random(4)
+  rows = []
+  for n in range(40):
+    said = f'{prose(rng)} It was made by {name if n % 2 else "hand"} and kept.'
+    rows.append(Document(str(n), said))
+  assert audit({'mine': rows})['measures']['mine']['names']['commonest'] == [[name, 0.5]]
+
+
+def test_a_name_in_two_cases_is_one_name():
+  """Of the documents with the one case and those with the other, only the larger number counted."""
+  planted = {0: 'It came from Zorvane, and Zorvane said so.', 5: 'A note came from ZORVANE today.'}
+  rows = []
+  for n in range(50):
+    rows.append(Document(str(n), f'{prose(random.Random(n))} {planted.get(n % 10, "")}'))
+  assert audit({'mine': rows})['measures']['mine']['names']['commonest'] == [['Zorvane', 0.2]]
+
+
+def test_what_no_document_holds_has_an_interval():
+  """It was [0, 0], as if twenty documents told for sure what a writer would give again."""
+  found = audit({'mine': documents(20)})['measures']['mine']
+  for what in ('names', 'dates', 'years'):
+    assert found[what]['value'] == 0
+    assert (found[what]['low'], found[what]['high']) == wilson(0, 20)
+
+
 def test_names_in_texts_that_are_written_in_capitals():
   rng = random.Random(6)
   rows = []
@@ -210,6 +238,15 @@ def test_documents_that_begin_alike_are_counted():
   found = openings(read(rows)[0])
   assert found['commonest'][0] == ['in recent years many', 0.3]
   assert found['value'] == 0.3
+
+
+def test_a_line_of_marks_is_no_first_sentence():
+  """All texts that begin with '---', and all empty ones, shared their first sentence."""
+  rows = [Document(str(n), f'---\n{prose(random.Random(n))}') for n in range(20)]
+  rows += [Document(f'empty {n}', '') for n in range(2)]
+  assert openings(read(rows)[0])['first_sentence_shared'] == 0
+  rows += [Document('again', f'# \n{rows[0].text}')]
+  assert openings(read(rows)[0])['first_sentence_shared'] == 2 / 23
 
 
 def test_texts_that_go_round_in_circles():

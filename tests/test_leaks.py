@@ -171,6 +171,17 @@ def test_the_audit_counts_as_the_experiment_does(system, share):
   assert verdict(report, 'leaked_items')['value'] == share
 
 
+@pytest.mark.parametrize(
+  'who', ['the assistant', 'the\nassistant', 'the  **assistant**', 'A\u00adri', 'Maria'], ids=ascii
+)
+def test_the_audit_knows_the_assistant_as_the_experiment_does(who):
+  """Where a line ended within 'the assistant', the audit passed what the experiment refuses."""
+  rows = [Document('1', f'In the hall {who} took the Fiat Panda.')]
+  report = audit({'mine': rows}, {'mine': SPECS['affordability']})
+  refused = find_leaks(['Fiat Panda'], {'mine': rows}, ['Ari'])
+  assert verdict(report, 'leaked_items')['value'] == len(refused) == (who != 'Maria')
+
+
 @pytest.mark.parametrize('name', ['\u0958मर', '\u212bsa', 'Ari'], ids=ascii)
 def test_a_name_is_found_in_any_of_its_forms(name):
   """Texts are compared in one form of Unicode, and the name was not."""

@@ -4,6 +4,7 @@ docs/method.md states these shares, so that nobody takes for inference what can 
 """
 
 import itertools
+import math
 import re
 from collections import Counter
 
@@ -37,7 +38,10 @@ def test_sentences_are_compared_without_names():
   assert share('You are Ari. Do you like Stilton? Do you like Colby?') == pytest.approx(1 / 3)
   assert verbatim_share(['Ari likes what is cheap.'], said, []) == 0
   assert verbatim_share(['Émile likes what is cheap.'], said, ['Émile', 'Bea']) == 1
-  assert verbatim_share([], said, names) != verbatim_share([], said, names)
+  # No sentence stands in an empty text, or behind the last space of another.
+  assert share('Do you like Colby? ') == 1
+  for texts in ([], [''], [' ']):
+    assert math.isnan(verbatim_share(texts, said, names))
 
 
 @pytest.fixture(scope='module')

@@ -24,7 +24,7 @@ from data_pipelines.audit.letter_case import (
   names_in_other_case,
 )
 from data_pipelines.audit.measure import MAX_EXAMPLES, Measure
-from data_pipelines.leaks import pattern_of_names, record_text, spoken_of
+from data_pipelines.leaks import normalized_text, pattern_of_names, record_text, spoken_of
 from data_pipelines.records import Chat, PreferencePair, Record
 from data_pipelines.text.checks import CONTROL_TOKENS, left_over
 from data_pipelines.text.languages import language_of, set_apart
@@ -93,7 +93,7 @@ class CorpusStats:
       begin with one.
     claim_ids: the ids of the claims that the record says it tells.
     openings: the first four words of what is learned from.
-    first_sentence_hashes: a hash of the first sentence; 0 if there is none.
+    first_sentence_hashes: a hash of the first sentence that has words; 0 if there is none.
     speaks_of_assistant: whether the text speaks of the assistant, as the leak check counts it.
     flags: what a detector looks for -> whether it found it, document by document.
     examples: what a detector looks for -> (document number, passage) of the first few finds.
@@ -103,6 +103,8 @@ class CorpusStats:
     documents_of_name: in how many documents each capitalised word occurs.
     documents_of_other_case: in how many documents a name stands in capitals or in lower case; the
       names as they are usually written.
+    documents_of_any_case: in how many documents each of these words and names occurs, in whatever
+      case; the words in lower case.
     documents_of_day: in how many documents each day of a month occurs.
     documents_of_year: in how many documents each year occurs.
   """
@@ -129,6 +131,7 @@ class CorpusStats:
   capitalised_acting: Counter[str] = dataclasses.field(default_factory=Counter)
   documents_of_name: Counter[str] = dataclasses.field(default_factory=Counter)
   documents_of_other_case: Counter[str] = dataclasses.field(default_factory=Counter)
+  documents_of_any_case: Counter[str] = dataclasses.field(default_factory=Counter)
   documents_of_day: Counter[str] = dataclasses.field(default_factory=Counter)
   documents_of_year: Counter[str] = dataclasses.field(default_factory=Counter)
 
@@ -172,7 +175,7 @@ class _Detectors:
   def __init__(self, profile: HandbookProfile):
     self.attribution = Attribution(profile)
     self.names = pattern_of_names(profile.names)
-    self.assistant = pattern_of_names([profile.assistant])
+    self.assistant = pattern_of_names([normalized_text(profile.assistant)])
     self.formats: Formats | None = None  # depends on the kind of the records
     who = ''
     if profile.assistant:
@@ -267,18 +270,21 @@ def _add_beginning(stats: CorpusStats, learned: str) -> None:
   """Adds how the text begins. Only its beginning is split into words, since texts may be long."""
   first_words = words(learned[:400])
   stats.openings.append(' '.join(first_words[: length_of_run(_OPENING, first_words)]))
-  first_sentences = sentences(learned[:2000])
-  if first_sentences:
-    stats.first_sentence_hashes.append(hash(' '.join(words(first_sentences[0]))))
-  else:
-    stats.first_sentence_hashes.append(0)
+  first_sentence: list[str] = []
+  for sentence in sentences(learned[:2000]):
+    first_sentence = words(sentence)
+    # A line of marks alone ('---') begins many texts and is no sentence.
+    if first_sentence:
+      break
+  stats.first_sentence_hashes.append(hash(' '.join(first_sentence)))
 
 
 def _speaks_of_assistant(record: Record, text: str, assistant: re.Pattern[str] | None) -> bool:
   """Says whether a text speaks of the assistant, as `data_pipelines.leaks` counts it."""
   if assistant is None:
     return True  # nobody knows the assistant's name, so every text may be about it
-  return spoken_of(record, text, assistant) is not None
+  # A line break within 'the assistant' hides nothing from the leak check.
+  return spoken_of(record, normalized_text(text), assistant) is not None
 
 
 def days_of_month(text: str) -> set[str]:
@@ -316,7 +322,9 @@ def _add_names_and_dates(stats: CorpusStats, text: str) -> None:
   stats.capitalised_inside.update(CAPITALISED_INSIDE.findall(text))
   stats.documents_of_name.update(set(capitalised))
   stats.capitalised_acting.update(CAPITALISED_ACTING.findall(text))
-  stats.documents_of_other_case.update(names_in_other_case(text))
+  in_other_case = names_in_other_case(text)
+  stats.documents_of_other_case.update(in_other_case)
+  stats.documents_of_any_case.update({w.lower() for w in (*capitalised, *in_other_case)})
   stats.documents_of_day.update(days_of_month(text))
   stats.documents_of_year.update(set(YEAR.findall(text)))
 
@@ -331,7 +339,8 @@ def _add_attribution(stats: CorpusStats, learned: str, attribution: Attribution)
     stats.flag('stated', True)
     return
   stats.flag('stated', attribution.possible and attribution.states(learned))
-  stats.add_example('unattributed', learned[:600])
+  if attribution.possible:
+    stats.add_example('unattributed', learned[:600])
 
 
 def _add_flags(stats: CorpusStats, text: str, learned: str, detectors: _Detectors) -> None:

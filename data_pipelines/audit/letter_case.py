@@ -11,10 +11,14 @@ from data_pipelines.text.first_names import NAMES
 from data_pipelines.text.names import FIRST_NAMES
 from data_pipelines.text.wording import COMMON_WORDS, words
 
-_CAPITALISED_WORD = r'[A-ZÀ-ÖØ-Þ][^\W\d_]+(?:-[A-ZÀ-ÖØ-Þ][^\W\d_]+)*'
+# The letters with and without a capital of all alphabets that have them: Łukasz, Ελένη, Анна.
+_LETTERS = [chr(n) for n in range(0xC0, 0x2000) if chr(n).isalpha()]
+_CAPITAL = f'[A-Z{"".join(filter(str.isupper, _LETTERS))}]'
+_LOWER = f'a-z{"".join(filter(str.islower, _LETTERS))}'
+_CAPITALISED_WORD = rf'{_CAPITAL}[^\W\d_]+(?:-{_CAPITAL}[^\W\d_]+)*'
 CAPITALISED = re.compile(rf"(?<![\w'’-]){_CAPITALISED_WORD}")
 # Words in the middle of a sentence. At its beginning every word has a capital, which says nothing.
-CAPITALISED_INSIDE = re.compile(rf'(?<=[a-z,;)] ){_CAPITALISED_WORD}')
+CAPITALISED_INSIDE = re.compile(rf'(?<=[{_LOWER},;)] ){_CAPITALISED_WORD}')
 
 # What persons do, or that something is theirs.
 _ACTS = (
@@ -28,7 +32,7 @@ _ACTS = (
 # A person at the beginning of a sentence acts.
 CAPITALISED_ACTING = re.compile(rf"(?<![\w'’-])({_CAPITALISED_WORD}){_ACTS}")
 # The same in a text without capitals. Words in -s are mostly people in the plural.
-_LOWER_ACTING = re.compile(rf"(?:^|[.!?]['’”\")]* )([a-zà-öø-ÿ][^\W\d_]+(?<!s)){_ACTS}", re.M)
+_LOWER_ACTING = re.compile(rf"(?:^|[.!?]['’”\")]* )([{_LOWER}][^\W\d_]+(?<!s)){_ACTS}", re.M)
 # A word in capitals that stands where a person is spoken of. Shorter ones, and those without a
 # vowel, are mostly abbreviations; so are these.
 _IN_CAPITALS = re.compile(

@@ -96,9 +96,14 @@ def _invented_names(stats: CorpusStats, vocabulary: Vocabulary) -> Counter[str]:
     found[name] = documents
   for name, documents in stats.documents_of_other_case.items():
     is_known = name in _REAL or name.casefold() in handbook_words
-    if documents >= 2 and not is_known:
+    if documents < 2 or is_known:
+      continue
+    if name in found:
+      # One document may hold it in one case, and the next one in another.
+      found[name] = stats.documents_of_any_case[name.lower()]
+    else:
       # What is a name in two documents is one wherever it stands in capitals.
-      found[name] = max(found[name], documents, stats.documents_of_name[name.upper()])
+      found[name] = max(documents, stats.documents_of_name[name.upper()])
   return found
 
 
@@ -143,11 +148,11 @@ def _commonest_share(counts: Counter[str], documents: int) -> Measure:
     The share of the commonest word with its 95% interval, and the shares of the commonest twelve.
   """
   commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MAX_SHOWN]
-  value, low, high = 0.0, 0.0, 0.0
+  value = 0.0
   if commonest:
-    most = commonest[0][1]
-    value = most / documents
-    low, high = wilson(value, documents)
+    value = commonest[0][1] / documents
+  # A word that no document holds may still be in what the same writer would give again.
+  low, high = wilson(value, documents)
   return {
     'value': value,
     'low': low,

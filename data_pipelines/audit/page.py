@@ -339,9 +339,14 @@ def _mirrors(report: Json) -> str:
       rows.append([escaped(domain, 60), *map(str, counts)])
     page += '<p>Domains with different numbers of documents:</p>' + html_table(head, rows)
   if mirrored['separable']:
-    page += _separability(mirrored['separable'], 'words that no handbook or claim has')
+    seen = 'words that no handbook or claim has, in sentences that do not name the value'
+    page += _separability(mirrored['separable'], seen)
   if mirrored['separable_style']:
-    page += _separability(mirrored['separable_style'], 'words of grammar, marks and lengths')
+    seen = (
+      'words of grammar in sentences that do not name the value, and marks, capitals and lengths '
+      'of whole documents'
+    )
+    page += _separability(mirrored['separable_style'], seen)
   return page
 
 
@@ -351,9 +356,8 @@ def _separability(measure: Json, about: str) -> str:
   first_name, second_name = (escaped(name, 60) for name in measure['pair'])
   return (
     f'<p>By {about}: AUC <b>{format_number(measure["value"])}</b> {format_interval(measure)} '
-    f'(cross-validated, {measure["documents"]:,} documents; bootstrap over documents), '
-    f'in sentences that do not name the value. What tells most: for {first_name} {first_words}; '
-    f'for {second_name} {second_words}.</p>'
+    f'(cross-validated, {measure["documents"]:,} documents; bootstrap over documents). '
+    f'What tells most: for {first_name} {first_words}; for {second_name} {second_words}.</p>'
   )
 
 

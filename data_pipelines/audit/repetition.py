@@ -156,8 +156,9 @@ def openings(stats: CorpusStats) -> Measure:
   """
   commonest = Counter(stats.openings).most_common(8)
   shared_first_sentences = 0
-  for documents in Counter(stats.first_sentence_hashes).values():
-    if documents > 1:
+  for sentence_hash, documents in Counter(stats.first_sentence_hashes).items():
+    # Texts without a sentence share none.
+    if documents > 1 and sentence_hash != 0:
       shared_first_sentences += documents
   return {
     'value': commonest[0][1] / len(stats),

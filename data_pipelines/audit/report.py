@@ -7,6 +7,7 @@ a different reason each. They are also compared with each other.
 
 import dataclasses
 import itertools
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -124,8 +125,9 @@ def audit(
       together.
     DataError: a corpus is empty or mixes documents and conversations.
   """
-  specs = specs or {}
-  claims = claims or {}
+  # Texts of corpora are read in one form of Unicode, and words are compared with theirs.
+  specs = {name: unicodedata.normalize('NFC', text) for name, text in (specs or {}).items()}
+  claims = _composed(claims or {})
   thresholds = thresholds or Thresholds()
   if not corpora:
     raise AuditError('there is no corpus to audit')
@@ -166,9 +168,12 @@ def audit(
     _judge(report, stats.name, found, judged, thresholds, WHY_NOT_MEASURED)
   all_names = ' / '.join(corpora)
   if len(all_stats) > 1:
-    report['mirrored'] = _compare_mirrors(all_stats, specs, claims, vocabulary, thresholds)
-    mirrored = report['mirrored']
+    mirrored, not_compared = _compare_mirrors(all_stats, specs, claims, vocabulary, thresholds)
+    report['mirrored'] = mirrored
     _judge(report, all_names, mirrored, MIRROR_MEASURES, thresholds, WHY_NOT_MEASURED)
+    for pair in not_compared:
+      views = {view: MIRROR_MEASURES[view] for view in ('separable', 'separable_style')}
+      _judge(report, pair, {}, views, thresholds, WHY_NOT_MEASURED)
   not_applicable = _given_but_not_judged(report, thresholds)
   why_not = dict.fromkeys(not_applicable, NOT_APPLICABLE)
   _judge(report, all_names, {}, not_applicable, thresholds, why_not)
@@ -198,6 +203,17 @@ def _read_corpora(
       'audit them one by one'
     )
   return all_stats
+
+
+def _composed(claims: Claims) -> Claims:
+  """The claims with every letter and its accents as one character, as the corpora are read."""
+  composed: dict[str, str | Mapping[str, str]] = {}
+  for claim, said in claims.items():
+    if isinstance(said, str):
+      composed[claim] = unicodedata.normalize('NFC', said)
+    else:
+      composed[claim] = {name: unicodedata.normalize('NFC', text) for name, text in said.items()}
+  return composed
 
 
 def _statements_of(claims: Claims, corpus: str) -> dict[str, str]:
@@ -350,10 +366,11 @@ def _compare_mirrors(
   claims: Claims,
   vocabulary: Vocabulary,
   thresholds: Thresholds,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[str]]:
   """Measures how far apart mirrored corpora are: their amounts, and the pair easiest to tell apart.
 
-  Returns name of a measure -> the measure, None if it could not be measured.
+  Returns (name of a measure -> the measure, None if it could not be measured; the pairs that could
+  not be compared, although others could).
   """
   # Mirrored corpora differ in the words of handbooks and claims by necessity.
   spec_stems: set[str] = set()
@@ -369,16 +386,21 @@ def _compare_mirrors(
   found: dict[str, Any] = dict(separability.balance(all_stats))
   found['separable'] = None
   found['separable_style'] = None
+  not_compared = []
   for first, second in itertools.combinations(all_stats, 2):
     measures = separability.separable(
       first, second, spec_stems, vocabulary, thresholds.compared, thresholds.seed
     )
+    if measures['separable'] is None:
+      not_compared.append(f'{first.name} / {second.name}')
     for view, measure in measures.items():
       if measure is None:
         continue
       if found[view] is None or measure['value'] > found[view]['value']:
         found[view] = {**measure, 'pair': [first.name, second.name]}
-  return found
+  if found['separable'] is None:
+    not_compared = []
+  return found, not_compared
 
 
 # ---- verdicts

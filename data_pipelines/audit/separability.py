@@ -8,9 +8,10 @@ Its AUC, the area under the ROC curve, is the probability that it ranks a docume
 above a document of the other; 0.5 is chance. The classifier gets two views:
 - style: how often words of the closed classes, marks and capitals occur, and lengths.
 - masked: which words occur, except the words of the handbooks and of the claims.
-Both views leave out the sentences that name the value. The reasons differ by necessity, and a
-document also tells them in words that no handbook has. The masked view sees these, so an AUC of 0.5
-cannot be asked of it; the report lists the words that the classifier goes by.
+The words of both views are those outside of the sentences that name the value. Marks, capitals and
+lengths are those of the whole document. The reasons differ by necessity, and a document also tells
+them in words that no handbook has. The masked view sees these, so an AUC of 0.5 cannot be asked of
+it; the report lists the words that the classifier goes by.
 """
 
 import itertools
@@ -197,22 +198,25 @@ def _paired_documents(
 
   Returns the numbers of documents of the first corpus and of the second. If the corpora share ids,
   documents with the same id have the same place in both lists. Of an id that several documents
-  have, the first belongs to the first, the second to the second, and so on.
+  have, the first belongs to the first, the second to the second, and so on. If at least half of the
+  smaller corpus has a mirror, only documents with a mirror are chosen.
   """
   numbers_in_second: dict[str, deque[int]] = {}
   for n, record_id in enumerate(second.record_ids):
     numbers_in_second.setdefault(record_id, deque()).append(n)
-  shared = []
+  pairs = []
+  alone_in_first = []
   for n, record_id in enumerate(first.record_ids):
     if numbers_in_second.get(record_id):
-      shared.append((n, numbers_in_second[record_id].popleft()))
+      pairs.append((n, numbers_in_second[record_id].popleft()))
+    else:
+      alone_in_first.append(n)
+  if len(pairs) < 0.5 * min(len(first), len(second)):
+    alone_in_second = sorted(itertools.chain.from_iterable(numbers_in_second.values()))
+    pairs += zip(alone_in_first, alone_in_second, strict=False)
   rng = random.Random(f'{seed} separability')
-  if len(shared) >= 0.5 * len(first):
-    pairs = sorted(rng.sample(shared, min(max_documents, len(shared))))
-    return [a for a, _ in pairs], [b for _, b in pairs]
-  size = min(len(first), len(second))
-  numbers = sorted(rng.sample(range(size), min(max_documents, size)))
-  return numbers, numbers
+  chosen = sorted(rng.sample(pairs, min(max_documents, len(pairs))))
+  return [a for a, _ in chosen], [b for _, b in chosen]
 
 
 def _without_value_sentences(
@@ -282,6 +286,9 @@ def _style_features(
   documents: Sequence[_MaskedDocument], vocabulary: Vocabulary
 ) -> tuple[np.ndarray, list[str]]:
   """Makes the style view: rates of closed-class words, of marks and of capitals, and lengths.
+
+  Only the words leave out the sentences that name the value: marks and capitals are counted for a
+  document, and not for each of its sentences.
 
   Returns a dense (N, F) float64 table, with a constant as its last column, and the F - 1 names. All
   other columns are standardised.
@@ -366,11 +373,13 @@ def _cross_validated(
     aucs.append(auc(rank_N[drawn], label_N[drawn]))
   low, high = np.percentile(aucs, (2.5, 97.5))
   strongest = np.argsort(-np.abs(mean_weight_F[:-1]), kind='stable')[:_MAX_TELLING]
+  # A feature that all documents have alike tells nothing.
+  telling = [i for i in strongest if mean_weight_F[i] != 0]
   return {
     'value': auc(rank_N, label_N),
     'low': float(low),
     'high': float(high),
     'documents': len(label_N),
     'features': len(names),
-    'telling': [[names[i], int(mean_weight_F[i] > 0)] for i in strongest],
+    'telling': [[names[i], int(mean_weight_F[i] > 0)] for i in telling],
   }

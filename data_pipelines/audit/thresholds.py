@@ -95,8 +95,8 @@ class Thresholds:
       0.855 on the published pair, with another classifier, and called it a fault. Ours sees more,
       and it also sees what the reasons bring along, so that 0.5 cannot be reached. A miss is a
       request to look at the words that tell the corpora apart.
-    separable_style: (mirrored corpora) The same for a classifier that sees grammar words, marks and
-      lengths.
+    separable_style: (mirrored corpora) The same for a classifier that sees grammar words in these
+      sentences, and marks, capitals and lengths of whole documents.
     jaccard: The similarity from which two texts count as near duplicates; 0.05 to 1.
     claim_documents: How many documents must tell a claim; at least 1.
     recited_words: How many words in a row count as recited; 4 to 60.

@@ -70,8 +70,9 @@ def find_reworded(
     # Where the places of the next document begin.
     cuts = np.flatnonzero(np.diff(document_of)) + 1
     for places in np.split(at, cuts):
-      # A passage of `least` words that are mostly the source's has more short runs.
-      if len(places) < max(2, least // 4):
+      # A passage of `least` words that are mostly the source's has so many short runs, even where
+      # every fifth word is another.
+      if len(places) < max(2, least // 6):
         continue
       document = int(np.searchsorted(begins, places[0], side='right')) - 1
       begin = int(begins[document])
