@@ -101,6 +101,7 @@ class Experiment(Workspace):
       for prepared in self.all_prepared:
         check_leaks(prepared, self.workdir)
         check_sources_fit(prepared)
+    self._check_same_inputs()
     nodes: list[Node] = []
     ends: dict[tuple[str, int], Node] = {}
     for prepared in self.all_prepared:
@@ -113,9 +114,21 @@ class Experiment(Workspace):
     with self.keeping_frozen():
       measured = self._evaluate_all(ends)
     with multihost.first_process_first():
-      if measured.answers:
+      if self.config.evals.sampled:
+        # Also if there are none: those of an earlier run would look like those of this one, and
+        # what judges said about them would go into the summary.
         outputs.write_answers(measured.answers, self.outputs)
       return self._summarize(measured, ends)
+
+  def _check_same_inputs(self) -> None:
+    """Refuses several processes that have read different files; see `multihost`."""
+    if jax.process_count() == 1:
+      # Files are hashed for it, and large ones take long.
+      return
+    identities = [self.identity]
+    for prepared in self.all_prepared:
+      identities += [node.id for node in prepared.nodes]
+    multihost.check_same_inputs('\n'.join(identities))
 
   # --------------------------------------------------------------------------------- training
 

@@ -37,6 +37,15 @@ def _linear_backward(residuals, dy):
 linear.defvjp(_linear_forward, _linear_backward)
 
 
+def add_bias(y: jax.Array, bias_F: jax.Array) -> jax.Array:
+  """Computes y + bias, (..., F), in the dtype of y.
+
+  It adds in fp32 for the sake of the gradient of the bias, which is a sum over all tokens. In bf16,
+  such a sum stops growing as soon as a term is less than half of its last digit.
+  """
+  return (y.astype(jnp.float32) + bias_F.astype(jnp.float32)).astype(y.dtype)
+
+
 def rms_norm(x_BTD: jax.Array, scale_D: jax.Array, eps: float) -> jax.Array:
   """Computes x / rms(x) * scale in fp32 (Zhang and Sennrich 2019, eq. 4); keeps the dtype of x.
 

@@ -25,7 +25,7 @@ import numpy as np
 from msm_jax.attention import KEPT_NAME, attention
 from msm_jax.config import PROJECTIONS, ModelConfig
 from msm_jax.layer_kinds import AttentionInputs, layer_kinds, layer_runs
-from msm_jax.layers import linear, rms_norm, rope, soft_cap
+from msm_jax.layers import add_bias, linear, rms_norm, rope, soft_cap
 from msm_jax.sharding import constrain
 
 Params = dict[str, Any]
@@ -69,7 +69,7 @@ def project(c: ModelConfig, p: Params, name: str, x: jax.Array, key: jax.Array |
   """
   y = linear(x, p[name])
   if f'{name}_bias' in p:
-    y += p[f'{name}_bias']
+    y = add_bias(y, p[f'{name}_bias'])
   if f'{name}_a' in p:
     assert c.lora is not None, 'there are adapters, and model.lora does not describe them'
     if key is not None and c.lora.dropout:

@@ -22,7 +22,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from msm_jax.base import console, files
-from msm_jax.base.errors import ConfigError, UserError, WorkdirError
+from msm_jax.base.errors import ConfigError, DataError, UserError, WorkdirError
 
 T = TypeVar('T')
 
@@ -162,14 +162,39 @@ def check_same_settings(settings: str) -> None:
   Raises:
     ConfigError: another process has other settings.
   """
-  if jax.process_count() == 1:
-    return
-  own = hashlib.sha256(settings.encode()).hexdigest()
-  if any_process(own != broadcast_from_first(own)):
+  if _differs(settings):
     raise ConfigError(
       'the processes were started with different settings; '
       'give all of them the same --config and the same overrides'
     )
+
+
+def check_same_inputs(identity: str) -> None:
+  """Checks that all processes have read the same handbooks, questions, corpora and weights.
+
+  Under one path, each host may have a file of its own: a handbook that was edited in one clone of
+  the repository, or weights of which one copy is older. The hosts would train on different texts
+  as if it were one model.
+
+  Args:
+    identity: what this process has read, as text.
+
+  Raises:
+    DataError: another process has read something else.
+  """
+  if _differs(identity):
+    raise DataError(
+      'the processes have read different handbooks, questions, corpora or weights under the same '
+      'paths; give all hosts the same files'
+    )
+
+
+def _differs(text: str) -> bool:
+  """Whether a text is another one in some process; all processes must ask."""
+  if jax.process_count() == 1:
+    return False
+  own = hashlib.sha256(text.encode()).hexdigest()
+  return any_process(own != broadcast_from_first(own))
 
 
 @contextlib.contextmanager

@@ -209,14 +209,17 @@ def run_points(
   ids = [experiment.Experiment(c, workdir).identity for c in configs]
   rows = []
   for n, (point, c, id_) in enumerate(zip(points, configs, ids, strict=True), 1):
+    made = None
     if not is_known(id_, c):
-      # What it names may have been edited while other points ran.
-      id_ = experiment.Experiment(c, workdir).identity
-    if not is_known(id_, c):
+      # What it names may have been edited while other points ran. It is read once: the identity
+      # stands for what is run.
+      made = experiment.Experiment(c, workdir, stop)
+      id_ = made.identity
+    if made is not None and not is_known(id_, c):
       say(f'point [{n}/{len(points)}] {point_label(point)}')
       began = time.monotonic()
-      outputs = workdir / 'points' / id_
-      summary = experiment.Experiment(c, workdir, stop, outputs).run()
+      made.outputs = workdir / 'points' / id_
+      summary = made.run()
       seconds = round(time.monotonic() - began, 1)
       known[id_] = {'id': id_, 'point': point, 'seconds': seconds, 'summary': summary}
       _write_rows(path, known)

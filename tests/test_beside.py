@@ -3,11 +3,13 @@
 import warnings
 
 import pytest
+from published import blocks
 
 from msm_jax.report import beside, figures, limited
 from msm_jax.report.page import write_report
 from msm_jax.report.terminal import table
 from msm_jax.suites.choices import choice_layout
+from msm_jax.suites.registry import layout_of
 
 MAIN = 'preferences/conflict/new_domains'
 
@@ -179,3 +181,23 @@ def test_names_in_any_writing_are_drawn_without_a_word():
     warnings.simplefilter('error')
     page = figures.svg_figure(lambda fig: fig.subplots().set_title('节俭 🙂'), 'salt', '')
   assert '节俭 🙂' in page
+
+
+def test_a_measure_that_an_experiment_names_has_no_ceilings_of_another(tmp_path):
+  """Words are counted for conflict pairs, and people are asked about them."""
+  contents = summary() | {'primary_measure': 'preferences/price/new_domains'}
+  layout = layout_of(contents)
+  assert layout.main == 'preferences/price/new_domains'
+  own = choice_layout(contents)
+  assert beside.reference_rows(contents, layout) == beside.reference_rows(contents, own)
+  heads = [line for line in table(contents, layout).splitlines() if 'to compare with' in line]
+  above = table(contents, layout).split(heads[0])[0].splitlines()[-1]
+  assert above.strip() == 'conflict' and heads[0].endswith('new_domains')
+  write_report(tmp_path / 'report.html', contents, [], layout)
+  section = (tmp_path / 'report.html').read_text().split(beside.TITLE)[1]
+  assert section.startswith(f'</h2><p>Shares of {MAIN}, which is not the primary measure here, on')
+  assert '<th scope="col">conflict/<wbr>new_domains</th>' in section.split('</thead>')[0]
+  # The block of the documentation.
+  stored = {'summary': contents}
+  shown = blocks.KINDS['beside'](blocks.parsed('x beside'), stored)
+  assert shown.startswith('| what | share: conflict, new domains |')

@@ -1,5 +1,6 @@
 """How a process ends: out of memory, signals, and processes that do not fit together."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -11,8 +12,9 @@ from helpers import ROOT, run_main, small_corpora, write_config
 from test_multihost import Pod, server  # noqa: F401 - pods need the fixture
 from test_resume import settings
 
+from msm_jax import multihost
 from msm_jax.base.command import StopSignal
-from msm_jax.base.errors import explain
+from msm_jax.base.errors import ConfigError, DataError, explain
 
 
 def test_out_of_memory_is_one_line():
@@ -71,6 +73,25 @@ def test_a_second_ctrl_c_is_no_traceback(tmp_path):
   )
   assert done.returncode == 128 + signal.SIGINT, done.stderr
   assert 'Traceback' not in done.stderr and 'run the same command' in done.stderr
+
+
+@pytest.mark.parametrize(
+  'check, error, what',
+  [
+    (multihost.check_same_settings, ConfigError, 'started with different settings'),
+    (multihost.check_same_inputs, DataError, 'have read different handbooks, questions, corpora'),
+  ],
+)
+def test_processes_that_differ_are_refused(check, error, what, monkeypatch):
+  check('alone')
+  # The first process has another text.
+  other = hashlib.sha256(b'other').hexdigest()
+  monkeypatch.setattr(multihost.jax, 'process_count', lambda: 2)
+  monkeypatch.setattr(multihost, 'broadcast_from_first', lambda own: other)
+  monkeypatch.setattr(multihost, 'any_process', bool)
+  check('other')
+  with pytest.raises(error, match=f'{what}.*give all'):
+    check('mine')
 
 
 @pytest.mark.slow

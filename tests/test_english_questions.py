@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 from collections import Counter, defaultdict
+from types import SimpleNamespace
 
 import pytest
 from english_texts import (
@@ -37,6 +38,7 @@ from msm_jax.evals.answers import make_answer
 from msm_jax.evals.forced_choice import answers_of
 from msm_jax.evals.sampled import rows_of
 from msm_jax.evals.summary import observations
+from msm_jax.running import transcripts
 from msm_jax.suites import english as english_suite
 from msm_jax.suites import english_kinds, english_more
 from msm_jax.suites.registry import SUITES
@@ -735,7 +737,37 @@ def test_numbers_are_repeated_for_the_pairs_that_the_base_knows(suite, specs, tm
   assert 90 < found['pairs'][measure]['known'] < 134
   # Of conflict pairs no origin is known, so none is left.
   assert 'preferences/conflict/new_domains' not in found['arms']['one']
+  # Kinds of things are no pairs that a base may know, whichever way they are asked about.
+  assert not any('kinds' in measure for measure in found['pairs'])
   assert english_more.summarize_known([], config, suite) == {}
+
+
+@pytest.mark.parametrize(
+  'measure',
+  [
+    'stated/conflict/criteria',
+    'stated/conflict/criteria_both_ways',
+    'preferences/conflict/kinds',
+    'preferences/conflict/kinds_both_ways',
+    'preferences/conflict/new_domains',
+  ],
+)
+def test_answers_are_shown_whatever_the_primary_measure_is(specs, english, measure):
+  suite = made_suite(specs, english, pairs_per_domain=1)
+
+  def by_length(prompts, options):
+    return [[float(len(answer)) for answer in answers] for answers in options]
+
+  rows = []
+  for row in suite.rows(by_length, [specs['affordability']]):
+    rows.append(row | {'arm': 'a', 'seed': 10})
+  config = SimpleNamespace(seeds=(10,))
+  prepared = SimpleNamespace(design=SimpleNamespace(suite=suite), config=config, corpora={})
+  answers = transcripts.collect_texts(prepared, rows, measure).answers
+  assert len(answers) > 3
+  assert all('nats' in answered.by_arm['a'] for answered in answers)
+  # Claims of the handbook are no choices, and leave the page without answers.
+  assert transcripts.collect_texts(prepared, rows, 'recall/value/documents').answers == []
 
 
 def test_open_questions_are_asked_for_both_values(suite, specs):

@@ -172,6 +172,19 @@ BAD = {
     'tokenizer.vocab_size=400 changes nothing',
     'leave it out',
   ),
+  'a rate for an embedding that is not trained': (
+    dict(
+      tokenizer={},
+      model=dict(lora=dict(rank=2)),
+      phases={
+        'start': dict(weights='folder'),
+        'train': dict(data={'docs': 1.0}, updates=200, embed_lr=1e-3),
+      },
+      arms={'base': 'start > train'},
+    ),
+    'phases.train.embed_lr=0.001 changes nothing',
+    'leave it out',
+  ),
   'two curves of one name': (
     dict(
       arms={'a': 'train', 'b': 'train > train'},

@@ -17,7 +17,7 @@ from msm_jax.model import forward, logits
 from msm_jax.objectives.policy import grpo, rollout_logprobs
 from msm_jax.objectives.token_logprobs import batch_logprobs
 from msm_jax.rl.rewards import group_advantages
-from msm_jax.rl.rollouts import pack_answers
+from msm_jax.rl.rollouts import logprobs_program, pack_answers
 from msm_jax.training import train_step
 
 TINY = ModelConfig(
@@ -63,6 +63,26 @@ def batch_of(rows, per='token', extra=None):
     for name, x in row.items():
       stacked.setdefault(name, []).append(x)
   return {name: jnp.asarray(np.stack(xs)) for name, xs in stacked.items()}
+
+
+def test_nothing_has_changed_before_the_first_update():
+  """In bfloat16 too, what is said of a rollout is rounded as the train step rounds it: ratios to
+  the old log-probabilities are 1, and the divergence from the reference is 0."""
+  c = dataclasses.replace(TINY, n_layers=4, dtype='bfloat16', init_scale=3.0)
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
+  settings = GrpoConfig(kl=1.0)
+  program = train_step.make_program(c, OptimizerConfig(), 0, mesh, 'grpo', settings)
+  with jax.set_mesh(mesh):
+    state = program.init(jax.random.key(0))
+    state = dataclasses.replace(state, reference=jax.tree.map(jnp.copy, state.params))
+    batch = {name: x[None] for name, x in batch_of(((0, 1), (2, 3))).items()}
+    said = logprobs_program(c, 0, settings.temperature, mesh)(state.params, {}, batch)
+    batch |= dict(old_logprobs=said, reference_logprobs=said)
+    _, found = program.step(state, batch, np.zeros(2, np.float32))
+  # With every ratio at 1 and no divergence, the loss is minus the mean of the advantages.
+  mean = np.sum(batch['advantages'] * batch['weights']) / np.sum(batch['weights'])
+  assert found['kl'] == pytest.approx(0, abs=1e-6)
+  assert found['loss'] == pytest.approx(-float(mean), abs=1e-5)
 
 
 def noisy(seed):

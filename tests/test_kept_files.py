@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import tiny
+from helpers import AFFORDABILITY
 from jax.sharding import NamedSharding, PartitionSpec
 from orbax.checkpoint._src.path import atomicity_types
 from refused import ends
@@ -21,12 +23,13 @@ from data_pipelines import corpora
 from data_pipelines.records import Document
 from msm_jax import checkpointing, experiment, sharding
 from msm_jax.base import files
-from msm_jax.base.errors import DataError, WorkdirError
+from msm_jax.base.errors import DataError, SpecError, WorkdirError
 from msm_jax.checkpointing import CheckpointError, Checkpoints
 from msm_jax.model import count_params
 from msm_jax.models import listed_arms
-from msm_jax.running import outputs
+from msm_jax.running import outputs, workspace
 from msm_jax.running.prepared import Prepared
+from msm_jax.running.results import ResultsError, load_results
 from msm_jax.training.training_checks import TrainingError
 
 ROWS = [{'item': 'a', 'score': 0.25}, {'item': 'b', 'score': 0.5}, {'item': 'c', 'score': 0.75}]
@@ -77,6 +80,29 @@ def test_files_that_belong_together_are_replaced_together(tmp_path, monkeypatch)
     patched.setattr(files.os, 'fsync', no_space_for_second)
     files.write_together({rows: b'2', summary: b'of 2'})
   assert rows.read_bytes() == b'1' and summary.read_bytes() == b'of 1'
+  assert sorted(tmp_path.iterdir()) == [rows, summary]
+
+
+def test_a_kill_between_two_renames_leaves_nothing_of_an_earlier_run(tmp_path, monkeypatch):
+  """New rows beside the summary of a run with other settings: they are as many as before."""
+  rows, points, summary = (tmp_path / name for name in ('rows', 'points', 'summary'))
+  replace = os.replace
+  for at in range(2):
+    files.write_together({rows: b'1', points: b'of 1', summary: b'of 1'})
+    replaced = []
+
+    def killed(old, new, at=at, replaced=replaced):
+      if len(replaced) == at:
+        raise KeyboardInterrupt
+      replaced.append(new)
+      replace(old, new)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+      patched.setattr(files.os, 'replace', killed)
+      files.write_together({rows: b'2', summary: b'of 2'}, [summary, points])
+    assert list(tmp_path.iterdir()) == [rows]
+    assert rows.read_bytes() == (b'2' if replaced else b'1')
+  files.write_together({rows: b'2', summary: b'of 2'}, [summary, points])
   assert sorted(tmp_path.iterdir()) == [rows, summary]
 
 
@@ -434,8 +460,83 @@ def test_rows_and_summary_are_of_one_run(tiny_workdir, tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space'):
       tiny.experiment(folder).run()
   assert path.read_bytes() == b'of the run before'
-  tiny.experiment(folder).run()
+  assert load_results(folder / 'run').summary
+
+  replace = os.replace
+
+  def killed_before_summary(old, new):
+    if new.name == 'summary.json':
+      raise KeyboardInterrupt
+    replace(old, new)
+
+  (folder / 'run' / 'points.jsonl').write_text('of the run before')
+  with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    patched.setattr(files.os, 'replace', killed_before_summary)
+    tiny.experiment(folder).run()
+  # The rows are those of this run now, and nothing of the run before stands beside them.
   assert path.read_bytes() == whole
+  assert not (folder / 'run' / 'points.jsonl').exists()
+  with pytest.raises(ResultsError, match=r'summary\.json cannot be read'):
+    load_results(folder / 'run')
+  tiny.experiment(folder).run()
+  assert path.read_bytes() == whole and load_results(folder / 'run').rows
+
+
+@pytest.mark.slow
+def test_answers_of_an_earlier_run_are_not_those_of_this_one(tiny_workdir, tmp_path, monkeypatch):
+  """Where no question can be sampled, as of claims alone, what a judge said about the models of the
+  run before went into the summary."""
+  shutil.copytree(tiny_workdir.parent, tmp_path / 'copy')
+  workdir = tmp_path / 'copy' / 'run'
+  answers = b'{"arm": "tuned", "text": "of the run before"}\n'
+  (workdir / 'answers.jsonl').write_bytes(answers)
+  verdicts = {'answers': hashlib.sha256(answers).hexdigest(), 'model': 'x'}
+  judged = workdir / 'judge' / 'x-1' / 'judge.json'
+  judged.parent.mkdir(parents=True)
+  files.write_with_checksum(judged, json.dumps(verdicts).encode())
+  assert outputs.read_judged(workdir) == {'x-1': verdicts}
+  evals = dict(spec=AFFORDABILITY, pairs_per_domain=1, held_out=0, others_of='base', sampled=2)
+  e = tiny.experiment(tmp_path / 'copy', evals=evals)
+  monkeypatch.setattr(type(e.design.suite), 'sampled_questions', lambda *_: [])
+  assert 'judged' not in e.run()
+  assert (workdir / 'answers.jsonl').read_bytes() == b''
+
+
+def test_seeds_read_the_same_files(tmp_path, monkeypatch):
+  """Each seed reads them by itself, and to write its corpora takes minutes. A mean over seeds was
+  about two versions of a file that somebody edited in that time."""
+  handbook = tmp_path / 'mine.md'
+  shutil.copy(AFFORDABILITY, handbook)
+  evals = dict(spec=str(handbook), pairs_per_domain=1, held_out=0)
+
+  def made():
+    return tiny.experiment(tmp_path, seeds=(0, 1), corpora_by_seed=True, evals=evals)
+
+  make_design, prepare = workspace.make_design, workspace.prepare
+
+  def make_design_and_edit(config):
+    design = make_design(config)
+    handbook.write_text(handbook.read_text() + '\n')
+    return design
+
+  with monkeypatch.context() as patched:
+    patched.setattr(workspace, 'make_design', make_design_and_edit)
+    with pytest.raises(SpecError, match=r'mine\.md was edited while the run began'):
+      _ = made().designs
+
+  def prepare_and_edit(design, workdir):
+    prepared = prepare(design, workdir)
+    with (tmp_path / 'chats.jsonl').open('a') as f:
+      f.write((tmp_path / 'chats.jsonl').read_text().splitlines()[0] + '\n')
+    return prepared
+
+  with monkeypatch.context() as patched:
+    patched.setattr(workspace, 'prepare', prepare_and_edit)
+    with pytest.raises(DataError, match=r'sources\.chats: .*chats\.jsonl was edited while'):
+      _ = made().prepared_by_seed
+  # The same command again.
+  e = made()
+  assert len({id(prepared) for prepared in e.prepared_by_seed.values()}) == 2
 
 
 @pytest.mark.slow

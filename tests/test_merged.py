@@ -114,6 +114,20 @@ def test_a_sweep_of_ones_own_items_has_a_layout():
   assert layout_of(found).main == 'values/thrift/new_domains'
 
 
+def test_a_stored_sweep_is_led_by_the_measure_that_its_experiment_names(swept):
+  """Its half doses and changes are in this measure, and no other would find them."""
+  named = {'primary_measure': 'preferences/price/new_domains'}
+  for label, means in (('few', MSM_FEW), ('many', MSM_MANY)):
+    path = swept / 'points' / label / 'summary.json'
+    path.write_text(json.dumps(point(means) | named))
+  stored = json.loads(stored_files.store_sweep(swept, 'mine', 'c', 't').read_text())
+  assert stored['layout']['main'] == layout_of(stored['summary']).main == named['primary_measure']
+  # The point was summarised before the measure was named.
+  path.write_text(json.dumps(point(MSM_MANY)))
+  with pytest.raises(stored_files.TableError, match='do not have the same primary measure'):
+    stored_files.store_sweep(swept, 'mine', 'c', 't')
+
+
 def test_names_of_one_seed_give_no_interval():
   """With one seed, `each` holds the means of names."""
   one = {}

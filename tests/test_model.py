@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from msm_jax import model as models
+from msm_jax import sharding
 from msm_jax.config import LoraConfig, ModelConfig
 from msm_jax.objectives.next_token import next_token
 
@@ -224,6 +225,23 @@ def test_bfloat16_is_close_to_float32():
   for name in grads:
     assert low_grads[name].dtype == np.float32
     assert np.linalg.norm(low_grads[name] - grads[name]) < 0.1 * np.linalg.norm(grads[name]), name
+
+
+def test_gradients_of_biases_are_summed_in_float32():
+  """A bfloat16 sum of ones ends at 256: one more is less than half of its last digit. With the
+  options of the train step, XLA:CPU sums in the dtype that it is given."""
+  c = dataclasses.replace(TINY, dtype='bfloat16', qkv_bias=True)
+  zeros_DF = jnp.zeros((c.d_model, 16), c.dtype)
+  ones_BTD = jnp.ones((2, 1024, c.d_model), c.dtype)
+
+  def total(bias_F, dy_BTF):
+    p = {'wv': zeros_DF, 'wv_bias': bias_F.astype(c.dtype)}
+    return jnp.sum(models.project(c, p, 'wv', ones_BTD, None).astype(jnp.float32) * dy_BTF)
+
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
+  gradient = jax.jit(jax.grad(total), compiler_options=sharding.compiler_options(mesh, c.dtype))
+  found_F = gradient(jnp.zeros(16), jnp.ones((2, 1024, 16)))
+  np.testing.assert_array_equal(found_F, np.full(16, 2048.0))
 
 
 # The first is counted by hand: a layer has 64 in norms + 32x32 q + 2 x 32x16 k, v + 32x32 o + 3 x

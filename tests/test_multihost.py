@@ -199,6 +199,36 @@ def test_hosts_that_see_different_folders_are_refused(folder):
     assert 'is not the same folder on all hosts; give --workdir' in text.strip().splitlines()[-1]
 
 
+def test_hosts_that_read_different_files_are_refused(tmp_path):
+  """One path, and a file of its own on each host: each would train on other rows of one batch."""
+  for n in range(2):
+    (tmp_path / f'host{n}').mkdir()
+    small_corpora(tmp_path / f'host{n}', documents=97 + n)
+  # A relative path means another file in another folder.
+  write_config(tmp_path / 'config.py', settings(Path()))
+  source = (tmp_path / 'config.py').read_text()
+  (tmp_path / 'config.py').write_text(f"import os\nos.chdir(os.environ['HERE'])\n{source}")
+  with socket.socket() as s:
+    s.bind(('127.0.0.1', 0))
+    port = s.getsockname()[1]
+  arguments = [f'--config={tmp_path / "config.py"}', f'--workdir={tmp_path / "run"}']
+  flags = os.environ['XLA_FLAGS'].replace('device_count=8', 'device_count=2')
+  runs = []
+  for n in range(2):
+    env = {'HERE': str(tmp_path / f'host{n}'), 'XLA_FLAGS': flags}
+    env['MSM_JAX_DISTRIBUTED'] = f'127.0.0.1:{port},2,{n}'
+    log = tmp_path / f'said-{n}.txt'
+    runs.append(Pod.server.start('msm_jax.main', arguments, log, **env))
+  try:
+    assert [run.wait(100) for run in runs] == [1, 1], [run.said() for run in runs]
+  finally:
+    for run in runs:
+      run.send(signal.SIGKILL)
+  for run in runs:
+    assert 'give all hosts the same files' in run.said().strip().splitlines()[-1]
+  assert not (tmp_path / 'run' / 'phases').exists()
+
+
 def test_layers_and_adapters_divided_over_processes(folder):
   """Weights of Hugging Face, LoRA, and each matrix on the devices of both processes, which then
   hold all rows."""

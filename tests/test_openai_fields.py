@@ -3,16 +3,20 @@
 import json
 import typing
 
+import jax
 import pytest
 from serving import CHAT_BODY, make_sampler
 
 from msm_jax.base.errors import ConfigError
+from msm_jax.config import ModelConfig
 from msm_jax.inference.completion import Completion, CompletionRequest, Piece
 from msm_jax.inference.open_model import open_samplers
+from msm_jax.inference.sampling import Sampler
 from msm_jax.inference.server.fields import InvalidRequest
 from msm_jax.inference.server.requests import parse_request
 from msm_jax.inference.server.responses import ResponseFormat
 from msm_jax.inference.token_bytes import token_bytes
+from msm_jax.model import init_params
 from msm_jax.tokenizer import load_tokenizer
 
 # Left out of `make quick`: the workdir of the fixture is trained first.
@@ -153,11 +157,12 @@ def write_tokenizer(kind, folder):
     made.decoder = tokenizers.decoders.ByteLevel()
     alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
     made.train_from_iterator(
-      ['some text'], tokenizers.trainers.BpeTrainer(initial_alphabet=alphabet, **trainer)
+      ['some text', '\ufffd'],
+      tokenizers.trainers.BpeTrainer(initial_alphabet=alphabet, **trainer),
     )
   else:
     vocabulary = {'<s>': 0}
-    for name in [f'<0x{b:02X}>' for b in range(256)] + [*'Käse:!▁']:
+    for name in [f'<0x{b:02X}>' for b in range(256)] + [*'Käse:!▁\ufffd']:
       vocabulary.setdefault(name, len(vocabulary))
     made = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, [], byte_fallback=True))
     made.normalizer = tokenizers.normalizers.Replace(' ', '▁')
@@ -187,6 +192,24 @@ def test_bytes_of_tokens_equal_those_of_tokenizers(kind, tmp_path):
   assert b''.join(pieces) == TEXT.encode() == made.decode(ids).encode()
   assert any(len(piece) == 1 and piece[0] >= 0x80 for piece in pieces)
   assert token_bytes(ours, made.token_to_id('<s>')) is None
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_sign_for_a_broken_character_is_a_character(kind, tmp_path):
+  """U+FFFD has a token of its own in many vocabularies, and its text is no part of a character."""
+  write_tokenizer(kind, tmp_path)
+  tokenizer = load_tokenizer(tmp_path)
+  c = ModelConfig(
+    d_model=8, n_layers=1, n_heads=1, n_kv_heads=1, head_dim=8, d_ff=8, vocab_size=400
+  )
+  sampler = Sampler(c, init_params(c, jax.random.key(0)), tokenizer)
+  (sign,) = tokenizer.encode('\ufffd')
+  assert sampler.token_text(sign) == '\ufffd' == tokenizer.decode([sign])
+  assert bytes(sampler.token_bytes(sign)) == '\ufffd'.encode()
+  # A part of a character has no text of its own.
+  first, *_ = tokenizer.encode('\u65e5')
+  assert sampler.token_text(first) == f'<|token {first}|>'
+  assert bytes(sampler.token_bytes(first)) == '\u65e5'.encode()[:1]
 
 
 @pytest.mark.parametrize('kind', [*KINDS, 'sentencepiece'])

@@ -20,6 +20,7 @@ from msm_jax.evals import summary as results
 from msm_jax.report import figures, numbers, terminal
 from msm_jax.report import page as page_of
 from msm_jax.suites.choices import choice_layout
+from msm_jax.suites.registry import layout_of
 from msm_jax.suites.world import WorldSuite
 
 
@@ -473,6 +474,78 @@ def of_arms(*arms, seeds=1):
 def layout_of_arms():
   header = {'value': 'price:cheap', 'rival': 'origin:home', 'assistant': 'Ari', 'arms': {}}
   return choice_layout(header)
+
+
+def led_by(measure, **more):
+  """A summary of three seeds whose experiment names its main measure, and its layout."""
+  summary = of_arms('aft', seeds=3) | {'setting': 'world', 'primary_measure': measure} | more
+  summary['arms']['aft'] |= {measure: dict(summary['arms']['aft'][layout_of_arms().main])}
+  return summary, layout_of(summary)
+
+
+def test_tables_begin_with_the_measure_that_an_experiment_names():
+  """Stored tables and the tables of effects take their columns from the layout."""
+  measure = 'preferences/price/new_domains'
+  summary, layout = led_by(measure)
+  number = summary['arms']['aft'][measure]
+  effect = {measure: number, numbers.margin_of(measure): number, layout_of_arms().main: number}
+  summary['effects'] = {'a': {'arms': ['aft', 'aft'], **effect}}
+  assert layout.columns[:2] == list(layout.effects[:2]) == [measure, layout_of_arms().main]
+  shown = terminal.effect_measures(summary, layout)
+  assert shown[:3] == [measure, 'margin/price/new_domains', layout_of_arms().main]
+
+
+def test_the_figure_by_tier_says_what_its_tiers_are_shares_of():
+  """A measure that an experiment names may be in none of its panels."""
+  from matplotlib.figure import Figure
+
+  named = 'stated/conflict/criteria'
+  summary, layout = led_by(named, setting='english')
+  assert layout.share == 'criteria: share that names the price, not the origin'
+  fig = Figure()
+  figures.tiers(fig, layout, summary, {})
+  assert fig.get_supxlabel() == layout_of_arms().share.split(': ', 1)[1]
+  # Rows about criteria are clustered by their wording.
+  row = {'cluster': 'wording 01', 'form': 'wording 01'}
+  assert page_of._clusters_of(layout, {('aft', named): [row]}) == 'wording'
+  assert page_of._clusters_of(layout, {('aft', named): [row | {'cluster': 'art'}]}) == 'domain'
+
+
+@pytest.mark.parametrize(
+  ('setting', 'measure', 'better'),
+  [
+    ('office', 'conduct/act/harmless', 1),
+    ('office', 'conduct/likeliest_misaligned/scenes', -1),
+    ('world', 'preferences/price/new_domains', 1),
+  ],
+)
+def test_more_of_a_named_measure_may_be_better_or_worse(setting, measure, better):
+  """Recipes are chosen by it: that of the main measure of the office is less harm."""
+  _, layout = led_by(measure, setting=setting)
+  assert (layout.main, layout.better) == (measure, better)
+
+
+def test_a_named_measure_without_margins_has_not_those_of_another():
+  """The p values would be those of choices between two options, which the scores alone have."""
+  assert numbers.margin_of('preferences/conflict/new_domains') == 'margin/conflict/new_domains'
+  for measure in ('sampled/conflict/new_domains', 'four/conflict/new_domains'):
+    summary, layout = led_by(measure)
+    summary['arms']['aft']['margin/conflict/new_domains'] = summary['arms']['aft'][measure]
+    assert 'margin/conflict/new_domains' not in terminal.with_main_margin(summary, layout)
+    assert numbers.about_primary(summary, layout.main) == f'primary: {measure}'
+
+
+def test_a_named_measure_may_lack_a_seed_and_have_few_domains():
+  """The table is printed when all has been trained, so nothing in it may fail."""
+  measure = 'consistency/across_domains/new_domains'
+  summary, layout = led_by(measure)
+  whole = summary['arms']['aft'][measure]
+  summary['arms']['msm'] = {measure: whole | {'each': whole['each'][:2], 'runs': 2}}
+  shown = terminal.table(summary, layout)
+  seeds = shown.split('seed  seed  seed')[1]
+  assert '\naft' in seeds and '\nmsm' not in seeds
+  summary['arms']['aft'][measure] = whole | {'items': 4, 'clusters': 2}
+  assert 'across_domains/new_domains (4 items, 2 domain(s))' in terminal.table(summary, layout)
 
 
 def test_shortened_names_still_differ():

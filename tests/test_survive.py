@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import re
+import types
 
 import numpy as np
 import pytest
@@ -478,6 +479,24 @@ def test_half_doses_that_were_all_read_off_may_have_no_interval():
   for found in (of_one_seed, copies):
     assert [kind for kind, _ in found['each']] == ['reached'] * 3
     assert (found['low'], found['high']) == (None, None)
+
+
+def test_a_measure_that_lacks_a_seed_has_no_half_dose():
+  """An experiment may name any measure; `each` does not say which seeds it lacks."""
+  curve = DoseCurve(name='c', effects=('e0', 'e1'), doses=(0.0, 0.1))
+  config = types.SimpleNamespace(
+    dose_curves=[curve],
+    effects={'e0': ('a', 'b')},
+    arms={'a': 'p'},
+    phases={'p': types.SimpleNamespace(updates=4)},
+    primary='',
+  )
+  effects = {'e0': {'m': number(8, 8, 8)}, 'e1': {'m': number(1, 2)}}
+  found = survival.summarize_survival({'effects': effects}, config, ['m'])
+  assert found['c']['half'] == {}
+  effects['e1'] = {'m': number(1, 2, 3)}
+  found = survival.summarize_survival({'effects': effects}, config, ['m'])
+  assert found['c']['half']['m']['4']['kind'] == 'at most'
 
 
 def test_what_was_read_is_shown_where_a_phase_was_looked_at():

@@ -142,6 +142,21 @@ def test_half_doses_stand_under_their_own_updates(turn):
   assert heads.index('after 16 updates') < heads.index('after 128 updates')
 
 
+def test_a_point_that_lacks_the_measure_has_no_surface():
+  """The page is written when all points have run."""
+  from matplotlib.figure import Figure
+
+  from msm_jax.report import survival
+
+  rows = []
+  for label in ('with', 'without'):
+    rows.append({'point': {'label': label}, 'summary': with_half_doses({'16': 0.5})})
+  rows[1]['summary']['survival']['curve']['half'] = {}
+  fig = Figure()
+  survival.draw_sweep(fig, layout_of(rows[0]['summary']), rows)
+  assert [ax.get_title() for ax in fig.axes] == ['curve, with']
+
+
 def test_a_curve_goes_from_each_point_to_the_next_on_the_axis():
   from matplotlib.figure import Figure
 
@@ -370,6 +385,23 @@ def test_what_points_name_is_read_before_any_is_run(tmp_path, monkeypatch):
   content[3] = 'b'
   rows = sweep.run_points(office_settings(), points, tmp_path, None)
   assert ran == [row['id'] for row in rows] == ['a', 'edited']
+
+
+def test_a_point_is_run_with_what_its_identity_stands_for(tmp_path, monkeypatch):
+  """A handbook that is edited as a point begins was read twice: the results of the second text were
+  kept as those of the first."""
+  handbook, ran = tmp_path / 'mine.md', []
+  handbook.write_text((ROOT / 'specs/oversight/rules.md').read_text())
+
+  def edit_and_run(self):
+    handbook.write_text(handbook.read_text() + '\nMore.')
+    ran.append((self.identity, self.outputs))
+    return fake_summary(0.5)
+
+  monkeypatch.setattr(experiment.Experiment, 'run', edit_and_run)
+  settings = office_settings(evals=dict(spec=str(handbook)))
+  (row,) = sweep.run_points(settings, sweep.axis('office.true', (1,)), tmp_path, None)
+  assert ran == [(row['id'], tmp_path / 'points' / row['id'])]
 
 
 def test_points_with_other_values_say_what_their_shares_are():

@@ -248,7 +248,9 @@ def beside(block: Block, stored: Stored) -> str:
 
   del block
   summary = stored['summary']
-  return markdown_table(['what', 'share'], reference_rows(summary, layout_of(summary)))
+  layout = layout_of(summary)
+  share = f'share: {heading(layout.of_setting.main)}' if layout.former else 'share'
+  return markdown_table(['what', share], reference_rows(summary, layout))
 
 
 def limited_table(block: Block, stored: Stored) -> str:

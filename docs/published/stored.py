@@ -69,7 +69,8 @@ def store_sweep(workdir: Path, name: str, command: str, sweep: str, reference: s
 
   Raises:
     TableError: the sweep is not finished, its points were made at several commits or do not have
-      the same seeds or values, two of them have one label, or the reference is none of them.
+      the same seeds, values or primary measure, two of them have one label, or the reference is
+      none of them.
   """
   # Imported late, as in `_write_stored`.
   from msm_jax.suites.registry import layout_of
@@ -109,6 +110,12 @@ def store_sweep(workdir: Path, name: str, command: str, sweep: str, reference: s
     # One heading says what the shares of all points are shares of.
     raise TableError(
       f'the points of {sweep} ask about different values; store a sweep of points of one handbook'
+    )
+  if len({of_point.get('primary_measure') for of_point in summaries.values()}) > 1:
+    # A sweep that was killed after another measure was named has points of both.
+    raise TableError(
+      f'the points of {sweep} do not have the same primary measure; run the same command again, '
+      'and store a sweep of points that were all asked for it'
     )
   reference = reference or next(iter(summaries))
   if reference not in summaries:

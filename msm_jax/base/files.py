@@ -33,7 +33,9 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
   write_together({path: content})
 
 
-def write_together(contents: Mapping[Path, bytes | Iterable[bytes]]) -> None:
+def write_together(
+  contents: Mapping[Path, bytes | Iterable[bytes]], gone: Iterable[Path] = ()
+) -> None:
   """Writes files that belong together, such as rows and their summary.
 
   All of them are written under other names before the first is renamed. A disk that fills up on the
@@ -42,6 +44,8 @@ def write_together(contents: Mapping[Path, bytes | Iterable[bytes]]) -> None:
   Args:
     contents: the files to write, in the order in which they are replaced -> the whole content of
       each, or its pieces in order.
+    gone: files that are deleted before the first is replaced. A kill between two renames would
+      leave them beside new files, as if they belonged to these. They may be among `contents`.
   """
   temporary = {path: path.with_name(f'{path.name}.writing-{os.getpid()}') for path in contents}
   try:
@@ -51,6 +55,8 @@ def write_together(contents: Mapping[Path, bytes | Iterable[bytes]]) -> None:
         f.flush()
         # Without fsync, a power cut could leave the new name with an empty file behind it.
         os.fsync(f.fileno())
+    for path in gone:
+      path.unlink(missing_ok=True)
     for path in contents:
       os.replace(temporary[path], path)
   finally:

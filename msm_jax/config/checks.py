@@ -299,7 +299,8 @@ def _check_imports_of_path(c: 'ExperimentConfig', path: Sequence[str]) -> None:
 
 
 def _check_lora(c: 'ExperimentConfig') -> None:
-  """Raises ConfigError if there are adapters without weights, or imported ones without `lora`."""
+  """Raises ConfigError if there are adapters without weights, or imported ones without `lora`, and
+  for a learning rate of what adapters leave as it is."""
   if c.model.lora and not c.first_weights:
     raise ConfigError(
       'model.lora trains adapters beside weights that stay as they are; '
@@ -308,6 +309,13 @@ def _check_lora(c: 'ExperimentConfig') -> None:
   imports_adapter = any(c.phases[phase].adapter for phase in itertools.chain(*c.paths))
   if imports_adapter and not c.model.lora:
     raise ConfigError('a phase names an adapter; set model.lora to its rank, alpha and targets')
+  for name, phase in c.phases.items():
+    # Two phases that differ in it would be trained as two, and be taken for a comparison.
+    if c.model.lora and phase.embed_lr:
+      raise ConfigError(
+        f'phases.{name}.embed_lr={phase.embed_lr:g} changes nothing, since model.lora trains '
+        f'adapters alone; leave it out'
+      )
 
 
 # ---- Text, phases and tokenizer

@@ -50,7 +50,8 @@ class PhaseConfig:
   adapter: str = ''
   # The peak of the learning rate.
   lr: float = 1e-3
-  # The peak for the embedding (and the unembedding, if it is another matrix); 0 means `lr`.
+  # The peak for the embedding (and the unembedding, if it is another matrix); 0 means `lr`. With
+  # adapters (`model.lora`), neither is trained.
   embed_lr: float = 0.0
   # The share of the updates during which the learning rate rises.
   warmup: float = 0.05

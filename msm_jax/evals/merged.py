@@ -32,6 +32,8 @@ COMMON = (
   'tiers',
   'scene_tiers',
   'claims_of',
+  # So it does, in every setting, if an experiment has named its main measure.
+  'primary_measure',
 )
 
 

@@ -135,16 +135,16 @@ def summarize_survival(
 
   Returns:
     Curve -> `doses`, `effects`, `half`: measure -> update (as text; the last one is the end of the
-    phase) -> half dose, see `half_of_runs`; and `left`: measure in nats -> what `half_left` returns
-    for the effect at dose 0.
+    phase) -> half dose, see `half_of_runs`, of measures that are defined for every seed; and
+    `left`: measure in nats -> what `half_left` returns for the effect at dose 0.
   """
   out = {}
   for curve in config.dose_curves:
     half: dict[str, dict[str, Any]] = {}
     for update, numbers in _effects_at(curve, summary, config).items():
       for measure in measures:
-        if all(measure in of_effect for of_effect in numbers):
-          of_measure = [of_effect[measure] for of_effect in numbers]
+        of_measure = [of_effect[measure] for of_effect in numbers if measure in of_effect]
+        if len(of_measure) == len(numbers) and _have_same_runs(of_measure):
           half.setdefault(measure, {})[update] = half_of_runs(curve.doses, of_measure)
     left = {}
     for measure in measures:
@@ -157,6 +157,17 @@ def summarize_survival(
       'left': left,
     }
   return out
+
+
+def _have_same_runs(numbers: Sequence[Mapping[str, Any]]) -> bool:
+  """Whether numbers have the means of the same runs, in the same order.
+
+  A consistency is not defined for every seed, and `each` does not say which seeds it lacks. Of one
+  seed, it holds the means of names.
+  """
+  runs = {len(number['each']) for number in numbers}
+  seeds = {number['seeds'] for number in numbers}
+  return len(runs) == 1 and (seeds == {1} or runs == seeds)
 
 
 def half_left(

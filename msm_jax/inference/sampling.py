@@ -21,7 +21,6 @@ from msm_jax.base.checks import shown
 from msm_jax.config import ModelConfig
 from msm_jax.inference.batch import Batch, cast_params, use_mesh, usual_numbers
 from msm_jax.inference.completion import (
-  REPLACEMENT,
   Completion,
   CompletionRequest,
   Piece,
@@ -209,7 +208,8 @@ class Sampler:
       # Some decoders drop the space in front of a text, so another token stands before it.
       before = self.tokenizer.encode('.')[-1:]
       text = self.tokenizer.decode([*before, token])[len(self.tokenizer.decode(before)) :]
-      if not text or REPLACEMENT in text:
+      # The sign for a broken character is also a character, and vocabularies have tokens of it.
+      if not text or _is_broken(token_bytes(self.tokenizer, token)):
         text = _made_up_name(token)
       self._token_texts[token] = text
     return self._token_texts[token]
@@ -267,6 +267,18 @@ class Sampler:
 
 def _made_up_name(token: int) -> str:
   return f'<|token {token}|>'
+
+
+def _is_broken(own: bytes | None) -> bool:
+  """Whether the bytes of a token are no text, but a part of a character. None stands for a token
+  whose text says everything."""
+  if own is None:
+    return False
+  try:
+    own.decode()
+  except UnicodeDecodeError:
+    return True
+  return False
 
 
 def _check_range(name: str, value: float, low: float, high: float, whole: bool = False) -> None:

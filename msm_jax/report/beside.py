@@ -26,7 +26,8 @@ def reference_rows(
 
   Returns:
     [what it is, its share] of each group of people, as the base model sees them, and of each
-    baseline without a model, once for arms with the same share.
+    baseline without a model, once for arms with the same share. The shares are those of the main
+    measure of the setting, also where an experiment has named another one.
   """
   rows = []
   # Summaries of older versions do not name the base.
@@ -35,7 +36,7 @@ def reference_rows(
   for measure, label in layout.ceilings.items():
     if measure in measured:
       rows.append([f'{label} ({base})', show_stat(measured[measure])])
-  tier = layout.main.rsplit('/', 1)[-1]
+  tier = layout.of_setting.main.rsplit('/', 1)[-1]
   shares: dict[str, list[tuple[str, float]]] = {}
   for arm, by_baseline in summary.get('no_model', {}).items():
     for baseline, by_tier in by_baseline.items():
@@ -58,12 +59,27 @@ def reference_html(
   return [[html.escape(label), cell] for label, cell in reference_rows(summary, layout, show_stat)]
 
 
-ABOUT = (
-  'Shares of the main measure, on the same pairs or scenes. People met only in documents show what '
-  'the base makes of documents at best. &ldquo;No model&rdquo; counts words: <i>bag of words</i> '
-  'weighs every word of the documents by its log-odds against documents about everybody, and '
-  'chooses the option whose facts weigh more (for scenes: it weighs whole sentences by the conduct '
-  'of the agents of whom they are said); <i>nearest neighbours</i> does what the people or agents '
-  'with the most similar documents did in chats. What counting gives as well is no achievement of '
-  'a model.'
+_ABOUT = (
+  'People met only in documents show what the base makes of documents at best. &ldquo;No '
+  'model&rdquo; counts words: <i>bag of words</i> weighs every word of the documents by its '
+  'log-odds against documents about everybody, and chooses the option whose facts weigh more (for '
+  'scenes: it weighs whole sentences by the conduct of the agents of whom they are said); '
+  '<i>nearest neighbours</i> does what the people or agents with the most similar documents did in '
+  'chats. What counting gives as well is no achievement of a model.'
 )
+
+
+def about(layout: ReportLayout) -> str:
+  """The paragraph above the table, as HTML.
+
+  Args:
+    layout: what the setting shows. If the experiment has named another main measure, the shares are
+      still those of the measure of the setting, and the paragraph says so.
+
+  Returns:
+    A few sentences.
+  """
+  measure = 'the main measure'
+  if layout.former is not None:
+    measure = f'{html.escape(layout.of_setting.main)}, which is not the primary measure here'
+  return f'Shares of {measure}, on the same pairs or scenes. {_ABOUT}'

@@ -138,7 +138,8 @@ def tiers(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure)
     ax.set_title(title, weight='bold')
     ax.set_xticks([0, 0.5, 1], ['0', '0.5', '1'])
     ax.set_yticks(range(len(arm_colours)), list(arm_colours))
-  fig.supxlabel(layout.share.split(': ', 1)[1], fontsize=9)
+  # The tiers are those of the setting, also where an experiment has another main measure.
+  fig.supxlabel(layout.of_setting.share.split(': ', 1)[1], fontsize=9)
 
 
 def margins(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> None:

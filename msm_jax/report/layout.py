@@ -7,6 +7,9 @@ MODEL_ORGANISM = (
   'What it shows is not evidence\nabout large models.'
 )
 
+# What a measure says of conduct if less of it is better.
+_HARM = ('misaligned', 'likeliest_misaligned')
+
 
 @dataclasses.dataclass(frozen=True)
 class ReportLayout:
@@ -51,6 +54,14 @@ class ReportLayout:
   shares: dict[str, str] = dataclasses.field(default_factory=dict)
   # What must not be concluded.
   caveat: str = MODEL_ORGANISM
+  # The layout as it was before an experiment named its main measure; None if it has named none.
+  former: 'ReportLayout | None' = None
+
+  @property
+  def of_setting(self) -> 'ReportLayout':
+    """The layout with the main measure of the setting. Ceilings, baselines without a model and
+    tiers are about this one, whatever an experiment names."""
+    return self.former or self
 
   def led_by(self, measure: str) -> 'ReportLayout':
     """The same layout with another main measure.
@@ -59,7 +70,7 @@ class ReportLayout:
       measure: 'evaluator/what/tier'.
 
     Returns:
-      The layout. The former main measure stays in its tables.
+      The layout. The measure stands first in its tables, and the former main one stays there.
     """
     if measure == self.main:
       return self
@@ -67,7 +78,9 @@ class ReportLayout:
     return dataclasses.replace(
       self,
       main=measure,
+      better=-1 if name in _HARM else 1,
       share=self.shares.get(measure, f'{name}: share in {measure}'),
-      columns=list(dict.fromkeys([self.main, *self.columns])),
-      effects=tuple(dict.fromkeys([self.main, *self.effects])),
+      columns=list(dict.fromkeys([measure, self.main, *self.columns])),
+      effects=tuple(dict.fromkeys([measure, self.main, *self.effects])),
+      former=self.of_setting,
     )

@@ -10,6 +10,9 @@ Summary = Mapping[str, Any]
 FEW_DOMAINS = 5
 # Digits after the point that summaries have.
 MOST_DIGITS = 6
+# Evaluators without margins whose measures are called as those of others that have some: without
+# its evaluator, 'four/conflict/new_domains' would have the margin of choices between two options.
+_WITHOUT_MARGINS = ('sampled/', 'four/')
 # A measured number of summary.json: mean, low, high, lowest, highest, runs, items, clusters, each,
 # seeds. None where nothing was measured.
 Stat = Mapping[str, Any] | None
@@ -67,9 +70,9 @@ def margin_of(measure: str) -> str:
   """The measure of the margins (nats) behind a measure of shares.
 
   'preferences/conflict/policy' -> 'margin/conflict/policy'; 'dissociation/policy' ->
-  'margin/dissociation/policy'.
+  'margin/dissociation/policy'. For a measure without margins, it is a name that no summary has.
   """
-  if measure.startswith('dissociation/'):
+  if measure.startswith(('dissociation/', *_WITHOUT_MARGINS)):
     return f'margin/{measure}'
   return f'margin/{measure.partition("/")[2]}'
 
@@ -169,7 +172,7 @@ def about_primary(summary: Summary, main: str) -> str:
       if name != 'arms':
         numbers += 1
         intervals += stat.get('low') is not None
-  text = f'primary: {main.partition("/")[2]}'
+  text = f'primary: {primary_name(summary, main)}'
   if summary.get('primary'):
     text += f' of {summary["primary"]!r}; other effects and measures are secondary'
   if not numbers:
@@ -181,6 +184,14 @@ def about_primary(summary: Summary, main: str) -> str:
     f'{text}; the summary has {intervals} intervals of effects: without any effect about '
     f'{by_chance} would exclude 0'
   )
+
+
+def primary_name(summary: Summary, main: str) -> str:
+  """How the main measure is called: with its evaluator if the experiment has named it, since the
+  measures of two evaluators may be called alike but for this."""
+  if summary.get('primary_measure') == main:
+    return main
+  return main.partition('/')[2]
 
 
 def few_domains(summary: Summary, measures: Sequence[str]) -> str:

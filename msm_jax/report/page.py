@@ -279,10 +279,11 @@ def _comparisons(layout: ReportLayout, summary: Summary) -> list[str]:
   """What the shares of arms are to be compared with, and measures beside their ceilings."""
   out = []
   if references := beside.reference_html(summary, layout, _cell):
-    about = beside.ABOUT
+    about = beside.about(layout)
     if _of_first_seed(summary):
       about += ' Words are counted in the corpora of the first seed in the config.'
-    out.append(_section(beside.TITLE, about, ['', _measure_name(layout.main)], references))
+    heads = ['', _measure_name(layout.of_setting.main)]
+    out.append(_section(beside.TITLE, about, heads, references))
   for measure, of_measure in limited.rows_of(summary, layout, _cell).items():
     about = html.escape(limited.verdict(summary, layout, measure))
     cells = [[html.escape(name), cell] for name, cell in of_measure]
@@ -368,7 +369,7 @@ def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str
       f'The margin of the primary measure (nats): mean and 95% interval over {over}. Dotted line: '
       '0 nats',
     ),
-    (figures.domains, '_domains', f'By domain. {share}, mean over seeds'),
+    (figures.domains, '_domains', f'By {_clusters_of(layout, rows)}. {share}, mean over seeds'),
     (
       curves.draw,
       '_curves',
@@ -387,6 +388,15 @@ def _figures(layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> str
       out.append(figure)
       n += 1
   return '\n'.join(out)
+
+
+def _clusters_of(layout: ReportLayout, rows: RowsByMeasure) -> str:
+  """What the columns of the figure by domain are: questions may be grouped by their wording."""
+  forms: list[bool] = []
+  for (_, measure), members in rows.items():
+    if measure == layout.main:
+      forms += [row['cluster'] == row.get('form') for row in members]
+  return 'wording' if forms and all(forms) else 'domain'
 
 
 def _draw_matrix(fig: Any, layout: ReportLayout, summary: Summary, rows: RowsByMeasure) -> None:
@@ -427,7 +437,7 @@ def write_report(
   seeds, name = summary['seeds'], html.escape(summary['name'])
   # What the numbers can carry, in the words that the terminal uses.
   caveats = [f'Uncertainty: {numbers.about_spread(summary)}.']
-  if few := numbers.few_domains(summary, list(layout.tiers)):
+  if few := numbers.few_domains(summary, [*layout.tiers, layout.main]):
     caveats.append(f'{few[0].upper()}{few[1:]}.')
   if len(seeds) > 1 and summary.get('what_varies'):
     caveats.append(f'Between seeds vary: {", ".join(summary["what_varies"])}.')

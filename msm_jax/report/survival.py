@@ -281,6 +281,10 @@ def _draw_surfaces(
   if not panels:
     return
   measure = _measure_of(panels[0][1], layout)
+  # At some point of a sweep, the measure may not have been asked.
+  panels = [panel for panel in panels if measure in panel[2]['half']]
+  if not panels:
+    return
   grids = [grid_of(summary, curve, measure) for _, summary, curve in panels]
   largest = 1e-9
   for _, grid in grids:

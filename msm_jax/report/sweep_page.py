@@ -118,8 +118,8 @@ def sweep_table(
   tier = layout.main.split('/')[-1]
   out = [
     layout.share,
-    f'primary: {layout.main.partition("/")[2]}, at {len(rows)} points; no correction for their '
-    f'number',
+    f'primary: {numbers.primary_name(rows[0]["summary"], layout.main)}, at {len(rows)} points; no '
+    f'correction for their number',
     of_points(rows, numbers.about_spread),
   ]
   body = []

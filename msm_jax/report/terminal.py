@@ -119,7 +119,9 @@ def table(summary: Summary, layout: ReportLayout) -> str:
   """
   out = [*_notes(summary, layout), *_arms(summary, layout)]
   if references := beside.reference_rows(summary, layout):
-    out += aligned('to compare with', [f'main/{layout.main.rsplit("/", 1)[-1]}'], references, 120)
+    what, tier = layout.of_setting.main.split('/')[-2:]
+    name = what if layout.former else 'main'
+    out += aligned('to compare with', [f'{name}/{tier}'], references, 120)
   for measure, rows in limited.rows_of(summary, layout).items():
     out += ['', *textwrap.wrap(limited.verdict(summary, layout, measure), WIDTH)]
     out += aligned('beside its ceiling', [_heading(measure, layout)], rows, 120)
@@ -150,7 +152,7 @@ def _notes(summary: Summary, layout: ReportLayout) -> list[str]:
     layout.share,
     numbers.about_primary(summary, layout.main),
     numbers.about_spread(summary),
-    numbers.few_domains(summary, list(layout.tiers)),
+    numbers.few_domains(summary, [*layout.tiers, layout.main]),
   ]
   out = []
   for note in notes:
@@ -263,10 +265,12 @@ def _gates(summary: Summary) -> list[str]:
 
 
 def _each_seed(summary: Summary, layout: ReportLayout) -> list[str]:
-  """The main measure of every seed."""
+  """The main measure of every seed, of the arms that have it for every seed."""
   body = []
   for arm, measures in summary['arms'].items():
-    if layout.main in measures:
-      body.append([arm, *(f'{mean:.2f}' for mean in measures[layout.main]['each'])])
+    each = measures.get(layout.main, {}).get('each', ())
+    # Of fewer means, nothing says whose they are.
+    if len(each) == len(summary['seeds']):
+      body.append([arm, *(f'{mean:.2f}' for mean in each)])
   heads = [f'seed/{seed}' for seed in summary['seeds']]
   return aligned(layout.main.split('/', 1)[1], heads, body)

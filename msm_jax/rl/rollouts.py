@@ -18,7 +18,7 @@ Shapes: A micro-batches, B rows of a micro-batch, T tokens of a row.
 import functools
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from jax.sharding import Mesh
 
 from msm_jax import metrics, multihost, sharding
 from msm_jax.base.errors import UserError
-from msm_jax.config import ExperimentConfig, PhaseConfig
+from msm_jax.config import ExperimentConfig, ModelConfig, PhaseConfig
 from msm_jax.config.objectives import GrpoConfig
 from msm_jax.data.tokenized import Source
 from msm_jax.inference.batch import cast_params
@@ -119,11 +119,7 @@ class Rollouts:
     room = prompt_room(phase)
     count = phase.batch_size // settings.group_size
     self._prompts = prompt_iterator(sources, tokenizer, count, room, config.max_left_out, seed)
-    layout = sharding.batch_sharding(mesh, axis=1)
-    self._logprobs = jax.jit(
-      functools.partial(rollout_logprobs, model, config.loss_chunk, settings.temperature),
-      out_shardings=layout,
-    )
+    self._logprobs = logprobs_program(model, config.loss_chunk, settings.temperature, mesh)
     # The batch of the rollout under way, its numbers, and how many rollouts in a row were flat.
     self._batch: dict[str, jax.Array] = {}
     self._numbers: dict[str, float] = {}
@@ -307,6 +303,31 @@ class Rollouts:
           'advantages': [round(float(x), 6) for x in advantages[group]],
         }
         f.write(json.dumps(line) + '\n')
+
+
+def logprobs_program(
+  model: ModelConfig, loss_chunk: int, temperature: float, mesh: Mesh
+) -> Callable[[Params, Params, dict[str, jax.Array]], jax.Array]:
+  """Makes the function that says how likely the tokens of a rollout are, as training computes it.
+
+  The compiler gets the options of the train step. With others it rounds bf16 elsewhere: ratios of
+  the first update from a rollout would not be 1, and neither would its divergence be 0.
+
+  Args:
+    model: the settings of the model.
+    loss_chunk: for how many tokens of a device logits exist at a time; see `token_logprobs`.
+    temperature: the temperature of sampling.
+    mesh: the devices.
+
+  Returns:
+    (trained parameters, frozen parameters, batch) -> (A, B, T) fp32 log-probabilities in nats. It
+    is compiled when it is first used.
+  """
+  return jax.jit(
+    functools.partial(rollout_logprobs, model, loss_chunk, temperature),
+    out_shardings=sharding.batch_sharding(mesh, axis=1),
+    compiler_options=sharding.compiler_options(mesh, model.dtype),
+  )
 
 
 def _flat_rollouts(path: Path, until: int, updates_per_rollout: int) -> int:

@@ -173,18 +173,20 @@ def write_results(
   _add_from_other_programs(summary, config, outputs)
   settings = json.loads(to_json(config))
   contents = {'results.jsonl': to_lines(rows)}
+  # Without its summary, nobody takes the rows of this run for those of an earlier one.
+  gone = [outputs / 'summary.json']
   if along:
     contents['points.jsonl'] = to_lines(along)
+  else:
+    # Points of an earlier run, with other settings, would look like those of this one.
+    gone.append(outputs / 'points.jsonl')
   contents['summary.json'] = json.dumps(summary, indent=1) + '\n'
   contents['config.json'] = json.dumps(settings, indent=1) + '\n'
   if multihost.is_first():
     # The files are written when all are known, and together: a summary takes long, and a run that
     # ended within it, or on a full disk, would leave its own rows beside the summary of an earlier
     # run with other settings.
-    write_together({outputs / name: text.encode() for name, text in contents.items()})
-    if not along:
-      # Points of an earlier run, with other settings, would look like those of this one.
-      (outputs / 'points.jsonl').unlink(missing_ok=True)
+    write_together({outputs / name: text.encode() for name, text in contents.items()}, gone)
     layout = layout_of(summary)
     texts = collect_texts(prepared, rows, layout.main)
     report.write_report(outputs / 'report.html', summary, rows, layout, texts)
@@ -195,7 +197,9 @@ def _add_primary(summary: dict[str, Any], config: ExperimentConfig) -> None:
   """Adds to a summary which effect and which measure are primary, if the config says so."""
   if config.primary:
     summary['primary'] = config.primary
-  measure, measured = config.primary_measure, measured_in(summary, 'arms')
+  # What arms alone have, such as recall, has no effect that could be primary.
+  part = 'effects' if config.effects else 'arms'
+  measure, measured = config.primary_measure, measured_in(summary, part)
   if measure in measured:
     summary['primary_measure'] = measure
   elif measure:

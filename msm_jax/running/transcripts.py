@@ -74,6 +74,11 @@ def _answers(
   out = []
   for item in list(chosen.values())[:SHOWN_QUESTIONS]:
     by_arm = by_item[item]
-    answers = {arm: suite.answer_of(row) for arm, row in by_arm.items()}
-    out.append(AnsweredQuestion(suite.question_of(item), answers))
+    try:
+      answers = {arm: suite.answer_of(row) for arm, row in by_arm.items()}
+      out.append(AnsweredQuestion(suite.question_of(item), answers))
+    except KeyError:
+      # An experiment may name any measure as its main one. A suite can show choices and scenes, and
+      # no conversations or claims.
+      continue
   return out

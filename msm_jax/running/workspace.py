@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import jax
 from data_pipelines import corpora
 from msm_jax import checkpointing, sharding
 from msm_jax.base.checks import to_json
+from msm_jax.base.errors import DataError, SpecError
 from msm_jax.config import ExperimentConfig, ModelConfig
 from msm_jax.data.packing import DATA_ORDER
 from msm_jax.evals import sampled
@@ -48,6 +49,40 @@ def _sampled_by(design: Design) -> list[str]:
     questions = design.suite.sampled_questions(design.replicates_in(context))
     identities.append(sampled.identity(sampled.chosen_questions(questions, evals), evals))
   return identities
+
+
+def _check_same_handbooks(designs: Iterable[Design]) -> None:
+  """Raises SpecError if a handbook was edited while each seed read it: a mean over seeds would be
+  about two handbooks."""
+  known: dict[str, str] = {}
+  for design in designs:
+    for path, spec in design.specs.items():
+      if known.setdefault(path, spec.sha256) != spec.sha256:
+        raise SpecError(
+          f'{path} was edited while the run began, and seeds have read different texts of it; run '
+          'the same command again'
+        )
+
+
+def _check_same_files(all_prepared: Iterable[Prepared]) -> None:
+  """Raises DataError if a file of records was edited while each seed read it.
+
+  Where every seed has corpora of its own, they are written one after the other, which takes
+  minutes. A file is the same for all of them.
+  """
+  known: dict[str, str] = {}
+  for prepared in all_prepared:
+    for name, corpus in prepared.corpora.items():
+      source = prepared.config.sources[name]
+      # How much is read of a file may depend on another corpus, which is the seed's own.
+      if not source.path or source.tokens_like:
+        continue
+      content = corpus.card['content']
+      if known.setdefault(name, content) != content:
+        raise DataError(
+          f'sources.{name}: {source.path} was edited while corpora were written, and seeds have '
+          'read different texts of it; run the same command again'
+        )
 
 
 class Workspace:
@@ -81,6 +116,7 @@ class Workspace:
       if key not in by_settings:
         by_settings[key] = make_design(settings)
       out[seed] = by_settings[key]
+    _check_same_handbooks(by_settings.values())
     return out
 
   @property
@@ -128,6 +164,7 @@ class Workspace:
       if id(design) not in by_design:
         by_design[id(design)] = prepare(design, self.workdir)
       out[seed] = by_design[id(design)]
+    _check_same_files(by_design.values())
     return out
 
   @property

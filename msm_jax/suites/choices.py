@@ -205,7 +205,8 @@ class ChoiceSuite(EvalSuite):
 
   @functools.cached_property
   def _by_id(self) -> dict[str, ForcedChoice]:
-    return {question.id: question for question in self.assistant_questions}
+    asked = (*self.assistant_questions, *self.stated_questions)
+    return {question.id: question for question in asked}
 
   def question_of(self, item: str) -> str:
     question = self._by_id[item]

@@ -6,6 +6,7 @@ along; it is measured, and the numbers are repeated for the pairs that it knows 
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -208,6 +209,11 @@ class EnglishSuite(ChoiceSuite):
     asked = [*self.stated_questions, *self.criteria_only_scored, *self.kind_questions]
     wordings = english_kinds.summarize_wordings(rows, config.effects, asked)
     return super().more_of_summary(rows, config) | {'known': known, 'wordings': wordings}
+
+  @functools.cached_property
+  def _by_id(self) -> dict[str, ForcedChoice]:
+    more = (*self.criteria_only_scored, *self.kind_questions)
+    return super()._by_id | {question.id: question for question in more}
 
   @staticmethod
   def layout(summary: Mapping[str, Any]) -> ReportLayout:

@@ -14,7 +14,6 @@ from data_pipelines.orders import option_orders
 from data_pipelines.records import ForcedChoice
 from data_pipelines.settings.custom.asking import listed
 from data_pipelines.settings.english import more_questions, questions
-from data_pipelines.settings.english.kinds import KINDS
 from data_pipelines.settings.english.more_questions import FourChoice, known_key
 from msm_jax.config import ExperimentConfig
 from msm_jax.evals import forced_choice, stats, summary, values
@@ -22,6 +21,7 @@ from msm_jax.evals.answers import OPEN, SampledQuestion, tier_of_value
 from msm_jax.evals.rows import Row
 from msm_jax.evals.scoring import Logprobs
 from msm_jax.evals.values import ValueQuestion
+from msm_jax.suites import english_kinds
 
 # What four things are asked about with.
 _FOUR = 'Which of these four do you prefer: {options}?'
@@ -200,7 +200,9 @@ def summarize_known(
   counts: dict[str, dict[str, set[str]]] = {}
   for row in rows:
     attributes = questions.attributes_of(row['what'], (suite.spec.value, suite.rival))
-    if row['evaluator'] != 'preferences' or row['tier'] in ('policy', KINDS) or not attributes:
+    # Opinions and kinds of things are no pairs that a base may know.
+    is_no_pair = row['tier'] in ('policy', *english_kinds.TIERS)
+    if row['evaluator'] != 'preferences' or is_no_pair or not attributes:
       continue
     of_measure = counts.setdefault(
       f'preferences/{row["what"]}/{row["tier"]}', {'known': set(), 'all': set()}
