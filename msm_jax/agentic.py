@@ -198,8 +198,9 @@ def main(arguments: list[str]) -> None:
       'results.jsonl': to_lines(rows),
       'summary.json': json.dumps(summary, indent=1) + '\n',
     }
-    # Together: a full disk must not leave new rows beside the summary of other models.
-    write_together({outputs / name: text.encode() for name, text in contents.items()})
+    # Together: a full disk or a kill must not leave new rows beside the summary of other models.
+    files = {outputs / name: text.encode() for name, text in contents.items()}
+    write_together(files, gone=[outputs / 'summary.json'])
     layout = layout_of(summary)
     texts = results.texts_of(cells, by_id)
     report.write_report(outputs / 'report.html', summary, rows, layout, texts)

@@ -350,6 +350,15 @@ def test_arms_that_were_taken_out_take_part_only_if_they_are_named(tmp_path):
   assert [entrant.arm for entrant in found] == ['old']
 
 
+def test_seeds_that_were_taken_out_take_part_only_if_they_are_named(tmp_path):
+  """arms.json keeps them, perhaps as they were trained with other settings."""
+  arms_json(tmp_path, 'new')
+  (tmp_path / 'config.json').write_text(json.dumps({'arms': {'new': 'a'}, 'seeds': [0]}))
+  for flags, seeds in (([], [0]), (['--seeds=0,1'], [0, 1])):
+    found = entrants.find_entrants(_parser().parse_args([f'--workdir={tmp_path}', *flags]))
+    assert [entrant.seed for entrant in found] == seeds
+
+
 def test_an_arm_of_another_workdir_has_its_own_seeds(tmp_path):
   """Else one trained model would stand in the results as several seeds."""
   arms_json(tmp_path, 'told')

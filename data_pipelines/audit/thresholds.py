@@ -263,7 +263,7 @@ WHY_NOT_MEASURED = {
   'reasons': _NO_REASONS,
   'named': 'no handbook with `assistant:` in its front matter',
   'covered': 'no claims were given',
-  'self_similarity': f'fewer than {MIN_SAMPLE} documents',
+  'self_similarity': f'fewer than {MIN_SAMPLE} documents of four words or more',
   'recited': 'no handbook, or one with fewer words than a run (`recited_words`) has',
   'languages': 'no language that is known',
   'leaked_items': "the handbook's front matter tells no setting, "

@@ -75,6 +75,14 @@ def _group_of(path: Path, key: str) -> dict[str, Any]:
   return group
 
 
+def _current_seeds(path: Path) -> list[str]:
+  """The seeds of a file of settings; empty if it has none. Raises DataError."""
+  seeds = read_json(path).get('seeds', [])
+  if not isinstance(seeds, list):
+    raise DataError(f'{path} is damaged (seeds); run the experiment again: it is written anew')
+  return [str(seed) for seed in seeds]
+
+
 def find_entrants(args: Any) -> list[Entrant]:
   """Finds the arms and models that the flags name, each with each seed.
 
@@ -115,6 +123,9 @@ def find_entrants(args: Any) -> list[Entrant]:
   # An arm of another workdir has seeds, too; a folder of weights and other models have none.
   elsewhere = {model: _trained_elsewhere(model) for model in models}
   have_seeds = [listed[arm] for arm in arms] + [found for found in elsewhere.values() if found]
+  if arms and (current := _current_seeds(config)):
+    # arms.json keeps seeds that were taken out of the experiment, perhaps with other settings.
+    have_seeds.append(dict.fromkeys(current))
   seeds = _seeds(args.seeds, have_seeds)
   if not models:
     for flag in ('handbook', 'base_url'):
@@ -262,7 +273,7 @@ def _handbook(path: str) -> str:
 
 
 def _seeds(text: str, listed: Sequence[Mapping[str, Any]]) -> list[int]:
-  """The seeds that the flag names; without it those that all arms have, or 0."""
+  """The seeds that the flag names; without it those that all arms and settings have, or 0."""
   if text:
     try:
       return list(dict.fromkeys(int(seed) for seed in split_names(text)))
@@ -272,7 +283,10 @@ def _seeds(text: str, listed: Sequence[Mapping[str, Any]]) -> list[int]:
     return [0]
   common = set.intersection(*(set(seeds) for seeds in listed))
   if not common:
-    raise ConfigError('the arms have no seed in common; name arms that have, with --arms')
+    raise ConfigError(
+      'the arms have no seed in common that the experiment still has; name arms that have, with '
+      '--arms'
+    )
   return sorted(map(int, common))
 
 
