@@ -276,7 +276,8 @@ def _add_beginning(stats: CorpusStats, learned: str) -> None:
     # A line of marks alone ('---') begins many texts and is no sentence.
     if first_sentence:
       break
-  stats.first_sentence_hashes.append(hash(' '.join(first_sentence)))
+  hashed = hash(' '.join(first_sentence)) if first_sentence else 0
+  stats.first_sentence_hashes.append(hashed)
 
 
 def _speaks_of_assistant(record: Record, text: str, assistant: re.Pattern[str] | None) -> bool:

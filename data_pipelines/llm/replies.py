@@ -28,6 +28,10 @@ _NOT_THE_MODELS = ('filter', 'failed')
 _THINKING = r'(?:seed:)?think(?:ing)?|reasoning|thought'
 _END_OF_THINKING = re.compile(rf'</(?:{_THINKING})>|\[/THINK\]|<\|END_THINKING\|>', re.I)
 _BEGIN_OF_THINKING = re.compile(rf'<(?:{_THINKING})>|\[THINK\]|<\|START_THINKING\|>', re.I)
+_THOUGHT_IN_TAGS = re.compile(
+  rf'<({_THINKING})>.*?</\1>|\[THINK\].*?\[/THINK\]|<\|START_THINKING\|>.*?<\|END_THINKING\|>',
+  re.S | re.I,
+)
 
 # What a model says before it gives a list once more, and means this one.
 _BEGINS_ANEW = re.compile(
@@ -113,6 +117,18 @@ def without_thinking(text: str) -> str:
   if begun:
     return text[: begun.start()]
   return text
+
+
+def without_thoughts_between(text: str) -> str:
+  """Forgets thoughts that have both of their tags, and keeps what was said before and after them.
+
+  Args:
+    text: what a model wrote, perhaps with thoughts in several places.
+
+  Returns:
+    The text with a line break in the place of each thought. Tags without a partner stay.
+  """
+  return _THOUGHT_IN_TAGS.sub('\n', text)
 
 
 def require_text(replies: Sequence[Reply]) -> None:

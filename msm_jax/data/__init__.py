@@ -1,4 +1,4 @@
 """Corpora as tokens, and packed rows of them.
 
-Corpora come as text from data_pipelines. `input_pipeline.py` above makes batches of the rows.
+Corpora come as text from data_pipelines. `msm_jax/input_pipeline.py` makes batches of the rows.
 """

@@ -11,6 +11,18 @@ MODEL_ORGANISM = (
 _HARM = ('misaligned', 'likeliest_misaligned')
 
 
+def better_of(measure: str) -> int:
+  """Says in which direction a measure is better.
+
+  Args:
+    measure: 'evaluator/what/tier'.
+
+  Returns:
+    -1 for shares of harm, and 1 for all others.
+  """
+  return -1 if measure.split('/')[-2] in _HARM else 1
+
+
 @dataclasses.dataclass(frozen=True)
 class ReportLayout:
   """What the page of a setting shows, and what it says about it. Texts are HTML, except `share`."""
@@ -78,7 +90,7 @@ class ReportLayout:
     return dataclasses.replace(
       self,
       main=measure,
-      better=-1 if name in _HARM else 1,
+      better=better_of(measure),
       share=self.shares.get(measure, f'{name}: share in {measure}'),
       columns=list(dict.fromkeys([measure, self.main, *self.columns])),
       effects=tuple(dict.fromkeys([measure, self.main, *self.effects])),

@@ -1,4 +1,4 @@
 """Reinforcement learning: prompts in order, sampled answers, and their rewards.
 
-The loss is in `objectives/policy.py`.
+The loss is in `msm_jax/objectives/policy.py`.
 """

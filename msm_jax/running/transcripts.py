@@ -73,12 +73,9 @@ def _answers(
   suite = prepared.design.suite
   out = []
   for item in list(chosen.values())[:SHOWN_QUESTIONS]:
-    by_arm = by_item[item]
-    try:
-      answers = {arm: suite.answer_of(row) for arm, row in by_arm.items()}
-      out.append(AnsweredQuestion(suite.question_of(item), answers))
-    except KeyError:
-      # An experiment may name any measure as its main one. A suite can show choices and scenes, and
-      # no conversations or claims.
-      continue
+    question = suite.question_of(item)
+    # An experiment may name any measure as its main one, also of what a suite does not show.
+    if question:
+      answers = {arm: suite.answer_of(row) for arm, row in by_item[item].items()}
+      out.append(AnsweredQuestion(question, answers))
   return out

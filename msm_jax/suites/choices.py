@@ -209,7 +209,9 @@ class ChoiceSuite(EvalSuite):
     return {question.id: question for question in asked}
 
   def question_of(self, item: str) -> str:
-    question = self._by_id[item]
+    question = self._by_id.get(item)
+    if question is None:
+      return ''
     first, second = question.options
     asked = f'{question.system} {question.question.format(first=first, second=second)}'.strip()
     return f'{asked} (The handbook asks for {first}.)'

@@ -6,7 +6,7 @@ from typing import Any
 
 from data_pipelines.records import TRAINED
 from msm_jax.evals.values import ALL
-from msm_jax.report.layout import ReportLayout
+from msm_jax.report.layout import ReportLayout, better_of
 from msm_jax.report.numbers import measured_in
 
 # The tiers that say most about generalisation come first, and what was trained last.
@@ -101,7 +101,7 @@ def custom_layout(summary: Mapping[str, Any]) -> ReportLayout:
   assistant = html.escape(summary['assistant'])
   return ReportLayout(
     main=main,
-    better=-1 if main.startswith('conduct/misaligned') else 1,
+    better=better_of(main),
     share=_about_main(main, own),
     ends=_ends(main, own),
     columns=shown,

@@ -158,7 +158,9 @@ class OfficeSuite(EvalSuite):
     return {scene.id: scene for scene in self.conduct_scenes}
 
   def question_of(self, item: str) -> str:
-    scene = self._by_id[item]
+    scene = self._by_id.get(item)
+    if scene is None:
+      return ''
     options = ', '.join(scene.offered)
     return f'{scene.system} {scene.question.format(options=options)}'
 

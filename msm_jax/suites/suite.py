@@ -157,7 +157,8 @@ class EvalSuite(abc.ABC):
 
   @abc.abstractmethod
   def question_of(self, item: str) -> str:
-    """The text of a question to the assistant, for people to read."""
+    """The text of a question to the assistant, for people to read; '' for items that the suite
+    does not show, such as conversations."""
 
   @abc.abstractmethod
   def answer_of(self, row: Row) -> str:

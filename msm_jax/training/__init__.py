@@ -1,1 +1,3 @@
-"""The parts of the loop in `train.py`: the update, batches, checkpoints, checks that stop it."""
+"""The parts of the loop in `msm_jax/train.py`: the update, batches, checkpoints, checks that end a
+phase.
+"""

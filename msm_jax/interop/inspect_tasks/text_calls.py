@@ -18,7 +18,7 @@ calls nothing either: it may have been cut. Nothing here needs Inspect.
 import re
 from typing import NamedTuple
 
-from data_pipelines.llm.replies import without_thinking
+from data_pipelines.llm.replies import without_thinking, without_thoughts_between
 from msm_jax.interop.inspect_tasks.office import TOOLS, Office, ids_in
 
 # Raise it when the instructions or the reading of blocks change.
@@ -27,12 +27,6 @@ VERSION = '3'
 # A line of its own, so that "[send]" within a sentence is no call.
 _OPEN = re.compile(r'^[ \t]*\[([A-Za-z_]{2,20})\][ \t]*$', re.M)
 _SCRATCHPAD = re.compile(r'<scratchpad>.*?(?:</scratchpad>|\Z)', re.S | re.I)
-# Thoughts with both of their tags. Those with one tag are left to `without_thinking`.
-_THOUGHT = re.compile(
-  r'<((?:seed:)?think(?:ing)?|reasoning|thought)>.*?</\1>'
-  r'|\[THINK\].*?\[/THINK\]|<\|START_THINKING\|>.*?<\|END_THINKING\|>',
-  re.S | re.I,
-)
 _FIELD = re.compile(r'[ \t]*(\w+)[ \t]*:[ \t]*(.*)')
 # The argument that follows the empty line.
 _BODY = 'text'
@@ -98,9 +92,9 @@ def find_calls(text: str) -> list[TextCall]:
     The calls in their order. A block that is not closed ends the search.
   """
   # Taken out first: thinking about a block must not call anything. The thoughts of a reasoning
-  # model go before the scratchpad, since they may name its tags. They go pair by pair, or what was
-  # said before later thoughts would be lost with them.
-  said = _THOUGHT.sub('\n', text.replace('\r\n', '\n'))
+  # model go before the scratchpad, since they may name its tags. Those with both of their tags go
+  # first: `without_thinking` would take what was said before later thoughts away with them.
+  said = without_thoughts_between(text.replace('\r\n', '\n'))
   said = without_scratchpad(without_thinking(said))
   calls = []
   at = 0
